@@ -1,0 +1,108 @@
+"""One root error, one exit code for each class of failure.
+
+Every failure a user can cause is a `PushrodError`: it says what happened, where (a file and key, a step, a
+service) and what to do next. The command line prints it and leaves with `exit_code`; nothing else is caught
+on the way, so a traceback is always a defect of pushrod itself.
+"""
+
+
+class PushrodError(Exception):
+    """A failure with its place, its remedy and, where there is one, the end of the log that shows it.
+
+    `what` is one sentence. `where` names a file and key, a step or a service. `hint` says what to do.
+    `log` holds the last lines of the process that failed, oldest first.
+    """
+
+    exit_code = 1
+    kind = "internal"
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "", log: tuple[str, ...] = ()) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.hint = hint
+        self.log = log
+
+
+class ManifestError(PushrodError):
+    """The compose file, or its `x-pushrod` keys, cannot be used as it stands."""
+
+    exit_code = 3
+    kind = "manifest"
+
+
+class RepositoryError(PushrodError):
+    """Git: no repository, no commit, a ref that is not deployed, a tree that must not be pushed."""
+
+    exit_code = 4
+    kind = "repository"
+
+
+class BuildError(PushrodError):
+    """An image could not be built: dependencies that cannot be installed, a program that is not there."""
+
+    exit_code = 5
+    kind = "build"
+
+
+class StoreError(PushrodError):
+    """A store could not be created, started or reached."""
+
+    exit_code = 6
+    kind = "store"
+
+
+class ReleaseCommandError(PushrodError):
+    """The release command (migrations) ended with a status other than 0."""
+
+    exit_code = 7
+    kind = "release-command"
+
+
+class ReadyError(PushrodError):
+    """An instance ended at boot, or was not healthy before its deadline."""
+
+    exit_code = 8
+    kind = "ready"
+
+
+class EdgeError(PushrodError):
+    """nginx refused the candidate configuration, or did not come up with it."""
+
+    exit_code = 9
+    kind = "edge"
+
+
+class HostError(PushrodError):
+    """The machine: a program that is missing, a port that is taken, a disk that is full, a time-out."""
+
+    exit_code = 10
+    kind = "host"
+
+
+class StateError(PushrodError):
+    """A file of pushrod's own state cannot be read as what it should be."""
+
+    exit_code = 11
+    kind = "state"
+
+
+class UnknownNameError(PushrodError):
+    """An app, a release or a service that does not exist, or a name that cannot be used."""
+
+    exit_code = 12
+    kind = "name"
+
+
+class BusyError(PushrodError):
+    """Another command holds the app's lock and did not let go of it in time."""
+
+    exit_code = 13
+    kind = "busy"
+
+
+class Interrupted(PushrodError):
+    """SIGINT, SIGTERM or a client that hung up, before the commit point: the old release goes on."""
+
+    exit_code = 130
+    kind = "interrupted"

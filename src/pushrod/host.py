@@ -1,0 +1,368 @@
+"""The only door to the operating system: running programs, atomic files, locks, accounts.
+
+Everything else in pushrod computes values or calls this module, so what can change the machine is in one
+place. Programs are started from argv lists, never through a shell; nothing waits without a deadline; a file
+is replaced by a synced temporary and a rename, so that a reader sees the old file or the new one.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from pushrod.errors import BusyError, HostError
+
+
+class Completed(NamedTuple):
+    """What a finished program left: its exit status and what it printed."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Account(NamedTuple):
+    """An operating system account that children run as; `reach` names a capability it needs to pass closed
+    directories above it, empty where it needs none."""
+
+    name: str
+    uid: int
+    gid: int
+    reach: str = ""
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str | IO[bytes] | None = None,
+    stdout: IO[bytes] | None = None,
+    timeout: float = 60.0,
+    on_line: Callable[[str], None] | None = None,
+) -> Completed:
+    """Run a program to its end and return its status and output; never raises for a non-zero status.
+
+    `env` replaces the whole environment. `timeout` is in seconds; past it the program's process group is
+    killed. `on_line` receives each line of output (stdout and stderr together) as it appears; the lines then
+    come back as `stdout`. Raises HostError if the program is missing or the time runs out.
+    """
+    args = [os.fspath(a) for a in argv]
+    text_in = stdin if isinstance(stdin, str) else None
+    try:
+        child = subprocess.Popen(
+            args,
+            cwd=cwd,
+            env=None if env is None else dict(env),
+            stdin=subprocess.PIPE if text_in is not None else (stdin or subprocess.DEVNULL),
+            stdout=stdout or subprocess.PIPE,
+            stderr=subprocess.STDOUT if on_line else subprocess.PIPE,
+            start_new_session=True,
+            text=True,
+            errors="replace",
+        )
+    except FileNotFoundError as e:
+        raise HostError(
+            f"{args[0]}: {e.strerror}", hint=f"install {Path(args[0]).name}, or check PATH"
+        ) from e
+    except OSError as e:
+        raise os_error(e, args[0]) from e
+    try:
+        if on_line:
+            return _stream(child, on_line, time.monotonic() + timeout)
+        out, err = child.communicate(text_in, timeout=timeout)
+    except subprocess.TimeoutExpired as e:
+        raise HostError(
+            f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it stands"
+        ) from e
+    finally:
+        if child.poll() is None:
+            _kill_group(child)
+    return Completed(child.returncode, out or "", err or "")
+
+
+def _stream(child: subprocess.Popen[str], on_line: Callable[[str], None], deadline: float) -> Completed:
+    """Hand over output line by line; a timer thread ends a child that outlives its deadline."""
+    import threading
+
+    expired = threading.Event()
+
+    def expire() -> None:
+        expired.set()
+        _kill_group(child)
+
+    timer = threading.Timer(max(0.0, deadline - time.monotonic()), expire)
+    timer.daemon = True
+    timer.start()
+    lines: list[str] = []
+    try:
+        for line in child.stdout or ():
+            lines.append(line)
+            on_line(line.rstrip("\n"))
+        child.wait()
+    finally:
+        timer.cancel()
+    if expired.is_set():
+        raise subprocess.TimeoutExpired(child.args, 0)
+    return Completed(child.returncode, "".join(lines), "")
+
+
+def _kill_group(child: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def spawn(argv: Sequence[str | os.PathLike[str]], *, cwd: Path, env: Mapping[str, str]) -> int:
+    """Start a program in a session of its own with no standard streams, and return its process id."""
+    child = subprocess.Popen(
+        [os.fspath(a) for a in argv],
+        cwd=cwd,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    return child.pid
+
+
+def os_error(e: OSError, where: str) -> HostError:
+    """Turn an operating system error into one that says what to do about it."""
+    hints = {
+        errno.ENOSPC: "free some space on that disk, then run the command again",
+        errno.EDQUOT: "free some of the quota, then run the command again",
+        errno.EACCES: "check the owner and mode of that path",
+        errno.EPERM: "check the owner and mode of that path",
+        errno.EROFS: "that file system is read-only: choose another place with --root",
+    }
+    what = (e.strerror or str(e)).lower()
+    return HostError(what, where=where or str(e.filename or ""), hint=hints.get(e.errno or 0, ""))
+
+
+def write(path: Path, data: str | bytes, *, mode: int = 0o644) -> None:
+    """Replace `path` atomically and durably: temporary file, fsync, rename, fsync of the directory."""
+    raw = data.encode() if isinstance(data, str) else data
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(fd, "wb") as f:
+            os.fchmod(f.fileno(), mode)
+            f.write(raw)
+            f.flush()
+            os.fsync(f.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def append(path: Path, line: str, *, mode: int = 0o644) -> None:
+    """Append one line durably: a single write, then fsync."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
+    try:
+        raw = (line + "\n").encode()
+        if os.write(fd, raw) != len(raw):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def point(link: Path, target: str) -> None:
+    """Make `link` a symbolic link to `target` by an atomic rename, and sync its directory."""
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(link)
+    sync_directory(link.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_private(path: Path) -> Path:
+    """Create a directory that only its owner may enter (0700), and return it."""
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o700)
+    return path
+
+
+def own(path: Path, account: Account | None) -> None:
+    """Give one file or directory to the account that will write to it; nothing when children run as we do."""
+    if account is not None:
+        os.chown(path, account.uid, account.gid)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory and all below it; nothing when it is not there."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def lock(
+    path: Path, *, purpose: str, timeout: float, on_wait: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Hold a kernel lock on `path`; it is gone with the process, however that ends.
+
+    `purpose` is written into the file so that whoever waits can say for what. `on_wait` is called once with
+    the holder's purpose before waiting. Raises BusyError after `timeout` seconds.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as f:
+        _acquire(f, path, timeout, on_wait)
+        f.seek(0)
+        f.truncate()
+        f.write(f"{purpose} (process {os.getpid()})")
+        f.flush()
+        try:
+            yield
+        finally:
+            f.truncate(0)
+
+
+def _acquire(f: IO[str], path: Path, timeout: float, on_wait: Callable[[str], None] | None) -> None:
+    deadline = time.monotonic() + timeout
+    said = False
+    while True:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            f.seek(0)
+            holder = f.read().strip() or "another pushrod command"
+            if on_wait and not said:
+                on_wait(holder)
+                said = True
+            if time.monotonic() >= deadline:
+                raise BusyError(
+                    f"still busy after {timeout:g} s: {holder}",
+                    where=str(path),
+                    hint="wait for it to end, then run the command again",
+                ) from None
+            time.sleep(0.05)
+
+
+def locked(path: Path) -> bool:
+    """Whether some process holds a lock on `path` now."""
+    if not path.exists():
+        return False
+    with path.open("a+") as f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def wait_until(condition: Callable[[], bool], timeout: float, interval: float = 0.02) -> bool:
+    """Ask `condition` until it holds or `timeout` seconds pass; returns whether it held."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(interval)
+    return True
+
+
+def port_is_free(port: int, address: str = "127.0.0.1") -> bool:
+    """Whether a TCP port can be bound on `address` right now."""
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind((address, port))
+        except OSError:
+            return False
+        return True
+
+
+def accepts(port: int, address: str = "127.0.0.1", timeout: float = 1.0) -> bool:
+    """Whether something accepts TCP connections on `address`:`port`."""
+    try:
+        with socket.create_connection((address, port), timeout=timeout):
+            return True
+    except OSError:
+        return False
+
+
+def child_account(paths: Sequence[Path]) -> Account | None:
+    """The account that supervised children run as; None when pushrod is not root (they run as we do).
+
+    As root that is `pushrod` where the machine has such an account, else `nobody`: PostgreSQL refuses to run
+    as root, and nothing else needs it. Where a directory above one of `paths` is closed to the account
+    (a checkout below a 0700 home), the children get the one capability that passes it.
+    """
+    if os.geteuid() != 0:
+        return None
+    entry = _account_entry()
+    closed = any(not _reachable(p, entry.pw_uid, entry.pw_gid) for p in paths)
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, _reach_capability() if closed else "")
+
+
+def _account_entry() -> pwd.struct_passwd:
+    for name in ("pushrod", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise HostError(
+        "no account for supervised children: neither `pushrod` nor `nobody` exists",
+        hint="create one: useradd --system --no-create-home --shell /usr/sbin/nologin pushrod",
+    )
+
+
+def _reachable(path: Path, uid: int, gid: int) -> bool:
+    for directory in (path.resolve(), *path.resolve().parents):
+        if not directory.is_dir():
+            continue
+        st = directory.stat()
+        bit = 0o100 if st.st_uid == uid else 0o010 if st.st_gid == gid else 0o001
+        if not st.st_mode & bit:
+            return False
+    return True
+
+
+def _reach_capability() -> str:
+    """The smallest capability this process may hand on that passes directories closed to others."""
+    bounding = 0
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapBnd:"):
+            bounding = int(line.split()[1], 16)
+    # Numbers from capabilities(7) and linux/capability.h: CAP_DAC_OVERRIDE is 1, CAP_DAC_READ_SEARCH is 2.
+    for name, number in (("dac_read_search", 2), ("dac_override", 1)):
+        if bounding >> number & 1:
+            return name
+    return ""
+
+
+def as_account(argv: Sequence[str], account: Account | None, *, death_signal: str = "") -> list[str]:
+    """The argv that runs `argv` as `account` and, with `death_signal`, sends it that when its parent dies.
+
+    `setpriv` is part of util-linux, which Debian and Ubuntu call essential.
+    """
+    options: list[str] = []
+    if account is not None:
+        options += [f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups"]
+        if account.reach:
+            # no_setuid_fixup: access(2), which initdb asks, looks at the capabilities only with it.
+            reach = [f"--inh-caps=+{account.reach}", f"--ambient-caps=+{account.reach}"]
+            options += [*reach, "--securebits=+no_setuid_fixup"]
+    if death_signal:
+        options.append(f"--pdeathsig={death_signal}")
+    return ["setpriv", *options, "--", *argv] if options else list(argv)

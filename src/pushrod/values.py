@@ -1,0 +1,175 @@
+"""The nouns, as frozen values: what the manifest says, what a release is, what runs.
+
+Nothing here does anything; every other module takes these and returns these. Times are seconds unless a
+name says otherwise; paths inside a release are relative to the commit's checkout.
+"""
+
+from typing import Literal
+
+import msgspec
+
+Role = Literal["entry", "worker", "store", "edge"]
+StoreKind = Literal["postgres", "redis"]
+EngineName = Literal["embedded", "docker"]
+
+
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A frozen value that decodes strictly: an unknown key is an error."""
+
+
+class Build(Value, frozen=True):
+    """Where a service's image is built from: a directory of the checkout and a Dockerfile in it."""
+
+    context: str = "."
+    dockerfile: str = "Dockerfile"
+
+
+class Health(Value, frozen=True):
+    """How an instance proves itself before it may serve.
+
+    `path` is asked over HTTP and must answer 2xx or 3xx. `command` must end with status 0. With neither, an
+    instance with a port must accept connections, and one without must stay up for `settle` seconds.
+    `deadline` is how long it has, from its start.
+    """
+
+    path: str = ""
+    command: tuple[str, ...] = ()
+    deadline: float = 30.0
+    interval: float = 0.05
+    settle: float = 1.0
+
+
+class Service(Value, frozen=True):
+    """One service of the manifest, with Compose's defaults resolved and pushrod's role derived.
+
+    `command` is the argv as the manifest gives it (empty: the image's own). `port` is the container port that
+    is published or exposed (0: none). `environment` maps names to values; None means the variable is taken
+    from the app's secrets if it is there.
+    """
+
+    name: str
+    role: Role
+    image: str = ""
+    build: Build | None = None
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    environment: dict[str, str | None] = {}
+    port: int = 0
+    replicas: int = 1
+    stop_grace: float = 10.0
+    depends_on: tuple[str, ...] = ()
+    health: Health = Health()
+    release: tuple[str, ...] = ()
+    store: StoreKind | None = None
+
+
+class Manifest(Value, frozen=True):
+    """A compose file as pushrod reads it. `notes` are things to say once: what is not used here, and why."""
+
+    services: tuple[Service, ...]
+    notes: tuple[str, ...] = ()
+
+    def service(self, name: str) -> Service:
+        """The service of that name; KeyError when there is none."""
+        return {s.name: s for s in self.services}[name]
+
+    @property
+    def stores(self) -> tuple[Service, ...]:
+        """The stateful services, in the manifest's order."""
+        return tuple(s for s in self.services if s.role == "store")
+
+    @property
+    def stateless(self) -> tuple[Service, ...]:
+        """The services a release has instances of: the entry and the workers."""
+        return tuple(s for s in self.services if s.role in ("entry", "worker"))
+
+    @property
+    def entry(self) -> Service:
+        """The service that receives the app's HTTP traffic."""
+        return next(s for s in self.services if s.role == "entry")
+
+
+class Image(Value, frozen=True):
+    """What building a service gave: an identity that says when it can be reused, and how to run it.
+
+    On the embedded engine `location` is a Python environment and `command` the argv that was found for the
+    service (manifest, Dockerfile or Procfile); `environment` is what the Dockerfile sets.
+    """
+
+    id: str
+    location: str = ""
+    command: tuple[str, ...] = ()
+    environment: dict[str, str] = {}
+
+
+class Instance(Value, frozen=True):
+    """One copy of a stateless service in a release. `port` is its address on 127.0.0.1 (0: it has none)."""
+
+    name: str
+    service: str
+    port: int = 0
+
+
+class Release(Value, frozen=True):
+    """A sealed release: commit, images and resolved configuration. It never changes once written.
+
+    The values of the environment are not here, because this is kept in Git: `environment_names` says which
+    variables each service has, `environment_digest` (keyed) whether they are the same as another release's.
+    """
+
+    app: str
+    number: int
+    commit: str
+    subject: str
+    created: str
+    engine: EngineName
+    entry: str
+    services: tuple[Service, ...]
+    stores: tuple[Service, ...]
+    images: dict[str, Image]
+    instances: tuple[Instance, ...]
+    environment_names: dict[str, tuple[str, ...]]
+    environment_digest: str
+    pushrod: str
+
+    def service(self, name: str) -> Service:
+        """The stateless service of that name; KeyError when there is none."""
+        return {s.name: s for s in self.services}[name]
+
+    @property
+    def entry_instances(self) -> tuple[Instance, ...]:
+        """The instances the edge sends traffic to."""
+        return tuple(i for i in self.instances if i.service == self.entry)
+
+
+class Process(Value, frozen=True):
+    """One supervised process of the embedded engine, all of it: what the launcher reads and runs.
+
+    `group` and `name` are its place in the supervisor (`shop-r7`, `backend-1`). `wait_for` lists local TCP
+    ports that must accept before it starts. `death_signal` is what it gets if the supervisor dies.
+    `stop_group` sends the stop signal to its whole process group. Lower `priority` starts first, stops last.
+    """
+
+    group: str
+    name: str
+    argv: tuple[str, ...]
+    cwd: str
+    environment: dict[str, str]
+    log: str
+    priority: int
+    stop_signal: str = "TERM"
+    stop_grace: float = 10.0
+    stop_group: bool = False
+    death_signal: str = "TERM"
+    wait_for: tuple[int, ...] = ()
+
+
+class ProcessState(Value, frozen=True):
+    """What the engine says of a process now. `since` is seconds since it entered the state."""
+
+    group: str
+    name: str
+    state: Literal["starting", "running", "backoff", "failed", "stopping", "stopped"]
+    pid: int = 0
+    since: float = 0.0
+    detail: str = ""
