@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from pushrod.errors import BusyError, HostError
+from pushrod.errors import BusyError, HostError, Interrupted
 
 
 class Completed(NamedTuple):
@@ -50,28 +50,36 @@ def run(
     stdout: IO[bytes] | None = None,
     timeout: float = 60.0,
     on_line: Callable[[str], None] | None = None,
+    umask: int = -1,
 ) -> Completed:
     """Run a program to its end and return its status and output; never raises for a non-zero status.
 
     `env` replaces the whole environment. `timeout` is in seconds; past it the program's process group is
     killed. `on_line` receives each line of output (stdout and stderr together) as it appears; the lines then
-    come back as `stdout`. Raises HostError if the program is missing or the time runs out.
+    come back as `stdout`. `umask` is the program's own; -1 leaves ours. Raises HostError if the program is
+    missing or the time runs out.
     """
     args = [os.fspath(a) for a in argv]
     text_in = stdin if isinstance(stdin, str) else None
+    source: int | IO[bytes] = subprocess.DEVNULL
+    if stdin is not None:
+        source = subprocess.PIPE if isinstance(stdin, str) else stdin
     try:
         child = subprocess.Popen(
             args,
             cwd=cwd,
             env=None if env is None else dict(env),
-            stdin=subprocess.PIPE if text_in is not None else (stdin or subprocess.DEVNULL),
+            stdin=source,
             stdout=stdout or subprocess.PIPE,
             stderr=subprocess.STDOUT if on_line else subprocess.PIPE,
             start_new_session=True,
             text=True,
             errors="replace",
+            umask=umask,
         )
     except FileNotFoundError as e:
+        if cwd is not None and not cwd.is_dir():
+            raise os_error(e, str(cwd)) from e
         raise HostError(
             f"{args[0]}: {e.strerror}", hint=f"install {Path(args[0]).name}, or check PATH"
         ) from e
@@ -82,6 +90,7 @@ def run(
             return _stream(child, on_line, time.monotonic() + timeout)
         out, err = child.communicate(text_in, timeout=timeout)
     except subprocess.TimeoutExpired as e:
+        _kill_group(child)  # also where the program has ended and something it left holds its output open
         raise HostError(
             f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it stands"
         ) from e
@@ -169,7 +178,8 @@ def write(path: Path, data: str | bytes, *, mode: int = 0o644) -> None:
 
 
 def append(path: Path, line: str, *, mode: int = 0o644) -> None:
-    """Append one line durably: a single write, then fsync."""
+    """Append one line durably: a single write, then fsync, and of the directory where the file is new."""
+    new = not path.exists()
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
     try:
         raw = (line + "\n").encode()
@@ -178,6 +188,18 @@ def append(path: Path, line: str, *, mode: int = 0o644) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+    if new:
+        sync_directory(path.parent)
+
+
+def tail(path: Path, lines: int = 50) -> tuple[str, ...]:
+    """The last lines of a log, oldest first; none when there is no such file. Reads at most its last 64 KiB."""
+    try:
+        with path.open("rb") as f:
+            f.seek(max(0, f.seek(0, os.SEEK_END) - 65536))
+            return tuple(f.read().decode(errors="replace").splitlines()[-lines:])
+    except FileNotFoundError:
+        return ()
 
 
 def point(link: Path, target: str) -> None:
@@ -196,6 +218,11 @@ def sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def sync_all() -> None:
+    """Make everything that was written so far durable, on every file system: for a tree of many files at once."""
+    os.sync()
 
 
 def make_private(path: Path) -> Path:
@@ -303,6 +330,21 @@ def accepts(port: int, address: str = "127.0.0.1", timeout: float = 1.0) -> bool
         return False
 
 
+def exchange(path: Path, request: bytes, timeout: float = 1.0) -> bytes:
+    """Send `request` to a unix socket and return what it answers until it closes; b"" when nothing answers.
+
+    `timeout` is in seconds, for each step of the conversation.
+    """
+    answer = b""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(timeout)
+        s.connect(os.fspath(path))
+        s.sendall(request)
+        while part := s.recv(4096):
+            answer += part
+    return answer
+
+
 def child_account(paths: Sequence[Path]) -> Account | None:
     """The account that supervised children run as; None when pushrod is not root (they run as we do).
 
@@ -366,3 +408,53 @@ def as_account(argv: Sequence[str], account: Account | None, *, death_signal: st
     if death_signal:
         options.append(f"--pdeathsig={death_signal}")
     return ["setpriv", *options, "--", *argv] if options else list(argv)
+
+
+def attach(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
+    """Run a program on this terminal, with our own standard streams, and return its exit status."""
+    try:
+        with _ignored(signal.SIGINT):
+            return subprocess.run(list(argv), cwd=cwd, env=dict(env), check=False).returncode
+    except OSError as e:
+        raise os_error(e, argv[0]) from e
+
+
+@contextlib.contextmanager
+def _ignored(*numbers: signal.Signals) -> Iterator[None]:
+    # A handler that does nothing, not SIG_IGN: a program started meanwhile would inherit that and be deaf too.
+    before = {n: signal.signal(n, lambda _number, _frame: None) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """While this holds, SIGINT, SIGTERM and SIGHUP raise Interrupted in the main thread."""
+
+    def interrupt(number: int, _frame: object) -> None:
+        raise Interrupted(f"interrupted by {signal.Signals(number).name}")
+
+    before = {n: signal.signal(n, interrupt) for n in _INTERRUPTS}
+    try:
+        yield
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """While this holds, SIGINT, SIGTERM and SIGHUP are ignored: what is under way is finished first."""
+    with _ignored(*_INTERRUPTS):
+        yield
+
+
+def free_space(path: Path) -> int:
+    """Bytes that are free for us on the file system of an existing path."""
+    return shutil.disk_usage(path).free

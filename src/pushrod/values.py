@@ -18,10 +18,14 @@ class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Build(Value, frozen=True):
-    """Where a service's image is built from: a directory of the checkout and a Dockerfile in it."""
+    """Where a service's image is built from: a directory of the checkout and a Dockerfile in it.
+
+    `target` is the stage of it that is wanted, empty for the last.
+    """
 
     context: str = "."
     dockerfile: str = "Dockerfile"
+    target: str = ""
 
 
 class Health(Value, frozen=True):
@@ -64,10 +68,14 @@ class Service(Value, frozen=True):
 
 
 class Manifest(Value, frozen=True):
-    """A compose file as pushrod reads it. `notes` are things to say once: what is not used here, and why."""
+    """A compose file as pushrod reads it. `notes` are things to say once: what is not used here, and why.
+
+    `keep` is how many releases stay on the host to roll back to.
+    """
 
     services: tuple[Service, ...]
     notes: tuple[str, ...] = ()
+    keep: int = 5
 
     def service(self, name: str) -> Service:
         """The service of that name; KeyError when there is none."""
@@ -93,13 +101,15 @@ class Image(Value, frozen=True):
     """What building a service gave: an identity that says when it can be reused, and how to run it.
 
     On the embedded engine `location` is a Python environment and `command` the argv that was found for the
-    service (manifest, Dockerfile or Procfile); `environment` is what the Dockerfile sets.
+    service (manifest, Dockerfile or Procfile); `environment` is what the Dockerfile sets, and `directory` the
+    one of the checkout that it runs in.
     """
 
     id: str
     location: str = ""
     command: tuple[str, ...] = ()
     environment: dict[str, str] = {}
+    directory: str = "."
 
 
 class Instance(Value, frozen=True):
@@ -114,7 +124,9 @@ class Release(Value, frozen=True):
     """A sealed release: commit, images and resolved configuration. It never changes once written.
 
     The values of the environment are not here, because this is kept in Git: `environment_names` says which
-    variables each service has, `environment_digest` (keyed) whether they are the same as another release's.
+    variables each service has. `inputs` is a keyed digest of what besides the commit went into the release (the
+    app's secrets and replica counts): the same commit with the same inputs is the same release. `keep` is how
+    many releases the manifest wants kept; `notes` are what was said about it.
     """
 
     app: str
@@ -129,8 +141,10 @@ class Release(Value, frozen=True):
     images: dict[str, Image]
     instances: tuple[Instance, ...]
     environment_names: dict[str, tuple[str, ...]]
-    environment_digest: str
+    inputs: str
     pushrod: str
+    keep: int = 5
+    notes: tuple[str, ...] = ()
 
     def service(self, name: str) -> Service:
         """The stateless service of that name; KeyError when there is none."""

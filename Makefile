@@ -1,0 +1,48 @@
+# pushrod: what a person types. `make help` lists it.
+PYTHON ?= python3
+BIN := .venv/bin
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: help demo demo-down test lint lab bench lock clean
+
+help: ## this list
+	@grep -E '^[a-z.-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
+
+demo: .venv ## from nothing to a live app, pushed, broken, rolled back
+	@$(BIN)/python tools/demo.py up
+
+demo-down: ## stop the demo and remove all of it
+	@if [ -x $(BIN)/python ]; then $(BIN)/python tools/demo.py down; else rm -rf .demo; fi
+
+test: .venv lint ## everything that needs no Docker
+	$(BIN)/pytest -n 2
+
+lint: .venv ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv ## figures as a table, each a ratio within one run
+	$(BIN)/python -m bench
+
+# The virtual environment: a no-op when it is current.
+.PHONY: .venv
+.venv: .venv/current
+
+.venv/current: pyproject.toml requirements.lock bootstrap.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "pushrod needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --require-hashes -r bootstrap.lock
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode requirements.lock bootstrap.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch .venv/current
+
+lock: .venv ## resolve the dependencies anew
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--upgrade --extra embedded --extra dev pyproject.toml -o requirements.lock
+	grep -A 99 -m 1 '^uv==' requirements.lock | awk 'NR > 1 && !/^ / { exit } { print }' > bootstrap.lock
+
+clean: ## remove the virtual environment and caches
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,73 @@
+"""`python -m bench`: take the figures, print one table. Times are never asserted; a failed request is."""
+
+import argparse
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+from bench import rows
+from bench.figures import Figure, document, table
+from bench.stage import BenchError, Stage
+
+# What, how often, and how often with --quick.
+ROWS = (
+    (rows.startup, 10, 3),
+    (rows.push_to_live, 5, 2),
+    (rows.nothing_changed, 5, 2),
+    (rows.under_load, 10, 2),
+)
+
+
+def main() -> int:
+    """0 when everything could be measured and no request failed, 1 otherwise."""
+    parser = argparse.ArgumentParser(
+        prog="bench", description="What pushrod costs, measured on this machine."
+    )
+    parser.add_argument("--quick", action="store_true", help="few repetitions: does it work at all")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument(
+        "--row", action="append", choices=[r.__name__ for r, _, _ in ROWS], help="only this one"
+    )
+    options = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    try:
+        figures = measure(options.row, quick=options.quick)
+    except (BenchError, subprocess.TimeoutExpired) as e:
+        print(f"bench: {e}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(table(figures))
+    if options.json:
+        options.json.write_text(document(figures))
+    return 1 if any(f.met is False for f in figures if f.unit == "requests") else 0
+
+
+def measure(only: list[str] | None, *, quick: bool) -> list[Figure]:
+    """Deploy the template's app and take every row's figures from it."""
+    figures = []
+    _say("the first deployment")
+    with Stage() as stage:
+        for row, times, few in ROWS:
+            if not only or row.__name__ in only:
+                _say(row.__name__.replace("_", " "))
+                figures += row(stage, few if quick else times)
+    return figures
+
+
+def _say(what: str) -> None:
+    print(f"bench: {what} …", file=sys.stderr, flush=True)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    """Leave once, by way of every `finally`, so that everything that was started is stopped."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""Figures and their table: a median with its spread, a target, and the ratio to a figure of the same run."""
+
+import dataclasses
+import json
+import os
+import platform
+import statistics
+from typing import Literal
+
+Unit = Literal["s", "requests"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """Something measured `len(values)` times.
+
+    `target` is the most that it should be; the median is held against it, or with `worst` the largest value.
+    `reference` is another figure of the run, `ratio` to it is what can be compared between machines.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    unit: Unit = "s"
+    target: float | None = None
+    worst: bool = False
+    reference: "Figure | None" = None
+
+    @property
+    def median(self) -> float:
+        """The middle one of the values."""
+        return statistics.median(self.values)
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None where there is none."""
+        if self.target is None:
+            return None
+        return (max(self.values) if self.worst else self.median) <= self.target
+
+    @property
+    def ratio(self) -> float | None:
+        """The median as a multiple of the reference's."""
+        return self.median / self.reference.median if self.reference else None
+
+
+def table(figures: list[Figure]) -> str:
+    """The figures for people, one a line."""
+    rows = [("", "median", "[min .. max]", "n", "target", "met", "ratio")]
+    rows += [_row(f) for f in figures]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _row(f: Figure) -> tuple[str, str, str, str, str, str, str]:
+    met = {None: "", True: "yes", False: "NO"}[f.met]
+    target = "" if f.target is None else f"<= {_text(f.target, f.unit)}"
+    ratio = f"{f.ratio:.2f} x {f.reference.name}" if f.ratio is not None and f.reference else ""
+    spread = f"[{_text(min(f.values), f.unit)} .. {_text(max(f.values), f.unit)}]"
+    return (f.name, _text(f.median, f.unit), spread, str(len(f.values)), target, met, ratio)
+
+
+def _text(value: float, unit: Unit) -> str:
+    if unit == "requests":
+        return f"{value:g}"
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def document(figures: list[Figure]) -> str:
+    """The figures for programs, with what is needed to judge them."""
+    return (
+        json.dumps(
+            {
+                "machine": platform.machine(),
+                "system": platform.platform(),
+                "python": platform.python_version(),
+                "cpus": os.cpu_count(),
+                "load_average": os.getloadavg(),
+                "figures": [_plain(f) for f in figures],
+            },
+            indent=2,
+        )
+        + "\n"
+    )
+
+
+def _plain(f: Figure) -> dict[str, object]:
+    return {
+        "name": f.name,
+        "unit": f.unit,
+        "median": f.median,
+        "values": f.values,
+        "target": f.target,
+        "met": f.met,
+        "reference": f.reference.name if f.reference else None,
+        "ratio": f.ratio,
+    }

@@ -1,0 +1,104 @@
+"""The least a deployment of the app can take: its release command and its boot, started by hand.
+
+Both run with the environment and in the directory that pushrod gives them, so the difference between this
+and a push is what pushrod itself costs.
+"""
+
+import contextlib
+import http.client
+import json
+import socket
+import subprocess
+import time
+from typing import NamedTuple
+
+from bench.stage import PUSHROD, TIMEOUT, BenchError, Stage
+
+RELEASE = ("alembic", "upgrade", "head")
+HEALTH = "/healthz"
+_ASK = "import json, os; print(json.dumps([os.getcwd(), dict(os.environ)]))"
+
+
+class Floor(NamedTuple):
+    """Seconds of the release command, and of a boot to the first healthy answer."""
+
+    release: float
+    boot: float
+
+    @property
+    def total(self) -> float:
+        """One after the other, as a deployment must."""
+        return self.release + self.boot
+
+
+class _Place(NamedTuple):
+    directory: str
+    environment: dict[str, str]
+
+
+def measure(stage: Stage) -> Floor:
+    """Measure both once, beside the live release."""
+    migrating = _place(stage, ["run", "python", "-c", _ASK])
+    serving = _place(stage, ["exec", "backend", "--", "python", "-c", _ASK])
+    return Floor(_release(migrating), _boot(serving))
+
+
+def _place(stage: Stage, verb: list[str]) -> _Place:
+    """Where and with which environment pushrod runs a program; without writing bytecode into the release."""
+    directory, environment = json.loads(stage.run([PUSHROD, *verb]).splitlines()[-1])
+    return _Place(directory, {**environment, "PYTHONDONTWRITEBYTECODE": "1"})
+
+
+def _release(place: _Place) -> float:
+    started = time.perf_counter()
+    done = subprocess.run(
+        RELEASE,
+        cwd=place.directory,
+        env=place.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise BenchError(f"`{' '.join(RELEASE)}` by hand ended with {done.returncode}: {done.stderr[-800:]}")
+    return time.perf_counter() - started
+
+
+def _boot(place: _Place) -> float:
+    port = _free_port()
+    argv = ["uvicorn", "app.main:app", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
+    environment = {**place.environment, "PORT": str(port)}
+    started = time.perf_counter()
+    child = subprocess.Popen(argv, cwd=place.directory, env=environment, stdin=subprocess.DEVNULL)
+    try:
+        while not _healthy(port):
+            if child.poll() is not None or time.perf_counter() - started > 60:
+                raise BenchError(f"the app did not become healthy by hand (status {child.poll()})")
+            time.sleep(0.005)
+        return time.perf_counter() - started
+    finally:
+        child.terminate()
+        try:
+            child.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _healthy(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", HEALTH)
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port: int = s.getsockname()[1]
+        return port

@@ -1,0 +1,103 @@
+"""What is measured. Each row takes the stage and how often, and gives its figures."""
+
+import sys
+
+from bench import floor
+from bench.figures import Figure
+from bench.stage import PUSHROD, PYTHON, BenchError, Stage
+from tests.load import Load, Report
+
+RATE = 200.0
+OVER_FLOOR = 1.0  # seconds that a push may take beyond its floor
+
+
+def startup(stage: Stage, times: int) -> list[Figure]:
+    """The two commands typed most often, each in turn with an interpreter that does nothing."""
+    commands = ([PYTHON, "-c", "pass"], [PUSHROD, "--version"], [PUSHROD, "status"])
+    for command in commands:
+        stage.run(command)  # Once for the bytecode.
+    took: list[list[float]] = [[], [], []]
+    for _ in range(times):
+        for command, values in zip(commands, took, strict=True):
+            values.append(stage.timed(command)[0])
+    nothing = Figure("python -c pass", tuple(took[0]))
+    return [
+        nothing,
+        Figure("pushrod --version", tuple(took[1]), target=0.150, reference=nothing),
+        Figure("pushrod status", tuple(took[2]), target=0.300, reference=nothing),
+    ]
+
+
+def push_to_live(stage: Stage, times: int) -> list[Figure]:
+    """A changed line of code, pushed; in turn with what its release command and boot take by hand."""
+    floors, pushes = [], []
+    for _ in range(times):
+        floors.append(floor.measure(stage))
+        stage.change()
+        pushes.append(stage.push())
+    by_hand = Figure("floor: both by hand", tuple(f.total for f in floors))
+    return [
+        Figure("release command by hand", tuple(f.release for f in floors)),
+        Figure("boot to healthy by hand", tuple(f.boot for f in floors)),
+        by_hand,
+        Figure(
+            "git push to its live line",
+            tuple(p.live for p in pushes),
+            target=by_hand.median + OVER_FLOOR,
+            reference=by_hand,
+        ),
+        Figure("git push to its end", tuple(p.end for p in pushes), reference=by_hand),
+    ]
+
+
+def nothing_changed(stage: Stage, times: int) -> list[Figure]:
+    """A deployment and a push of the commit that is live already."""
+    deploys, pushes = [], []
+    for _ in range(times):
+        deploys.append(_expecting(stage, [PUSHROD, "deploy"], "already live"))
+        pushes.append(_expecting(stage, ["git", "push", "pushrod", "HEAD:main"], "Everything up-to-date"))
+    return [
+        Figure("pushrod deploy, already live", tuple(deploys), target=1.0),
+        Figure("git push, up to date", tuple(pushes), target=1.0),
+    ]
+
+
+def _expecting(stage: Stage, command: list[str], words: str) -> float:
+    took, output = stage.timed(command)
+    if words not in output:
+        raise BenchError(f"`{' '.join(command)}` did not say “{words}” but: {output.strip()[-400:]}")
+    return took
+
+
+def under_load(stage: Stage, times: int) -> list[Figure]:
+    """Pushes while requests come at a constant rate, half on kept connections, half on new ones."""
+    reports, pushes = [], []
+    for _ in range(times):
+        stage.change()
+        urls = [f"{stage.url}{path}" for path in ("/", "/products", "/products/1")]
+        with Load(*urls, rate=RATE, shapes={"keep": 1, "close": 1}, seconds=300) as load:
+            pushes.append(stage.push())
+        reports.append(_both_seen(load.report))
+    name = f"under {RATE:g}/s: "
+    return [
+        Figure(f"{name}git push to its live line", tuple(p.live for p in pushes)),
+        Figure(f"{name}requests", tuple(float(r.total.sent) for r in reports), "requests"),
+        Figure(
+            f"{name}failed",
+            tuple(float(r.total.failed) for r in reports),
+            "requests",
+            target=0,
+            worst=True,
+        ),
+        Figure(f"{name}longest gap", tuple(r.total.gap for r in reports)),
+        Figure(f"{name}p99", tuple(r.total.p99 for r in reports)),
+    ]
+
+
+def _both_seen(report: Report) -> Report:
+    """A load that did not see the switch has measured nothing."""
+    if len(report.total.releases) != 2:
+        raise BenchError(f"the load did not see two releases:\n{report.table()}")
+    if report.total.failed:
+        print(report.table(), file=sys.stderr)
+    return report

@@ -1,0 +1,162 @@
+"""Where everything is: the root directory, the apps in it, and each app's own files.
+
+A root holds one edge, one supervisor and any number of apps. Nothing here reads or changes what is inside
+those places except an app's settings (`app.json`).
+"""
+
+import datetime
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from pushrod import host
+from pushrod.errors import HostError, StateError, UnknownNameError
+from pushrod.values import EngineName, Value
+
+NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+
+# sockaddr_un holds 108 bytes with the closing zero (unix(7)); supervisord adds its process id to its own name.
+_SOCKET_DIRECTORY_LIMIT = 72
+
+
+class Settings(Value, frozen=True):
+    """What pushrod remembers of an app between deployments.
+
+    `port` is where the edge serves it. `replicas` are the counts set by `pushrod scale`, which go before the
+    manifest's. `source` is the work tree that `pushrod up` was last called for. `down` says it was stopped.
+    """
+
+    name: str
+    port: int
+    engine: EngineName
+    created: str
+    replicas: dict[str, int] = {}
+    source: str = ""
+    down: bool = False
+
+
+def check_name(name: str) -> str:
+    """Return the name if an app may be called that; UnknownNameError says what is allowed."""
+    if not NAME.fullmatch(name):
+        raise UnknownNameError(
+            f"`{name}` cannot be an app's name",
+            hint="a name is 1 to 31 lower-case letters, digits and dashes, and begins with a letter",
+        )
+    return name
+
+
+def slug(text: str) -> str:
+    """The app name that a folder's name suggests; may still be invalid, see `check_name`."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:31]
+
+
+def now() -> str:
+    """The time as records carry it: UTC, ISO 8601, to the millisecond."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+T = TypeVar("T")
+
+
+def read_json(path: Path, kind: type[T], *, restore: str) -> T:
+    """Decode one of pushrod's own state files strictly.
+
+    Raises StateError if it is not what it should be, after keeping a copy beside it; `restore` is what the
+    user can do about it.
+    """
+    raw = path.read_bytes()
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as e:
+        copy = path.with_name(f"{path.name}.corrupt")
+        host.write(copy, raw, mode=0o600)
+        raise StateError(
+            f"cannot be read: {e}", where=str(path), hint=f"a copy is kept as {copy.name}; {restore}"
+        ) from e
+
+
+class Root:
+    """The directory that holds one machine's pushrod."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.edge = self.path / "edge"
+        self.supervisor = self.path / "supervisor"
+        self.environments = self.path / "environments"
+        self.apps_directory = self.path / "apps"
+        self.ports_lock = self.path / "ports.lock"
+
+    @property
+    def runtime(self) -> Path:
+        """A directory whose name is short enough for unix sockets: in the root, or else in /tmp."""
+        inside = self.path / "run"
+        if len(str(inside)) <= _SOCKET_DIRECTORY_LIMIT:
+            return inside
+        digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
+        return Path(f"/tmp/pushrod-{os.geteuid()}-{digest}")  # noqa: S108  made 0711 and checked for its owner
+
+    def create(self) -> None:
+        """Make the root's own directories; raises HostError if the short one belongs to somebody else."""
+        for directory in (self.path, self.apps_directory, self.runtime):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o755)
+        if self.runtime.stat().st_uid != os.geteuid() or self.runtime.is_symlink():
+            raise HostError(
+                "belongs to another user", where=str(self.runtime), hint="choose another place with --root"
+            )
+        self.runtime.chmod(0o711)
+
+    def app(self, name: str) -> "App":
+        """The app of that name; UnknownNameError lists what there is."""
+        app = App(self, check_name(name))
+        if not app.settings_path.exists():
+            known = ", ".join(a.name for a in self.apps()) or "none yet"
+            raise UnknownNameError(
+                f"no app `{name}`", where=str(self.path), hint=f"apps here: {known}; `pushrod up` makes one"
+            )
+        return app
+
+    def apps(self) -> Iterator["App"]:
+        """Every app of this root, by name."""
+        if self.apps_directory.is_dir():
+            for directory in sorted(self.apps_directory.iterdir()):
+                if (directory / "app.json").exists():
+                    yield App(self, directory.name)
+
+
+class App:
+    """One app's places. Creating the value touches nothing."""
+
+    def __init__(self, root: Root, name: str) -> None:
+        self.root = root
+        self.name = name
+        self.directory = root.apps_directory / name
+        self.settings_path = self.directory / "app.json"
+        self.repository = self.directory / "repo.git"
+        self.state = self.directory / "state"
+        self.checkouts = self.directory / "checkouts"
+        self.secrets = self.directory / "secrets"
+        self.stores = self.directory / "stores"
+        self.logs = self.directory / "logs"
+        self.home = self.directory / "home"
+        self.journal = self.directory / "journal"
+        self.lock = self.directory / "lock"
+
+    @property
+    def settings(self) -> Settings:
+        """The app's settings as they are on disk now."""
+        return read_json(
+            self.settings_path, Settings, restore="mend it by hand, or destroy the app and make it again"
+        )
+
+    def save(self, settings: Settings) -> None:
+        """Replace the app's settings."""
+        host.write(self.settings_path, msgspec.json.format(msgspec.json.encode(settings)))
+
+    def checkout(self, number: int) -> Path:
+        """Where the tree of a release's commit is."""
+        return self.checkouts / str(number)

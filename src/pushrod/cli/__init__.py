@@ -1,0 +1,76 @@
+"""The command line: parse, call, print. The only place that prints or exits."""
+
+import importlib
+import sys
+
+import click
+
+from pushrod import __version__
+from pushrod.cli.output import print_error
+from pushrod.errors import PushrodError
+from pushrod.host import os_error
+
+# Where each verb is; a module is imported when its verb is called, so that `pushrod --version` stays quick.
+_VERBS = {
+    "new": "new",
+    "up": "deploying",
+    "down": "deploying",
+    "deploy": "deploying",
+    "plan": "deploying",
+    "rollback": "deploying",
+    "restart": "deploying",
+    "scale": "deploying",
+    "releases": "reading",
+    "status": "reading",
+    "logs": "reading",
+    "exec": "running",
+    "run": "running",
+    "secret": "secret",
+    "apps": "apps",
+    "doctor": "doctor",
+    "hook": "hook",
+}
+
+
+class _Verbs(click.Group):
+    """The verbs, in the order of a working day rather than of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        if name not in _VERBS:
+            return None
+        module = importlib.import_module(f"pushrod.cli.{_VERBS[name]}")
+        command: click.Command = getattr(module, f"{name}_command")
+        return command
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="pushrod", message="%(prog)s %(version)s")
+@click.option("--root", envvar="PUSHROD_ROOT", help="Where pushrod keeps its state (also PUSHROD_ROOT).")
+@click.pass_context
+def cli(context: click.Context, root: str | None) -> None:
+    """git push takes a commit to production on this machine.
+
+    Start with `pushrod new shop && cd shop && pushrod up`, or `pushrod up` in a repository with a compose file.
+    """
+    context.obj = root
+
+
+def main() -> None:
+    """Run the command line. Exit codes are those of `pushrod.errors`; 2 is a wrong call, 1 a defect of pushrod."""
+    try:
+        cli(standalone_mode=False)
+    except PushrodError as e:
+        print_error(e)
+        sys.exit(e.exit_code)
+    except OSError as e:
+        error = os_error(e, "")
+        print_error(error)
+        sys.exit(error.exit_code)
+    except click.ClickException as e:
+        e.show()
+        sys.exit(e.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)

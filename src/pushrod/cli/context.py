@@ -1,0 +1,81 @@
+"""Which root, which app, which engine a command is about."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from pushrod.apps import App, Root
+from pushrod.cli.output import Steps
+from pushrod.engines.embedded.engine import Embedded
+from pushrod.errors import RepositoryError, UnknownNameError
+from pushrod.gears import git
+from pushrod.pipeline import Pipeline
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def with_app(command: F) -> F:
+    """Add --root and --app, which every verb about one app takes."""
+    command = click.option(
+        "--app", "app_name", help="The app; by default that of the repository you are in."
+    )(command)
+    return with_root(command)
+
+
+def with_root(command: F) -> F:
+    """Add --root, which is accepted after the verb as well as before it."""
+    return click.option("--root", help="Where pushrod keeps its state (also PUSHROD_ROOT).")(command)
+
+
+def with_json(command: F) -> F:
+    """Add --json, which every verb that only reads takes."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def find_root(root: str | None, directory: Path | None = None) -> Root:
+    """The root: --root, PUSHROD_ROOT, the one the repository's `pushrod` remote is in, else the user's own."""
+    given = root or click.get_current_context().find_root().obj
+    if given:
+        return Root(Path(given))
+    remote = _remote(directory or Path.cwd())
+    if remote is not None:
+        return Root(remote.parent.parent.parent)
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Root(Path(data) / "pushrod")
+
+
+def find_app(root: str | None, name: str | None, directory: Path | None = None) -> App:
+    """The app: --app, that of the repository, or the only one of the root."""
+    where = find_root(root, directory)
+    if name:
+        return where.app(name)
+    remote = _remote(directory or Path.cwd())
+    if remote is not None and remote.parent.parent.parent == where.path:
+        return where.app(remote.parent.name)
+    apps = list(where.apps())
+    if len(apps) == 1:
+        return apps[0]
+    names = ", ".join(a.name for a in apps) or "none"
+    raise UnknownNameError(
+        "which app? there is no `pushrod` remote here",
+        where=str(where.path),
+        hint=f"add --app NAME; apps: {names}",
+    )
+
+
+def pipeline(app: App) -> Pipeline:
+    """The pipeline of an app, telling its steps on stderr."""
+    return Pipeline(app, Embedded(app.root), Steps())
+
+
+def _remote(directory: Path) -> Path | None:
+    """The bare repository that the `pushrod` remote of a work tree is, if it is one of this machine's."""
+    try:
+        url = git.remote_url(git.toplevel(directory))
+    except RepositoryError:
+        return None
+    path = Path(url)
+    return path if url and path.name == "repo.git" and path.is_absolute() else None

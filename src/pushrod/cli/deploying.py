@@ -1,0 +1,163 @@
+"""up, down, deploy, plan, rollback, restart, scale: the verbs that change what is live."""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from pushrod import host, leaks
+from pushrod.apps import App, check_name, slug
+from pushrod.cli.context import find_app, find_root, pipeline, with_app, with_json, with_root
+from pushrod.cli.output import print_json, print_table
+from pushrod.creation import create
+from pushrod.engines.embedded.engine import Embedded
+from pushrod.errors import UnknownNameError
+from pushrod.gears import git
+from pushrod.releases import Releases
+from pushrod.values import Release
+
+
+@click.command("up")
+@click.argument("directory", default=".", type=click.Path(path_type=Path))
+@click.option("--app", "app_name", help="The app's name; by default the folder's.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="Where it should answer; by default the first free from 8000.",
+)
+@with_root
+def up_command(directory: Path, app_name: str | None, port: int | None, root: str | None) -> None:
+    """Deploy the HEAD of DIRECTORY on this machine, in the background.
+
+    Makes the app and the Git remote `pushrod` if they are not there; from then on
+    `git push pushrod HEAD:main` deploys. Prints the URL.
+    """
+    tree = git.toplevel(directory)
+    commit = git.resolve(tree, "HEAD")
+    where = find_root(root, tree)
+    name = check_name(app_name or _remote_app(where.path, tree) or slug(tree.name))
+    with host.interruptible():
+        app = create(Embedded(where), name, source=tree, port=port or 0)
+        git.set_remote(tree, str(app.repository))
+        _deploy(app, tree, commit)
+
+
+def _remote_app(root: Path, tree: Path) -> str:
+    """The app that the work tree's `pushrod` remote already is, in this root."""
+    url = Path(git.remote_url(tree))
+    return url.parent.name if url.name == "repo.git" and url.parent.parent.parent == root else ""
+
+
+@click.command("deploy")
+@click.argument("ref", default="HEAD")
+@with_app
+def deploy_command(ref: str, app_name: str | None, root: str | None) -> None:
+    """Deploy REF of the repository you are in (by default HEAD)."""
+    tree = git.toplevel(Path())
+    commit = git.resolve(tree, ref)
+    with host.interruptible():
+        _deploy(find_app(root, app_name), tree, commit)
+
+
+def _deploy(app: App, tree: Path, commit: str) -> None:
+    line = pipeline(app)
+    before = line.journal.story().live
+    leaks.check(tree, commit)
+    git.transfer(tree, app.repository, commit)
+    release = line.deploy(commit)
+    if release.number == before:
+        click.echo(f"already live: release {release.number} ({commit[:7]}) at {line.url}")
+    else:
+        click.echo(line.url)
+
+
+@click.command("down")
+@click.argument("directory", default=".", type=click.Path(path_type=Path))
+@with_app
+def down_command(directory: Path, app_name: str | None, root: str | None) -> None:
+    """Stop the app of DIRECTORY and its stores; everything is kept. `pushrod up` starts it again."""
+    app = find_app(root, app_name, directory)
+    with host.interruptible():
+        pipeline(app).down()
+    click.echo(f"{app.name} is down; its data is in {app.directory}")
+
+
+@click.command("plan")
+@click.argument("ref", default="HEAD")
+@with_app
+@with_json
+def plan_command(ref: str, app_name: str | None, root: str | None, as_json: bool) -> None:
+    """Show what deploying REF would change, and change nothing."""
+    tree = git.toplevel(Path())
+    commit = git.resolve(tree, ref)
+    app = find_app(root, app_name)
+    leaks.check(tree, commit)
+    git.transfer(tree, app.repository, commit)
+    changes, notes = pipeline(app).plan(commit)
+    if as_json:
+        print_json({"app": app.name, "commit": commit, "changes": changes, "notes": notes})
+        return
+    click.echo(f"{app.name}: {commit[:7]} “{git.subject(tree, commit)}”")
+    print_table(("WHAT", "NAME", "", ""), [(c.what, c.name, c.action, c.detail) for c in changes])
+    for note in notes:
+        click.echo(f"note: {note}")
+
+
+@click.command("rollback")
+@click.argument("number", metavar="[RELEASE]", default=0, type=int)
+@click.option("--across-migrations", is_flag=True, help="Even if the schema has changed since that release.")
+@with_app
+def rollback_command(number: int, across_migrations: bool, app_name: str | None, root: str | None) -> None:
+    """Make an older release live again, by default the one before. No build: seconds."""
+    line = pipeline(find_app(root, app_name))
+    with host.interruptible():
+        release = line.rollback(number, across_migrations=across_migrations)
+    click.echo(f"release {release.number} ({release.commit[:7]} “{release.subject}”) is live at {line.url}")
+
+
+@click.command("restart")
+@with_app
+def restart_command(app_name: str | None, root: str | None) -> None:
+    """Replace every instance by a new one of the same commit, without dropping a request."""
+    app = find_app(root, app_name)
+    with host.interruptible():
+        release = pipeline(app).deploy(_live(app).commit, anew=True, migrate=False)
+    click.echo(f"release {release.number} has replaced the one before")
+
+
+@click.command("scale")
+@click.argument("counts", metavar="SERVICE=N...", nargs=-1, required=True)
+@with_app
+def scale_command(counts: tuple[str, ...], app_name: str | None, root: str | None) -> None:
+    """Change how many instances a service has, without dropping a request. Kept for later releases."""
+    app = find_app(root, app_name)
+    live = _live(app)
+    wanted = dict(_count(c, live) for c in counts)
+    before = app.settings
+    with host.interruptible():
+        app.save(msgspec.structs.replace(before, replicas={**before.replicas, **wanted}))
+        try:
+            pipeline(app).deploy(live.commit, anew=True, migrate=False)
+        except BaseException:
+            app.save(msgspec.structs.replace(app.settings, replicas=before.replicas))
+            raise
+    click.echo(", ".join(f"{name}: {n}" for name, n in wanted.items()))
+
+
+def _count(text: str, live: Release) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    services = ", ".join(s.name for s in live.services)
+    if name not in {s.name for s in live.services}:
+        raise UnknownNameError(f"no service `{name}` to scale", hint=f"services with instances: {services}")
+    if not number.isdecimal() or not 1 <= int(number) <= 100:
+        raise UnknownNameError(f"`{text}` is not SERVICE=N", hint="N is from 1 to 100")
+    return name, int(number)
+
+
+def _live(app: App) -> Release:
+    live = Releases(app).pointed()
+    if not live:
+        raise UnknownNameError(
+            f"{app.name} has no live release", hint="`pushrod up` or `git push pushrod HEAD:main`"
+        )
+    return Releases(app).read(live)

@@ -1,0 +1,35 @@
+"""doctor: what is wrong here, and what to do about it."""
+
+import sys
+
+import click
+
+from pushrod import doctor
+from pushrod.cli.context import find_app, find_root, with_app, with_json
+from pushrod.cli.output import print_json
+
+
+@click.command("doctor")
+@click.option("--repair", is_flag=True, help="Begin a new journal at the release that serves now.")
+@with_app
+@with_json
+def doctor_command(repair: bool, app_name: str | None, root: str | None, as_json: bool) -> None:
+    """Check this machine, the parts in use with their versions, and every app. Exit 10 if something is broken."""
+    if repair:
+        app = find_app(root, app_name)
+        live = doctor.repair(app)
+        click.echo(f"{app.name}: a new journal, live is release {live}; the old one is kept beside it")
+        return
+    found = doctor.examine(find_root(root))
+    if as_json:
+        print_json(found)
+    else:
+        for f in found:
+            mark = click.style(
+                f"{f.state:<8}", fg={"ok": "green", "warning": "yellow", "broken": "red"}[f.state]
+            )
+            click.echo(f"{mark} {f.what:<11} {f.detail}")
+            if f.mend:
+                click.echo(f"{'':<8} {'':<11} to do: {f.mend}")
+    if any(f.state == "broken" for f in found):
+        sys.exit(10)

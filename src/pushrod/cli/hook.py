@@ -1,0 +1,82 @@
+"""What Git's hooks in an app's repository call: `pre-receive` deploys, `proc-receive` reports."""
+
+import os
+import sys
+from typing import BinaryIO
+
+import click
+
+from pushrod import host, leaks
+from pushrod.apps import App
+from pushrod.cli.context import find_root, pipeline
+from pushrod.errors import RepositoryError
+from pushrod.gears import git
+
+_DEPLOYED = f"refs/heads/{git.BRANCH}"
+
+
+@click.command("hook", hidden=True)
+@click.argument("app_name")
+@click.argument("name", type=click.Choice(["pre-receive", "proc-receive"]))
+def hook_command(app_name: str, name: str) -> None:
+    """Called by Git, not by people."""
+    app = find_root(None).app(app_name)
+    if name == "pre-receive":
+        with host.interruptible():
+            pre_receive(app, sys.stdin.read())
+    else:
+        proc_receive(sys.stdin.buffer, sys.stdout.buffer)
+
+
+def pre_receive(app: App, updates: str) -> None:
+    """Deploy what is pushed to the deployed branch; any error rejects the push and leaves the old release serving."""
+    old, new = _one_update(updates)
+    quarantine = dict(os.environ)
+    leaks.check(app.repository, new, quarantine=quarantine)
+    git.transfer(app.repository, app.repository, new, quarantine=quarantine)
+    line = pipeline(app)
+    release = line.deploy(new, replacing="" if old == git.ZERO else old)
+    click.echo(f"live: {line.url} (release {release.number})", err=True)
+
+
+def _one_update(updates: str) -> tuple[str, str]:
+    lines = [line.split(" ", 2) for line in updates.splitlines()]
+    for _old, new, ref in lines:
+        if ref != _DEPLOYED:
+            raise RepositoryError(
+                f"only `{git.BRANCH}` is deployed, not {ref}", hint=f"git push pushrod HEAD:{git.BRANCH}"
+            )
+        if new == git.ZERO:
+            raise RepositoryError(
+                f"`{git.BRANCH}` cannot be deleted: it is what is running",
+                hint="`pushrod down` stops the app",
+            )
+    old, new, _ref = lines[0]
+    return old, new
+
+
+def proc_receive(source: BinaryIO, target: BinaryIO) -> None:
+    """Tell Git that the branch is where it was pushed to: `pre-receive` moved it when the release went live.
+
+    The protocol is that of githooks(5), `proc-receive`: both sides name version 1, Git lists the updates, and
+    each is answered by `ok REF`.
+    """
+    _read_packets(source)
+    _write_packets(target, ["version=1"])
+    updates = _read_packets(source)
+    _write_packets(target, [f"ok {update.split(' ', 2)[2]}" for update in updates])
+
+
+def _read_packets(source: BinaryIO) -> list[str]:
+    packets = []
+    while (length := int(source.read(4) or b"0", 16)) > 4:
+        packets.append(source.read(length - 4).decode().rstrip("\n"))
+    return packets
+
+
+def _write_packets(target: BinaryIO, packets: list[str]) -> None:
+    for packet in packets:
+        raw = packet.encode() + b"\n"
+        target.write(f"{len(raw) + 4:04x}".encode() + raw)
+    target.write(b"0000")
+    target.flush()

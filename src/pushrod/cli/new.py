@@ -1,0 +1,21 @@
+"""new: a repository to start from."""
+
+from pathlib import Path
+
+import click
+
+from pushrod import scaffold
+from pushrod.apps import check_name
+
+
+@click.command("new")
+@click.argument("name")
+@click.option(
+    "--directory", type=click.Path(path_type=Path), help="Where; by default a folder of that name here."
+)
+def new_command(name: str, directory: Path | None) -> None:
+    """Make a repository that deploys: a FastAPI backend, a worker, PostgreSQL, Redis, migrations, tests."""
+    target = (directory or Path(name)).absolute()
+    scaffold.create(check_name(name), target)
+    click.echo(f"{target}: a repository with its first commit")
+    click.echo(f"  cd {target} && pushrod up")

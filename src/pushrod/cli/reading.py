@@ -1,0 +1,119 @@
+"""status, releases, logs: the verbs that only read."""
+
+import datetime
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from pushrod import host, status
+from pushrod.apps import App
+from pushrod.cli.context import find_app, find_root, with_app, with_json
+from pushrod.cli.output import age, print_json, print_table
+from pushrod.engines.embedded.engine import Embedded
+from pushrod.errors import UnknownNameError
+from pushrod.secrets import Secrets
+
+_POLL = 0.2  # seconds between looks at the logs that are followed
+
+
+@click.command("status")
+@with_app
+@with_json
+def status_command(app_name: str | None, root: str | None, as_json: bool) -> None:
+    """Show what is live, where, and how its processes are."""
+    where = find_root(root)
+    apps = [find_app(root, app_name)] if app_name or len(list(where.apps())) == 1 else list(where.apps())
+    found = [status.of(a, Embedded(a.root).states(a)) for a in apps]
+    if as_json:
+        print_json(found)
+    elif not found:
+        click.echo(f"no apps in {where.path}; `pushrod up` in a repository with a compose file makes one")
+    for one in [] if as_json else found:
+        _print_status(one)
+
+
+def _print_status(one: status.Status) -> None:
+    head = f"{one.app}: {one.condition}"
+    if one.release:
+        head += f", release {one.release} ({one.commit[:7]} “{one.subject}”) since {_ago(one.since)}"
+    click.echo(click.style(head, bold=True))
+    click.echo(f"  {one.url}" + (f"   {one.under_way}" if one.under_way else ""))
+    rows = [
+        (f"  {p.group}", p.name, p.state, str(p.pid or ""), age(p.since), p.detail) for p in one.processes
+    ]
+    if rows:
+        print_table(("  GROUP", "PROCESS", "STATE", "PID", "FOR", ""), rows)
+
+
+def _ago(at: str) -> str:
+    then = datetime.datetime.fromisoformat(at)
+    return age((datetime.datetime.now(datetime.UTC) - then).total_seconds()) + " ago"
+
+
+@click.command("releases")
+@with_app
+@with_json
+def releases_command(app_name: str | None, root: str | None, as_json: bool) -> None:
+    """List the releases: the live one, those kept for a rollback, those that failed and why."""
+    rows = status.history(find_app(root, app_name))
+    if as_json:
+        print_json(rows)
+        return
+    cells = [
+        (str(r.number), r.state, r.commit[:7], _ago(r.at) if r.at else "", r.subject or r.why) for r in rows
+    ]
+    print_table(("RELEASE", "STATE", "COMMIT", "WHEN", ""), cells)
+
+
+@click.command("logs")
+@click.argument("service", required=False, default="")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
+@click.option("-n", "--lines", default=50, show_default=True, help="How many lines of each log.")
+@with_app
+@with_json
+def logs_command(
+    service: str, follow: bool, lines: int, app_name: str | None, root: str | None, as_json: bool
+) -> None:
+    """Show the logs of the app's processes, or of one SERVICE."""
+    app = find_app(root, app_name)
+    files = Embedded(app.root).log_files(app, service)
+    if not files:
+        raise UnknownNameError(f"no logs of `{service or app.name}`", hint="`pushrod status` lists what runs")
+    secrets = Secrets(app)
+    for path in files:
+        for line in host.tail(path, lines):
+            _print_line(path.stem, secrets.redact(line), as_json)
+    if follow:
+        for path, line in _follow(app, service, files):
+            _print_line(path.stem, secrets.redact(line), as_json)
+
+
+def _print_line(name: str, line: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"process": name, "line": line})
+    else:
+        click.echo(f"{click.style(f'{name:<12}', bold=True)} | {line}")
+
+
+def _follow(app: App, service: str, files: list[Path]) -> Iterator[tuple[Path, str]]:
+    """New lines of all logs, of new releases' too; a log that was rotated is read from its beginning."""
+    offsets = {path: path.stat().st_size for path in files if path.exists()}
+    engine = Embedded(app.root)
+    while True:
+        for path in engine.log_files(app, service):
+            if not path.exists():
+                continue
+            size = path.stat().st_size
+            start = offsets.get(path, 0)
+            if size < start:
+                start = 0
+            with path.open("rb") as f:
+                f.seek(start)
+                raw = f.read(size - start)
+            complete = raw.rfind(b"\n") + 1
+            offsets[path] = start + complete
+            for line in raw[:complete].decode(errors="replace").splitlines():
+                yield path, line
+        time.sleep(_POLL)

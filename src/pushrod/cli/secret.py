@@ -1,0 +1,62 @@
+"""secret: variables the app receives that are not in Git."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from pushrod.cli.context import find_app, with_app, with_json
+from pushrod.cli.output import print_json
+from pushrod.errors import HostError
+from pushrod.secrets import Secrets, parse_dotenv
+
+
+@click.group("secret")
+def secret_command() -> None:
+    """Variables for the app that are not in Git. They reach it with its next release."""
+
+
+@secret_command.command("set")
+@click.argument("name")
+@with_app
+def set_secret(name: str, app_name: str | None, root: str | None) -> None:
+    """Set NAME to a value that is asked for, or read from stdin: never given as an argument."""
+    secrets = Secrets(find_app(root, app_name))
+    value = click.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
+    secrets.store({name: value})
+    click.echo(f"{name} is set; `pushrod deploy` gives it to the app")
+
+
+@secret_command.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@with_app
+def import_secrets(file: Path, app_name: str | None, root: str | None) -> None:
+    """Set every variable of a .env FILE."""
+    if not file.is_file():
+        raise HostError("no such file", where=str(file), hint="name the .env file to import")
+    found = parse_dotenv(file.read_text())
+    Secrets(find_app(root, app_name)).store(found)
+    click.echo(f"{len(found)} set: {', '.join(found)}; `pushrod deploy` gives them to the app")
+
+
+@secret_command.command("list")
+@with_app
+@with_json
+def list_secrets(app_name: str | None, root: str | None, as_json: bool) -> None:
+    """List the names, never the values."""
+    names = sorted(Secrets(find_app(root, app_name)).variables())
+    if as_json:
+        print_json(names)
+    else:
+        click.echo(
+            "\n".join(names) if names else "none; `pushrod secret set NAME` or `pushrod secret import .env`"
+        )
+
+
+@secret_command.command("unset")
+@click.argument("names", nargs=-1, required=True)
+@with_app
+def unset_secrets(names: tuple[str, ...], app_name: str | None, root: str | None) -> None:
+    """Forget variables."""
+    Secrets(find_app(root, app_name)).unset(names)
+    click.echo(f"{', '.join(names)} unset; `pushrod deploy` takes them from the app")

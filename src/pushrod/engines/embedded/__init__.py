@@ -1,0 +1,1 @@
+"""The embedded engine: real parts as supervised processes, without Docker."""

@@ -1,0 +1,243 @@
+"""How a service is run without a container: which argv, with which environment, on which port.
+
+All of it is pure but `find`, which looks whether programs are there.
+
+Compose's semantics hold: `entrypoint` replaces the image's ENTRYPOINT and drops its CMD, `command` replaces its
+CMD. What only a container needs goes: an init such as tini, and `uv run`, because the environment is there already.
+"""
+
+import os
+import posixpath
+import re
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pushrod import dockerfile
+from pushrod.dockerfile import Recipe
+from pushrod.errors import BuildError, ManifestError
+from pushrod.values import Service
+
+# Where programs of this machine are looked for, after those of the image: no login shell's additions, so that a
+# push over SSH and a command in a terminal find the same.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Of the image's environment these are about the container's own file system.
+_CONTAINER_ONLY = frozenset({"PATH", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "HOME"})
+_INITS = frozenset({"tini", "dumb-init", "catatonit"})
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
+# `uv run` and its like in front of a program, with options that take no value.
+_FLAGS = r"(?:(?:--(?:frozen|locked|no-sync|no-dev|no-project|offline|quiet|no-progress|active)|-q|--)\s+)*"
+_RUNNER = re.compile(rf"\b(?:uv\s+run|poetry\s+run|pipenv\s+run|pdm\s+run)\s+{_FLAGS}(?=[\w./])")
+_PROCESS = re.compile(r"^([A-Za-z0-9_-]+):\s*(\S.*)$", re.MULTILINE)
+_PLAIN = re.compile(r"[\w@%+=:,./ \t-]*(?:\$\{?PORT\}?[\w@%+=:,./ \t-]*)*")  # no shell is needed to read this
+
+
+class Command(NamedTuple):
+    """What runs a service: its argv, and what the Dockerfile puts into its environment."""
+
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+
+
+class Bound(NamedTuple):
+    """What one instance runs. `replaced` is the container port that its argv named and no longer does (0: none)."""
+
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    replaced: int = 0
+
+
+def resolve(service: Service, dockerfile_text: str | None, procfile_text: str | None) -> Command:
+    """The argv and environment of a service: manifest, else Dockerfile, else the Procfile's line for it or `web`.
+
+    Raises ManifestError when none of them names a command, or the Dockerfile cannot be read.
+    """
+    recipe = recipe_of(service, dockerfile_text)
+    argv = _composed(service, recipe) or _procfile(procfile_text or "", service.name)
+    if not argv:
+        raise ManifestError(
+            "no command: neither the manifest, nor a Dockerfile, nor a Procfile says what it runs",
+            where=f"services.{service.name}",
+            hint="write `command:` in the service",
+        )
+    return Command(unwrapped(argv), _kept(recipe.environment))
+
+
+def recipe_of(service: Service, dockerfile_text: str | None) -> Recipe:
+    """What the service's Dockerfile says; an empty recipe where there is none."""
+    if dockerfile_text is None or service.build is None:
+        return Recipe()
+    where = posixpath.normpath(posixpath.join(service.build.context, service.build.dockerfile))
+    return dockerfile.read(dockerfile_text, target=service.build.target, where=where)
+
+
+def unwrapped(argv: Sequence[str]) -> tuple[str, ...]:
+    """The argv without an init in front of it and without `uv run`, also inside a shell's script."""
+    words = list(argv)
+    while words and posixpath.basename(words[0]) in _INITS:
+        words = words[1:]
+        while words and words[0].startswith("-"):
+            words = words[1:]
+    at = _script(words)
+    if at:
+        words[at] = _RUNNER.sub("", words[at])
+        return tuple(words)
+    line = " ".join(words[:8])
+    found = _RUNNER.match(line)
+    return tuple(words[len(found[0].split()) :] if found else words)
+
+
+def _composed(service: Service, recipe: Recipe) -> tuple[str, ...]:
+    if service.entrypoint:
+        return (*service.entrypoint, *service.command)
+    if recipe.entrypoint[:2] == recipe.shell and len(recipe.entrypoint) == 3:
+        return recipe.entrypoint  # the shell form takes no arguments
+    command = service.command or recipe.command
+    return (*recipe.entrypoint, *command)
+
+
+def _kept(environment: Mapping[str, str]) -> dict[str, str]:
+    return {n: v for n, v in environment.items() if n not in _CONTAINER_ONLY and not n.startswith("UV_")}
+
+
+def _procfile(text: str, name: str) -> tuple[str, ...]:
+    lines = {found[1]: found[2].strip() for found in _PROCESS.finditer(text)}
+    line = lines.get(name) or lines.get("web")
+    if not line:
+        return ()
+    if _PLAIN.fullmatch(line) and "=" not in line.split()[0]:
+        return tuple(shlex.split(line))
+    return ("/bin/sh", "-c", line)
+
+
+def _script(argv: Sequence[str]) -> int:
+    """Where in an argv a shell's script stands; 0 when it runs no shell."""
+    if not argv or posixpath.basename(argv[0]) not in _SHELLS:
+        return 0
+    for at, word in enumerate(argv[1:-1], 1):
+        if re.fullmatch(r"-[a-z]*c", word):
+            return at + 1
+        if not word.startswith("-"):
+            break
+    return 0
+
+
+# ---- the program ----------------------------------------------------------------------------------------------
+
+
+def find(
+    service: str, argv: Sequence[str], path: str, *, directory: Path | None = None, workdir: str = "/"
+) -> tuple[str, ...]:
+    """The argv with a program that is there: looked for on `path`, which begins with the image's own directory.
+
+    A program given by a path of the container is what that path stands for: in a `bin` directory the program of
+    that name, below `workdir` the file of `directory`, where the service runs. `directory` None leaves a relative
+    path as it is. Raises BuildError, naming service and program.
+    """
+    argv = unwrapped(argv)
+    program = argv[0]
+    name = posixpath.basename(program)
+    if "/" not in program:
+        found = shutil.which(program, path=path)
+    elif program.startswith("/"):
+        in_bin = posixpath.basename(posixpath.dirname(program)) in ("bin", "sbin")
+        found = (shutil.which(name, path=path) if in_bin else None) or shutil.which(program)
+        copied = posixpath.relpath(program, workdir)
+        if found is None and directory is not None and not copied.startswith(".."):
+            found = _inside(directory, copied)
+    else:
+        found = program if directory is None else _inside(directory, program)
+    if found is None:
+        raise BuildError(
+            f"{service}: its program `{program}` is neither in its Python environment nor on this machine",
+            where=f"services.{service}.command",
+            hint=f"add what provides `{name}` to the service's dependencies, or install it here; a program that only "
+            "its image has needs the Docker engine",
+        )
+    return (found, *argv[1:])
+
+
+def _inside(directory: Path, program: str) -> str | None:
+    """A program of the checkout by its path from where the service runs."""
+    return f"./{posixpath.normpath(program)}" if os.access(directory / program, os.X_OK) else None
+
+
+# ---- the port ---------------------------------------------------------------------------------------------------
+
+_ANY = r"(?:0\.0\.0\.0|127\.0\.0\.1|localhost|\[::1?\]|\*|0)"  # hosts that mean the instance itself
+_OPTION = re.compile(r"(--?[A-Za-z][\w-]*)(?:\s+|=)[\"']?$")
+_LISTENS = re.compile(r"port|bind|listen|addr|host|http|serve|^-[pbl]$", re.IGNORECASE)
+_PORT_VARIABLE = re.compile(r"\$(?:PORT\b|\{PORT(?::?[-=][^}]*)?\})")
+_PORT_NAMED = re.compile(
+    r"(?:^|\s)(?:--(?:[a-z]+-)*(?:port|bind|listen)[ =]|-[pbl] ?|runserver |http\.server )"
+    rf"[\"']?(?:{_ANY}?:)?(\d{{2,5}})\b"
+    rf"|(?:^|[\s=/\"']){_ANY}?:(\d{{2,5}})\b"
+)
+# Servers that read their port from a variable of their own name in place of an option; gunicorn reads PORT.
+_PORT_VARIABLES = ("PORT", "UVICORN_PORT", "FLASK_RUN_PORT")
+
+
+def bind(argv: Sequence[str], environment: Mapping[str, str], port: int, container_port: int) -> Bound:
+    """The argv and environment of the instance that is given `port`; with port 0 nothing changes.
+
+    `$PORT`, `${PORT}` and `${PORT:-8000}` become it, except in a shell's script, whose shell does that; so does
+    the container port where the argv names it as what to listen on (`--port 8000`, `0.0.0.0:8000`), in a
+    script too. Where the container port is not known, or not named, the port that the argv plainly listens on
+    is taken for it. In the environment PORT is set, and every other `…PORT` that is the container port follows.
+    """
+    if not port:
+        return Bound(tuple(argv), dict(environment))
+    at = _script(argv)
+    words = [w if at and i == at else _PORT_VARIABLE.sub(str(port), w) for i, w in enumerate(argv)]
+    variables = _port_variables(environment, port, container_port)
+    for old in dict.fromkeys((container_port, port_named(argv))):
+        bound = _replaced(words, at, old, port) if old else words
+        if bound != words:
+            return Bound(tuple(bound), variables, old)
+    return Bound(tuple(words), variables)
+
+
+def _port_variables(environment: Mapping[str, str], port: int, container_port: int) -> dict[str, str]:
+    same = [n for n, v in environment.items() if n.endswith("PORT") and v == str(container_port)]
+    return {**environment, **dict.fromkeys((*same, *_PORT_VARIABLES), str(port))}
+
+
+def port_named(argv: Sequence[str]) -> int:
+    """The port that an argv plainly says it listens on; 0 where it says none."""
+    at = _script(argv)
+    text = argv[at] if at else " ".join(argv)
+    found = _PORT_NAMED.search(text)
+    return int(found[1] or found[2]) if found else 0
+
+
+def loopback(argv: Sequence[str]) -> tuple[str, ...]:
+    """The argv listening on this machine alone where it says on every address: no container is around it, and
+    only the edge is to reach it."""
+    pattern = re.compile(r"(?<![\w.])0\.0\.0\.0(?![\w.])")
+    return tuple(pattern.sub("127.0.0.1", word) for word in argv)
+
+
+def _replaced(words: Sequence[str], at: int, old: int, new: int) -> list[str]:
+    """The words with `old` replaced wherever it is what the program listens on."""
+    if at:
+        return [_in_text(w, "", old, new) if i == at else w for i, w in enumerate(words)]
+    return [
+        _in_text(word, f"{before} " if before.startswith("-") else "", old, new)
+        for before, word in zip(("", *words), words, strict=False)
+    ]
+
+
+def _in_text(text: str, before: str, old: int, new: int) -> str:
+    """`before` is the option in front of the text, for it says whether a bare number is a port."""
+    pattern = re.compile(rf"(?:(?<=[\s=\"'/,])|^)({_ANY}?:)?{old}(?=$|[\s\"'/,;)&|])")
+
+    def value(found: re.Match[str]) -> str:
+        host = found[1] or ""
+        option = _OPTION.search(before + text[: found.start()])
+        if not host and (text[: found.start()].endswith("/") or (option and not _LISTENS.search(option[1]))):
+            return found[0]
+        return f"{host}{new}"
+
+    return pattern.sub(value, text)

@@ -1,0 +1,326 @@
+"""The embedded engine: real nginx, PostgreSQL and Valkey, and the app itself, as supervised processes.
+
+No Docker and no root needed. A release's group in the supervisor is `<app>-r<number>`, the stores' is
+`<app>-stores`, the edge's `edge`; each is a plain file, so supervisord alone brings all of it back.
+"""
+
+import contextlib
+import os
+import re
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from pushrod import health, host
+from pushrod.apps import App, Root
+from pushrod.configuration import Endpoint
+from pushrod.engines.embedded import commands, images, ports
+from pushrod.engines.embedded.parts import Parts
+from pushrod.engines.embedded.ports import store_records
+from pushrod.engines.embedded.stores import Stores
+from pushrod.engines.embedded.supervisor import Supervisor
+from pushrod.engines.engine import Say
+from pushrod.errors import HostError, ReadyError
+from pushrod.gears import postgres
+from pushrod.gears.nginx import Edge
+from pushrod.secrets import Secrets
+from pushrod.values import (
+    EngineName,
+    Image,
+    Instance,
+    Process,
+    ProcessState,
+    Release,
+    Service,
+)
+
+_INSTANCES, _EDGE = 20, 30  # the supervisor starts what has the lower priority first, and stops it last
+
+
+class Embedded:
+    """The engine of a root. Creating the value starts nothing."""
+
+    name: EngineName = "embedded"
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+        self.parts = Parts()
+
+    @cached_property
+    def account(self) -> host.Account | None:
+        """Who the children run as; None when that is ourselves."""
+        return host.child_account([self.root.path, Path(os.__file__), self.parts.nginx, self.parts.postgres])
+
+    @cached_property
+    def supervisor(self) -> Supervisor:
+        """The process manager of this root."""
+        return Supervisor(self.root.supervisor, self.root.runtime, self.account)
+
+    @cached_property
+    def edge(self) -> Edge:
+        """The nginx of this root."""
+        return Edge(self.parts.nginx, self.root.edge, self.root.runtime / "edge", self.account)
+
+    # ---- the engine's own parts -----------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Make the supervisor and the edge run; HostError if a part is missing or does not come up."""
+        self.root.create()
+        with host.lock(self.root.path / "engine.lock", purpose="starting", timeout=60):
+            self.supervisor.ensure()
+            self.edge.prepare()
+            self.supervisor.apply("edge", (self._edge_process(),))
+        if not host.wait_until(self.edge.answering, timeout=10):
+            raise HostError(
+                "the edge (nginx) does not come up",
+                where=str(self.root.edge),
+                log=host.tail(self.root.edge / "logs" / "nginx.log"),
+                hint="`pushrod doctor` checks its program and ports",
+            )
+
+    def rest(self) -> None:
+        """Stop supervisor and edge if no app of the root is up or being worked on."""
+        with host.lock(self.root.path / "engine.lock", purpose="stopping", timeout=60):
+            busy = any(not a.settings.down or host.locked(a.lock) for a in self.root.apps() if a.settings)
+            if not busy:
+                self.supervisor.shutdown()
+
+    def store_versions(self) -> dict[str, str]:
+        """The versions of the two stores this engine has."""
+        return self.parts.store_versions()
+
+    def _edge_process(self) -> Process:
+        return Process(
+            group="edge",
+            name="nginx",
+            argv=self.edge.argv(),
+            cwd=str(self.root.edge),
+            environment=_base_environment(),
+            log=str(self.root.edge / "logs" / "nginx.log"),
+            priority=_EDGE,
+            stop_signal="QUIT",
+            stop_grace=35,
+            death_signal="TERM",
+        )
+
+    # ---- images ---------------------------------------------------------------------------------------------
+
+    def build(self, service: Service, checkout: Path, say: Say) -> Image:
+        """The Python environment of a service, built once for each lock; its command found."""
+        return images.build(service, checkout, self.root.environments, say)
+
+    def identify(self, service: Service, checkout: Path) -> str:
+        """The identity of a service's image, without building it."""
+        return images.identify(service, checkout)
+
+    # ---- stores ---------------------------------------------------------------------------------------------
+
+    def endpoints(self, app: App, stores: Sequence[Service]) -> list[Endpoint]:
+        """Where each store will be; decided once, before it exists."""
+        return self._stores(app).endpoints(stores)
+
+    def ensure_stores(self, app: App, stores: Sequence[Service], *, ddl: bool) -> str:
+        """Initialise what is new, start all, wait until each answers; roles, databases and ACLs ensured."""
+        own = self._stores(app)
+        self.supervisor.apply(own.group, own.processes())
+        return own.ensure({s.name for s in stores}, ddl=ddl)
+
+    def schema(self, app: App, stores: Sequence[Service]) -> str:
+        """A digest over the schemas of the app's PostgreSQL stores."""
+        return self._stores(app).schema({s.name for s in stores})
+
+    def stop_stores(self, app: App) -> None:
+        """Stop the stores: PostgreSQL by a fast shutdown, Valkey after writing its file."""
+        self.supervisor.remove(self._stores(app).group)
+
+    def _stores(self, app: App) -> Stores:
+        return Stores(app, self._programs, self.parts.redis, self.account, _base_environment())
+
+    @cached_property
+    def _programs(self) -> postgres.Programs:
+        return postgres.Programs(self.parts.postgres)
+
+    # ---- addresses ------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def place(self, services: Sequence[Service]) -> Iterator[tuple[Instance, ...]]:
+        """Give every instance a port that no kept release of any app has, held until the release is sealed."""
+        with ports.choosing(self.root):
+            chosen: set[int] = set()
+            instances = []
+            for service in services:
+                for n in range(1, service.replicas + 1):
+                    port = ports.free(self.root, ports.INSTANCES, chosen)
+                    chosen.add(port)
+                    instances.append(Instance(f"{service.name}-{n}", service.name, port))
+            yield tuple(instances)
+
+    # ---- instances ------------------------------------------------------------------------------------------
+
+    def start(self, app: App, release: Release, environments: dict[str, dict[str, str]]) -> None:
+        """Start a release's group; HostError if one of its ports is in use by somebody else."""
+        group = _group(app, release.number)
+        if group not in self.supervisor.groups():
+            for instance in release.instances:
+                hint = "end that process, or deploy again: a new release gets new ports"
+                ports.check(instance.port, f"{instance.name} of release {release.number}", hint)
+        home = app.home
+        home.mkdir(parents=True, exist_ok=True)
+        host.own(home, self.account)
+        processes = tuple(
+            self._instance_process(app, release, i, environments[i.service]) for i in release.instances
+        )
+        self.supervisor.apply(group, processes)
+
+    def ready(self, app: App, release: Release) -> None:
+        """Ask every instance until it is healthy; ReadyError at its deadline, or at once if it ends."""
+        started = time.monotonic()
+        pids: dict[str, int] = {}
+        waiting = {i.name: i for i in release.instances}
+        while waiting:
+            states = {s.name: s for s in self.supervisor.states(_group(app, release.number))}
+            for name, instance in list(waiting.items()):
+                service = release.service(instance.service)
+                why = self._ask(app, release, instance, states.get(name), pids)
+                if not why:
+                    del waiting[name]
+                elif time.monotonic() - started > service.health.deadline:
+                    raise self._not_ready(
+                        app, release, instance, f"not healthy within {service.health.deadline:g} s: {why}"
+                    )
+            if waiting:
+                time.sleep(min(release.service(i.service).health.interval for i in waiting.values()))
+
+    def stop(self, app: App, number: int) -> None:
+        """Stop a release's group within its grace and take its files away."""
+        self.supervisor.remove(_group(app, number))
+
+    def running(self, app: App) -> list[int]:
+        """The releases whose groups the supervisor has."""
+        pattern = re.compile(rf"{re.escape(app.name)}-r(\d+)")
+        return sorted(int(m[1]) for g in self.supervisor.groups() if (m := pattern.fullmatch(g)))
+
+    def states(self, app: App) -> list[ProcessState]:
+        """Every process of an app: stores and instances."""
+        groups = {f"{app.name}-stores", *(_group(app, n) for n in self.running(app))}
+        return [s for s in self.supervisor.states() if s.group in groups]
+
+    def run(
+        self,
+        app: App,
+        release: Release,
+        service: Service,
+        argv: Sequence[str],
+        environment: dict[str, str],
+        say: Say,
+    ) -> int:
+        """Run a one-shot program in a service's environment, as the children's account; it dies with us."""
+        command, cwd, variables = self.one_shot(app, release, service, argv, environment)
+        return host.run(command, cwd=cwd, env=variables, timeout=3600, on_line=say).status
+
+    def one_shot(
+        self, app: App, release: Release, service: Service, argv: Sequence[str], environment: dict[str, str]
+    ) -> tuple[list[str], Path, dict[str, str]]:
+        """How a one-shot program is run: its argv, directory and environment."""
+        variables = self._environment(app, release, service, environment)
+        command = host.as_account(list(argv), self.account, death_signal="KILL")
+        return command, self._directory(app, release, service), variables
+
+    def _instance_process(
+        self, app: App, release: Release, instance: Instance, environment: dict[str, str]
+    ) -> Process:
+        service = release.service(instance.service)
+        image = release.images[service.name]
+        variables = self._environment(app, release, service, environment)
+        bound = commands.bind(image.command, variables, instance.port, service.port)
+        return Process(
+            group=_group(app, release.number),
+            name=instance.name,
+            argv=commands.loopback(bound.argv),
+            cwd=str(self._directory(app, release, service)),
+            environment=bound.environment,
+            log=str(self._instance_log(app, release.number, instance.name)),
+            priority=_INSTANCES,
+            stop_grace=service.stop_grace,
+            stop_group=True,
+            wait_for=tuple(r.port for r in store_records(app)),
+        )
+
+    def _environment(
+        self, app: App, release: Release, service: Service, environment: dict[str, str]
+    ) -> dict[str, str]:
+        """The whole environment of a process: what the machine gives, the image's programs first, then the app's."""
+        base = _base_environment() | {"HOME": str(app.home), "PYTHONUNBUFFERED": "1"}
+        context = self._directory(app, release, service)
+        base["PYTHONPATH"] = os.pathsep.join(str(p) for p in (context, context / "src") if p.is_dir())
+        location = release.images[service.name].location
+        if location:
+            base |= {"VIRTUAL_ENV": location, "PATH": f"{location}/bin{os.pathsep}{base['PATH']}"}
+        return base | environment
+
+    def _directory(self, app: App, release: Release, service: Service) -> Path:
+        return app.checkout(release.number) / release.images[service.name].directory
+
+    def _ask(
+        self, app: App, release: Release, instance: Instance, state: ProcessState | None, pids: dict[str, int]
+    ) -> str:
+        """Why an instance is not healthy yet, or nothing. ReadyError if its process has ended."""
+        if state is None or state.state in ("failed", "backoff", "stopped"):
+            raise self._not_ready(app, release, instance, "ended at boot")
+        if not state.pid:
+            return "its process has not started"
+        if pids.setdefault(instance.name, state.pid) != state.pid:
+            raise self._not_ready(app, release, instance, "ended at boot")
+        service = release.service(instance.service)
+        if service.health.command:
+            return self._command(app, release, instance)
+        if service.role == "entry" or service.health.path:
+            return health.ask(instance, service.health)
+        return "" if state.since >= service.health.settle else "it has only just started"
+
+    def _command(self, app: App, release: Release, instance: Instance) -> str:
+        """Run a service's health command in its own environment once."""
+        service = release.service(instance.service)
+        environment = Secrets(app).sealed(release.number)[service.name]
+        bound = commands.bind(service.health.command, environment, instance.port, service.port)
+        lines: list[str] = []
+        status = self.run(app, release, service, bound.argv, bound.environment, lines.append)
+        return (
+            f"`{shlex.join(bound.argv)}` ended with status {status}: {' '.join(lines[-1:])}" if status else ""
+        )
+
+    def _not_ready(self, app: App, release: Release, instance: Instance, why: str) -> ReadyError:
+        return ReadyError(
+            why,
+            where=f"instance {instance.name} of release {release.number}",
+            hint="the end of its log is above; the old release goes on serving; mend it, commit and push again",
+            log=host.tail(self._instance_log(app, release.number, instance.name)),
+        )
+
+    # ---- logs -----------------------------------------------------------------------------------------------
+
+    def log_files(self, app: App, service: str = "") -> list[Path]:
+        """Log files of the running releases and of the stores, or those of one service."""
+        found = [self._stores(app).log(r) for r in store_records(app)]
+        for number in self.running(app):
+            found += sorted((app.logs / f"r{number}").glob("*.log"))
+        return [p for p in found if not service or p.stem == service or p.stem.rpartition("-")[0] == service]
+
+    def _instance_log(self, app: App, number: int, name: str) -> Path:
+        return app.logs / f"r{number}" / f"{name}.log"
+
+
+def _group(app: App, number: int) -> str:
+    return f"{app.name}-r{number}"
+
+
+def _base_environment() -> dict[str, str]:
+    names = ("TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
+    passed = {n: os.environ[n] for n in names if n in os.environ}
+    return {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG": "C.UTF-8",
+        **passed,
+    }

@@ -1,0 +1,98 @@
+# ruff: noqa: PTH108, PTH110, PTH118, PTH120, PTH123
+# Only what is quick to import and small in memory: this process sleeps beside every supervisor.
+"""Brings the supervisor back when it ends without having stopped its processes (kill -9, out of memory).
+
+`python -I -S keeper.py CONF SOCKET LOCK` is itself a supervised process, stopped before all others. Its standard
+input is a pipe that only the supervisor has the other end of: end of file means that the supervisor is gone. The
+kernel has then sent the other processes their death signal; the keeper starts a supervisor with the same plain
+files, which starts them again. If the keeper is killed, the supervisor starts it again.
+
+LOCK is held while starting, so that a pushrod command that starts the supervisor at the same moment and the
+keeper do not both do it. What the keeper does is written to supervisord.log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_START_DEADLINE = 60.0  # seconds: it normally takes a third of one
+_LONGEST_PAUSE = 60.0  # seconds between attempts when the supervisor refuses to start
+
+
+def main(conf: str, socket_path: str, lock: str) -> None:
+    """Wait for the supervisor's end, then start it again until it answers or its configuration is gone."""
+    while os.read(0, 4096):
+        pass
+    pause = 1.0
+    while os.path.exists(conf):
+        with _locked(lock):
+            if answers(socket_path) or _start(conf, socket_path):
+                return
+        time.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def answers(socket_path: str) -> bool:
+    """Whether something accepts connections on the unix socket."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(1)
+        try:
+            s.connect(socket_path)
+        except OSError:
+            return False
+        return True
+
+
+def _start(conf: str, socket_path: str) -> bool:
+    """Start supervisord, which leaves a daemon that listens, and say whether it does."""
+    import subprocess
+
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(socket_path)  # stale: nothing accepts on it, and the lock is ours
+    command = [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", conf]
+    with open(os.path.join(os.path.dirname(conf), "supervisord.log"), "ab", buffering=0) as log:
+        log.write(time.strftime("%Y-%m-%d %H:%M:%S keeper: the supervisor is gone, starting it\n").encode())
+        try:
+            subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+                timeout=_START_DEADLINE,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as e:
+            log.write(f"keeper: {e}\n".encode())
+    return answers(socket_path)
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[None]:
+    """Hold the lock; without it after a deadline, since a start that hangs must not leave the host down."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + 2 * _START_DEADLINE
+    try:
+        while time.monotonic() < deadline:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(fd)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])

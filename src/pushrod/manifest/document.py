@@ -1,0 +1,169 @@
+"""A YAML document as typed values that know their own path, so that every error can name the key it is about."""
+
+import difflib
+import re
+import shlex
+from dataclasses import dataclass
+from typing import NoReturn
+
+from pushrod.errors import ManifestError
+
+# Units of Compose's durations (https://docs.docker.com/reference/compose-file/11-extension/#specifying-durations,
+# Go's time.ParseDuration and the loader's own `d` and `w`), in seconds.
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_UNITS |= {"d": 86400.0, "w": 7 * 86400.0}
+_PART = re.compile(r"(\d{1,9}(?:\.\d{0,9})?)(ns|us|µs|ms|s|m|h|d|w)")
+_LONGEST = 31 * 86400.0  # seconds; a longer wait in a deployment is a mistake
+_LARGEST = 10**9  # no count, port or number of seconds in a manifest is larger
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A value of the document and its path (`services.backend.deploy.replicas`); None is a key that is not there."""
+
+    path: str
+    value: object
+
+    @property
+    def given(self) -> bool:
+        """Whether the key is there with a value."""
+        return self.value is not None
+
+    def get(self, name: str) -> "Key":
+        """The key of that name below this one, which must be a mapping or absent."""
+        return self.mapping().get(name) or Key(self._below(name), None)
+
+    def mapping(self) -> dict[str, "Key"]:
+        """The keys below this one, in their order; none when it is absent."""
+        if self.value is None:
+            return {}
+        if not isinstance(self.value, dict):
+            self.wrong("a mapping")
+        return {str(name): Key(self._below(str(name)), value) for name, value in self.value.items()}
+
+    def sequence(self) -> list["Key"]:
+        """The items of a list; none when it is absent."""
+        if self.value is None:
+            return []
+        if not isinstance(self.value, list):
+            self.wrong("a list")
+        return [Key(f"{self.path}[{i}]", item) for i, item in enumerate(self.value)]
+
+    def text(self) -> str:
+        """Text; empty when absent. A number is taken as it would be written."""
+        if self.value is None:
+            return ""
+        if isinstance(self.value, bool) or not isinstance(self.value, str | int | float):
+            self.wrong("text")
+        return scalar(self.value)
+
+    def words(self) -> tuple[str, ...]:
+        """An argv: a list of words, or one line split as a shell would; empty when absent."""
+        if isinstance(self.value, list):
+            return tuple(item.text() for item in self.sequence())
+        try:
+            return tuple(shlex.split(self.text()))
+        except ValueError:
+            self.wrong("a command with its quotes closed")
+
+    def names(self) -> tuple[str, ...]:
+        """Names: a list of them, or the keys of a mapping."""
+        if isinstance(self.value, dict):
+            return tuple(self.mapping())
+        return tuple(item.text() for item in self.sequence())
+
+    def choice(self, *allowed: str) -> str:
+        """One of some words; empty when absent."""
+        if self.value is not None and self.value not in allowed:
+            self.wrong(" or ".join(allowed), hint=_nearest(str(self.value), allowed))
+        return str(self.value or "")
+
+    def whole(self, default: int, *, least: int = 0) -> int:
+        """A whole number, also one written as text."""
+        value = self.value
+        if value is None:
+            return default
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _LARGEST:
+            self.wrong(f"a whole number from {least} up")
+        return value
+
+    def seconds(self, default: float) -> float:
+        """A duration in seconds: a number of them, or Compose's way to write one (`1m30s`, `500ms`)."""
+        value = self.value
+        if value is None:
+            return default
+        found = duration(value) if isinstance(value, str) else value
+        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= _LONGEST:
+            self.wrong("a duration such as 30s or 1m30s")
+        return float(found)
+
+    def yes(self) -> bool:
+        """True or false; false when absent."""
+        if self.value in (None, False, "false", "False"):
+            return False
+        if self.value not in (True, "true", "True"):
+            self.wrong("true or false")
+        return True
+
+    def only(self, *valid: str) -> None:
+        """Refuse every key below this one that is not valid, naming the nearest that is."""
+        for name, key in self.mapping().items():
+            if name not in valid:
+                raise ManifestError(
+                    f"unknown key `{name}`",
+                    where=key.path,
+                    hint=_nearest(name, valid),
+                )
+
+    def wrong(self, expected: str, *, hint: str = "") -> NoReturn:
+        """Refuse this value: ManifestError with what was expected and what was found."""
+        raise ManifestError(f"expected {expected}, found {_found(self.value)}", where=self.path, hint=hint)
+
+    def _below(self, name: str) -> str:
+        return f"{self.path}.{name}" if self.path else name
+
+
+def duration(text: str) -> float | None:
+    """Seconds of a Compose duration; None if it is not one. `0` needs no unit."""
+    if text == "0":
+        return 0.0
+    total, end = 0.0, 0
+    for part in _PART.finditer(text):
+        if part.start() != end:
+            return None
+        total += float(part[1]) * _UNITS[part[2]]
+        end = part.end()
+    return total if text and end == len(text) else None
+
+
+def scalar(value: object) -> str:
+    """A scalar as Compose would write it into an environment."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _nearest(name: str, valid: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    known = "valid here: " + ", ".join(sorted(valid))
+    return f"did you mean `{near[0]}`? {known}" if near else known
+
+
+def _found(value: object) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return f"{scalar(value)} (true or false)"
+        case int() | float():
+            return f"{value} (a number)" if abs(value) < 10**20 else "a number"
+        case str():
+            return f"`{value[:60]}` (text)"
+        case list():
+            return "a list"
+        case dict():
+            return "a mapping"
+        case _:
+            return f"a {type(value).__name__}"

@@ -1,0 +1,106 @@
+"""What a manifest asks for and the embedded engine does otherwise, said once. Pure.
+
+Only what can make an app behave differently is worth a note; `restart`, `networks`, `container_name`, `logging`
+and the like have no counterpart to miss.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from pushrod.manifest import references
+from pushrod.manifest.roles import Draft
+
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"  # what the engine's images run
+_UNUSED = (
+    "cap_add", "configs", "cpus", "devices", "extra_hosts", "gpus", "mem_limit", "network_mode", "privileged",
+    "secrets", "sysctls", "tmpfs", "ulimits", "working_dir",
+)  # fmt: skip
+_PRODUCTS = {"postgres": "PostgreSQL", "redis": "Redis", "valkey": "Valkey"}
+_KINDS = {"postgres": "PostgreSQL", "redis": "Redis or Valkey"}  # of a version given without its product
+
+
+def embedded(drafts: Sequence[Draft], versions: Mapping[str, str]) -> list[str]:
+    """The notes of a manifest. `versions` are what the engine has of each kind of store (`PostgreSQL 18.6`)."""
+    stateless = [d for d in drafts if d.service.role in ("entry", "worker")]
+    stores = [d for d in drafts if d.service.role == "store"]
+    notes = [*_edge([d for d in drafts if d.service.role == "edge"])]
+    notes += _closed_ports(stateless)
+    notes += [note for d in stores for note in _store(d, versions)]
+    notes += _python(stateless)
+    notes += _said(
+        "volumes are not mounted on the embedded engine; its paths are those of the checkout",
+        stateless,
+        lambda d: bool(d.key.get("volumes").sequence()),
+    )
+    notes += [note for d in stateless for note in _unused(d)]
+    return notes
+
+
+def _edge(drafts: Sequence[Draft]) -> Iterable[str]:
+    return _said(
+        "pushrod's edge (nginx) takes its place; its own configuration and files are not used on the embedded engine",
+        drafts,
+        lambda _: True,
+    )
+
+
+def _closed_ports(drafts: Sequence[Draft]) -> Iterable[str]:
+    return _said(
+        "its published port stays closed; only the entry is reached, through the edge",
+        drafts,
+        lambda d: d.service.role == "worker" and "published" in d.listening,
+    )
+
+
+def _store(draft: Draft, versions: Mapping[str, str]) -> Iterable[str]:
+    kind = draft.service.store or ""
+    runs, wanted = versions.get(kind, ""), references.version(draft.reference)
+    product = _PRODUCTS.get(draft.reference.name, _PRODUCTS.get(kind, kind))
+    if runs and wanted and wanted[:1] != _major(runs):
+        name = runs if " " in runs else f"{_KINDS[kind]} {runs}"
+        yield f"{draft.name}: the manifest names {product} {wanted[0]}; the embedded engine runs {name}"
+    if extension := references.extension(draft.reference):
+        yield f"{draft.name}: the embedded engine's PostgreSQL has no {extension}"
+    unused = [word for word in ("build", "command", "entrypoint") if draft.key.get(word).value]
+    binds = [v for v in draft.key.get("volumes").sequence() if _is_bind(v.value)]
+    if unused or binds:
+        what = ", ".join([f"`{word}`" for word in unused] + ["its mounted files"] * bool(binds))
+        yield f"{draft.name}: {what} not used: the embedded engine configures its stores itself"
+
+
+def _major(version: str) -> tuple[int, ...]:
+    """The major version in `18.6` or `PostgreSQL 18.6`."""
+    digits = version.split()[-1].partition(".")[0]
+    return (int(digits),) if digits.isdigit() else ()
+
+
+def _is_bind(volume: object) -> bool:
+    if isinstance(volume, dict):
+        return volume.get("type") == "bind"
+    return str(volume).startswith((".", "/", "~"))
+
+
+def _python(drafts: Sequence[Draft]) -> Iterable[str]:
+    def other(draft: Draft) -> bool:
+        named = references.version(draft.reference)
+        mine = tuple(int(part) for part in _PYTHON.split("."))
+        return draft.reference.name == "python" and len(named) > 1 and named[:2] != mine
+
+    return _said(
+        f"its Dockerfile names another Python; the embedded engine runs it on {_PYTHON}", drafts, other
+    )
+
+
+def _unused(draft: Draft) -> Iterable[str]:
+    words = [word for word in _UNUSED if draft.key.get(word).value]
+    if draft.key.get("deploy").get("resources").value:
+        words.append("deploy.resources")
+    if words:
+        yield f"{draft.name}: {', '.join(f'`{w}`' for w in words)} not applied on the embedded engine"
+
+
+def _said(what: str, drafts: Sequence[Draft], holds: Callable[[Draft], bool]) -> Iterable[str]:
+    """One note for all the services that it holds for."""
+    names = [d.name for d in drafts if holds(d)]
+    if names:
+        yield f"{', '.join(names)}: {what}"

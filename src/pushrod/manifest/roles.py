@@ -1,0 +1,175 @@
+"""Which part each service of a manifest plays: store, edge, entry, worker, or a job that runs once. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from pushrod.errors import ManifestError
+from pushrod.manifest import references
+from pushrod.manifest.document import Key
+from pushrod.manifest.references import Reference
+from pushrod.values import EngineName, Role, Service
+
+_CHOOSE = "write `x-pushrod: {role: entry}` in the one that answers HTTP"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A service while the manifest is read: its values, where they stand, and what its role is derived from.
+
+    `chosen` is `x-pushrod.role`. `reference` is the image it runs, for a built one the image it begins from.
+    `listening` says how it shows that it answers HTTP: `published`, `exposed`, `health`. `awaits` names the
+    services that must have ended before this one starts.
+    """
+
+    service: Service
+    key: Key
+    chosen: str
+    reference: Reference
+    listening: frozenset[str]
+    holds_data: bool
+    awaits: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        return self.service.name
+
+    def with_(self, **changes: object) -> "Draft":
+        """This draft with fields of its service changed."""
+        return replace(self, service=msgspec.structs.replace(self.service, **changes))
+
+
+def derive(drafts: Sequence[Draft], engine: EngineName) -> tuple[list[Draft], list[str]]:
+    """Every draft with its role, jobs folded into the service they are for, and notes about that.
+
+    Raises ManifestError: no entry, more than one, a store that the engine cannot run, a job with no place.
+    """
+    drafts = [_placed(d, engine) for d in drafts]
+    staying, jobs = _split_jobs(drafts)
+    first = entry(staying)
+    staying = [d.with_(role="entry") if d is first else d for d in staying]
+    if not first.service.replicas:
+        first.key.get("deploy").get("replicas").wrong("at least one replica of the entry")
+    staying, notes = _fold(staying, jobs)
+    return staying, notes
+
+
+def _placed(draft: Draft, engine: EngineName) -> Draft:
+    """The draft with its role, all but the entry's."""
+    role: Role = "worker"
+    if draft.chosen == "store" or (not draft.chosen and _is_store(draft)):
+        role = "store"
+    elif not draft.chosen and references.is_web_server(draft.reference) and engine == "embedded":
+        role = "edge"
+    if role != "store":
+        return draft.with_(role=role)
+    kind = references.store_kind(draft.reference)
+    if kind is None and engine == "embedded":
+        image = draft.service.image or draft.reference.path or "what it builds"
+        raise ManifestError(
+            f"{draft.name} is a store ({image}) that needs the Docker engine: the embedded engine runs PostgreSQL "
+            "and Redis",
+            where=draft.key.path,
+            hint="deploy this app to a host with Docker, or run that store elsewhere and give its address with "
+            "`pushrod secret set`; if it keeps no data, write `x-pushrod: {role: worker}`",
+        )
+    return draft.with_(role=role, store=kind)
+
+
+def _is_store(draft: Draft) -> bool:
+    pulled = draft.service.build is None
+    web = references.is_web_server(draft.reference)
+    return references.is_store(draft.reference) or (pulled and draft.holds_data and not web)
+
+
+# ---- the entry ------------------------------------------------------------------------------------------------
+
+
+def entry(drafts: Sequence[Draft]) -> Draft:
+    """The one service that receives HTTP. Each kind of evidence narrows what the one before it left.
+
+    A web server that runs as a service of its own comes first, then what stands behind one that the edge
+    replaces, a published port, a health path, an exposed port; the only stateless service needs no evidence.
+    Raises ManifestError.
+    """
+    candidates = [d for d in drafts if d.service.role in ("worker", "entry")]
+    named = [d for d in candidates if d.chosen == "entry"]
+    if named:
+        return _one(named)
+    candidates = [d for d in candidates if d.chosen != "worker"]
+    known = len(candidates) == 1
+    evidence = {d.name: _evidence(d, drafts) for d in candidates}
+    for kind in ("web server", "fronted", "published", "health", "exposed"):
+        narrowed = [d for d in candidates if kind in evidence[d.name]]
+        candidates, known = (narrowed, True) if narrowed else (candidates, known)
+    if not known:
+        among = f" among {_and(d.name for d in candidates)}" if candidates else ""
+        raise ManifestError(
+            f"no entry: nothing says which service receives HTTP{among}",
+            where="services",
+            hint=f'publish its port (ports: ["8000:8000"]), or {_CHOOSE}',
+        )
+    return _one(candidates)
+
+
+def _evidence(draft: Draft, drafts: Sequence[Draft]) -> set[str]:
+    """What says that a service answers HTTP."""
+    found = set(draft.listening)
+    if references.is_web_server(draft.reference) and "published" in found:
+        found.add("web server")
+    if any(d.service.role == "edge" and draft.name in d.service.depends_on for d in drafts):
+        found.add("fronted")
+    return found
+
+
+def _one(candidates: Sequence[Draft]) -> Draft:
+    if len(candidates) == 1:
+        return candidates[0]
+    count = "two" if len(candidates) == 2 else str(len(candidates))
+    raise ManifestError(
+        f"{count} entries: {_and(d.name for d in candidates)}", where="services", hint=_CHOOSE
+    )
+
+
+# ---- jobs: services that another one waits for to end -------------------------------------------------------------
+
+
+def _split_jobs(drafts: Sequence[Draft]) -> tuple[list[Draft], list[Draft]]:
+    awaited = {name for d in drafts for name in d.awaits}
+    jobs = [d for d in drafts if d.name in awaited and d.service.role == "worker" and not d.chosen]
+    return [d for d in drafts if d not in jobs], jobs
+
+
+def _fold(drafts: list[Draft], jobs: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
+    """Each job becomes the release command of the service it is for: run once, before any new instance."""
+    notes = []
+    for job in jobs:
+        argv = (*job.service.entrypoint, *job.service.command)
+        waiting = [d for d in drafts if job.name in d.awaits]
+        same = [d for d in waiting if _same_image(d.service, job.service) and not d.service.release]
+        same.sort(key=lambda d: d.service.role != "entry")
+        if not same or not argv:
+            raise ManifestError(
+                f"{job.name} has to end before other services start; pushrod runs what stays up, and one release "
+                "command for a service",
+                where=job.key.path,
+                hint="put its command under `x-pushrod: {release: ...}` in the service it prepares for, and give "
+                "the job a profile so that only plain Compose runs it",
+            )
+        owner = same[0].name
+        drafts = [d.with_(release=argv) if d.name == owner else d for d in drafts]
+        notes.append(f"{job.name}: runs once for each release, as the release command of {owner}")
+    gone = {j.name for j in jobs}
+    kept = (tuple(n for n in d.service.depends_on if n not in gone) for d in drafts)
+    return [d.with_(depends_on=names) for d, names in zip(drafts, kept, strict=True)], notes
+
+
+def _same_image(one: Service, other: Service) -> bool:
+    return one.build == other.build if one.build or other.build else one.image == other.image
+
+
+def _and(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last

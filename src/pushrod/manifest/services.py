@@ -1,0 +1,178 @@
+"""A resolved compose document becomes the values of its services. Pure: no file is read."""
+
+import posixpath
+import re
+from collections.abc import Mapping
+
+from pushrod.errors import ManifestError
+from pushrod.manifest import healthcheck, notes, references, roles
+from pushrod.manifest.document import Key, scalar
+from pushrod.manifest.roles import Draft
+from pushrod.values import Build, EngineName, Manifest, Service
+
+KEEP = 5  # releases kept on the host unless the manifest says otherwise
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_GRACE = 10.0  # seconds; Compose's default for stop_grace_period
+
+
+def read(
+    document: object,
+    *,
+    engine: EngineName = "embedded",
+    bases: Mapping[str, str] | None = None,
+    store_versions: Mapping[str, str] | None = None,
+) -> Manifest:
+    """The manifest that a resolved compose document describes, for an engine.
+
+    `bases` names the image each built service begins from (`gears.compose.bases`), which tells a web server that
+    is built from one that is an app. `store_versions` are what the engine has of `postgres` and `redis`; another
+    major version in the manifest is worth a note. Raises ManifestError with the path of the key that is wrong.
+    """
+    top = Key("", document)
+    own = top.get("x-pushrod")
+    own.only("keep")
+    keep = own.get("keep").whole(KEEP, least=1)
+    services = top.get("services").mapping()
+    if not services:
+        raise ManifestError(
+            "no services", where="services", hint="a compose file names what runs under `services:`"
+        )
+    drafts = [_draft(name, key, (bases or {}).get(name, ""), engine) for name, key in services.items()]
+    drafts, said = roles.derive(drafts, engine)
+    if engine == "embedded":
+        said = [*said, *notes.embedded(drafts, store_versions or {})]
+    return Manifest(services=tuple(d.service for d in drafts), notes=tuple(said), keep=keep)
+
+
+def _draft(name: str, key: Key, base: str, engine: EngineName) -> Draft:
+    """One service, with all that its role will be derived from."""
+    if not _NAME.fullmatch(name):
+        key.wrong("a service name of letters, digits, `-`, `_` and `.`, at most 63")
+    own = key.get("x-pushrod")
+    own.only("health", "release", "role")
+    image, build = key.get("image").text(), _build(key.get("build"))
+    if not image and build is None:
+        key.wrong("a service with `image` or `build`")
+    reference = references.parse(base if build else image)
+    published, exposed = _published(key.get("ports")), _exposed(key.get("expose"))
+    is_store = references.is_store(reference)
+    health, checked = healthcheck.read(
+        Key(key.path, None) if is_store else key.get("healthcheck"),
+        own.get("health"),
+        probe=engine == "embedded",
+    )
+    listening = {
+        "published": published,
+        "exposed": exposed,
+        "health": own.get("health").given and health.path,
+    }
+    depends_on = key.get("depends_on")
+    service = Service(
+        name=name,
+        role="worker",
+        image=image,
+        build=build,
+        command=key.get("command").words(),
+        entrypoint=key.get("entrypoint").words(),
+        environment=_environment(key.get("environment")),
+        port=published or exposed or checked,
+        replicas=_replicas(key),
+        stop_grace=key.get("stop_grace_period").seconds(_GRACE),
+        depends_on=depends_on.names(),
+        health=health,
+        release=_release(own.get("release")),
+    )
+    return Draft(
+        service=service,
+        key=key,
+        chosen=own.get("role").choice("entry", "worker", "store"),
+        reference=reference,
+        listening=frozenset(evidence for evidence, found in listening.items() if found),
+        holds_data=any(_is_volume(volume) for volume in key.get("volumes").sequence()),
+        awaits=_awaited(depends_on),
+    )
+
+
+def _build(key: Key) -> Build | None:
+    """Where an image is built from. The context must lie in the commit: nothing else is the same on the host."""
+    if not key.given:
+        return None
+    if isinstance(key.value, str):
+        return Build(context=_inside(key))
+    if key.get("dockerfile_inline").given:
+        key.get("dockerfile_inline").wrong("a Dockerfile in a file of its own (`dockerfile: Dockerfile`)")
+    return Build(
+        context=_inside(key.get("context")),
+        dockerfile=key.get("dockerfile").text() or Build().dockerfile,
+        target=key.get("target").text(),
+    )
+
+
+def _inside(key: Key) -> str:
+    path = posixpath.normpath(key.text() or ".")
+    if path.startswith(("/", "../")) or path == ".." or "://" in key.text() or "\0" in path:
+        key.wrong("a directory inside the repository")
+    return path
+
+
+def _environment(key: Key) -> dict[str, str | None]:
+    if isinstance(key.value, list):
+        pairs = (item.text().partition("=") for item in key.sequence())
+        return {name: value if equals else None for name, equals, value in pairs}
+    return {
+        name: None if not item.given else scalar(item.value) if isinstance(item.value, bool) else item.text()
+        for name, item in key.mapping().items()
+    }
+
+
+def _published(ports: Key) -> int:
+    """The container port of the first TCP port that is published; 0 for none."""
+    for port in ports.sequence():
+        if isinstance(port.value, dict):
+            protocol, number = port.get("protocol").text(), port.get("target").whole(0)
+        else:
+            number, protocol = _port(port)
+        if number and protocol in ("", "tcp"):
+            return number
+    return 0
+
+
+def _exposed(expose: Key) -> int:
+    """The first TCP port that is exposed; 0 for none."""
+    found = (_port(key) for key in expose.sequence())
+    return next((number for number, protocol in found if number and protocol in ("", "tcp")), 0)
+
+
+def _port(key: Key) -> tuple[int, str]:
+    """Container port and protocol of Compose's short form (`8000`, `80:8000/tcp`, `3000-3005`)."""
+    found = re.fullmatch(r"(?:.*:)?([0-9]{1,5})(?:-[0-9]{1,5})?(?:/(\w+))?", key.text())
+    if not found:
+        key.wrong("a port such as 8000")
+    return int(found[1]), found[2] or ""
+
+
+def _replicas(key: Key) -> int:
+    return key.get("deploy").get("replicas").whole(key.get("scale").whole(1))
+
+
+def _release(key: Key) -> tuple[str, ...]:
+    words = key.words()
+    if key.given and not words:
+        key.wrong("a command such as `alembic upgrade head`")
+    return words
+
+
+def _awaited(depends_on: Key) -> tuple[str, ...]:
+    if not isinstance(depends_on.value, dict):
+        return ()
+    conditions = {name: key.get("condition").text() for name, key in depends_on.mapping().items()}
+    return tuple(
+        name for name, condition in conditions.items() if condition == "service_completed_successfully"
+    )
+
+
+def _is_volume(key: Key) -> bool:
+    """Whether a mount is a volume that Docker keeps, not a directory of the checkout or of the host."""
+    if isinstance(key.value, dict):
+        return key.get("type").text() == "volume"
+    return not key.text().startswith((".", "/", "~")) and ":" in key.text()

@@ -1,0 +1,69 @@
+"""Sealed releases and the live pointer, kept in a Git repository: every rendered file, one commit a change."""
+
+import shlex
+from collections.abc import Mapping
+
+import msgspec
+
+from pushrod import host
+from pushrod.apps import App, read_json
+from pushrod.errors import UnknownNameError
+from pushrod.gears import git
+from pushrod.values import Release
+
+
+class Releases:
+    """The releases of one app, as they are on disk."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.directory = app.state / "releases"
+        self.pointer = app.state / "live"
+
+    def numbers(self) -> list[int]:
+        """The sealed releases, oldest first."""
+        if not self.directory.is_dir():
+            return []
+        found = (d for d in self.directory.iterdir() if d.name.isdecimal())
+        return sorted(int(d.name) for d in found if (d / "release.json").exists())
+
+    def read(self, number: int) -> Release:
+        """One sealed release. Raises UnknownNameError if there is none, StateError if its file is damaged."""
+        path = self.directory / str(number) / "release.json"
+        if not path.exists():
+            known = ", ".join(map(str, self.numbers())) or "none"
+            raise UnknownNameError(
+                f"{self.app.name} has no release {number}",
+                hint=f"releases kept: {known} (`pushrod releases`)",
+            )
+        inside = str(path.relative_to(self.app.state))
+        command = shlex.join(["git", "-C", str(self.app.state), "checkout", "HEAD", "--", inside])
+        restore = f"restore it from its own history: {command}"
+        return read_json(path, Release, restore=restore)
+
+    def seal(self, release: Release, files: Mapping[str, str]) -> None:
+        """Write a release and its rendered files; it is sealed when `release.json` is in place, last."""
+        directory = self.directory / str(release.number)
+        for name, text in files.items():
+            host.write(directory / name, text)
+        encoded = msgspec.json.format(msgspec.json.encode(release), indent=2)
+        host.write(directory / "release.json", encoded + b"\n")
+
+    def remove(self, number: int) -> None:
+        """Forget a release; its history stays in the state repository."""
+        host.remove_tree(self.directory / str(number))
+
+    def point(self, number: int) -> None:
+        """Make `live` point to a release, or to nothing for 0."""
+        if number:
+            host.point(self.pointer, f"releases/{number}")
+        else:
+            self.pointer.unlink(missing_ok=True)
+
+    def pointed(self) -> int:
+        """The release that `live` points to (0: none). The journal decides; this is what follows it."""
+        return int(self.pointer.readlink().name) if self.pointer.is_symlink() else 0
+
+    def record(self, message: str) -> None:
+        """Commit the state as it is now; nothing where nothing has changed."""
+        git.commit_all(self.app.state, message)

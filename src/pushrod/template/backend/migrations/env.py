@@ -1,0 +1,30 @@
+"""How a migration reaches the database: DATABASE_URL, one transaction, no waiting for locks.
+
+On a server this runs as the role that owns the tables, while the release that serves goes on serving. So a
+migration that cannot have its lock within LOCK_TIMEOUT fails, rather than queue every query behind it.
+"""
+
+import logging
+import os
+
+from alembic import context
+from sqlalchemy import Connection, create_engine, make_url, pool, text
+
+LOCK_TIMEOUT = "5s"
+
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+
+
+def migrate(connection: Connection) -> None:
+    """Everything that is to be done, or nothing of it; a second run at the same time waits for the first."""
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('alembic'))"))
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+        context.run_migrations()
+
+
+url = make_url(os.environ["DATABASE_URL"]).set(drivername="postgresql+psycopg")
+with create_engine(url, poolclass=pool.NullPool).connect() as connection:
+    migrate(connection)

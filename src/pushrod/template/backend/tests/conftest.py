@@ -1,0 +1,58 @@
+"""One PostgreSQL, one Valkey and one backend for all tests; a test that stops a part makes its own."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from parts import Keeper
+from servers import Postgres, Valkey, give_directory
+from services import Backend, Worker, alembic
+
+
+@pytest.fixture(scope="session")
+def directory() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="app-tests-"))
+    give_directory(path)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def session(directory: Path) -> Iterator[Keeper]:
+    with Keeper(directory) as keep:
+        yield keep
+
+
+@pytest.fixture(scope="session")
+def postgres(session: Keeper) -> Postgres:
+    """Migrated as on a server: by the role that owns the tables."""
+    part = session(Postgres)
+    part.make_roles()
+    part.make_database("app")
+    alembic(part.url("app_owner"), "upgrade", "head")
+    return part
+
+
+@pytest.fixture(scope="session")
+def valkey(session: Keeper) -> Valkey:
+    return session(Valkey)
+
+
+@pytest.fixture(scope="session")
+def backend(session: Keeper, postgres: Postgres, valkey: Valkey) -> Backend:
+    return session(Backend, postgres.url("app"), valkey.url)
+
+
+@pytest.fixture
+def own(directory: Path) -> Iterator[Keeper]:
+    """Makes parts for one test alone."""
+    with Keeper(directory) as keep:
+        yield keep
+
+
+@pytest.fixture
+def worker(own: Keeper, postgres: Postgres, valkey: Valkey) -> Worker:
+    return own(Worker, postgres.url("app"), valkey.url)

@@ -1,0 +1,657 @@
+"""The edge with a real nginx in front of real backends: what it serves, and how it switches.
+
+Run as root, nginx runs as the account for children; run as anyone else, as the caller.
+"""
+
+import contextlib
+import http.client
+import http.server
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pushrod import host
+from pushrod.errors import EdgeError, Interrupted
+from pushrod.gears import nginx, nginx_tree
+from pushrod.gears.nginx import Edge, Site, Switch
+
+pytestmark = pytest.mark.integration
+
+PATIENCE = 15.0
+"""Seconds after which a condition that does not come is a failure."""
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: "Backend"
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/slow"):
+            self.server.asked.set()
+            self.server.may_answer.wait(PATIENCE)
+        if self.headers.get("Upgrade") == "websocket":
+            return self.upgrade()
+        if self.path == "/headers":
+            return self.answer(json.dumps(dict(self.headers)))
+        return self.answer(self.server.name * (2000 if self.path == "/long" else 1))
+
+    def do_POST(self) -> None:
+        self.answer(self.rfile.read(int(self.headers["Content-Length"])).decode())
+
+    def answer(self, text: str) -> None:
+        self.send_response(503 if self.path == "/refuse" else 200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Content-Length", str(len(text)))
+        self.send_header("X-Request-Id", "the backend's own")
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def upgrade(self) -> None:
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "upgrade")
+        self.end_headers()
+        self.wfile.write(self.rfile.readline().upper())
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Backend(http.server.ThreadingHTTPServer):
+    """A backend that answers its name; a request below /slow waits until it may be answered."""
+
+    daemon_threads = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.name = name
+        self.asked = threading.Event()
+        self.may_answer = threading.Event()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    def handle_error(self, *_: object) -> None:
+        """A client that went away is no news."""
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+
+@pytest.fixture
+def backend() -> Iterator[Callable[[str], Backend]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(name: str) -> Backend:
+            made = Backend(name)
+            stack.callback(made.server_close)
+            stack.callback(made.shutdown)
+            stack.callback(made.may_answer.set)
+            return made
+
+        yield start
+
+
+@dataclass
+class Started:
+    """An edge and its running nginx, as a supervisor would run it."""
+
+    edge: Edge
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        argv = host.as_account(self.edge.argv(), self.edge.account, death_signal="TERM")
+        self.process = subprocess.Popen(argv, cwd=self.edge.directory, stderr=subprocess.DEVNULL)
+        assert host.wait_until(self.edge.answering, PATIENCE), self.log()
+
+    def log(self) -> str:
+        path = self.edge.logs / "error.log"
+        return path.read_text() if path.exists() else "no log"
+
+    def workers(self) -> tuple[int, ...]:
+        return nginx._workers(self.edge._master())
+
+    def kill(self) -> None:
+        """End nginx as a machine out of memory does: no chance to clean up."""
+        assert self.process
+        workers = self.workers()
+        self.process.kill()
+        self.process.wait()
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        assert self.edge.drained(Switch("", workers), PATIENCE)
+
+    def stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(PATIENCE)
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Started]:
+    with tempfile.TemporaryDirectory() as short:
+        directory = tmp_path / 'an "odd" \\ place' / "edge"
+        program = nginx.program()
+        account = host.child_account([tmp_path, Path(short), program, Path(sys.executable)])
+        made = Started(Edge(program, directory, Path(short) / "edge", account))
+        made.edge.prepare()
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+@pytest.fixture
+def running(started: Started) -> Started:
+    started.start()
+    return started
+
+
+@pytest.fixture
+def edge(running: Started) -> Edge:
+    return running.edge
+
+
+def free_port() -> int:
+    """A port nobody has, outside the range from which the kernel takes ports for outgoing connections."""
+    return next(p for p in iter(lambda: random.randint(10_000, 30_000), 0) if host.port_is_free(p))
+
+
+def site(app: str, release: int, *backends: Backend, port: int) -> dict[str, Site | None]:
+    return {app: Site(app=app, release=release, port=port, instances=tuple(b.port for b in backends))}
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: str
+    headers: dict[str, str]
+
+
+def ask(port: int, path: str = "/", method: str = "GET", body: str = "", **headers: str) -> Answer:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    with contextlib.closing(connection):
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, body or None, sent)
+        response = connection.getresponse()
+        return Answer(response.status, response.read().decode("latin-1"), dict(response.headers))
+
+
+class InFlight(threading.Thread):
+    """A request that waits for its answer in a thread."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self.port = port
+        self.result: Answer | None = None
+        self.start()
+
+    def run(self) -> None:
+        self.result = ask(self.port, "/slow")
+
+    def answer(self) -> Answer:
+        self.join(PATIENCE)
+        assert self.result, "no answer"
+        return self.result
+
+
+# ---- what a site does ----------------------------------------------------------------------------------------
+
+
+def test_a_site_is_served_and_says_its_release(edge: Edge, backend: Callable[[str], Backend]) -> None:
+    port = free_port()
+    switch = edge.switch(site("shop", 7, backend("one"), port=port))
+    assert switch.reloaded
+    assert edge.mark().generation == switch.generation
+    answer = ask(port)
+    assert (answer.status, answer.body) == (200, "one")
+    assert answer.headers["X-Pushrod-Release"] == "7"
+    assert answer.headers["Server"] == "nginx"
+
+
+def test_the_backend_learns_who_asked(edge: Edge, backend: Callable[[str], Backend]) -> None:
+    port = free_port()
+    edge.switch(site("shop", 1, backend("one"), port=port))
+    answer = ask(port, "/headers", Host="shop.example:81")
+    seen = json.loads(answer.body)
+    assert {k: seen[k] for k in ("Host", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Proto")} == {
+        "Host": "shop.example:81",
+        "X-Real-IP": "127.0.0.1",
+        "X-Forwarded-For": "127.0.0.1",
+        "X-Forwarded-Proto": "http",
+    }
+    assert seen["X-Request-Id"] == answer.headers["X-Request-Id"]
+    assert len(seen["X-Request-Id"]) == 32
+    assert "Connection" not in seen
+
+
+def test_a_proxy_on_this_machine_is_believed_about_its_client(
+    edge: Edge, backend: Callable[[str], Backend]
+) -> None:
+    port = free_port()
+    edge.switch(site("shop", 1, backend("one"), port=port))
+    asked = {"X_Forwarded_For": "198.51.100.9, 203.0.113.7", "X_Forwarded_Proto": "https"}
+    seen = json.loads(ask(port, "/headers", **asked).body)
+    assert seen["X-Forwarded-For"] == seen["X-Real-IP"] == "203.0.113.7"
+    assert seen["X-Forwarded-Proto"] == "https"
+    odd = json.loads(ask(port, "/headers", X_Forwarded_Proto="gopher").body)
+    assert odd["X-Forwarded-Proto"] == "http"
+
+
+def test_a_web_socket_is_passed_on_and_no_other_upgrade(
+    edge: Edge, backend: Callable[[str], Backend]
+) -> None:
+    port = free_port()
+    edge.switch(site("shop", 1, backend("one"), port=port))
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as s:
+        s.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        with s.makefile("rb") as answer:
+            head = list(iter(answer.readline, b"\r\n"))
+            assert head[0] == b"HTTP/1.1 101 Switching Protocols\r\n"
+            s.sendall(b"hello\n")
+            assert answer.readline() == b"HELLO\n"
+    assert "Upgrade" not in json.loads(ask(port, "/headers", Connection="Upgrade", Upgrade="h2c").body)
+
+
+def test_text_is_compressed_for_who_can_read_it(edge: Edge, backend: Callable[[str], Backend]) -> None:
+    port = free_port()
+    edge.switch(site("shop", 1, backend("one"), port=port))
+    compressed = ask(port, "/long", Accept_Encoding="gzip")
+    assert compressed.headers["Content-Encoding"] == "gzip"
+    assert compressed.headers["Vary"] == "Accept-Encoding"
+    assert ask(port, "/long").body == "one" * 2000
+
+
+def test_the_access_log_has_a_json_line_without_the_query(
+    edge: Edge, backend: Callable[[str], Backend]
+) -> None:
+    port, one = free_port(), backend("one")
+    edge.switch(site("shop", 7, one, port=port))
+    answer = ask(port, '/a/"b"?token=secret')
+    log = edge.logs / "access.log"
+    assert host.wait_until(lambda: log.read_text().endswith("\n"), PATIENCE)
+    assert "secret" not in log.read_text()
+    line = json.loads(log.read_text())
+    assert line.pop("time")[:2] == "20"
+    assert 0 <= line.pop("seconds") < PATIENCE
+    assert float(line.pop("upstream_seconds")) < PATIENCE
+    assert line == {
+        "app": "shop",
+        "release": 7,
+        "request": answer.headers["X-Request-Id"],
+        "client": "127.0.0.1",
+        "method": "GET",
+        "path": '/a/"b"',
+        "status": 200,
+        "bytes": 3,
+        "upstream": f"127.0.0.1:{one.port}",
+        "upstream_status": "200",
+    }
+
+
+def test_a_request_that_is_not_http_is_logged_as_json_too(
+    edge: Edge, backend: Callable[[str], Backend]
+) -> None:
+    port = free_port()
+    edge.switch(site("shop", 7, backend("one"), port=port))
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as s:
+        s.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
+        assert b"400" in s.recv(4096)
+    log = edge.logs / "access.log"
+    assert host.wait_until(lambda: log.read_text().endswith("\n"), PATIENCE)
+    assert json.loads(log.read_text())["status"] == 400
+
+
+def test_an_app_that_does_not_answer_gets_a_plain_502(edge: Edge) -> None:
+    port = free_port()
+    edge.switch({"shop": Site(app="shop", release=7, port=port, instances=(free_port(),))})
+    answer = ask(port, "/a")
+    request = answer.headers["X-Request-Id"]
+    assert answer.status == 502
+    assert answer.body == f"502: shop is not answering. Try again in a moment. Request {request}.\n"
+    assert answer.headers["X-Pushrod-Release"] == "7"
+    assert answer.headers["Retry-After"] == "1"
+
+
+def test_what_the_app_itself_refuses_is_passed_on(edge: Edge, backend: Callable[[str], Backend]) -> None:
+    port = free_port()
+    edge.switch(site("shop", 7, backend("busy"), port=port))
+    answer = ask(port, "/refuse")
+    assert (answer.status, answer.body) == (503, "busy")
+
+
+def test_with_one_instance_down_the_other_gets_even_what_must_not_be_sent_twice(
+    edge: Edge, backend: Callable[[str], Backend]
+) -> None:
+    port, one = free_port(), backend("one")
+    edge.switch({"shop": Site(app="shop", release=7, port=port, instances=(free_port(), one.port))})
+    answers = [ask(port, method="POST", body=f"order {n}") for n in range(8)]
+    assert [(a.status, a.body) for a in answers] == [(200, f"order {n}") for n in range(8)]
+
+
+def test_an_app_that_is_withdrawn_is_not_listened_for(edge: Edge, backend: Callable[[str], Backend]) -> None:
+    shop, blog = free_port(), free_port()
+    edge.switch({**site("shop", 1, backend("shop"), port=shop), **site("blog", 1, backend("b"), port=blog)})
+    edge.switch({"shop": None})
+    assert set(edge.sites()) == {"blog"}
+    assert ask(blog).body == "b"
+    assert host.wait_until(lambda: not host.accepts(shop), PATIENCE)
+
+
+# ---- switching -----------------------------------------------------------------------------------------------
+
+
+def test_a_request_in_flight_is_finished_by_the_release_that_began_it(
+    edge: Edge, backend: Callable[[str], Backend]
+) -> None:
+    port, one, two = free_port(), backend("one"), backend("two")
+    edge.switch(site("shop", 1, one, port=port))
+    slow = InFlight(port)
+    assert one.asked.wait(PATIENCE)
+    switch = edge.switch(site("shop", 2, two, port=port))
+    fresh = ask(port)
+    assert (fresh.body, fresh.headers["X-Pushrod-Release"]) == ("two", "2")
+    assert not edge.drained(switch, 0.3)
+    one.may_answer.set()
+    answer = slow.answer()
+    assert (answer.status, answer.body, answer.headers["X-Pushrod-Release"]) == (200, "one", "1")
+    assert edge.drained(switch, PATIENCE)
+
+
+def test_nginx_itself_bounds_how_long_old_workers_live(
+    started: Started, backend: Callable[[str], Backend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nginx_tree, "DRAIN_BUDGET", 1.0)
+    port, one, edge = free_port(), backend("one"), started.edge
+    edge.place(site("shop", 1, one, port=port))
+    started.start()
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as s:
+        s.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert one.asked.wait(PATIENCE)
+        switch = edge.switch(site("shop", 2, backend("two"), port=port))
+        assert edge.drained(switch, PATIENCE)
+        assert s.recv(4096) == b""
+
+
+def test_a_busy_kept_connection_sees_no_failure_over_several_switches(
+    edge: Edge, backend: Callable[[str], Backend]
+) -> None:
+    port, backends = free_port(), [backend("one"), backend("two")]
+    edge.switch(site("shop", 1, backends[0], port=port))
+    failures: list[str] = []
+    releases: set[str] = set()
+    over = threading.Event()
+
+    def client() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        while not over.is_set():
+            try:
+                connection.request("GET", "/")
+                response = connection.getresponse()
+                response.read()
+            except (OSError, http.client.HTTPException) as e:
+                failures.append(repr(e))
+                connection.close()
+                continue
+            releases.add(response.headers["X-Pushrod-Release"])
+            if response.status != 200:
+                failures.append(str(response.status))
+        connection.close()
+
+    thread = threading.Thread(target=client, daemon=True)
+    thread.start()
+    for release in range(2, 6):
+        switch = edge.switch(site("shop", release, backends[release % 2], port=port))
+        assert host.wait_until(lambda n=release: str(n) in releases, PATIENCE)
+        assert edge.drained(switch, PATIENCE)
+    over.set()
+    thread.join(PATIENCE)
+    assert failures == []
+    assert releases == {"1", "2", "3", "4", "5"}
+
+
+def test_what_is_served_already_costs_nothing(
+    running: Started, edge: Edge, backend: Callable[[str], Backend]
+) -> None:
+    wanted = site("shop", 1, backend("one"), port=free_port())
+    first = edge.switch(wanted)
+    assert edge.drained(first, PATIENCE)
+    workers = running.workers()
+    assert edge.switch(wanted) == Switch(first.generation)
+    assert running.workers() == workers
+
+
+def test_an_unchanged_switch_still_names_the_workers_that_have_not_finished(
+    edge: Edge, backend: Callable[[str], Backend]
+) -> None:
+    """A command that was killed while it drained begins again here."""
+    port, one = free_port(), backend("one")
+    edge.switch(site("shop", 1, one, port=port))
+    InFlight(port)
+    assert one.asked.wait(PATIENCE)
+    wanted = site("shop", 2, backend("two"), port=port)
+    switch = edge.switch(wanted)
+    assert host.wait_until(lambda: len(edge.switch(wanted).workers) == 1, PATIENCE)
+    again = edge.switch(wanted)
+    assert not again.reloaded
+    assert set(again.workers) < set(switch.workers)
+    one.may_answer.set()
+    assert edge.drained(again, PATIENCE)
+
+
+def test_a_tree_that_was_pointed_to_but_never_loaded_is_loaded(
+    edge: Edge, backend: Callable[[str], Backend]
+) -> None:
+    """A command that was killed between the link and the signal begins again here."""
+    port = free_port()
+    wanted = site("shop", 1, backend("one"), port=port)
+    generation = edge._candidate(wanted)
+    host.point(edge.current, f"trees/{generation}")
+    assert not host.accepts(port)
+    switch = edge.switch(wanted)
+    assert (switch.generation, switch.reloaded) == (generation, True)
+    assert ask(port).body == "one"
+
+
+def test_only_the_last_trees_are_kept(edge: Edge, backend: Callable[[str], Backend]) -> None:
+    port, one = free_port(), backend("one")
+    made = [edge.switch(site("shop", n, one, port=port)).generation for n in range(1, 6)]
+    assert {p.name for p in edge.trees.iterdir()} == set(made[-nginx.KEPT_TREES :])
+
+
+def test_switches_at_the_same_time_do_not_undo_each_other(
+    edge: Edge, backend: Callable[[str], Backend]
+) -> None:
+    apps = ["shop", "blog", "wiki", "mail"]
+    ports = {app: free_port() for app in apps}
+    backends = {app: backend(app) for app in apps}
+
+    def deploy(app: str) -> None:
+        for release in (1, 2):
+            edge.switch(site(app, release, backends[app], port=ports[app]))
+
+    threads = [threading.Thread(target=deploy, args=(app,)) for app in apps]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert {app: s.release for app, s in edge.sites().items()} == dict.fromkeys(apps, 2)
+    for app in apps:
+        answer = ask(ports[app])
+        assert (answer.body, answer.headers["X-Pushrod-Release"]) == (app, "2")
+
+
+# ---- what can go wrong ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Before:
+    """An edge that serves release 1, and the proof that a failure left it so."""
+
+    edge: Edge
+    port: int
+    one: Backend
+    two: Backend
+    tree: Path
+    trees: set[str]
+
+    def next(self) -> dict[str, Site | None]:
+        return site("shop", 2, self.two, port=self.port)
+
+    def assert_untouched(self) -> None:
+        assert self.edge.current.readlink() == self.tree
+        assert {p.name for p in self.edge.trees.iterdir()} == self.trees
+        assert self.edge.mark().generation == self.tree.name
+        answer = ask(self.port)
+        assert (answer.body, answer.headers["X-Pushrod-Release"]) == ("one", "1")
+
+
+@pytest.fixture
+def before(edge: Edge, backend: Callable[[str], Backend]) -> Before:
+    port, one, two = free_port(), backend("one"), backend("two")
+    edge.switch(site("shop", 1, one, port=port))
+    trees = {p.name for p in edge.trees.iterdir()}
+    return Before(edge, port, one, two, edge.current.readlink(), trees)
+
+
+def test_a_configuration_that_nginx_refuses_changes_nothing(
+    before: Before, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render = nginx.render_tree
+
+    def broken(generation: str, sites: dict[str, Site], **places: object) -> dict[str, str]:
+        files = render(generation, sites, **places)
+        if sites["shop"].release == 2:
+            files["sites/shop.conf"] += "surprise on;\n"
+        return files
+
+    monkeypatch.setattr(nginx, "render_tree", broken)
+    with pytest.raises(EdgeError, match='unknown directive "surprise"') as caught:
+        before.edge.switch(before.next())
+    assert caught.value.where.startswith("sites/shop.conf:")
+    assert caught.value.where.endswith(": surprise on;")
+    assert any("test failed" in line for line in caught.value.log)
+    before.assert_untouched()
+
+
+def test_a_port_that_another_process_holds_changes_nothing(before: Before) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(EdgeError, match=f"cannot listen on port {port} of 127.0.0.1") as caught:
+            before.edge.switch(site("blog", 1, before.two, port=port))
+        assert any("bind()" in line for line in caught.value.log)
+        assert f"sport = :{port}" in caught.value.hint
+        before.assert_untouched()
+    before.edge.switch(site("blog", 1, before.two, port=port))
+    assert ask(port).body == "two"
+
+
+def test_an_nginx_that_does_not_follow_in_time_is_led_back(
+    before: Before, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nginx, "CONFIRM_BUDGET", 1.0)
+    master = before.edge._master().pid
+    os.kill(master, signal.SIGSTOP)
+    try:
+        with pytest.raises(EdgeError, match="did not take the new configuration within 1 s"):
+            before.edge.switch(before.next())
+    finally:
+        os.kill(master, signal.SIGCONT)
+    before.assert_untouched()
+
+
+def test_an_interrupted_switch_goes_back(before: Before, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait, calls = host.wait_until, []
+
+    def interrupted(*asked: object, **more: object) -> bool:
+        calls.append(asked)
+        held = wait(*asked, **more)
+        if len(calls) == 1:
+            raise Interrupted("by the test, after nginx followed")
+        return held
+
+    monkeypatch.setattr(host, "wait_until", interrupted)
+    with pytest.raises(Interrupted):
+        before.edge.switch(before.next())
+    before.assert_untouched()
+    bodies = {ask(before.port).body for _ in range(20)}
+    assert bodies == {"one"}
+
+
+def test_a_switch_of_an_nginx_that_was_killed_says_so(running: Started, before: Before) -> None:
+    running.kill()
+    assert before.edge._pid_file.exists()
+    assert before.edge.socket.exists()
+    assert not before.edge.running()
+    with pytest.raises(EdgeError, match="nginx is not running") as caught:
+        before.edge.switch(before.next())
+    assert caught.value.where == str(before.edge._pid_file)
+    assert before.edge.current.readlink() == before.tree
+
+
+def test_a_killed_nginx_starts_again_and_serves_the_same(running: Started, before: Before) -> None:
+    running.kill()
+    running.start()
+    before.assert_untouched()
+
+
+def test_sites_can_be_placed_before_the_start(started: Started, backend: Callable[[str], Backend]) -> None:
+    port = free_port()
+    wanted = site("shop", 3, backend("one"), port=port)
+    started.edge.place(wanted)
+    assert not host.accepts(port)
+    started.start()
+    assert ask(port).body == "one"
+    with pytest.raises(EdgeError, match="nginx is running"):
+        started.edge.place(wanted)
+
+
+# ---- logs ----------------------------------------------------------------------------------------------------
+
+
+def test_rotated_logs_go_on_in_a_new_file(before: Before) -> None:
+    edge, log = before.edge, before.edge.logs / "access.log"
+    ask(before.port, "/first")
+    assert host.wait_until(lambda: "/first" in log.read_text(), PATIENCE)
+    assert set(edge.rotate(max_bytes=1, keep=2)) == {"access.log", "error.log"}
+    assert host.wait_until(log.exists, PATIENCE)
+
+    def logged() -> bool:
+        ask(before.port, "/second")
+        return "/second" in log.read_text()
+
+    assert host.wait_until(logged, PATIENCE)
+    assert "/first" in (edge.logs / "access.log.1").read_text()
+    assert "/first" not in log.read_text()
+
+
+def test_a_port_taken_while_the_error_log_is_new_is_still_explained(before: Before) -> None:
+    before.edge.rotate(max_bytes=1, keep=1)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(EdgeError, match="cannot listen on port"):
+            before.edge.switch(site("blog", 1, before.two, port=other.getsockname()[1]))
+    before.assert_untouched()
+
+
+def test_a_stopped_nginx_leaves_nothing_behind(running: Started, before: Before) -> None:
+    workers = running.workers()
+    assert running.process
+    running.process.send_signal(signal.SIGQUIT)
+    assert running.process.wait(PATIENCE) == 0
+    assert before.edge.drained(Switch("", workers), PATIENCE)
+    assert not before.edge.running()

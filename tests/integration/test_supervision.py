@@ -1,0 +1,496 @@
+"""A real supervisord, real processes, real kill -9: what is up comes back, and nothing is left or doubled."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pushrod import host
+from pushrod.engines.embedded.supervisor import KEEPER_GROUP, Supervisor
+from pushrod.errors import HostError
+from pushrod.values import Process, ProcessState
+
+pytestmark = pytest.mark.integration
+
+DEADLINE = 15.0
+PYTHON = os.path.realpath(sys.executable)
+ACCOUNT = host.child_account([Path(PYTHON)])
+ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+
+# A main process with two children that accept on the port it opened, as nginx has; it prints what it is.
+FORKING = """
+import os, signal, socket, sys, time
+listener = socket.socket()
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+listener.bind(("127.0.0.1", int(sys.argv[1])))
+listener.listen()
+for _ in range(2):
+    if os.fork() == 0:
+        if sys.argv[2] == "closing":
+            os.closerange(5, 1000)
+        while True:
+            connection, _ = listener.accept()
+            connection.sendall(str(os.getpid()).encode())
+            connection.close()
+def end(*_):
+    os.killpg(0, signal.SIGKILL)
+signal.signal(signal.SIGTERM, end)
+print("main", os.getpid(), flush=True)
+while True:
+    time.sleep(60)
+"""
+
+# Says when it ends; ends only by SIGKILL if told so.
+MORTAL = """
+import signal, sys, time
+def end(number, _):
+    print("end", sys.argv[1], time.monotonic_ns(), flush=True)
+    if sys.argv[1] != "stubborn":
+        sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+print("begin", sys.argv[1], time.monotonic_ns(), flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+class Ground:
+    """A directory with a supervisor, and how to describe and watch processes in it."""
+
+    def __init__(self, path: Path, runtime: Path) -> None:
+        self.path = path
+        self.supervisor = Supervisor(path / "supervisor", runtime, ACCOUNT)
+
+    def process(self, name: str, *argv: str, group: str = "shop-r1", **more: object) -> Process:
+        fields: dict[str, object] = {
+            "group": group,
+            "name": name,
+            "argv": argv or ("sleep", "1000"),
+            "cwd": "/",
+            "environment": ENVIRONMENT,
+            "log": str(self.path / "logs" / f"{group}.{name}.log"),
+            "priority": 20,
+        }
+        return Process(**{**fields, **more})  # type: ignore[arg-type]
+
+    def python(self, name: str, code: str, *arguments: str, **more: object) -> Process:
+        return self.process(name, PYTHON, "-I", "-S", "-c", code, *arguments, **more)
+
+    def log(self, name: str, group: str = "shop-r1") -> str:
+        path = self.path / "logs" / f"{group}.{name}.log"
+        return path.read_text() if path.exists() else ""
+
+    def state(self, name: str, group: str = "shop-r1") -> ProcessState:
+        return next(s for s in self.supervisor.states(group) if s.name == name)
+
+    def pid(self, name: str = "a", group: str = "shop-r1") -> int:
+        """The process id once the launcher has become the process."""
+        wait(lambda: self._executed(name, group))
+        return self.state(name, group).pid
+
+    def _executed(self, name: str, group: str) -> bool:
+        pid = self.state(name, group).pid
+        try:
+            command = " ".join(psutil.Process(pid).cmdline()) if pid else ""
+        except psutil.NoSuchProcess:
+            return False
+        return bool(command) and "launch.py" not in command and "setpriv" not in command
+
+    def daemon(self) -> psutil.Process:
+        return psutil.Process(int((self.path / "supervisor" / "supervisord.pid").read_text()))
+
+    def living(self) -> list[psutil.Process]:
+        """Everything that this ground has running: by its command line, or by a lock or log it has open."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
+                    continue
+                words = " ".join(process.cmdline())
+                links = {os.readlink(f) for f in Path(f"/proc/{process.pid}/fd").iterdir()}
+                if str(self.path) in words or any(link.startswith(str(self.path)) for link in links):
+                    found.append(process)
+            except (psutil.Error, OSError):
+                continue
+        return found
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    assert host.wait_until(condition, DEADLINE)
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be reaped does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port: int = s.getsockname()[1]
+        return port
+
+
+def ask(port: int) -> int:
+    """The process id that answers on the port, 0 for none."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as s:
+            return int(s.recv(100) or b"0")
+    except OSError:
+        return 0
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[Ground]:
+    runtime = Path(tempfile.mkdtemp(prefix="pr-"))
+    ground = Ground(tmp_path / "with space & 100%s", runtime)
+    yield ground
+    ground.supervisor.shutdown()
+    left = ground.living()
+    for process in left:
+        process.kill()
+    shutil.rmtree(runtime)
+    assert not left
+
+
+def test_starts_once_and_leaves_nothing(ground: Ground) -> None:
+    s = ground.supervisor
+    assert not s.running()
+    threads = [threading.Thread(target=s.ensure) for _ in range(3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert s.running()
+    pid = ground.daemon().pid
+    s.ensure()
+    assert ground.daemon().pid == pid
+    s.apply("shop-r1", (ground.process("a"),))
+    s.shutdown()
+    s.shutdown()
+    assert not s.running()
+    assert not ground.living()
+    assert s.groups() == ("shop-r1",)
+    assert [(p.name, p.state) for p in s.states()] == [("a", "stopped")]
+    s.ensure()
+    assert ground.pid()
+
+
+def test_process_is_exactly_as_described(ground: Ground) -> None:
+    odd = {"PATH": "/usr/bin:/bin", "A": "50% off; \"quotes\" 'and' $X `y`", "B": "two\nlines # ü", "EMPTY": ""}
+    ground.supervisor.apply(
+        "shop-r1",
+        (
+            ground.process("a", "env", "-0", environment=odd),
+            ground.process("b", "sh", "-c", "pwd; umask; id -u; echo; sleep 1000", cwd="/usr"),
+            ground.process("c", "sh", "-c", "read x; echo stdin ended; echo to stderr >&2; sleep 1000"),
+            ground.process("d", "sh", "-c", "kill -PIPE $$; echo ignored; sleep 1000"),
+        ),
+    )
+    wait(lambda: "\n\n" in ground.log("b") and "stderr" in ground.log("c"))
+    wait(lambda: len(ground.log("a").split("\0")) > len(odd))
+    assert dict(e.split("=", 1) for e in ground.log("a").split("\0")[: len(odd)]) == odd
+    uid = ACCOUNT.uid if ACCOUNT else os.getuid()
+    assert ground.log("b").splitlines()[:3] == ["/usr", "0022", str(uid)]
+    assert ground.log("c").splitlines()[:2] == ["stdin ended", "to stderr"]
+    assert "ignored" not in ground.log("d")
+    assert psutil.Process(ground.pid("b")).uids().real == uid
+
+
+def test_files_are_private_and_logs_rotate(ground: Ground) -> None:
+    secret = "tops3cret"
+    ground.supervisor.apply("shop-r1", (ground.process("a", environment={**ENVIRONMENT, "KEY": secret}),))
+    place = ground.supervisor.place
+    for path in (place.directory, place.directory / "specs", place.specs("shop-r1")):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    for path in (place.conf, place.group_conf("shop-r1"), place.spec("shop-r1", "a")):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(place.socket.stat().st_mode) == 0o700
+    holders = [f for f in place.directory.rglob("*") if f.is_file() and secret in f.read_text()]
+    assert holders == [place.spec("shop-r1", "a")]
+    (conf,) = [c for c in ground.supervisor._call("supervisor.getAllConfigInfo") if c["name"] == "a"]
+    assert conf["stdout_logfile"] == str(ground.path / "logs" / "shop-r1.a.log")
+    assert (conf["stdout_logfile_maxbytes"], conf["stdout_logfile_backups"]) == (5 * 1024 * 1024, 3)
+    assert "running as root" not in place.log.read_text()
+
+
+def test_apply_changes_only_what_changed(ground: Ground) -> None:
+    s = ground.supervisor
+    a, b = ground.process("a"), ground.process("b")
+    other = ground.process("x", group="other")
+    s.apply("other", (other,))
+    s.apply("shop-r1", (a, b))
+    before = {n: ground.pid(n) for n in "ab"}
+    untouched = ground.pid("x", "other")
+
+    s.apply("shop-r1", (a, b))
+    assert {n: ground.pid(n) for n in "ab"} == before
+
+    s.apply("shop-r1", (ground.process("a", environment={**ENVIRONMENT, "NEW": "1"}),))
+    assert [p.name for p in s.states("shop-r1")] == ["a"]
+    assert b"NEW=1" in Path(f"/proc/{ground.pid()}/environ").read_bytes()
+    assert not lives(before["b"])
+    assert not s.place.spec("shop-r1", "b").exists()
+    assert ground.pid("x", "other") == untouched
+    assert s.groups() == ("other", "shop-r1")
+
+
+def test_apply_finishes_what_an_interrupted_one_began(ground: Ground) -> None:
+    s = ground.supervisor
+    s.apply("shop-r1", (ground.process("a"),))
+    new = (ground.process("a", "sleep", "2000"),)
+    s._write_group("shop-r1", new)  # ended here
+    s.apply("shop-r1", new)
+    assert psutil.Process(ground.pid()).cmdline() == ["sleep", "2000"]
+
+
+def test_stop_start_restart_signal(ground: Ground) -> None:
+    s = ground.supervisor
+    code = "import signal,time\nsignal.signal(1, lambda *_: print('hup', flush=True))\nprint('up', flush=True)\n"
+    s.apply("shop-r1", (ground.process("a"), ground.python("b", code + "while True: time.sleep(9)")))
+    first = {n: ground.pid(n) for n in "ab"}
+    wait(lambda: "up" in ground.log("b"))
+    s.signal("shop-r1", "b", "HUP")
+    wait(lambda: "hup" in ground.log("b"))
+    s.restart("shop-r1", "a")
+    assert ground.pid("a") != first["a"]
+    assert ground.pid("b") == first["b"]
+    s.restart("shop-r1")
+    assert ground.pid("b") != first["b"]
+    s.stop("shop-r1")
+    assert {p.state for p in s.states("shop-r1")} == {"stopped"}
+    assert len(ground.living()) == 2  # supervisord and the keeper
+    s.start("shop-r1")
+    assert ground.pid("a") and ground.pid("b")
+    s.stop("shop-r1")
+    s.apply("shop-r1", (ground.process("a"), ground.python("b", code + "while True: time.sleep(9)")))
+    assert ground.pid("a")
+    with pytest.raises(HostError, match="knows no"):
+        s.restart("shop-r1", "zz")
+    with pytest.raises(HostError, match="knows no"):
+        s.signal("shop-r1", "zz", "HUP")
+
+
+def test_stops_in_order_and_kills_what_does_not_end(ground: Ground) -> None:
+    s = ground.supervisor
+    s.apply(
+        "shop-r1",
+        (
+            ground.python("first", MORTAL, "first", priority=1),
+            ground.python("second", MORTAL, "second", priority=2),
+            ground.python("stubborn", MORTAL, "stubborn", priority=3, stop_grace=0.4),
+        ),
+    )
+    names = ("first", "second", "stubborn")
+    wait(lambda: all("begin" in ground.log(n) for n in names))
+    s.remove("shop-r1")
+    ends = [int(ground.log(n).split()[-1]) for n in names]
+    assert ends == sorted(ends, reverse=True)
+    assert s.groups() == ()
+    assert s.states() == ()
+    place = s.place
+    assert not place.specs("shop-r1").exists()
+    assert not [p for p in (place.directory / "locks").iterdir() if p.name.startswith("shop-r1")]
+    s.remove("shop-r1")
+
+
+def test_stop_leaves_no_child_behind(ground: Ground) -> None:
+    s = ground.supervisor
+    port = free_port()
+    code = FORKING.replace("os.killpg(0, signal.SIGKILL)", "os._exit(0)")
+    s.apply("shop-r1", (ground.python("a", code, str(port), "keeping"),))
+    wait(lambda: ask(port) > 0)
+    s.remove("shop-r1")
+    assert ask(port) == 0
+
+
+def test_remove_and_shutdown_when_the_supervisor_was_killed(ground: Ground) -> None:
+    s = ground.supervisor
+    s.apply("shop-r1", (ground.process("a", death_signal=""),))
+    s.apply("shop-r2", (ground.process("a", group="shop-r2", death_signal=""),))
+    removed, orphan = ground.pid(), ground.pid("a", "shop-r2")
+    with host.lock(s.place.lock, purpose="test", timeout=5):  # so the keeper cannot act yet
+        ground.daemon().kill()
+        wait(lambda: not s.running())
+        assert lives(orphan)
+    s.shutdown()
+    s.remove("shop-r1")
+    assert not ground.living()
+    assert not lives(removed) and not lives(orphan)
+    assert s.groups() == ("shop-r2",)
+
+
+def test_waits_for_ports(ground: Ground) -> None:
+    s = ground.supervisor
+    port = free_port()
+    s.apply("shop-r1", (ground.process("a", "echo", "up", wait_for=(port,)),))
+    wait(lambda: ground.state("a").state == "running")
+    assert ground.log("a") == ""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        wait(lambda: "up" in ground.log("a"))
+
+
+def test_comes_back_and_backs_off(ground: Ground) -> None:
+    s = ground.supervisor
+    s.apply(
+        "shop-r1",
+        (
+            ground.process("a"),
+            ground.process("broken", "sh", "-c", "echo tried; exit 3"),
+            ground.process("missing", "no-such-program"),
+            ground.process("nowhere", cwd="/no/such/directory"),
+        ),
+    )
+    pid = ground.pid()
+    wait(lambda: ground.state("a").state == "running")
+    os.kill(pid, signal.SIGKILL)
+    wait(lambda: ground.state("a").pid not in (0, pid))
+    wait(lambda: ground.log("broken").count("tried") >= 2)
+    wait(lambda: ground.state("broken").state == "backoff")
+    assert "too quickly" in ground.state("broken").detail
+    wait(lambda: "no-such-program: no such program (PATH=/usr/local/bin" in ground.log("missing"))
+    wait(lambda: "working directory /no/such/directory: No such file" in ground.log("nowhere"))
+    s.stop("shop-r1")
+    assert {p.state for p in s.states("shop-r1")} == {"stopped"}
+
+
+@pytest.mark.parametrize("children", ["keeping", "closing"])
+def test_children_of_a_killed_process_do_not_keep_its_port(ground: Ground, children: str) -> None:
+    """`keeping` have the lock, as forked children do; `closing` closed it, as a started program has."""
+    port = free_port()
+    ground.supervisor.apply("shop-r1", (ground.python("a", FORKING, str(port), children),))
+    wait(lambda: ask(port) > 0)
+    main = ground.pid()
+    before = {p.pid for p in psutil.Process(main).children()}
+    assert len(before) == 2
+    os.kill(main, signal.SIGKILL)
+    wait(lambda: ground.log("a").count("main") == 2)
+    after = {p.pid for p in psutil.Process(ground.pid()).children()}
+    wait(lambda: ask(port) in after)
+    assert not any(lives(pid) for pid in before)
+
+
+def test_everything_comes_back_when_the_supervisor_is_killed(ground: Ground) -> None:
+    port = free_port()
+    s = ground.supervisor
+    s.apply("shop-stores", (ground.process("db", group="shop-stores", priority=10, death_signal="INT"),))
+    s.apply(
+        "shop-r1",
+        (
+            ground.python("forking", FORKING, str(port), "keeping"),
+            ground.python("deaf", MORTAL, "stubborn", stop_grace=0.5),
+            ground.process("unnoticed", death_signal=""),
+        ),
+    )
+    names = [("shop-stores", "db"), *(("shop-r1", n) for n in ("forking", "deaf", "unnoticed"))]
+    wait(lambda: ask(port) > 0)
+    before = {n: ground.pid(n[1], n[0]) for n in names}
+    daemon = ground.daemon()
+    daemon.kill()
+    wait(lambda: s.running() and ground.daemon().pid != daemon.pid)
+    wait(lambda: all(ground.pid(n[1], n[0]) != before[n] for n in names))
+    wait(lambda: ask(port) > 0)
+    assert not set(before.values()) & {p.pid for p in ground.living()}
+    after = {ground.pid(n[1], n[0]) for n in names}
+    listeners = {p.pid for p in psutil.Process(ground.pid("forking")).children()}
+    keeper = {ground.pid("keeper", KEEPER_GROUP)}
+    wait(lambda: {p.pid for p in ground.living()} == after | listeners | keeper | {ground.daemon().pid})
+    assert "the supervisor is gone, starting it" in s.place.log.read_text()
+
+
+def test_keeper_comes_back_and_keeps(ground: Ground) -> None:
+    s = ground.supervisor
+    s.apply("shop-r1", (ground.process("a"),))
+    first = ground.pid("keeper", KEEPER_GROUP)
+    os.kill(first, signal.SIGKILL)
+    wait(lambda: ground.state("keeper", KEEPER_GROUP).pid not in (0, first))
+    assert ground.pid("keeper", KEEPER_GROUP) != first
+    daemon = ground.daemon()
+    daemon.kill()
+    wait(lambda: s.running() and ground.daemon().pid != daemon.pid)
+    assert ground.pid()
+
+
+def test_survives_a_reload_by_signal(ground: Ground) -> None:
+    s = ground.supervisor
+    s.apply("shop-r1", (ground.process("a"),))
+    pid = ground.pid()
+    ground.daemon().send_signal(signal.SIGHUP)
+    wait(lambda: s.running() and s._answers() and ground.state("a").pid not in (0, pid))
+    ground.pid("keeper", KEEPER_GROUP)
+    pid = ground.pid()
+    os.kill(pid, signal.SIGKILL)
+    wait(lambda: ground.state("a").pid not in (0, pid))
+
+
+def test_signal_of_the_host_stops_all(ground: Ground) -> None:
+    s = ground.supervisor
+    s.apply("shop-r1", (ground.process("a"),))
+    ground.pid()
+    ground.daemon().terminate()
+    wait(lambda: not ground.living())
+
+
+def test_plain_files_are_enough(ground: Ground) -> None:
+    """`supervisord -c` brings all back, with an empty environment."""
+    s = ground.supervisor
+    s.apply("shop-r1", (ground.process("a"),))
+    s.shutdown()
+    program = Path(sys.executable).with_name("supervisord")
+    assert host.run([program, "-c", s.place.conf], env={}, timeout=DEADLINE).status == 0
+    assert ground.pid()
+    assert ground.pid("keeper", KEEPER_GROUP)
+
+
+def test_says_why_it_does_not_start(ground: Ground) -> None:
+    s = ground.supervisor
+    s.ensure_directories()
+    bad = s.place.group_conf("bad")
+    bad.write_text("[program:x]\ncommand=true\npriority=high\n")
+    with pytest.raises(HostError, match="does not start") as caught:
+        s.ensure()
+    assert "'high'" in " ".join(caught.value.log)
+    bad.unlink()
+    s.apply("shop-r1", (ground.process("a"),))
+    bad.write_text("[program:x]\ncommand=true\npriority=high\n")
+    with pytest.raises(HostError, match="cannot read its configuration"):
+        s.apply("shop-r2", (ground.process("a", group="shop-r2"),))
+    bad.unlink()
+
+
+def test_starts_although_a_log_directory_was_deleted(ground: Ground) -> None:
+    s = ground.supervisor
+    s.apply("shop-r1", (ground.process("a"),))
+    s.shutdown()
+    shutil.rmtree(ground.path / "logs")
+    s.ensure()
+    assert ground.pid()
+
+
+def test_long_socket_path(ground: Ground, tmp_path: Path) -> None:
+    s = Supervisor(tmp_path / "s", tmp_path / ("x" * 100), ACCOUNT)
+    with pytest.raises(HostError, match="too long"):
+        s.ensure()
+
+
+def test_spec_says_what_the_launcher_needs(ground: Ground) -> None:
+    s = ground.supervisor
+    s.apply("shop-r1", (ground.process("a", wait_for=()),))
+    spec = json.loads(s.place.spec("shop-r1", "a").read_text())
+    assert spec["argv"][-3:] == ["--", "sleep", "1000"]
+    assert "--pdeathsig=TERM" in spec["argv"]

@@ -1,0 +1,162 @@
+"""The edge's files and what it says of itself, without a running nginx; the rest is in tests/integration."""
+
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pushrod import host
+from pushrod.errors import EdgeError, HostError, StateError
+from pushrod.gears import nginx, nginx_start
+from pushrod.gears.nginx import Edge, Switch
+
+
+def program(path: Path, says: str) -> Path:
+    """A program that says its version as nginx does, and accepts every configuration."""
+    path.write_text(f"#!/bin/sh\necho '{says}' >&2\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as short:
+        yield Path(short)
+
+
+@pytest.fixture
+def edge(tmp_path: Path, runtime: Path) -> Edge:
+    return Edge(program(tmp_path / "nginx", "nginx version: nginx/1.31.3"), tmp_path / "edge", runtime)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_named_program_goes_before_the_wheel() -> None:
+    assert nginx.program({"PUSHROD_NGINX": "/usr/sbin/nginx"}) == Path("/usr/sbin/nginx")
+
+
+def test_without_a_name_the_wheel_has_one() -> None:
+    found = nginx.program({})
+    assert found.name == "nginx"
+    assert found.is_file()
+
+
+def test_without_the_wheel_path_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(HostError, match="no nginx on this machine"):
+        nginx.program({"PATH": str(tmp_path)})
+    expected = program(tmp_path / "nginx", "")
+    assert nginx.program({"PATH": str(tmp_path)}) == expected
+
+
+@pytest.mark.parametrize(
+    ("says", "version"),
+    [
+        ("nginx version: nginx/1.31.3", (1, 31, 3)),
+        ("nginx version: nginx/1.22.1 (Ubuntu)", (1, 22, 1)),
+        ("nginx version: openresty/1.27.1.2", (1, 27, 1)),
+    ],
+)
+def test_the_version(tmp_path: Path, runtime: Path, says: str, version: tuple[int, ...]) -> None:
+    assert Edge(program(tmp_path / "nginx", says), tmp_path, runtime).version == version
+
+
+def test_a_program_that_is_no_nginx(tmp_path: Path, runtime: Path) -> None:
+    with pytest.raises(HostError, match="does not say which nginx it is"):
+        _ = Edge(program(tmp_path / "nginx", "hello"), tmp_path, runtime).version
+
+
+@pytest.mark.parametrize(("version", "known"), [("1.27.4", True), ("1.27.3", False), ("1.22.1", False)])
+def test_keepalive_min_timeout_is_used_since_the_version_that_has_it(
+    tmp_path: Path, runtime: Path, version: str, known: bool
+) -> None:
+    edge = Edge(program(tmp_path / "nginx", f"nginx version: nginx/{version}"), tmp_path / "edge", runtime)
+    edge.prepare()
+    assert ("keepalive_min_timeout 2s;" in (edge.current / "nginx.conf").read_text()) is known
+
+
+def test_argv_clears_the_way_and_becomes_nginx(edge: Edge) -> None:
+    directory = edge.directory
+    assert edge.argv() == (
+        *(sys.executable, "-I", "-S", nginx_start.__file__, str(edge.socket)),
+        *(str(edge.program), "-p", f"{directory}/", "-c", f"{directory}/current/nginx.conf"),
+        *("-e", f"{directory}/logs/error.log"),
+    )
+
+
+def test_prepare_makes_the_directories_and_a_tree_without_sites(edge: Edge) -> None:
+    edge.prepare()
+    assert edge.sites() == {}
+    assert (edge.current / "nginx.conf").is_file()
+    assert mode(edge.directory) == mode(edge.current) == 0o755
+    assert mode(edge.logs) == mode(edge.directory / "run") == mode(edge.runtime) == 0o700
+
+
+def test_prepare_again_changes_nothing(edge: Edge) -> None:
+    edge.prepare()
+    tree = edge.current.readlink()
+    edge.prepare()
+    assert edge.current.readlink() == tree
+    assert len(list(edge.trees.iterdir())) == 1
+
+
+def test_prepare_mends_a_link_to_nothing(edge: Edge) -> None:
+    edge.prepare()
+    host.remove_tree(edge.current.resolve())
+    edge.prepare()
+    assert edge.sites() == {}
+
+
+def test_a_runtime_directory_too_long_for_a_socket_is_refused(edge: Edge) -> None:
+    long = Edge(edge.program, edge.directory, edge.runtime / ("x" * 107))
+    with pytest.raises(HostError, match="at most 107 bytes"):
+        long.prepare()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"shop": {"app": "shop"}}', '{"shop": {"surprise": 1}}'])
+def test_sites_that_cannot_be_read(edge: Edge, text: str) -> None:
+    edge.prepare()
+    (edge.current / "sites.json").write_text(text)
+    with pytest.raises(StateError, match="sites cannot be read") as caught:
+        edge.sites()
+    assert caught.value.where == str(edge.current / "sites.json")
+
+
+def test_an_edge_that_never_ran(edge: Edge) -> None:
+    edge.prepare()
+    assert not edge.running()
+    assert not edge.answering()
+    with pytest.raises(EdgeError, match="nginx is not running"):
+        edge.switch({})
+    with pytest.raises(EdgeError, match="nginx is not running"):
+        edge.reopen()
+
+
+def test_a_pid_file_that_names_another_process(edge: Edge) -> None:
+    edge.prepare()
+    (edge.directory / "run" / "nginx.pid").write_text("1\n")
+    assert not edge.running()
+
+
+def test_after_a_switch_without_older_workers_there_is_nothing_to_drain(edge: Edge) -> None:
+    assert edge.drained(Switch("1-00000000"), 0.0)
+
+
+def test_rotation_moves_grown_logs_and_forgets_the_oldest(edge: Edge) -> None:
+    edge.prepare()
+    access, error = edge.logs / "access.log", edge.logs / "error.log"
+    error.write_text("short")
+    for text in ("first...", "second...", "third...", "fourth..."):
+        access.write_text(text)
+        assert edge.rotate(max_bytes=5, keep=2) == ("access.log",)
+    assert {p.name: p.read_text() for p in edge.logs.iterdir()} == {
+        "access.log.1": "fourth...",
+        "access.log.2": "third...",
+        "error.log": "short",
+    }
+    assert edge.rotate(max_bytes=5, keep=2) == ()

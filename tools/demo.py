@@ -1,0 +1,187 @@
+"""The demo: a repository from nothing, pushed, used, changed, broken and rolled back, on this machine.
+
+`up` leaves the stack running and prints `live: URL` last; `down` stops it and removes everything it made. All
+state is in `.demo/` of this checkout.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+DEMO = CHECKOUT / ".demo"
+ROOT = DEMO / "root"
+SHOP = DEMO / "shop"
+PUSHROD = CHECKOUT / ".venv" / "bin" / "pushrod"
+
+_started = time.monotonic()
+
+
+class DemoError(Exception):
+    """Something did not come out as the demo says it does."""
+
+
+def main() -> None:
+    """Run `up` or `down`; exit 1 with one line if the demo does not hold."""
+    try:
+        {"up": up, "down": down}[sys.argv[1]]()
+    except DemoError as e:
+        print(f"demo: {e}", file=sys.stderr)
+        sys.exit(1)
+
+
+def up() -> None:
+    """The whole story."""
+    down()
+    DEMO.mkdir(exist_ok=True)
+
+    heading("A repository to start from")
+    pushrod("new", "shop", "--directory", str(SHOP), where=DEMO)
+    show(["git", "log", "--oneline"])
+
+    heading("An app for it, and the first push")
+    pushrod("apps", "create", "shop")
+    push()
+    url = json.loads(output([str(PUSHROD), "status", "--json"]))[0]["url"]
+
+    heading("Through nginx to PostgreSQL, and then from the cache")
+    read_twice(url)
+
+    heading("A change, pushed under constant load")
+    change("backend/app/api.py", "MESSAGE = ", 'MESSAGE = "Hello again."\n')
+    commit("Say hello again")
+    with load(url) as report:
+        push()
+    tell(report)
+    get(url, "/")
+
+    heading("A broken commit")
+    change("backend/app/main.py", "import ", "import a_module_that_is_not_there\n")
+    commit("Break it")
+    push(rejected=True)
+    get(url, "/")
+    show(["git", "reset", "--quiet", "--hard", "HEAD~1"])
+
+    heading("Back to the release before")
+    pushrod("rollback")
+    get(url, "/")
+    pushrod("releases")
+
+    heading(f"All of it in {time.monotonic() - _started:.0f} s. It runs in the background: `make demo-down` removes it")
+    print(f"live: {url}")
+
+
+def down() -> None:
+    """Stop what an earlier run left and remove it."""
+    if ROOT.exists():
+        for app in json.loads(output([str(PUSHROD), "apps", "list", "--json"], where=CHECKOUT)):
+            show(["pushrod", "apps", "destroy", app["app"], "--yes"], where=CHECKOUT)
+    shutil.rmtree(DEMO, ignore_errors=True)
+
+
+def read_twice(url: str) -> None:
+    """The first read comes from PostgreSQL, the second from the cache."""
+    first, second = get(url, "/products/1"), get(url, "/products/1")
+    if (first, second) != ("miss", "hit"):
+        raise DemoError(f"expected a miss and then a hit of the cache, got {first} and {second}")
+
+
+def get(url: str, path: str) -> str:
+    """Ask once, show the answer, return what the cache said; DemoError unless it is 200."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read().decode().strip()
+    cache = answer.headers.get("X-Cache", "")
+    release = answer.headers.get("X-Pushrod-Release", "")
+    print(f"  GET {path} → {answer.status}, release {release}{f', cache {cache}' if cache else ''}: {body[:90]}")
+    if answer.status != 200:
+        raise DemoError(f"GET {path} answered {answer.status}")
+    return cache
+
+
+@contextlib.contextmanager
+def load(url: str):  # noqa: ANN201
+    """100 requests a second while the block runs; yields where the report will be."""
+    report = DEMO / "load.json"
+    argv = [sys.executable, "-m", "tests.load", "--url", f"{url}/products/2", "--rate", "100", "--seconds", "60"]
+    child = subprocess.Popen([*argv, "--json", str(report)], cwd=CHECKOUT, stdout=subprocess.DEVNULL)
+    try:
+        yield report
+    finally:
+        child.terminate()
+        child.wait(timeout=30)
+
+
+def tell(report: Path) -> None:
+    """Say what the load saw; DemoError if a request failed."""
+    seen = json.loads(report.read_text())
+    sent, failed = seen["total"]["sent"], seen["total"]["failed"]
+    print(f"  meanwhile: {sent} requests at 100/s, {failed} failed")
+    if failed or not sent:
+        raise DemoError(f"{failed} of {sent} requests failed during the push")
+
+
+def push(*, rejected: bool = False) -> None:
+    """`git push`, which must be accepted, or must be rejected."""
+    status = show(["git", "push", "pushrod", "HEAD:main"], check=False)
+    if (status != 0) != rejected:
+        raise DemoError(f"the push should have been {'rejected' if rejected else 'accepted'}")
+
+
+def change(file: str, beginning: str, line: str) -> None:
+    """Replace the first line of a file that begins so."""
+    path = SHOP / file
+    lines = path.read_text().splitlines(keepends=True)
+    at = next(i for i, text in enumerate(lines) if text.startswith(beginning))
+    print(f"  {file}: {line.strip()}")
+    path.write_text("".join([*lines[:at], line, *lines[at + 1 :]]))
+
+
+def commit(message: str) -> None:
+    """Commit every change."""
+    identity = ["-c", "user.name=demo", "-c", "user.email=demo@localhost"]
+    subprocess.run(["git", "-C", SHOP, *identity, "commit", "--quiet", "--all", "-m", message], check=True)
+
+
+def heading(text: str) -> None:
+    """A heading with the time since the start."""
+    print(f"\n── {text}  ({time.monotonic() - _started:.1f} s)", flush=True)
+
+
+def pushrod(*argv: str, where: Path | None = None) -> None:
+    """Run pushrod and show it; DemoError if it fails."""
+    show(["pushrod", *argv], where=where)
+
+
+def show(argv: list[str], *, where: Path | None = None, check: bool = True) -> int:
+    """Run a command as if it had been typed, and return its status."""
+    print(f"$ {' '.join(argv)}", flush=True)
+    status = subprocess.run(argv, cwd=where or SHOP, env=environment(), check=False).returncode
+    if check and status != 0:
+        raise DemoError(f"`{' '.join(argv)}` ended with status {status}")
+    return status
+
+
+def output(argv: list[str], where: Path | None = None) -> str:
+    """Run a command and return what it printed."""
+    return subprocess.run(argv, cwd=where or SHOP, env=environment(), check=True, capture_output=True, text=True).stdout
+
+
+def environment() -> dict[str, str]:
+    """Ours, with the demo's root and the checkout's pushrod first on PATH."""
+    path = f"{PUSHROD.parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PUSHROD_ROOT": str(ROOT), "PATH": path}
+
+
+if __name__ == "__main__":
+    main()
