@@ -55,7 +55,7 @@ def up() -> None:
     read_twice(url)
 
     heading("A change, pushed under constant load")
-    change("backend/app/api.py", "MESSAGE = ", 'MESSAGE = "Hello again."\n')
+    change("backend/app/main.py", "MESSAGE = ", 'MESSAGE = "Hello again."\n')
     commit("Say hello again")
     with load(url) as report:
         push()

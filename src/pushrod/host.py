@@ -178,14 +178,22 @@ def write(path: Path, data: str | bytes, *, mode: int = 0o644) -> None:
 
 
 def append(path: Path, line: str, *, mode: int = 0o644) -> None:
-    """Append one line durably: a single write, then fsync, and of the directory where the file is new."""
+    """Append one line durably: a single write, then fsync, and of the directory where the file is new.
+
+    A line that could not be written and synced whole is taken back: nobody was told that it is there.
+    """
     new = not path.exists()
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
     try:
+        size = os.fstat(fd).st_size
         raw = (line + "\n").encode()
-        if os.write(fd, raw) != len(raw):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        os.fsync(fd)
+        try:
+            if os.write(fd, raw) != len(raw):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.fsync(fd)
+        except OSError:
+            os.ftruncate(fd, size)
+            raise
     finally:
         os.close(fd)
     if new:

@@ -11,30 +11,35 @@ left to do is finished, by this process or by the next one that takes the app's 
 import contextlib
 import getpass
 import os
-import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from pushrod import __version__, configuration, host, manifest, plan
+from pushrod import host, plan
 from pushrod.apps import App, now
 from pushrod.engines.engine import Engine
-from pushrod.errors import PushrodError, ReleaseCommandError, RepositoryError, StateError, UnknownNameError
-from pushrod.gears import compose, git
+from pushrod.errors import (
+    PushrodError,
+    ReleaseCommandError,
+    RepositoryError,
+    StateError,
+    UnknownNameError,
+)
+from pushrod.gears import git
 from pushrod.gears.nginx import DRAIN_BUDGET, Site, Switch
 from pushrod.journal import Journal, Story
 from pushrod.progress import Progress
 from pushrod.releases import Releases
+from pushrod.sealing import Sealing
 from pushrod.secrets import Secrets
-from pushrod.values import Image, Manifest, Release, Service
+from pushrod.steps import FAILURES, Steps
+from pushrod.values import Release, Service
 
 LOCK_TIMEOUT = 1800.0  # seconds a push waits for the one before it
-_FAILURES = (PushrodError, OSError, KeyboardInterrupt)
 
 
 class Pipeline:
-    """Deployments of one app on one engine. Every public method takes the app's lock and first recovers."""
+    """Deployments of one app on one engine. Every public verb takes the app's lock and first recovers."""
 
     def __init__(self, app: App, engine: Engine, progress: Progress) -> None:
         self.app = app
@@ -43,6 +48,8 @@ class Pipeline:
         self.journal = Journal(app.journal)
         self.releases = Releases(app)
         self.secrets = Secrets(app)
+        self.sealing = Sealing(app, engine, progress)
+        self._step = Steps(progress, self.journal).step
 
     # ---- what a user asks for -------------------------------------------------------------------------------
 
@@ -57,25 +64,13 @@ class Pipeline:
         with self.locked(f"deploying {commit[:7]}"):
             self._check_moved(commit, replacing)
             live = self._live_release()
-            if live and not anew and (live.commit, live.inputs) == (commit, self._inputs()):
+            if live and not anew and (live.commit, live.inputs) == (commit, self.sealing.inputs()):
                 if self.app.settings.down:
                     self.promote(live, fresh=False, migrate=False)
                 return live
             release = self.prepare(commit)
             self.promote(release, migrate=migrate)
             return release
-
-    def _check_moved(self, commit: str, replacing: str | None) -> None:
-        """A push that waited may find that another has gone live: only one that builds on it may follow."""
-        current = git.branch_commit(self.app.repository)
-        if replacing is None or current in ("", replacing, commit):
-            return
-        if not git.is_ancestor(self.app.repository, current, commit):
-            raise RepositoryError(
-                f"{current[:7]} went live while this push waited, and {commit[:7]} is not built on it",
-                where=f"app {self.app.name}",
-                hint="git fetch pushrod, merge or rebase onto pushrod/main, and push again",
-            )
 
     def rollback(self, number: int = 0, *, across_migrations: bool = False) -> Release:
         """Make an older sealed release live again, by default the one before; seconds, and no build."""
@@ -95,14 +90,6 @@ class Pipeline:
             self.promote(release, fresh=False, migrate=False)
             return release
 
-    def up(self) -> Release | None:
-        """Start the live release of an app that was stopped, with its stores; None if nothing was ever live."""
-        with self.locked("starting"):
-            live = self._live_release()
-            if live is not None:
-                self.promote(live, fresh=False, migrate=False)
-            return live
-
     def down(self) -> None:
         """Stop everything of the app, the edge first, then its instances, then its stores; data stays."""
         with self.locked("stopping"):
@@ -115,13 +102,13 @@ class Pipeline:
                     self.engine.stop(self.app, number)
                 self.engine.stop_stores(self.app)
                 step.detail = "instances, then stores; the data stays"
-            self.engine.rest()
+        self.engine.rest()
 
     def plan(self, commit: str) -> tuple[list[plan.Change], tuple[str, ...]]:
         """What deploying a commit would change, and the notes on its manifest. Builds and changes nothing."""
         checkout = self.app.checkouts / f"plan-{os.getpid()}"
         try:
-            wanted = self._load(commit, checkout)
+            wanted = self.sealing.load(commit, checkout)
             images = {s.name: self.engine.identify(s, checkout) for s in wanted.stateless}
             return plan.compare(self._live_release(), wanted.stateless, wanted.stores, images), wanted.notes
         finally:
@@ -139,104 +126,28 @@ class Pipeline:
             self.recover()
             yield
 
+    @property
+    def url(self) -> str:
+        """Where the app answers."""
+        return f"http://127.0.0.1:{self.app.settings.port}"
+
     # ---- prepare --------------------------------------------------------------------------------------------
 
     def prepare(self, commit: str) -> Release:
-        """Seal a release of a commit: checkout, images, configuration. Nothing live is touched."""
+        """Seal a release of a commit. Nothing live is touched, and a failure leaves nothing behind."""
         number = self.journal.story().last + 1
+        live = self._live_release()
         self.journal.append("prepare", number, commit=commit)
         try:
-            with self._step("prepare", f"release {number} from {commit[:7]}") as step:
-                release = self._seal(number, commit)
+            with self._step("prepare", f"release {number} from {commit[:7]}", number) as step:
+                release = self.sealing.seal(number, commit, said=live.notes if live else ())
                 step.detail = f"release {number} from {commit[:7]} “{release.subject}”"
             return release
-        except _FAILURES as e:
+        except FAILURES as e:
             with host.uninterrupted(), self._left_for_later():
-                self._discard(number)
+                self.sealing.discard(number)
                 self.journal.append("failed", number, step="prepare", why=str(e))
             raise
-
-    def _seal(self, number: int, commit: str) -> Release:
-        checkout = self.app.checkout(number)
-        wanted = self._load(commit, checkout)
-        self._say_new_notes(wanted)
-        images = {s.name: self.engine.build(s, checkout, self.progress.line) for s in wanted.stateless}
-        environments = self._environments(number, commit, wanted, images)
-        self.secrets.seal(number, environments)
-        with self.engine.place(wanted.stateless) as instances:
-            release = Release(
-                app=self.app.name,
-                number=number,
-                commit=commit,
-                subject=git.subject(self.app.repository, commit),
-                created=now(),
-                engine=self.engine.name,
-                entry=wanted.entry.name,
-                services=tuple(_without_values(s) for s in wanted.stateless),
-                stores=tuple(_without_values(s) for s in wanted.stores),
-                images=images,
-                instances=instances,
-                environment_names={name: tuple(sorted(v)) for name, v in environments.items()},
-                inputs=self._inputs(),
-                notes=wanted.notes,
-                keep=wanted.keep,
-                pushrod=__version__,
-            )
-            self.releases.seal(release, {})
-        return release
-
-    def _load(self, commit: str, checkout: Path) -> Manifest:
-        """Write a commit's tree and read the manifest in it, with the replica counts that were set by hand."""
-        host.remove_tree(checkout)
-        git.checkout(self.app.repository, commit, checkout)
-        variables = self.secrets.variables()
-        document = compose.load(
-            checkout, project=self.app.name, variables=variables, on_warning=self.progress.note
-        )
-        bases = compose.bases(document, checkout)
-        return self._scaled(manifest.read(document, bases=bases, store_versions=self.engine.store_versions()))
-
-    def _inputs(self) -> str:
-        return self.secrets.digest([self.secrets.variables(), self.app.settings.replicas, __version__])
-
-    def _scaled(self, wanted: Manifest) -> Manifest:
-        replicas = self.app.settings.replicas
-        services = tuple(
-            msgspec.structs.replace(s, replicas=replicas[s.name]) if s.name in replicas else s
-            for s in wanted.services
-        )
-        return msgspec.structs.replace(wanted, services=services)
-
-    def _say_new_notes(self, wanted: Manifest) -> None:
-        live = self._live_release()
-        for note in wanted.notes:
-            if live is None or note not in live.notes:
-                self.progress.note(note)
-
-    def _environments(
-        self, number: int, commit: str, wanted: Manifest, images: dict[str, Image]
-    ) -> dict[str, dict[str, str]]:
-        """What each service gets, and under `<service>:release` what its release command gets."""
-        endpoints = self.engine.endpoints(self.app, wanted.stores)
-        secrets = self.secrets.variables()
-        identity = {
-            "PUSHROD_APP": self.app.name,
-            "PUSHROD_RELEASE": str(number),
-            "PUSHROD_COMMIT": commit,
-        }
-
-        def resolve(service: Service, *, migrating: bool) -> dict[str, str]:
-            return configuration.resolve(
-                service,
-                images[service.name],
-                secrets=secrets,
-                endpoints=endpoints,
-                identity=identity,
-                migrating=migrating,
-            )
-
-        found = {s.name: resolve(s, migrating=False) for s in wanted.stateless}
-        return found | {f"{s.name}:release": resolve(s, migrating=True) for s in wanted.stateless}
 
     # ---- promote --------------------------------------------------------------------------------------------
 
@@ -244,46 +155,46 @@ class Pipeline:
         """Make a sealed release live, then retire the one before. `fresh` is false for one that was live before."""
         previous = self.journal.story().live
         self.journal.append("promote", release.number, previous=previous, fresh=fresh, commit=release.commit)
+        commands = [s for s in release.services if s.release and migrate]
         try:
-            self._plan(release)
+            self._plan(release, commands)
             self._stores(release)
-            if migrate:
-                self._release_commands(release)
+            self._release_commands(release, commands)
             self._start(release)
             self._ready(release)
             switch = self._serve(release)
             with host.uninterrupted():
-                self._commit(release)
-        except _FAILURES as e:
+                self.journal.append("live", release.number, commit=release.commit)
+        except FAILURES as e:
             with host.uninterrupted(), self._left_for_later():
                 self._undo(release.number, previous, fresh=fresh, why=str(e))
             raise
         with host.uninterrupted():
-            self._retire(release, previous, switch)
+            self._follow(release)
+            self._retire(release, previous, switch, fresh=fresh)
 
-    def _plan(self, release: Release) -> None:
+    def _plan(self, release: Release, commands: Sequence[Service]) -> None:
         with self._step("plan", "") as step:
             images = {name: image.id for name, image in release.images.items()}
-            step.detail = plan.summary(
-                plan.compare(self._live_release(), release.services, release.stores, images)
-            )
+            changes = plan.compare(self._live_release(), release.services, release.stores, images)
+            step.detail = plan.summary(changes, [" ".join(s.release) for s in commands])
 
     def _stores(self, release: Release) -> None:
         if not release.stores:
             return
-        with self._step("stores", ", ".join(s.name for s in release.stores)) as step:
+        names = ", ".join(s.name for s in release.stores)
+        with self._step("stores", names, release.number) as step:
             ddl = not any(s.release for s in release.services)
             step.detail = self.engine.ensure_stores(self.app, release.stores, ddl=ddl)
 
-    def _release_commands(self, release: Release) -> None:
+    def _release_commands(self, release: Release, services: Sequence[Service]) -> None:
         """Run each service's release command once, from the new image, as the migrating role."""
-        for service in (s for s in release.services if s.release):
-            command = " ".join(service.release)
-            with self._step("release", f"{service.name}: {command}"):
+        for service in services:
+            command = f"{service.name}: {' '.join(service.release)}"
+            with self._step("release", command, release.number) as step:
                 before = self.engine.schema(self.app, release.stores)
                 self._run_release_command(release, service)
-                migrated = before != self.engine.schema(self.app, release.stores)
-                self.journal.append("step", release.number, step="release", migrated=migrated)
+                step.migrated = before != self.engine.schema(self.app, release.stores)
 
     def _run_release_command(self, release: Release, service: Service) -> None:
         lines: list[str] = []
@@ -299,16 +210,16 @@ class Pipeline:
             raise ReleaseCommandError(
                 f"the release command `{' '.join(service.release)}` ended with status {status}",
                 where=f"service {service.name}",
-                hint="nothing has been switched; run it against a copy of the data, mend it, commit and push again",
+                hint="the old release goes on serving; mend the command, commit and push again",
                 log=tuple(lines[-50:]),
             )
 
     def _start(self, release: Release) -> None:
-        with self._step("start", plan.count(release.instances)):
+        with self._step("start", plan.count(release.instances), release.number):
             self.engine.start(self.app, release, self.secrets.sealed(release.number))
 
     def _ready(self, release: Release) -> None:
-        with self._step("ready", plan.count(release.instances)) as step:
+        with self._step("ready", plan.count(release.instances), release.number) as step:
             try:
                 self.engine.ready(self.app, release)
             except PushrodError as e:
@@ -317,28 +228,10 @@ class Pipeline:
             step.detail = f"{len(release.instances)} of {len(release.instances)} healthy"
 
     def _serve(self, release: Release) -> Switch:
-        with self._step("switch", f"edge → release {release.number}") as step:
+        with self._step("switch", f"edge → release {release.number}", release.number) as step:
             switch = self._switch(release)
             step.detail = f"edge → release {release.number}, confirmed by its new workers"
         return switch
-
-    def _commit(self, release: Release) -> None:
-        """The commit point: the journal says so, then the pointer and the branch follow."""
-        started = time.monotonic()
-        self.journal.append("live", release.number, commit=release.commit)
-        self._follow(release)
-        self.progress.end("live", f"release {release.number} at {self.url}", time.monotonic() - started)
-
-    def _follow(self, release: Release) -> None:
-        self.releases.point(release.number)
-        git.move_branch(self.app.repository, release.commit)
-        if self.app.settings.down:
-            self.app.save(msgspec.structs.replace(self.app.settings, down=False))
-
-    @property
-    def url(self) -> str:
-        """Where the app answers."""
-        return f"http://127.0.0.1:{self.app.settings.port}"
 
     def _switch(self, release: Release | None) -> Switch:
         site = None
@@ -351,35 +244,47 @@ class Pipeline:
 
     # ---- retire ---------------------------------------------------------------------------------------------
 
-    def _retire(self, release: Release, previous: int, switch: Switch) -> None:
+    def _follow(self, release: Release) -> None:
+        """The journal has said that a release is live: the pointer, the branch and the settings follow."""
+        with self._step("live", f"release {release.number} at {self.url}"):
+            self.releases.point(release.number)
+            git.move_branch(self.app.repository, release.commit)
+            if self.app.settings.down:
+                self.app.save(msgspec.structs.replace(self.app.settings, down=False))
+
+    def _retire(self, release: Release, previous: int, switch: Switch, *, fresh: bool) -> None:
         others = [n for n in self.engine.running(self.app) if n != release.number]
         if others:
             names = ", ".join(f"release {n}" for n in others)
-            with self._step("drain", f"{names} finishes its requests"):
+            with self._step("drain", f"{names} finishes its requests", release.number):
                 self.engine.edge.drained(switch, DRAIN_BUDGET)
                 for number in others:
                     self.engine.stop(self.app, number)
         with self._step("record", "") as step:
-            self._record(release, previous)
-            step.detail = f"tag {_tag(release.number)}"
+            step.detail = self._record(release, previous, fresh=fresh)
         self._prune(release)
         self.journal.append("done", release.number)
 
-    def _record(self, release: Release, previous: int) -> None:
-        who = getpass.getuser()
+    def _record(self, release: Release, previous: int, *, fresh: bool) -> str:
+        """Who, what, when and how long, as a commit of the state; a new release also as a tag on its commit."""
+        steps = [e for e in self.journal.entries() if e.release == release.number and e.event == "step"]
         message = (
             f"{self.app.name}: release {release.number} is live\n\n"
-            f"commit: {release.commit}\nsubject: {release.subject}\nbefore: {previous or 'nothing'}\nby: {who}\n"
-            f"at: {now()}\n"
+            f"commit: {release.commit}\nsubject: {release.subject}\nbefore: {previous or 'nothing'}\n"
+            f"by: {getpass.getuser()}\nat: {now()}\n"
+            f"took: {', '.join(f'{e.step} {e.took:g} s' for e in steps)}\n"
         )
         self.releases.record(message)
-        git.tag(self.app.repository, _tag(release.number), release.commit, message)
+        if not fresh:
+            return "in the state repository"
+        git.tag(self.app.repository, f"release/{release.number}", release.commit, message)
+        return f"tag release/{release.number}"
 
     def _prune(self, release: Release) -> None:
         numbers = self.releases.numbers()
         for number in [n for n in numbers if n != release.number][: max(0, len(numbers) - release.keep)]:
-            self._discard(number)
-        self.engine.edge.rotate()
+            self.sealing.discard(number)
+        self.engine.prune(self.app)
 
     # ---- undo and recovery ----------------------------------------------------------------------------------
 
@@ -387,12 +292,11 @@ class Pipeline:
         """Put everything back as it was before the promotion; frees space before it needs any."""
         stopped = self.app.settings.down
         before = self.releases.read(previous) if previous and not stopped else None
-        switch = self._switch(before)
-        self.engine.edge.drained(switch, DRAIN_BUDGET)
+        self.engine.edge.drained(self._switch(before), DRAIN_BUDGET)
         if number != previous or stopped:
             self.engine.stop(self.app, number)
         if fresh:
-            self._discard(number)
+            self.sealing.discard(number)
         self.journal.append("failed", number, why=why)
 
     @contextlib.contextmanager
@@ -412,16 +316,18 @@ class Pipeline:
         opened = story.open
         with host.uninterrupted():
             if story.reached_live:
-                self.progress.note(f"an interrupted command made release {opened.release} live: finishing it")
+                self.progress.note(
+                    f"release {opened.release} went live before its command was cut off: finishing"
+                )
                 release = self.releases.read(opened.release)
                 self._follow(release)
-                self._retire(release, opened.previous, self._switch(release))
+                self._retire(release, opened.previous, self._switch(release), fresh=opened.fresh)
             elif opened.event == "prepare":
-                self.progress.note(f"an interrupted command was preparing release {opened.release}: removed")
-                self._discard(opened.release)
+                self.progress.note(f"release {opened.release} was cut off while it was prepared: removed")
+                self.sealing.discard(opened.release)
                 self.journal.append("failed", opened.release, step="prepare", why="interrupted")
             else:
-                self.progress.note(f"an interrupted command was promoting release {opened.release}: undone")
+                self.progress.note(f"release {opened.release} was cut off before it was live: undone")
                 self._undo(opened.release, opened.previous, fresh=opened.fresh, why="interrupted")
 
     def _agree(self, story: Story) -> None:
@@ -440,6 +346,18 @@ class Pipeline:
 
     # ---- small things ---------------------------------------------------------------------------------------
 
+    def _check_moved(self, commit: str, replacing: str | None) -> None:
+        """A push that waited may find that another has gone live: only one that builds on it may follow."""
+        current = git.branch_commit(self.app.repository)
+        if replacing is None or current in ("", replacing, commit):
+            return
+        if not git.is_ancestor(self.app.repository, current, commit):
+            raise RepositoryError(
+                f"{current[:7]} went live while this push waited, and {commit[:7]} is not built on it",
+                where=f"app {self.app.name}",
+                hint="git fetch pushrod, merge or rebase onto pushrod/main, and push again",
+            )
+
     def _live_release(self) -> Release | None:
         live = self.journal.story().live
         return self.releases.read(live) if live else None
@@ -452,34 +370,3 @@ class Pipeline:
                 hint="`pushrod releases` shows what is kept",
             )
         return older[-1]
-
-    def _discard(self, number: int) -> None:
-        self.releases.remove(number)
-        self.secrets.forget(number)
-        host.remove_tree(self.app.checkout(number))
-
-    @contextlib.contextmanager
-    def _step(self, name: str, detail: str) -> Iterator["_Step"]:
-        step = _Step(detail)
-        started = time.monotonic()
-        self.progress.begin(name, detail)
-        try:
-            yield step
-        except _FAILURES:
-            self.progress.fail(name, time.monotonic() - started)
-            raise
-        self.progress.end(name, step.detail, time.monotonic() - started)
-
-
-class _Step:
-    def __init__(self, detail: str) -> None:
-        self.detail = detail
-
-
-def _tag(number: int) -> str:
-    return f"release/{number}"
-
-
-def _without_values(service: Service) -> Service:
-    """The service as it may be kept in Git: names of its variables, not their values."""
-    return msgspec.structs.replace(service, environment=dict.fromkeys(service.environment))

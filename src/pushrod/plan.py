@@ -11,7 +11,7 @@ Action = Literal["new", "changed", "removed", "same"]
 class Change(Value, frozen=True):
     """One line of a plan: a service or store, what happens to it, and why."""
 
-    what: Literal["service", "store", "release"]
+    what: Literal["service", "store"]
     name: str
     action: Action
     detail: str = ""
@@ -26,18 +26,16 @@ def compare(
     if live is not None:
         changes += [_removed("service", s) for s in live.services if s.name not in _names(services)]
         changes += [_removed("store", s) for s in live.stores if s.name not in _names(stores)]
-    changes += [Change("release", s.name, "new", " ".join(s.release)) for s in services if s.release]
     return changes
 
 
-def summary(changes: Sequence[Change]) -> str:
-    """The plan in one line: what is new, changed or removed; then the release commands."""
+def summary(changes: Sequence[Change], commands: Sequence[str]) -> str:
+    """The plan in one line: what is new, changed or removed, and the release commands that will run."""
     parts = []
     for action in ("new", "changed", "removed"):
-        names = [c.name for c in changes if c.action == action and c.what != "release"]
+        names = [c.name for c in changes if c.action == action]
         if names:
             parts.append(f"{action}: {', '.join(names)}")
-    commands = [c.detail for c in changes if c.what == "release"]
     parts += [f"runs `{c}`" for c in commands]
     return "; ".join(parts) or "nothing changes but the commit"
 
@@ -61,6 +59,8 @@ def _service(live: Release | None, service: Service, image: str) -> Change:
         reasons.append(f"{before.replicas} → {service.replicas} instances")
     if before.command != service.command:
         reasons.append("another command")
+    if service.release:
+        reasons.append(f"runs `{' '.join(service.release)}`")
     return Change(
         "service", service.name, "changed" if reasons else "same", ", ".join(reasons) or "new code only"
     )

@@ -1,7 +1,6 @@
 """Sealed releases and the live pointer, kept in a Git repository: every rendered file, one commit a change."""
 
 import shlex
-from collections.abc import Mapping
 
 import msgspec
 
@@ -41,11 +40,13 @@ class Releases:
         restore = f"restore it from its own history: {command}"
         return read_json(path, Release, restore=restore)
 
-    def seal(self, release: Release, files: Mapping[str, str]) -> None:
-        """Write a release and its rendered files; it is sealed when `release.json` is in place, last."""
+    def all(self) -> list[Release]:
+        """Every sealed release, oldest first."""
+        return [self.read(n) for n in self.numbers()]
+
+    def seal(self, release: Release) -> None:
+        """Write a release down; from then on it is sealed."""
         directory = self.directory / str(release.number)
-        for name, text in files.items():
-            host.write(directory / name, text)
         encoded = msgspec.json.format(msgspec.json.encode(release), indent=2)
         host.write(directory / "release.json", encoded + b"\n")
 

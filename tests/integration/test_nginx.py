@@ -369,6 +369,35 @@ def test_a_request_in_flight_is_finished_by_the_release_that_began_it(
     assert edge.drained(switch, PATIENCE)
 
 
+def test_after_a_switch_no_new_connection_meets_the_old_release(
+    edge: Edge, backend: Callable[[str], Backend]
+) -> None:
+    port, backends = free_port(), [backend("one"), backend("two")]
+    edge.switch(site("shop", 1, backends[1], port=port))
+    for release in range(2, 7):
+        edge.switch(site("shop", release, backends[release % 2], port=port))
+        assert {ask(port).headers["X-Pushrod-Release"] for _ in range(20)} == {str(release)}
+
+
+def test_one_answer_of_the_new_generation_is_proof(
+    edge: Edge, backend: Callable[[str], Backend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a moment old and new workers accept side by side, so an old one may answer after a new one."""
+    old, mark, answers = edge.mark(), Edge.mark, []
+
+    def once(self: Edge) -> nginx.Mark | None:
+        answer = mark(self)
+        if answer and answer.generation != old.generation:
+            answers.append(answer)
+        return old if len(answers) > 1 else answer
+
+    monkeypatch.setattr(Edge, "mark", once)
+    monkeypatch.setattr(nginx, "CONFIRM_BUDGET", 3.0)
+    port = free_port()
+    assert edge.switch(site("shop", 1, backend("one"), port=port)).generation == answers[0].generation
+    assert ask(port).body == "one"
+
+
 def test_nginx_itself_bounds_how_long_old_workers_live(
     started: Started, backend: Callable[[str], Backend], monkeypatch: pytest.MonkeyPatch
 ) -> None:

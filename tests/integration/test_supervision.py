@@ -104,7 +104,8 @@ class Ground:
             command = " ".join(psutil.Process(pid).cmdline()) if pid else ""
         except psutil.NoSuchProcess:
             return False
-        return bool(command) and "launch.py" not in command and "setpriv" not in command
+        before = ("launch.py", "setpriv", "supervisord.conf")  # the last: forked, not yet executed
+        return bool(command) and ("keeper.py" in command or not any(word in command for word in before))
 
     def daemon(self) -> psutil.Process:
         return psutil.Process(int((self.path / "supervisor" / "supervisord.pid").read_text()))
@@ -117,7 +118,7 @@ class Ground:
                 if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
                     continue
                 words = " ".join(process.cmdline())
-                links = {os.readlink(f) for f in Path(f"/proc/{process.pid}/fd").iterdir()}
+                links = {str(f.readlink()) for f in Path(f"/proc/{process.pid}/fd").iterdir()}
                 if str(self.path) in words or any(link.startswith(str(self.path)) for link in links):
                     found.append(process)
             except (psutil.Error, OSError):
@@ -190,7 +191,12 @@ def test_starts_once_and_leaves_nothing(ground: Ground) -> None:
 
 
 def test_process_is_exactly_as_described(ground: Ground) -> None:
-    odd = {"PATH": "/usr/bin:/bin", "A": "50% off; \"quotes\" 'and' $X `y`", "B": "two\nlines # ü", "EMPTY": ""}
+    odd = {
+        "PATH": "/usr/bin:/bin",
+        "A": "50% off; \"quotes\" 'and' $X `y`",
+        "B": "two\nlines # ü",
+        "EMPTY": "",
+    }
     ground.supervisor.apply(
         "shop-r1",
         (
@@ -259,7 +265,9 @@ def test_apply_finishes_what_an_interrupted_one_began(ground: Ground) -> None:
 
 def test_stop_start_restart_signal(ground: Ground) -> None:
     s = ground.supervisor
-    code = "import signal,time\nsignal.signal(1, lambda *_: print('hup', flush=True))\nprint('up', flush=True)\n"
+    code = (
+        "import signal,time\nsignal.signal(1, lambda *_: print('hup', flush=True))\nprint('up', flush=True)\n"
+    )
     s.apply("shop-r1", (ground.process("a"), ground.python("b", code + "while True: time.sleep(9)")))
     first = {n: ground.pid(n) for n in "ab"}
     wait(lambda: "up" in ground.log("b"))
@@ -280,6 +288,8 @@ def test_stop_start_restart_signal(ground: Ground) -> None:
     assert ground.pid("a")
     with pytest.raises(HostError, match="knows no"):
         s.restart("shop-r1", "zz")
+    with pytest.raises(HostError, match="knows no"):
+        s.start("none")
     with pytest.raises(HostError, match="knows no"):
         s.signal("shop-r1", "zz", "HUP")
 
@@ -320,11 +330,13 @@ def test_stop_leaves_no_child_behind(ground: Ground) -> None:
 def test_remove_and_shutdown_when_the_supervisor_was_killed(ground: Ground) -> None:
     s = ground.supervisor
     s.apply("shop-r1", (ground.process("a", death_signal=""),))
-    s.apply("shop-r2", (ground.process("a", group="shop-r2", death_signal=""),))
-    removed, orphan = ground.pid(), ground.pid("a", "shop-r2")
+    signalled = ground.process("b", group="shop-r2")
+    s.apply("shop-r2", (ground.process("a", group="shop-r2", death_signal=""), signalled))
+    removed, orphan, noticed = ground.pid(), ground.pid("a", "shop-r2"), ground.pid("b", "shop-r2")
     with host.lock(s.place.lock, purpose="test", timeout=5):  # so the keeper cannot act yet
         ground.daemon().kill()
         wait(lambda: not s.running())
+        wait(lambda: not lives(noticed))
         assert lives(orphan)
     s.shutdown()
     s.remove("shop-r1")

@@ -87,3 +87,6 @@ class Engine(Protocol):
 
     def rest(self) -> None:
         """Stop the engine's own parts if no app of the root is up or being worked on."""
+
+    def prune(self, app: App) -> None:
+        """Remove what no kept release needs: images, logs."""

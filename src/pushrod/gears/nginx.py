@@ -214,7 +214,7 @@ class Edge:
             if after == before and self._serves(before):
                 return Switch(before, workers=_workers(master, leaving=True))
             workers = _workers(master)
-            self._reload(master, before, after)
+            self._reload(master, before, after, workers)
             self._prune()
             return Switch(after, workers=workers, reloaded=True)
 
@@ -330,36 +330,50 @@ class Edge:
         if done.status != 0:
             raise _refused(tree, tuple(done.stderr.splitlines()))
 
-    def _reload(self, master: "psutil.Process", before: str, after: str) -> None:
+    def _reload(self, master: "psutil.Process", before: str, after: str, workers: tuple[int, ...]) -> None:
         """Move to a tree and make sure; move back when nginx does not follow, or when we are interrupted."""
         seen = _size(self._error_log)
         try:
             host.point(self.current, f"trees/{after}")
             master.send_signal(signal.SIGHUP)
-            host.wait_until(lambda: self._settled(master, after, seen), CONFIRM_BUDGET)
-            if not self._serves(after):
+            if not self._followed(master, after, workers, seen):
                 raise self._not_followed(master, seen)
         except BaseException:
             if after != before:
                 self._revert(master, before, after)
             raise
 
-    def _settled(self, master: "psutil.Process", generation: str, seen: int) -> bool:
-        return self._serves(generation) or not master.is_running() or bool(self._emergencies(seen))
+    def _followed(
+        self, master: "psutil.Process", generation: str, workers: tuple[int, ...], seen: int
+    ) -> bool:
+        """Wait until `generation` answers and none of `workers` accepts any more; whether it answered.
+
+        nginx lets old and new workers accept side by side for 0.1 s, so one answer settles the first question
+        and must not be asked for again.
+        """
+        answered = False
+
+        def settled() -> bool:
+            nonlocal answered
+            answered = answered or self._serves(generation)
+            done = answered and not _accepting(workers)
+            return done or not master.is_running() or bool(self._emergencies(seen))
+
+        host.wait_until(settled, CONFIRM_BUDGET)
+        return answered
 
     def _revert(self, master: "psutil.Process", before: str, after: str) -> None:
-        """Back to the old tree, until no worker that may have the new one takes requests."""
+        """Back to the old tree, until no worker that may have the new one accepts requests."""
         host.point(self.current, f"trees/{before}")
         workers = _workers(master)
         if master.is_running():
             master.send_signal(signal.SIGHUP)
-            host.wait_until(lambda: self._replaced(master, workers), CONFIRM_BUDGET)
+            host.wait_until(lambda: self._replaced(workers), CONFIRM_BUDGET)
         host.remove_tree(self.trees / after)
 
-    def _replaced(self, master: "psutil.Process", workers: tuple[int, ...]) -> bool:
+    def _replaced(self, workers: tuple[int, ...]) -> bool:
         mark = self.mark()
-        taking = set(_workers(master)) - set(_workers(master, leaving=True))
-        return mark is not None and mark.pid not in workers and not taking & set(workers)
+        return mark is not None and mark.pid not in workers and not _accepting(workers)
 
     def _emergencies(self, seen: int) -> tuple[str, ...]:
         """Why nginx gave up a reload: the [emerg] lines it logged since the log had `seen` bytes.
@@ -454,6 +468,11 @@ def _workers(master: "psutil.Process", *, leaving: bool = False) -> tuple[int, .
         titles = {child.pid: _title(child.pid) for child in master.children()}
         found = [pid for pid, title in titles.items() if title and (_LEAVING in title or not leaving)]
     return tuple(sorted(found))
+
+
+def _accepting(workers: tuple[int, ...]) -> bool:
+    """Whether any of `workers` still takes new connections."""
+    return any(title and _LEAVING not in title for title in map(_title, workers))
 
 
 def _title(pid: int) -> str:

@@ -211,10 +211,17 @@ def _reply(replies: BinaryIO, where: str) -> Reply:
     if kind == b":":
         return int(text)
     if kind == b"$":
-        return None if text == "-1" else replies.read(int(text) + 2)[:-2].decode(errors="replace")
+        return None if text == "-1" else _bulk(replies, int(text))
     if kind == b"*":
         return None if text == "-1" else [_reply(replies, where) for _ in range(int(text))]
     return text
+
+
+def _bulk(replies: BinaryIO, length: int) -> str:
+    raw = replies.read(length + 2)
+    if len(raw) != length + 2:
+        raise ConnectionResetError("the server closed the connection")
+    return raw[:length].decode(errors="replace")
 
 
 def _hint(said: str) -> str:

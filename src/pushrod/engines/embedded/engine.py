@@ -25,6 +25,7 @@ from pushrod.engines.engine import Say
 from pushrod.errors import HostError, ReadyError
 from pushrod.gears import postgres
 from pushrod.gears.nginx import Edge
+from pushrod.releases import Releases
 from pushrod.secrets import Secrets
 from pushrod.values import (
     EngineName,
@@ -36,6 +37,7 @@ from pushrod.values import (
     Service,
 )
 
+_KEPT_LOGS = 5  # releases that have failed or were pruned whose logs stay
 _INSTANCES, _EDGE = 20, 30  # the supervisor starts what has the lower priority first, and stops it last
 
 
@@ -188,7 +190,7 @@ class Embedded:
                     del waiting[name]
                 elif time.monotonic() - started > service.health.deadline:
                     raise self._not_ready(
-                        app, release, instance, f"not healthy within {service.health.deadline:g} s: {why}"
+                        app, release, instance, f"was not healthy within {service.health.deadline:g} s: {why}"
                     )
             if waiting:
                 time.sleep(min(release.service(i.service).health.interval for i in waiting.values()))
@@ -293,11 +295,21 @@ class Embedded:
 
     def _not_ready(self, app: App, release: Release, instance: Instance, why: str) -> ReadyError:
         return ReadyError(
-            why,
+            f"{instance.name} {why}",
             where=f"instance {instance.name} of release {release.number}",
             hint="the end of its log is above; the old release goes on serving; mend it, commit and push again",
             log=host.tail(self._instance_log(app, release.number, instance.name)),
         )
+
+    def prune(self, app: App) -> None:
+        """Remove environments and logs that no kept release needs, and rotate the edge's logs."""
+        kept = {int(d.name) for d in (app.state / "releases").iterdir()}
+        for directory in app.logs.glob("r*"):
+            if int(directory.name[1:]) not in kept and int(directory.name[1:]) < max(kept) - _KEPT_LOGS:
+                host.remove_tree(directory)
+        used = {i.id for a in self.root.apps() for r in Releases(a).all() for i in r.images.values()}
+        images.prune(self.root.environments, used)
+        self.edge.rotate()
 
     # ---- logs -----------------------------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ def call(path: Path, method: str, *arguments: Any, timeout: float = 10.0) -> Any
     transport = _Transport(path, timeout)
     body = xmlrpc.client.dumps(arguments, method).encode()
     try:
-        (result,) = transport.request("localhost", "/RPC2", body)
+        (result,) = transport.single_request("localhost", "/RPC2", body)  # `request` would try twice
     except xmlrpc.client.Fault as e:
         raise Refused(e.faultCode, e.faultString, method) from e
     except (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError) as e:

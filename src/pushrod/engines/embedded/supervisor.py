@@ -314,24 +314,21 @@ class Supervisor:
     def stop(self, group: str) -> None:
         """Stop the processes of a group in order; they stay known, and start again with the supervisor."""
         with self._changing(group):
-            if not self.running():
-                return
-            self._stop(self._order(group))
+            if self.running():
+                self._stop(self._order(group))
             for lock in self._locks(group):
                 self._clear(lock)
 
     def start(self, group: str) -> None:
         """Start what is stopped in a group."""
         with self._changing(group):
+            self._known(group)
             self._start_all(group)
 
     def restart(self, group: str, name: str | None = None) -> None:
         """Stop one process of a group, or all, and start them again."""
         with self._changing(group):
-            order = [t for t in self._order(group) if name in (None, t.name)]
-            if not order:
-                raise HostError(f"the supervisor knows no {group}:{name or '*'}")
-            self._stop(order)
+            self._stop(self._known(group, name))
             self._start_all(group, name)
 
     def signal(self, group: str, name: str, signal_name: str) -> None:
@@ -512,6 +509,13 @@ class Supervisor:
             if group in (None, i["group"]) and f"{i['group']}:{i['name']}" not in known
         ]
         return sorted(found, key=lambda t: t.priority, reverse=True)
+
+    def _known(self, group: str, name: str | None = None) -> list["_Target"]:
+        order = [t for t in self._order(group) if name in (None, t.name)]
+        if not order:
+            hint = "`pushrod status` lists what there is"
+            raise HostError(f"the supervisor knows no process {group}:{name or '*'}", hint=hint)
+        return order
 
     def _loaded(self) -> set[str]:
         return {i["group"] for i in self._infos()}

@@ -53,9 +53,8 @@ async def root(request: Request) -> dict[str, str | None]:
 @app.get("/healthz")
 async def healthz(request: Request) -> dict[str, str]:
     """200 when requests can be served. That takes PostgreSQL; it does not take Redis."""
-    async with request.app.state.pool.connection() as connection:
-        await connection.execute("SELECT 1")
-    return {"status": "ok"}
+    async with request.app.state.pool.connection():  # which is tested as it is taken
+        return {"status": "ok"}
 
 
 @app.exception_handler(psycopg.OperationalError)

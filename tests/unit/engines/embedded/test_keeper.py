@@ -1,0 +1,88 @@
+"""The keeper, run as supervisord runs it, with a socket and a supervisor program of the test's own."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pushrod import host
+from pushrod.engines.embedded import keeper
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    path = tmp_path / "supervisord.conf"
+    path.write_text("not a configuration\n")
+    return path
+
+
+@pytest.fixture
+def kept(conf: Path) -> Iterator[subprocess.Popen[bytes]]:
+    arguments = [str(conf), str(conf.with_name("socket")), str(conf.with_name("lock"))]
+    command = [sys.executable, "-I", "-S", keeper.__file__, *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
+        yield child
+        child.kill()
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """What the end of the supervisor is to the keeper."""
+    assert child.stdin
+    child.stdin.close()
+
+
+def test_sleeps_while_the_supervisor_lives(kept: subprocess.Popen[bytes]) -> None:
+    assert kept.stdin
+    kept.stdin.write(b"x")
+    kept.stdin.flush()
+    with pytest.raises(subprocess.TimeoutExpired):
+        kept.wait(timeout=0.3)
+
+
+def test_ends_when_the_configuration_is_gone(conf: Path, kept: subprocess.Popen[bytes]) -> None:
+    conf.unlink()
+    end(kept)
+    assert kept.wait(timeout=10) == 0
+    assert not conf.with_name("supervisord.log").exists()
+
+
+def test_ends_when_another_supervisor_answers(conf: Path, kept: subprocess.Popen[bytes]) -> None:
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(str(conf.with_name("socket")))
+        s.listen()
+        end(kept)
+        assert kept.wait(timeout=10) == 0
+    assert not conf.with_name("supervisord.log").exists()
+
+
+def test_waits_for_whoever_is_starting_one(conf: Path, kept: subprocess.Popen[bytes]) -> None:
+    with host.lock(conf.with_name("lock"), purpose="test", timeout=5):
+        end(kept)
+        with pytest.raises(subprocess.TimeoutExpired):
+            kept.wait(timeout=0.3)
+        conf.unlink()
+        assert not conf.with_name("supervisord.log").exists()
+
+
+def test_tries_again_and_says_so(conf: Path, kept: subprocess.Popen[bytes]) -> None:
+    log = conf.with_name("supervisord.log")
+    end(kept)
+    assert host.wait_until(lambda: log.exists() and log.read_text().count("starting it") == 2, 20)
+    assert "Error" in log.read_text()
+    conf.unlink()
+    assert kept.wait(timeout=10) == 0
+
+
+def test_answers(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    assert not keeper.answers(str(path))
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(str(path))
+        assert not keeper.answers(str(path))
+        s.listen()
+        assert keeper.answers(str(path))
+    assert path.exists()
+    assert not keeper.answers(str(path))

@@ -1,0 +1,118 @@
+"""Compose's healthcheck and `x-pushrod.health` as a Health."""
+
+import pytest
+
+from pushrod.errors import ManifestError
+from pushrod.manifest import healthcheck
+from pushrod.manifest.document import Key
+from pushrod.values import Health
+
+
+def read(check: object = None, own: object = None, *, probe: bool = True) -> tuple[Health, int]:
+    return healthcheck.read(
+        Key("services.web.healthcheck", check), Key("services.web.x-pushrod.health", own), probe=probe
+    )
+
+
+def test_none_is_the_default() -> None:
+    assert read() == (Health(), 0)
+
+
+@pytest.mark.parametrize("check", [{"disable": True}, {"test": ["NONE"]}, {"test": "NONE"}, {}])
+def test_disabled(check: object) -> None:
+    assert read(check) == (Health(), 0)
+
+
+def test_a_command_and_how_long_docker_would_wait() -> None:
+    check = {"test": ["CMD", "python", "check.py"], "interval": "10s", "retries": 2, "start_period": "1m30s"}
+    assert read(check) == (Health(command=("python", "check.py"), deadline=110, interval=0.5), 0)
+
+
+def test_composes_defaults() -> None:
+    assert read({"test": ["CMD", "true"]})[0].deadline == 90
+
+
+def test_a_script_is_run_by_a_shell() -> None:
+    expected = ("/bin/sh", "-c", "test -f ready && test -f steady")
+    assert read({"test": ["CMD-SHELL", expected[2]]})[0].command == expected
+    assert read({"test": expected[2]})[0].command == expected
+
+
+@pytest.mark.parametrize(
+    ("test", "path", "port"),
+    [
+        (["CMD", "curl", "-f", "http://localhost:8000/health"], "/health", 8000),
+        (["CMD-SHELL", "curl -fsS http://127.0.0.1:8080/health?full=1 || exit 1"], "/health?full=1", 8080),
+        ("curl --fail --max-time 3 -o /dev/null http://localhost:8000/", "/", 8000),
+        ("wget -q --spider http://localhost:3000/up || exit 1", "/up", 3000),
+        ("wget --no-verbose --tries=1 --spider http://0.0.0.0/ping > /dev/null 2>&1 || exit 1", "/ping", 80),
+        (["CMD", "curl", "localhost:8000"], "/", 8000),
+    ],
+)
+def test_fetching_its_own_url_is_a_path(test: object, path: str, port: int) -> None:
+    assert read({"test": test, "retries": 1}) == (Health(path=path), port)
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        ["CMD", "curl", "-f", "http://db:8000/health"],
+        ["CMD", "curl", "-H", "Host: shop", "http://localhost:8000/"],
+        ["CMD", "curl", "-X", "POST", "http://localhost:8000/"],
+        ["CMD", "curl", "https://localhost/"],
+        "curl -f http://localhost:8000/a && curl -f http://localhost:8000/b",
+        "curl -s http://localhost:8000/health | grep ok",
+        "curl -f http://localhost:$$PORT/health",
+        ["CMD", "python", "-c", "fetch('http://localhost:8000/health')"],
+    ],
+)
+def test_anything_more_stays_a_command(test: object) -> None:
+    health, port = read({"test": test})
+    assert (health.path, port) == ("", 0)
+    assert health.command
+
+
+def test_an_engine_with_containers_keeps_the_command() -> None:
+    assert read({"test": ["CMD", "curl", "http://localhost/"]}, probe=False)[0].command == (
+        "curl",
+        "http://localhost/",
+    )
+
+
+def test_its_own_path_wins_and_keeps_the_time_the_check_allows() -> None:
+    check = {"test": ["CMD", "true"], "interval": "5s", "retries": 4}
+    assert read(check, "/healthz")[0] == Health(path="/healthz", deadline=20)
+    assert read(None, "/healthz")[0] == Health(path="/healthz", deadline=30)
+    assert read(check, {"path": "/up", "deadline": "2m"})[0] == Health(path="/up", deadline=120)
+    assert read(None, {"path": "/up", "deadline": 7})[0] == Health(path="/up", deadline=7)
+
+
+@pytest.mark.parametrize(
+    ("check", "own", "where", "what"),
+    [
+        (None, 3, "services.web.x-pushrod.health", "expected a path such as /healthz, found 3 (a number)"),
+        (
+            None,
+            "healthz",
+            "services.web.x-pushrod.health",
+            "expected a path such as /healthz, found `healthz` (text)",
+        ),
+        (
+            None,
+            "/a b",
+            "services.web.x-pushrod.health",
+            "expected a path such as /healthz, found `/a b` (text)",
+        ),
+        (None, {"path": "/", "dedline": 1}, "services.web.x-pushrod.health.dedline", "unknown key `dedline`"),
+        (
+            {"test": ["curl", "x"]},
+            None,
+            "services.web.healthcheck.test",
+            "expected a list that begins with CMD, CMD-SHELL or NONE, found a list",
+        ),
+    ],
+)
+def test_refusals(check: object, own: object, where: str, what: str) -> None:
+    with pytest.raises(ManifestError) as refused:
+        read(check, own)
+    assert (refused.value.where, refused.value.what) == (where, what)

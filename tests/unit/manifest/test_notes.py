@@ -1,0 +1,104 @@
+"""What is said about a manifest that the embedded engine runs otherwise."""
+
+from typing import Any
+
+import pytest
+
+from pushrod import manifest
+from pushrod.manifest import notes
+
+WEB = {"build": {"context": "."}}
+VERSIONS = {"postgres": "PostgreSQL 18.6", "redis": "Valkey 9.1.2"}
+
+
+def said(services: dict[str, dict[str, Any]], **options: Any) -> list[str]:
+    options = {"store_versions": VERSIONS, **options}
+    return list(manifest.read({"services": {"web": WEB, **services}}, **options).notes)
+
+
+def test_nothing_to_say() -> None:
+    assert said({"db": {"image": "postgres:18"}, "cache": {"image": "valkey/valkey:9"}}) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "note"),
+    [
+        ("postgres:16", ["s: the manifest names PostgreSQL 16; the embedded engine runs PostgreSQL 18.6"]),
+        ("redis:7-alpine", ["s: the manifest names Redis 7; the embedded engine runs Valkey 9.1.2"]),
+        ("valkey/valkey:8", ["s: the manifest names Valkey 8; the embedded engine runs Valkey 9.1.2"]),
+        ("postgres:18.1", []),
+        ("postgres", []),
+        ("redis:latest", []),
+    ],
+)
+def test_another_major_version(image: str, note: list[str]) -> None:
+    assert said({"s": {"image": image}}) == note
+
+
+def test_a_version_without_its_product() -> None:
+    assert said({"s": {"image": "postgres:9.6"}}, store_versions={"postgres": "18.6"}) == [
+        "s: the manifest names PostgreSQL 9; the embedded engine runs PostgreSQL 18.6"
+    ]
+
+
+def test_no_versions_no_note() -> None:
+    assert said({"s": {"image": "postgres:9.6"}}, store_versions=None) == []
+
+
+def test_an_extension_that_is_not_there() -> None:
+    assert said({"s": {"image": "postgis/postgis:18-3.6"}}) == [
+        "s: the embedded engine's PostgreSQL has no PostGIS"
+    ]
+
+
+def test_what_a_store_does_not_use() -> None:
+    binds = [{"type": "bind", "source": "init.sql", "target": "/docker-entrypoint-initdb.d/init.sql"}]
+    data = [{"type": "volume", "source": "data", "target": "/var/lib/postgresql/data"}]
+    assert said({"s": {"image": "redis:9", "command": ["redis-server", "--appendonly", "yes"]}}) == [
+        "s: `command` not used: the embedded engine configures its stores itself"
+    ]
+    assert said({"s": {"image": "postgres:18", "volumes": binds}}) == [
+        "s: its mounted files not used: the embedded engine configures its stores itself"
+    ]
+    assert said({"s": {"image": "postgres:18", "volumes": data}}) == []
+
+
+def test_web_servers_are_named_in_one_note() -> None:
+    found = said({"nginx": {"image": "nginx"}, "certbot": {"image": "certbot/certbot"}})
+    assert len(found) == 1
+    assert found[0].startswith("nginx, certbot: pushrod's edge (nginx) takes its place")
+
+
+def test_volumes_of_stateless_services_are_named_in_one_note() -> None:
+    mount = {"volumes": [{"type": "bind", "source": "backend", "target": "/app"}]}
+    published = {"ports": [{"target": 80, "protocol": "tcp"}]}
+    found = said({"web": {**WEB, **mount, **published}, "worker": {**WEB, **mount}})
+    assert found == [
+        "web, worker: volumes are not mounted on the embedded engine; its paths are those of the checkout"
+    ]
+
+
+def test_a_published_port_that_is_not_the_entrys() -> None:
+    published = {"ports": [{"target": 5555, "protocol": "tcp"}]}
+    found = said({"web": {**WEB, "x-pushrod": {"role": "entry"}}, "flower": {**WEB, **published}})
+    assert found == ["flower: its published port stays closed; only the entry is reached, through the edge"]
+
+
+def test_keys_that_have_no_effect() -> None:
+    keys = {
+        "privileged": True,
+        "secrets": [{"source": "s"}],
+        "deploy": {"resources": {"limits": {"cpus": 1}}},
+    }
+    assert said({"web": {**WEB, **keys, "restart": "always", "networks": {"default": None}}}) == [
+        "web: `privileged`, `secrets`, `deploy.resources` not applied on the embedded engine"
+    ]
+
+
+def test_another_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notes, "_PYTHON", "3.11")
+    assert said({}, bases={"web": "python:3.13-slim"}) == [
+        "web: its Dockerfile names another Python; the embedded engine runs it on 3.11"
+    ]
+    assert said({}, bases={"web": "python:3.11.9"}) == []
+    assert said({}, bases={"web": "python:3"}) == []

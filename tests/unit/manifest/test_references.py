@@ -1,0 +1,93 @@
+"""Image references in their parts, and what the known ones are."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushrod.manifest import references
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "tag"),
+    [
+        ("postgres", "postgres", ""),
+        ("postgres:17-alpine", "postgres", "17-alpine"),
+        ("docker.io/library/postgres:17", "postgres", "17"),
+        ("registry:5000/team/redis", "redis", ""),
+        ("registry:5000/team/redis:7@sha256:" + "a" * 64, "redis", "7"),
+        ("Bitnami/PostgreSQL@sha256:" + "b" * 64, "postgresql", ""),
+    ],
+)
+def test_parts(text: str, name: str, tag: str) -> None:
+    found = references.parse(text)
+    assert (found.name, found.tag) == (name, tag)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("postgres:16", "postgres"),
+        ("postgis/postgis:17-3.5", "postgres"),
+        ("pgvector/pgvector:pg17", "postgres"),
+        ("ghcr.io/x/pgvector", "postgres"),
+        ("timescale/timescaledb:latest-pg17", "postgres"),
+        ("bitnami/postgresql:16.4.0-debian-12-r1", "postgres"),
+        ("valkey/valkey:9", "redis"),
+        ("redis", "redis"),
+        ("mysql:8", None),
+        ("prometheuscommunity/postgres-exporter", None),
+        ("redis/redis-stack", None),
+        ("python:3.12", None),
+    ],
+)
+def test_store_kinds(text: str, kind: str | None) -> None:
+    assert references.store_kind(references.parse(text)) == kind
+
+
+def test_stores_that_another_engine_runs() -> None:
+    assert all(
+        references.is_store(references.parse(t)) for t in ("mysql:8", "mongo", "rabbitmq:4-management")
+    )
+    assert not references.is_store(references.parse("mongo-express"))
+
+
+def test_web_servers() -> None:
+    images = ("nginx:latest", "nginxinc/nginx-unprivileged:1.27", "caddy:2", "traefik:v3")
+    assert all(references.is_web_server(references.parse(i)) for i in images)
+    assert not references.is_web_server(references.parse("nginx/nginx-prometheus-exporter"))
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("postgres:17.2-alpine", (17, 2)),
+        ("pgvector/pgvector:0.8.0-pg17", (17,)),
+        ("postgis/postgis:16-3.5", (16,)),
+        ("timescale/timescaledb:latest-pg15", (15,)),
+        ("python:3.13-slim", (3, 13)),
+        ("traefik:v3.1", (3, 1)),
+        ("redis:latest", ()),
+        ("redis", ()),
+    ],
+)
+def test_versions(text: str, version: tuple[int, ...]) -> None:
+    assert references.version(references.parse(text)) == version
+
+
+@given(st.text())
+def test_never_fails(text: str) -> None:
+    found = references.parse(text)
+    references.version(found)
+    assert "/" not in found.name
+
+
+_PART = st.from_regex(r"[a-z0-9]+([._-][a-z0-9]+)*", fullmatch=True)
+
+
+@given(
+    st.lists(_PART, min_size=1, max_size=4),
+    st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True),
+)
+def test_whatever_is_put_together_comes_apart(path: list[str], tag: str) -> None:
+    found = references.parse(f"host:5000/{'/'.join(path)}:{tag}@sha256:{'0' * 64}")
+    assert (found.name, found.tag, found.digest) == (path[-1], tag, f"sha256:{'0' * 64}")

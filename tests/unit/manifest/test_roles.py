@@ -1,0 +1,198 @@
+"""Who does what in a manifest that nobody wrote for pushrod."""
+
+from typing import Any
+
+import pytest
+
+from pushrod import manifest
+from pushrod.errors import ManifestError
+from pushrod.values import Manifest
+
+
+def read(services: dict[str, dict[str, Any]], **options: Any) -> Manifest:
+    return manifest.read({"services": services}, **options)
+
+
+def refused(services: dict[str, dict[str, Any]], **options: Any) -> ManifestError:
+    with pytest.raises(ManifestError) as error:
+        read(services, **options)
+    return error.value
+
+
+BUILD = {"build": {"context": "backend", "dockerfile": "Dockerfile"}}
+PUBLISHED = {"ports": [{"target": 8000, "published": "8000", "protocol": "tcp"}]}
+
+
+class TestStores:
+    def test_known_images(self) -> None:
+        found = read(
+            {"db": {"image": "postgis/postgis:17-3.5"}, "cache": {"image": "valkey/valkey:9"}, "web": BUILD}
+        )
+        assert [(s.name, s.role, s.store) for s in found.stores] == [
+            ("db", "store", "postgres"),
+            ("cache", "store", "redis"),
+        ]
+
+    def test_one_that_is_built_from_a_known_image(self) -> None:
+        services = {"db": {"build": {"context": "db"}}, "web": {**BUILD, **PUBLISHED}}
+        found = read(services, bases={"db": "postgres:17"})
+        assert found.service("db").store == "postgres"
+
+    @pytest.mark.parametrize("image", ["mysql:8", "mongo", "docker.io/library/rabbitmq:4-management"])
+    def test_another_kind_needs_the_other_engine(self, image: str) -> None:
+        error = refused({"data": {"image": image}, "web": BUILD})
+        assert error.where == "services.data"
+        assert "data" in error.what
+        assert "Docker engine" in error.what
+
+    def test_another_kind_is_fine_on_docker(self) -> None:
+        found = read({"data": {"image": "mysql:8"}, "web": BUILD}, engine="docker")
+        assert (found.service("data").role, found.service("data").store) == ("store", None)
+
+    def test_an_unknown_pulled_image_with_a_volume_holds_data(self) -> None:
+        volume = {"volumes": [{"type": "volume", "source": "d", "target": "/data"}]}
+        assert "Docker engine" in refused({"odd": {"image": "odd/thing", **volume}, "web": BUILD}).what
+        found = read(
+            {
+                "odd": {"image": "odd/thing", **volume, "x-pushrod": {"role": "worker"}},
+                "web": BUILD | PUBLISHED,
+            }
+        )
+        assert found.service("odd").role == "worker"
+
+    def test_a_built_service_with_a_volume_stays_stateless(self) -> None:
+        assert (
+            read(
+                {"web": {**BUILD, "volumes": [{"type": "volume", "source": "d", "target": "/d"}]}}
+            ).entry.name
+            == "web"
+        )
+
+
+class TestEntry:
+    def test_the_only_stateless_service(self) -> None:
+        assert read({"web": BUILD, "db": {"image": "postgres"}}).entry.name == "web"
+
+    def test_the_published_port(self) -> None:
+        found = read({"a": BUILD, "web": {**BUILD, **PUBLISHED}, "c": {**BUILD, "expose": ["9000"]}})
+        assert found.entry.name == "web"
+        assert [s.name for s in found.stateless if s.role == "worker"] == ["a", "c"]
+
+    def test_a_published_udp_port_says_nothing(self) -> None:
+        udp = {"ports": [{"target": 53, "published": "53", "protocol": "udp"}]}
+        assert refused({"a": {**BUILD, **udp}, "b": BUILD}).what.startswith("no entry")
+
+    def test_the_exposed_port(self) -> None:
+        assert read({"a": BUILD, "web": {**BUILD, "expose": ["9000"]}}).entry.port == 9000
+
+    def test_the_health_path(self) -> None:
+        assert read({"a": BUILD, "web": {**BUILD, "x-pushrod": {"health": "/up"}}}).entry.name == "web"
+
+    def test_a_health_path_tells_two_published_ones_apart(self) -> None:
+        services = {
+            "flower": {**BUILD, **PUBLISHED},
+            "web": {**BUILD, **PUBLISHED, "x-pushrod": {"health": "/up"}},
+        }
+        assert read(services).entry.name == "web"
+
+    def test_what_the_web_server_stands_in_front_of(self) -> None:
+        services = {
+            "nginx": {
+                "image": "nginx:latest",
+                **PUBLISHED,
+                "depends_on": {"web": {"condition": "service_started"}},
+            },
+            "web": BUILD,
+            "worker": BUILD,
+            "flower": {**BUILD, **PUBLISHED},
+        }
+        assert read(services).entry.name == "web"
+
+    def test_a_web_server_that_names_nothing_stands_in_front_of_the_only_one(self) -> None:
+        assert read({"proxy": {"image": "caddy:2", **PUBLISHED}, "web": BUILD}).entry.name == "web"
+
+    def test_the_role_that_is_written(self) -> None:
+        services = {"a": {**BUILD, **PUBLISHED}, "web": {**BUILD, "x-pushrod": {"role": "entry"}}}
+        assert read(services).entry.name == "web"
+        services = {
+            "a": {**BUILD, **PUBLISHED, "x-pushrod": {"role": "worker"}},
+            "web": {**BUILD, **PUBLISHED},
+        }
+        assert read(services).entry.name == "web"
+
+    def test_two(self) -> None:
+        error = refused({"a": {**BUILD, **PUBLISHED}, "b": {**BUILD, **PUBLISHED}})
+        assert error.what == "two entries: a and b"
+        assert "x-pushrod: {role: entry}" in error.hint
+
+    def test_three(self) -> None:
+        assert refused({n: {**BUILD, **PUBLISHED} for n in "abc"}).what == "3 entries: a, b and c"
+
+    def test_two_that_are_written(self) -> None:
+        role = {"x-pushrod": {"role": "entry"}}
+        assert refused({"a": {**BUILD, **role}, "b": {**BUILD, **role}}).what == "two entries: a and b"
+
+    @pytest.mark.parametrize("services", [{"a": BUILD, "b": BUILD}, {"db": {"image": "postgres"}}])
+    def test_none(self, services: dict[str, dict[str, Any]]) -> None:
+        error = refused(services)
+        assert error.what.startswith("no entry")
+        assert "ports" in error.hint
+
+    def test_one_without_instances(self) -> None:
+        error = refused({"web": {**BUILD, "deploy": {"replicas": 0}}})
+        assert (error.where, error.what[:30]) == (
+            "services.web.deploy.replicas",
+            "expected at least one replica ",
+        )
+
+    def test_on_docker_the_web_server_itself(self) -> None:
+        services = {"nginx": {"image": "nginx", **PUBLISHED}, "web": {**BUILD, **PUBLISHED}}
+        found = read(services, engine="docker")
+        assert found.entry.name == "nginx"
+        assert found.notes == ()
+
+
+class TestEdge:
+    def test_a_pulled_web_server_gives_way(self) -> None:
+        found = read({"nginx": {"image": "nginx:latest", **PUBLISHED}, "web": BUILD})
+        assert found.service("nginx").role == "edge"
+        assert [s.name for s in found.stateless] == ["web"]
+
+    def test_so_does_one_that_is_built_from_it(self) -> None:
+        services = {"proxy": {"build": {"context": "proxy"}, **PUBLISHED}, "web": BUILD}
+        assert read(services, bases={"proxy": "nginx:1.27"}).service("proxy").role == "edge"
+        assert read(services).entry.name == "proxy"
+
+
+class TestJobs:
+    WAITS = {"depends_on": {"migrate": {"condition": "service_completed_successfully"}}}
+
+    def test_becomes_the_release_command(self) -> None:
+        services = {
+            "worker": {**BUILD, **self.WAITS},
+            "web": {**BUILD, **PUBLISHED, **self.WAITS},
+            "migrate": {**BUILD, "command": ["alembic", "upgrade", "head"]},
+        }
+        found = read(services)
+        assert [s.name for s in found.services] == ["worker", "web"]
+        assert found.entry.release == ("alembic", "upgrade", "head")
+        assert found.service("worker").release == ()
+        assert found.entry.depends_on == ()
+        assert found.notes[0] == "migrate: runs once for each release, as the release command of web"
+
+    @pytest.mark.parametrize(
+        "job",
+        [
+            {"build": {"context": "other"}, "command": ["x"]},
+            {**BUILD},
+        ],
+    )
+    def test_one_that_has_no_place(self, job: dict[str, Any]) -> None:
+        error = refused({"web": {**BUILD, **self.WAITS}, "migrate": job})
+        assert error.where == "services.migrate"
+        assert "release" in error.hint
+
+    def test_a_service_has_room_for_one(self) -> None:
+        own = {"x-pushrod": {"release": "python seed.py"}}
+        error = refused({"web": {**BUILD, **self.WAITS, **own}, "migrate": {**BUILD, "command": ["x"]}})
+        assert "one release command" in error.what

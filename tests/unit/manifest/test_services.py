@@ -1,0 +1,297 @@
+"""A resolved compose document as a Manifest: values, refusals, and no crash whatever it holds."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pushrod import manifest
+from pushrod.errors import ManifestError
+from pushrod.values import Build, Health, Manifest, Service
+
+
+def read(service: dict[str, Any], **top: Any) -> Manifest:
+    return manifest.read({"services": {"web": service}, **top})
+
+
+def refused(service: dict[str, Any], **top: Any) -> ManifestError:
+    with pytest.raises(ManifestError) as error:
+        read(service, **top)
+    return error.value
+
+
+def test_a_file_nobody_wrote_for_pushrod() -> None:
+    """As the loader gives it: nginx in front of a built backend, PostgreSQL and Redis."""
+    started = {"condition": "service_started", "required": True}
+    document = {
+        "name": "shop",
+        "services": {
+            "backend": {
+                "build": {"context": "backend", "dockerfile": "Dockerfile"},
+                "depends_on": {"postgres": started, "redis": started},
+                "networks": {"default": None},
+            },
+            "nginx": {
+                "image": "nginx:latest",
+                "ports": [{"mode": "ingress", "target": 80, "published": "80", "protocol": "tcp"}],
+                "volumes": [{"type": "bind", "source": "nginx.conf", "target": "/etc/nginx/nginx.conf"}],
+            },
+            "postgres": {"image": "postgres:16", "healthcheck": {"test": ["CMD", "pg_isready"]}},
+            "redis": {"image": "redis:7"},
+        },
+        "networks": {"default": {"name": "shop_default"}},
+    }
+    found = manifest.read(document, store_versions={"postgres": "PostgreSQL 18.6", "redis": "Valkey 9.1.2"})
+    assert found == Manifest(
+        services=(
+            Service(
+                name="backend", role="entry", build=Build(context="backend"), depends_on=("postgres", "redis")
+            ),
+            Service(name="nginx", role="edge", image="nginx:latest", port=80),
+            Service(name="postgres", role="store", image="postgres:16", store="postgres"),
+            Service(name="redis", role="store", image="redis:7", store="redis"),
+        ),
+        notes=(
+            "nginx: pushrod's edge (nginx) takes its place; its own configuration and files are not used on the "
+            "embedded engine",
+            "postgres: the manifest names PostgreSQL 16; the embedded engine runs PostgreSQL 18.6",
+            "redis: the manifest names Redis 7; the embedded engine runs Valkey 9.1.2",
+        ),
+        keep=5,
+    )
+
+
+def test_every_key_that_is_read() -> None:
+    found = read(
+        {
+            "build": {"context": "./backend/", "dockerfile": "docker/Dockerfile", "target": "prod"},
+            "image": "shop:dev",
+            "command": ["uvicorn", "app:app"],
+            "entrypoint": ["entry.sh"],
+            "environment": {"A": "1", "B": None, "N": 5, "F": False, "E": ""},
+            "ports": [{"target": 8000, "published": "80", "protocol": "tcp"}],
+            "deploy": {"replicas": 3},
+            "stop_grace_period": "1m30s",
+            "depends_on": {},
+            "x-pushrod": {"health": {"path": "/healthz", "deadline": 12}, "release": "alembic upgrade head"},
+        },
+        **{"x-pushrod": {"keep": 9}},
+    )
+    assert found.keep == 9
+    assert found.entry == Service(
+        name="web",
+        role="entry",
+        image="shop:dev",
+        build=Build(context="backend", dockerfile="docker/Dockerfile", target="prod"),
+        command=("uvicorn", "app:app"),
+        entrypoint=("entry.sh",),
+        environment={"A": "1", "B": None, "N": "5", "F": "false", "E": ""},
+        port=8000,
+        replicas=3,
+        stop_grace=90.0,
+        health=Health(path="/healthz", deadline=12),
+        release=("alembic", "upgrade", "head"),
+    )
+
+
+def test_short_forms() -> None:
+    found = read(
+        {
+            "build": "backend",
+            "command": "sh -c 'a b'",
+            "ports": ["127.0.0.1:80:8000/tcp"],
+            "environment": ["A=1=2", "B"],
+            "depends_on": [],
+            "scale": 2,
+            "x-pushrod": {"release": ["alembic", "upgrade", "head"]},
+        }
+    ).entry
+    assert found.command == ("sh", "-c", "a b")
+    assert (found.port, found.replicas, found.environment) == (8000, 2, {"A": "1=2", "B": None})
+    assert found.release == ("alembic", "upgrade", "head")
+
+
+def test_a_port_that_only_the_healthcheck_names() -> None:
+    check = {"test": ["CMD", "curl", "-f", "http://localhost:8000/up"], "retries": 1}
+    found = read({"build": ".", "healthcheck": check}).entry
+    assert (found.port, found.health) == (8000, Health(path="/up"))
+
+
+def test_the_stores_own_healthcheck_is_not_used() -> None:
+    check = {"test": ["CMD", "pg_isready"], "interval": "1s"}
+    found = manifest.read(
+        {"services": {"web": {"build": "."}, "db": {"image": "postgres", "healthcheck": check}}}
+    )
+    assert found.service("db").health == Health()
+
+
+@pytest.mark.parametrize(
+    ("service", "where", "what"),
+    [
+        ({"build": ".", "x-pushrod": {"helth": "/"}}, "services.web.x-pushrod.helth", "unknown key `helth`"),
+        (
+            {"build": ".", "x-pushrod": {"role": "main"}},
+            "services.web.x-pushrod.role",
+            "expected entry or worker or store, found `main` (text)",
+        ),
+        (
+            {"build": ".", "x-pushrod": {"release": ""}},
+            "services.web.x-pushrod.release",
+            "expected a command such as `alembic upgrade head`, found `` (text)",
+        ),
+        (
+            {"build": ".", "x-pushrod": {"release": {"a": 1}}},
+            "services.web.x-pushrod.release",
+            "expected text, found a mapping",
+        ),
+        ({"build": ".", "x-pushrod": 3}, "services.web.x-pushrod", "expected a mapping, found 3 (a number)"),
+        ({}, "services.web", "expected a service with `image` or `build`, found a mapping"),
+        (
+            {"build": {"context": "/srv/elsewhere"}},
+            "services.web.build.context",
+            "expected a directory inside the repository, found `/srv/elsewhere` (text)",
+        ),
+        (
+            {"build": {"context": "backend/../../x"}},
+            "services.web.build.context",
+            "expected a directory inside the repository, found `backend/../../x` (text)",
+        ),
+        (
+            {"build": "https://example.com/x.git"},
+            "services.web.build",
+            "expected a directory inside the repository, found `https://example.com/x.git` (text)",
+        ),
+        (
+            {"build": {"context": ".", "dockerfile_inline": "FROM x"}},
+            "services.web.build.dockerfile_inline",
+            "expected a Dockerfile in a file of its own (`dockerfile: Dockerfile`), found `FROM x` (text)",
+        ),
+        (
+            {"build": ".", "stop_grace_period": "soon"},
+            "services.web.stop_grace_period",
+            "expected a duration such as 30s or 1m30s, found `soon` (text)",
+        ),
+        (
+            {"build": ".", "deploy": {"replicas": -1}},
+            "services.web.deploy.replicas",
+            "expected a whole number from 0 up, found -1 (a number)",
+        ),
+        (
+            {"build": ".", "expose": ["x"]},
+            "services.web.expose[0]",
+            "expected a port such as 8000, found `x` (text)",
+        ),
+    ],
+)
+def test_refusals(service: dict[str, Any], where: str, what: str) -> None:
+    error = refused(service)
+    assert (error.where, error.what) == (where, what)
+
+
+def test_refusals_at_the_top() -> None:
+    error = refused({"build": "."}, **{"x-pushrod": {"keeps": 3}})
+    assert (error.where, error.hint) == ("x-pushrod.keeps", "did you mean `keep`? valid here: keep")
+    error = refused({"build": "."}, **{"x-pushrod": {"keep": "many"}})
+    assert (error.where, error.what) == (
+        "x-pushrod.keep",
+        "expected a whole number from 1 up, found `many` (text)",
+    )
+    with pytest.raises(ManifestError, match="no services"):
+        manifest.read({"services": {}})
+    with pytest.raises(ManifestError, match="a service name"):
+        manifest.read({"services": {"../x": {"build": "."}}})
+
+
+def test_a_secret_is_not_in_an_error() -> None:
+    error = refused({"build": ".", "environment": {"A": ["hunter2"]}})
+    assert error.where == "services.web.environment.A"
+    assert "hunter2" not in error.what
+
+
+_KEYS = st.sampled_from(
+    """
+    services web db image build context dockerfile target command entrypoint environment ports published protocol
+    expose deploy replicas resources scale stop_grace_period depends_on condition healthcheck test interval retries
+    start_period disable volumes type source x-pushrod role release health path deadline keep
+    """.split()  # noqa: SIM905
+)
+_WORDS = """
+    postgres:16 redis nginx mysql entry store 8000 80:8000 /up 30s CMD NONE CMD-SHELL service_completed_successfully
+    volume bind . tcp
+    """.split()  # noqa: SIM905
+_SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=12),
+    st.sampled_from([*_WORDS, "curl http://localhost/"]),
+)
+_VALUES = st.recursive(
+    _SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=6),
+    max_leaves=25,
+)
+_SERVICES = st.dictionaries(
+    _KEYS | st.text(max_size=5), st.dictionaries(_KEYS, _VALUES, max_size=10) | _VALUES, max_size=5
+)
+_DOCUMENTS = st.fixed_dictionaries({"services": _SERVICES}, optional={"x-pushrod": _VALUES}) | _VALUES
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(
+    _DOCUMENTS,
+    st.sampled_from(["embedded", "docker"]),
+    st.dictionaries(_KEYS, st.sampled_from(["postgres:17", "nginx", "python:3.12"])),
+)
+def test_any_document_gives_a_manifest_or_a_manifest_error(
+    document: Any, engine: Any, bases: dict[str, str]
+) -> None:
+    try:
+        found = manifest.read(
+            document, engine=engine, bases=bases, store_versions={"postgres": "18.6", "redis": "9"}
+        )
+    except ManifestError as error:
+        assert error.what
+        return
+    assert [s for s in found.services if s.role == "entry"] == [found.entry]
+    assert len({s.name for s in found.services}) == len(found.services)
+
+
+_GOOD = st.fixed_dictionaries(
+    {},
+    optional={
+        "image": st.sampled_from(["postgres:16", "redis:7", "nginx", "shop", "mysql"]),
+        "build": st.sampled_from(["backend", {"context": "."}]),
+        "ports": st.lists(
+            st.sampled_from([{"target": 80, "protocol": "tcp"}, {"target": 53, "protocol": "udp"}])
+        ),
+        "expose": st.lists(st.sampled_from(["9000", "80-82/tcp"])),
+        "command": st.sampled_from([["x"], [], None]),
+        "deploy": st.sampled_from([{"replicas": 2}, {"replicas": 0}, {}]),
+        "depends_on": st.dictionaries(
+            st.sampled_from("abcd"),
+            st.sampled_from(
+                [{"condition": "service_started"}, {"condition": "service_completed_successfully"}]
+            ),
+        ),
+        "x-pushrod": st.sampled_from(
+            [{"role": "entry"}, {"role": "worker"}, {"health": "/up"}, {"release": "x"}]
+        ),
+    },
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from("abcd"), _GOOD, min_size=1))
+def test_nearly_right_documents(services: dict[str, Any]) -> None:
+    try:
+        found = manifest.read({"services": services})
+    except ManifestError as error:
+        assert error.what
+        assert error.where
+        assert error.hint or "expected" in error.what
+        return
+    assert found.entry.replicas
+    assert all(s.store in ("postgres", "redis") for s in found.stores)
