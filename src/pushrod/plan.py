@@ -59,11 +59,10 @@ def _service(live: Release | None, service: Service, image: str) -> Change:
         reasons.append(f"{before.replicas} → {service.replicas} instances")
     if before.command != service.command:
         reasons.append("another command")
+    detail = ", ".join(reasons) or "new code only"
     if service.release:
-        reasons.append(f"runs `{' '.join(service.release)}`")
-    return Change(
-        "service", service.name, "changed" if reasons else "same", ", ".join(reasons) or "new code only"
-    )
+        detail += f"; runs `{' '.join(service.release)}` first"
+    return Change("service", service.name, "changed" if reasons else "same", detail)
 
 
 def _store(live: Release | None, store: Service) -> Change:

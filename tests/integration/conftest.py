@@ -1,0 +1,43 @@
+"""Roots for the tests of the whole road, and the proof that nothing of any of them survives."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.apps import Machine, processes_below
+
+
+@pytest.fixture(scope="session")
+def place() -> Iterator[Path]:
+    """One directory for all roots of this run: short enough for sockets, open to the account that children have."""
+    directory = Path(tempfile.mkdtemp(prefix="pushrod-", dir="/tmp"))
+    directory.chmod(0o755)
+    yield directory
+    left = [f"{p.pid}: {' '.join(p.cmdline())}" for p in processes_below(directory)]
+    shutil.rmtree(directory, ignore_errors=True)
+    assert not left, f"processes survived the tests: {left}"
+
+
+@pytest.fixture(scope="module")
+def new_machine(place: Path) -> Iterator[Callable[[], Machine]]:
+    """Makes roots of their own; whatever becomes of the tests, all in them is stopped."""
+    made: list[Machine] = []
+
+    def make() -> Machine:
+        directory = Path(tempfile.mkdtemp(prefix="m", dir=place))
+        directory.chmod(0o755)
+        made.append(Machine(directory))
+        return made[-1]
+
+    yield make
+    problems = [problem for machine in made for problem in machine.close()]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture(scope="module")
+def machine(new_machine: Callable[[], Machine]) -> Machine:
+    """The root that the tests of a module share."""
+    return new_machine()
