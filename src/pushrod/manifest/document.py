@@ -3,8 +3,7 @@
 import difflib
 import re
 import shlex
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from pushrod.errors import ManifestError
 
@@ -17,8 +16,7 @@ _LONGEST = 31 * 86400.0  # seconds; a longer wait in a deployment is a mistake
 _LARGEST = 10**9  # no count, port or number of seconds in a manifest is larger
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """A value of the document and its path (`services.backend.deploy.replicas`); None is a key that is not there."""
 
     path: str

@@ -1,7 +1,7 @@
 """Which part each service of a manifest plays: store, edge, entry, worker, or a job that runs once. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,8 +14,7 @@ from pushrod.values import EngineName, Role, Service
 _CHOOSE = "write `x-pushrod: {role: entry}` in the one that answers HTTP"
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A service while the manifest is read: its values, where they stand, and what its role is derived from.
 
     `chosen` is `x-pushrod.role`. `reference` is the image it runs, for a built one the image it begins from.
@@ -38,7 +37,7 @@ class Draft:
 
     def with_(self, **changes: object) -> "Draft":
         """This draft with fields of its service changed."""
-        return replace(self, service=msgspec.structs.replace(self.service, **changes))
+        return self._replace(service=msgspec.structs.replace(self.service, **changes))
 
 
 def derive(drafts: Sequence[Draft], engine: EngineName) -> tuple[list[Draft], list[str]]:

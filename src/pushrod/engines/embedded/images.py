@@ -7,7 +7,6 @@ cannot be moved, and is complete when its marker is there, which is written last
 
 import hashlib
 import os
-import platform
 import posixpath
 import re
 import shlex
@@ -231,7 +230,7 @@ def _identity(lock: _Lock | None, checkout: Path) -> str:
     add(
         "1",
         sys.implementation.name,
-        platform.python_version(),
+        sys.version,
         _interpreter(),
         machine.sysname,
         machine.machine,

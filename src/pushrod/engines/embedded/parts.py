@@ -7,7 +7,6 @@ in its place. Looking one up costs no import and no process; asking for versions
 
 import importlib.util
 import os
-import platform
 import re
 import shutil
 import sys
@@ -128,7 +127,7 @@ def _part(name: str, look: Callable[[], tuple[str, str]]) -> Part:
 
 def _platform(wheel: _Wheel) -> str:
     """The directory of this platform in a package: `linux-x86_64`, `linux-aarch64`, or what it calls a Mac."""
-    machine = _MACHINES.get(platform.machine().lower(), platform.machine())
+    machine = _MACHINES.get(os.uname().machine.lower(), os.uname().machine)
     return wheel.mac if sys.platform == "darwin" else f"{sys.platform}-{machine}"
 
 
@@ -160,7 +159,7 @@ def _missing(wheel: _Wheel) -> HostError:
     name = wheel.program.rpartition("/")[2]
     return HostError(
         f"no {name}: the {wheel.distribution} package is not installed, or has no program for this machine",
-        where=f"{platform.system()} {platform.machine()}",
+        where=f"{os.uname().sysname} {os.uname().machine}",
         hint=f"{_INSTALL}, or name an installed {name} in {wheel.variable}",
     )
 

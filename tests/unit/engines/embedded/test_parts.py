@@ -2,9 +2,9 @@
 
 import importlib.util
 import os
-import platform
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -92,7 +92,7 @@ def test_a_missing_package(
     with pytest.raises(HostError) as refused:
         getattr(Parts({}), name)
     assert distribution in refused.value.what
-    assert platform.machine() in refused.value.where
+    assert os.uname().machine in refused.value.where
     assert "pushrod[embedded]" in refused.value.hint
     assert variable in refused.value.hint
 
@@ -110,12 +110,12 @@ def test_platforms(
     system: str, machine: str, nginx: str, valkey: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", system)
-    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(sysname=system, machine=machine))
     assert (parts._platform(parts._NGINX), parts._platform(parts._VALKEY)) == (nginx, valkey)
 
 
 def test_another_machine_has_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(sysname="Linux", machine="riscv64"))
     with pytest.raises(HostError, match="no nginx"):
         _ = Parts({}).nginx
 
