@@ -28,7 +28,7 @@ from tests.integration import servers
 PUSHROD = (sys.executable, "-m", "pushrod")
 TIMEOUT = 90.0  # seconds for any one command; none takes a tenth of it
 
-APP = '''\
+APP = """\
 import http.server, json, os, socket, subprocess, sys, time, urllib.parse
 
 VERSION = "one"
@@ -90,7 +90,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 if __name__ == "__main__":
     Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
-'''
+"""
 
 WEB: dict[str, Any] = {
     "build": ".",
@@ -149,7 +149,9 @@ class Answer(NamedTuple):
     body: str
 
 
-def run(argv: list[str] | tuple[str, ...], cwd: Path, env: Mapping[str, str], stdin: str | None = None) -> Done:
+def run(
+    argv: list[str] | tuple[str, ...], cwd: Path, env: Mapping[str, str], stdin: str | None = None
+) -> Done:
     """Run a command to its end, in a session of its own so that no signal reaches it by chance."""
     child = subprocess.run(
         argv,
@@ -230,7 +232,9 @@ class Tree:
         return run(["git", "push", "--no-progress", *words], self.path, self.env)
 
     def pushing(self, *argv: str) -> "Running":
-        return Running(["git", "push", "--no-progress", *(argv or ("pushrod", "HEAD:main"))], self.path, self.env)
+        return Running(
+            ["git", "push", "--no-progress", *(argv or ("pushrod", "HEAD:main"))], self.path, self.env
+        )
 
 
 class Running:
@@ -425,7 +429,9 @@ class App:
         return int(pointer.readlink().name) if pointer.is_symlink() else 0
 
     def release(self, number: int) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.state / "releases" / str(number) / "release.json").read_text())
+        found: dict[str, Any] = json.loads(
+            (self.state / "releases" / str(number) / "release.json").read_text()
+        )
         return found
 
     def branch(self) -> str:
@@ -462,7 +468,14 @@ class App:
         }
 
     def tags(self) -> dict[str, str]:
-        argv = ["git", "-C", str(self.repository), "tag", "--list", "--format=%(refname:short) %(*objectname)"]
+        argv = [
+            "git",
+            "-C",
+            str(self.repository),
+            "tag",
+            "--list",
+            "--format=%(refname:short) %(*objectname)",
+        ]
         lines = run(argv, self.tree.path, self.machine.env).out.splitlines()
         return dict(line.split() for line in lines)
 

@@ -400,7 +400,7 @@ BASE = """
 create table item (id bigserial primary key, name text not null default 'x', price numeric(10, 2));
 create table line (item bigint references item (id), n int check (n > 0));
 create type mood as enum ('good', 'bad');
-create view cheap as select * from item where price < 10;
+create view cheap as select id, name, price from item where price < 10;
 create function twice(n int) returns int language sql as 'select n * 2';
 create sequence bill_number;
 """
@@ -416,7 +416,7 @@ CHANGES = [
     "alter table line drop constraint line_n_check",
     "alter table line add constraint small check (n < 100) not valid",
     "alter type mood add value 'so-so' after 'good'",
-    "create or replace view cheap as select * from item where price < 5",
+    "create or replace view cheap as select id, name, price from item where price < 5",
     "create or replace function twice(n int) returns int language sql as 'select n + n'",
     "create aggregate total (int) (sfunc = int4pl, stype = int, initcond = '0')",
     "alter sequence bill_number increment by 10",

@@ -1,6 +1,8 @@
 """Ports on this machine: which are free, and which belong to an app although nothing listens on them now."""
 
 import contextlib
+import zlib
+import zlib
 
 import msgspec
 import psutil
@@ -45,9 +47,14 @@ def choosing(root: Root) -> contextlib.AbstractContextManager[None]:
 
 
 def free(root: Root, among: range, besides: set[int] | None = None) -> int:
-    """The first port of a range that nobody listens on and that belongs to nobody; HostError if there is none."""
+    """A port of a range that nobody listens on and that belongs to nobody; HostError if there is none.
+
+    At the edge it is the first. Elsewhere each root begins at a place of its own: the ports of another root on
+    this machine that are kept but not listened on, such as those of an older release, cannot be seen from here.
+    """
     used = taken(root) | (besides or set())
-    for port in among:
+    begin = 0 if among == EDGE else zlib.crc32(str(root.path).encode()) % len(among)
+    for port in (*among[begin:], *among[:begin]):
         if port not in used and host.port_is_free(port):
             return port
     raise HostError(
