@@ -260,9 +260,9 @@ class Pipeline:
                 self.engine.edge.drained(switch, DRAIN_BUDGET)
                 for number in others:
                     self.engine.stop(self.app, number)
+        self._prune(release)  # first, so that what it removes is part of the record
         with self._step("record", "") as step:
             step.detail = self._record(release, previous, fresh=fresh)
-        self._prune(release)
         self.journal.append("done", release.number)
 
     def _record(self, release: Release, previous: int, *, fresh: bool) -> str:

@@ -379,8 +379,32 @@ def test_after_a_switch_no_new_connection_meets_the_old_release(
         assert {ask(port).headers["X-Pushrod-Release"] for _ in range(20)} == {str(release)}
 
 
+@contextlib.contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Keep a process from doing anything for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_a_switch_is_over_when_no_old_worker_accepts(
+    running: Started, edge: Edge, backend: Callable[[str], Backend]
+) -> None:
+    wanted = site("shop", 1, backend("one"), port=free_port())
+    old = edge.mark()
+    switching = threading.Thread(target=edge.switch, args=(wanted,), daemon=True)
+    with frozen(running.workers()[0]):
+        switching.start()
+        assert host.wait_until(lambda: edge.mark().generation != old.generation, PATIENCE)
+        assert not host.wait_until(lambda: not switching.is_alive(), 0.5)
+    switching.join(PATIENCE)
+    assert not switching.is_alive()
+
+
 def test_one_answer_of_the_new_generation_is_proof(
-    edge: Edge, backend: Callable[[str], Backend], monkeypatch: pytest.MonkeyPatch
+    running: Started, edge: Edge, backend: Callable[[str], Backend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For a moment old and new workers accept side by side, so an old one may answer after a new one."""
     old, mark, answers = edge.mark(), Edge.mark, []
@@ -391,11 +415,26 @@ def test_one_answer_of_the_new_generation_is_proof(
             answers.append(answer)
         return old if len(answers) > 1 else answer
 
-    monkeypatch.setattr(Edge, "mark", once)
+    port, done = free_port(), []
+    wanted = site("shop", 1, backend("one"), port=port)
+    switching = threading.Thread(target=lambda: done.append(edge.switch(wanted)), daemon=True)
     monkeypatch.setattr(nginx, "CONFIRM_BUDGET", 3.0)
-    port = free_port()
-    assert edge.switch(site("shop", 1, backend("one"), port=port)).generation == answers[0].generation
+    with frozen(running.workers()[0]):
+        monkeypatch.setattr(Edge, "mark", once)
+        switching.start()
+        assert host.wait_until(lambda: len(answers) > 0, PATIENCE)
+    switching.join(PATIENCE)
+    assert [switch.generation for switch in done] == [answers[0].generation]
     assert ask(port).body == "one"
+
+
+def test_a_worker_that_died_is_not_waited_for(running: Started, edge: Edge) -> None:
+    """Dead, but not yet collected by a master that is busy."""
+    first, second = running.workers()
+    with frozen(edge._master().pid):
+        os.kill(first, signal.SIGKILL)
+        assert edge.drained(Switch("", (first,)), PATIENCE)
+        assert running.workers() == (second,)
 
 
 def test_nginx_itself_bounds_how_long_old_workers_live(
@@ -592,13 +631,11 @@ def test_an_nginx_that_does_not_follow_in_time_is_led_back(
     before: Before, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nginx, "CONFIRM_BUDGET", 1.0)
-    master = before.edge._master().pid
-    os.kill(master, signal.SIGSTOP)
-    try:
-        with pytest.raises(EdgeError, match="did not take the new configuration within 1 s"):
-            before.edge.switch(before.next())
-    finally:
-        os.kill(master, signal.SIGCONT)
+    with (
+        frozen(before.edge._master().pid),
+        pytest.raises(EdgeError, match="did not take the new configuration within 1 s"),
+    ):
+        before.edge.switch(before.next())
     before.assert_untouched()
 
 

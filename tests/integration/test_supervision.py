@@ -37,7 +37,8 @@ listener.listen()
 for _ in range(2):
     if os.fork() == 0:
         if sys.argv[2] == "closing":
-            os.closerange(5, 1000)
+            os.closerange(3, listener.fileno())
+            os.closerange(listener.fileno() + 1, 1000)
         while True:
             connection, _ = listener.accept()
             connection.sendall(str(os.getpid()).encode())

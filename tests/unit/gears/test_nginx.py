@@ -1,5 +1,6 @@
 """The edge's files and what it says of itself, without a running nginx; the rest is in tests/integration."""
 
+import os
 import stat
 import sys
 import tempfile
@@ -145,6 +146,10 @@ def test_a_pid_file_that_names_another_process(edge: Edge) -> None:
 
 def test_after_a_switch_without_older_workers_there_is_nothing_to_drain(edge: Edge) -> None:
     assert edge.drained(Switch("1-00000000"), 0.0)
+
+
+def test_a_process_that_is_no_nginx_is_not_waited_for(edge: Edge) -> None:
+    assert edge.drained(Switch("1-00000000", (os.getpid(),)), 0.0)
 
 
 def test_rotation_moves_grown_logs_and_forgets_the_oldest(edge: Edge) -> None:

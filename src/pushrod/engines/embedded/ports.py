@@ -2,7 +2,6 @@
 
 import contextlib
 import zlib
-import zlib
 
 import msgspec
 import psutil

@@ -423,9 +423,7 @@ class Supervisor:
     def _shut_down(self) -> None:
         if self._answers():
             pid = self._call("supervisor.getPID")
-            order = self._order()
-            self._stop([t for t in order if t.group == KEEPER_GROUP])
-            self._stop([t for t in order if t.group != KEEPER_GROUP])
+            self._stop(self._order())  # the keeper first, by its priority
             self._call("supervisor.shutdown")
         else:
             pid = 0

@@ -1,0 +1,291 @@
+"""What an image is made from: the lock, the directory, the identity. No environment with dependencies is built."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pushrod.engines.embedded import images
+from pushrod.errors import BuildError, ManifestError
+from pushrod.values import Build, Service
+
+Tree = Callable[[dict[str, str]], Path]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    def make(files: dict[str, str]) -> Path:
+        checkout = tmp_path / "checkout"
+        for name, text in files.items():
+            path = checkout / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            if text.startswith("#!"):
+                path.chmod(0o755)
+        checkout.mkdir(exist_ok=True)
+        return checkout
+
+    return make
+
+
+def web(context: str = ".", dockerfile: str = "Dockerfile", **fields: Any) -> Service:
+    fields = {"build": Build(context=context, dockerfile=dockerfile), "command": ("python", "-V"), **fields}
+    return Service(name="web", role="entry", **fields)
+
+
+def never(line: str) -> None:
+    raise AssertionError(line)
+
+
+class TestLock:
+    @pytest.mark.parametrize(
+        ("files", "kind", "names"),
+        [
+            (
+                {"uv.lock": "", "pyproject.toml": "", "requirements.txt": ""},
+                "uv.lock",
+                ["uv.lock", "pyproject.toml"],
+            ),
+            ({"uv.lock": "", "requirements.txt": ""}, "requirements", ["requirements.txt"]),
+            ({"requirements.txt": "", "pyproject.toml": "[project]\n"}, "requirements", ["requirements.txt"]),
+            ({"pyproject.toml": "[project]\nname='a'\n"}, "pyproject", ["pyproject.toml"]),
+            ({"pyproject.toml": "[tool.ruff]\n"}, "nothing", []),
+            ({"app.py": ""}, "nothing", []),
+            (
+                {
+                    "Dockerfile": "FROM x\nRUN pip install -r reqs/prod.txt",
+                    "reqs/prod.txt": "",
+                    "requirements.txt": "",
+                },
+                "requirements",
+                ["reqs/prod.txt"],
+            ),
+            (
+                {"Dockerfile": "FROM x\nRUN pip install -r /tmp/prod.txt", "prod.txt": ""},
+                "requirements",
+                ["prod.txt"],
+            ),
+            (
+                {"Dockerfile": "FROM x\nRUN pip install -r gone.txt", "requirements.txt": ""},
+                "requirements",
+                ["requirements.txt"],
+            ),
+        ],
+    )
+    def test_which(self, tree: Tree, files: dict[str, str], kind: str, names: list[str]) -> None:
+        checkout = tree(files)
+        lock = images._source(web(), checkout).lock
+        assert lock is not None
+        assert (lock.kind, [str(f.relative_to(checkout)) for f in lock.files]) == (kind, names)
+
+    def test_none_where_there_is_no_python(self, tree: Tree) -> None:
+        assert images._source(web(command=("sleep", "1")), tree({"main.go": ""})).lock is None
+
+    def test_poetrys_own_form_is_refused(self, tree: Tree) -> None:
+        with pytest.raises(ManifestError, match="Poetry") as refused:
+            images.identify(web(), tree({"pyproject.toml": "[tool.poetry]\nname='a'\n"}))
+        assert "poetry export" in refused.value.hint
+
+    def test_broken_toml_is_refused(self, tree: Tree) -> None:
+        with pytest.raises(ManifestError, match="not valid TOML"):
+            images.identify(web(), tree({"pyproject.toml": "[project"}))
+
+
+class TestDirectory:
+    @pytest.mark.parametrize(
+        ("dockerfile", "directory"),
+        [
+            ("FROM x\nWORKDIR /app\nCOPY . .", "."),
+            ("FROM x\nWORKDIR /app\nCOPY backend/ /app/", "backend"),
+            ("FROM x\nWORKDIR /app\nCOPY ./backend .\nCOPY shared ./shared", "backend"),
+            ("FROM x\nWORKDIR /app\nCOPY --from=builder /out .", "."),
+            ("FROM x\nWORKDIR /app\nCOPY requirements.txt .", "."),
+            ("FROM x\nWORKDIR /app\nCOPY backend /app/backend", "."),
+            ("FROM x\nWORKDIR /app\nCOPY ../../etc .", "."),
+        ],
+    )
+    def test_what_the_dockerfile_copies_to_its_working_directory(
+        self, tree: Tree, dockerfile: str, directory: str
+    ) -> None:
+        checkout = tree(
+            {"Dockerfile": dockerfile, "backend/app.py": "", "shared/x.py": "", "requirements.txt": ""}
+        )
+        assert images._source(web(), checkout).directory == directory
+
+    def test_the_dockerfiles_own_where_only_that_is_a_project(self, tree: Tree) -> None:
+        checkout = tree({"backend/Dockerfile": "FROM x", "backend/requirements.txt": "six"})
+        source = images._source(web(".", "backend/Dockerfile"), checkout)
+        assert source.directory == "backend"
+        assert source.lock is not None
+        assert source.lock.files == (checkout / "backend/requirements.txt",)
+
+    def test_the_context(self, tree: Tree) -> None:
+        assert images._source(web("backend"), tree({"backend/app.py": ""})).directory == "backend"
+
+    def test_a_procfile_is_found_there(self, tree: Tree) -> None:
+        checkout = tree({"backend/Procfile": "web: python -m app"})
+        assert images._source(web("backend", command=()), checkout).command.argv == ("python", "-m", "app")
+
+
+class TestIdentity:
+    def test_is_of_the_lock_alone(self, tree: Tree) -> None:
+        checkout = tree({"requirements.txt": "six==1.16.0\n", "app.py": "one"})
+        first = images.identify(web(), checkout)
+        tree({"app.py": "two"})
+        assert images.identify(web(), checkout) == first
+        tree({"requirements.txt": "six==1.17.0\n"})
+        assert images.identify(web(), checkout) != first
+
+    @pytest.mark.parametrize(
+        "include", ["-r base.txt", "-r base.txt  # all", "--requirement=base.txt", "-c base.txt"]
+    )
+    def test_is_of_included_files_too(self, tree: Tree, include: str) -> None:
+        checkout = tree(
+            {"requirements.txt": f"{include}\n", "base.txt": "six==1.16.0\n-r requirements.txt\n"}
+        )
+        first = images.identify(web(), checkout)
+        tree({"base.txt": "six==1.17.0\n"})
+        assert images.identify(web(), checkout) != first
+
+    @pytest.mark.parametrize("local", ["-e .", "./lib", ".", "lib @ file:lib", ".[extra]"])
+    def test_is_of_the_code_where_the_code_is_installed(self, tree: Tree, local: str) -> None:
+        checkout = tree({"requirements.txt": f"six\n{local}\n", "lib/app.py": "one"})
+        first = images.identify(web(), checkout)
+        tree({"lib/app.py": "two"})
+        assert images.identify(web(), checkout) != first
+
+    def test_so_with_members_of_a_workspace(self, tree: Tree) -> None:
+        own, member = 'source = { editable = "." }', 'source = { editable = "packages/lib" }'
+        files = {"uv.lock": own, "pyproject.toml": "", "packages/lib/x.py": "one"}
+        checkout = tree(files)
+        first = images.identify(web(), checkout)
+        tree({"packages/lib/x.py": "two"})
+        assert images.identify(web(), checkout) == first
+        tree({"uv.lock": f"{own}\n{member}"})
+        second = images.identify(web(), checkout)
+        tree({"packages/lib/x.py": "three"})
+        assert images.identify(web(), checkout) != second
+
+    def test_is_of_the_interpreter(self, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+        checkout = tree({"requirements.txt": "six\n"})
+        first = images.identify(web(), checkout)
+        monkeypatch.setattr(sys, "_base_executable", "/usr/bin/python3.99")
+        assert images.identify(web(), checkout) != first
+
+
+class TestArgvs:
+    def argvs(self, checkout: Path) -> list[list[str]]:
+        lock = images._source(web(), checkout).lock
+        assert lock is not None
+        return [
+            [os.path.relpath(w, checkout) if w.startswith("/") else w for w in a[1:]]
+            for a in images._argvs(lock, checkout / "env")
+        ]
+
+    def test_a_lock_of_uv(self, tree: Tree) -> None:
+        (sync,) = self.argvs(tree({"uv.lock": "", "pyproject.toml": ""}))
+        assert sync[:-1] == [
+            "sync",
+            "--frozen",
+            "--no-dev",
+            "--no-install-project",
+            "--no-editable",
+            "--python",
+        ]
+
+    def test_requirements(self, tree: Tree) -> None:
+        venv, install = self.argvs(tree({"requirements.txt": "six\n"}))
+        assert (venv[0], venv[-1]) == ("venv", "env")
+        assert install == ["pip", "install", "--python", "env/bin/python", "-r", "requirements.txt"]
+
+    def test_hashes_are_required_where_there_are_any(self, tree: Tree) -> None:
+        _, install = self.argvs(tree({"requirements.txt": "six==1 --hash=sha256:0\n"}))
+        assert "--require-hashes" in install
+
+    def test_local_packages_are_not_editable(self, tree: Tree) -> None:
+        _, install = self.argvs(tree({"requirements.txt": "-e .\n"}))
+        assert "--no-editable" in install
+
+    def test_pyproject(self, tree: Tree) -> None:
+        _, install = self.argvs(tree({"pyproject.toml": "[project]\n"}))
+        assert install[-2:] == ["-r", "pyproject.toml"]
+
+    def test_nothing(self, tree: Tree) -> None:
+        assert len(self.argvs(tree({"app.py": ""}))) == 1
+
+
+def test_uv_gets_the_users_settings_and_nothing_of_ours() -> None:
+    given = {"UV_DEFAULT_INDEX": "x", "HTTPS_PROXY": "p", "PATH": "/bin", "GIT_SSH_COMMAND": "ssh -i k"}
+    misleading = {
+        "VIRTUAL_ENV": "v",
+        "PYTHONPATH": "p",
+        "PYTHONHOME": "h",
+        "GIT_DIR": ".",
+        "GIT_QUARANTINE_PATH": "q",
+    }
+    found = images._uv_environment({**given, **misleading, "UV_PROJECT_ENVIRONMENT": "other"}, Path("/env"))
+    assert given.items() <= found.items()
+    assert not misleading.keys() & found.keys()
+    assert found["UV_PROJECT_ENVIRONMENT"] == "/env"
+    assert found["UV_PYTHON_DOWNLOADS"] == "never"
+
+
+class TestWithoutAnEnvironment:
+    def test_a_program_of_the_machine(self, tree: Tree, tmp_path: Path) -> None:
+        checkout = tree({"Dockerfile": 'FROM alpine\nENV A=1 PATH=/x\nCMD ["/bin/sleep", "60"]'})
+        image = images.build(web(command=()), checkout, tmp_path / "environments", never)
+        assert (image.location, image.command, image.environment) == ("", ("sleep", "60"), {"A": "1"})
+        assert not (tmp_path / "environments").exists()
+
+    def test_a_program_of_the_checkout(self, tree: Tree, tmp_path: Path) -> None:
+        checkout = tree(
+            {"Dockerfile": 'FROM x\nWORKDIR /srv\nENTRYPOINT ["/srv/run.sh"]', "run.sh": "#!/bin/sh\n"}
+        )
+        image = images.build(web(command=("sh", "-c", "x")), checkout, tmp_path / "environments", never)
+        assert image.command == ("./run.sh", "sh", "-c", "x")
+
+    def test_a_pulled_image_with_a_command_that_is_here(self, tree: Tree, tmp_path: Path) -> None:
+        service = Service(name="job", role="worker", image="alpine", command=("sh", "-c", "sleep 60"))
+        image = images.build(service, tree({}), tmp_path / "environments", never)
+        assert (image.command, image.directory) == (("sh", "-c", "sleep 60"), ".")
+
+    def test_a_pulled_image_alone(self, tree: Tree, tmp_path: Path) -> None:
+        service = Service(name="job", role="worker", image="adminer")
+        with pytest.raises(ManifestError) as refused:
+            images.build(service, tree({}), tmp_path / "environments", never)
+        assert refused.value.where == "services.job.image"
+        assert "adminer" in refused.value.what
+        assert "Docker" in refused.value.hint
+
+    def test_a_program_that_is_nowhere(self, tree: Tree, tmp_path: Path) -> None:
+        with pytest.raises(BuildError, match="web: its program `no-such-server`"):
+            images.build(web(command=("no-such-server",)), tree({}), tmp_path / "environments", never)
+
+    def test_no_command(self, tree: Tree, tmp_path: Path) -> None:
+        with pytest.raises(ManifestError, match="no command"):
+            images.build(web(command=()), tree({}), tmp_path / "environments", never)
+
+
+class TestPrune:
+    def complete(self, place: Path, days_ago: float) -> Path:
+        place.mkdir(parents=True)
+        marker = place / images._MARKER
+        marker.write_text("")
+        then = marker.stat().st_mtime - days_ago * 86400
+        os.utime(marker, (then, then))
+        return place
+
+    def test_what_nothing_uses_any_more(self, tmp_path: Path) -> None:
+        kept = [self.complete(tmp_path / "used", 9), self.complete(tmp_path / "young", 0.5)]
+        old = self.complete(tmp_path / "old", 2)
+        building = tmp_path / "building"
+        building.mkdir()
+        assert images.prune(tmp_path, {"used"}) == ["old"]
+        assert not old.exists()
+        assert all(place.exists() for place in [*kept, building])
+
+    def test_nothing_there(self, tmp_path: Path) -> None:
+        assert images.prune(tmp_path / "none", set()) == []
