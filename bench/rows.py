@@ -1,13 +1,15 @@
 """What is measured. Each row takes the stage and how often, and gives its figures."""
 
 import sys
+import time
 
 from bench import floor
 from bench.figures import Figure
-from bench.stage import PUSHROD, PYTHON, BenchError, Stage
+from bench.stage import PUSHROD, PYTHON, TIMEOUT, BenchError, Stage
 from tests.load import Load, Report
 
 RATE = 200.0
+PATHS = ("/", "/products/1")  # the one answers by itself, the other from Redis
 OVER_FLOOR = 1.0  # seconds that a push may take beyond its floor
 
 
@@ -70,34 +72,54 @@ def _expecting(stage: Stage, command: list[str], words: str) -> float:
 
 
 def under_load(stage: Stage, times: int) -> list[Figure]:
-    """Pushes while requests come at a constant rate, half on kept connections, half on new ones."""
-    reports, pushes = [], []
+    """Pushes while requests come at a constant rate, half on kept connections, half on new ones.
+
+    Each push is in turn with as long a time of the same load without one: what fails or waits there is the
+    machine's or the app's doing.
+    """
+    pushes, loaded, calm = [], [], []
     for _ in range(times):
         stage.change()
-        urls = [f"{stage.url}{path}" for path in ("/", "/products", "/products/1")]
-        with Load(*urls, rate=RATE, shapes={"keep": 1, "close": 1}, seconds=300) as load:
+        with _load(stage) as load:
             pushes.append(stage.push())
-        reports.append(_both_seen(load.report))
-    name = f"under {RATE:g}/s: "
-    return [
-        Figure(f"{name}git push to its live line", tuple(p.live for p in pushes)),
-        Figure(f"{name}requests", tuple(float(r.total.sent) for r in reports), "requests"),
-        Figure(
-            f"{name}failed",
-            tuple(float(r.total.failed) for r in reports),
-            "requests",
-            target=0,
-            worst=True,
-        ),
-        Figure(f"{name}longest gap", tuple(r.total.gap for r in reports)),
-        Figure(f"{name}p99", tuple(r.total.p99 for r in reports)),
+        loaded.append(_both_seen(load.report))
+        with _load(stage) as load:
+            time.sleep(pushes[-1].end)
+        calm.append(_told(load.report))
+    rate = f"at {RATE:g}/s"
+    without = [
+        Figure(f"{rate} without a push: failed", _failed(calm), "requests"),
+        Figure(f"{rate} without a push: longest gap", tuple(r.total.gap for r in calm)),
+        Figure(f"{rate} without a push: p99", tuple(r.total.p99 for r in calm)),
     ]
+    return [
+        *without,
+        Figure(f"{rate}: git push to its live line", tuple(p.live for p in pushes)),
+        Figure(f"{rate}: requests", tuple(float(r.total.sent) for r in loaded), "requests"),
+        Figure(f"{rate}: failed", _failed(loaded), "requests", target=0, worst=True),
+        Figure(f"{rate}: longest gap", tuple(r.total.gap for r in loaded), reference=without[1]),
+        Figure(f"{rate}: p99", tuple(r.total.p99 for r in loaded), reference=without[2]),
+    ]
+
+
+def _load(stage: Stage) -> Load:
+    urls = [f"{stage.url}{path}" for path in PATHS]
+    return Load(*urls, rate=RATE, shapes={"keep": 1, "close": 1}, seconds=TIMEOUT)
+
+
+def _failed(reports: list[Report]) -> tuple[float, ...]:
+    return tuple(float(r.total.failed) for r in reports)
 
 
 def _both_seen(report: Report) -> Report:
     """A load that did not see the switch has measured nothing."""
     if len(report.total.releases) != 2:
         raise BenchError(f"the load did not see two releases:\n{report.table()}")
+    return _told(report)
+
+
+def _told(report: Report) -> Report:
+    """Say what failed, where something did."""
     if report.total.failed:
         print(report.table(), file=sys.stderr)
     return report

@@ -558,7 +558,7 @@ class Run:
             self._count(both, shape, n, due, answer)
 
     async def _ask(self, shape: Shape, n: int) -> Answer:
-        to = shape.targets[n % len(shape.targets)]
+        to = shape.targets[(self._tallies[shape.name].sent - 1) % len(shape.targets)]
         request = shape.request(to, f"{self._name}-{n}")
         if not shape.persistent:
             connection = Connection(to)

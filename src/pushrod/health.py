@@ -1,6 +1,9 @@
-"""Proving that an instance can serve: HTTP, a command, an open port, or staying up."""
+"""Proving that an instance can serve: HTTP, a command, an open port, or having settled."""
 
 import http.client
+import time
+
+import psutil
 
 from pushrod import host
 from pushrod.values import Health, Instance
@@ -33,3 +36,40 @@ def _http(port: int, path: str) -> str:
     finally:
         connection.close()
     return "" if 200 <= status < 400 else f"GET {path} answered {status}"
+
+
+_STILL = 0.25  # seconds without any work after which a process has done with starting
+_ASLEEP = (psutil.STATUS_SLEEPING, psutil.STATUS_IDLE)
+
+
+class Settling:
+    """Tells when a process that cannot be asked has started: it has come to wait for work.
+
+    A process that starts uses the processor, reads files, or stands in the queue for either; one that is ready
+    sleeps until something arrives. So it has settled when it and its children have slept for a quarter of a
+    second without using the processor, or, if it finds work at once, when it has been up for `settle` seconds.
+    """
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._used = -1.0
+        self._since = 0.0
+
+    def settled(self, pid: int, settle: float) -> bool:
+        """Look at the process once more; to be asked again until it says so."""
+        now = time.monotonic()
+        asleep, used = _activity(pid)
+        if not asleep or used != self._used:
+            self._used, self._since = used, now
+        return now - self._since >= _STILL or now - self._began >= settle
+
+
+def _activity(pid: int) -> tuple[bool, float]:
+    """Whether a process and all below it sleep, and the processor time they have used, in seconds."""
+    try:
+        parent = psutil.Process(pid)
+        family = [parent, *parent.children(recursive=True)]
+        asleep = all(p.status() in _ASLEEP for p in family)
+        return asleep, sum(sum(p.cpu_times()[:2]) for p in family)
+    except psutil.NoSuchProcess:
+        return False, 0.0

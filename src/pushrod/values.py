@@ -32,15 +32,15 @@ class Health(Value, frozen=True):
     """How an instance proves itself before it may serve.
 
     `path` is asked over HTTP and must answer 2xx or 3xx. `command` must end with status 0. With neither, an
-    instance with a port must accept connections, and one without must stay up for `settle` seconds.
-    `deadline` is how long it has, from its start.
+    entry's instance must accept connections and a worker's must have settled: wait for work, or stay up for
+    `settle` seconds. `deadline` is how long it has, from its start.
     """
 
     path: str = ""
     command: tuple[str, ...] = ()
     deadline: float = 30.0
     interval: float = 0.05
-    settle: float = 1.0
+    settle: float = 3.0
 
 
 class Service(Value, frozen=True):

@@ -114,6 +114,7 @@ class Started:
         argv = host.as_account(self.edge.argv(), self.edge.account, death_signal="TERM")
         self.process = subprocess.Popen(argv, cwd=self.edge.directory, stderr=subprocess.DEVNULL)
         assert host.wait_until(self.edge.answering, PATIENCE), self.log()
+        assert host.wait_until(lambda: len(self.workers()) == 2, PATIENCE), self.log()
 
     def log(self) -> str:
         path = self.edge.logs / "error.log"

@@ -1,6 +1,7 @@
 """The load generator against servers that misbehave on purpose: it must see each failure, and invent none."""
 
 import asyncio
+import collections
 import contextlib
 import json
 import signal
@@ -161,6 +162,23 @@ def test_posts_carry_unique_ids() -> None:
     assert drive(server, "post=1", requests=30).passed
     assert len({json.loads(body)["id"] for body in server.bodies}) == 30
     assert all(head.startswith(b"POST / HTTP/1.1\r\n") for head in server.requests)
+
+
+def test_every_shape_takes_all_addresses_in_turn() -> None:
+    server = Server(ok)
+
+    async def go() -> Report:
+        url = await server.start()
+        to = (target(url + "a"), target(url + "b"))
+        shapes = (Shape("keep", to), Shape("close", to, persistent=False))
+        try:
+            return await Run(Plan(shapes, 400, 0.1))()
+        finally:
+            server.server.close()
+
+    assert asyncio.run(go()).total.ok == 40
+    asked = collections.Counter((head.split()[1], b"keep-alive" in head) for head in server.requests)
+    assert asked == {(path, kept): 10 for path in (b"/a", b"/b") for kept in (True, False)}
 
 
 async def reset_first(exchange: Exchange) -> None:

@@ -170,7 +170,7 @@ def _missing_env_file(message: str, directory: Path) -> Path | None:
     path = Path(found[1])
     inside = path.parent.resolve().is_relative_to(directory)
     private = path.name == ".env" or path.name.startswith(".env.")
-    return path if private and path.parent.is_dir() else None
+    return path if inside and private and path.parent.is_dir() else None
 
 
 @contextlib.contextmanager

@@ -8,21 +8,21 @@ import contextlib
 import os
 import re
 import shlex
-import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from pushrod import health, host
+from pushrod import host
 from pushrod.apps import App, Root
 from pushrod.configuration import Endpoint
 from pushrod.engines.embedded import commands, images, ports
 from pushrod.engines.embedded.parts import Parts
 from pushrod.engines.embedded.ports import store_records
+from pushrod.engines.embedded.readiness import Readiness
 from pushrod.engines.embedded.stores import Stores
 from pushrod.engines.embedded.supervisor import Supervisor
 from pushrod.engines.engine import Say
-from pushrod.errors import HostError, ReadyError
+from pushrod.errors import HostError
 from pushrod.gears import postgres
 from pushrod.gears.nginx import Edge
 from pushrod.releases import Releases
@@ -178,22 +178,13 @@ class Embedded:
 
     def ready(self, app: App, release: Release) -> None:
         """Ask every instance until it is healthy; ReadyError at its deadline, or at once if it ends."""
-        started = time.monotonic()
-        pids: dict[str, int] = {}
-        waiting = {i.name: i for i in release.instances}
-        while waiting:
-            states = {s.name: s for s in self.supervisor.states(_group(app, release.number))}
-            for name, instance in list(waiting.items()):
-                service = release.service(instance.service)
-                why = self._ask(app, release, instance, states.get(name), pids)
-                if not why:
-                    del waiting[name]
-                elif time.monotonic() - started > service.health.deadline:
-                    raise self._not_ready(
-                        app, release, instance, f"was not healthy within {service.health.deadline:g} s: {why}"
-                    )
-            if waiting:
-                time.sleep(min(release.service(i.service).health.interval for i in waiting.values()))
+        group = _group(app, release.number)
+        Readiness(
+            release,
+            states=lambda: self.supervisor.states(group),
+            command=lambda instance: self._health_command(app, release, instance),
+            log=lambda name: self._instance_log(app, release.number, name),
+        ).wait()
 
     def stop(self, app: App, number: int) -> None:
         """Stop a release's group within its grace and take its files away."""
@@ -265,24 +256,7 @@ class Embedded:
     def _directory(self, app: App, release: Release, service: Service) -> Path:
         return app.checkout(release.number) / release.images[service.name].directory
 
-    def _ask(
-        self, app: App, release: Release, instance: Instance, state: ProcessState | None, pids: dict[str, int]
-    ) -> str:
-        """Why an instance is not healthy yet, or nothing. ReadyError if its process has ended."""
-        if state is None or state.state in ("failed", "backoff", "stopped"):
-            raise self._not_ready(app, release, instance, "ended at boot")
-        if not state.pid:
-            return "its process has not started"
-        if pids.setdefault(instance.name, state.pid) != state.pid:
-            raise self._not_ready(app, release, instance, "ended at boot")
-        service = release.service(instance.service)
-        if service.health.command:
-            return self._command(app, release, instance)
-        if service.role == "entry" or service.health.path:
-            return health.ask(instance, service.health)
-        return "" if state.since >= service.health.settle else "it has only just started"
-
-    def _command(self, app: App, release: Release, instance: Instance) -> str:
+    def _health_command(self, app: App, release: Release, instance: Instance) -> str:
         """Run a service's health command in its own environment once."""
         service = release.service(instance.service)
         environment = Secrets(app).sealed(release.number)[service.name]
@@ -291,14 +265,6 @@ class Embedded:
         status = self.run(app, release, service, bound.argv, bound.environment, lines.append)
         return (
             f"`{shlex.join(bound.argv)}` ended with status {status}: {' '.join(lines[-1:])}" if status else ""
-        )
-
-    def _not_ready(self, app: App, release: Release, instance: Instance, why: str) -> ReadyError:
-        return ReadyError(
-            f"{instance.name} {why}",
-            where=f"instance {instance.name} of release {release.number}",
-            hint="the end of its log is above; the old release goes on serving; mend it, commit and push again",
-            log=host.tail(self._instance_log(app, release.number, instance.name)),
         )
 
     def prune(self, app: App) -> None:

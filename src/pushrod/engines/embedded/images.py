@@ -331,7 +331,7 @@ def _install(
     for argv in _argvs(lock, place):
         env = _uv_environment(os.environ, place)
         # With us it dies, so that nothing still writes where the next build begins.
-        guarded = host.as_account(argv, None, death_signal="KILL")
+        guarded = host.as_account(argv, None, death_signal="")
         result = host.run(
             guarded, cwd=lock.directory, env=env, timeout=_TIMEOUT, on_line=on_line, umask=0o022
         )

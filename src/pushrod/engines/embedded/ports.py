@@ -53,7 +53,8 @@ def free(root: Root, among: range, besides: set[int] | None = None) -> int:
     """
     used = taken(root) | (besides or set())
     begin = 0 if among == EDGE else zlib.crc32(str(root.path).encode()) % len(among)
-    for port in (*among[begin:], *among[:begin]):
+    order: list[int] = [*among[begin:], *among[:begin]]
+    for port in order:
         if port not in used and host.port_is_free(port):
             return port
     raise HostError(

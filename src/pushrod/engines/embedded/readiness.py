@@ -1,0 +1,79 @@
+"""Whether a release's instances are ready: each is asked until it is healthy, or has ended, or is out of time."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from pushrod import health, host
+from pushrod.errors import ReadyError
+from pushrod.health import Settling
+from pushrod.values import Instance, ProcessState, Release, Service
+
+States = Callable[[], Iterable[ProcessState]]
+Command = Callable[[Instance], str]  # runs an instance's health command; why it is not healthy, or nothing
+
+
+class Readiness:
+    """One release on its way. `log` says where an instance's log is."""
+
+    def __init__(
+        self, release: Release, states: States, command: Command, log: Callable[[str], Path]
+    ) -> None:
+        self._release = release
+        self._states = states
+        self._command = command
+        self._log = log
+        self._pids: dict[str, int] = {}
+        self._settlings: dict[str, Settling] = {}
+
+    def wait(self) -> None:
+        """Ask every instance until it is healthy. Raises ReadyError at the deadline of one, or once one ends."""
+        started = time.monotonic()
+        waiting = list(self._release.instances)
+        while waiting:
+            states = self._look()
+            reasons = {i.name: self._why_not(i, states[i.name]) for i in waiting}
+            waiting = [i for i in waiting if reasons[i.name]]
+            for instance in waiting:
+                deadline = self._service(instance).health.deadline
+                if time.monotonic() - started > deadline:
+                    raise self._error(
+                        instance, f"was not healthy within {deadline:g} s: {reasons[instance.name]}"
+                    )
+            if waiting:
+                time.sleep(min(self._service(i).health.interval for i in waiting))
+        self._look()
+
+    def _look(self) -> Mapping[str, ProcessState]:
+        """What the supervisor says of every instance; ReadyError if one has ended, also one that was healthy."""
+        states = {s.name: s for s in self._states()}
+        for instance in self._release.instances:
+            state = states.get(instance.name)
+            if state is None or state.state in ("failed", "backoff", "stopped"):
+                raise self._error(instance, "ended at boot")
+            if state.pid and self._pids.setdefault(instance.name, state.pid) != state.pid:
+                raise self._error(instance, "ended at boot")
+        return states
+
+    def _why_not(self, instance: Instance, state: ProcessState) -> str:
+        """Why an instance is not healthy yet, or nothing."""
+        service = self._service(instance)
+        if not state.pid:
+            return "its process has not started"
+        if service.health.command:
+            return self._command(instance)
+        if service.role == "entry" or service.health.path:
+            return health.ask(instance, service.health)
+        settling = self._settlings.setdefault(instance.name, Settling())
+        return "" if settling.settled(state.pid, service.health.settle) else "it is still starting"
+
+    def _service(self, instance: Instance) -> Service:
+        return self._release.service(instance.service)
+
+    def _error(self, instance: Instance, why: str) -> ReadyError:
+        return ReadyError(
+            f"{instance.name} {why}",
+            where=f"instance {instance.name} of release {self._release.number}",
+            hint="the end of its log is above; the old release goes on serving; mend it, commit and push again",
+            log=host.tail(self._log(instance.name)),
+        )

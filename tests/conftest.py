@@ -1,0 +1,130 @@
+"""What many tests start from: a user's Git work tree, an app's places, and programs that run beside the test."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pushrod.apps import App, Root, Settings
+from pushrod.gears import git
+
+
+class Tree:
+    """A work tree, changed and committed as its user would."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def git(self, *argv: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        """Run Git there with the user's own configuration; `check` raises if it fails."""
+        done = subprocess.run(
+            ["git", *argv],
+            cwd=self.path,
+            env=git.environment(),
+            text=True,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """Write a file, making its directories."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def commit(self, message: str = "change", /, **files: str) -> str:
+        """Write some files, commit everything, and return the commit."""
+        for name, content in files.items():
+            self.write(name, content)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", message)
+        return self.git("rev-parse", "HEAD").stdout.strip()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home directory with a Git identity and nothing else; the machine's own configuration is out of the way."""
+    path = tmp_path / "home"
+    path.mkdir()
+    (path / ".gitconfig").write_text(
+        "[user]\n\tname = Ada\n\temail = ada@example.com\n[init]\n\tdefaultBranch = main\n"
+    )
+    monkeypatch.setenv("HOME", str(path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    return path
+
+
+@pytest.fixture
+def tree(home: Path, tmp_path: Path) -> Tree:
+    """A repository without a commit."""
+    path = tmp_path / "shop"
+    path.mkdir()
+    found = Tree(path)
+    found.git("init", "--quiet")
+    return found
+
+
+@pytest.fixture
+def app(home: Path, tmp_path: Path) -> App:
+    """An app with its settings and state repository; nothing deployed. Its path has a space in it."""
+    root = Root(tmp_path / "push rod")
+    root.create()
+    made = App(root, "shop")
+    made.directory.mkdir()
+    git.create_state(made.state)
+    made.save(Settings(name="shop", port=8123, engine="embedded", created="2026-01-01T00:00:00.000+00:00"))
+    return made
+
+
+class Beside:
+    """A Python program running beside the test: what it prints is read line by line, what it reads is written."""
+
+    def __init__(self, child: "subprocess.Popen[str]") -> None:
+        self.child = child
+        self.pid = child.pid
+
+    def line(self) -> str:
+        """The next line it prints; empty when it has ended."""
+        assert self.child.stdout is not None
+        return self.child.stdout.readline().rstrip("\n")
+
+    def say(self, text: str = "go") -> None:
+        """Write a line to it."""
+        assert self.child.stdin is not None
+        self.child.stdin.write(f"{text}\n")
+        self.child.stdin.flush()
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self.child.send_signal(number)
+
+    def end(self) -> tuple[int, str]:
+        """Wait for its end: its status and the rest of what it printed."""
+        out, _ = self.child.communicate(timeout=30)
+        return self.child.returncode, out
+
+
+@contextlib.contextmanager
+def beside(source: str, *arguments: str | Path) -> Iterator[Beside]:
+    """Run Python source beside the test; it is killed at the end if it has not ended by itself."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", source, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        yield Beside(child)
+    finally:
+        if child.poll() is None:
+            child.kill()
+        child.communicate()
