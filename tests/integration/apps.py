@@ -131,7 +131,7 @@ class Done(NamedTuple):
 
 
 class Complaint(NamedTuple):
-    """The one message of a command that failed."""
+    """The one message of a command that failed; `where` is empty where `what` names it all."""
 
     what: str
     where: str
@@ -177,13 +177,12 @@ def complaint(done: Done) -> Complaint:
     """The message of a command that failed; there must be exactly one, whole, and no traceback."""
     assert not done.ok, f"it did not fail:\n{done.out}\n{done.err}"
     assert "Traceback" not in done.err + done.out, done.err
-    found = []
+    found = {}
     for label in ("pushrod: ", "  where:  ", "  to do:  "):
         lines = [line.removeprefix(label) for line in done.err.splitlines() if line.startswith(label)]
-        assert len(lines) == 1, f"{len(lines)} × {label!r} in:\n{done.err}"
-        assert lines[0].strip(), done.err
-        found.append(lines[0])
-    return Complaint(*found)
+        assert len(lines) == 1 or (label == "  where:  " and not lines), f"{label!r} in:\n{done.err}"
+        found[label] = "".join(lines)
+    return Complaint(*found.values())
 
 
 class Tree:
@@ -512,6 +511,7 @@ class App:
         deployed = self.pushrod("deploy")
         said = complaint(deployed)
         assert deployed.status == code, deployed.err
+        assert said.where, said
         assert all(word in said for word in words), said
         assert told is None or all(word in told for word in words), told
         self.untouched(before, release)

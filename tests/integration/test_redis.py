@@ -145,7 +145,7 @@ def test_the_app_may_do_what_apps_do(store: Store, line: str) -> None:
     ],
 )
 def test_the_app_may_do_nothing_to_the_server(store: Store, line: str) -> None:
-    with pytest.raises(StoreError, match="NOPERM|DEBUG command not allowed"):
+    with pytest.raises(StoreError, match=r"NOPERM|DEBUG command not allowed"):
         store.app(*line.split())
 
 

@@ -451,6 +451,24 @@ def test_survives_a_reload_by_signal(ground: Ground) -> None:
     wait(lambda: ground.state("a").pid not in (0, pid))
 
 
+def test_supervisor_sleeps_when_nothing_happens(ground: Ground) -> None:
+    """After descriptors were closed and used again: supervisord's poll would keep the old ones, and spin."""
+    s = ground.supervisor
+    for n in range(10):
+        s.apply("shop-r1", tuple(ground.process(name, "sleep", f"{1000 + n}") for name in "abc"))
+        os.kill(ground.pid("b"), signal.SIGKILL)
+        s.restart("shop-r1", "a")
+    for name in "abc":
+        ground.pid(name)
+    samples: list[str] = []
+
+    def asleep() -> bool:
+        samples.append(ground.daemon().status())
+        return samples[-15:] == [psutil.STATUS_SLEEPING] * 15
+
+    wait(asleep)
+
+
 def test_signal_of_the_host_stops_all(ground: Ground) -> None:
     s = ground.supervisor
     s.apply("shop-r1", (ground.process("a"),))

@@ -1,6 +1,7 @@
 """status, releases, logs: the verbs that only read."""
 
 import datetime
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,7 +93,7 @@ def logs_command(
 
 def _print_line(name: str, line: str, as_json: bool) -> None:
     if as_json:
-        print_json({"process": name, "line": line})
+        click.echo(json.dumps({"process": name, "line": line}, ensure_ascii=False))  # one object a line
     else:
         click.echo(f"{click.style(f'{name:<12}', bold=True)} | {line}")
 

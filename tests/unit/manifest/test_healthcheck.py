@@ -60,6 +60,7 @@ def test_fetching_its_own_url_is_a_path(test: object, path: str, port: int) -> N
         ["CMD", "curl", "-H", "Host: shop", "http://localhost:8000/"],
         ["CMD", "curl", "-X", "POST", "http://localhost:8000/"],
         ["CMD", "curl", "https://localhost/"],
+        ["CMD", "curl", "-f", "http://localhost:8000/a", "http://localhost:8000/b"],
         "curl -f http://localhost:8000/a && curl -f http://localhost:8000/b",
         "curl -s http://localhost:8000/health | grep ok",
         "curl -f http://localhost:$$PORT/health",

@@ -60,6 +60,10 @@ class TestStores:
         )
         assert found.service("odd").role == "worker"
 
+    def test_one_without_a_volume_does_not(self) -> None:
+        found = read({"flower": {"image": "mher/flower"}, "web": {**BUILD, **PUBLISHED}})
+        assert found.service("flower").role == "worker"
+
     def test_a_built_service_with_a_volume_stays_stateless(self) -> None:
         assert (
             read(

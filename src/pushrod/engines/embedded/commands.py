@@ -128,13 +128,19 @@ def _script(argv: Sequence[str]) -> int:
 
 
 def find(
-    service: str, argv: Sequence[str], path: str, *, directory: Path | None = None, workdir: str = "/"
+    service: str,
+    argv: Sequence[str],
+    path: str,
+    *,
+    directory: Path | None = None,
+    workdir: str = "/",
+    key: str = "command",
 ) -> tuple[str, ...]:
     """The argv with a program that is there: looked for on `path`, which begins with the image's own directory.
 
     A program given by a path of the container is what that path stands for: in a `bin` directory the program of
     that name, below `workdir` the file of `directory`, where the service runs. `directory` None leaves a relative
-    path as it is. Raises BuildError, naming service and program.
+    path as it is. `key` is where the manifest says it. Raises BuildError, naming service and program.
     """
     argv = unwrapped(argv)
     program = argv[0]
@@ -152,7 +158,7 @@ def find(
     if found is None:
         raise BuildError(
             f"{service}: its program `{program}` is neither in its Python environment nor on this machine",
-            where=f"services.{service}.command",
+            where=f"services.{service}.{key}",
             hint=f"add what provides `{name}` to the service's dependencies, or install it here; a program that only "
             "its image has needs the Docker engine",
         )

@@ -78,7 +78,7 @@ class Embedded:
             raise HostError(
                 "the edge (nginx) does not come up",
                 where=str(self.root.edge),
-                log=host.tail(self.root.edge / "logs" / "nginx.log"),
+                log=host.tail(self.root.supervisor / "nginx.log"),
                 hint="`pushrod doctor` checks its program and ports",
             )
 
@@ -100,7 +100,7 @@ class Embedded:
             argv=self.edge.argv(),
             cwd=str(self.root.edge),
             environment=_base_environment(),
-            log=str(self.root.edge / "logs" / "nginx.log"),
+            log=str(self.root.supervisor / "nginx.log"),
             priority=_EDGE,
             stop_signal="QUIT",
             stop_grace=35,
@@ -126,7 +126,11 @@ class Embedded:
     def ensure_stores(self, app: App, stores: Sequence[Service], *, ddl: bool) -> str:
         """Initialise what is new, start all, wait until each answers; roles, databases and ACLs ensured."""
         own = self._stores(app)
-        self.supervisor.apply(own.group, own.processes())
+        processes, changed = own.processes()
+        before = {s.name for s in self.supervisor.states(own.group)}
+        self.supervisor.apply(own.group, processes)
+        for name in before.intersection(changed):  # a server reads its configuration when it starts
+            self.supervisor.restart(own.group, name)
         return own.ensure({s.name for s in stores}, ddl=ddl)
 
     def schema(self, app: App, stores: Sequence[Service]) -> str:

@@ -14,6 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,8 +76,16 @@ def build(service: Service, checkout: Path, environments: Path, on_line: Callabl
     if source.lock is not None:
         location = str(_environment(service, source, checkout, environments, on_line))
     path = f"{location}/bin{os.pathsep}{commands.PATH}" if location else commands.PATH
-    directory, workdir = checkout / source.directory, source.recipe.workdir
-    argv = commands.find(service.name, source.command.argv, path, directory=directory, workdir=workdir)
+    find = partial(
+        commands.find,
+        service.name,
+        path=path,
+        directory=checkout / source.directory,
+        workdir=source.recipe.workdir,
+    )
+    if service.release:
+        find(service.release, key="x-pushrod.release")  # said now, not when the stores are already up
+    argv = find(source.command.argv)
     program = argv[0]
     if shutil.which(name := posixpath.basename(program), path=path) == program:
         program = name  # its name says the same, and reads better
@@ -331,7 +340,7 @@ def _install(
     for argv in _argvs(lock, place):
         env = _uv_environment(os.environ, place)
         # With us it dies, so that nothing still writes where the next build begins.
-        guarded = host.as_account(argv, None, death_signal="")
+        guarded = host.as_account(argv, None, death_signal="KILL")
         result = host.run(
             guarded, cwd=lock.directory, env=env, timeout=_TIMEOUT, on_line=on_line, umask=0o022
         )

@@ -43,9 +43,13 @@ class Stores:
             records = [self._record(s) for s in stores]
         return [self._endpoint(r) for r in records]
 
-    def processes(self) -> tuple[Process, ...]:
-        """What the supervisor runs for every store the app has; data directories made where they are missing."""
-        return tuple(self._process(r) for r in store_records(self.app))
+    def processes(self) -> tuple[tuple[Process, ...], list[str]]:
+        """What the supervisor runs for every store the app has, and the stores whose configuration has changed.
+
+        Data directories are made where they are missing.
+        """
+        prepared = [self._prepare(r) for r in store_records(self.app)]
+        return tuple(p for p, _ in prepared), [p.name for p, changed in prepared if changed]
 
     def ensure(self, names: set[str], *, ddl: bool) -> str:
         """Wait until each store answers, and make its roles, database and rights what they should be."""
@@ -83,13 +87,12 @@ class Stores:
 
         return Endpoint(record.name, "postgres", url_of(roles.app, "app"), url_of(roles.migrator, "migrator"))
 
-    def _process(self, record: StoreRecord) -> Process:
+    def _prepare(self, record: StoreRecord) -> tuple[Process, bool]:
         directory = self.app.stores / record.name
         directory.mkdir(parents=True, exist_ok=True)
-        argv, stop = (
-            self._postgres(record, directory) if record.kind == "postgres" else self._redis(record, directory)
-        )
-        return Process(
+        prepare = self._postgres if record.kind == "postgres" else self._redis
+        argv, stop, changed = prepare(record, directory)
+        process = Process(
             group=self.group,
             name=record.name,
             argv=argv,
@@ -101,17 +104,18 @@ class Stores:
             stop_grace=60,
             death_signal=stop,
         )
+        return process, changed
 
-    def _postgres(self, record: StoreRecord, directory: Path) -> tuple[tuple[str, ...], str]:
+    def _postgres(self, record: StoreRecord, directory: Path) -> tuple[tuple[str, ...], str, bool]:
         data = directory / "data"
         postgres.initialise(self._programs, data, self._password(record, "superuser"), self._account)
-        postgres.configure(data, record.port)
-        return postgres.server_argv(self._programs, data), postgres.STOP_SIGNAL
+        changed = postgres.configure(data, record.port)
+        return postgres.server_argv(self._programs, data), postgres.STOP_SIGNAL, changed
 
-    def _redis(self, record: StoreRecord, directory: Path) -> tuple[tuple[str, ...], str]:
+    def _redis(self, record: StoreRecord, directory: Path) -> tuple[tuple[str, ...], str, bool]:
         users = {u: self._password(record, u) for u in (redis.APP_USER, redis.HEALTH_USER)}
-        redis.configure(directory, record.port, users, self._account)
-        return redis.server_argv(self._valkey, directory), redis.STOP_SIGNAL
+        changed = redis.configure(directory, record.port, users, self._account)
+        return redis.server_argv(self._valkey, directory), redis.STOP_SIGNAL, changed
 
     def _ensure(self, record: StoreRecord, *, ddl: bool) -> str:
         if record.kind == "redis":

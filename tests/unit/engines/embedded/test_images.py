@@ -264,6 +264,12 @@ class TestWithoutAnEnvironment:
         with pytest.raises(BuildError, match="web: its program `no-such-server`"):
             images.build(web(command=("no-such-server",)), tree({}), tmp_path / "environments", never)
 
+    def test_a_release_command_that_is_nowhere(self, tree: Tree, tmp_path: Path) -> None:
+        service = web(command=("sleep", "1"), release=("alembic-of-nobody", "upgrade"))
+        with pytest.raises(BuildError) as refused:
+            images.build(service, tree({}), tmp_path / "environments", never)
+        assert refused.value.where == "services.web.x-pushrod.release"
+
     def test_no_command(self, tree: Tree, tmp_path: Path) -> None:
         with pytest.raises(ManifestError, match="no command"):
             images.build(web(command=()), tree({}), tmp_path / "environments", never)

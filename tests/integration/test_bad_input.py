@@ -1,0 +1,693 @@
+"""Whatever is pushed, said or broken: one clear message, its own exit status, and the live release serves on."""
+
+import json
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.integration import apps
+from tests.integration.apps import App, Machine
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def shop(machine: Machine) -> App:
+    """The app that all of this happens to; it has two releases, so that there is one to roll back to."""
+    app = machine.app("shop")
+    app.push_change()
+    return app
+
+
+@pytest.fixture(autouse=True)
+def settled(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each test the app is live, all of a piece."""
+    yield
+    if "shop" in request.fixturenames:
+        app: App = request.getfixturevalue("shop")
+        app.restore()
+        app.settled()
+
+
+# ---- what a commit can hold -------------------------------------------------------------------------------------
+
+
+class Case(NamedTuple):
+    """A commit that cannot be deployed: what it changes, how `deploy` ends, and what the message must say."""
+
+    name: str
+    files: Mapping[str, str | bytes]
+    code: int
+    words: tuple[str, ...]
+
+
+def compose(services: Mapping[str, object] | None = None, **changes: object) -> dict[str, str]:
+    return {"compose.yaml": apps.manifest(services, **changes)}
+
+
+def health(path: str = "/healthz", deadline: str = "1500ms") -> dict[str, object]:
+    return {"health": {"path": path, "deadline": deadline}}
+
+
+def own(**keys: object) -> dict[str, object]:
+    return {"x-pushrod": {**health(deadline="15s"), **keys}}
+
+
+IDLE = "python -c 'import time; time.sleep(1000)'"
+DIES = "import sys\nprint('no database', flush=True)\nsys.exit(7)\n"
+SILENT = "import time\nprint('still thinking', flush=True)\ntime.sleep(1000)\n"
+MANIFESTS = (
+    Case("no yaml", {"compose.yaml": "services:\n  web: [\n"}, 3, ("compose.yaml",)),
+    Case("an empty file", {"compose.yaml": ""}, 3, ("compose.yaml",)),
+    Case("compose's own schema", compose(ports={"8000": True}), 3, ("services.web.ports", "compose.yaml")),
+    Case("a key compose lacks", compose(replicas=2), 3, ("services.web", "replicas")),
+    Case(
+        "an unknown key of ours",
+        compose(**{"x-pushrod": {"helth": "/healthz"}}),
+        3,
+        ("unknown key `helth`", "services.web.x-pushrod.helth", "did you mean `health`?"),
+    ),
+    Case(
+        "an unknown key of ours at the top",
+        {"compose.yaml": apps.manifest() + "x-pushrod: {kepe: 3}\n"},
+        3,
+        ("unknown key `kepe`", "x-pushrod.kepe", "did you mean `keep`?"),
+    ),
+    Case(
+        "a value of the wrong kind", compose(**own(health="no path")), 3, ("services.web.x-pushrod.health",)
+    ),
+    Case("an unknown service", compose(depends_on=["databse"]), 3, ("databse", "services.web")),
+    Case(
+        "a variable that is not set",
+        compose(environment={"KEY": "${API_KEY:?}"}),
+        3,
+        ("API_KEY", "pushrod secret set API_KEY"),
+    ),
+    Case(
+        "no entry",
+        compose({"other": {"build": ".", "command": IDLE}}, ports=None, **{"x-pushrod": None}),
+        3,
+        ("no entry", "other", "web", "x-pushrod: {role: entry}"),
+    ),
+    Case(
+        "two entries",
+        compose({"other": {"build": ".", "command": IDLE, "ports": ["9000:9000"]}}),
+        3,
+        ("two entries", "other", "web", "x-pushrod: {role: entry}"),
+    ),
+    Case(
+        "a store without an engine",
+        compose({"m": {"image": "mongo:7"}}),
+        3,
+        ("mongo:7", "services.m", "Docker"),
+    ),
+    Case(
+        "an image that cannot be pulled",
+        compose({"thing": {"image": "example/thing:1"}}),
+        3,
+        ("example/thing:1", "services.thing.image"),
+    ),
+    Case("no command", compose(command=None), 3, ("no command", "services.web", "command:")),
+    Case("a context outside", compose(build="../elsewhere"), 3, ("services.web.build",)),
+    Case("a project of poetry", {"pyproject.toml": "[tool.poetry]\n"}, 3, ("Poetry", "pyproject.toml")),
+)
+BUILDS = (
+    Case(
+        "no such requirement",
+        {"requirements.txt": "a-requirement-that-does-not-exist==9\n"},
+        5,
+        ("dependencies cannot be installed", "requirements.txt"),
+    ),
+    Case("no requirement at all", {"requirements.txt": "==9 what\n"}, 5, ("requirements.txt",)),
+    Case("no such program", compose(command="gunicorm app"), 5, ("gunicorm", "services.web.command")),
+)
+STARTS = (
+    Case(
+        "the release command fails",
+        compose(**own(release="sh -c 'echo no such table; exit 3'")),
+        7,
+        ("the release command", "ended with status 3", "service web"),
+    ),
+    Case(
+        "no program for the release command",
+        compose(**own(release="alembicc upgrade head")),
+        7,
+        ("alembicc",),
+    ),
+    Case("it ends at boot", {"app.py": DIES}, 8, ("ended at boot", "instance web-1", "old release goes on")),
+    Case("it cannot be read", {"app.py": "import ("}, 8, ("ended at boot", "instance web-1")),
+    Case(
+        "it never listens",
+        {"app.py": SILENT, **compose(**{"x-pushrod": health()})},
+        8,
+        ("within 1.5 s", "nothing listens on its port", "instance web-1"),
+    ),
+    Case(
+        "no such health page",
+        compose(**{"x-pushrod": health("/nothing")}),
+        8,
+        ("within 1.5 s", "GET /nothing answered 404"),
+    ),
+    Case(
+        "a worker ends at boot",
+        compose({"worker": {"build": ".", "command": "python -c 'raise SystemExit(3)'"}}),
+        8,
+        ("ended at boot", "instance worker-1"),
+    ),
+)
+KEY = "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIEowIBAAKCAQEA\n-----END RSA " + "PRIVATE KEY-----\n"
+SECRETS = (
+    Case("an environment file", {".env": "API_KEY=swordfish\n"}, 4, (".env", "secret import")),
+    Case("one in a folder", {"backend/.env.production": "A=swordfish\n"}, 4, ("backend/.env.production",)),
+    Case("a private key", {"deploy/id_rsa": KEY}, 4, ("deploy/id_rsa line 1", "Private Key")),
+)
+
+
+@pytest.mark.parametrize("case", [*MANIFESTS, *BUILDS, *STARTS, *SECRETS], ids=lambda c: c.name)
+def test_a_commit_that_cannot_be_deployed(shop: App, case: Case) -> None:
+    shop.tree.commit(case.files, case.name)
+    said = shop.refuses(case.code, *case.words)
+    assert "swordfish" not in str(said)
+
+
+def test_no_compose_file(shop: App) -> None:
+    shop.tree.git("rm", "--quiet", "compose.yaml")
+    shop.tree.commit({}, "no manifest")
+    shop.refuses(3, "no compose file", "compose.yaml", "pushrod new")
+
+
+def test_the_log_of_what_failed_is_shown(shop: App) -> None:
+    shop.tree.commit({"app.py": DIES}, "dies")
+    assert "  | no database" in shop.tree.push().err.splitlines()
+    shop.tree.commit(
+        {"app.py": apps.APP, **compose(**own(release="sh -c 'echo no such table; exit 3'"))}, "fails"
+    )
+    assert "  | no such table" in shop.tree.push().err.splitlines()
+    failed = [r for r in shop.json("releases") if r["state"] == "failed"][:2]
+    assert ["ended with status 3" in failed[0]["why"], "ended at boot" in failed[1]["why"]] == [True, True]
+
+
+def test_the_first_push_can_fail_too(machine: Machine) -> None:
+    app = machine.app("first", {**apps.FILES, "app.py": DIES}, push=False)
+    before = app.footprint()
+    pushed = app.tree.push()
+    assert "ended at boot" in apps.complaint(pushed)
+    assert {**app.footprint(), "files": []} == {**before, "files": [], "ports": app.footprint()["ports"]}
+    assert app.live == 0
+    assert app.branch() == ""
+    assert app.groups() == set()
+    assert app.json("status", "--app", "first")[0]["condition"] == "new"
+    app.good = app.tree.head()
+    app.push_change()
+    app.settled()
+    machine.must("apps", "destroy", "first", "--yes")
+
+
+def test_a_bad_push_while_another_runs(shop: App) -> None:
+    before = shop.live
+    slow = "import time; time.sleep(1)\n"
+    shop.tree.commit({"app.py": slow + apps.changed("slow")}, "slow but good")
+    good = shop.tree.head()
+    first = shop.tree.pushing()
+    try:
+        first.until(r"^  prepare ")
+        shop.tree.commit({"app.py": DIES}, "dies")
+        second = shop.tree.push()
+        assert first.done().ok, first.lines
+    finally:
+        first.end()
+    assert "waiting: another command is deploying" in second.err
+    assert "ended at boot" in apps.complaint(second)
+    assert shop.get() == (200, before + 1, "slow")
+    assert shop.branch() == good
+    shop.good = good
+
+
+# ---- repositories and names -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", [("up",), ("deploy",), ("plan",), ("apps", "create", "new")], ids=" ".join)
+def test_not_a_repository(machine: Machine, verb: tuple[str, ...]) -> None:
+    folder = machine.directory / "plain-folder"
+    folder.mkdir(exist_ok=True)
+    done = machine.pushrod(*verb, cwd=folder)
+    assert done.status == 4
+    said = apps.complaint(done)
+    assert (said.what, said.where) == ("not a git repository", str(folder) if verb[0] == "up" else said.where)
+    assert "init" in said.to_do
+
+
+def test_no_commit_yet(machine: Machine) -> None:
+    tree = machine.tree("empty", {})
+    done = machine.pushrod("up", cwd=tree.path)
+    assert done.status == 4
+    said = apps.complaint(done)
+    assert "no commit yet" in said.what
+    assert "git commit" in said.to_do
+    assert not (machine.root / "apps" / "empty").exists()
+
+
+def test_no_such_directory_and_no_such_commit(shop: App, machine: Machine) -> None:
+    done = machine.pushrod("up", "nowhere")
+    assert (done.status, apps.complaint(done).what) == (4, "no such directory")
+    done = shop.pushrod("deploy", "v99")
+    assert done.status == 4
+    assert "no commit `v99`" in apps.complaint(done)
+
+
+@pytest.mark.parametrize("name", ["Shop", "1shop", "a_b", "a" * 32, "-x-", "shöp", "../x"])
+def test_a_name_that_cannot_be(machine: Machine, shop: App, name: str) -> None:
+    before = shop.footprint()
+    done = machine.pushrod("apps", "create", "--", name, cwd=machine.tree("another").path)
+    assert done.status == 12
+    said = apps.complaint(done)
+    assert name in said.what
+    assert "lower-case letters" in said.to_do
+    assert shop.footprint() == before
+
+
+def test_a_name_that_is_taken(machine: Machine, shop: App) -> None:
+    before = shop.footprint()
+    stranger = machine.tree("another")
+    for verb in (("apps", "create", "shop"), ("up", "--app", "shop")):
+        done = machine.pushrod(*verb, cwd=stranger.path)
+        assert done.status == 12
+        assert "the name `shop` is taken" in apps.complaint(done)
+    assert stranger.git("remote") == ""
+    assert shop.footprint() == before
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        (("rollback", "99"), "no release 99"),
+        (("scale", "wob=2"), "no service `wob`"),
+        (("scale", "web=0"), "`web=0` is not SERVICE=N"),
+        (("logs", "wob"), "no logs of `wob`"),
+        (("exec", "wob", "--", "true"), "no service `wob`"),
+        (("run", "--service", "wob", "true"), "no service `wob`"),
+        (("secret", "unset", "NOTHING"), "no secret `NOTHING`"),
+        (("secret", "set", "NO-NAME"), "`NO-NAME` cannot be"),
+        (("status", "--app", "shup"), "no app `shup`"),
+        (("apps", "destroy", "shup", "--yes"), "no app `shup`"),
+        (("deploy", "--app", "shup"), "no app `shup`"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
+)
+def test_a_name_that_is_not_there(shop: App, verb: tuple[str, ...], words: str) -> None:
+    before, release = shop.footprint(), shop.live
+    done = shop.pushrod(*verb, stdin="swordfish")
+    assert done.status == 12, done.err
+    assert words in apps.complaint(done).what
+    shop.untouched(before, release)
+
+
+@pytest.mark.parametrize(
+    "verb", [("frobnicate",), ("status", "--wrong"), ("up", "--port", "99999"), ("scale",)]
+)
+def test_a_wrong_call(machine: Machine, verb: tuple[str, ...]) -> None:
+    done = machine.pushrod(*verb)
+    assert done.status == 2
+    assert "Usage" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_nothing_to_roll_back_to(machine: Machine) -> None:
+    app = machine.app("young", push=False)
+    for verb in ("rollback", "restart"):
+        done = app.pushrod(verb)
+        assert done.status == 12
+        apps.complaint(done)
+    machine.must("apps", "destroy", "young", "--yes")
+
+
+# ---- ports ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A program of somebody else that listens; the test says where."""
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        yield s
+
+
+def test_the_port_wanted_is_taken(machine: Machine, shop: App, listener: socket.socket) -> None:
+    before, release = shop.footprint(), shop.live
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    port = str(listener.getsockname()[1])
+    tree = machine.tree("another")
+    for verb in (("apps", "create", "another", "--port", port), ("up", "--port", port)):
+        done = machine.pushrod(*verb, cwd=tree.path)
+        assert done.status == 10
+        said = apps.complaint(done)
+        assert f"port {port}" in said.what
+        assert f"(process {os.getpid()})" in said.what
+        assert "--port" in said.to_do
+    done = machine.pushrod("up", "--port", str(shop.settings["port"]), cwd=tree.path)
+    assert done.status == 10
+    assert "belongs to another app" in apps.complaint(done).what
+    shop.untouched(before, release)
+
+
+def test_an_instance_port_is_taken_at_a_rollback(shop: App, listener: socket.socket) -> None:
+    shop.push_change()
+    before, release = shop.footprint(), shop.live
+    listener.bind(("127.0.0.1", shop.release(release - 1)["instances"][0]["port"]))
+    listener.listen()
+    done = shop.pushrod("rollback")
+    assert done.status == 10
+    said = apps.complaint(done)
+    assert f"web-1 of release {release - 1} is taken" in said.what
+    assert f"(process {os.getpid()})" in said.what
+    files = shop.footprint()
+    shop.untouched(before, release)
+    assert files == before
+    listener.close()
+    shop.must("rollback")
+    assert shop.live == release - 1
+    shop.must("deploy")
+
+
+def test_the_edge_port_is_taken_while_the_app_is_down(machine: Machine, listener: socket.socket) -> None:
+    app = machine.app("away")
+    app.must("down")
+    listener.bind(("127.0.0.1", app.settings["port"]))
+    listener.listen()
+    done = app.pushrod("up")
+    assert done.status in (9, 10), done.err
+    said = apps.complaint(done)
+    assert str(app.settings["port"]) in said
+    assert app.json("status", "--app", "away")[0]["condition"] == "down"
+    assert app.groups() == set()
+    listener.close()
+    app.must("up")
+    app.settled()
+    machine.must("apps", "destroy", "away", "--yes")
+
+
+# ---- state that is damaged --------------------------------------------------------------------------------------
+
+
+def broken_state(shop: App, path: Path) -> apps.Complaint:
+    """Push and deploy say which file cannot be read, and the live release serves."""
+    release = shop.live
+    shop.tree.commit({"app.py": apps.changed("new")}, "new")
+    pushed = shop.tree.push()
+    assert pushed.status == 1
+    assert apps.complaint(pushed).where == str(path)
+    done = shop.pushrod("deploy")
+    assert done.status == 11
+    said = apps.complaint(done)
+    assert said.where == str(path)
+    assert shop.serves(release)
+    assert shop.groups() == {release}
+    doctor = shop.pushrod("doctor")
+    assert doctor.status == 10
+    assert str(path) in doctor.out
+    assert "Traceback" not in doctor.err
+    return said
+
+
+def test_a_line_of_the_journal_is_damaged(shop: App) -> None:
+    path = shop.directory / "journal"
+    lines = path.read_text().splitlines(keepends=True)
+    lines[len(lines) // 2] = '{"at": "yesterday", "eve\n'
+    path.write_text("".join(lines))
+    damaged = path.read_bytes()
+    release = shop.live
+    said = broken_state(shop, path)
+    assert f"line {len(lines) // 2 + 1} cannot be read" in said.what
+    assert "pushrod doctor --repair" in said.to_do
+    assert path.read_bytes() == damaged, "nothing is changed"
+    assert path.with_name("journal.corrupt").read_bytes() == damaged, "and a copy is kept"
+
+    assert f"live is release {release}" in shop.must("doctor", "--repair")
+    assert any(p.read_bytes() == damaged for p in shop.directory.glob("journal.2*")), "the old one is kept"
+    assert shop.pushrod("doctor").status == 0
+    shop.push_change()
+    assert shop.live > release
+    for left in shop.directory.glob("journal.*"):
+        left.unlink()
+
+
+def test_the_last_line_of_the_journal_is_torn(shop: App) -> None:
+    path = shop.directory / "journal"
+    with path.open("a") as f:
+        f.write('{"at": "2026-01-01T00:00:00.000+00:00", "event": "pro')
+    release = shop.live
+    assert shop.json("status", "--app", "shop")[0]["release"] == release
+    shop.push_change()
+    assert shop.live == release + 1
+    assert len(shop.journal()) == len(path.read_text().splitlines())
+
+
+def test_a_release_is_damaged(shop: App) -> None:
+    path = shop.state / "releases" / str(shop.live) / "release.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    said = broken_state(shop, path)
+    assert path.with_name("release.json.corrupt").read_bytes() == whole[: len(whole) // 2]
+    restored = subprocess.run(
+        shlex.split(said.to_do.partition("history: ")[2]), check=False, capture_output=True
+    )
+    assert restored.returncode == 0, (said.to_do, restored.stderr)
+    assert path.read_bytes() == whole
+    path.with_name("release.json.corrupt").unlink()
+    shop.push_change()
+
+
+def test_an_older_release_is_damaged(shop: App) -> None:
+    shop.push_change()
+    release = shop.live
+    path = shop.state / "releases" / str(release - 1) / "release.json"
+    whole = path.read_bytes()
+    path.write_bytes(b"{}")
+    said = broken_state(shop, path)
+    restored = subprocess.run(
+        shlex.split(said.to_do.partition("history: ")[2]), check=False, capture_output=True
+    )
+    assert restored.returncode == 0, (said.to_do, restored.stderr)
+    path.with_name("release.json.corrupt").unlink()
+    shop.restore()
+    shop.must("rollback")
+    assert shop.live == release - 1
+    shop.must("deploy")
+    assert whole == path.read_bytes()
+
+
+def test_the_live_release_is_missing(shop: App) -> None:
+    release = shop.live
+    directory = shop.state / "releases" / str(release)
+    shutil.rmtree(directory)
+    done = shop.pushrod("deploy")
+    assert done.status == 11
+    said = apps.complaint(done)
+    assert f"release {release} is live, but it is not in the state repository" in said.what
+    assert shop.get().release == release
+    restored = subprocess.run(
+        shlex.split(said.to_do.partition("history: ")[2]), check=False, capture_output=True
+    )
+    assert restored.returncode == 0, (said.to_do, restored.stderr)
+    shop.push_change()
+
+
+@pytest.mark.parametrize("file", ["app.json", "secrets/variables.json"])
+def test_another_file_of_state_is_damaged(shop: App, file: str) -> None:
+    shop.must("secret", "set", "KEPT", stdin="swordfish")
+    shop.push_change()
+    path = shop.directory / file
+    whole, release = path.read_bytes(), shop.live
+    path.write_bytes(b"{")
+    try:
+        done = shop.pushrod("deploy")
+        assert done.status == 11, done.err
+        said = apps.complaint(done)
+        assert said.where == str(path)
+        assert "swordfish" not in done.err
+    finally:
+        path.write_bytes(whole)
+        path.with_name(f"{path.name}.corrupt").unlink(missing_ok=True)
+    assert shop.serves(release)
+    shop.must("secret", "unset", "KEPT")
+    shop.push_change()
+
+
+# ---- a full disk ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def full(new_machine: Callable[[], Machine]) -> Iterator[App]:
+    """An app whose root is on a small disk of its own."""
+    if os.geteuid() != 0:
+        pytest.skip("a disk of its own needs root (mount -t tmpfs)")
+    machine = new_machine()
+    machine.root.mkdir()
+    argv = ["mount", "-t", "tmpfs", "-o", "size=48m,mode=755", "pushrod-test", str(machine.root)]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no disk of its own: {done.stderr.strip()}")
+    try:
+        app = machine.app("full")
+        app.push_change()
+        yield app
+    finally:
+        (machine.root / "filler").unlink(missing_ok=True)
+        problems = machine.close()
+        subprocess.run(["umount", "--lazy", str(machine.root)], check=True)
+        shutil.rmtree(machine.directory, ignore_errors=True)
+    assert not problems, problems
+
+
+def fill(app: App, *, leaving: int = 0) -> Callable[[], None]:
+    """Fill the disk but for so many bytes; returns what frees it."""
+    filler = app.machine.root / "filler"
+    with filler.open("wb") as f:
+        f.truncate(0)
+        while True:
+            try:
+                f.write(bytes(65536))
+                f.flush()
+            except OSError:
+                break
+    if leaving:
+        os.truncate(filler, max(0, filler.stat().st_size - leaving))
+    return filler.unlink
+
+
+ZEROS = bytes(30_000_000)  # small in Git, large in a checkout
+
+
+def still_serves(app: App, release: int) -> None:
+    assert app.live == release
+    assert app.serves(release)
+
+
+@pytest.mark.parametrize(
+    ("leaving", "files"),
+    [
+        (0, {}),
+        (65536, {"noise": os.urandom(200_000)}),
+        (1_000_000, {"zeros": ZEROS}),
+    ],
+    ids=["for anything", "for what is pushed", "for the checkout"],
+)
+def test_no_space(full: App, leaving: int, files: dict[str, bytes]) -> None:
+    release = full.live
+    before = full.footprint()
+    full.tree.commit(files, "too large")
+    free = fill(full, leaving=leaving)
+    try:
+        pushed = full.tree.push()
+        assert pushed.status == 1
+        assert "Traceback" not in pushed.err
+        assert "no space left on device" in pushed.err.lower()
+        still_serves(full, release)
+        done = full.pushrod("deploy")
+        assert done.status in (4, 10), done.err
+        assert "no space left on device" in done.err.lower()
+        assert "Traceback" not in done.err
+        still_serves(full, release)
+        assert full.json("status", "--app", "full")[0]["condition"] == "live"
+    finally:
+        free()
+    full.push_change()
+    full.settled()
+    assert set(before["ports"]) is not None
+
+
+def test_no_space_for_an_environment(full: App) -> None:
+    release = full.live
+    full.tree.commit(
+        {"large-1.0-py3-none-any.whl": wheel(), "requirements.txt": "./large-1.0-py3-none-any.whl\n"}
+    )
+    environments = sorted((full.machine.root / "environments").iterdir())
+    free = fill(full, leaving=6_000_000)
+    try:
+        done = full.pushrod("deploy")
+        assert done.status in (5, 10), done.err
+        assert "no space left on device" in done.err.lower()
+        assert "Traceback" not in done.err
+        apps.complaint(done)
+        still_serves(full, release)
+    finally:
+        free()
+    left = {p for p in (full.machine.root / "environments").iterdir() if p.is_dir()} - set(environments)
+    assert not left
+    full.push_change()
+    full.settled()
+
+
+def wheel() -> bytes:
+    """A package of 30 MB that is small as an archive."""
+    import io
+    import zipfile
+
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
+        info = "large-1.0.dist-info"
+        archive.writestr("large/__init__.py", "")
+        archive.writestr("large/zeros", ZEROS)
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: large\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return raw.getvalue()
+
+
+FILLING = """\
+import errno, os, sys
+def fill():
+    with open(os.path.join(os.environ["HOME"], "filler"), "wb", buffering=0) as f:
+        try:
+            while f.write(bytes(65536)):
+                pass
+        except OSError:
+            pass
+"""
+
+
+@pytest.mark.parametrize("who", ["the release command", "an instance"])
+def test_the_disk_is_filled_on_the_way(full: App, who: str) -> None:
+    release = full.live
+    filler = full.directory / "home" / "filler"
+    if who == "an instance":
+        files = {"app.py": FILLING + "fill()\n" + apps.changed("greedy")}
+    else:
+        files = {"fill.py": FILLING + "fill()\n", **compose(**own(release="python fill.py"))}
+    full.tree.commit(files, f"{who} fills the disk")
+    try:
+        done = full.pushrod("deploy")
+        assert not done.ok, done.out
+        assert done.status in (6, 9, 10), done.err
+        assert "Traceback" not in done.err
+        apps.complaint(done)
+        still_serves(full, release)
+    finally:
+        filler.unlink(missing_ok=True)
+    full.push_change()
+    full.settled()
+
+
+def test_json_stays_json_when_state_is_damaged(shop: App) -> None:
+    path = shop.directory / "journal"
+    whole = path.read_bytes()
+    path.write_bytes(b"nonsense\n" + whole)
+    try:
+        done = shop.pushrod("doctor", "--json")
+        assert done.status == 10
+        broken = [f for f in json.loads(done.out) if f["state"] == "broken"]
+        assert [f["what"] for f in broken] == ["app shop"]
+        done = shop.pushrod("status", "--json")
+        assert done.status == 11
+        assert done.out == ""
+    finally:
+        path.write_bytes(whole)
+        path.with_name("journal.corrupt").unlink(missing_ok=True)

@@ -1,0 +1,136 @@
+"""Where everything is, and the settings of an app."""
+
+import os
+import stat
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushrod.apps import App, Root, Settings, check_name, now, read_json, slug
+from pushrod.errors import HostError, StateError, UnknownNameError
+
+
+@pytest.mark.parametrize("name", ["a", "shop", "shop-2", "a" * 31])
+def test_a_name_that_may_be_used(name: str) -> None:
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "2shop", "Shop", "-a", "a" * 32, "a/b", "..", "a b", "a\n", "ä", "a_b"])
+def test_a_name_that_may_not_be_used(name: str) -> None:
+    with pytest.raises(UnknownNameError, match="cannot be an app's name"):
+        check_name(name)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("Shop", "shop"), ("my_shop v2", "my-shop-v2"), ("--a--", "a"), ("a" * 40, "a" * 31), ("…", "")],
+)
+def test_the_name_a_folder_suggests(folder: str, name: str) -> None:
+    assert slug(folder) == name
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=50).map("a".__add__))
+def test_a_folder_that_begins_with_a_letter_always_suggests_a_name(folder: str) -> None:
+    assert check_name(slug(folder))
+
+
+def test_times_are_in_order_as_text() -> None:
+    one, other = now(), now()
+    assert one <= other
+    assert one.endswith("+00:00")
+    assert len(one) == len("2026-01-01T00:00:00.000+00:00")
+
+
+# ---- the root ---------------------------------------------------------------------------------------------
+
+
+def test_sockets_are_in_the_root_where_its_path_is_short(tmp_path: Path) -> None:
+    assert Root(Path("/srv/pushrod")).runtime == Path("/srv/pushrod/run")
+
+
+def test_sockets_are_elsewhere_where_the_path_is_long(tmp_path: Path) -> None:
+    """108 bytes are all that a socket's path may have, PostgreSQL's `.s.PGSQL.20001` and a process id included."""
+    one, other = (Root(tmp_path / name / ("x" * 80)).runtime for name in "ab")
+    assert one != other
+    assert max(len(str(r)) for r in (one, other)) < 60
+    assert Root(tmp_path / "a" / ("x" * 80)).runtime == one
+
+
+@given(st.text(alphabet="ä/x", min_size=1, max_size=120))
+def test_a_path_for_sockets_is_short_enough_in_bytes(name: str) -> None:
+    assert len(os.fsencode(Root(Path("/srv") / name.strip("/")).runtime)) <= 72
+
+
+def test_a_root_can_be_made_twice(tmp_path: Path) -> None:
+    root = Root(tmp_path / "root")
+    root.create()
+    root.create()
+    assert root.apps_directory.is_dir()
+    assert stat.S_IMODE(root.runtime.stat().st_mode) == 0o711
+    assert list(root.apps()) == []
+
+
+def test_a_runtime_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    root = Root(tmp_path / "root")
+    root.path.mkdir()
+    root.runtime.parent.mkdir(parents=True, exist_ok=True)
+    root.runtime.symlink_to(tmp_path / "theirs")
+    try:
+        with pytest.raises(HostError, match="belongs to another user"):
+            root.create()
+    finally:
+        root.runtime.unlink()
+
+
+def test_apps_are_found_by_name_and_listed_in_order(app: App) -> None:
+    other = App(app.root, "blog")
+    other.save(msgspec.structs.replace(app.settings, name="blog"))
+    (app.root.apps_directory / "half-made").mkdir()
+    assert [a.name for a in app.root.apps()] == ["blog", "shop"]
+    assert app.root.app("shop").directory == app.directory
+
+
+def test_an_app_that_is_not_there_is_named_with_those_that_are(app: App) -> None:
+    with pytest.raises(UnknownNameError) as e:
+        app.root.app("shoop")
+    assert e.value.what == "no app `shoop`"
+    assert "shop" in e.value.hint
+    with pytest.raises(UnknownNameError, match="cannot be"):
+        app.root.app("../shop")
+
+
+# ---- settings and other state files ----------------------------------------------------------------------------
+
+
+def test_settings_come_back_as_they_were_saved(app: App) -> None:
+    changed = msgspec.structs.replace(app.settings, replicas={"backend": 3}, down=True)
+    app.save(changed)
+    assert App(app.root, "shop").settings == changed
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"{", b"[]", b'{"name":1}', b'{"name":"shop","port":1}', b'{"name":"\xff"}', b"\0" * 100],
+    ids=["empty", "cut", "list", "type", "missing", "bytes", "zeros"],
+)
+def test_a_damaged_state_file_is_kept_and_named(raw: bytes, app: App) -> None:
+    app.settings_path.write_bytes(raw)
+    with pytest.raises(StateError) as e:
+        _ = app.settings
+    copy = app.settings_path.with_name("app.json.corrupt")
+    assert e.value.where == str(app.settings_path)
+    assert copy.name in e.value.hint
+    assert copy.read_bytes() == app.settings_path.read_bytes() == raw
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+
+
+@given(raw=st.binary(max_size=60))
+def test_no_bytes_at_all_end_in_a_traceback(raw: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "settings.json"
+    path.write_bytes(raw)
+    with pytest.raises(StateError):
+        read_json(path, Settings, restore="")
