@@ -95,7 +95,7 @@ class Root:
     def runtime(self) -> Path:
         """A directory whose name is short enough for unix sockets: in the root, or else in /tmp."""
         inside = self.path / "run"
-        if len(str(inside)) <= _SOCKET_DIRECTORY_LIMIT:
+        if len(os.fsencode(inside)) <= _SOCKET_DIRECTORY_LIMIT:
             return inside
         digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
         return Path(f"/tmp/pushrod-{os.geteuid()}-{digest}")  # noqa: S108  made 0711 and checked for its owner

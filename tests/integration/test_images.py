@@ -176,8 +176,8 @@ def test_one_that_was_killed_is_made_anew(checkout: Path, environments: Path) ->
     began = checkout.parent / "began"
     write(
         checkout / "backend/slow/backend.py",
-        f"import pathlib, time\npathlib.Path({str(began)!r}).write_text('x')\n"
-        "for _ in range(600): time.sleep(0.1)\n",
+        f"import os, pathlib, time\npart = pathlib.Path({str(began) + '.part'!r})\n"
+        f"part.write_text(str(os.getpid()))\npart.rename({str(began)!r})\ntime.sleep(60)\n",
     )
     builder = subprocess.Popen(
         [sys.executable, "-c", BUILDER, str(checkout), str(environments)],
@@ -188,10 +188,13 @@ def test_one_that_was_killed_is_made_anew(checkout: Path, environments: Path) ->
         assert host.wait_until(began.exists, PATIENCE)
         (half,) = [p for p in environments.iterdir() if p.is_dir()]
         assert (half / "bin" / "python").exists()
+        builder.kill()
+        assert host.wait_until(lambda: not uses(half), PATIENCE / 4), "uv outlived the build that started it"
     finally:
-        builder.send_signal(signal.SIGKILL)
+        builder.kill()
         builder.wait()
-    assert host.wait_until(lambda: not uses(half), PATIENCE), "uv outlived the build that started it"
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            os.kill(int(began.read_text()), signal.SIGKILL)  # the package's own code, which uv had started
     assert half.exists()
     write(checkout / "backend/requirements.txt", "six==1.16.0\n")
     image, _ = build(checkout, environments)

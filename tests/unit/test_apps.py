@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pushrod.apps import App, Root, Settings, check_name, now, read_json, slug
@@ -60,6 +60,7 @@ def test_sockets_are_elsewhere_where_the_path_is_long(tmp_path: Path) -> None:
 
 
 @given(st.text(alphabet="ä/x", min_size=1, max_size=120))
+@example("ä" * 50)
 def test_a_path_for_sockets_is_short_enough_in_bytes(name: str) -> None:
     assert len(os.fsencode(Root(Path("/srv") / name.strip("/")).runtime)) <= 72
 

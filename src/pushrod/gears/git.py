@@ -4,14 +4,17 @@ Commands run with every inherited GIT_* variable removed, because a hook's envir
 where a hook's quarantined objects are needed (gitquarantine in git-receive-pack(1)), that is passed on purpose.
 """
 
+import errno
 import os
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from pushrod import host
-from pushrod.errors import RepositoryError
+from pushrod.errors import PushrodError, RepositoryError
+from pushrod.host import os_error
 
 BRANCH = "main"
 ZERO = "0" * 40
@@ -52,14 +55,24 @@ def git(
     done = host.run(["git", "-C", where, *argv], env=environment(quarantine), stdin=stdin, timeout=timeout)
     if done.status != 0:
         words = done.stderr.strip() or done.stdout.strip()
-        raise RepositoryError(f"git {argv[0]} failed: {words}", where=str(where))
+        raise _failed(f"git {argv[0]}", words, where)
     return done.stdout
+
+
+def _failed(program: str, words: str, where: Path) -> PushrodError:
+    """The error of a program that failed, in its own words; a full disk is the machine's, not the repository's."""
+    if re.search(r"no space left on device|out of diskspace|quota exceeded", words, re.IGNORECASE):
+        return os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), str(where))
+    last = " ".join(line.strip() for line in words.splitlines()[-3:])
+    return RepositoryError(
+        f"{program} failed: {last}", where=str(where), hint=f"`git -C {where} fsck` says whether it is whole"
+    )
 
 
 def toplevel(directory: Path) -> Path:
     """The work tree that a directory belongs to; RepositoryError if it belongs to none."""
     if not directory.is_dir():
-        raise RepositoryError("no such directory", where=str(directory))
+        raise RepositoryError("no such directory", where=str(directory.absolute()), hint="check the path")
     done = host.run(["git", "-C", directory, "rev-parse", "--show-toplevel"], env=environment())
     if done.status != 0:
         words = done.stderr.strip()
@@ -71,7 +84,7 @@ def toplevel(directory: Path) -> Path:
             )
         raise RepositoryError(
             "not a git repository",
-            where=str(directory),
+            where=str(directory.absolute()),
             hint=f"make one: git -C {shlex.quote(str(directory))} init, then commit what should be deployed",
         )
     return Path(done.stdout.strip())
@@ -171,7 +184,7 @@ def transfer(
             argv = ["git", "-C", str(repository), "index-pack", "--stdin", "--fix-thin", "--strict"]
             done = host.run(argv, env=environment(), stdin=f, timeout=600)
         if done.status != 0:
-            raise RepositoryError(f"git index-pack failed: {done.stderr.strip()}", where=str(repository))
+            raise _failed("git index-pack", done.stderr.strip(), repository)
     finally:
         pack.unlink(missing_ok=True)
 
@@ -187,7 +200,7 @@ def _pack(source: Path, revisions: str, target: IO[bytes], quarantine: Mapping[s
     argv = ["git", "-C", str(source), "pack-objects", "--quiet", "--revs", "--stdout", "--thin"]
     done = host.run(argv, env=environment(quarantine), stdin=revisions, stdout=target, timeout=600)
     if done.status != 0:
-        raise RepositoryError(f"git pack-objects failed: {done.stderr.strip()}", where=str(source))
+        raise _failed("git pack-objects", done.stderr.strip(), Path(target.name))
 
 
 def checkout(repository: Path, commit: str, target: Path) -> None:
@@ -198,7 +211,7 @@ def checkout(repository: Path, commit: str, target: Path) -> None:
         git(repository, "-c", "tar.umask=0022", "archive", "--format=tar", f"--output={archive}", commit)
         done = host.run(["tar", "-xf", archive, "-C", target], timeout=300)
         if done.status != 0:
-            raise RepositoryError(f"tar failed: {done.stderr.strip()}", where=str(target))
+            raise _failed("tar", done.stderr.strip(), target)
     finally:
         archive.unlink(missing_ok=True)
 
@@ -255,7 +268,7 @@ def grep(
     argv.append(commit)
     done = host.run(argv, env=environment(quarantine), timeout=120)
     if done.status > 1:
-        raise RepositoryError(f"git grep failed: {done.stderr.strip()}", where=str(repository))
+        raise _failed("git grep", done.stderr.strip(), repository)
     return [name.partition(":")[2] for name in done.stdout.split("\0")[:-1]]
 
 

@@ -117,6 +117,7 @@ class Key(NamedTuple):
 
     def wrong(self, expected: str, *, hint: str = "") -> NoReturn:
         """Refuse this value: ManifestError with what was expected and what was found."""
+        hint = hint or "correct that key of the compose file, commit and push again"
         raise ManifestError(f"expected {expected}, found {_found(self.value)}", where=self.path, hint=hint)
 
     def _below(self, name: str) -> str:

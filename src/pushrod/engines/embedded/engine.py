@@ -222,8 +222,9 @@ class Embedded:
     ) -> tuple[list[str], Path, dict[str, str]]:
         """How a one-shot program is run: its argv, directory and environment."""
         variables = self._environment(app, release, service, environment)
-        command = host.as_account(list(argv), self.account, death_signal="KILL")
-        return command, self._directory(app, release, service), variables
+        directory = self._directory(app, release, service)
+        program = commands.find(service.name, argv, variables["PATH"], directory=directory)
+        return host.as_account(program, self.account, death_signal="KILL"), directory, variables
 
     def _instance_process(
         self, app: App, release: Release, instance: Instance, environment: dict[str, str]

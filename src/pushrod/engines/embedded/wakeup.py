@@ -4,6 +4,10 @@ supervisord asks for ended children once a second, or when it gets output or a r
 the round after: up to two seconds. This adds a pipe to what it waits for and writes to it when a signal arrives
 (SIGCHLD above all) and when a process changes state or a group is added, so that a restart takes milliseconds.
 It is loaded as an `[rpcinterface:...]`, supervisord's documented way to extend it, and offers no methods.
+
+It also makes supervisord (4.3) forget descriptors that were closed. Left alone, it goes on polling the number of a
+closed connection; when that number is used again for the pipe to a process's standard input, and the process has
+closed its end, poll returns at once with an error that nobody handles, and supervisord takes a whole processor.
 """
 
 import contextlib
@@ -17,7 +21,8 @@ from supervisor import events  # type: ignore[import-untyped, unused-ignore]
 class _Pipe:
     """A descriptor for supervisord's poll, in the shape of its dispatchers."""
 
-    def __init__(self) -> None:
+    def __init__(self, supervisord: Any) -> None:
+        self.supervisord = supervisord
         self.reader, self.writer = os.pipe()
         for fd in (self.reader, self.writer):
             os.set_blocking(fd, False)
@@ -27,7 +32,20 @@ class _Pipe:
             os.write(self.writer, b".")
 
     def readable(self) -> bool:
+        """Asked before every poll, which makes it the place to forget what must not be polled."""
+        self._forget()
         return True
+
+    def _forget(self) -> None:
+        poller = self.supervisord.options.poller
+        current = {**self.supervisord.options.get_socket_map(), **self.supervisord.get_process_map()}
+        for fd in [fd for fd in poller.readables if not self._is_read(current.get(fd))]:
+            poller.unregister_readable(fd)
+        for fd in [fd for fd in poller.writables if fd not in current]:
+            poller.unregister_writable(fd)
+
+    def _is_read(self, dispatcher: Any) -> bool:
+        return dispatcher is self or (dispatcher is not None and dispatcher.readable())
 
     def writable(self) -> bool:
         return False
@@ -48,7 +66,7 @@ def install(supervisord: Any) -> _NoMethods:
     waited_for: dict[int, object] = supervisord.options.get_socket_map()
     for fd in [fd for fd, dispatcher in waited_for.items() if isinstance(dispatcher, _Pipe)]:
         del waited_for[fd]  # a reload has closed the descriptor
-    pipe = _Pipe()
+    pipe = _Pipe(supervisord)
     waited_for[pipe.reader] = pipe
     signal.set_wakeup_fd(pipe.writer, warn_on_full_buffer=False)
     for kind in (events.ProcessStateEvent, events.ProcessGroupAddedEvent):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from supervisor import events
+from supervisor.poller import PollPoller
 
 from pushrod.engines.embedded import wakeup
 
@@ -17,7 +18,8 @@ from pushrod.engines.embedded import wakeup
 def daemon() -> Iterator[Any]:
     waited_for: dict[int, Any] = {}
     before = signal.set_wakeup_fd(-1)
-    yield SimpleNamespace(options=SimpleNamespace(get_socket_map=lambda: waited_for), waited_for=waited_for)
+    options = SimpleNamespace(get_socket_map=lambda: waited_for, poller=PollPoller(None))
+    yield SimpleNamespace(options=options, get_process_map=dict, waited_for=waited_for)
     signal.set_wakeup_fd(before)
     events.clear()
     for pipe in waited_for.values():
@@ -73,3 +75,23 @@ def test_a_reload_leaves_one_pipe(daemon: Any) -> None:
     assert not woken(old.reader)
     os.close(old.reader)
     os.close(old.writer)
+
+
+def test_a_descriptor_that_was_closed_is_not_polled(daemon: Any) -> None:
+    """As when a connection's number is used again for a pipe whose other end is closed."""
+    wakeup.install(daemon)
+    ((fd, pipe),) = daemon.waited_for.items()
+    poller = daemon.options.poller
+    reader, writer = os.pipe()
+    os.close(reader)
+    stdin = SimpleNamespace(readable=lambda: False, writable=lambda: False)
+    daemon.get_process_map = lambda: {writer: stdin}
+    for number in (fd, writer, 1000):
+        poller.register_readable(number)
+    poller.register_writable(1001)
+    assert poller._poller.poll(0)  # what would spin
+    assert pipe.readable()
+    assert poller.readables == {fd}
+    assert poller.writables == set()
+    assert poller._poller.poll(0) == []
+    os.close(writer)
