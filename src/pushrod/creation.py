@@ -25,12 +25,6 @@ def create(engine: Embedded, name: str, *, source: Path, port: int = 0) -> App:
     if app.settings_path.exists():
         _check_source(app, source)
         return app
-    for directory in (app.checkouts, app.stores, app.logs):
-        directory.mkdir(parents=True, exist_ok=True)
-    host.make_private(app.secrets)
-    hook = [sys.executable, "-m", "pushrod", "--root", str(root.path), "hook", name]
-    git.create_repository(app.repository, hook)
-    git.create_state(app.state)
     with ports.choosing(root):
         settings = Settings(
             name=name,
@@ -40,8 +34,18 @@ def create(engine: Embedded, name: str, *, source: Path, port: int = 0) -> App:
             source=str(source),
             down=True,
         )
+        _make_places(app)
         app.save(settings)
     return app
+
+
+def _make_places(app: App) -> None:
+    for directory in (app.checkouts, app.stores, app.logs):
+        directory.mkdir(parents=True, exist_ok=True)
+    host.make_private(app.secrets)
+    hook = [sys.executable, "-m", "pushrod", "--root", str(app.root.path), "hook", app.name]
+    git.create_repository(app.repository, hook)
+    git.create_state(app.state)
 
 
 def _check_source(app: App, source: Path) -> None:

@@ -2,6 +2,7 @@
 
 import http.client
 import time
+import urllib.parse
 
 import psutil
 
@@ -27,12 +28,15 @@ def ask(instance: Instance, health: Health) -> str:
 def _http(port: int, path: str) -> str:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT)
     try:
-        connection.request("GET", path, headers={"Connection": "close", "User-Agent": "pushrod-health"})
+        target = urllib.parse.quote(path, safe="/?&=%:@!$'()*+,;~")
+        connection.request("GET", target, headers={"Connection": "close", "User-Agent": "pushrod-health"})
         status = connection.getresponse().status
     except ConnectionRefusedError:
         return f"nothing listens on its port ({port}, given in $PORT)"
-    except (OSError, http.client.HTTPException) as e:
-        return f"GET {path}: {e or type(e).__name__}"
+    except OSError as e:
+        return f"GET {path}: {e}"
+    except http.client.HTTPException as e:
+        return f"GET {path} was not answered in HTTP ({type(e).__name__})"
     finally:
         connection.close()
     return "" if 200 <= status < 400 else f"GET {path} answered {status}"

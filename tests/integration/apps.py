@@ -393,7 +393,10 @@ class App:
         return version
 
     def restore(self) -> None:
-        """The work tree as it was when it last served."""
+        """The work tree as it was when it last served; where a test before has failed, as it serves now."""
+        if self.branch() not in ("", self.good):
+            self.tree.git("fetch", "--quiet", "pushrod")
+            self.good = self.branch()
         self.tree.reset(self.good)
 
     # ---- what can be seen -----------------------------------------------------------------------------------

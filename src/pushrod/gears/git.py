@@ -64,9 +64,8 @@ def _failed(program: str, words: str, where: Path) -> PushrodError:
     if re.search(r"no space left on device|out of diskspace|quota exceeded", words, re.IGNORECASE):
         return os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), str(where))
     last = " ".join(line.strip() for line in words.splitlines()[-3:])
-    return RepositoryError(
-        f"{program} failed: {last}", where=str(where), hint=f"`git -C {where} fsck` says whether it is whole"
-    )
+    hint = f"run `{program}` there by hand to see more"
+    return RepositoryError(f"{program} failed: {last}", where=str(where), hint=hint)
 
 
 def toplevel(directory: Path) -> Path:
@@ -200,7 +199,7 @@ def _pack(source: Path, revisions: str, target: IO[bytes], quarantine: Mapping[s
     argv = ["git", "-C", str(source), "pack-objects", "--quiet", "--revs", "--stdout", "--thin"]
     done = host.run(argv, env=environment(quarantine), stdin=revisions, stdout=target, timeout=600)
     if done.status != 0:
-        raise _failed("git pack-objects", done.stderr.strip(), Path(target.name))
+        raise _failed("git pack-objects", done.stderr.strip(), Path(target.name).parent)
 
 
 def checkout(repository: Path, commit: str, target: Path) -> None:
