@@ -24,6 +24,9 @@ def create(engine: Embedded, name: str, *, source: Path, port: int = 0) -> App:
     app = App(root, name)
     if app.settings_path.exists():
         _check_source(app, source)
+        if port and port != app.settings.port:
+            with ports.choosing(root):
+                app.save(msgspec.structs.replace(app.settings, port=ports.for_edge(root, port)))
         return app
     with ports.choosing(root):
         settings = Settings(

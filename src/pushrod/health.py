@@ -1,4 +1,7 @@
-"""Proving that an instance can serve: HTTP, a command, an open port, or having settled."""
+"""Proving that an instance can serve: HTTP, a command, an open port, or having settled.
+
+`http.client` and `psutil` are imported where they are used: `pushrod status` needs neither and should be quick.
+"""
 
 import http.client
 import time
@@ -26,6 +29,7 @@ def ask(instance: Instance, health: Health) -> str:
 
 
 def _http(port: int, path: str) -> str:
+
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT)
     try:
         target = urllib.parse.quote(path, safe="/?&=%:@!$'()*+,;~")
@@ -43,7 +47,6 @@ def _http(port: int, path: str) -> str:
 
 
 _STILL = 0.25  # seconds without any work after which a process has done with starting
-_ASLEEP = (psutil.STATUS_SLEEPING, psutil.STATUS_IDLE)
 
 
 class Settling:
@@ -70,10 +73,12 @@ class Settling:
 
 def _activity(pid: int) -> tuple[bool, float]:
     """Whether a process and all below it sleep, and the processor time they have used, in seconds."""
+
+    asleep_states = (psutil.STATUS_SLEEPING, psutil.STATUS_IDLE)
     try:
         parent = psutil.Process(pid)
         family = [parent, *parent.children(recursive=True)]
-        asleep = all(p.status() in _ASLEEP for p in family)
+        asleep = all(p.status() in asleep_states for p in family)
         return asleep, sum(sum(p.cpu_times()[:2]) for p in family)
     except psutil.NoSuchProcess:
         return False, 0.0

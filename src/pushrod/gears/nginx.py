@@ -395,7 +395,8 @@ class Edge:
             return EdgeError(
                 f"nginx cannot listen on port {bind[2]} of {bind[1]}: {bind[3].partition(': ')[2]}",
                 where=str(self._error_log),
-                hint=f"`ss -ltnp sport = :{bind[2]}` shows who holds it: end that, or choose another port",
+                hint=f"`ss -ltnp sport = :{bind[2]}` shows who holds it: end that, or choose another: "
+                "`pushrod up --port N`",
                 log=lines,
             )
         what = f"nginx did not take the new configuration within {CONFIRM_BUDGET:g} s"

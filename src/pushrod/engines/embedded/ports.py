@@ -4,7 +4,6 @@ import contextlib
 import zlib
 
 import msgspec
-import psutil
 
 from pushrod import host
 from pushrod.apps import App, Root, read_json
@@ -92,6 +91,8 @@ def taken(root: Root) -> set[int]:
 
 def _holder(port: int) -> str:
     """` by NAME (process PID)` for whoever listens on a port, where that can be seen."""
+    import psutil
+
     try:
         for c in psutil.net_connections("tcp"):
             if c.status == psutil.CONN_LISTEN and c.pid and c.laddr and c.laddr.port == port:
