@@ -16,6 +16,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CHECKOUT))
+
+from tests.load import Load, Report  # noqa: E402  found through the line above
+
 DEMO = CHECKOUT / ".demo"
 ROOT = DEMO / "root"
 SHOP = DEMO / "shop"
@@ -57,9 +61,9 @@ def up() -> None:
     heading("A change, pushed under constant load")
     change("backend/app/main.py", "MESSAGE = ", 'MESSAGE = "Hello again."\n')
     commit("Say hello again")
-    with load(url) as report:
+    with Load(f"{url}/products/2", rate=100) as load:
         push()
-    tell(report)
+    tell(load.report)
     get(url, "/")
 
     heading("A broken commit")
@@ -74,7 +78,9 @@ def up() -> None:
     get(url, "/")
     pushrod("releases")
 
-    heading(f"All of it in {time.monotonic() - _started:.0f} s. It runs in the background: `make demo-down` removes it")
+    heading(
+        f"All of it in {time.monotonic() - _started:.0f} s. It runs in the background: `make demo-down` removes it"
+    )
     print(f"live: {url}")
 
 
@@ -103,32 +109,20 @@ def get(url: str, path: str) -> str:
         body = answer.read().decode().strip()
     cache = answer.headers.get("X-Cache", "")
     release = answer.headers.get("X-Pushrod-Release", "")
-    print(f"  GET {path} → {answer.status}, release {release}{f', cache {cache}' if cache else ''}: {body[:90]}")
+    print(
+        f"  GET {path} → {answer.status}, release {release}{f', cache {cache}' if cache else ''}: {body[:90]}"
+    )
     if answer.status != 200:
         raise DemoError(f"GET {path} answered {answer.status}")
     return cache
 
 
-@contextlib.contextmanager
-def load(url: str):  # noqa: ANN201
-    """100 requests a second while the block runs; yields where the report will be."""
-    report = DEMO / "load.json"
-    argv = [sys.executable, "-m", "tests.load", "--url", f"{url}/products/2", "--rate", "100", "--seconds", "60"]
-    child = subprocess.Popen([*argv, "--json", str(report)], cwd=CHECKOUT, stdout=subprocess.DEVNULL)
-    try:
-        yield report
-    finally:
-        child.terminate()
-        child.wait(timeout=30)
-
-
-def tell(report: Path) -> None:
+def tell(report: Report) -> None:
     """Say what the load saw; DemoError if a request failed."""
-    seen = json.loads(report.read_text())
-    sent, failed = seen["total"]["sent"], seen["total"]["failed"]
-    print(f"  meanwhile: {sent} requests at 100/s, {failed} failed")
-    if failed or not sent:
-        raise DemoError(f"{failed} of {sent} requests failed during the push")
+    total = report.total
+    print(f"  meanwhile: {total.sent} requests at 100/s, {total.failed} failed")
+    if total.failed or not total.sent:
+        raise DemoError(f"{total.failed} of {total.sent} requests failed during the push")
 
 
 def push(*, rejected: bool = False) -> None:
@@ -174,7 +168,9 @@ def show(argv: list[str], *, where: Path | None = None, check: bool = True) -> i
 
 def output(argv: list[str], where: Path | None = None) -> str:
     """Run a command and return what it printed."""
-    return subprocess.run(argv, cwd=where or SHOP, env=environment(), check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        argv, cwd=where or SHOP, env=environment(), check=True, capture_output=True, text=True
+    ).stdout
 
 
 def environment() -> dict[str, str]:
