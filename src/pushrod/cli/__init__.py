@@ -46,7 +46,17 @@ class _Verbs(click.Group):
         return command
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_EXIT_CODES = (
+    "Exit codes: 0 done, 2 wrong call, 3 manifest, 4 repository, 5 build, 6 store, 7 release command, 8 not ready, "
+    "9 edge, 10 this machine, 11 damaged state, 12 unknown name, 13 busy, 130 interrupted."
+)
+
+
+@click.group(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EXIT_CODES,
+)
 @click.version_option(__version__, prog_name="pushrod", message="%(prog)s %(version)s")
 @click.option("--root", envvar="PUSHROD_ROOT", help="Where pushrod keeps its state (also PUSHROD_ROOT).")
 @click.pass_context

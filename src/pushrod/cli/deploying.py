@@ -27,8 +27,9 @@ from pushrod.values import Release
 )
 @with_root
 def up_command(directory: Path, app_name: str | None, port: int | None, root: str | None) -> None:
-    """Deploy the HEAD of DIRECTORY on this machine, in the background.
+    """Deploy the HEAD of DIRECTORY on this machine.
 
+    It runs in the background.
     Makes the app and the Git remote `pushrod` if they are not there; from then on
     `git push pushrod HEAD:main` deploys. Prints the URL.
     """
@@ -75,7 +76,10 @@ def _deploy(app: App, tree: Path, commit: str) -> None:
 @click.argument("directory", default=".", type=click.Path(path_type=Path))
 @with_app
 def down_command(directory: Path, app_name: str | None, root: str | None) -> None:
-    """Stop the app of DIRECTORY and its stores; everything is kept. `pushrod up` starts it again."""
+    """Stop the app of DIRECTORY; its data stays.
+
+    Its stores stop too. `pushrod up` starts all of it again.
+    """
     app = find_app(root, app_name, directory)
     with host.interruptible():
         pipeline(app).down()
@@ -108,7 +112,10 @@ def plan_command(ref: str, app_name: str | None, root: str | None, as_json: bool
 @click.option("--across-migrations", is_flag=True, help="Even if the schema has changed since that release.")
 @with_app
 def rollback_command(number: int, across_migrations: bool, app_name: str | None, root: str | None) -> None:
-    """Make an older release live again, by default the one before. No build: seconds."""
+    """Make an older release live again.
+
+    By default the one before. Nothing is built: it takes seconds.
+    """
     line = pipeline(find_app(root, app_name))
     with host.interruptible():
         release = line.rollback(number, across_migrations=across_migrations)
@@ -118,7 +125,10 @@ def rollback_command(number: int, across_migrations: bool, app_name: str | None,
 @click.command("restart")
 @with_app
 def restart_command(app_name: str | None, root: str | None) -> None:
-    """Replace every instance by a new one of the same commit, without dropping a request."""
+    """Replace every instance by a new one.
+
+    Of the same commit, without dropping a request; the release command does not run.
+    """
     app = find_app(root, app_name)
     with host.interruptible():
         release = pipeline(app).deploy(_live(app).commit, anew=True, migrate=False)
@@ -129,7 +139,10 @@ def restart_command(app_name: str | None, root: str | None) -> None:
 @click.argument("counts", metavar="SERVICE=N...", nargs=-1, required=True)
 @with_app
 def scale_command(counts: tuple[str, ...], app_name: str | None, root: str | None) -> None:
-    """Change how many instances a service has, without dropping a request. Kept for later releases."""
+    """Change how many instances a service has.
+
+    Without dropping a request. The counts go before the manifest's, in later releases too.
+    """
     app = find_app(root, app_name)
     live = _live(app)
     wanted = dict(_count(c, live) for c in counts)

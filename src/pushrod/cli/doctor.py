@@ -14,7 +14,10 @@ from pushrod.cli.output import print_json
 @with_app
 @with_json
 def doctor_command(repair: bool, app_name: str | None, root: str | None, as_json: bool) -> None:
-    """Check this machine, the parts in use with their versions, and every app. Exit 10 if something is broken."""
+    """Check this machine and every app on it.
+
+    Says which parts are in use and their versions, and how to mend each finding. Exits 10 if something is broken.
+    """
     if repair:
         app = find_app(root, app_name)
         live = doctor.repair(app)

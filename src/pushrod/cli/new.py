@@ -14,7 +14,10 @@ from pushrod.apps import check_name
     "--directory", type=click.Path(path_type=Path), help="Where; by default a folder of that name here."
 )
 def new_command(name: str, directory: Path | None) -> None:
-    """Make a repository that deploys: a FastAPI backend, a worker, PostgreSQL, Redis, migrations, tests."""
+    """Make a repository to start from.
+
+    A FastAPI backend, a worker, PostgreSQL, Redis, migrations and tests, with its first commit.
+    """
     target = (directory or Path(name)).absolute()
     scaffold.create(check_name(name), target)
     click.echo(f"{target}: a repository with its first commit")

@@ -57,7 +57,7 @@ class Steps:
     """
 
     def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
+        self._terminal = bool(sys.stderr) and sys.stderr.isatty()
         self._lock = threading.Lock()
         self._stop: threading.Event | None = None
 
@@ -112,7 +112,10 @@ class Steps:
 
 
 def _say(text: str, *, newline: bool = True) -> None:
-    """Write to stderr; a reader that has gone away (a client that hung up) must not end a deployment."""
+    """Write to stderr, if there is one; a reader that has gone away (a client that hung up) must not end a
+    deployment."""
+    if not sys.stderr:  # closed by whoever called us
+        return
     with contextlib.suppress(BrokenPipeError, ValueError):
         click.echo(text, err=True, nl=newline)
         sys.stderr.flush()

@@ -57,7 +57,7 @@ def _ago(at: str) -> str:
 @with_app
 @with_json
 def releases_command(app_name: str | None, root: str | None, as_json: bool) -> None:
-    """List the releases: the live one, those kept for a rollback, those that failed and why."""
+    """List the releases, live, kept, pruned and failed."""
     rows = status.history(find_app(root, app_name))
     if as_json:
         print_json(rows)

@@ -20,7 +20,10 @@ _REST = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 @click.argument("argv", metavar="-- CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
 @with_app
 def exec_command(service: str, argv: tuple[str, ...], app_name: str | None, root: str | None) -> None:
-    """Run CMD as an instance of SERVICE would run: its directory, environment and database role."""
+    """Run CMD as an instance of SERVICE would run.
+
+    In its directory, with its environment and its database role.
+    """
     _attach(find_app(root, app_name), service, argv, key=service)
 
 
@@ -29,7 +32,10 @@ def exec_command(service: str, argv: tuple[str, ...], app_name: str | None, root
 @click.option("--service", default="", help="Whose image and environment; by default the entry's.")
 @with_app
 def run_command(argv: tuple[str, ...], service: str, app_name: str | None, root: str | None) -> None:
-    """Run CMD once from the live release as its release command is run: with the role that may migrate."""
+    """Run CMD once, as the release command is run.
+
+    From the live release, with the database role that may migrate.
+    """
     app = find_app(root, app_name)
     live = Releases(app).pointed()
     name = service or (Releases(app).read(live).entry if live else "")
