@@ -124,7 +124,10 @@ def _app(app: App, engine: Embedded) -> Iterator[Finding]:
     if settings.down or not story.live:
         yield Finding(name, "ok", "down" if story.live else "nothing deployed yet")
         return
-    yield _running(app, name, story.live, engine)
+    try:
+        yield _running(app, name, story.live, engine)
+    except PushrodError as e:  # a part that the engine needs is missing
+        yield Finding(name, "broken", e.what, e.hint)
 
 
 def _running(app: App, name: str, live: int, engine: Embedded) -> Finding:

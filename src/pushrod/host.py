@@ -154,6 +154,8 @@ def os_error(e: OSError, where: str) -> HostError:
         errno.EACCES: "check the owner and mode of that path",
         errno.EPERM: "check the owner and mode of that path",
         errno.EROFS: "that file system is read-only: choose another place with --root",
+        errno.EEXIST: "something else is in that place: move it away, or choose another one",
+        errno.ENOTDIR: "a part of that path is no directory: choose another one",
     }
     what = (e.strerror or str(e)).lower()
     return HostError(what, where=where or str(e.filename or ""), hint=hints.get(e.errno or 0, ""))
@@ -446,7 +448,10 @@ def interruptible() -> Iterator[None]:
     """While this holds, SIGINT, SIGTERM and SIGHUP raise Interrupted in the main thread."""
 
     def interrupt(number: int, _frame: object) -> None:
-        raise Interrupted(f"interrupted by {signal.Signals(number).name}")
+        raise Interrupted(
+            f"interrupted by {signal.Signals(number).name}",
+            hint="run the command again; a deployment that was not live yet has been undone",
+        )
 
     before = {n: signal.signal(n, interrupt) for n in _INTERRUPTS}
     try:

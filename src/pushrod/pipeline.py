@@ -65,7 +65,7 @@ class Pipeline:
             self._check_moved(commit, replacing)
             live = self._live_release()
             if live and not anew and (live.commit, live.inputs) == (commit, self.sealing.inputs()):
-                if self.app.settings.down:
+                if self.app.settings.down or not self._runs(live):
                     self.promote(live, fresh=False, migrate=False)
                 return live
             release = self.prepare(commit)
@@ -357,6 +357,11 @@ class Pipeline:
                 where=f"app {self.app.name}",
                 hint="git fetch pushrod, merge or rebase onto pushrod/main, and push again",
             )
+
+    def _runs(self, live: Release) -> bool:
+        """Whether all of the live release is up: after a power cut its processes have only just been started."""
+        states = [s.state for s in self.engine.states(self.app)]
+        return live.number in self.engine.running(self.app) and all(state == "running" for state in states)
 
     def _live_release(self) -> Release | None:
         live = self.journal.story().live

@@ -1,6 +1,7 @@
 """Sealed releases and the live pointer, kept in a Git repository: every rendered file, one commit a change."""
 
 import shlex
+from pathlib import Path
 
 import msgspec
 
@@ -9,6 +10,13 @@ from pushrod.apps import App, read_json
 from pushrod.errors import UnknownNameError
 from pushrod.gears import git
 from pushrod.values import Release
+
+
+def restoring(app: App, path: Path) -> str:
+    """How to get a file of the state repository back, with the command to do it."""
+    inside = str(path.relative_to(app.state))
+    command = shlex.join(["git", "-C", str(app.state), "checkout", "HEAD", "--", inside])
+    return f"restore it from its own history: {command}"
 
 
 class Releases:
@@ -35,10 +43,7 @@ class Releases:
                 f"{self.app.name} has no release {number}",
                 hint=f"releases kept: {known} (`pushrod releases`)",
             )
-        inside = str(path.relative_to(self.app.state))
-        command = shlex.join(["git", "-C", str(self.app.state), "checkout", "HEAD", "--", inside])
-        restore = f"restore it from its own history: {command}"
-        return read_json(path, Release, restore=restore)
+        return read_json(path, Release, restore=restoring(self.app, path))
 
     def all(self) -> list[Release]:
         """Every sealed release, oldest first."""

@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +24,7 @@ import yaml
 from pushrod import host
 from tests.integration import servers
 
-PUSHROD = (sys.executable, "-m", "pushrod")
+PUSHROD = (sys.executable, "-P", "-m", "pushrod")
 TIMEOUT = 90.0  # seconds for any one command; none takes a tenth of it
 
 APP = """\
@@ -283,7 +282,6 @@ class Machine:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "PYTHONDONTWRITE"))}
         self.env = kept | {
             "PUSHROD_ROOT": str(self.root),
-            "PYTHONPATH": "",
             "GIT_CONFIG_GLOBAL": "/dev/null",
             "GIT_CONFIG_NOSYSTEM": "1",
             **{f"GIT_{who}_NAME": "someone" for who in ("AUTHOR", "COMMITTER")},
@@ -430,6 +428,10 @@ class App:
         pointer = self.state / "live"
         return int(pointer.readlink().name) if pointer.is_symlink() else 0
 
+    def kept(self) -> list[int]:
+        """The sealed releases, oldest first."""
+        return sorted(int(p.parent.name) for p in (self.state / "releases").glob("*/release.json"))
+
     def release(self, number: int) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(
             (self.state / "releases" / str(number) / "release.json").read_text()
@@ -442,9 +444,10 @@ class App:
         return done.out.strip()
 
     def groups(self) -> set[int]:
-        """The releases that the supervisor has instances of."""
-        confs = (self.machine.root / "supervisor" / "conf.d").glob(f"{self.name}-r*.conf")
-        return {int(p.stem.rpartition("-r")[2]) for p in confs}
+        """The releases that the supervisor has instances of, or files for."""
+        supervisor = self.machine.root / "supervisor"
+        found = [*supervisor.glob(f"conf.d/{self.name}-r*.conf"), *supervisor.glob(f"specs/{self.name}-r*")]
+        return {int(p.stem.rpartition("-r")[2]) for p in found}
 
     def journal(self) -> list[dict[str, Any]]:
         """Every whole line of the journal."""
@@ -577,8 +580,3 @@ def eventually(condition: Callable[[], bool], what: str, timeout: float = 20.0) 
 def signal_of(name: str) -> signal.Signals:
     """`KILL` → SIGKILL."""
     return signal.Signals[f"SIG{name}"]
-
-
-def now() -> float:
-    """Seconds on a clock that only goes forward."""
-    return time.monotonic()

@@ -138,8 +138,8 @@ STARTS = (
     Case(
         "no program for the release command",
         compose(**own(release="alembicc upgrade head")),
-        7,
-        ("alembicc",),
+        5,
+        ("alembicc", "services.web.x-pushrod.release"),
     ),
     Case("it ends at boot", {"app.py": DIES}, 8, ("ended at boot", "instance web-1", "old release goes on")),
     Case("it cannot be read", {"app.py": "import ("}, 8, ("ended at boot", "instance web-1")),
@@ -225,7 +225,8 @@ def test_a_bad_push_while_another_runs(shop: App) -> None:
         first.end()
     assert "waiting: another command is deploying" in second.err
     assert "ended at boot" in apps.complaint(second)
-    assert shop.get() == (200, before + 1, "slow")
+    assert shop.live > before
+    assert shop.get() == (200, shop.live, "slow")
     assert shop.branch() == good
     shop.good = good
 
@@ -361,19 +362,20 @@ def test_the_port_wanted_is_taken(machine: Machine, shop: App, listener: socket.
 def test_an_instance_port_is_taken_at_a_rollback(shop: App, listener: socket.socket) -> None:
     shop.push_change()
     before, release = shop.footprint(), shop.live
-    listener.bind(("127.0.0.1", shop.release(release - 1)["instances"][0]["port"]))
+    older = shop.kept()[-2]
+    listener.bind(("127.0.0.1", shop.release(older)["instances"][0]["port"]))
     listener.listen()
     done = shop.pushrod("rollback")
     assert done.status == 10
     said = apps.complaint(done)
-    assert f"web-1 of release {release - 1} is taken" in said.what
+    assert f"web-1 of release {older} is taken" in said.what
     assert f"(process {os.getpid()})" in said.what
     files = shop.footprint()
     shop.untouched(before, release)
     assert files == before
     listener.close()
     shop.must("rollback")
-    assert shop.live == release - 1
+    assert shop.live == older
     shop.must("deploy")
 
 
@@ -446,7 +448,7 @@ def test_the_last_line_of_the_journal_is_torn(shop: App) -> None:
     release = shop.live
     assert shop.json("status", "--app", "shop")[0]["release"] == release
     shop.push_change()
-    assert shop.live == release + 1
+    assert shop.live > release
     assert len(shop.journal()) == len(path.read_text().splitlines())
 
 
@@ -467,8 +469,8 @@ def test_a_release_is_damaged(shop: App) -> None:
 
 def test_an_older_release_is_damaged(shop: App) -> None:
     shop.push_change()
-    release = shop.live
-    path = shop.state / "releases" / str(release - 1) / "release.json"
+    older = shop.kept()[-2]
+    path = shop.state / "releases" / str(older) / "release.json"
     whole = path.read_bytes()
     path.write_bytes(b"{}")
     said = broken_state(shop, path)
@@ -479,7 +481,7 @@ def test_an_older_release_is_damaged(shop: App) -> None:
     path.with_name("release.json.corrupt").unlink()
     shop.restore()
     shop.must("rollback")
-    assert shop.live == release - 1
+    assert shop.live == older
     shop.must("deploy")
     assert whole == path.read_bytes()
 

@@ -539,7 +539,7 @@ def test_a_child_of_root_reaches_below_a_closed_directory(outside: Path, account
     assert (closed / "data" / "made").stat().st_uid == found.uid
 
     plain = found._replace(reach="")
-    assert host.run(host.as_account(["cat", closed / "data" / "file"], plain)).status != 0
+    assert host.run(host.as_account(["cat", str(closed / "data" / "file")], plain)).status != 0
 
 
 @root_only

@@ -104,7 +104,7 @@ def test_what_is_open_says_what_it_would_have_replaced(journal: Journal) -> None
     assert (story.open.release, story.open.previous, story.open.fresh) == (1, 3, False)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_a_file_cut_at_any_byte_tells_of_what_was_wholly_written(
     data: st.DataObject, whole: bytes, journal: Journal
@@ -162,7 +162,7 @@ def test_garbage_within_the_file_is_named_kept_and_left_alone(
     assert copy.stat().st_mode & 0o777 == 0o600
 
 
-@settings(max_examples=150)
+@settings(max_examples=70)
 @given(events=st.lists(st.tuples(EVENTS, st.integers(1, 9), st.booleans()), max_size=20))
 def test_any_sequence_tells_one_live_release_and_at_most_one_open_promotion(
     events: list[tuple[str, int, bool]], tmp_path_factory: pytest.TempPathFactory
@@ -201,7 +201,7 @@ def test_no_acknowledged_event_is_lost_when_the_writer_is_killed(journal: Journa
             for _ in range(15):
                 acknowledged = int(writer.line())
             writer.signal(signal.SIGKILL)
-            acknowledged = int(([acknowledged, *writer.end()[1].split()])[-1])
+            acknowledged = max([acknowledged, *map(int, writer.end()[1].split())])
         numbers = [e.release for e in journal.entries()]
         assert numbers == list(range(1, len(numbers) + 1))
         assert len(numbers) - acknowledged in (0, 1)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pushrod.apps import App, Root
@@ -147,6 +147,7 @@ def test_a_secret_of_several_lines_is_taken_out_line_by_line(secrets: Secrets) -
     assert secrets.redact("a - b") == "a - b"
 
 
+@settings(max_examples=40)
 @given(
     values=st.lists(st.text(alphabet="abc", min_size=6, max_size=12), min_size=1, max_size=4), data=st.data()
 )

@@ -55,8 +55,16 @@ def git(
     done = host.run(["git", "-C", where, *argv], env=environment(quarantine), stdin=stdin, timeout=timeout)
     if done.status != 0:
         words = done.stderr.strip() or done.stdout.strip()
-        raise _failed(f"git {argv[0]}", words, where)
+        raise _failed(f"git {_verb(argv)}", words, where)
     return done.stdout
+
+
+def _verb(argv: Sequence[str]) -> str:
+    """The command of a call of Git: `tag` of `-c tag.gpgSign=false tag --force`."""
+    start = 0
+    while argv[start] == "-c":
+        start += 2
+    return argv[start]
 
 
 def _failed(program: str, words: str, where: Path) -> PushrodError:
@@ -173,7 +181,7 @@ def transfer(
     """
     if quarantine is None and is_commit(repository, commit):
         return
-    tips = git(repository, "for-each-ref", "--format=%(objectname)").split()
+    tips = git(repository, "for-each-ref", "--format=%(objectname) %(*objectname)").split()
     known = "\n".join(f"^{oid}" for oid in _known(source, tips, quarantine))
     pack = repository / f"incoming-{os.getpid()}.pack"
     try:

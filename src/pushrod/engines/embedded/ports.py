@@ -8,6 +8,7 @@ import msgspec
 from pushrod import host
 from pushrod.apps import App, Root, read_json
 from pushrod.errors import HostError
+from pushrod.releases import restoring
 from pushrod.values import Instance, StoreKind, Value
 
 # Below the ports the kernel hands to clients (net.ipv4.ip_local_port_range, 32768 and up), so that none of them
@@ -84,7 +85,7 @@ def taken(root: Root) -> set[int]:
         found.add(app.settings.port)
         found.update(r.port for r in store_records(app))
         for path in (app.state / "releases").glob("*/release.json"):
-            placed = read_json(path, _Placed, restore="see `pushrod doctor`")
+            placed = read_json(path, _Placed, restore=restoring(app, path))
             found.update(i.port for i in placed.instances)
     return found
 

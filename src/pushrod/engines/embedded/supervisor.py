@@ -336,8 +336,9 @@ class Supervisor:
         self._call("supervisor.signalProcess", f"{group}:{name}", signal_name)
 
     def groups(self) -> tuple[str, ...]:
-        """The groups there are, running or not."""
+        """The groups there are, running or not, and those whose making or removing was cut off."""
         names = {p.stem for p in (self.place.directory / "conf.d").glob("*.conf")}
+        names |= {p.name for p in (self.place.directory / "specs").glob("*")}
         return tuple(sorted(names - {KEEPER_GROUP}))
 
     def states(self, group: str | None = None) -> tuple[ProcessState, ...]:

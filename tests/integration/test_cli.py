@@ -1,0 +1,340 @@
+"""What a person types and reads: help, roots, exit statuses, programs of their own, logs, the doctor."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pushrod import errors
+from pushrod.engines.embedded.parts import Parts
+from tests.integration import apps
+from tests.integration.apps import App, Machine, eventually
+
+pytestmark = pytest.mark.integration
+
+VERBS = {
+    ("new",): ("--directory",),
+    ("up",): ("--app", "--port", "--root"),
+    ("down",): ("--app", "--root"),
+    ("deploy",): ("--app", "--root"),
+    ("plan",): ("--app", "--root", "--json"),
+    ("rollback",): ("--across-migrations", "--app", "--root"),
+    ("restart",): ("--app", "--root"),
+    ("scale",): ("SERVICE=N", "--app", "--root"),
+    ("releases",): ("--app", "--root", "--json"),
+    ("status",): ("--app", "--root", "--json"),
+    ("logs",): ("--follow", "--lines", "--app", "--root", "--json"),
+    ("exec",): ("-- CMD", "--app", "--root"),
+    ("run",): ("CMD", "--service", "--app", "--root"),
+    ("secret",): ("set", "import", "list", "unset"),
+    ("secret", "set"): ("NAME", "--app", "--root"),
+    ("secret", "import"): ("FILE", "--app", "--root"),
+    ("secret", "list"): ("--app", "--root", "--json"),
+    ("secret", "unset"): ("NAMES", "--app", "--root"),
+    ("apps",): ("list", "create", "destroy"),
+    ("apps", "list"): ("--root", "--json"),
+    ("apps", "create"): ("NAME", "--port", "--root"),
+    ("apps", "destroy"): ("NAME", "--yes", "--root"),
+    ("doctor",): ("--repair", "--app", "--root", "--json"),
+}
+
+
+@pytest.fixture(scope="module")
+def shop(machine: Machine) -> App:
+    """The app that is looked at."""
+    return machine.app("shop")
+
+
+# ---- help -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_help_fits_a_screen_and_names_every_option(machine: Machine, verb: tuple[str, ...]) -> None:
+    text = machine.must(*verb, "--help")
+    assert len(text.splitlines()) <= 24
+    assert max(map(len, text.splitlines())) <= 100
+    for word in (*VERBS[verb], "-h, --help"):
+        assert word in text, f"{word} is not in:\n{text}"
+    assert machine.must(*verb, "-h") == text
+
+
+def test_the_first_help_lists_every_verb_and_the_exit_codes(machine: Machine) -> None:
+    text = machine.must("--help")
+    listed = re.findall(r"^  (\w+)  +\S", text.partition("Commands:")[2], re.MULTILINE)
+    assert listed == list(dict.fromkeys(verb[0] for verb in VERBS))
+    assert len(text.splitlines()) <= 36
+    assert max(map(len, text.splitlines())) <= 100
+    assert "hook" not in text
+    assert "Exit codes" in text
+    assert machine.must("--version").startswith("pushrod ")
+
+
+def test_the_exit_codes_are_those_of_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    documented = dict(re.findall(r"^\| (\d+) \| ([a-z-]+) \|", text, re.MULTILINE))
+    kinds = {str(e.exit_code): e.kind for e in (errors.PushrodError, *errors.PushrodError.__subclasses__())}
+    assert documented == kinds
+
+
+# ---- where the state is -----------------------------------------------------------------------------------------
+
+
+def test_the_root_is_given_before_or_after_the_verb_by_a_variable_or_by_the_remote(
+    machine: Machine, shop: App
+) -> None:
+    env = {k: v for k, v in machine.env.items() if k != "PUSHROD_ROOT"}
+    env["HOME"] = str(machine.directory / "home")
+    env.pop("XDG_DATA_HOME", None)
+    root = str(machine.root)
+
+    def apps_seen(cwd: Path, *argv: str, **more: str) -> list[str]:
+        done = apps.run([*apps.PUSHROD, *argv, "--json"], cwd, {**env, **more})
+        assert done.ok, done.err
+        return [a["app"] for a in json.loads(done.out)]
+
+    outside = machine.directory
+    assert apps_seen(outside, "apps", "list") == []
+    assert apps_seen(outside, "--root", root, "apps", "list") == ["shop"]
+    assert apps_seen(outside, "apps", "list", "--root", root) == ["shop"]
+    assert apps_seen(outside, "apps", "list", PUSHROD_ROOT=root) == ["shop"]
+    assert apps_seen(shop.tree.path, "status") == ["shop"]
+    assert apps_seen(shop.tree.path, "status", PUSHROD_ROOT=str(machine.directory / "other")) == []
+    assert apps_seen(shop.tree.path, "status", "--root", root, PUSHROD_ROOT="/nowhere") == ["shop"]
+
+
+def test_a_root_that_cannot_be_one(machine: Machine, shop: App) -> None:
+    file = machine.directory / "a-file"
+    file.write_text("")
+    done = machine.pushrod("up", "--root", str(file), cwd=machine.tree("other").path)
+    assert done.status == 10
+    said = apps.complaint(done)
+    assert str(file) in said
+
+
+def test_one_of_two_apps_must_be_named(machine: Machine, shop: App) -> None:
+    other = machine.app("zebra", push=False)
+    done = machine.pushrod("logs")
+    assert done.status == 12
+    assert "apps: shop, zebra" in apps.complaint(done).to_do
+    assert [s["app"] for s in machine.json("status", "--app", "shop")] == ["shop"]
+    assert [s["app"] for s in machine.json("status")] == ["shop", "zebra"]
+    assert other.must("secret", "list")
+    machine.must("apps", "destroy", "zebra", "--yes")
+
+
+def test_apps_destroy_asks(machine: Machine, shop: App) -> None:
+    other = machine.app("zebra", push=False)
+    for answer in ("", "no\n", "shop\n"):
+        done = machine.pushrod("apps", "destroy", "zebra", stdin=answer)
+        assert done.status == 130
+        assert "every release, all data in its stores, its secrets" in done.out
+        assert other.directory.exists()
+    assert machine.pushrod("apps", "destroy", "zebra", stdin="zebra\n").ok
+    assert not other.directory.exists()
+    assert shop.serves(shop.live)
+
+
+# ---- programs of one's own --------------------------------------------------------------------------------------
+
+
+TELL = "import json, os, sys; print(json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)])); sys.exit(7)"
+
+
+@pytest.mark.parametrize(
+    "verb", [("exec", "web", "--"), ("exec", "web"), ("run",), ("run", "--service", "web")]
+)
+def test_a_program_gets_its_words_as_they_are_and_returns_its_status(
+    shop: App, verb: tuple[str, ...]
+) -> None:
+    words = ["a b", "--app", "", "$HOME", "*", "-h", "'"]
+    done = shop.pushrod(*verb, "python", "-c", TELL, *words)
+    assert done.status == 7, done.err
+    got, cwd, environment = json.loads(done.out)
+    assert got == words
+    assert cwd == str(shop.directory / "checkouts" / str(shop.live))
+    assert environment["PUSHROD_RELEASE"] == str(shop.live)
+    assert environment["PUSHROD_APP"] == "shop"
+    assert "PUSHROD_ROOT" not in environment
+
+
+def test_a_program_has_our_standard_input(shop: App) -> None:
+    done = shop.pushrod("exec", "web", "--", "tr", "a-z", "A-Z", stdin="hello\n")
+    assert (done.status, done.out) == (0, "HELLO\n")
+
+
+def test_a_program_that_is_not_there(shop: App) -> None:
+    done = shop.pushrod("exec", "web", "--", "no-such-program")
+    assert done.status == 5, done.err
+    assert "no-such-program" in apps.complaint(done).what
+
+
+def test_a_program_is_not_run_as_root(shop: App) -> None:
+    done = shop.pushrod("exec", "web", "--", "id", "-u")
+    assert done.ok
+    assert int(done.out) != 0 or os.geteuid() != 0
+    if os.geteuid():
+        assert int(done.out) == os.geteuid()
+
+
+# ---- logs -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def following(shop: App, tmp_path: Path) -> Iterator[Path]:
+    """`logs -f web` beside the test; what it has printed so far."""
+    out = tmp_path / "followed"
+    with out.open("w") as f:
+        child = subprocess.Popen(
+            [*apps.PUSHROD, "logs", "-f", "web"],
+            cwd=shop.tree.path,
+            env={**shop.machine.env, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=f,
+        )
+    try:
+        yield out
+    finally:
+        child.terminate()
+        child.wait()
+
+
+def test_logs_follow_into_the_next_release(shop: App, following: Path) -> None:
+    def printed(word: str) -> bool:
+        shop.get(f"/print?q={word}")
+        return f"web-1        | {word}\n" in following.read_text()
+
+    eventually(lambda: printed("from-the-first"), "the first release's line is followed")
+    shop.push_change()
+    eventually(lambda: printed("from-the-second"), "the second's too")
+
+
+def test_logs_of_one_service_and_of_so_many_lines(shop: App) -> None:
+    for n in range(5):
+        shop.get(f"/print?q=line-{n}")
+    eventually(lambda: "line-4" in shop.must("logs"), "the lines are in the log")
+    lines = shop.must("logs", "web", "-n", "2").splitlines()
+    assert [line.split(" | ")[1] for line in lines] == ["line-3", "line-4"]
+    assert shop.pushrod("logs", "-n", "none").status == 2
+
+
+# ---- the doctor -------------------------------------------------------------------------------------------------
+
+
+PARTS = ("python", "git", "disk", "nginx", "postgres", "redis", "uv", "compose", "account")
+
+
+def test_the_doctor_names_every_part_and_every_app(machine: Machine, shop: App) -> None:
+    text = machine.must("doctor")
+    for what in (*PARTS, "app shop"):
+        assert re.search(rf"^(ok|warning) +{what} ", text, re.MULTILINE), f"{what} is not in:\n{text}"
+    found = machine.json("doctor")
+    assert {f["what"] for f in found} == {*PARTS, "app shop"}
+    assert {f["state"] for f in found} <= {"ok", "warning"}
+
+
+def test_the_doctor_of_a_root_that_is_not_there(machine: Machine, tmp_path: Path) -> None:
+    done = machine.pushrod("doctor", "--root", str(tmp_path / "nothing"))
+    assert done.ok, done.out
+    assert "`pushrod up` makes it" in done.out
+    assert not (tmp_path / "nothing").exists(), "it only looks"
+
+
+def test_a_part_that_cannot_be_used_is_broken(machine: Machine, shop: App) -> None:
+    done = machine.pushrod("doctor", PUSHROD_NGINX="/no/such/nginx")
+    assert done.status == 10
+    assert re.search(r"^broken +nginx ", done.out, re.MULTILINE)
+    assert "PUSHROD_NGINX" in done.out
+    assert "to do:" in done.out
+
+
+def test_an_installed_nginx_takes_the_wheels_place(new_machine: Callable[[], Machine]) -> None:
+    machine = new_machine()
+    chosen = machine.directory / "opt" / "nginx"
+    chosen.parent.mkdir()
+    chosen.symlink_to(Parts({}).nginx)
+    machine.env = {**machine.env, "PUSHROD_NGINX": str(chosen)}
+    app = machine.app("shop")
+    assert f"from PUSHROD_NGINX={chosen}" in machine.must("doctor")
+    master = apps.command_of(machine.root, "nginx: master process")
+    assert str(chosen) in Path(f"/proc/{master}/cmdline").read_text()
+    assert app.serves(1)
+
+
+def test_a_directory_or_a_name_on_path_is_understood_too(machine: Machine, shop: App) -> None:
+    program = Parts({}).nginx
+    said = {
+        f["what"]: f
+        for f in json.loads(machine.pushrod("doctor", "--json", PUSHROD_NGINX=str(program.parent)).out)
+    }
+    assert said["nginx"]["state"] == "ok"
+    assert f"PUSHROD_NGINX={program.parent}" in said["nginx"]["detail"]
+
+
+# ---- ordinary output --------------------------------------------------------------------------------------------
+
+
+def test_a_push_reads_as_the_steps_it_took(shop: App) -> None:
+    shop.restore()
+    shop.tree.commit({"app.py": apps.changed("readable")}, "Make it readable")
+    done = shop.tree.push()
+    assert done.ok
+    shop.good = shop.tree.head()
+    steps = re.findall(r"^  (\w+) +.* +\d+\.\d\d s$", done.err, re.MULTILINE)
+    assert steps == ["prepare", "plan", "start", "ready", "switch", "live", "drain", "record"]
+    assert "“Make it readable”" in done.err
+    assert f"live: {shop.url} (release {shop.live})" in done.err
+    assert "\033" not in done.err
+    ours = [line for line in done.err.splitlines() if "/" not in line or shop.url in line]
+    assert max(map(len, ours)) <= 100
+
+
+def test_what_is_read_fits_its_columns(machine: Machine, shop: App) -> None:
+    shop.push_change()
+    status = shop.must("status")
+    assert re.match(rf"shop: live, release {shop.live} \([0-9a-f]{{7}} “.+”\) since \d+ s ago\n", status)
+    assert shop.url in status
+    assert re.search(rf"^  shop-r{shop.live}  web-1 +(running|starting) +\d+ +\d+ s", status, re.MULTILINE)
+    releases = shop.must("releases").splitlines()
+    assert releases[0].split() == ["RELEASE", "STATE", "COMMIT", "WHEN"]
+    assert releases[1].split()[:2] == [str(shop.live), "live"]
+    listed = machine.must("apps", "list").splitlines()
+    assert listed[0].split() == ["APP", "STATE", "RELEASE", "URL"]
+    assert listed[1].split() == ["shop", "live", str(shop.live), shop.url]
+    for text in (status, *releases, *listed):
+        assert "\033" not in text
+        assert not [line for line in text.splitlines() if line != line.rstrip()]
+
+
+def test_errors_go_to_standard_error_alone(shop: App) -> None:
+    done = shop.pushrod("rollback", "99", "--app", "shop")
+    assert done.status == 12
+    assert done.out == ""
+    assert done.err.splitlines()[0].startswith("pushrod: ")
+
+
+def test_json_is_the_only_thing_on_standard_output(shop: App) -> None:
+    shop.tree.commit({"compose.yaml": apps.manifest(environment={"A": "${NOT_SET}"})}, "a warning")
+    done = shop.pushrod("plan", "--json")
+    assert json.loads(done.out)["app"] == "shop"
+    assert "NOT_SET" in done.err
+    shop.restore()
+
+
+# ---- new --------------------------------------------------------------------------------------------------------
+
+
+def test_new_makes_a_repository_with_a_commit(machine: Machine, tmp_path: Path) -> None:
+    told = machine.must("new", "bakery", cwd=tmp_path)
+    assert "cd " in told
+    tree = apps.Tree(tmp_path / "bakery", machine.env)
+    assert tree.git("log", "--oneline").endswith("bakery: begin")
+    assert tree.git("status", "--porcelain") == ""
+    assert (tree.path / "compose.yaml").exists()
+    again = machine.pushrod("new", "bakery", cwd=tmp_path)
+    assert again.status == 12
+    assert "is there already" in apps.complaint(again).what
+    assert machine.pushrod("new", "Bakery", cwd=tmp_path).status == 12

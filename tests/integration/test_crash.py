@@ -1,0 +1,272 @@
+"""Whatever is killed, at any moment: an old release serves, and the next command finishes or undoes the rest."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.integration import apps
+from tests.integration.apps import App, Machine, Running, command_of, eventually
+from tests.load import Load
+
+pytestmark = pytest.mark.integration
+
+BACK = 20.0  # seconds in which whatever was killed must be there again
+
+# Each step of a push, and the line that says the one before it is done.
+STEPS = {
+    "prepare": "",
+    "stores": r"^  plan .* s$",
+    "release": r"^  stores .* s$",
+    "start": r"^  release .* s$",
+    "ready": r"^  start .* s$",
+    "switch": r"^  ready .* s$",
+    "live": r"^  switch .* s$",
+    "drain": r"^  live .* s$",
+}
+SLOW_BOOT = "import time; time.sleep(0.3)\n"
+
+
+@pytest.fixture(scope="module")
+def shop(machine: Machine) -> App:
+    """An app with stores whose release command and boot take long enough to be caught in them."""
+    own = {"health": {"path": "/healthz", "deadline": "15s"}, "release": "sleep 0.3"}
+    compose = apps.manifest_with_stores(**{"x-pushrod": own})
+    app = machine.app("shop", {"app.py": apps.APP, "compose.yaml": compose})
+    app.must("run", "sh", "-c", '"$PSQL" -X -q -d "$DATABASE_URL" -c "create table things (id int)"')
+    return app
+
+
+@pytest.fixture(autouse=True)
+def settled(shop: App) -> Iterator[None]:
+    """After each test the app is live, all of a piece."""
+    yield
+    shop.restore()
+    shop.settled()
+
+
+def pushing(shop: App) -> tuple[Running, int]:
+    """A push under way, and the process of its hook once the journal knows of it."""
+    shop.restore()
+    known = len(shop.journal())
+    version = f"v{time.time_ns()}"
+    shop.tree.commit({"app.py": SLOW_BOOT + apps.changed(version)}, version)
+    push = shop.tree.pushing()
+    eventually(lambda: hook(shop) > 0, "the hook runs")
+    pid = hook(shop)
+    eventually(lambda: len(shop.journal()) > known, "the journal says that it prepares")
+    return push, pid
+
+
+def hook(shop: App) -> int:
+    return command_of(shop.machine.root, "-m pushrod", "hook shop pre-receive")
+
+
+def gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def reached_live(shop: App, release: int) -> bool:
+    return any(e["event"] == "live" and e["release"] == release for e in shop.journal())
+
+
+def last_number(shop: App) -> int:
+    return max(e["release"] for e in shop.journal())
+
+
+# ---- the process that deploys -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_push_is_killed(shop: App, step: str) -> None:
+    old = shop.live
+    with Load(f"{shop.url}/", rate=50.0) as load:
+        push, pid = pushing(shop)
+        try:
+            if STEPS[step]:
+                push.until(STEPS[step])
+            os.kill(pid, signal.SIGKILL)
+            done = push.done()
+        finally:
+            push.end()
+        assert not done.ok, "a push whose hook is killed cannot be accepted"
+        new = last_number(shop)
+        answers = [shop.get() for _ in range(5)]
+        assert all(a.status == 200 and a.release in (old, new) for a in answers), answers
+
+        live = reached_live(shop, new)
+        told = shop.pushrod("deploy", shop.tree.head() if live else shop.good)
+        assert told.ok, told.err
+        assert f"already live: release {new if live else old}" in told.out
+        assert ("finishing" if live else "removed" if step == "prepare" else "undone") in told.err
+        shop.settled()
+    assert load.report.total.failed == 0, load.report.table()
+    assert shop.live == (new if live else old)
+    assert (step == "drain") <= live, "what comes after the commit point is finished"
+    assert (step in ("live", "drain")) >= live, "what comes before it is undone"
+
+
+@pytest.mark.parametrize(
+    ("step", "name"),
+    [
+        *(("prepare", "TERM"), ("release", "TERM"), ("switch", "TERM")),
+        *((step, name) for step in ("ready", "drain") for name in ("TERM", "INT", "HUP")),
+    ],
+)
+def test_a_push_is_told_to_stop(shop: App, step: str, name: str) -> None:
+    old = shop.live
+    push, pid = pushing(shop)
+    try:
+        if STEPS[step]:
+            push.until(STEPS[step])
+        os.kill(pid, apps.signal_of(name))
+        done = push.done()
+    finally:
+        push.end()
+    new = last_number(shop)
+    live = reached_live(shop, new)
+    assert done.ok == live, done.err
+    assert (step == "drain") <= live
+    if not live:
+        assert f"interrupted by SIG{name}" in apps.complaint(done).what
+        assert shop.serves(old)
+    shop.settled()
+    assert shop.live == (new if live else old)
+
+
+def test_control_c_in_a_terminal(shop: App) -> None:
+    """The signal goes to everything in the foreground: to the release command as well."""
+    old = shop.live
+    shop.restore()
+    shop.tree.commit({"app.py": apps.changed("never")}, "never")
+    command = shop.running("deploy")
+    try:
+        command.until(STEPS["release"])
+        os.killpg(command.child.pid, signal.SIGINT)
+        done = command.done()
+    finally:
+        command.end()
+    assert done.status == 130
+    assert "interrupted by SIGINT" in apps.complaint(done).what
+    assert shop.live == old
+    shop.settled()
+
+
+@pytest.mark.parametrize("how", ["the client is killed", "the terminal is closed"])
+def test_who_pushes_goes_away(shop: App, how: str) -> None:
+    push, pid = pushing(shop)
+    try:
+        push.until(STEPS["ready"])
+        if how == "the client is killed":
+            push.child.kill()
+        else:
+            os.killpg(push.child.pid, signal.SIGHUP)
+        eventually(lambda: gone(pid), "the hook has ended")
+    finally:
+        push.end()
+    shop.settled()
+
+
+@pytest.mark.parametrize("verb", ["rollback", "restart", "down"])
+def test_another_verb_is_killed(shop: App, verb: str) -> None:
+    shop.push_change()
+    command = shop.running(verb)
+    try:
+        command.until(r"^  (ready|edge) .* s$")
+        command.child.kill()
+        command.child.wait()
+    finally:
+        command.end()
+    if verb == "down":
+        assert shop.json("status", "--app", "shop")[0]["condition"] == "down"
+    shop.must("up")
+    shop.settled()
+    assert shop.branch() == shop.good, "neither had reached its commit point"
+
+
+# ---- what it deploys to -----------------------------------------------------------------------------------------
+
+
+def pid_of(shop: App, part: str) -> int:
+    root = shop.machine.root
+    match part:
+        case "nginx":
+            return int((root / "edge" / "run" / "nginx.pid").read_text())
+        case "postgres":
+            return int(
+                (shop.directory / "stores" / "postgres" / "data" / "postmaster.pid").read_text().split()[0]
+            )
+        case "valkey":
+            return command_of(shop.directory / "stores" / "redis", "valkey-server")
+        case "instance":
+            answer = shop.get("/process")
+            return int(json.loads(answer.body)["pid"]) if answer.status == 200 else 0
+        case "supervisord":
+            return int((root / "supervisor" / "supervisord.pid").read_text())
+        case _:
+            return command_of(root, "keeper.py")
+
+
+@pytest.mark.parametrize("part", ["nginx", "postgres", "valkey", "instance", "supervisord", "keeper"])
+def test_a_part_is_killed_and_comes_back(shop: App, part: str) -> None:
+    mark = str(time.time_ns() % 10**9)
+    release = shop.live
+    assert shop.get(f"/sql?q=insert+into+things+values+({mark})").status == 200
+    assert "+OK" in shop.get(f"/redis?q=SET+mark+{mark}").body
+    before = pid_of(shop, part)
+    others = {p: pid_of(shop, p) for p in ("supervisord", "keeper")}
+    assert before > 0
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: pid_of(shop, part) not in (0, before), f"{part} runs again", BACK)
+    eventually(lambda: whole(shop, release, mark), "the app serves with its data", BACK)
+    if part not in ("supervisord", "keeper"):
+        assert others == {p: pid_of(shop, p) for p in others}, "the rest was left alone"
+    eventually(lambda: shop.json("status", "--app", "shop")[0]["condition"] == "live", "status says so", BACK)
+    eventually(lambda: pid_of(shop, "keeper") > 0, "the keeper is there", BACK)
+
+
+def whole(shop: App, release: int, mark: str) -> bool:
+    """Whether the app serves from that release, and both stores have what was put into them."""
+    stored = shop.get(f"/sql?q=select+count(*)+from+things+where+id={mark}")
+    cached = shop.get("/redis?q=GET+mark")
+    return stored == (200, release, "1") and cached.status == 200 and mark in cached.body
+
+
+def test_everything_is_killed_at_once(shop: App, machine: Machine) -> None:
+    """As when the power goes, but for what was not yet on the disk."""
+    mark = str(time.time_ns() % 10**9)
+    release = shop.live
+    assert shop.get(f"/sql?q=insert+into+things+values+({mark})").status == 200
+    assert "+OK" in shop.get(f"/redis?q=SET+mark+{mark}").body
+    victims = machine.processes()
+    for process in victims:
+        process.suspend()  # so that none notices the end of another
+    for process in victims:
+        process.kill()
+    psutil.wait_procs(victims, timeout=10)
+    assert shop.json("status", "--app", "shop")[0]["condition"] == "degraded"
+    doctor = shop.pushrod("doctor")
+    assert doctor.status == 10
+    assert "nothing runs" in doctor.out
+    assert shop.url in shop.must("up")
+    assert whole(shop, release, mark)
+    assert shop.pushrod("doctor").status == 0
+
+
+def test_an_instance_that_keeps_ending_is_said_to(shop: App) -> None:
+    """It was healthy when it went live; what is broken afterwards is shown, and the next push mends it."""
+    shop.push_change()
+    checkout: Path = shop.directory / "checkouts" / str(shop.live)
+    (checkout / "app.py").write_text("raise SystemExit('broken by hand')\n")
+    os.kill(pid_of(shop, "instance"), signal.SIGKILL)
+    eventually(lambda: shop.pushrod("doctor").status == 10, "doctor finds it")
+    said = shop.json("status", "--app", "shop")[0]
+    assert said["condition"] in ("degraded", "live"), "it is started again and again"
+    eventually(lambda: "broken by hand" in shop.must("logs", "web"), "the log says why")
+    shop.push_change()
+    assert shop.json("status", "--app", "shop")[0]["condition"] == "live"

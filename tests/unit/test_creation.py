@@ -1,0 +1,121 @@
+"""Making an app and removing it; nothing of it runs here."""
+
+import json
+import socket
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from pushrod import creation
+from pushrod.apps import Root
+from pushrod.engines.embedded import ports
+from pushrod.engines.embedded.engine import Embedded
+from pushrod.errors import HostError, UnknownNameError
+from pushrod.gears import git
+from tests.conftest import Tree
+
+
+@pytest.fixture
+def engine(home: Path, tmp_path: Path) -> Embedded:
+    return Embedded(Root(tmp_path / "root"))
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that nobody has."""
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return int(s.getsockname()[1])
+
+
+def test_a_new_app_has_all_its_places_and_is_down(engine: Embedded, tree: Tree, port: int) -> None:
+    app = creation.create(engine, "shop", source=tree.path, port=port)
+    settings = app.settings
+    assert (settings.name, settings.port, settings.engine) == ("shop", port, "embedded")
+    assert (settings.source, settings.down) == (str(tree.path), True)
+    for place in (app.checkouts, app.stores, app.logs, app.state / ".git", app.repository):
+        assert place.is_dir()
+    assert stat.S_IMODE(app.secrets.stat().st_mode) == 0o700
+    assert [a.name for a in engine.root.apps()] == ["shop"]
+
+
+def test_its_hooks_call_this_pushrod_with_this_root(engine: Embedded, tree: Tree) -> None:
+    app = creation.create(engine, "shop", source=tree.path)
+    hook = (app.repository / "hooks" / "pre-receive").read_text()
+    assert f"{sys.executable} -m pushrod --root {engine.root.path} hook shop pre-receive" in hook
+
+
+def test_making_it_again_gives_the_same_app(engine: Embedded, tree: Tree) -> None:
+    first = creation.create(engine, "shop", source=tree.path).settings
+    assert creation.create(engine, "shop", source=tree.path).settings == first
+
+
+def test_what_an_interrupted_attempt_left_is_taken_up(engine: Embedded, tree: Tree) -> None:
+    app = creation.create(engine, "shop", source=tree.path)
+    app.settings_path.unlink()
+    assert list(engine.root.apps()) == []
+    creation.create(engine, "shop", source=tree.path)
+    assert [a.name for a in engine.root.apps()] == ["shop"]
+
+
+def test_an_app_can_move_to_another_port(engine: Embedded, tree: Tree, port: int) -> None:
+    app = creation.create(engine, "shop", source=tree.path)
+    creation.create(engine, "shop", source=tree.path, port=port)
+    assert app.settings.port == port
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_is_made(engine: Embedded, tree: Tree) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        taken = s.getsockname()[1]
+        with pytest.raises(HostError, match=f"port {taken} "):
+            creation.create(engine, "shop", source=tree.path, port=taken)
+    assert list(engine.root.apps()) == []
+    assert not (engine.root.apps_directory / "shop").exists()
+
+
+def test_two_apps_never_have_the_same_port(engine: Embedded, tree: Tree, port: int) -> None:
+    creation.create(engine, "shop", source=tree.path, port=port)
+    with pytest.raises(HostError, match=f"port {port} "):
+        creation.create(engine, "blog", source=tree.path, port=port)
+    assert creation.create(engine, "blog", source=tree.path).settings.port != port
+
+
+def test_a_name_that_another_work_tree_has_is_refused(engine: Embedded, tree: Tree, tmp_path: Path) -> None:
+    app = creation.create(engine, "shop", source=tree.path)
+    other = Tree(tmp_path / "other")
+    other.path.mkdir()
+    other.git("init", "--quiet")
+    with pytest.raises(UnknownNameError, match="is taken by the app of") as e:
+        creation.create(engine, "shop", source=other.path)
+    assert str(app.repository) in e.value.hint
+    assert app.settings.source == str(tree.path)
+
+    git.set_remote(other.path, str(app.repository))
+    creation.create(engine, "shop", source=other.path)
+    assert app.settings.source == str(other.path)
+
+
+def test_a_destroyed_app_leaves_nothing_but_the_users_own(engine: Embedded, tree: Tree) -> None:
+    app = creation.create(engine, "shop", source=tree.path)
+    other = creation.create(engine, "blog", source=tree.path)
+    git.set_remote(tree.path, str(app.repository))
+    (app.stores / "postgres").mkdir()
+    creation.destroy(app, engine)
+    assert not app.directory.exists()
+    assert git.remote_url(tree.path) == ""
+    assert [a.name for a in engine.root.apps()] == [other.name]
+    assert tree.path.is_dir()
+
+
+def test_destroying_leaves_a_remote_that_is_another_apps(engine: Embedded, tree: Tree) -> None:
+    app = creation.create(engine, "shop", source=tree.path)
+    git.set_remote(tree.path, "/elsewhere/repo.git")
+    creation.destroy(app, engine)
+    assert git.remote_url(tree.path) == "/elsewhere/repo.git"
+
+
+def test_the_port_of_an_app_that_is_down_still_is_its_own(engine: Embedded, tree: Tree) -> None:
+    app = creation.create(engine, "shop", source=tree.path)
+    assert app.settings.port in ports.taken(engine.root)
+    assert json.loads(app.settings_path.read_bytes())["port"] == app.settings.port

@@ -1,0 +1,358 @@
+"""The documentation says what the program does: every key, verb, option, exit code, variable, link and example."""
+
+import ast
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+import pushrod
+from pushrod import configuration, doctor, manifest, status
+from pushrod.cli import cli
+from pushrod.configuration import Endpoint
+from pushrod.errors import ManifestError, PushrodError
+from pushrod.gears import compose
+from pushrod.manifest import notes
+from pushrod.values import Manifest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+DOCS = CHECKOUT / "docs"
+SOURCE = Path(pushrod.__file__).parent
+PAGES = sorted([CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *DOCS.glob("*.md")])
+WHEREVER = {"--root", "--help"}  # said once for all verbs, in a section of their own
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text()
+
+
+def without_code(text: str) -> str:
+    """The text without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def headings(text: str) -> list[str]:
+    return re.findall(r"^#+ (.+)$", without_code(text), re.MULTILINE)
+
+
+def section(text: str, heading: str) -> str:
+    """What stands below a heading, up to the next one of any level; empty where there is no such heading."""
+    found = re.search(rf"^(#+) {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
+    return found[2] if found else ""
+
+
+# ---- the manifest ---------------------------------------------------------------------------------------------
+
+
+def valid(place: tuple[str, ...]) -> list[str]:
+    """The keys that the manifest takes at a place, in its own words: it lists them when it refuses one."""
+    service: dict[str, Any] = {"build": "."}
+    document: dict[str, Any] = {"services": {"web": service}}
+    spot = service if place[:1] == ("services",) else document
+    for key in place[2:] if spot is service else place:
+        spot = spot.setdefault(key, {})
+    spot["zzzzzz"] = 1
+    try:
+        manifest.read(document)
+    except ManifestError as refused:
+        if refused.what == "unknown key `zzzzzz`":
+            return refused.hint.removeprefix("valid here: ").split(", ")
+    return []  # not a mapping of keys
+
+
+def known(place: tuple[str, ...]) -> Iterator[str]:
+    for key in valid(place):
+        yield ".".join((*place, key))
+        yield from known((*place, key))
+
+
+KEYS = [
+    *known(("x-pushrod",)),
+    *(k.replace(".web.", ".<name>.") for k in known(("services", "web", "x-pushrod"))),
+]
+
+
+def test_the_keys_are_found_by_asking() -> None:
+    checked = {
+        word.value
+        for path in (SOURCE / "manifest").glob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "only"
+        for word in call.args
+        if isinstance(word, ast.Constant)
+    }
+    assert {key.rpartition(".")[2] for key in KEYS} == checked
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_is_documented(key: str) -> None:
+    text = section(page("manifest.md"), f"`{key}`")
+    assert "Default:" in text or "Default: " in section(page("manifest.md"), f"`{key.rpartition('.')[0]}`")
+    assert text.strip()
+
+
+def test_no_key_is_documented_that_is_not_there() -> None:
+    described = [
+        h.strip("`") for h in headings(page("manifest.md")) if h.startswith("`") and "x-pushrod" in h
+    ]
+    assert sorted(described) == sorted(KEYS)
+
+
+@pytest.mark.parametrize("key", [*notes._UNUSED, "deploy.resources"])
+def test_every_compose_key_that_is_not_applied_is_named(key: str) -> None:
+    assert f"`{key}`" in page("manifest.md")
+
+
+# ---- the examples ---------------------------------------------------------------------------------------------
+
+EXAMPLES = {
+    "minimal.yaml": {"web": "entry"},
+    "api-worker-stores.yaml": {"api": "entry", "worker": "worker", "postgres": "store", "redis": "store"},
+    "nginx-in-front.yaml": {"nginx": "edge", "backend": "entry", "db": "store"},
+    "two-entries.yaml": {"web": "entry", "admin": "worker"},
+    "two-redis.yaml": {"web": "entry", "redis": "store", "cache": "store"},
+}
+
+
+def load(text: str, directory: Path) -> Manifest:
+    (directory / "compose.yaml").write_text(text)
+    said: list[str] = []
+    document = compose.load(directory, project="shop", variables={}, on_warning=said.append)
+    assert not said
+    return manifest.read(document, bases=compose.bases(document, directory))
+
+
+def example(name: str, directory: Path) -> Manifest:
+    return load((DOCS / "examples" / name).read_text(), directory)
+
+
+def test_every_example_is_tested_and_linked() -> None:
+    files = {p.name for p in (DOCS / "examples").iterdir()}
+    assert files == set(EXAMPLES)
+    assert files == set(re.findall(r"\(examples/(.+?)\)", page("manifest.md")))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_has_the_roles_it_says(name: str, tmp_path: Path) -> None:
+    found = example(name, tmp_path)
+    assert {s.name: s.role for s in found.services} == EXAMPLES[name]
+
+
+def test_the_example_of_two_entries_is_refused_without_a_role(tmp_path: Path) -> None:
+    text = (DOCS / "examples" / "two-entries.yaml").read_text()
+    with pytest.raises(ManifestError, match="two entries: admin and web") as refused:
+        load(text.replace("role: entry", ""), tmp_path)
+    assert refused.value.what in text
+    assert refused.value.what in page("manifest.md")
+
+
+def test_the_example_with_an_nginx_needs_no_curl(tmp_path: Path) -> None:
+    assert example("nginx-in-front.yaml", tmp_path).entry.health.path == "/healthz"
+
+
+def test_the_example_of_two_redis_has_the_variables_it_says(tmp_path: Path) -> None:
+    found = example("two-redis.yaml", tmp_path)
+    endpoints = [Endpoint(s.name, "redis", f"redis://{s.name}", "") for s in found.stores]
+    variables = configuration.store_variables(endpoints)
+    assert variables == {"REDIS_URL": "redis://redis", "CACHE_URL": "redis://cache"}
+    assert [n for n in found.notes if n.startswith("cache: `command` not used")]
+
+
+def test_the_blocks_of_yaml_in_the_pages_are_manifests(tmp_path: Path) -> None:
+    blocks = re.findall(
+        r"^```yaml\n(.*?)^```$", (CHECKOUT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert [load(b, tmp_path).entry.name for b in blocks] == ["backend"]
+
+
+# ---- the command line -----------------------------------------------------------------------------------------
+
+
+def verbs(group: click.Group, path: str = "pushrod") -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from verbs(command, f"{path} {name}")
+        elif not command.hidden:
+            yield f"{path} {name}", command
+
+
+VERBS = dict(verbs(cli))
+OPTIONS = [
+    (verb, option, bool(parameter.help))
+    for verb, command in VERBS.items()
+    for parameter in command.params
+    if isinstance(parameter, click.Option)
+    for option in (*parameter.opts, *parameter.secondary_opts)
+    if option not in WHEREVER
+]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_is_documented(verb: str) -> None:
+    text = section(page("cli.md"), f"`{verb}`")
+    usage = text.strip().splitlines()[:1]
+    assert usage, f"no section for {verb} in docs/cli.md"
+    assert usage[0].startswith(f"`{verb}")
+
+
+@pytest.mark.parametrize(("verb", "option", "has_help"), OPTIONS)
+def test_every_option_is_documented(verb: str, option: str, has_help: bool) -> None:
+    assert re.search(rf"(?<![\w-]){option}(?![\w-])", section(page("cli.md"), f"`{verb}`"))
+    assert has_help
+
+
+@pytest.mark.parametrize("option", [*WHEREVER, "--app", *(o for p in cli.params for o in p.opts)])
+def test_options_of_every_verb_are_documented_once(option: str) -> None:
+    assert re.search(
+        rf"`(pushrod )?{option}( NAME| DIRECTORY)?`", section(page("cli.md"), "Options of every verb")
+    )
+
+
+def test_no_option_is_documented_that_is_not_there() -> None:
+    for verb, command in VERBS.items():
+        usage = section(page("cli.md"), f"`{verb}`").strip().splitlines()[0]
+        real = {o for p in command.params if isinstance(p, click.Option) for o in p.opts}
+        assert set(re.findall(r"(?<=\[)--?[a-z-]+", usage)) <= real, verb
+
+
+def test_no_verb_is_documented_that_is_not_there() -> None:
+    described = {h.strip("`") for h in headings(page("cli.md")) if h.startswith("`pushrod ")}
+    assert described == set(VERBS)
+
+
+@pytest.mark.parametrize("text", [p.read_text() for p in PAGES], ids=[p.name for p in PAGES])
+def test_every_verb_that_a_page_uses_is_there(text: str) -> None:
+    first_words = {verb.split()[1] for verb in VERBS}
+    assert set(re.findall(r"(?:`|\$ )pushrod ([a-z]+)", text)) <= first_words
+
+
+def test_the_verbs_that_read_have_json() -> None:
+    reading = {verb for verb, option, _ in OPTIONS if option == "--json"}
+    assert {v.removeprefix("pushrod ") for v in reading} == {
+        *("status", "releases", "logs", "plan", "doctor", "apps list", "secret list")
+    }
+
+
+@pytest.mark.parametrize(
+    ("verb", "kind"),
+    [
+        ("pushrod status", list[status.Status]),
+        ("pushrod releases", list[status.Row]),
+        ("pushrod doctor", list[doctor.Finding]),
+    ],
+)
+def test_the_json_of_the_page_is_that_of_the_program(verb: str, kind: Any) -> None:
+    block = re.search(r"```json\n(.*?)```", section(page("cli.md"), f"`{verb}`"), re.DOTALL)
+    assert block, verb
+    decoded = msgspec.json.decode(block[1], type=kind)
+    assert json.loads(msgspec.json.encode(decoded)) == json.loads(block[1])  # nothing is left out either
+
+
+def errors(root: type[PushrodError] = PushrodError) -> Iterator[type[PushrodError]]:
+    yield root
+    for kind in root.__subclasses__():
+        yield from errors(kind)
+
+
+@pytest.mark.parametrize("error", list(errors()), ids=lambda e: e.__name__)
+def test_every_exit_code_is_documented(error: type[PushrodError]) -> None:
+    assert re.search(
+        rf"^\| {error.exit_code} \| {error.kind} \| \S", section(page("cli.md"), "Exit codes"), re.MULTILINE
+    )
+
+
+def test_no_exit_code_is_documented_that_is_not_there() -> None:
+    described = re.findall(r"^\| (\d+) \|", section(page("cli.md"), "Exit codes"), re.MULTILINE)
+    wrong_call = CliRunner().invoke(cli, ["frobnicate"]).exit_code
+    assert sorted(map(int, described)) == sorted({0, wrong_call, *(e.exit_code for e in errors())})
+
+
+def read_variables() -> set[str]:
+    """The variables named PUSHROD_… in the source, but for the one between supervisord and `launch`."""
+    found = set()
+    for path in SOURCE.rglob("*.py"):
+        if SOURCE / "template" not in path.parents:
+            strings = (n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant))
+            found |= {s for s in strings if isinstance(s, str) and re.fullmatch(r"PUSHROD_[A-Z]+", s)}
+    return found - {"PUSHROD_SPEC"}
+
+
+@pytest.mark.parametrize("variable", sorted(read_variables()))
+def test_every_variable_is_documented(variable: str) -> None:
+    given = section(page("manifest.md"), "What the app receives")
+    assert f"`{variable}`" in section(page("cli.md"), "Environment variables") + given
+
+
+# ---- the pages ------------------------------------------------------------------------------------------------
+
+
+def anchor(heading: str) -> str:
+    """The anchor that a heading gets where Markdown is shown: lower case, no punctuation, dashes for spaces."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+LINKS = [
+    (p, target)
+    for p in PAGES
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(p.read_text()))
+    if "://" not in target
+]
+
+
+@pytest.mark.parametrize(("source", "target"), LINKS, ids=[f"{p.name}:{t}" for p, t in LINKS])
+def test_every_link_leads_somewhere(source: Path, target: str) -> None:
+    name, _, fragment = target.partition("#")
+    path = (source.parent / name).resolve() if name else source
+    assert path.is_file(), f"{source.name} links to {target}"
+    if fragment:
+        assert fragment in {anchor(h) for h in headings(path.read_text())}
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    readme = (CHECKOUT / "README.md").read_text()
+    assert {p.name for p in DOCS.glob("*.md")} == set(re.findall(r"\(docs/([\w-]+\.md)\)", readme))
+
+
+def test_the_readme_stays_short() -> None:
+    assert len((CHECKOUT / "README.md").read_text().splitlines()) <= 120
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
+def test_a_page_begins_with_what_it_is_for(path: Path) -> None:
+    first, blank, text = path.read_text().splitlines()[:3]
+    assert first.startswith("# ")
+    assert not blank
+    assert text[:1].isalnum() or text.startswith("`")
+
+
+def test_the_script_in_the_operations_page_works(tmp_path: Path) -> None:
+    """It takes a store's address apart, in a real shell, and hands on every part of it."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", page("operations.md"), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 1
+    script = tmp_path / "as-app.sh"
+    script.write_text(blocks[0])
+    shell = shutil.which("sh")
+    assert shell
+    from pushrod import host
+    from pushrod.gears import postgres
+
+    url = postgres.url("shop_app", "0123abcd", 28017, "shop")
+    done = host.run([shell, script, "env"], env={"DATABASE_URL": url, "PATH": "/usr/bin:/bin"})
+    given = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert {k: v for k, v in given.items() if k.startswith("PG")} == {
+        "PGUSER": "shop_app",
+        "PGPASSWORD": "0123abcd",
+        "PGHOST": "127.0.0.1",
+        "PGPORT": "28017",
+        "PGDATABASE": "shop",
+    }
