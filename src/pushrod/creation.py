@@ -24,6 +24,7 @@ def create(engine: Embedded, name: str, *, source: Path, port: int = 0) -> App:
     app = App(root, name)
     if app.settings_path.exists():
         _check_source(app, source)
+        _make_places(app)  # the hooks name this installation and this root: either may have moved
         if port and port != app.settings.port:
             with ports.choosing(root):
                 app.save(msgspec.structs.replace(app.settings, port=ports.for_edge(root, port)))

@@ -30,6 +30,8 @@ def examine(root: Root) -> list[Finding]:
     """Look at the machine, the engine's parts and every app of a root; changes nothing."""
     engine = Embedded(root)
     found = [*_machine(root), *_parts(engine)]
+    if any(not app.settings.down for app in root.apps() if _readable(app)):
+        found.append(_edge(engine))
     for app in root.apps():
         found += _app(app, engine)
     return found
@@ -97,6 +99,24 @@ def _parts(engine: Embedded) -> Iterator[Finding]:
         )
     else:
         yield Finding("account", "ok", f"children run as {account.name}")
+
+
+def _readable(app: App) -> bool:
+    try:
+        return bool(app.settings)
+    except PushrodError:
+        return False
+
+
+def _edge(engine: Embedded) -> Finding:
+    try:
+        if engine.edge.answering():
+            return Finding("edge", "ok", "answers")
+    except PushrodError as e:
+        return Finding("edge", "broken", e.what, e.hint)
+    log = host.tail(engine.root.supervisor / "nginx.log", 1)
+    mend = "`pushrod up` starts it, or says why not"
+    return Finding("edge", "broken", f"nginx does not answer: {' '.join(log)}", mend)
 
 
 def _app(app: App, engine: Embedded) -> Iterator[Finding]:

@@ -77,13 +77,18 @@ class Journal:
         return story
 
     def restart(self, live: int, commit: str, last: int) -> None:
-        """Begin a new journal that says only what is live, and the last number given, so that none is given twice.
+        """Begin a new journal that ends with what is live, and the last number given, so that none is given twice.
 
-        The old file is kept beside it; the new one takes its place at once, whatever interrupts this.
+        What can be read of the old one comes first, for the history of the releases and their migrations. The old
+        file is kept beside it; the new one takes its place at once, whatever interrupts this.
         """
+        lines: list[str] = []
         if self.path.exists():
             self.path.with_name(f"{self.path.name}.{now()}").hardlink_to(self.path)
-        lines = [_line("live", live, commit=commit, why="journal begun anew")] if live else []
+            old = self.path.read_bytes().split(b"\n")[:-1]
+            lines = [line.decode() for line in old if _is_entry(line)]
+        if live:
+            lines.append(_line("live", live, commit=commit, why="journal begun anew"))
         lines.append(_line("done", max(live, last)))
         host.write(self.path, "".join(f"{line}\n" for line in lines))
 
@@ -110,6 +115,14 @@ class Journal:
 def _line(event: Event, release: int, **fields: object) -> str:
     entry = msgspec.convert({"at": now(), "event": event, "release": release, **fields}, Entry)
     return msgspec.json.encode(entry).decode()
+
+
+def _is_entry(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line, type=Entry)
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def _after(story: Story, entry: Entry) -> Story:

@@ -11,7 +11,7 @@ left to do is finished, by this process or by the next one that takes the app's 
 import contextlib
 import getpass
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -53,23 +53,43 @@ class Pipeline:
 
     # ---- what a user asks for -------------------------------------------------------------------------------
 
-    def deploy(
-        self, commit: str, *, replacing: str | None = None, anew: bool = False, migrate: bool = True
-    ) -> Release:
+    def deploy(self, commit: str, *, replacing: str | None = None) -> Release:
         """Make a commit live and return its release; the live one if it already is that commit, unchanged.
 
-        `replacing` is the commit a push was told is live when it connected. `anew` makes a new release even of
-        the same commit; `migrate` runs the release command.
+        `replacing` is the commit a push was told is live when it connected.
         """
         with self.locked(f"deploying {commit[:7]}"):
             self._check_moved(commit, replacing)
             live = self._live_release()
-            if live and not anew and (live.commit, live.inputs) == (commit, self.sealing.inputs()):
+            if live and (live.commit, live.inputs) == (commit, self.sealing.inputs()):
                 if self.app.settings.down or not self._runs(live):
                     self.promote(live, fresh=False, migrate=False)
                 return live
             release = self.prepare(commit)
-            self.promote(release, migrate=migrate)
+            self.promote(release)
+            return release
+
+    def renew(self, replicas: Mapping[str, int] | None = None) -> Release:
+        """Replace the live release by a new one of the same commit, with other replica counts if given.
+
+        The release command does not run: the commit is the same. The counts are kept for later releases.
+        """
+        with self.locked("scaling" if replicas else "restarting"):
+            live = self._live_release()
+            if live is None:
+                raise UnknownNameError(
+                    f"{self.app.name} has no live release",
+                    hint="`pushrod up` or `git push pushrod HEAD:main`",
+                )
+            before = self.app.settings.replicas
+            self._set_replicas({**before, **self._checked(replicas or {}, live)})
+            try:
+                release = self.prepare(live.commit)
+                self.promote(release, migrate=False)
+            except FAILURES:
+                with host.uninterrupted():
+                    self._set_replicas(before)
+                raise
             return release
 
     def rollback(self, number: int = 0, *, across_migrations: bool = False) -> Release:
@@ -94,15 +114,12 @@ class Pipeline:
         """Stop everything of the app, the edge first, then its instances, then its stores; data stays."""
         with self.locked("stopping"):
             self.app.save(msgspec.structs.replace(self.app.settings, down=True))
-            with self._step("edge", "") as step:
+            with self._step("edge", "no longer answers for the app"):
                 self.engine.edge.drained(self._switch(None), DRAIN_BUDGET)
-                step.detail = "no longer answers for the app"
-            with self._step("stop", "") as step:
+            with self._step("stop", "instances, then stores; the data stays"):
                 for number in self.engine.running(self.app):
                     self.engine.stop(self.app, number)
                 self.engine.stop_stores(self.app)
-                step.detail = "instances, then stores; the data stays"
-        self.engine.rest()
 
     def plan(self, commit: str) -> tuple[list[plan.Change], tuple[str, ...]]:
         """What deploying a commit would change, and the notes on its manifest. Builds and changes nothing."""
@@ -121,10 +138,14 @@ class Pipeline:
         def waiting(holder: str) -> None:
             self.progress.note(f"waiting: another command is {holder}")
 
-        with host.lock(self.app.lock, purpose=purpose, timeout=LOCK_TIMEOUT, on_wait=waiting):
-            self.engine.open()
-            self.recover()
-            yield
+        try:
+            with host.lock(self.app.lock, purpose=purpose, timeout=LOCK_TIMEOUT, on_wait=waiting):
+                self.engine.open()
+                self.recover()
+                yield
+        finally:
+            if self.app.settings.down:
+                self.engine.rest()
 
     @property
     def url(self) -> str:
@@ -178,6 +199,10 @@ class Pipeline:
             images = {name: image.id for name, image in release.images.items()}
             changes = plan.compare(self._live_release(), release.services, release.stores, images)
             step.detail = plan.summary(changes, [" ".join(s.release) for s in commands])
+            live = self._live_release()
+            if not step.detail:
+                same = live is not None and live.commit == release.commit
+                step.detail = "nothing changes" if same else "nothing changes but the commit"
 
     def _stores(self, release: Release) -> None:
         if not release.stores:
@@ -210,7 +235,7 @@ class Pipeline:
             raise ReleaseCommandError(
                 f"the release command `{' '.join(service.release)}` ended with status {status}",
                 where=f"service {service.name}",
-                hint="the old release goes on serving; mend the command, commit and push again",
+                hint="what was live still is; mend the command, commit and push again",
                 log=tuple(lines[-50:]),
             )
 
@@ -295,6 +320,8 @@ class Pipeline:
         self.engine.edge.drained(self._switch(before), DRAIN_BUDGET)
         if number != previous or stopped:
             self.engine.stop(self.app, number)
+        if stopped:
+            self.engine.stop_stores(self.app)
         if fresh:
             self.sealing.discard(number)
         self.journal.append("failed", number, why=why)
@@ -357,6 +384,20 @@ class Pipeline:
                 where=f"app {self.app.name}",
                 hint="git fetch pushrod, merge or rebase onto pushrod/main, and push again",
             )
+
+    def _set_replicas(self, replicas: dict[str, int]) -> None:
+        if replicas != self.app.settings.replicas:
+            self.app.save(msgspec.structs.replace(self.app.settings, replicas=replicas))
+
+    def _checked(self, replicas: Mapping[str, int], live: Release) -> Mapping[str, int]:
+        """The counts, if each is for a service of the live release."""
+        known = [s.name for s in live.services]
+        for name in replicas:
+            if name not in known:
+                raise UnknownNameError(
+                    f"no service `{name}` to scale", hint=f"services with instances: {', '.join(known)}"
+                )
+        return replicas
 
     def _runs(self, live: Release) -> bool:
         """Whether all of the live release is up: after a power cut its processes have only just been started."""

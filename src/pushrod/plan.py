@@ -30,14 +30,14 @@ def compare(
 
 
 def summary(changes: Sequence[Change], commands: Sequence[str]) -> str:
-    """The plan in one line: what is new, changed or removed, and the release commands that will run."""
+    """The plan in one line: what is new, changed or removed, and the release commands; empty where nothing is."""
     parts = []
     for action in ("new", "changed", "removed"):
         names = [c.name for c in changes if c.action == action]
         if names:
             parts.append(f"{action}: {', '.join(names)}")
     parts += [f"runs `{c}`" for c in commands]
-    return "; ".join(parts) or "nothing changes but the commit"
+    return "; ".join(parts)
 
 
 def count(instances: Sequence[Instance]) -> str:

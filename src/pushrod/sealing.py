@@ -1,5 +1,6 @@
 """Prepare: from a commit to a sealed release. Nothing live is touched here."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import msgspec
 from pushrod import __version__, configuration, host, manifest
 from pushrod.apps import App, now
 from pushrod.engines.engine import Engine
+from pushrod.errors import ManifestError
 from pushrod.gears import compose, git
 from pushrod.progress import Progress
 from pushrod.releases import Releases
@@ -35,6 +37,7 @@ class Sealing:
         for note in wanted.notes:
             if note not in said:
                 self.progress.note(note)
+        self._check_argv(wanted, checkout)
         images = {s.name: self.engine.build(s, checkout, self.progress.line) for s in wanted.stateless}
         environments = self._environments(number, commit, wanted, images)
         self.secrets.seal(number, environments)
@@ -73,6 +76,22 @@ class Sealing:
         self.releases.remove(number)
         self.secrets.forget(number)
         host.remove_tree(self.app.checkout(number))
+
+    def _check_argv(self, wanted: Manifest, checkout: Path) -> None:
+        """Refuse a manifest that puts a secret into an argv: other users see those, and the state keeps them."""
+        text = (checkout / compose.find(checkout)).read_text(errors="replace")
+        named = {n: v for n, v in self.secrets.variables().items() if re.search(rf"\$\{{?{n}\b", text) and v}
+        for service in wanted.services:
+            words = " ".join(
+                (*service.entrypoint, *service.command, *service.release, *service.health.command)
+            )
+            for name, value in named.items():
+                if value in words:
+                    raise ManifestError(
+                        f"the secret {name} would be in the argv of {service.name}",
+                        where=f"services.{service.name}",
+                        hint=f"pass it in `environment:` and let a shell expand it: sh -c 'exec … \"$${name}\"'",
+                    )
 
     def _environments(
         self, number: int, commit: str, wanted: Manifest, images: Mapping[str, Image]

@@ -71,6 +71,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             status, body = redis(asked["q"].split())
         elif url.path == "/print":
             print(asked["q"], flush=True)
+        elif url.path == "/slow":
+            time.sleep(0.4)
         elif url.path not in ("/", "/healthz"):
             status, body = 404, "no such page"
         raw = body.encode()

@@ -30,6 +30,7 @@ STEPS = {
     "drain": r"^  live .* s$",
 }
 SLOW_BOOT = "import time; time.sleep(0.3)\n"
+SLOW_END = "import os, signal, time\nsignal.signal(signal.SIGTERM, lambda *_: (time.sleep(2), os._exit(0)))\n"
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +188,31 @@ def test_another_verb_is_killed(shop: App, verb: str) -> None:
     shop.must("up")
     shop.settled()
     assert shop.branch() == shop.good, "neither had reached its commit point"
+
+
+@pytest.mark.parametrize("verb", ["down", "push"])
+def test_a_command_is_killed_while_an_instance_is_stopping(shop: App, verb: str) -> None:
+    """What was being taken away is not forgotten: the next command takes it away, or starts it again."""
+    shop.restore()
+    shop.tree.commit({"app.py": SLOW_END + apps.changed("slow to end")}, "slow to end")
+    assert shop.tree.push().ok
+    shop.good = shop.tree.head()
+    old = shop.live
+    shop.tree.commit({"app.py": apps.changed("next")}, "next")
+    command = shop.running(*(("down",) if verb == "down" else ("deploy",)))
+    conf = shop.machine.root / "supervisor" / "conf.d" / f"shop-r{old}.conf"
+    try:
+        eventually(lambda: not conf.exists(), "the old release is being taken away")
+        command.child.kill()
+        command.child.wait()
+    finally:
+        command.end()
+    shop.must("deploy")
+    assert shop.live > old
+    shop.settled()
+    mine = shop.directory / "checkouts" / str(old)
+    eventually(lambda: not list(apps.processes_below(mine)), "nothing of the old release lives")
+    shop.good = shop.tree.head()
 
 
 # ---- what it deploys to -----------------------------------------------------------------------------------------

@@ -48,8 +48,12 @@ SCHEMA = "create table if not exists things (id int primary key, name text);\n"
 
 @contextlib.contextmanager
 def load(app: App) -> Iterator[None]:
-    """Requests at a constant rate while the block runs; none may fail, whatever connection it came on."""
-    with Load(f"{app.url}/", rate=RATE) as running:
+    """Requests at a constant rate while the block runs; none may fail, whatever connection it came on.
+
+    Some take 0.4 s, so that at any moment there are some that a switch could cut off.
+    """
+    shapes = {"keep": 2, "close": 2, "slow": 1}
+    with Load(f"{app.url}/", rate=RATE, shapes=shapes, slow_url=f"{app.url}/slow") as running:
         yield
     total = running.report.total
     assert total.sent > 0

@@ -42,8 +42,7 @@ def test_the_image_runs_as_an_account_that_cannot_change_its_code(shop: Stack, s
 def test_what_both_stores_hold_outlives_the_containers(shop: Stack) -> None:
     added = shop.send("POST", "/products", {"name": "Brass hook", "price_cents": 650, "stock": 12})
     assert added.status == 201
-    path = f"/products/{added.body['id']}"
-    assert shop.get(path).status == 200
+    assert shop.get(f"/products/{added.body['id']}").status == 200
     events = shop.redis("XLEN", "product-views")
 
     shop.compose("down")
@@ -51,7 +50,7 @@ def test_what_both_stores_hold_outlives_the_containers(shop: Stack) -> None:
     shop.up()
 
     assert shop.redis("XLEN", "product-views") == events != "0"
-    assert shop.get(path).body == added.body
+    assert added.body in shop.get("/products").body
 
 
 def test_all_of_it_ends_when_it_is_told_to(shop: Stack) -> None:

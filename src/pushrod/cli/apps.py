@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
-from pushrod import creation, host, status
+from pushrod import creation, host
 from pushrod.apps import check_name
 from pushrod.cli.context import find_root, pipeline, with_json, with_root
 from pushrod.cli.output import print_json, print_table
+from pushrod.cli.reading import all_of
 from pushrod.engines.embedded.engine import Embedded
 from pushrod.gears import git
 
@@ -23,14 +24,16 @@ def apps_command() -> None:
 def list_apps(root: str | None, as_json: bool) -> None:
     """List the apps with their addresses."""
     where = find_root(root)
-    found = [status.of(a, Embedded(a.root).states(a)) for a in where.apps()]
+    found, damaged = all_of(list(where.apps()))
     if as_json:
         print_json(found)
-    elif not found:
+    elif not found and not damaged:
         click.echo(f"none in {where.path}")
     else:
         rows = [(s.app, s.condition, str(s.release or "-"), s.url) for s in found]
         print_table(("APP", "STATE", "RELEASE", "URL"), rows)
+    if damaged:
+        raise damaged[0]
 
 
 @apps_command.command("create")

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import click
-import msgspec
 
 from pushrod import host, leaks
 from pushrod.apps import App, check_name, slug
@@ -13,8 +12,6 @@ from pushrod.creation import create
 from pushrod.engines.embedded.engine import Embedded
 from pushrod.errors import UnknownNameError
 from pushrod.gears import git
-from pushrod.releases import Releases
-from pushrod.values import Release
 
 
 @click.command("up")
@@ -62,7 +59,7 @@ def deploy_command(ref: str, app_name: str | None, root: str | None) -> None:
 
 def _deploy(app: App, tree: Path, commit: str) -> None:
     line = pipeline(app)
-    before = line.journal.story().live
+    before = 0 if app.settings.down else line.journal.story().live
     leaks.check(tree, commit)
     git.transfer(tree, app.repository, commit)
     release = line.deploy(commit)
@@ -131,7 +128,7 @@ def restart_command(app_name: str | None, root: str | None) -> None:
     """
     app = find_app(root, app_name)
     with host.interruptible():
-        release = pipeline(app).deploy(_live(app).commit, anew=True, migrate=False)
+        release = pipeline(app).renew()
     click.echo(f"release {release.number} has replaced the one before")
 
 
@@ -143,34 +140,15 @@ def scale_command(counts: tuple[str, ...], app_name: str | None, root: str | Non
 
     Without dropping a request. The counts go before the manifest's, in later releases too.
     """
-    app = find_app(root, app_name)
-    live = _live(app)
-    wanted = dict(_count(c, live) for c in counts)
-    before = app.settings
+    wanted = dict(map(_count, counts))
+    line = pipeline(find_app(root, app_name))
     with host.interruptible():
-        app.save(msgspec.structs.replace(before, replicas={**before.replicas, **wanted}))
-        try:
-            pipeline(app).deploy(live.commit, anew=True, migrate=False)
-        except BaseException:
-            app.save(msgspec.structs.replace(app.settings, replicas=before.replicas))
-            raise
+        line.renew(wanted)
     click.echo(", ".join(f"{name}: {n}" for name, n in wanted.items()))
 
 
-def _count(text: str, live: Release) -> tuple[str, int]:
+def _count(text: str) -> tuple[str, int]:
     name, _, number = text.partition("=")
-    services = ", ".join(s.name for s in live.services)
-    if name not in {s.name for s in live.services}:
-        raise UnknownNameError(f"no service `{name}` to scale", hint=f"services with instances: {services}")
     if not number.isdecimal() or not 1 <= int(number) <= 100:
         raise UnknownNameError(f"`{text}` is not SERVICE=N", hint="N is from 1 to 100")
     return name, int(number)
-
-
-def _live(app: App) -> Release:
-    live = Releases(app).pointed()
-    if not live:
-        raise UnknownNameError(
-            f"{app.name} has no live release", hint="`pushrod up` or `git push pushrod HEAD:main`"
-        )
-    return Releases(app).read(live)

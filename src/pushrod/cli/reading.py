@@ -13,7 +13,7 @@ from pushrod.apps import App
 from pushrod.cli.context import find_app, find_root, with_app, with_json
 from pushrod.cli.output import age, print_json, print_table
 from pushrod.engines.embedded.engine import Embedded
-from pushrod.errors import UnknownNameError
+from pushrod.errors import PushrodError, UnknownNameError
 from pushrod.secrets import Secrets
 
 _POLL = 0.2  # seconds between looks at the logs that are followed
@@ -26,13 +26,26 @@ def status_command(app_name: str | None, root: str | None, as_json: bool) -> Non
     """Show what is live, where, and how its processes are."""
     where = find_root(root)
     apps = [find_app(root, app_name)] if app_name or len(list(where.apps())) == 1 else list(where.apps())
-    found = [status.of(a, Embedded(a.root).states(a)) for a in apps]
+    found, damaged = all_of(apps)
     if as_json:
         print_json(found)
-    elif not found:
+    elif not apps:
         click.echo(f"no apps in {where.path}; `pushrod up` in a repository with a compose file makes one")
     for one in [] if as_json else found:
         _print_status(one)
+    if damaged:
+        raise damaged[0]
+
+
+def all_of(apps: list[App]) -> tuple[list[status.Status], list[PushrodError]]:
+    """The status of each app that can be read, and what is wrong with the others."""
+    found, damaged = [], []
+    for app in apps:
+        try:
+            found.append(status.of(app, Embedded(app.root).states(app)))
+        except PushrodError as e:
+            damaged.append(e)
+    return found, damaged
 
 
 def _print_status(one: status.Status) -> None:
@@ -72,14 +85,21 @@ def releases_command(app_name: str | None, root: str | None, as_json: bool) -> N
 @click.argument("service", required=False, default="")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
 @click.option("-n", "--lines", default=50, show_default=True, help="How many lines of each log.")
+@click.option("--release", default=0, help="The logs of one release, also one that has failed.")
 @with_app
 @with_json
 def logs_command(
-    service: str, follow: bool, lines: int, app_name: str | None, root: str | None, as_json: bool
+    service: str,
+    follow: bool,
+    lines: int,
+    release: int,
+    app_name: str | None,
+    root: str | None,
+    as_json: bool,
 ) -> None:
     """Show the logs of the app's processes, or of one SERVICE."""
     app = find_app(root, app_name)
-    files = Embedded(app.root).log_files(app, service)
+    files = Embedded(app.root).log_files(app, service, release)
     if not files:
         raise UnknownNameError(f"no logs of `{service or app.name}`", hint="`pushrod status` lists what runs")
     secrets = Secrets(app)

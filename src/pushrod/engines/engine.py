@@ -79,8 +79,8 @@ class Engine(Protocol):
     def states(self, app: App) -> list[ProcessState]:
         """What runs for an app now."""
 
-    def log_files(self, app: App, service: str = "") -> list[Path]:
-        """The log files of an app's processes, or of one service's."""
+    def log_files(self, app: App, service: str = "", release: int = 0) -> list[Path]:
+        """The log files of an app's processes: of one service, of one release, also one that has failed."""
 
     def running(self, app: App) -> list[int]:
         """The releases of an app that have instances now."""

@@ -1,7 +1,7 @@
 """The embedded engine: real nginx, PostgreSQL and Valkey, and the app itself, as supervised processes.
 
 No Docker and no root needed. A release's group in the supervisor is `<app>-r<number>`, the stores' is
-`<app>-stores`, the edge's `edge`; each is a plain file, so supervisord alone brings all of it back.
+a store's `<app>_<store>`, the edge's `edge`; each is a plain file, so supervisord alone brings all of it back.
 """
 
 import contextlib
@@ -19,10 +19,10 @@ from pushrod.engines.embedded import commands, images, ports
 from pushrod.engines.embedded.parts import Parts
 from pushrod.engines.embedded.ports import store_records
 from pushrod.engines.embedded.readiness import Readiness
-from pushrod.engines.embedded.stores import Stores
+from pushrod.engines.embedded.stores import Stores, group_of
 from pushrod.engines.embedded.supervisor import Supervisor
 from pushrod.engines.engine import Say
-from pushrod.errors import HostError
+from pushrod.errors import BuildError, HostError
 from pushrod.gears import postgres
 from pushrod.gears.nginx import Edge
 from pushrod.releases import Releases
@@ -37,6 +37,8 @@ from pushrod.values import (
     Service,
 )
 
+# The environment of the engine's own parts: the same whoever calls, or they would be started anew for nothing.
+_SYSTEM = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 _KEPT_LOGS = 5  # releases that have failed or were pruned whose logs stay
 _INSTANCES, _EDGE = 20, 30  # the supervisor starts what has the lower priority first, and stops it last
 
@@ -74,13 +76,26 @@ class Embedded:
             self.supervisor.ensure()
             self.edge.prepare()
             self.supervisor.apply("edge", (self._edge_process(),))
+            self._make_room()
         if not host.wait_until(self.edge.answering, timeout=10):
             raise HostError(
                 "the edge (nginx) does not come up",
                 where=str(self.root.edge),
                 log=host.tail(self.root.supervisor / "nginx.log"),
-                hint="`pushrod doctor` checks its program and ports",
+                hint="its last lines are above; `pushrod doctor` shows which nginx is in use",
             )
+
+    def _make_room(self) -> None:
+        """Where nginx cannot start because somebody took an app's port, take that app's site out of its way.
+
+        One app's port must not keep the others down; the app itself hears of it when it is switched to.
+        """
+        if host.wait_until(self.edge.answering, timeout=1):
+            return
+        stolen = {name: None for name, site in self.edge.sites().items() if not host.port_is_free(site.port)}
+        if stolen and not self.edge.running():
+            self.edge.place(stolen)
+            self.supervisor.restart("edge")
 
     def rest(self) -> None:
         """Stop supervisor and edge if no app of the root is up or being worked on."""
@@ -99,7 +114,7 @@ class Embedded:
             name="nginx",
             argv=self.edge.argv(),
             cwd=str(self.root.edge),
-            environment=_base_environment(),
+            environment=_SYSTEM,
             log=str(self.root.supervisor / "nginx.log"),
             priority=_EDGE,
             stop_signal="QUIT",
@@ -125,13 +140,13 @@ class Embedded:
 
     def ensure_stores(self, app: App, stores: Sequence[Service], *, ddl: bool) -> str:
         """Initialise what is new, start all, wait until each answers; roles, databases and ACLs ensured."""
-        own = self._stores(app)
-        processes, changed = own.processes()
-        before = {s.name for s in self.supervisor.states(own.group)}
-        self.supervisor.apply(own.group, processes)
-        for name in before.intersection(changed):  # a server reads its configuration when it starts
-            self.supervisor.restart(own.group, name)
-        return own.ensure({s.name for s in stores}, ddl=ddl)
+        own, names = self._stores(app), {s.name for s in stores}
+        running = self.supervisor.groups()
+        for process, changed in own.prepare(names):
+            self.supervisor.apply(process.group, (process,))
+            if changed and process.group in running:  # a server reads its configuration when it starts
+                self.supervisor.restart(process.group, process.name)
+        return own.ensure(names, ddl=ddl)
 
     def schema(self, app: App, stores: Sequence[Service]) -> str:
         """A digest over the schemas of the app's PostgreSQL stores."""
@@ -139,10 +154,11 @@ class Embedded:
 
     def stop_stores(self, app: App) -> None:
         """Stop the stores: PostgreSQL by a fast shutdown, Valkey after writing its file."""
-        self.supervisor.remove(self._stores(app).group)
+        for record in store_records(app):
+            self.supervisor.remove(group_of(app, record.name))
 
     def _stores(self, app: App) -> Stores:
-        return Stores(app, self._programs, self.parts.redis, self.account, _base_environment())
+        return Stores(app, self._programs, self.parts.redis, self.account, _SYSTEM)
 
     @cached_property
     def _programs(self) -> postgres.Programs:
@@ -167,6 +183,13 @@ class Embedded:
 
     def start(self, app: App, release: Release, environments: dict[str, dict[str, str]]) -> None:
         """Start a release's group; HostError if one of its ports is in use by somebody else."""
+        for image in release.images.values():
+            if image.location and not Path(image.location).is_dir():
+                raise BuildError(
+                    "the release's Python environment is gone",
+                    where=image.location,
+                    hint="`pushrod restart` builds it again, as a new release of the same commit",
+                )
         group = _group(app, release.number)
         if group not in self.supervisor.groups():
             for instance in release.instances:
@@ -200,8 +223,9 @@ class Embedded:
         return sorted(int(m[1]) for g in self.supervisor.groups() if (m := pattern.fullmatch(g)))
 
     def states(self, app: App) -> list[ProcessState]:
-        """Every process of an app: stores and instances."""
-        groups = {f"{app.name}-stores", *(_group(app, n) for n in self.running(app))}
+        """Every process of an app: its stores and instances, and the edge before them."""
+        stores = {group_of(app, r.name) for r in store_records(app)}
+        groups = {"edge", *stores, *(_group(app, n) for n in self.running(app))}
         return [s for s in self.supervisor.states() if s.group in groups]
 
     def run(
@@ -221,7 +245,7 @@ class Embedded:
         self, app: App, release: Release, service: Service, argv: Sequence[str], environment: dict[str, str]
     ) -> tuple[list[str], Path, dict[str, str]]:
         """How a one-shot program is run: its argv, directory and environment."""
-        variables = self._environment(app, release, service, environment)
+        variables = self._environment(app, release, service, environment, clients=True)
         directory = self._directory(app, release, service)
         program = commands.find(service.name, argv, variables["PATH"], directory=directory)
         return host.as_account(program, self.account, death_signal="KILL"), directory, variables
@@ -243,16 +267,27 @@ class Embedded:
             priority=_INSTANCES,
             stop_grace=service.stop_grace,
             stop_group=True,
-            wait_for=tuple(r.port for r in store_records(app)),
+            wait_for=tuple(r.port for r in store_records(app) if r.name in {s.name for s in release.stores}),
         )
 
     def _environment(
-        self, app: App, release: Release, service: Service, environment: dict[str, str]
+        self,
+        app: App,
+        release: Release,
+        service: Service,
+        environment: dict[str, str],
+        *,
+        clients: bool = False,
     ) -> dict[str, str]:
-        """The whole environment of a process: what the machine gives, the image's programs first, then the app's."""
+        """The whole environment of a process: what the machine gives, the image's programs first, then the app's.
+
+        With `clients` the stores' own come next, for `run pg_dump`: those of another version refuse to work.
+        """
         base = _base_environment() | {"HOME": str(app.home), "PYTHONUNBUFFERED": "1"}
         context = self._directory(app, release, service)
         base["PYTHONPATH"] = os.pathsep.join(str(p) for p in (context, context / "src") if p.is_dir())
+        if clients:
+            base["PATH"] = f"{self.parts.postgres}{os.pathsep}{base['PATH']}"
         location = release.images[service.name].location
         if location:
             base |= {"VIRTUAL_ENV": location, "PATH": f"{location}/bin{os.pathsep}{base['PATH']}"}
@@ -284,10 +319,10 @@ class Embedded:
 
     # ---- logs -----------------------------------------------------------------------------------------------
 
-    def log_files(self, app: App, service: str = "") -> list[Path]:
-        """Log files of the running releases and of the stores, or those of one service."""
-        found = [self._stores(app).log(r) for r in store_records(app)]
-        for number in self.running(app):
+    def log_files(self, app: App, service: str = "", release: int = 0) -> list[Path]:
+        """Log files of the running releases and of the stores, or of one release; all, or those of one service."""
+        found = [] if release else [self._stores(app).log(r) for r in store_records(app)]
+        for number in [release] if release else self.running(app):
             found += sorted((app.logs / f"r{number}").glob("*.log"))
         return [p for p in found if not service or p.stem == service or p.stem.rpartition("-")[0] == service]
 

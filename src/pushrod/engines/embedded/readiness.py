@@ -74,6 +74,6 @@ class Readiness:
         return ReadyError(
             f"{instance.name} {why}",
             where=f"instance {instance.name} of release {self._release.number}",
-            hint="the end of its log is above; the old release goes on serving; mend it, commit and push again",
+            hint="the end of its log is above; what was live still is; mend it, commit and push again",
             log=host.tail(self._log(instance.name)),
         )

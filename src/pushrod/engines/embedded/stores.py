@@ -18,6 +18,14 @@ PRIORITY = 10  # the supervisor starts stores first and stops them last
 _DEADLINE = 60.0  # seconds until a store must answer; recovery after a power cut is part of it
 
 
+def group_of(app: App, store: str) -> str:
+    """A store's group in the supervisor, one for each so that a new one leaves the others alone.
+
+    `_` cannot be in an app's name, so no release's group is called that.
+    """
+    return f"{app.name}_{store.replace('.', '-')}"
+
+
 class Stores:
     """One app's stores. A store is decided once, by `endpoints`, and lives until the app is destroyed."""
 
@@ -30,7 +38,6 @@ class Stores:
         base: dict[str, str],
     ) -> None:
         self.app = app
-        self.group = f"{app.name}-stores"
         self._secrets = Secrets(app)
         self._programs = programs
         self._valkey = valkey
@@ -43,13 +50,12 @@ class Stores:
             records = [self._record(s) for s in stores]
         return [self._endpoint(r) for r in records]
 
-    def processes(self) -> tuple[tuple[Process, ...], list[str]]:
-        """What the supervisor runs for every store the app has, and the stores whose configuration has changed.
+    def prepare(self, names: set[str]) -> list[tuple[Process, bool]]:
+        """What the supervisor runs for each store, and whether its configuration has just changed.
 
         Data directories are made where they are missing.
         """
-        prepared = [self._prepare(r) for r in store_records(self.app)]
-        return tuple(p for p, _ in prepared), [p.name for p, changed in prepared if changed]
+        return [self._prepare(r) for r in store_records(self.app) if r.name in names]
 
     def ensure(self, names: set[str], *, ddl: bool) -> str:
         """Wait until each store answers, and make its roles, database and rights what they should be."""
@@ -93,7 +99,7 @@ class Stores:
         prepare = self._postgres if record.kind == "postgres" else self._redis
         argv, stop, changed = prepare(record, directory)
         process = Process(
-            group=self.group,
+            group=group_of(self.app, record.name),
             name=record.name,
             argv=argv,
             cwd=str(directory),
