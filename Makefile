@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo demo-down test lint lab bench lock clean
+.PHONY: help demo demo-down test lint lab lab-clean bench lock clean
 
 help: ## this list
 	@grep -E '^[a-z.-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
@@ -22,6 +22,13 @@ lint: .venv ## format, lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+lab: .venv ## the tests that need a Docker engine; as root it installs and starts one
+	$(BIN)/python -m tools.lab up
+	$(BIN)/pytest tests/lab
+
+lab-clean: .venv ## remove from the engine what `make lab` made
+	$(BIN)/python -m tools.lab clean
 
 bench: .venv ## figures as a table, each a ratio within one run
 	$(BIN)/python -m bench

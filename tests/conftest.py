@@ -4,11 +4,13 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pushrod import host
 from pushrod.apps import App, Root, Settings
 from pushrod.gears import git
 
@@ -73,9 +75,16 @@ def tree(home: Path, tmp_path: Path) -> Tree:
 
 
 @pytest.fixture
-def app(home: Path, tmp_path: Path) -> App:
-    """An app with its settings and state repository; nothing deployed. Its path has a space in it."""
-    root = Root(tmp_path / "push rod")
+def root(home: Path, tmp_path: Path) -> Iterator[Root]:
+    """A root that is not made yet. Its path has a space in it; its sockets' directory may be outside of it."""
+    found = Root(tmp_path / "push rod")
+    yield found
+    host.remove_tree(found.runtime)
+
+
+@pytest.fixture
+def app(root: Root) -> App:
+    """An app with its settings and state repository; nothing deployed."""
     root.create()
     made = App(root, "shop")
     made.directory.mkdir()
@@ -108,13 +117,16 @@ class Beside:
 
     def end(self) -> tuple[int, str]:
         """Wait for its end: its status and the rest of what it printed."""
-        out, _ = self.child.communicate(timeout=30)
-        return self.child.returncode, out
+        assert self.child.stdin is not None
+        assert self.child.stdout is not None
+        self.child.stdin.close()
+        out = self.child.stdout.read()  # not communicate(), which misses what readline() has read ahead
+        return self.child.wait(timeout=30), out
 
 
 @contextlib.contextmanager
 def beside(source: str, *arguments: str | Path) -> Iterator[Beside]:
-    """Run Python source beside the test; it is killed at the end if it has not ended by itself."""
+    """Run Python source beside the test; it is killed at the end, or after a minute, if it has not ended."""
     child = subprocess.Popen(
         [sys.executable, "-c", source, *map(str, arguments)],
         stdin=subprocess.PIPE,
@@ -122,9 +134,13 @@ def beside(source: str, *arguments: str | Path) -> Iterator[Beside]:
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
+    deadline = threading.Timer(60, child.kill)
+    deadline.start()
     try:
-        yield Beside(child)
+        with child:  # closes its streams and waits
+            try:
+                yield Beside(child)
+            finally:
+                child.kill()
     finally:
-        if child.poll() is None:
-            child.kill()
-        child.communicate()
+        deadline.cancel()

@@ -163,6 +163,7 @@ def _build(image: str) -> None:
         context = Path(scratch) / standin.folder
         shutil.copytree(RECIPES / standin.folder, context)
         standin.fill(context)
+        _run(["chmod", "--recursive", "a+rX", str(context)])  # modes go into the image
         labels = ["--label", f"{LABEL}=1", "--label", f"{RECIPE}={_recipe(image)}"]
         _docker("build", "--force-rm", *labels, "--tag", image, str(context))
 

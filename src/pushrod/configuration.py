@@ -51,6 +51,7 @@ def resolve(
 ) -> dict[str, str]:
     """The whole environment of one service. `identity` is PUSHROD_APP, PUSHROD_RELEASE and PUSHROD_COMMIT."""
     endpoints = list(endpoints)
+    secrets = {name: _address(value, endpoints, migrating) for name, value in secrets.items()}
     own: dict[str, str] = {}
     for name, value in service.environment.items():
         if value is not None:

@@ -259,13 +259,11 @@ class Pipeline:
         return switch
 
     def _switch(self, release: Release | None) -> Switch:
-        site = None
-        if release is not None:
-            ports = tuple(i.port for i in release.entry_instances)
-            site = Site(
-                app=self.app.name, release=release.number, port=self.app.settings.port, instances=ports
-            )
-        return self.engine.edge.switch({self.app.name: site})
+        return self.engine.edge.switch({self.app.name: self._site(release) if release else None})
+
+    def _site(self, release: Release) -> Site:
+        ports = tuple(i.port for i in release.entry_instances)
+        return Site(app=self.app.name, release=release.number, port=self.app.settings.port, instances=ports)
 
     # ---- retire ---------------------------------------------------------------------------------------------
 
@@ -400,9 +398,11 @@ class Pipeline:
         return replicas
 
     def _runs(self, live: Release) -> bool:
-        """Whether all of the live release is up: after a power cut its processes have only just been started."""
+        """Whether all of the live release is up: after a power cut its processes have only just been started, and
+        the edge may have had to leave it out."""
         states = [s.state for s in self.engine.states(self.app)]
-        return live.number in self.engine.running(self.app) and all(state == "running" for state in states)
+        up = live.number in self.engine.running(self.app) and all(state == "running" for state in states)
+        return up and self.engine.edge.sites().get(self.app.name) == self._site(live)
 
     def _live_release(self) -> Release | None:
         live = self.journal.story().live

@@ -500,6 +500,7 @@ class App:
         assert self.groups() == {live}
         assert self.serves(live, times=8), f"release {live} is live, but {self.get()}"
         kept = {int(p.name) for p in (self.state / "releases").iterdir()}
+        assert len(kept) <= 5, kept
         assert {int(p.name) for p in (self.directory / "checkouts").iterdir()} == kept
         assert {int(p.stem) for p in (self.directory / "secrets" / "releases").iterdir()} == kept
         assert self.state_status() == ""

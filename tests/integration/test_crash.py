@@ -108,6 +108,7 @@ def test_a_push_is_killed(shop: App, step: str) -> None:
         shop.settled()
     assert load.report.total.failed == 0, load.report.table()
     assert shop.live == (new if live else old)
+    assert live or new not in shop.kept(), "nobody can roll back to what never was live"
     assert (step == "drain") <= live, "what comes after the commit point is finished"
     assert (step in ("live", "drain")) >= live, "what comes before it is undone"
 
@@ -132,7 +133,9 @@ def test_a_push_is_told_to_stop(shop: App, step: str, name: str) -> None:
     new = last_number(shop)
     live = reached_live(shop, new)
     assert done.ok == live, done.err
-    assert (step == "drain") <= live
+    assert live == (step == "drain"), (
+        "what comes before the commit point is undone, what comes after it finished"
+    )
     if not live:
         assert f"interrupted by SIG{name}" in apps.complaint(done).what
         assert shop.serves(old)

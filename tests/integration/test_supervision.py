@@ -480,12 +480,11 @@ def test_signal_of_the_host_stops_all(ground: Ground) -> None:
 
 
 def test_plain_files_are_enough(ground: Ground) -> None:
-    """`supervisord -c` brings all back, with an empty environment."""
+    """`start` brings all back, with an empty environment."""
     s = ground.supervisor
     s.apply("shop-r1", (ground.process("a"),))
     s.shutdown()
-    program = Path(sys.executable).with_name("supervisord")
-    assert host.run([program, "-c", s.place.conf], env={}, timeout=DEADLINE).status == 0
+    assert host.run([s.place.start], env={}, timeout=DEADLINE).status == 0
     assert ground.pid()
     assert ground.pid("keeper", KEEPER_GROUP)
 

@@ -65,8 +65,7 @@ def test_a_path_for_sockets_is_short_enough_in_bytes(name: str) -> None:
     assert len(os.fsencode(Root(Path("/srv") / name.strip("/")).runtime)) <= 72
 
 
-def test_a_root_can_be_made_twice(tmp_path: Path) -> None:
-    root = Root(tmp_path / "root")
+def test_a_root_can_be_made_twice(root: Root) -> None:
     root.create()
     root.create()
     assert root.apps_directory.is_dir()
@@ -74,9 +73,8 @@ def test_a_root_can_be_made_twice(tmp_path: Path) -> None:
     assert list(root.apps()) == []
 
 
-def test_a_runtime_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:
+def test_a_runtime_directory_that_is_a_link_is_refused(root: Root, tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
-    root = Root(tmp_path / "root")
     root.path.mkdir()
     root.runtime.parent.mkdir(parents=True, exist_ok=True)
     root.runtime.symlink_to(tmp_path / "theirs")

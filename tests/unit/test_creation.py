@@ -1,6 +1,7 @@
 """Making an app and removing it; nothing of it runs here."""
 
 import json
+import shlex
 import socket
 import stat
 import sys
@@ -18,8 +19,8 @@ from tests.conftest import Tree
 
 
 @pytest.fixture
-def engine(home: Path, tmp_path: Path) -> Embedded:
-    return Embedded(Root(tmp_path / "root"))
+def engine(root: Root) -> Embedded:
+    return Embedded(root)
 
 
 @pytest.fixture
@@ -43,7 +44,17 @@ def test_a_new_app_has_all_its_places_and_is_down(engine: Embedded, tree: Tree, 
 def test_its_hooks_call_this_pushrod_with_this_root(engine: Embedded, tree: Tree) -> None:
     app = creation.create(engine, "shop", source=tree.path)
     hook = (app.repository / "hooks" / "pre-receive").read_text()
-    assert f"{sys.executable} -m pushrod --root {engine.root.path} hook shop pre-receive" in hook
+    command = [
+        sys.executable,
+        "-m",
+        "pushrod",
+        "--root",
+        str(engine.root.path),
+        "hook",
+        "shop",
+        "pre-receive",
+    ]
+    assert shlex.join(command) in hook
 
 
 def test_making_it_again_gives_the_same_app(engine: Embedded, tree: Tree) -> None:

@@ -3,7 +3,7 @@
 Its configuration is a tree of plain files, `trees/<generation>/`, and the link `current` says which tree is
 in use. A switch never edits a tree: it renders a new one, has nginx itself test it, moves the link, sends
 SIGHUP, and believes only a worker that answers with the new generation. If none does, the link goes back.
-nginx goes on from these files without pushrod.
+nginx goes on from these files without pushrod: the step before it, `nginx_start`, is copied beside them.
 """
 
 import contextlib
@@ -24,7 +24,6 @@ import msgspec
 
 from pushrod import host
 from pushrod.errors import EdgeError, HostError, StateError
-from pushrod.gears import nginx_start
 from pushrod.gears.nginx_tree import DRAIN_BUDGET, Site, render_tree
 from pushrod.host import Account
 from pushrod.values import Value
@@ -48,6 +47,9 @@ _SOCKET_PATH_BYTES = 107
 
 _LEAVING = "is shutting down"
 """What nginx puts into the title of a worker that finishes its requests and accepts no more."""
+
+_PLACE = re.compile(r'^\s*(?:pid|listen) "(?:unix:)?((?:[^"\\]|\\.)*)";$', re.MULTILINE)
+"""The paths that only the nginx of one directory may have: its pid file, and the socket of its mark listener."""
 
 _BIND = re.compile(r"bind\(\) to (\S+):(\d+) failed \((.+)\)")
 
@@ -137,7 +139,7 @@ class Edge:
             sys.executable,
             "-I",
             "-S",
-            nginx_start.__file__,
+            str(self._starter),
             str(self.socket),
             *self._nginx(self.current),
         )
@@ -145,13 +147,16 @@ class Edge:
     def prepare(self) -> None:
         """Make the directories and, where there is no tree yet, one without sites; can be repeated.
 
-        Raises HostError when `runtime` is too long for a unix socket.
+        A tree that came here with a copied or moved directory names the files of the old one: its sites are
+        rendered for this one, and the old one's nginx, which may be running, is not touched.
+
+        Raises HostError when `runtime` is too long for a unix socket, StateError when such a tree cannot be read.
         """
         if len(os.fsencode(self.socket)) > _SOCKET_PATH_BYTES:
             raise HostError(
                 f"a unix socket's path has at most {_SOCKET_PATH_BYTES} bytes",
                 where=str(self.socket),
-                hint="set XDG_RUNTIME_DIR to a directory with a shorter path",
+                hint="choose a directory with a shorter path with --root",
             )
         for path in (self.directory, self.trees):
             path.mkdir(parents=True, exist_ok=True)
@@ -159,8 +164,11 @@ class Edge:
         for path in (self.logs, self.directory / "run", self.runtime):
             host.own(host.make_private(path), self.account)
         with self._locked("preparing the edge"):
+            self._copy_starter()
             if not (self.current / "nginx.conf").exists():
                 host.point(self.current, f"trees/{self._write({})}")
+            elif not self._at_home():
+                host.point(self.current, f"trees/{self._write(self.sites())}")
 
     def sites(self) -> dict[str, Site]:
         """The sites of the current tree, by app. Raises StateError when they cannot be read."""
@@ -244,6 +252,16 @@ class Edge:
             return tuple(log.name for log in grown)
 
     @property
+    def _starter(self) -> Path:
+        """The copy of `nginx_start`; not beside the supervisor's, which nginx's account may not read."""
+        return self.directory / "nginx_start.py"
+
+    def _copy_starter(self) -> None:
+        source = Path(__file__).with_name(self._starter.name).read_text()
+        if not self._starter.exists() or self._starter.read_text() != source:
+            host.write(self._starter, source)
+
+    @property
     def _access_log(self) -> Path:
         return self.logs / "access.log"
 
@@ -261,6 +279,13 @@ class Edge:
     def _nginx(self, tree: Path, log: str = "") -> tuple[str, ...]:
         config, log = str(tree / "nginx.conf"), log or str(self._error_log)
         return (str(self.program), "-p", f"{self.directory}/", "-c", config, "-e", log)
+
+    def _at_home(self) -> bool:
+        """Whether the current tree was rendered for this directory and this socket, by whatever path."""
+        found = _PLACE.findall((self.current / "nginx.conf").read_text())
+        directories = [Path(re.sub(r"\\(.)", r"\1", path)).parent for path in found]
+        expected = [self._pid_file.parent, self.socket.parent]
+        return len(directories) == 2 and all(map(_same, directories, expected))
 
     def _serves(self, generation: str) -> bool:
         mark = self.mark()
@@ -451,6 +476,13 @@ def _refused(tree: Path, lines: tuple[str, ...]) -> EdgeError:
 
 def _number(generation: str) -> int:
     return int(generation.partition("-")[0])
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def _size(path: Path) -> int:

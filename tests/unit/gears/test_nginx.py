@@ -1,10 +1,12 @@
 """The edge's files and what it says of itself, without a running nginx; the rest is in tests/integration."""
 
 import os
+import shutil
 import stat
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from pushrod import host
 from pushrod.errors import EdgeError, HostError, StateError
 from pushrod.gears import nginx, nginx_start
-from pushrod.gears.nginx import Edge, Switch
+from pushrod.gears.nginx import Edge, Site, Switch
 
 
 def program(path: Path, says: str) -> Path:
@@ -84,7 +86,7 @@ def test_keepalive_min_timeout_is_used_since_the_version_that_has_it(
 def test_argv_clears_the_way_and_becomes_nginx(edge: Edge) -> None:
     directory = edge.directory
     assert edge.argv() == (
-        *(sys.executable, "-I", "-S", nginx_start.__file__, str(edge.socket)),
+        *(sys.executable, "-I", "-S", f"{directory}/nginx_start.py", str(edge.socket)),
         *(str(edge.program), "-p", f"{directory}/", "-c", f"{directory}/current/nginx.conf"),
         *("-e", f"{directory}/logs/error.log"),
     )
@@ -104,6 +106,60 @@ def test_prepare_again_changes_nothing(edge: Edge) -> None:
     edge.prepare()
     assert edge.current.readlink() == tree
     assert len(list(edge.trees.iterdir())) == 1
+
+
+def test_prepare_copies_the_starter_and_keeps_it_up_to_date(edge: Edge) -> None:
+    copy, source = edge.directory / "nginx_start.py", Path(nginx_start.__file__).read_text()
+    for _ in range(2):
+        edge.prepare()
+        assert copy.read_text() == source
+        assert mode(copy) == 0o644  # nginx's account reads it
+        copy.write_text("an older one")
+
+
+SITE = Site(app="shop", release=7, port=8000, instances=(20000,))
+
+
+@pytest.fixture(params=["edge", 'an "odd" \\ edge'])
+def used(edge: Edge, request: pytest.FixtureRequest) -> Edge:
+    """An edge with a site, in a directory that has to be quoted or not."""
+    made = replace(edge, directory=edge.directory.with_name(request.param), runtime=edge.runtime / "one")
+    made.prepare()
+    made.place({"shop": SITE})
+    return made
+
+
+@pytest.mark.parametrize("original", ["kept", "gone"])
+def test_prepare_renders_a_copied_tree_for_its_own_directory(used: Edge, original: str) -> None:
+    copy = replace(used, directory=used.directory.with_name("copy"), runtime=used.runtime.with_name("two"))
+    shutil.copytree(used.directory, copy.directory, symlinks=True)
+    before = used.current.readlink()
+    if original == "gone":
+        host.remove_tree(used.directory)
+    copy.prepare()
+    assert copy.sites() == {"shop": SITE}
+    for path in (copy.current / "nginx.conf", copy.current / "sites" / "shop.conf"):
+        assert str(used.directory) not in path.read_text().replace("\\\\", "\\").replace('\\"', '"')
+    assert str(copy.socket) in (copy.current / "nginx.conf").read_text()
+    after = copy.current.readlink()
+    assert after != before
+    copy.prepare()
+    assert copy.current.readlink() == after
+    assert original == "gone" or used.current.readlink() == before
+
+
+def test_prepare_renders_a_tree_again_whose_socket_is_elsewhere_now(used: Edge) -> None:
+    moved = replace(used, runtime=used.runtime.with_name("two"))
+    moved.prepare()
+    assert str(moved.socket) in (used.current / "nginx.conf").read_text()
+
+
+def test_prepare_leaves_the_tree_of_a_directory_that_a_link_names(used: Edge) -> None:
+    link = used.directory.with_name("link")
+    link.symlink_to(used.directory)
+    before = used.current.readlink()
+    replace(used, directory=link).prepare()
+    assert used.current.readlink() == before
 
 
 def test_prepare_mends_a_link_to_nothing(edge: Edge) -> None:

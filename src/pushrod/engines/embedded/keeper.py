@@ -2,10 +2,10 @@
 # Only what is quick to import and small in memory: this process sleeps beside every supervisor.
 """Brings the supervisor back when it ends without having stopped its processes (kill -9, out of memory).
 
-`python -I -S keeper.py CONF SOCKET LOCK` is itself a supervised process, stopped before all others. Its standard
+`python -I -S keeper.py START SOCKET LOCK` is itself a supervised process, stopped before all others. Its standard
 input is a pipe that only the supervisor has the other end of: end of file means that the supervisor is gone. The
-kernel has then sent the other processes their death signal; the keeper starts a supervisor with the same plain
-files, which starts them again. If the keeper is killed, the supervisor starts it again.
+kernel has then sent the other processes their death signal; the keeper runs the script START, and the supervisor
+that this leaves starts them again. If the keeper is killed, the supervisor starts it again.
 
 LOCK is held while starting, so that a pushrod command that starts the supervisor at the same moment and the
 keeper do not both do it. What the keeper does is written to supervisord.log.
@@ -27,14 +27,14 @@ _START_DEADLINE = 60.0  # seconds: it normally takes a third of one
 _LONGEST_PAUSE = 60.0  # seconds between attempts when the supervisor refuses to start
 
 
-def main(conf: str, socket_path: str, lock: str) -> None:
-    """Wait for the supervisor's end, then start it again until it answers or its configuration is gone."""
+def main(start: str, socket_path: str, lock: str) -> None:
+    """Wait for the supervisor's end, then start it again until it answers or its files are gone."""
     while os.read(0, 4096):
         pass
     pause = 1.0
-    while os.path.exists(conf):
+    while os.path.exists(start):
         with _locked(lock):
-            if answers(socket_path) or _start(conf, socket_path):
+            if answers(socket_path) or _start(start, socket_path):
                 return
         time.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE)
@@ -53,18 +53,17 @@ def answers(socket_path: str) -> bool:
         return True
 
 
-def _start(conf: str, socket_path: str) -> bool:
+def _start(start: str, socket_path: str) -> bool:
     """Start supervisord, which leaves a daemon that listens, and say whether it does."""
     import subprocess
 
     with contextlib.suppress(FileNotFoundError):
         os.unlink(socket_path)  # stale: nothing accepts on it, and the lock is ours
-    command = [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", conf]
-    with open(os.path.join(os.path.dirname(conf), "supervisord.log"), "ab", buffering=0) as log:
+    with open(os.path.join(os.path.dirname(start), "supervisord.log"), "ab", buffering=0) as log:
         log.write(time.strftime("%Y-%m-%d %H:%M:%S keeper: the supervisor is gone, starting it\n").encode())
         try:
             subprocess.run(
-                command,
+                ["/bin/sh", start],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

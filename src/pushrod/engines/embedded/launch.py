@@ -1,4 +1,4 @@
-# ruff: noqa: PTH110, PTH113, PTH115, PTH118, PTH123, PTH208
+# ruff: noqa: PTH110, PTH113, PTH115, PTH116, PTH118, PTH123, PTH208
 # Only what is quick to import, so no pathlib and no typing: this runs before every start of every process.
 """The first program of every supervised process: it makes sure the place is free, then becomes the process.
 
@@ -106,7 +106,7 @@ def _hold(path: str, signal_name: str, grace: float) -> None:
     except BlockingIOError:
         _fail(75, f"another start of this process was quicker: {path} is held")
     os.ftruncate(fd, 0)
-    os.pwrite(fd, f"{os.getpgrp()} {os.getsid(0)} {_machine()}".encode(), 0)
+    os.pwrite(fd, f"{os.getpgrp()} {os.getsid(0)} {_place(path)}".encode(), 0)
     os.set_inheritable(fd, True)
 
 
@@ -174,22 +174,23 @@ def _is_free(path: str) -> bool:
 
 
 def _recorded(path: str) -> tuple[int, int, str]:
-    """Process group, session and machine of the last run; zeros when there is no record."""
+    """Process group, session and place of the last run; zeros when there is no record."""
     with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as f:
-        group, session, machine = f.read().split()
-        return int(group), int(session), machine
+        group, session, place = f.read().split()
+        return int(group), int(session), place
     return 0, 0, ""
 
 
 def _recorded_group(path: str) -> int:
-    group, _, machine = _recorded(path)
-    return group if machine == _machine() else 0
+    group, _, place = _recorded(path)
+    return group if group and place == _place(path) else 0
 
 
-def _machine() -> str:
-    """Where process ids mean the same: this boot, this process id namespace (a container has its own)."""
+def _place(path: str) -> str:
+    """Where the process ids in a lock mean what they say: this boot, this process id namespace (a container has
+    its own), this very file. A copy of it, in a copied root, must not end the processes of the original."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as f:
-        return f.read().strip() + "/" + os.readlink("/proc/self/ns/pid")
+        return f"{f.read().strip()}/{os.readlink('/proc/self/ns/pid')}/{os.stat(path).st_ino}"
 
 
 def _processes() -> list[int]:

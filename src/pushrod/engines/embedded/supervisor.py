@@ -1,25 +1,17 @@
 """The process manager of the embedded engine: supervisord, configured by plain files and asked over its socket.
 
-    DIRECTORY/supervisord.conf          the daemon; `supervisord -c` this file brings everything back
-    DIRECTORY/conf.d/<group>.conf       one group with its programs: names and our own paths
-    DIRECTORY/specs/<group>/<name>.json all of a process, its environment with passwords too (0600)
-    DIRECTORY/locks/<group>.<name>      held by the process and its children: see `launch`
-
-supervisord starts each process through `launch` and is itself watched by `keeper`, so kill -9 of any one
-process heals. A process that ends is started again at once; one that ends within a second is started again after
-1, 2, 3 ... seconds, without end, because nobody may be there to say when to try again.
+The files are those of `supervisor_files`; the script `start` among them brings everything back, and none needs
+pushrod to be installed still. supervisord starts each process through `launch` and is itself watched by `keeper`,
+so kill -9 of any one process heals. A process that ends is started again at once; one that ends within a second is
+started again after 1, 2, 3 ... seconds, without end, because nobody may be there to say when to try again.
 """
 
 import contextlib
-import hashlib
 import importlib.util
 import json
-import math
 import os
 import re
 import resource
-import shlex
-import shutil
 import socket
 import sys
 import time
@@ -28,12 +20,20 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pushrod import host
-from pushrod.engines.embedded import keeper, launch
+from pushrod.engines.embedded import launch
+from pushrod.engines.embedded.supervisor_files import (
+    KEEPER_GROUP,
+    PROGRAMS,
+    Place,
+    render_daemon,
+    render_group,
+    render_start,
+    specification,
+    specs_named,
+)
 from pushrod.errors import HostError
 from pushrod.host import Account
 from pushrod.values import Process, ProcessState
-
-KEEPER_GROUP = "pushrod-keeper"
 
 _START_DEADLINE = 15.0  # seconds; starting takes a third of one
 _LOCK_DEADLINE = 60.0
@@ -68,170 +68,6 @@ _STATES: Mapping[int, _State] = {
 }
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
-
-
-class Place(NamedTuple):
-    """Where the files of one supervisor are, and who its processes run as."""
-
-    directory: Path
-    socket: Path
-    account: Account | None
-
-    @property
-    def conf(self) -> Path:
-        """The daemon's configuration."""
-        return self.directory / "supervisord.conf"
-
-    @property
-    def log(self) -> Path:
-        """The daemon's own log."""
-        return self.directory / "supervisord.log"
-
-    @property
-    def lock(self) -> Path:
-        """Held while the daemon is started or stopped."""
-        return self.directory / "lock"
-
-    def group_conf(self, group: str) -> Path:
-        """The configuration of a group."""
-        return self.directory / "conf.d" / f"{group}.conf"
-
-    def specs(self, group: str) -> Path:
-        """The directory of a group's specs."""
-        return self.directory / "specs" / group
-
-    def spec(self, group: str, name: str) -> Path:
-        """What the launcher reads for a process."""
-        return self.specs(group) / f"{name}.json"
-
-    def process_lock(self, group: str, name: str) -> Path:
-        """The lock that a process and its children hold."""
-        return self.directory / "locks" / f"{group}.{name}"
-
-
-# ---- rendering ----------------------------------------------------------------------------------------------
-
-
-def render_daemon(place: Place, *, descriptors: int, root: bool) -> str:
-    """The text of supervisord.conf. `descriptors` is how many open files it makes sure it may have."""
-    lines = [
-        "[supervisord]",
-        f"logfile={_value(place.log)}",
-        "logfile_maxbytes=5MB",
-        "logfile_backups=3",
-        f"pidfile={_value(place.directory / 'supervisord.pid')}",
-        "directory=/",
-        f"childlogdir={_value(place.directory)}",
-        "nocleanup=true",
-        "umask=022",
-        f"minfds={descriptors}",
-        "minprocs=1",
-        *(
-            ["user=0"] if root else []
-        ),  # said, or supervisord warns at every start; `launch` changes the account
-        "",
-        "[unix_http_server]",
-        f"file={_value(place.socket)}",
-        "chmod=0700",
-        "",
-        "[rpcinterface:supervisor]",
-        "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
-        "",
-        "[rpcinterface:wakeup]",
-        "supervisor.rpcinterface_factory=pushrod.engines.embedded.wakeup:install",
-        "",
-        "[supervisorctl]",
-        f"serverurl=unix://{_value(place.socket)}",
-        "",
-        "[include]",
-        "files=conf.d/*.conf",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def render_group(place: Place, group: str, processes: Sequence[Process], python: str) -> str:
-    """The text of conf.d/<group>.conf. It changes whenever a spec does, so that supervisord sees the change.
-
-    A group starts and stops among the others by its lowest priority.
-    """
-    head = [
-        f"[group:{group}]",
-        f"programs={','.join(_program(p) for p in processes)}",
-        f"priority={min(p.priority for p in processes)}",
-    ]
-    parts = ["\n".join(head), *(_render_program(place, p, python) for p in processes)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _render_program(place: Place, process: Process, python: str) -> str:
-    digest = hashlib.sha256(specification(place, process).encode()).hexdigest()
-    command = shlex.join([python, "-I", "-S", launch.__file__, str(place.spec(process.group, process.name))])
-    stop_as_group = "true" if process.stop_group else "false"
-    lines = [
-        f"[program:{_program(process)}]",
-        f"process_name={process.name}",
-        f"command={_value(command)}",
-        f'environment=PUSHROD_SPEC="{digest}"',
-        f"priority={process.priority}",
-        "autostart=true",
-        "autorestart=true",
-        "startsecs=1",
-        "startretries=1000000000",
-        f"stopsignal={process.stop_signal}",
-        f"stopwaitsecs={math.ceil(process.stop_grace)}",
-        f"stopasgroup={stop_as_group}",
-        "killasgroup=true",
-        "redirect_stderr=true",
-        f"stdout_logfile={_value(_value(process.log))}",  # expanded twice (4.3)
-        "stdout_logfile_maxbytes=5MB",
-        "stdout_logfile_backups=3",
-    ]
-    return "\n".join(lines)
-
-
-def specification(place: Place, process: Process) -> str:
-    """The JSON that `launch` reads: all of a process that may be secret, or that an ini file could garble."""
-    keep = process.group == KEEPER_GROUP
-    account = None if keep else place.account
-    argv = host.as_account(process.argv, account, death_signal=process.death_signal)
-    spec = {
-        "program": process.argv[0],
-        "argv": [_setpriv(), *argv[1:]] if argv[0] == "setpriv" else argv,
-        "cwd": process.cwd,
-        "environment": process.environment,
-        "lock": str(place.process_lock(process.group, process.name)),
-        "wait_for": list(process.wait_for),
-        "death_signal": process.death_signal,
-        "stop_grace": process.stop_grace,
-        "stdin": keep,
-    }
-    return json.dumps(spec, indent=2, sort_keys=True) + "\n"
-
-
-def _setpriv() -> str:
-    path = shutil.which("setpriv", path=f"{os.environ.get('PATH', '')}:{os.defpath}")
-    if not path:
-        raise HostError("setpriv is missing", hint="install util-linux 2.33 or newer")
-    return path
-
-
-def _program(process: Process) -> str:
-    return f"{process.group}.{process.name}"  # no name has a dot: unique
-
-
-def _value(text: str | Path) -> str:
-    """A value of an ini file as supervisord reads it. It expands `%`, and takes ` ;` and ` #` for a comment."""
-    value = str(text)
-    if re.search(r"[\n\r*?\[]| [;#]|^\s|\s$", value):
-        raise HostError(
-            "supervisord cannot have this path: it has a line break, `*`, `?`, `[`, or `;` or `#` after a space",
-            where=value,
-            hint="choose another directory with --root",
-        )
-    return value.replace("%", "%%")
-
-
-# ---- the running supervisor ---------------------------------------------------------------------------------
 
 
 class Supervisor:
@@ -350,15 +186,19 @@ class Supervisor:
     # ---- the daemon -----------------------------------------------------------------------------------------
 
     def ensure_directories(self) -> None:
-        """Make the directories there are none of, closed to others."""
+        """Make the directories there are none of, closed to others, and bring our programs in them up to date."""
         host.make_private(self.place.directory)
-        for name in ("conf.d", "specs", "locks"):
+        for name in ("conf.d", "specs", "locks", "programs"):
             host.make_private(self.place.directory / name)
         self.place.socket.parent.mkdir(parents=True, exist_ok=True)
+        for name in PROGRAMS:
+            _write_changed(self.place.program(name), Path(__file__).with_name(name).read_text())
+        _write_changed(self.place.start, render_start(self.place, sys.executable), mode=0o700)
 
     def _start(self) -> None:
         self._check()
         self.ensure_directories()
+        self._drop_foreign()
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         descriptors = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
         conf = render_daemon(self.place, descriptors=descriptors, root=os.geteuid() == 0)
@@ -366,13 +206,14 @@ class Supervisor:
         self._write_group(KEEPER_GROUP, (self._keeper(),))
         self._make_log_directories()
         self.place.socket.unlink(missing_ok=True)  # stale: nothing accepts on it, and we hold the lock
-        command = [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", str(self.place.conf)]
-        done = host.run(command, cwd=Path("/"), env=_environment(), timeout=_START_DEADLINE)
+        done = host.run(
+            ["/bin/sh", self.place.start], cwd=Path("/"), env=_environment(), timeout=_START_DEADLINE
+        )
         if done.status != 0 or not host.wait_until(self._answers, _START_DEADLINE):
             raise HostError(
                 "the supervisor does not start",
                 where=str(self.place.conf),
-                hint="run `supervisord -n -c` with that file to see it start",
+                hint=f"run `{self.place.start} -n` to see it start",
                 log=(*_tail(self.place.log), *done.stderr.splitlines()[-5:]),
             )
 
@@ -384,15 +225,16 @@ class Supervisor:
             raise HostError(
                 f"the path of the supervisor's socket is too long ({length} bytes, {_SOCKET_LIMIT} at most)",
                 where=str(self.place.socket),
-                hint="set XDG_RUNTIME_DIR to a directory with a shorter path",
+                hint="choose a directory with a shorter path with --root",
             )
 
     def _keeper(self) -> Process:
-        conf, sock, lock = self.place.conf, self.place.socket, self.place.lock
+        program, start = self.place.program("keeper.py"), self.place.start
+        sock, lock = self.place.socket, self.place.lock
         return Process(
             group=KEEPER_GROUP,
             name="keeper",
-            argv=(sys.executable, "-I", "-S", keeper.__file__, str(conf), str(sock), str(lock)),
+            argv=(sys.executable, "-I", "-S", str(program), str(start), str(sock), str(lock)),
             cwd="/",
             environment=_environment(),
             log=str(self.place.directory / "keeper.log"),
@@ -400,6 +242,17 @@ class Supervisor:
             stop_grace=1,
             death_signal="",
         )
+
+    def _drop_foreign(self) -> None:
+        """Forget groups of another directory that came here as a copy: they would run what is there, not here."""
+        for conf in (self.place.directory / "conf.d").glob("*.conf"):
+            own = self.place.specs(conf.stem)
+            if all(_same(spec.parent, own) for spec in specs_named(conf.read_text())):
+                continue
+            conf.unlink()
+            host.remove_tree(own)
+            for lock in self._locks(conf.stem):
+                lock.unlink()
 
     def _make_log_directories(self) -> None:
         """supervisord refuses to start at all when the directory of one log is gone."""
@@ -601,9 +454,17 @@ def _environment() -> dict[str, str]:
     return {n: os.environ[n] for n in names if n in os.environ} | {"LC_ALL": "C.UTF-8"}
 
 
-def _write_changed(path: Path, text: str) -> None:
+def _write_changed(path: Path, text: str, mode: int = 0o600) -> None:
     if not path.exists() or path.read_text() != text:
-        host.write(path, text, mode=0o600)
+        host.write(path, text, mode=mode)
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths are one directory; the same path is, although nothing is there."""
+    try:
+        return one == other or one.samefile(other)
+    except OSError:
+        return False
 
 
 def _lives(pid: int) -> bool:

@@ -3,7 +3,8 @@
 supervisord asks for ended children once a second, or when it gets output or a request, and starts an ended one in
 the round after: up to two seconds. This adds a pipe to what it waits for and writes to it when a signal arrives
 (SIGCHLD above all) and when a process changes state or a group is added, so that a restart takes milliseconds.
-It is loaded as an `[rpcinterface:...]`, supervisord's documented way to extend it, and offers no methods.
+It is loaded as an `[rpcinterface:...]`, supervisord's documented way to extend it, and offers no methods. It runs
+as a copy (see `supervisor_files`), so it uses nothing of pushrod.
 
 It also makes supervisord (4.3) forget descriptors that were closed. Left alone, it goes on polling the number of a
 closed connection; when that number is used again for the pipe to a process's standard input, and the process has

@@ -13,15 +13,15 @@ from pushrod.engines.embedded import keeper
 
 
 @pytest.fixture
-def conf(tmp_path: Path) -> Path:
-    path = tmp_path / "supervisord.conf"
-    path.write_text("not a configuration\n")
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / "start"
+    path.write_text('echo "Error: it does not start, $#"; exit 2\n')
     return path
 
 
 @pytest.fixture
-def kept(conf: Path) -> Iterator[subprocess.Popen[bytes]]:
-    arguments = [str(conf), str(conf.with_name("socket")), str(conf.with_name("lock"))]
+def kept(script: Path) -> Iterator[subprocess.Popen[bytes]]:
+    arguments = [str(script), str(script.with_name("socket")), str(script.with_name("lock"))]
     command = [sys.executable, "-I", "-S", keeper.__file__, *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
         yield child
@@ -42,37 +42,37 @@ def test_sleeps_while_the_supervisor_lives(kept: subprocess.Popen[bytes]) -> Non
         kept.wait(timeout=0.3)
 
 
-def test_ends_when_the_configuration_is_gone(conf: Path, kept: subprocess.Popen[bytes]) -> None:
-    conf.unlink()
+def test_ends_when_the_files_are_gone(script: Path, kept: subprocess.Popen[bytes]) -> None:
+    script.unlink()
     end(kept)
     assert kept.wait(timeout=10) == 0
-    assert not conf.with_name("supervisord.log").exists()
+    assert not script.with_name("supervisord.log").exists()
 
 
-def test_ends_when_another_supervisor_answers(conf: Path, kept: subprocess.Popen[bytes]) -> None:
+def test_ends_when_another_supervisor_answers(script: Path, kept: subprocess.Popen[bytes]) -> None:
     with socket.socket(socket.AF_UNIX) as s:
-        s.bind(str(conf.with_name("socket")))
+        s.bind(str(script.with_name("socket")))
         s.listen()
         end(kept)
         assert kept.wait(timeout=10) == 0
-    assert not conf.with_name("supervisord.log").exists()
+    assert not script.with_name("supervisord.log").exists()
 
 
-def test_waits_for_whoever_is_starting_one(conf: Path, kept: subprocess.Popen[bytes]) -> None:
-    with host.lock(conf.with_name("lock"), purpose="test", timeout=5):
+def test_waits_for_whoever_is_starting_one(script: Path, kept: subprocess.Popen[bytes]) -> None:
+    with host.lock(script.with_name("lock"), purpose="test", timeout=5):
         end(kept)
         with pytest.raises(subprocess.TimeoutExpired):
             kept.wait(timeout=0.3)
-        conf.unlink()
-        assert not conf.with_name("supervisord.log").exists()
+        script.unlink()
+        assert not script.with_name("supervisord.log").exists()
 
 
-def test_tries_again_and_says_so(conf: Path, kept: subprocess.Popen[bytes]) -> None:
-    log = conf.with_name("supervisord.log")
+def test_tries_again_and_says_so(script: Path, kept: subprocess.Popen[bytes]) -> None:
+    log = script.with_name("supervisord.log")
     end(kept)
     assert host.wait_until(lambda: log.exists() and log.read_text().count("starting it") == 2, 20)
-    assert "Error" in log.read_text()
-    conf.unlink()
+    assert "Error: it does not start, 0" in log.read_text()
+    script.unlink()
     assert kept.wait(timeout=10) == 0
 
 

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -151,7 +152,8 @@ def test_children_without_the_lock_are_found_by_their_group(lock: Path) -> None:
 
 
 def record(lock: Path, group: int, session: int, machine: str = "") -> None:
-    lock.write_text(f"{group} {session} {machine or launch._machine()}")
+    lock.touch()
+    lock.write_text(f"{group} {session} {machine or launch._place(str(lock))}")
 
 
 def test_a_process_that_merely_has_the_id_is_never_touched(lock: Path) -> None:
@@ -167,7 +169,7 @@ def test_a_process_that_merely_has_the_id_is_never_touched(lock: Path) -> None:
 
 
 @pytest.mark.parametrize("foreign", ["session", "machine"])
-def test_a_group_of_another_session_or_boot_is_never_touched(lock: Path, foreign: str) -> None:
+def test_a_group_of_another_session_boot_or_root_is_never_touched(lock: Path, foreign: str) -> None:
     code = "import subprocess; print(subprocess.Popen(['sleep','1000'], stdout=-3).pid)"
     done = subprocess.run([sys.executable, "-c", code], stdout=-1, text=True, process_group=0, check=True)
     orphan = int(done.stdout)
@@ -181,6 +183,10 @@ def test_a_group_of_another_session_or_boot_is_never_touched(lock: Path, foreign
         assert launch.clear(str(lock), "KILL", 0)
         os.kill(orphan, 0)
         record(lock, os.getpgid(orphan), os.getsid(orphan))
+        assert launch.remnants(str(lock)) == {orphan}
+        copy = lock.with_name("copy")
+        shutil.copy2(lock, copy)
+        assert launch.clear(str(copy), "KILL", 0)
         assert launch.remnants(str(lock)) == {orphan}
     finally:
         os.kill(orphan, signal.SIGKILL)
