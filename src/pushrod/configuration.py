@@ -1,8 +1,8 @@
 """The environment a service receives: pure, from the manifest, the image, the secrets and the stores.
 
 What comes later wins: the image's own, the app's secrets, the stores' addresses, the manifest's `environment`,
-pushrod's. A manifest value that is the address of a store (`postgresql://…@postgres:5432/shop`) means the store,
-not that host, so it becomes the address this app was given.
+pushrod's. A value, of the manifest or a secret, that is the address of a store
+(`postgresql://…@postgres:5432/shop`) means the store, not that host: it becomes the address this app was given.
 """
 
 from collections.abc import Iterable, Mapping
