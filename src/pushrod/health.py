@@ -46,15 +46,15 @@ def _http(port: int, path: str) -> str:
     return "" if 200 <= status < 400 else f"GET {path} answered {status}"
 
 
-_STILL = 0.25  # seconds without any work after which a process has done with starting
+_STILL = 0.15  # seconds without any work after which a process has done with starting
 
 
 class Settling:
     """Tells when a process that cannot be asked has started: it has come to wait for work.
 
     A process that starts uses the processor, reads files, or stands in the queue for either; one that is ready
-    sleeps until something arrives. So it has settled when it and its children have slept for a quarter of a
-    second without using the processor, or, if it finds work at once, when it has been up for `settle` seconds.
+    sleeps until something arrives. So it has settled when it and its children have slept that long without using
+    the processor, or, if it finds work at once, when it has been up for `settle` seconds.
     """
 
     def __init__(self) -> None:

@@ -569,12 +569,15 @@ def command_of(directory: Path, *words: str) -> int:
 
 
 def eventually(condition: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
-    """Ask until it holds; fail with what was waited for. A connection that is refused meanwhile counts as no."""
+    """Ask until it holds; fail with what was waited for.
+
+    What cannot be asked yet counts as no: a connection that is refused, a file that is not there or still empty.
+    """
 
     def holds() -> bool:
         try:
             return condition()
-        except (OSError, http.client.HTTPException, psutil.Error):
+        except (OSError, ValueError, IndexError, http.client.HTTPException, psutil.Error):
             return False
 
     assert host.wait_until(holds, timeout, 0.05), f"not within {timeout:g} s: {what}"

@@ -224,7 +224,7 @@ def test_logs_of_one_service_and_of_so_many_lines(shop: App) -> None:
 # ---- the doctor -------------------------------------------------------------------------------------------------
 
 
-PARTS = ("python", "git", "disk", "nginx", "postgres", "redis", "uv", "compose", "account")
+PARTS = ("python", "git", "disk", "nginx", "postgres", "redis", "uv", "compose", "account", "edge")
 
 
 def test_the_doctor_names_every_part_and_every_app(machine: Machine, shop: App) -> None:

@@ -669,6 +669,28 @@ def test_a_switch_of_an_nginx_that_was_killed_says_so(running: Started, before: 
     assert before.edge.current.readlink() == before.tree
 
 
+def test_a_copied_edge_runs_beside_the_first(running: Started, tmp_path: Path) -> None:
+    first = running.edge
+    mark, workers = first.mark(), running.workers()
+    runtime = first.runtime.with_name("copy")
+    copied = Started(Edge(first.program, tmp_path / "copy", runtime, first.account))
+    for source, target in ((first.directory, copied.edge.directory), (first.runtime, runtime)):
+        assert host.run(["cp", "-a", source, target]).status == 0
+    assert not copied.edge.running()
+    copied.edge.prepare()
+    copied.start()
+    try:
+        assert set(copied.workers()).isdisjoint(workers)
+        copied.kill()
+        copied.start()
+    finally:
+        copied.stop()
+    assert not copied.edge.answering()
+    assert mark is not None and first.running()
+    assert first.mark().generation == mark.generation
+    assert running.workers() == workers
+
+
 def test_a_killed_nginx_starts_again_and_serves_the_same(running: Started, before: Before) -> None:
     running.kill()
     running.start()

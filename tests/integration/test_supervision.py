@@ -226,7 +226,7 @@ def test_files_are_private_and_logs_rotate(ground: Ground) -> None:
     for path in (place.conf, place.group_conf("shop-r1"), place.spec("shop-r1", "a")):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(place.socket.stat().st_mode) == 0o700
-    holders = [f for f in place.directory.rglob("*") if f.is_file() and secret in f.read_text()]
+    holders = [f for f in place.directory.rglob("*") if f.is_file() and secret.encode() in f.read_bytes()]
     assert holders == [place.spec("shop-r1", "a")]
     (conf,) = [c for c in ground.supervisor._call("supervisor.getAllConfigInfo") if c["name"] == "a"]
     assert conf["stdout_logfile"] == str(ground.path / "logs" / "shop-r1.a.log")
@@ -487,6 +487,35 @@ def test_plain_files_are_enough(ground: Ground) -> None:
     assert host.run([s.place.start], env={}, timeout=DEADLINE).status == 0
     assert ground.pid()
     assert ground.pid("keeper", KEEPER_GROUP)
+
+
+def test_a_copy_of_a_running_one_runs_nothing_of_it(ground: Ground, tmp_path: Path) -> None:
+    s = ground.supervisor
+    s.apply("shop-r1", (ground.process("a"),))
+    s.apply("shop-r2", (ground.process("orphan", group="shop-r2", death_signal=""),))
+    started = {ground.pid(), ground.pid("orphan", "shop-r2"), ground.pid("keeper", KEEPER_GROUP)}
+    before = started | {ground.daemon().pid}
+    copy = Ground(tmp_path / "copy", s.place.socket.with_name("copy"))
+    host.run(["cp", "-a", ground.path, copy.path], timeout=DEADLINE)
+    host.run(["cp", "-a", s.place.socket.parent, f"{tmp_path}/runtime"], timeout=DEADLINE)
+    (tmp_path / "runtime").rename(copy.supervisor.place.socket.parent)
+    try:
+        refused = host.run([copy.supervisor.place.start], timeout=DEADLINE)
+        assert (refused.status, "was copied or moved from" in refused.stderr) == (1, True)
+        copy.supervisor.remove("shop-r2")  # nothing runs yet: by its copied lock and spec alone
+        copy.supervisor.ensure()
+        assert copy.supervisor.groups() == ()
+        assert copy.supervisor.states() == ()
+        copy.supervisor.apply("shop-r1", (copy.process("a"),))
+        assert copy.pid() not in before
+        daemon = copy.daemon()
+        daemon.kill()
+        wait(lambda: copy.supervisor.running() and copy.daemon().pid != daemon.pid)
+        assert copy.pid()
+    finally:
+        copy.supervisor.shutdown()
+    assert not copy.living()
+    assert {p.pid for p in ground.living()} == before
 
 
 def test_says_why_it_does_not_start(ground: Ground) -> None:

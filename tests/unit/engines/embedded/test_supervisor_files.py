@@ -23,16 +23,16 @@ from pushrod.errors import HostError
 from pushrod.host import Account
 from pushrod.values import Process
 
-PLACE = Place(Path("/srv/pushrod/supervisor"), Path("/run/p/supervisor.sock"), None)
+PLACE = Place(Path("/srv/supervisor"), Path("/run/p/supervisor.sock"), None)
 
 DAEMON = """\
 [supervisord]
-logfile=/srv/pushrod/supervisor/supervisord.log
+logfile=/srv/supervisor/supervisord.log
 logfile_maxbytes=5MB
 logfile_backups=3
-pidfile=/srv/pushrod/supervisor/supervisord.pid
+pidfile=/srv/supervisor/supervisord.pid
 directory=/
-childlogdir=/srv/pushrod/supervisor
+childlogdir=/srv/supervisor
 nocleanup=true
 umask=022
 minfds=1024
@@ -58,7 +58,7 @@ files=conf.d/*.conf
 START = """\
 #!/bin/sh
 # Starts the supervisor of this directory and all it had running. Needs no pushrod. Rendered by pushrod.
-directory=/srv/pushrod/supervisor
+directory=/srv/supervisor
 if ! [ "$0" -ef "$directory/start" ]; then
     echo "$0 was copied or moved from $directory: run 'pushrod up' with the new --root" >&2
     exit 1
@@ -74,7 +74,7 @@ priority=20
 
 [program:shop-r7.backend-1]
 process_name=backend-1
-command=/venv/bin/python -I -S /srv/pushrod/supervisor/programs/launch.py /srv/pushrod/supervisor/specs/shop-r7/backend-1.json
+command=/venv/bin/python -I -S /srv/supervisor/programs/launch.py /srv/supervisor/specs/shop-r7/backend-1.json
 environment=PUSHROD_SPEC="%s"
 priority=30
 autostart=true
@@ -92,7 +92,7 @@ stdout_logfile_backups=3
 
 [program:shop-r7.worker-1]
 process_name=worker-1
-command=/venv/bin/python -I -S /srv/pushrod/supervisor/programs/launch.py /srv/pushrod/supervisor/specs/shop-r7/worker-1.json
+command=/venv/bin/python -I -S /srv/supervisor/programs/launch.py /srv/supervisor/specs/shop-r7/worker-1.json
 environment=PUSHROD_SPEC="%s"
 priority=20
 autostart=true
@@ -194,7 +194,7 @@ def test_specification() -> None:
         "argv": [setpriv, "--pdeathsig=INT", "--", "uvicorn", "shop:app", "--port", "20001"],
         "cwd": "/srv/shop",
         "environment": {"PATH": "/venv/bin", "SECRET": "s3cr%t"},
-        "lock": "/srv/pushrod/supervisor/locks/shop-r7.a",
+        "lock": "/srv/supervisor/locks/shop-r7.a",
         "wait_for": [5432],
         "death_signal": "INT",
         "stop_grace": 7,
