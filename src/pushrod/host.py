@@ -112,7 +112,8 @@ def _stream(child: subprocess.Popen[str], on_line: Callable[[str], None], deadli
 
     timer = threading.Timer(max(0.0, deadline - time.monotonic()), expire)
     timer.daemon = True
-    timer.start()
+    with signals_held():
+        timer.start()
     lines: list[str] = []
     try:
         for line in child.stdout or ():
@@ -459,6 +460,20 @@ def interruptible() -> Iterator[None]:
     finally:
         for n, handler in before.items():
             signal.signal(n, handler)
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """While this holds, SIGINT, SIGTERM and SIGHUP wait; for the few lines that must not be left half done.
+
+    Starting a thread is one of them: `threading` itself breaks when its `start` is interrupted. A thread that is
+    started here holds them for good, and the main thread gets them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

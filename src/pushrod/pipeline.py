@@ -129,7 +129,7 @@ class Pipeline:
             images = {s.name: self.engine.identify(s, checkout) for s in wanted.stateless}
             return plan.compare(self._live_release(), wanted.stateless, wanted.stores, images), wanted.notes
         finally:
-            host.remove_tree(checkout)
+            git.remove_checkout(checkout)
 
     @contextlib.contextmanager
     def locked(self, purpose: str) -> Iterator[None]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from pushrod import __version__, configuration, host, manifest
+from pushrod import __version__, configuration, manifest
 from pushrod.apps import App, now
 from pushrod.engines.engine import Engine
 from pushrod.errors import ManifestError
@@ -48,7 +48,7 @@ class Sealing:
 
     def load(self, commit: str, checkout: Path) -> Manifest:
         """Write a commit's tree and read the manifest in it, with the replica counts that were set by hand."""
-        host.remove_tree(checkout)
+        git.remove_checkout(checkout)
         git.checkout(self.app.repository, commit, checkout)
         document = compose.load(
             checkout,
@@ -75,7 +75,7 @@ class Sealing:
         """Take away everything of a release but its history and its logs."""
         self.releases.remove(number)
         self.secrets.forget(number)
-        host.remove_tree(self.app.checkout(number))
+        git.remove_checkout(self.app.checkout(number))
 
     def _check_argv(self, wanted: Manifest, checkout: Path) -> None:
         """Refuse a manifest that puts a secret into an argv: other users see those, and the state keeps them."""

@@ -198,7 +198,8 @@ def test_a_command_is_killed_while_an_instance_is_stopping(shop: App, verb: str)
     """What was being taken away is not forgotten: the next command takes it away, or starts it again."""
     shop.restore()
     shop.tree.commit({"app.py": SLOW_END + apps.changed("slow to end")}, "slow to end")
-    assert shop.tree.push().ok
+    pushed = shop.tree.push()
+    assert pushed.ok, pushed.err
     shop.good = shop.tree.head()
     old = shop.live
     shop.tree.commit({"app.py": apps.changed("next")}, "next")

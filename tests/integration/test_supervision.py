@@ -109,7 +109,9 @@ class Ground:
         return bool(command) and ("keeper.py" in command or not any(word in command for word in before))
 
     def daemon(self) -> psutil.Process:
-        return psutil.Process(int((self.path / "supervisor" / "supervisord.pid").read_text()))
+        file = self.path / "supervisor" / "supervisord.pid"
+        wait(lambda: file.read_text().strip().isdigit())  # it is made first, and written then
+        return psutil.Process(int(file.read_text()))
 
     def living(self) -> list[psutil.Process]:
         """Everything that this ground has running: by its command line, or by a lock or log it has open."""

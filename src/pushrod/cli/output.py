@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from pushrod.errors import PushrodError
+from pushrod.host import signals_held
 
 _SLOW = 1.0  # seconds after which a plain line says what is being waited for
 
@@ -66,7 +67,8 @@ class Steps:
         self._end_watch()
         self._stop = threading.Event()
         watch = threading.Thread(target=self._watch, args=(step, detail, self._stop), daemon=True)
-        watch.start()
+        with signals_held():
+            watch.start()
 
     def end(self, step: str, detail: str, took: float) -> None:
         """Print a finished step."""

@@ -213,7 +213,7 @@ def _pack(source: Path, revisions: str, target: IO[bytes], quarantine: Mapping[s
 def checkout(repository: Path, commit: str, target: Path) -> None:
     """Write the tree of a commit below `target`, from the repository alone: never a work tree someone edits."""
     target.mkdir(parents=True)
-    archive = target.with_name(f"{target.name}.tar")
+    archive = _archive(target)
     try:
         git(repository, "-c", "tar.umask=0022", "archive", "--format=tar", f"--output={archive}", commit)
         done = host.run(["tar", "-xf", archive, "-C", target], timeout=300)
@@ -221,6 +221,16 @@ def checkout(repository: Path, commit: str, target: Path) -> None:
             raise _failed("tar", done.stderr.strip(), target)
     finally:
         archive.unlink(missing_ok=True)
+
+
+def remove_checkout(target: Path) -> None:
+    """Take a checkout away, also one that was cut off before it was whole."""
+    _archive(target).unlink(missing_ok=True)
+    host.remove_tree(target)
+
+
+def _archive(target: Path) -> Path:
+    return target.with_name(f"{target.name}.tar")
 
 
 def tree(repository: Path, commit: str, *, quarantine: Mapping[str, str] | None = None) -> Iterator[Blob]:
