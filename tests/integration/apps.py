@@ -499,10 +499,10 @@ class App:
         assert self.branch() == self.release(live)["commit"]
         assert self.groups() == {live}
         assert self.serves(live, times=8), f"release {live} is live, but {self.get()}"
-        kept = {int(p.name) for p in (self.state / "releases").iterdir()}
+        kept = {p.name for p in (self.state / "releases").iterdir()}
         assert len(kept) <= 5, kept
-        assert {int(p.name) for p in (self.directory / "checkouts").iterdir()} == kept
-        assert {int(p.stem) for p in (self.directory / "secrets" / "releases").iterdir()} == kept
+        assert {p.name for p in (self.directory / "checkouts").iterdir()} == kept
+        assert {p.stem for p in (self.directory / "secrets" / "releases").iterdir()} == kept
         assert self.state_status() == ""
 
     def refuses(self, code: int, *words: str, push: bool = True) -> Complaint:

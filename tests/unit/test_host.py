@@ -648,5 +648,7 @@ def test_a_child_started_meanwhile_still_hears_its_signals(call: str) -> None:
     }
     done = host.run(python(f"from pathlib import Path\nfrom pushrod import host\n{how[call]}"))
     ignored = int(done.stdout.split()[1], 16)
-    ours = [n for n in INTERRUPTS if signal.getsignal(n) != signal.SIG_IGN]  # nohup(1) ignores one for all below
+    ours = [
+        n for n in INTERRUPTS if signal.getsignal(n) != signal.SIG_IGN
+    ]  # nohup(1) ignores one for all below
     assert [n.name for n in ours if ignored >> (n - 1) & 1] == []
