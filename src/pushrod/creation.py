@@ -73,3 +73,5 @@ def destroy(app: App, engine: Embedded) -> None:
     if source.is_dir() and git.remote_url(source) == str(app.repository):
         git.remove_remote(source)
     engine.rest()
+    if not any(engine.root.apps()):
+        host.remove_tree(engine.root.runtime)  # in /tmp where the root's own path is too long for sockets

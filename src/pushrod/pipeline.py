@@ -11,6 +11,7 @@ left to do is finished, by this process or by the next one that takes the app's 
 import contextlib
 import getpass
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -198,7 +199,7 @@ class Pipeline:
         with self._step("plan", "") as step:
             images = {name: image.id for name, image in release.images.items()}
             changes = plan.compare(self._live_release(), release.services, release.stores, images)
-            step.detail = plan.summary(changes, [" ".join(s.release) for s in commands])
+            step.detail = plan.summary(changes, [shlex.join(s.release) for s in commands])
             live = self._live_release()
             if not step.detail:
                 same = live is not None and live.commit == release.commit
@@ -215,7 +216,7 @@ class Pipeline:
     def _release_commands(self, release: Release, services: Sequence[Service]) -> None:
         """Run each service's release command once, from the new image, as the migrating role."""
         for service in services:
-            command = f"{service.name}: {' '.join(service.release)}"
+            command = f"{service.name}: {shlex.join(service.release)}"
             with self._step("release", command, release.number) as step:
                 before = self.engine.schema(self.app, release.stores)
                 self._run_release_command(release, service)
@@ -233,7 +234,7 @@ class Pipeline:
         status = self.engine.run(self.app, release, service, service.release, environment, say)
         if status != 0:
             raise ReleaseCommandError(
-                f"the release command `{' '.join(service.release)}` ended with status {status}",
+                f"the release command `{shlex.join(service.release)}` ended with status {status}",
                 where=f"service {service.name}",
                 hint="what was live still is; mend the command, commit and push again",
                 log=tuple(lines[-50:]),

@@ -22,7 +22,7 @@ from pushrod.engines.embedded.readiness import Readiness
 from pushrod.engines.embedded.stores import Stores, group_of
 from pushrod.engines.embedded.supervisor import Supervisor
 from pushrod.engines.engine import Say
-from pushrod.errors import BuildError, HostError
+from pushrod.errors import BuildError, HostError, StateError
 from pushrod.gears import postgres
 from pushrod.gears.nginx import Edge
 from pushrod.releases import Releases
@@ -100,8 +100,7 @@ class Embedded:
     def rest(self) -> None:
         """Stop supervisor and edge if no app of the root is up or being worked on."""
         with host.lock(self.root.path / "engine.lock", purpose="stopping", timeout=60):
-            busy = any(not a.settings.down or host.locked(a.lock) for a in self.root.apps() if a.settings)
-            if not busy:
+            if all(map(_at_rest, self.root.apps())):
                 self.supervisor.shutdown()
 
     def store_versions(self) -> dict[str, str]:
@@ -328,6 +327,14 @@ class Embedded:
 
     def _instance_log(self, app: App, number: int, name: str) -> Path:
         return app.logs / f"r{number}" / f"{name}.log"
+
+
+def _at_rest(app: App) -> bool:
+    """Whether an app is down and nobody works on it; not where it is damaged and that cannot be told."""
+    try:
+        return app.settings.down and not host.locked(app.lock)
+    except StateError:
+        return False
 
 
 def _group(app: App, number: int) -> str:

@@ -7,7 +7,7 @@ import msgspec
 
 from pushrod import host
 from pushrod.apps import App, Root, read_json
-from pushrod.errors import HostError
+from pushrod.errors import HostError, StateError
 from pushrod.releases import restoring
 from pushrod.values import Instance, StoreKind, Value
 
@@ -82,7 +82,8 @@ def taken(root: Root) -> set[int]:
     """Every port that belongs to an app: at the edge, of its stores, of the instances of each kept release."""
     found: set[int] = set()
     for app in root.apps():
-        found.add(app.settings.port)
+        with contextlib.suppress(StateError):  # a damaged app must not stop the others; it says so itself
+            found.add(app.settings.port)
         found.update(r.port for r in store_records(app))
         for path in (app.state / "releases").glob("*/release.json"):
             placed = read_json(path, _Placed, restore=restoring(app, path))
