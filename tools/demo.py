@@ -78,9 +78,7 @@ def up() -> None:
     get(url, "/")
     pushrod("releases")
 
-    heading(
-        f"All of it in {time.monotonic() - _started:.0f} s. It runs in the background: `make demo-down` removes it"
-    )
+    heading("It runs on in the background; `make demo-down` stops it and removes all of it")
     print(f"live: {url}")
 
 

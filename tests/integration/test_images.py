@@ -59,7 +59,7 @@ def test_requirements_are_installed_once(checkout: Path, environments: Path) -> 
     assert (image.command, image.directory) == (("python", "-c", "import six"), "backend")
     assert python(image, "import six, sys; print(six.__version__, sys.prefix)") == f"1.16.0 {image.location}"
     assert lines[0] == "web: installing from backend/requirements.txt"
-    assert any("six==1.16.0" in line for line in lines)
+    assert any("Installed 1 package" in line for line in lines)
     assert list(Path(image.location).glob("lib/python*/site-packages/__pycache__/six.*.pyc"))
     write(checkout / "backend/app.py", "changed = True")
     assert build(checkout, environments) == (image, [])
@@ -151,7 +151,7 @@ def test_several_at_once_build_it_once(checkout: Path, environments: Path) -> No
         thread.join(PATIENCE)
     assert len({image.id for image, _ in found}) == 1
     assert len(found) == 4
-    assert sum(any("six==1.16.0" in line for line in lines) for _, lines in found) == 1
+    assert sum(any("Installed 1 package" in line for line in lines) for _, lines in found) == 1
 
 
 BUILDER = """

@@ -337,13 +337,16 @@ def _install(
     names = [os.path.relpath(f, checkout) for f in lock.files]
     if names:
         on_line(f"{service.name}: installing from {names[0]}")
+
+    def say(line: str) -> None:
+        if not line.startswith(" + "):  # uv lists every package it has installed
+            on_line(line)
+
     for argv in _argvs(lock, place):
         env = _uv_environment(os.environ, place)
         # With us it dies, so that nothing still writes where the next build begins.
         guarded = host.as_account(argv, None, death_signal="KILL")
-        result = host.run(
-            guarded, cwd=lock.directory, env=env, timeout=_TIMEOUT, on_line=on_line, umask=0o022
-        )
+        result = host.run(guarded, cwd=lock.directory, env=env, timeout=_TIMEOUT, on_line=say, umask=0o022)
         if result.status:
             raise BuildError(
                 f"{service.name}: its dependencies cannot be installed",
