@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +14,12 @@ import pytest
 from pushrod import host
 from pushrod.apps import App, Root, Settings
 from pushrod.gears import git
+
+# A test run in the background of a shell, or below nohup(1), begins with these ignored, and every program that it
+# starts would be deaf to them as well.
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 
 class Tree:

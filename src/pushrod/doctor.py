@@ -134,7 +134,7 @@ def _app(app: App, engine: Embedded) -> Iterator[Finding]:
         under_way = host.locked(app.lock)
         fate = "is under way" if under_way else "was cut off"
         detail = f"{story.open.event} of release {story.open.release} {fate}"
-        mend = "" if under_way else "any command that changes the app (`pushrod up`) finishes or undoes it"
+        mend = "" if under_way else "any other command (`pushrod status`) finishes or undoes it"
         yield Finding(name, "ok" if under_way else "warning", detail, mend)
         return
     if story.live and releases.pointed() != story.live:

@@ -113,6 +113,26 @@ def test_a_push_is_killed(shop: App, step: str) -> None:
     assert (step in ("live", "drain")) >= live, "what comes before it is undone"
 
 
+@pytest.mark.parametrize("step", ["ready", "drain"])
+def test_a_command_that_only_reads_finishes_or_undoes_too(shop: App, step: str) -> None:
+    old = shop.live
+    push, pid = pushing(shop)
+    try:
+        push.until(STEPS[step])
+        os.kill(pid, signal.SIGKILL)
+        push.done()
+    finally:
+        push.end()
+    new = last_number(shop)
+    live = reached_live(shop, new)
+    told = shop.pushrod("status", "--json")
+    assert ("finishing" if live else "undone") in told.err
+    seen = json.loads(told.out)[0]
+    assert (seen["release"], seen["under_way"]) == (new if live else old, "")
+    assert shop.groups() == {new if live else old}
+    shop.good = shop.branch()
+
+
 @pytest.mark.parametrize(
     ("step", "name"),
     [

@@ -7,11 +7,13 @@ from typing import Any, TypeVar
 
 import click
 
+from pushrod import host
 from pushrod.apps import App, Root
 from pushrod.cli.output import Steps
 from pushrod.engines.embedded.engine import Embedded
-from pushrod.errors import RepositoryError, UnknownNameError
+from pushrod.errors import PushrodError, RepositoryError, UnknownNameError
 from pushrod.gears import git
+from pushrod.journal import Journal
 from pushrod.pipeline import Pipeline
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,7 +50,27 @@ def find_root(root: str | None, directory: Path | None = None) -> Root:
 
 
 def find_app(root: str | None, name: str | None, directory: Path | None = None) -> App:
-    """The app: --app, that of the repository, or the only one of the root."""
+    """The app: --app, that of the repository, or the only one of the root; nothing of it left half done."""
+    return finished(named_app(root, name, directory))
+
+
+def finished(app: App) -> App:
+    """The app, once what a command that was cut off has left behind is finished or undone.
+
+    Nothing is done while another command works on it. Where it cannot be done now, that is said, and the command
+    that asked goes on: one that needs it done will fail with the same error.
+    """
+    try:
+        if Journal(app.journal).story().open is not None and not host.locked(app.lock):
+            with pipeline(app).locked("finishing what was cut off"):
+                pass
+    except PushrodError as e:
+        Steps().note(f"{app.name}: {e.what}")
+    return app
+
+
+def named_app(root: str | None, name: str | None, directory: Path | None = None) -> App:
+    """The app that is meant, as it is."""
     where = find_root(root, directory)
     if name:
         return where.app(name)

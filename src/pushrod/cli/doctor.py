@@ -5,7 +5,7 @@ import sys
 import click
 
 from pushrod import doctor
-from pushrod.cli.context import find_app, find_root, with_app, with_json
+from pushrod.cli.context import find_root, named_app, with_app, with_json
 from pushrod.cli.output import print_json
 
 
@@ -19,7 +19,7 @@ def doctor_command(repair: bool, app_name: str | None, root: str | None, as_json
     Says which parts are in use and their versions, and how to mend each finding. Exits 10 if something is broken.
     """
     if repair:
-        app = find_app(root, app_name)
+        app = named_app(root, app_name)
         live = doctor.repair(app)
         click.echo(f"{app.name}: a new journal, live is release {live}; the old one is kept beside it")
         return

@@ -1,12 +1,12 @@
 """How pushrod talks: steps with their times, errors with a place and a remedy, JSON for programs."""
 
-import contextlib
 import json
+import os
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import click
 import msgspec
@@ -118,6 +118,20 @@ def _say(text: str, *, newline: bool = True) -> None:
     deployment."""
     if not sys.stderr:  # closed by whoever called us
         return
-    with contextlib.suppress(BrokenPipeError, ValueError):
+    try:
         click.echo(text, err=True, nl=newline)
         sys.stderr.flush()
+    except BrokenPipeError:
+        silence(sys.stderr)
+    except ValueError:  # closed by somebody of ours
+        pass
+
+
+def silence(stream: TextIO) -> None:
+    """Send what goes to a stream, and what it still holds, nowhere: its reader has gone away.
+
+    Else Python would try once more at its end and leave with status 120 (library reference, `sys.exit`).
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -10,7 +10,7 @@ import click
 
 from pushrod import host, status
 from pushrod.apps import App
-from pushrod.cli.context import find_app, find_root, with_app, with_json
+from pushrod.cli.context import find_app, find_root, finished, named_app, with_app, with_json
 from pushrod.cli.output import age, print_json, print_table
 from pushrod.engines.embedded.engine import Embedded
 from pushrod.errors import PushrodError, UnknownNameError
@@ -25,7 +25,7 @@ _POLL = 0.2  # seconds between looks at the logs that are followed
 def status_command(app_name: str | None, root: str | None, as_json: bool) -> None:
     """Show what is live, where, and how its processes are."""
     where = find_root(root)
-    apps = [find_app(root, app_name)] if app_name or len(list(where.apps())) == 1 else list(where.apps())
+    apps = [named_app(root, app_name)] if app_name or len(list(where.apps())) == 1 else list(where.apps())
     found, damaged = all_of(apps)
     if as_json:
         print_json(found)
@@ -42,6 +42,7 @@ def all_of(apps: list[App]) -> tuple[list[status.Status], list[PushrodError]]:
     found, damaged = [], []
     for app in apps:
         try:
+            finished(app)
             found.append(status.of(app, Embedded(app.root).states(app)))
         except PushrodError as e:
             damaged.append(e)
