@@ -133,20 +133,6 @@ def _kill_group(child: subprocess.Popen[str]) -> None:
     child.wait()
 
 
-def spawn(argv: Sequence[str | os.PathLike[str]], *, cwd: Path, env: Mapping[str, str]) -> int:
-    """Start a program in a session of its own with no standard streams, and return its process id."""
-    child = subprocess.Popen(
-        [os.fspath(a) for a in argv],
-        cwd=cwd,
-        env=dict(env),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    return child.pid
-
-
 def os_error(e: OSError, where: str) -> HostError:
     """Turn an operating system error into one that says what to do about it."""
     hints = {

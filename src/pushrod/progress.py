@@ -20,22 +20,3 @@ class Progress(Protocol):
 
     def note(self, text: str) -> None:
         """Something worth saying once."""
-
-
-class Silent:
-    """Nobody is watching."""
-
-    def begin(self, step: str, detail: str) -> None:
-        """Say nothing."""
-
-    def end(self, step: str, detail: str, took: float) -> None:
-        """Say nothing."""
-
-    def fail(self, step: str, took: float) -> None:
-        """Say nothing."""
-
-    def line(self, text: str) -> None:
-        """Say nothing."""
-
-    def note(self, text: str) -> None:
-        """Say nothing."""

@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from pushrod import host
+from pushrod.engines.embedded.parts import Parts
 from pushrod.errors import EdgeError, Interrupted
 from pushrod.gears import nginx, nginx_tree
 from pushrod.gears.nginx import Edge, Site, Switch
@@ -143,7 +144,7 @@ class Started:
 def started(tmp_path: Path) -> Iterator[Started]:
     with tempfile.TemporaryDirectory() as short:
         directory = tmp_path / 'an "odd" \\ place' / "edge"
-        program = nginx.program()
+        program = Parts().nginx
         account = host.child_account([tmp_path, Path(short), program, Path(sys.executable)])
         made = Started(Edge(program, directory, Path(short) / "edge", account))
         made.edge.prepare()

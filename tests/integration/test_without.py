@@ -32,12 +32,13 @@ BUILD = """
 import sys
 from pathlib import Path
 from pushrod import host
+from pushrod.engines.embedded.parts import Parts
 from pushrod.engines.embedded.supervisor import Supervisor
 from pushrod.gears import nginx
 from pushrod.values import Process
 
 root, runtime, port, backend = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-program = nginx.program()
+program = Parts().nginx
 account = host.child_account([root, Path(sys.executable).resolve(), Path(sys.executable), program, runtime])
 
 def process(group, name, argv, **more):

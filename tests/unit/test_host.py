@@ -158,16 +158,6 @@ def test_attach_says_which_program_is_missing(tmp_path: Path) -> None:
     assert e.value.where == "no-such-program"
 
 
-def test_spawn_starts_a_session_of_its_own_with_no_streams(tmp_path: Path) -> None:
-    source = "import os; from pathlib import Path\n"
-    source += "links = [os.readlink(f'/proc/self/fd/{n}') for n in range(3)]\n"
-    source += "Path('said').write_text(f'{os.getsid(0) == os.getpid()} {set(links)}')"
-    host.spawn(python(source), cwd=tmp_path, env={"PATH": os.environ["PATH"]})
-    said = tmp_path / "said"
-    assert host.wait_until(lambda: said.exists() and said.read_text() != "", timeout=20)
-    assert said.read_text() == "True {'/dev/null'}"
-
-
 @pytest.mark.parametrize(
     ("number", "hint"),
     [

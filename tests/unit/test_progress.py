@@ -1,15 +1,14 @@
-"""Progress for nobody."""
+"""What the pipeline calls, and what the command line gives it."""
+
+import inspect
 
 import pytest
 
-from pushrod.progress import Progress, Silent
+from pushrod.cli.output import Steps
+from pushrod.progress import Progress
 
 
-def test_nobody_watching_hears_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    silent: Progress = Silent()
-    silent.begin("step", "detail")
-    silent.line("line")
-    silent.note("note")
-    silent.fail("step", 1.0)
-    silent.end("step", "detail", 1.0)
-    assert capfd.readouterr() == ("", "")
+@pytest.mark.parametrize("name", [n for n in vars(Progress) if not n.startswith("_")])
+def test_the_command_line_hears_all_that_the_pipeline_says(name: str) -> None:
+    wanted, given = getattr(Progress, name), getattr(Steps, name)
+    assert inspect.signature(given).parameters.keys() == inspect.signature(wanted).parameters.keys()

@@ -253,12 +253,6 @@ def tag(repository: Path, name: str, commit: str, message: str) -> None:
     git(repository, *_IDENTITY, *_PLAIN, "tag", "--annotate", "--force", "--message", message, name, commit)
 
 
-def delete_tag(repository: Path, name: str) -> None:
-    """Remove a tag if it is there."""
-    if git(repository, "tag", "--list", name).strip():
-        git(repository, "tag", "--delete", name)
-
-
 def create_state(path: Path) -> None:
     """Make an app's state repository."""
     if not (path / ".git").exists():

