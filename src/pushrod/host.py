@@ -8,6 +8,7 @@ is replaced by a synced temporary and a rename, so that a reader sees the old fi
 import contextlib
 import errno
 import fcntl
+import getpass
 import os
 import pwd
 import shutil
@@ -340,6 +341,14 @@ def exchange(path: Path, request: bytes, timeout: float = 1.0) -> bytes:
         while part := s.recv(4096):
             answer += part
     return answer
+
+
+def user_name() -> str:
+    """Who runs this command; the number of a user that has no name, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # KeyError before Python 3.13
+        return str(os.geteuid())
 
 
 def child_account(paths: Sequence[Path]) -> Account | None:

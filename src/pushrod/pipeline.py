@@ -9,7 +9,6 @@ left to do is finished, by this process or by the next one that takes the app's 
 """
 
 import contextlib
-import getpass
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -295,7 +294,7 @@ class Pipeline:
         message = (
             f"{self.app.name}: release {release.number} is live\n\n"
             f"commit: {release.commit}\nsubject: {release.subject}\nbefore: {previous or 'nothing'}\n"
-            f"by: {getpass.getuser()}\nat: {now()}\n"
+            f"by: {host.user_name()}\nat: {now()}\n"
             f"took: {', '.join(f'{e.step} {e.took:g} s' for e in steps)}\n"
         )
         self.releases.record(message)

@@ -628,6 +628,14 @@ def test_no_signal_interrupts_what_must_be_finished() -> None:
         assert program.end() == (0, "interrupted by SIGTERM\nTrue\n")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to run a child as somebody else")
+def test_a_user_without_a_name_is_known_by_number() -> None:
+    source = (
+        "import os; from pushrod import host; os.environ.clear(); os.setuid(54321); print(host.user_name())"
+    )
+    assert host.run(python(source)).stdout == "54321\n"
+
+
 @pytest.mark.parametrize("call", ["run", "attach"])
 def test_a_child_started_meanwhile_still_hears_its_signals(call: str) -> None:
     """An ignored signal is inherited through exec(2): a program run by hand could not be stopped with Ctrl-C."""
