@@ -211,7 +211,7 @@ def test_every_option_is_documented(verb: str, option: str, has_help: bool) -> N
     assert has_help
 
 
-@pytest.mark.parametrize("option", [*WHEREVER, "--app", *(o for p in cli.params for o in p.opts)])
+@pytest.mark.parametrize("option", [*sorted(WHEREVER), "--app", *(o for p in cli.params for o in p.opts)])
 def test_options_of_every_verb_are_documented_once(option: str) -> None:
     assert re.search(
         rf"`(pushrod )?{option}( NAME| DIRECTORY)?`", section(page("cli.md"), "Options of every verb")
