@@ -8,7 +8,7 @@ import datetime
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +29,7 @@ class Settings(Value, frozen=True):
 
     `port` is where the edge serves it. `replicas` are the counts set by `pushrod scale`, which go before the
     manifest's. `source` is the work tree that `pushrod up` was last called for. `down` says it was stopped.
+    `allowed` is what the host's owner lets this app's manifest ask for (`privileged`, `/srv/media` …).
     """
 
     name: str
@@ -38,6 +39,22 @@ class Settings(Value, frozen=True):
     replicas: dict[str, int] = {}
     source: str = ""
     down: bool = False
+    allowed: tuple[str, ...] = ()
+
+    def url(self, domains: Sequence[str] = ()) -> str:
+        """Where the app answers: at the first of its names that is one, else on this machine."""
+        name = next((d for d in domains if not d.startswith("*.")), "127.0.0.1")
+        return f"http://{name}" if self.port == 80 else f"http://{name}:{self.port}"
+
+
+class HostSettings(Value, frozen=True):
+    """What `pushrod host init` decided, in ROOT/host.json; where that file is, Docker runs the apps.
+
+    `pool` is the block of addresses that releases are given parts of.
+    """
+
+    pool: str = "10.213.0.0/16"
+    created: str = ""
 
 
 def check_name(name: str) -> str:
@@ -90,6 +107,8 @@ class Root:
         self.environments = self.path / "environments"
         self.apps_directory = self.path / "apps"
         self.ports_lock = self.path / "ports.lock"
+        self.programs = self.path / "programs"
+        self.host_settings_path = self.path / "host.json"
 
     @property
     def runtime(self) -> Path:
@@ -99,6 +118,13 @@ class Root:
             return inside
         digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
         return Path(f"/tmp/pushrod-{os.geteuid()}-{digest}")  # noqa: S108  made 0711 and checked for its owner
+
+    @property
+    def host_settings(self) -> HostSettings | None:
+        """What was decided for this Docker host; None on a root of the embedded engine."""
+        if not self.host_settings_path.exists():
+            return None
+        return read_json(self.host_settings_path, HostSettings, restore="run `pushrod host init` again")
 
     def create(self) -> None:
         """Make the root's own directories; raises HostError if the short one belongs to somebody else."""

@@ -15,12 +15,16 @@ _FIRST = ("postgres", "postgresql", "db", "database", "redis", "valkey")
 
 
 class Endpoint(Value, frozen=True):
-    """Where a store is for this app. `url` is for its instances, `migrating_url` for the release command."""
+    """Where a store is for this app. `url` is for its instances, `migrating_url` for the release command.
+
+    With `adopts` an address in the manifest that has the store's name as its host becomes this one.
+    """
 
     store: str
     kind: StoreKind
     url: str
     migrating_url: str
+    adopts: bool = True
 
 
 def store_variables(endpoints: Iterable[Endpoint], *, migrating: bool = False) -> dict[str, str]:
@@ -77,7 +81,7 @@ def _address(value: str, endpoints: list[Endpoint], migrating: bool) -> str:
     except ValueError:
         return value
     for endpoint in endpoints:
-        if host == endpoint.store:
+        if endpoint.adopts and host == endpoint.store:
             url = urlsplit(endpoint.migrating_url if migrating else endpoint.url)
             path = given.path if endpoint.kind == "redis" and given.path.strip("/") else url.path
             return given._replace(netloc=url.netloc, path=path).geturl()

@@ -1,21 +1,22 @@
 """Making an app and removing it."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from pushrod import host
 from pushrod.apps import App, Settings, now
-from pushrod.engines.embedded import ports
-from pushrod.engines.embedded.engine import Embedded
+from pushrod.engines.engine import Engine
 from pushrod.errors import UnknownNameError
 from pushrod.gears import git
 
 
-def create(engine: Embedded, name: str, *, source: Path, port: int = 0) -> App:
+def create(engine: Engine, name: str, *, source: Path | None = None, port: int = 0) -> App:
     """Make an app for a work tree, or find the one it has; everything but `app.json`, which comes last, can be
-    there already from an attempt that was interrupted.
+    there already from an attempt that was interrupted. `source` is None where the work tree is elsewhere, and its
+    owner pushes to the app.
 
     Raises UnknownNameError if the name is taken by another work tree, HostError if the port is.
     """
@@ -23,19 +24,20 @@ def create(engine: Embedded, name: str, *, source: Path, port: int = 0) -> App:
     root.create()
     app = App(root, name)
     if app.settings_path.exists():
-        _check_source(app, source)
+        if source is not None:
+            _check_source(app, source)
         _make_places(app)  # the hooks name this installation and this root: either may have moved
         if port and port != app.settings.port:
-            with ports.choosing(root):
-                app.save(msgspec.structs.replace(app.settings, port=ports.for_edge(root, port)))
+            with engine.choose_port(port) as chosen:
+                app.save(msgspec.structs.replace(app.settings, port=chosen))
         return app
-    with ports.choosing(root):
+    with engine.choose_port(port) as chosen:
         settings = Settings(
             name=name,
-            port=ports.for_edge(root, port),
+            port=chosen,
             engine=engine.name,
             created=now(),
-            source=str(source),
+            source=str(source or ""),
             down=True,
         )
         _make_places(app)
@@ -57,7 +59,7 @@ def _check_source(app: App, source: Path) -> None:
     known = git.remote_url(source) == str(app.repository)
     if settings.source != str(source) and not known:
         raise UnknownNameError(
-            f"the name `{app.name}` is taken by the app of {settings.source}",
+            f"the name `{app.name}` is taken by {_owner(settings)}",
             where=str(app.root.path),
             hint=f"choose another with --app, or join it: git remote add pushrod {app.repository}",
         )
@@ -65,13 +67,31 @@ def _check_source(app: App, source: Path) -> None:
         app.save(msgspec.structs.replace(settings, source=str(source)))
 
 
-def destroy(app: App, engine: Embedded) -> None:
-    """Remove an app that is down, with its data."""
-    source = Path(app.settings.source)
+def allow(app: App, words: Sequence[str], *, remove: bool = False) -> tuple[str, ...]:
+    """Add words to what an app's manifest may ask for, or take them out; returns all that is allowed then.
+
+    As root too, the files stay the account's that the app belongs to.
+    """
+    owner = app.directory.stat()
+    with host.lock(app.lock, purpose="changing what is allowed", timeout=60):
+        host.chown(app.lock, (owner.st_uid, owner.st_gid))
+        before = app.settings.allowed
+        after = set(before) - set(words) if remove else {*before, *words}
+        app.save(msgspec.structs.replace(app.settings, allowed=tuple(sorted(after))))
+        host.chown(app.settings_path, (owner.st_uid, owner.st_gid))
+    return tuple(sorted(after))
+
+
+def _owner(settings: Settings) -> str:
+    return f"the app of {settings.source}" if settings.source else "an app that is pushed from elsewhere"
+
+
+def destroy(app: App, engine: Engine) -> None:
+    """Remove an app that is down, with its data; what was cut off can be done again until the app is gone."""
+    source = app.settings.source
+    engine.forget(app)
     app.settings_path.unlink()
     host.remove_tree(app.directory)
-    if source.is_dir() and git.remote_url(source) == str(app.repository):
-        git.remove_remote(source)
+    if source and Path(source).is_dir() and git.remote_url(Path(source)) == str(app.repository):
+        git.remove_remote(Path(source))
     engine.rest()
-    if not any(engine.root.apps()):
-        host.remove_tree(engine.root.runtime)  # in /tmp where the root's own path is too long for sockets

@@ -2,36 +2,28 @@
 
 import sys
 from collections.abc import Iterator
-from typing import Literal
 
 from pushrod import host
 from pushrod.apps import App, Root
-from pushrod.engines.embedded.engine import Embedded
+from pushrod.engines import choice
+from pushrod.engines.engine import Engine
 from pushrod.errors import PushrodError
 from pushrod.gears import git
+from pushrod.hosting import examination
 from pushrod.journal import Journal
 from pushrod.releases import Releases
-from pushrod.values import Value
+from pushrod.values import Finding
 
 _OLDEST_GIT = (2, 29)  # the first with the proc-receive hook (Git's release notes for 2.29)
 _LOW_SPACE = 500_000_000  # bytes; an environment and a PostgreSQL cluster together take about half of it
 
 
-class Finding(Value, frozen=True):
-    """One thing looked at. `mend` says what to do where `state` is not `ok`."""
-
-    what: str
-    state: Literal["ok", "warning", "broken"]
-    detail: str
-    mend: str = ""
-
-
 def examine(root: Root) -> list[Finding]:
     """Look at the machine, the engine's parts and every app of a root; changes nothing."""
-    engine = Embedded(root)
-    found = [*_machine(root), *_parts(engine)]
-    if any(not app.settings.down for app in root.apps() if _readable(app)):
-        found.append(_edge(engine))
+    engine = choice.of(root)
+    found = [*_machine(root), *engine.examine()]
+    if root.host_settings_path.exists():
+        found += examination.examine(root)
     for app in root.apps():
         found += _app(app, engine)
     return found
@@ -77,49 +69,7 @@ def _git() -> Finding:
     return Finding("git", "ok", words[2])
 
 
-def _parts(engine: Embedded) -> Iterator[Finding]:
-    for part in engine.parts.versions():
-        if part.problem:
-            yield Finding(part.name, "broken", "cannot be used", part.problem)
-        else:
-            yield Finding(part.name, "ok", f"{part.version} from {part.source}")
-    try:
-        account = engine.account
-    except PushrodError as e:
-        yield Finding("account", "broken", e.what, e.hint)
-        return
-    if account is None:
-        yield Finding("account", "ok", "everything runs as you")
-    elif account.reach:
-        yield Finding(
-            "account",
-            "warning",
-            f"children run as {account.name} with CAP_{account.reach.upper()}: a directory above is closed to it",
-            "put the root and this installation where every user may pass, such as /opt and /var/lib",
-        )
-    else:
-        yield Finding("account", "ok", f"children run as {account.name}")
-
-
-def _readable(app: App) -> bool:
-    try:
-        return bool(app.settings)
-    except PushrodError:
-        return False
-
-
-def _edge(engine: Embedded) -> Finding:
-    try:
-        if engine.edge.answering():
-            return Finding("edge", "ok", "answers")
-    except PushrodError as e:
-        return Finding("edge", "broken", e.what, e.hint)
-    log = host.tail(engine.root.supervisor / "nginx.log", 1)
-    mend = "`pushrod up` starts it, or says why not"
-    return Finding("edge", "broken", f"nginx does not answer: {' '.join(log)}", mend)
-
-
-def _app(app: App, engine: Embedded) -> Iterator[Finding]:
+def _app(app: App, engine: Engine) -> Iterator[Finding]:
     name = f"app {app.name}"
     try:
         settings = app.settings
@@ -150,10 +100,10 @@ def _app(app: App, engine: Embedded) -> Iterator[Finding]:
         yield Finding(name, "broken", e.what, e.hint)
 
 
-def _running(app: App, name: str, live: int, engine: Embedded) -> Finding:
+def _running(app: App, name: str, live: int, engine: Engine) -> Finding:
     states = engine.states(app)
     bad = [s for s in states if s.state not in ("running", "starting")]
-    if not states or not engine.supervisor.running():
+    if all(s.state == "stopped" for s in states):
         return Finding(
             name, "broken", f"release {live} should be live, but nothing runs", "`pushrod up` starts it"
         )

@@ -22,28 +22,43 @@ def ask(instance: Instance, health: Health) -> str:
     be asked here.
     """
     if health.path and instance.port:
-        return _http(instance.port, health.path)
-    if instance.port and not host.accepts(instance.port):
-        return f"nothing listens on its port ({instance.port}, given in $PORT)"
+        status = _get(instance, health.path)
+        if isinstance(status, str):
+            return status
+        return "" if 200 <= status < 400 else f"GET {health.path} answered {status}"
+    if instance.port and not host.accepts(instance.port, instance.address):
+        return _closed(instance)
     return ""
 
 
-def _http(port: int, path: str) -> str:
+def answers(instance: Instance) -> str:
+    """Whether an instance answers HTTP at all, for one of which nothing says how to ask it: any status below 500."""
+    status = _get(instance, "/")
+    if isinstance(status, str):
+        return status
+    return "" if status < 500 else f"GET / answered {status}"
 
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT)
+
+def _closed(instance: Instance) -> str:
+    own = instance.address == "127.0.0.1"
+    return f"nothing listens on its port ({instance.port}{', given in $PORT' if own else ''})"
+
+
+def _get(instance: Instance, path: str) -> int | str:
+    """The status of an answer, or why there is none."""
+    connection = http.client.HTTPConnection(instance.address, instance.port, timeout=_TIMEOUT)
     try:
         target = urllib.parse.quote(path, safe="/?&=%:@!$'()*+,;~")
         connection.request("GET", target, headers={"Connection": "close", "User-Agent": "pushrod-health"})
-        status = connection.getresponse().status
+        return connection.getresponse().status
     except ConnectionRefusedError:
-        return f"nothing listens on its port ({port}, given in $PORT)"
+        return _closed(instance)
     except OSError as e:
         return f"GET {path}: {e}"
     except http.client.HTTPException as e:
         return f"GET {path} was not answered in HTTP ({type(e).__name__})"
     finally:
         connection.close()
-    return "" if 200 <= status < 400 else f"GET {path} answered {status}"
 
 
 _STILL = 0.15  # seconds without any work after which a process has done with starting

@@ -149,13 +149,18 @@ def os_error(e: OSError, where: str) -> HostError:
     return HostError(what, where=where or str(e.filename or ""), hint=hints.get(e.errno or 0, ""))
 
 
-def write(path: Path, data: str | bytes, *, mode: int = 0o644) -> None:
-    """Replace `path` atomically and durably: temporary file, fsync, rename, fsync of the directory."""
+def write(path: Path, data: str | bytes, *, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
+    """Replace `path` atomically and durably: temporary file, fsync, rename, fsync of the directory.
+
+    `owner` (user and group) is who it belongs to from the first moment; by default whoever writes.
+    """
     raw = data.encode() if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(fd, "wb") as f:
+            if owner is not None:
+                os.fchown(f.fileno(), *owner)
             os.fchmod(f.fileno(), mode)
             f.write(raw)
             f.flush()
@@ -234,6 +239,23 @@ def own(path: Path, account: Account | None) -> None:
     """Give one file or directory to the account that will write to it; nothing when children run as we do."""
     if account is not None:
         os.chown(path, account.uid, account.gid)
+
+
+def chown(path: Path, owner: tuple[int, int]) -> None:
+    """Give a path to a user and a group, by their numbers."""
+    os.chown(path, *owner)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file or a directory to a place that is not there yet; it appears whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    if source.is_dir():
+        shutil.copytree(source, temporary, symlinks=True)
+    else:
+        shutil.copy(source, temporary)
+    temporary.replace(target)
+    sync_directory(target.parent)
 
 
 def remove_tree(path: Path) -> None:
@@ -317,6 +339,15 @@ def port_is_free(port: int, address: str = "127.0.0.1") -> bool:
         except OSError:
             return False
         return True
+
+
+def has_ipv6() -> bool:
+    """Whether this machine's kernel has IPv6, so that its sockets can be made."""
+    try:
+        socket.socket(socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
 
 
 def accepts(port: int, address: str = "127.0.0.1", timeout: float = 1.0) -> bool:

@@ -12,6 +12,7 @@ import contextlib
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -36,6 +37,33 @@ from pushrod.steps import FAILURES, Steps
 from pushrod.values import Release, Service
 
 LOCK_TIMEOUT = 1800.0  # seconds a push waits for the one before it
+
+
+class _OneShot(NamedTuple):
+    """What runs once before a release's instances: a job (no argv: its image's own), or a release command."""
+
+    service: Service
+    argv: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        return "release command" if self.argv else "job"
+
+    @property
+    def shown(self) -> str:
+        """What it runs, as it is told in a plan: a job by its name."""
+        return shlex.join(self.argv) or self.service.name
+
+    @property
+    def told(self) -> str:
+        """What it runs, and for which service."""
+        return f"{self.service.name}: {self.shown}" if self.argv else self.shown
+
+
+def _one_shots(release: Release) -> list[_OneShot]:
+    """The jobs, in the manifest's order, then the release commands."""
+    jobs = [_OneShot(s) for s in release.services if s.role == "job"]
+    return jobs + [_OneShot(s, s.release) for s in release.services if s.role != "job" and s.release]
 
 
 class Pipeline:
@@ -114,6 +142,7 @@ class Pipeline:
         """Stop everything of the app, the edge first, then its instances, then its stores; data stays."""
         with self.locked("stopping"):
             self.app.save(msgspec.structs.replace(self.app.settings, down=True))
+            self.engine.at_boot(self.app, wanted=False)
             with self._step("edge", "no longer answers for the app"):
                 self.engine.edge.drained(self._switch(None), DRAIN_BUDGET)
             with self._step("stop", "instances, then stores; the data stays"):
@@ -121,13 +150,19 @@ class Pipeline:
                     self.engine.stop(self.app, number)
                 self.engine.stop_stores(self.app)
 
-    def plan(self, commit: str) -> tuple[list[plan.Change], tuple[str, ...]]:
-        """What deploying a commit would change, and the notes on its manifest. Builds and changes nothing."""
+    def plan(self, commit: str) -> plan.Plan:
+        """What deploying a commit would change, and what it takes. Builds and changes nothing."""
         checkout = self.app.checkouts / f"plan-{os.getpid()}"
         try:
-            wanted = self.sealing.load(commit, checkout)
-            images = {s.name: self.engine.identify(s, checkout) for s in wanted.stateless}
-            return plan.compare(self._live_release(), wanted.stateless, wanted.stores, images), wanted.notes
+            document, wanted = self.sealing.load(commit, checkout)
+            images = {
+                s.name: self.engine.identify(self.app, commit, s, checkout)
+                for s in self.engine.imaged(wanted)
+            }
+            changes = plan.compare(self._live_release(), wanted.stateless, wanted.stores, images)
+            foreseen, needs = self.engine.foresee(self.app, commit, document, wanted, checkout)
+            lacking = self.sealing.lacking(document, wanted, checkout)
+            return plan.Plan(self.app.name, commit, changes + foreseen, needs, wanted.notes, lacking)
         finally:
             git.remove_checkout(checkout)
 
@@ -150,7 +185,8 @@ class Pipeline:
     @property
     def url(self) -> str:
         """Where the app answers."""
-        return f"http://127.0.0.1:{self.app.settings.port}"
+        live = self._live_release()
+        return self.app.settings.url(live.domains if live else ())
 
     # ---- prepare --------------------------------------------------------------------------------------------
 
@@ -168,6 +204,7 @@ class Pipeline:
             with host.uninterrupted(), self._left_for_later():
                 self.sealing.discard(number)
                 self.journal.append("failed", number, step="prepare", why=str(e))
+                self.engine.prune(self.app)
             raise
 
     # ---- promote --------------------------------------------------------------------------------------------
@@ -176,11 +213,11 @@ class Pipeline:
         """Make a sealed release live, then retire the one before. `fresh` is false for one that was live before."""
         previous = self.journal.story().live
         self.journal.append("promote", release.number, previous=previous, fresh=fresh, commit=release.commit)
-        commands = [s for s in release.services if s.release and migrate]
+        programs = _one_shots(release) if migrate else []
         try:
-            self._plan(release, commands)
+            self._plan(release, programs)
             self._stores(release)
-            self._release_commands(release, commands)
+            self._run_once(release, programs)
             self._start(release)
             self._ready(release)
             switch = self._serve(release)
@@ -194,11 +231,12 @@ class Pipeline:
             self._follow(release)
             self._retire(release, previous, switch, fresh=fresh)
 
-    def _plan(self, release: Release, commands: Sequence[Service]) -> None:
+    def _plan(self, release: Release, programs: Sequence[_OneShot]) -> None:
         with self._step("plan", "") as step:
+            self.engine.edge.check({self.app.name: self._site(release)})  # before anything is migrated
             images = {name: image.id for name, image in release.images.items()}
             changes = plan.compare(self._live_release(), release.services, release.stores, images)
-            step.detail = plan.summary(changes, [shlex.join(s.release) for s in commands])
+            step.detail = plan.summary(changes, [p.shown for p in programs])
             live = self._live_release()
             if not step.detail:
                 same = live is not None and live.commit == release.commit
@@ -210,19 +248,19 @@ class Pipeline:
         names = ", ".join(s.name for s in release.stores)
         with self._step("stores", names, release.number) as step:
             ddl = not any(s.release for s in release.services)
-            step.detail = self.engine.ensure_stores(self.app, release.stores, ddl=ddl)
+            step.detail = self.engine.ensure_stores(self.app, release, ddl=ddl)
 
-    def _release_commands(self, release: Release, services: Sequence[Service]) -> None:
-        """Run each service's release command once, from the new image, as the migrating role."""
-        for service in services:
-            command = f"{service.name}: {shlex.join(service.release)}"
-            with self._step("release", command, release.number) as step:
+    def _run_once(self, release: Release, programs: Sequence[_OneShot]) -> None:
+        """Run each job and each release command once, from the new images, as the migrating role."""
+        for program in programs:
+            with self._step("release", program.told, release.number) as step:
                 before = self.engine.schema(self.app, release.stores)
-                self._run_release_command(release, service)
+                self._run(release, program)
                 step.migrated = before != self.engine.schema(self.app, release.stores)
 
-    def _run_release_command(self, release: Release, service: Service) -> None:
+    def _run(self, release: Release, program: _OneShot) -> None:
         lines: list[str] = []
+        service = program.service
         environment = self.secrets.sealed(release.number)[f"{service.name}:release"]
 
         def say(line: str) -> None:
@@ -230,10 +268,10 @@ class Pipeline:
             lines.append(shown)
             self.progress.line(shown)
 
-        status = self.engine.run(self.app, release, service, service.release, environment, say)
+        status = self.engine.run(self.app, release, service, program.argv, environment, say)
         if status != 0:
             raise ReleaseCommandError(
-                f"the release command `{shlex.join(service.release)}` ended with status {status}",
+                f"the {program.kind} `{program.shown}` ended with status {status}",
                 where=f"service {service.name}",
                 hint="what was live still is; mend the command, commit and push again",
                 log=tuple(lines[-50:]),
@@ -262,8 +300,13 @@ class Pipeline:
         return self.engine.edge.switch({self.app.name: self._site(release) if release else None})
 
     def _site(self, release: Release) -> Site:
-        ports = tuple(i.port for i in release.entry_instances)
-        return Site(app=self.app.name, release=release.number, port=self.app.settings.port, instances=ports)
+        return Site(
+            app=self.app.name,
+            release=release.number,
+            port=self.app.settings.port,
+            backends=tuple(f"{i.address}:{i.port}" for i in release.entry_instances),
+            domains=release.domains,
+        )
 
     # ---- retire ---------------------------------------------------------------------------------------------
 
@@ -271,6 +314,7 @@ class Pipeline:
         """The journal has said that a release is live: the pointer, the branch and the settings follow."""
         with self._step("live", f"release {release.number} at {self.url}"):
             self.releases.point(release.number)
+            self.engine.at_boot(self.app, wanted=True)
             git.move_branch(self.app.repository, release.commit)
             if self.app.settings.down:
                 self.app.save(msgspec.structs.replace(self.app.settings, down=False))
@@ -323,6 +367,7 @@ class Pipeline:
         if fresh:
             self.sealing.discard(number)
         self.journal.append("failed", number, why=why)
+        self.engine.prune(self.app)
 
     @contextlib.contextmanager
     def _left_for_later(self) -> Iterator[None]:
@@ -389,7 +434,7 @@ class Pipeline:
 
     def _checked(self, replicas: Mapping[str, int], live: Release) -> Mapping[str, int]:
         """The counts, if each is for a service of the live release."""
-        known = [s.name for s in live.services]
+        known = [s.name for s in live.services if s.role != "job"]
         for name in replicas:
             if name not in known:
                 raise UnknownNameError(

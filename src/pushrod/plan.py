@@ -3,18 +3,55 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from pushrod.errors import HostError
 from pushrod.values import Instance, Release, Service, Value
 
 Action = Literal["new", "changed", "removed", "same"]
 
 
 class Change(Value, frozen=True):
-    """One line of a plan: a service or store, what happens to it, and why."""
+    """One line of a plan: a service, store or image, what happens to it, and why."""
 
-    what: Literal["service", "store"]
+    what: Literal["service", "store", "image"]
     name: str
     action: Action
     detail: str = ""
+
+
+class Need(Value, frozen=True):
+    """What a deployment takes of the machine, and what is free of it, in bytes; `why` says what it is for."""
+
+    what: Literal["memory", "disk"]
+    wanted: int
+    free: int
+    why: str
+
+    @property
+    def met(self) -> bool:
+        """Whether there is enough."""
+        return self.wanted <= self.free
+
+
+class Plan(Value, frozen=True):
+    """What deploying a commit would do. `lacking` are variables that `.env.example` asks for and nothing provides."""
+
+    app: str
+    commit: str
+    changes: list[Change]
+    needs: list[Need]
+    notes: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+
+
+def refuse_unmet(needs: Sequence[Need]) -> None:
+    """Raise HostError for the first thing that a deployment takes more of than is free."""
+    for need in needs:
+        if not need.met:
+            raise HostError(
+                f"it does not fit: {need.wanted >> 20} MiB of {need.what} are needed, {need.free >> 20} MiB are free",
+                where=need.why,
+                hint="free some (`pushrod prune`, fewer replicas), or give the machine more; nothing was started",
+            )
 
 
 def compare(
@@ -51,10 +88,11 @@ def count(instances: Sequence[Instance]) -> str:
 def _service(live: Release | None, service: Service, image: str) -> Change:
     before = next((s for s in live.services if s.name == service.name), None) if live else None
     if live is None or before is None:
-        return Change("service", service.name, "new", f"{service.replicas} × {service.role}")
+        return Change("service", service.name, "new", _wanted(service))
     reasons = []
-    if live.images[service.name].id != image:
-        reasons.append("its dependencies are built anew")
+    if image not in (live.images[service.name].id, live.images[service.name].location):
+        embedded = live.engine == "embedded"  # where an image is the dependencies without the code
+        reasons.append("its dependencies are built anew" if embedded else "its image is built anew")
     if before.replicas != service.replicas:
         reasons.append(f"{before.replicas} → {service.replicas} instances")
     if before.command != service.command:
@@ -65,9 +103,19 @@ def _service(live: Release | None, service: Service, image: str) -> Change:
     return Change("service", service.name, "changed" if reasons else "same", detail)
 
 
+def _wanted(service: Service) -> str:
+    if service.role == "job":
+        return "runs once before the instances"
+    return f"{service.replicas} × {service.role}"
+
+
 def _store(live: Release | None, store: Service) -> Change:
-    known = live is not None and store.name in _names(live.stores)
-    return Change("store", store.name, "same" if known else "new", store.image)
+    before = next((s for s in live.stores if s.name == store.name), None) if live else None
+    if live is None or before is None:
+        return Change("store", store.name, "new", store.image)
+    if live.engine == "docker" and before.image != store.image:
+        return Change("store", store.name, "changed", f"{before.image} → {store.image}, in place")
+    return Change("store", store.name, "same", store.image)
 
 
 def _removed(what: Literal["service", "store"], service: Service) -> Change:

@@ -1,6 +1,7 @@
 """Sealed releases and the live pointer, kept in a Git repository: every rendered file, one commit a change."""
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -49,9 +50,14 @@ class Releases:
         """Every sealed release, oldest first."""
         return [self.read(n) for n in self.numbers()]
 
-    def seal(self, release: Release) -> None:
-        """Write a release down; from then on it is sealed."""
+    def seal(self, release: Release, files: Mapping[str, str] | None = None) -> None:
+        """Write a release down, with its engine's files beside it; from then on it is sealed.
+
+        `release.json` comes last, so that a release that can be read is whole.
+        """
         directory = self.directory / str(release.number)
+        for name, text in (files or {}).items():
+            host.write(directory / name, text)
         encoded = msgspec.json.format(msgspec.json.encode(release), indent=2)
         host.write(directory / "release.json", encoded + b"\n")
 

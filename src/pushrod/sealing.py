@@ -6,15 +6,15 @@ from pathlib import Path
 
 import msgspec
 
-from pushrod import __version__, configuration, manifest
+from pushrod import __version__, configuration, manifest, plan
 from pushrod.apps import App, now
 from pushrod.engines.engine import Engine
 from pushrod.errors import ManifestError
 from pushrod.gears import compose, git
 from pushrod.progress import Progress
 from pushrod.releases import Releases
-from pushrod.secrets import Secrets, Variables
-from pushrod.values import Image, Instance, Manifest, Release, Service
+from pushrod.secrets import Secrets, Variables, parse_dotenv
+from pushrod.values import Image, Manifest, Placement, Release, Service
 
 
 class Sealing:
@@ -33,21 +33,29 @@ class Sealing:
         `said` are the notes of the live release, which are not said again.
         """
         checkout = self.app.checkout(number)
-        wanted = self.load(commit, checkout)
+        document, wanted = self.load(commit, checkout)
         for note in wanted.notes:
             if note not in said:
                 self.progress.note(note)
         self._check_argv(wanted, checkout)
-        images = {s.name: self.engine.build(s, checkout, self.progress.line) for s in wanted.stateless}
+        _, needs = self.engine.foresee(self.app, commit, document, wanted, checkout)
+        plan.refuse_unmet(needs)
+        say = self.progress.line
+        images = {
+            s.name: self.engine.build(self.app, commit, s, checkout, say) for s in self.engine.imaged(wanted)
+        }
         environments = self._environments(number, commit, wanted, images)
         self.secrets.seal(number, environments)
-        with self.engine.place(wanted.stateless) as instances:
-            release = self._release(number, commit, wanted, images, instances, environments)
-            self.releases.seal(release)
+        with self.engine.place(self.app, number, wanted, images) as placement:
+            release = self._release(number, commit, wanted, images, placement, environments)
+            self.releases.seal(release, self.engine.files(self.app, release, document, wanted))
         return release
 
-    def load(self, commit: str, checkout: Path) -> Manifest:
-        """Write a commit's tree and read the manifest in it, with the replica counts that were set by hand."""
+    def load(self, commit: str, checkout: Path) -> tuple[compose.Document, Manifest]:
+        """Write a commit's tree and read the manifest in it, with the replica counts that were set by hand.
+
+        Returns the resolved document too, after the engine has looked whether it may run what is in it.
+        """
         git.remove_checkout(checkout)
         git.checkout(self.app.repository, commit, checkout)
         document = compose.load(
@@ -58,14 +66,28 @@ class Sealing:
         )
         wanted = manifest.read(
             document,
+            engine=self.engine.name,
             bases=compose.bases(document, checkout),
             store_versions=self.engine.store_versions(),
         )
         replicas = self.app.settings.replicas
         services = [
-            msgspec.structs.replace(s, replicas=replicas.get(s.name, s.replicas)) for s in wanted.services
+            s if s.role == "job" else msgspec.structs.replace(s, replicas=replicas.get(s.name, s.replicas))
+            for s in wanted.services
         ]
-        return msgspec.structs.replace(wanted, services=tuple(services))
+        wanted = msgspec.structs.replace(wanted, services=tuple(services))
+        self.engine.check(self.app, document, wanted, checkout)
+        return document, wanted
+
+    def lacking(self, document: compose.Document, wanted: Manifest, checkout: Path) -> tuple[str, ...]:
+        """The variables that `.env.example` asks for and that neither the secrets nor pushrod provide."""
+        example = checkout / ".env.example"
+        if not example.is_file():
+            return ()
+        given = configuration.store_variables(self.engine.endpoints(self.app, wanted))
+        known = {*self.secrets.variables(), *given}
+        asked = parse_dotenv(example.read_text(errors="replace"))
+        return manifest.lacking(asked, known, document, env_file=compose.wants_env_file(checkout))
 
     def inputs(self) -> str:
         """A keyed digest of what besides the commit goes into a release."""
@@ -97,7 +119,7 @@ class Sealing:
         self, number: int, commit: str, wanted: Manifest, images: Mapping[str, Image]
     ) -> dict[str, Variables]:
         """What each service gets, and under `<service>:release` what its release command gets."""
-        endpoints = self.engine.endpoints(self.app, wanted.stores)
+        endpoints = self.engine.endpoints(self.app, wanted)
         secrets = self.secrets.variables()
         identity = {
             "PUSHROD_APP": self.app.name,
@@ -124,7 +146,7 @@ class Sealing:
         commit: str,
         wanted: Manifest,
         images: dict[str, Image],
-        instances: tuple[Instance, ...],
+        placement: Placement,
         environments: Mapping[str, Variables],
     ) -> Release:
         return Release(
@@ -138,15 +160,22 @@ class Sealing:
             services=tuple(_without_values(s) for s in wanted.stateless),
             stores=tuple(_without_values(s) for s in wanted.stores),
             images=images,
-            instances=instances,
+            instances=placement.instances,
             environment_names={name: tuple(sorted(v)) for name, v in environments.items()},
             inputs=self.inputs(),
             notes=wanted.notes,
             keep=wanted.keep,
             pushrod=__version__,
+            domains=wanted.domains
+            if self.engine.name == "docker"
+            else (),  # else each app has a port of its own
+            network=placement.network,
         )
 
 
 def _without_values(service: Service) -> Service:
-    """The service as it may be kept in Git: names of its variables, not their values."""
-    return msgspec.structs.replace(service, environment=dict.fromkeys(service.environment))
+    """The service as it may be kept in Git: names of its variables and build arguments, not their values."""
+    build = service.build
+    if build is not None:
+        build = msgspec.structs.replace(build, arguments=dict.fromkeys(build.arguments))
+    return msgspec.structs.replace(service, build=build, environment=dict.fromkeys(service.environment))

@@ -80,8 +80,9 @@ class Secrets:
         return read_json(self._sealed(number), dict[str, Variables], restore="deploy again")
 
     def forget(self, number: int) -> None:
-        """Remove a release's environment."""
+        """Remove a release's environment, and the files an engine made of it."""
         self._sealed(number).unlink(missing_ok=True)
+        host.remove_tree(self._sealed(number).with_suffix(""))
 
     def values(self) -> set[str]:
         """Every secret value, for taking them out of what is shown; values under 6 characters are left.

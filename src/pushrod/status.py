@@ -12,7 +12,8 @@ Condition = Literal["live", "degraded", "down", "new"]
 
 
 class Status(Value, frozen=True):
-    """One app at a glance. `under_way` is what an unfinished command is doing, or left behind."""
+    """One app at a glance. `under_way` is what an unfinished command is doing, or left behind; `allowed` what the
+    host's owner lets its manifest ask for."""
 
     app: str
     condition: Condition
@@ -23,6 +24,7 @@ class Status(Value, frozen=True):
     since: str
     under_way: str
     processes: tuple[ProcessState, ...]
+    allowed: tuple[str, ...] = ()
 
 
 class Row(Value, frozen=True):
@@ -42,17 +44,19 @@ def of(app: App, processes: Sequence[ProcessState]) -> Status:
     journal = Journal(app.journal)
     story = journal.story()
     release = Releases(app).read(story.live) if story.live else None
+    domains = release.domains if release else ()
     since = next((e.at for e in reversed(journal.entries()) if e.event == "live"), "")
     return Status(
         app=app.name,
         condition=_condition(settings.down, story.live, processes),
-        url=f"http://127.0.0.1:{settings.port}",
+        url=settings.url(domains),
         release=story.live,
         commit=release.commit if release else "",
         subject=release.subject if release else "",
         since=since,
         under_way=f"{story.open.event} of release {story.open.release}" if story.open else "",
         processes=tuple(processes),
+        allowed=settings.allowed,
     )
 
 

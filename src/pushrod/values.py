@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-Role = Literal["entry", "worker", "store", "edge"]
+Role = Literal["entry", "worker", "store", "edge", "job"]
 StoreKind = Literal["postgres", "redis"]
 EngineName = Literal["embedded", "docker"]
 
@@ -20,12 +20,14 @@ class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Build(Value, frozen=True):
     """Where a service's image is built from: a directory of the checkout and a Dockerfile in it.
 
-    `target` is the stage of it that is wanted, empty for the last.
+    `target` is the stage of it that is wanted, empty for the last. `arguments` are the build's own; None means the
+    variable is taken from the environment.
     """
 
     context: str = "."
     dockerfile: str = "Dockerfile"
     target: str = ""
+    arguments: dict[str, str | None] = {}
 
 
 class Health(Value, frozen=True):
@@ -48,7 +50,9 @@ class Service(Value, frozen=True):
 
     `command` is the argv as the manifest gives it (empty: the image's own). `port` is the container port that
     is published or exposed (0: none). `environment` maps names to values; None means the variable is taken
-    from the app's secrets if it is there.
+    from the app's secrets if it is there. `memory` is the most it may use, in bytes (0: not said). `read_only` asks
+    for a root file system that cannot be written. A job has no instances: it runs once for each release, before
+    any new instance, and must end with status 0.
     """
 
     name: str
@@ -65,17 +69,23 @@ class Service(Value, frozen=True):
     health: Health = Health()
     release: tuple[str, ...] = ()
     store: StoreKind | None = None
+    memory: int = 0
+    read_only: bool = False
 
 
 class Manifest(Value, frozen=True):
     """A compose file as pushrod reads it. `notes` are things to say once: what is not used here, and why.
 
-    `keep` is how many releases stay on the host to roll back to.
+    `keep` is how many releases stay on the host to roll back to. `domains` are the names the app answers to.
+    `ours` says that the file has `x-pushrod` keys: it was written for pushrod, and an address of a store in it
+    means the store, as its own role; in any other file every address stays as it is written.
     """
 
     services: tuple[Service, ...]
     notes: tuple[str, ...] = ()
     keep: int = 5
+    domains: tuple[str, ...] = ()
+    ours: bool = True
 
     def service(self, name: str) -> Service:
         """The service of that name; KeyError when there is none."""
@@ -88,8 +98,8 @@ class Manifest(Value, frozen=True):
 
     @property
     def stateless(self) -> tuple[Service, ...]:
-        """The services a release has instances of: the entry and the workers."""
-        return tuple(s for s in self.services if s.role in ("entry", "worker"))
+        """The services of a release: the entry, the workers, and the jobs that run once."""
+        return tuple(s for s in self.services if s.role in ("entry", "worker", "job"))
 
     @property
     def entry(self) -> Service:
@@ -102,7 +112,7 @@ class Image(Value, frozen=True):
 
     On the embedded engine `location` is a Python environment and `command` the argv that was found for the
     service (manifest, Dockerfile or Procfile); `environment` is what the Dockerfile sets, and `directory` the
-    one of the checkout that it runs in.
+    one of the checkout that it runs in. On Docker `id` is the image's and `location` the name pushrod gave it.
     """
 
     id: str
@@ -113,11 +123,20 @@ class Image(Value, frozen=True):
 
 
 class Instance(Value, frozen=True):
-    """One copy of a stateless service in a release. `port` is its address on 127.0.0.1 (0: it has none)."""
+    """One copy of a stateless service in a release, at `address` and `port` (0: it listens nowhere)."""
 
     name: str
     service: str
     port: int = 0
+    address: str = "127.0.0.1"
+
+
+class Placement(Value, frozen=True):
+    """Where a release's instances are. `network` is the block of addresses that its networks share (CIDR); empty
+    where instances are told apart by their ports alone."""
+
+    instances: tuple[Instance, ...]
+    network: str = ""
 
 
 class Release(Value, frozen=True):
@@ -126,7 +145,8 @@ class Release(Value, frozen=True):
     The values of the environment are not here, because this is kept in Git: `environment_names` says which
     variables each service has. `inputs` is a keyed digest of what besides the commit went into the release (the
     app's secrets and replica counts): the same commit with the same inputs is the same release. `keep` is how
-    many releases the manifest wants kept; `notes` are what was said about it.
+    many releases the manifest wants kept; `notes` are what was said about it. `domains` are the names the app
+    answers to, and `network` the block of addresses its instances are in (`Placement`).
     """
 
     app: str
@@ -145,6 +165,8 @@ class Release(Value, frozen=True):
     pushrod: str
     keep: int = 5
     notes: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    network: str = ""
 
     def service(self, name: str) -> Service:
         """The stateless service of that name; KeyError when there is none."""
@@ -154,6 +176,30 @@ class Release(Value, frozen=True):
     def entry_instances(self) -> tuple[Instance, ...]:
         """The instances the edge sends traffic to."""
         return tuple(i for i in self.instances if i.service == self.entry)
+
+
+class Line(Value, frozen=True):
+    """One line that a process has printed; `process` is the instance's or the store's name."""
+
+    process: str
+    text: str
+
+
+class Program(Value, frozen=True):
+    """A program to run on the user's terminal: its whole argv, directory and environment."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    environment: dict[str, str]
+
+
+class Finding(Value, frozen=True):
+    """One thing that `pushrod doctor` looked at. `mend` says what to do where `state` is not `ok`."""
+
+    what: str
+    state: Literal["ok", "warning", "broken"]
+    detail: str
+    mend: str = ""
 
 
 class Process(Value, frozen=True):

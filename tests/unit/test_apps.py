@@ -44,6 +44,20 @@ def test_times_are_in_order_as_text() -> None:
     assert len(one) == len("2026-01-01T00:00:00.000+00:00")
 
 
+@pytest.mark.parametrize(
+    ("port", "domains", "url"),
+    [
+        (8000, (), "http://127.0.0.1:8000"),
+        (80, (), "http://127.0.0.1"),
+        (80, ("shop.example", "www.shop.example"), "http://shop.example"),
+        (8000, ("*.shop.example", "shop.example"), "http://shop.example:8000"),
+        (80, ("*.shop.example",), "http://127.0.0.1"),
+    ],
+)
+def test_where_an_app_answers(port: int, domains: tuple[str, ...], url: str) -> None:
+    assert Settings(name="shop", port=port, engine="docker", created=now()).url(domains) == url
+
+
 # ---- the root ---------------------------------------------------------------------------------------------
 
 

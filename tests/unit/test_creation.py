@@ -1,6 +1,7 @@
 """Making an app and removing it; nothing of it runs here."""
 
 import json
+import os
 import shlex
 import socket
 import stat
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pushrod import creation
-from pushrod.apps import Root
+from pushrod.apps import App, Root
 from pushrod.engines.embedded import ports
 from pushrod.engines.embedded.engine import Embedded
 from pushrod.errors import HostError, UnknownNameError
@@ -130,3 +131,55 @@ def test_the_port_of_an_app_that_is_down_still_is_its_own(engine: Embedded, tree
     app = creation.create(engine, "shop", source=tree.path)
     assert app.settings.port in ports.taken(engine.root)
     assert json.loads(app.settings_path.read_bytes())["port"] == app.settings.port
+
+
+def test_an_app_that_is_pushed_from_elsewhere_has_no_work_tree(engine: Embedded, tree: Tree) -> None:
+    app = creation.create(engine, "shop")
+    assert app.settings.source == ""
+    assert creation.create(engine, "shop").settings == app.settings
+    with pytest.raises(UnknownNameError, match="an app that is pushed from elsewhere"):
+        creation.create(engine, "shop", source=tree.path)
+    creation.destroy(app, engine)
+    assert list(engine.root.apps()) == []
+
+
+def test_the_engine_forgets_an_app_while_its_files_are_still_there(
+    engine: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is cut off there can be done again: the app is still known."""
+    app = creation.create(engine, "shop")
+
+    def forget(found: App) -> None:
+        assert found.settings_path.exists()
+        raise HostError("a volume is in use")
+
+    monkeypatch.setattr(engine, "forget", forget)
+    with pytest.raises(HostError, match="volume"):
+        creation.destroy(app, engine)
+    assert [a.name for a in engine.root.apps()] == ["shop"]
+
+
+def test_the_last_app_takes_the_sockets_directory_with_it(engine: Embedded) -> None:
+    shop, blog = creation.create(engine, "shop"), creation.create(engine, "blog")
+    creation.destroy(shop, engine)
+    assert engine.root.runtime.is_dir()
+    creation.destroy(blog, engine)
+    assert not engine.root.runtime.exists()
+
+
+def test_what_is_allowed_is_added_and_taken_away(engine: Embedded) -> None:
+    app = creation.create(engine, "shop")
+    assert creation.allow(app, ["privileged", "/srv/media"]) == ("/srv/media", "privileged")
+    assert creation.allow(app, ["NET_ADMIN", "privileged"]) == ("/srv/media", "NET_ADMIN", "privileged")
+    assert creation.allow(app, ["privileged", "devices"], remove=True) == ("/srv/media", "NET_ADMIN")
+    assert app.settings.allowed == ("/srv/media", "NET_ADMIN")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_what_root_allows_stays_the_accounts_own(engine: Embedded) -> None:
+    app = creation.create(engine, "shop")
+    for path in (app.directory, app.settings_path):
+        os.chown(path, 12345, 12345)
+    creation.allow(app, ["privileged"])
+    owners = {path.stat().st_uid for path in (app.settings_path, app.lock)}
+    assert owners == {12345}

@@ -14,13 +14,14 @@ import pytest
 from click.testing import CliRunner
 
 import pushrod
-from pushrod import configuration, doctor, manifest, status
+from pushrod import configuration, manifest, status
 from pushrod.cli import cli
 from pushrod.configuration import Endpoint
 from pushrod.errors import ManifestError, PushrodError
 from pushrod.gears import compose
-from pushrod.manifest import notes
-from pushrod.values import Manifest
+from pushrod.hosting.work import Change
+from pushrod.manifest import notes, refusals
+from pushrod.values import EngineName, Finding, Manifest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DOCS = CHECKOUT / "docs"
@@ -110,6 +111,20 @@ def test_every_compose_key_that_is_not_applied_is_named(key: str) -> None:
     assert f"`{key}`" in page("manifest.md")
 
 
+@pytest.mark.parametrize("word", refusals.WORDS)
+def test_every_word_for_the_owner_is_documented(word: str) -> None:
+    text = section(page("manifest.md"), "What the host's owner must allow")
+    assert f"| `{word}` | {refusals.WORDS[word]} |" in text
+
+
+def test_the_refusal_on_the_page_is_the_programs() -> None:
+    document = {"name": "shop", "services": {"web": {"privileged": True}}}
+    with pytest.raises(ManifestError) as refused:
+        refusals.refuse(document, (), lambda _: True)
+    error, text = refused.value, page("manifest.md")
+    assert all(part in text for part in (error.what, error.where, error.hint))
+
+
 # ---- the examples ---------------------------------------------------------------------------------------------
 
 EXAMPLES = {
@@ -118,19 +133,30 @@ EXAMPLES = {
     "nginx-in-front.yaml": {"nginx": "edge", "backend": "entry", "db": "store"},
     "two-entries.yaml": {"web": "entry", "admin": "worker"},
     "two-redis.yaml": {"web": "entry", "redis": "store", "cache": "store"},
+    "domains.yaml": {"web": "entry", "postgres": "store"},
+    "any-file.yaml": {"nginx": "entry", "shop": "worker", "migrate": "job", "db": "store"},
 }
+DOCKER_ALONE = {"any-file.yaml"}
 
 
-def load(text: str, directory: Path) -> Manifest:
+def load(text: str, directory: Path, engine: EngineName = "embedded") -> Manifest:
     (directory / "compose.yaml").write_text(text)
     said: list[str] = []
-    document = compose.load(directory, project="shop", variables={}, on_warning=said.append)
+    document = compose.load(directory, project="shop", variables={"A": "1"}, on_warning=said.append)
     assert not said
-    return manifest.read(document, bases=compose.bases(document, directory))
+    if engine == "docker":
+        refusals.refuse(document, (), lambda _: True)
+    return manifest.read(document, engine=engine, bases=compose.bases(document, directory))
 
 
 def example(name: str, directory: Path) -> Manifest:
-    return load((DOCS / "examples" / name).read_text(), directory)
+    text = (DOCS / "examples" / name).read_text()
+    if name not in DOCKER_ALONE:
+        load(text, directory, "docker")
+        return load(text, directory)
+    with pytest.raises(ManifestError, match="needs the Docker engine"):
+        load(text, directory)
+    return load(text, directory, "docker")
 
 
 def test_every_example_is_tested_and_linked() -> None:
@@ -239,7 +265,8 @@ def test_every_verb_that_a_page_uses_is_there(text: str) -> None:
 def test_the_verbs_that_read_have_json() -> None:
     reading = {verb for verb, option, _ in OPTIONS if option == "--json"}
     assert {v.removeprefix("pushrod ") for v in reading} == {
-        *("status", "releases", "logs", "plan", "doctor", "apps list", "secret list")
+        *("status", "releases", "logs", "plan", "doctor", "apps list", "secret list"),
+        *("host init", "host keys list"),
     }
 
 
@@ -248,7 +275,8 @@ def test_the_verbs_that_read_have_json() -> None:
     [
         ("pushrod status", list[status.Status]),
         ("pushrod releases", list[status.Row]),
-        ("pushrod doctor", list[doctor.Finding]),
+        ("pushrod doctor", list[Finding]),
+        ("pushrod host init", list[Change]),
     ],
 )
 def test_the_json_of_the_page_is_that_of_the_program(verb: str, kind: Any) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from pushrod import doctor, host
 from pushrod.apps import App, Root
-from pushrod.doctor import Finding
 from pushrod.errors import StateError
 from pushrod.journal import Journal
 from pushrod.releases import Releases
+from pushrod.values import Finding
 from tests.unit.samples import COMMIT, release
 
 

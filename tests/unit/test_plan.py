@@ -3,7 +3,7 @@
 import msgspec
 
 from pushrod.plan import Change, compare, count, summary
-from pushrod.values import Instance
+from pushrod.values import Image, Instance
 from tests.unit.samples import release, service, store
 
 LIVE = release()
@@ -46,6 +46,25 @@ def test_a_store_that_is_left_out_keeps_its_data_and_a_service_does_not_stay() -
     assert told["store", "postgres"] == ("removed", "no longer used; it keeps running with its data")
     assert told["service", "mailer"][0] == told["store", "db"][0] == "new"
     assert summary(changes, []) == "new: mailer, db; removed: worker, postgres"
+
+
+def test_a_job_runs_once() -> None:
+    job = service("migrate", role="job", replicas=0, port=0)
+    changes = compare(LIVE, [*LIVE.services, job], LIVE.stores, IMAGES)
+    assert Change("service", "migrate", "new", "runs once before the instances") in changes
+
+
+def test_on_docker_an_image_is_code_too_and_a_store_is_what_the_manifest_names() -> None:
+    live = release(
+        engine="docker", images={n: Image(id="sha-1", location=f"pushrod/shop/{n}:1") for n in IMAGES}
+    )
+    new = IMAGES | {"backend": "pushrod/shop/backend:2", "worker": "pushrod/shop/worker:1"}
+    changes = compare(live, live.services, [store(image="postgres:18")], new)
+    assert [(c.name, c.action, c.detail.partition(";")[0]) for c in changes] == [
+        ("backend", "changed", "its image is built anew"),
+        ("worker", "same", "new code only"),
+        ("postgres", "changed", "postgres:17 → postgres:18, in place"),
+    ]
 
 
 def test_instances_are_counted_as_people_say_it() -> None:

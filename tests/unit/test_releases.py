@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pushrod import host
 from pushrod.apps import App
 from pushrod.errors import StateError, UnknownNameError
 from pushrod.gears import git
@@ -31,6 +32,26 @@ def test_a_sealed_release_comes_back_as_it_was(releases: Releases) -> None:
         releases.seal(release(number))
     assert releases.numbers() == [1, 2, 10]
     assert releases.all() == [release(1), release(2), release(10)]
+
+
+def test_the_engines_files_are_sealed_beside_it_and_forgotten_with_it(releases: Releases) -> None:
+    releases.seal(release(1), {"compose.yaml": "services: {}\n", "stores.yaml": ""})
+    directory = releases.directory / "1"
+    assert {p.name for p in directory.iterdir()} == {"release.json", "compose.yaml", "stores.yaml"}
+    assert (directory / "compose.yaml").read_text() == "services: {}\n"
+    releases.remove(1)
+    assert not directory.exists()
+
+
+def test_a_release_is_sealed_once_all_its_files_are_written(
+    releases: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    write = host.write
+    monkeypatch.setattr(host, "write", lambda *a, **k: (seen.append(releases.numbers()), write(*a, **k)))
+    releases.seal(release(1), {"a": "", "b": ""})
+    assert seen == [[], [], []]
+    assert releases.numbers() == [1]
 
 
 def test_what_is_half_written_or_somebody_elses_is_no_release(releases: Releases) -> None:

@@ -47,6 +47,15 @@ def test_a_live_app(app: App, journal: Journal) -> None:
     assert found.processes == (RUNS,)
 
 
+def test_an_app_with_names_is_told_by_the_first(app: App) -> None:
+    Releases(app).seal(release(1, domains=("shop.example", "www.shop.example")))
+    for event in ("prepare", "promote", "live", "done"):
+        Journal(app.journal).append(event, 1, commit=COMMIT)  # type: ignore[arg-type]
+    app.save(msgspec.structs.replace(app.settings, port=80, allowed=("privileged",)))
+    found = status.of(app, [RUNS])
+    assert (found.url, found.allowed) == ("http://shop.example", ("privileged",))
+
+
 @pytest.mark.parametrize("state", ["backoff", "failed", "stopping", "stopped"])
 def test_one_process_that_does_not_run_makes_it_degraded(state: str, app: App) -> None:
     deploy(app, 1)

@@ -1,14 +1,26 @@
 """The narrow protocol between the pipeline and whatever runs services."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from pushrod.apps import App
+from pushrod.apps import App, Root
 from pushrod.configuration import Endpoint
 from pushrod.gears.nginx import Edge
-from pushrod.values import EngineName, Image, Instance, ProcessState, Release, Service
+from pushrod.plan import Change, Need
+from pushrod.values import (
+    EngineName,
+    Finding,
+    Image,
+    Line,
+    Manifest,
+    Placement,
+    ProcessState,
+    Program,
+    Release,
+    Service,
+)
 
 Say = Callable[[str], None]
 
@@ -21,6 +33,7 @@ class Engine(Protocol):
     """
 
     name: EngineName
+    root: Root
 
     @property
     def edge(self) -> Edge:
@@ -32,20 +45,44 @@ class Engine(Protocol):
     def store_versions(self) -> dict[str, str]:
         """The version this engine has of each kind of store, where it has only one."""
 
-    def build(self, service: Service, checkout: Path, say: Say) -> Image:
-        """Build a service's image from a checkout, or reuse it. `say` receives the output of long work."""
+    def check(self, app: App, document: Mapping[str, Any], wanted: Manifest, checkout: Path) -> None:
+        """Refuse, as ManifestError, what this engine must not run for this app."""
 
-    def identify(self, service: Service, checkout: Path) -> str:
-        """The identity `build` would give a service's image, without building it."""
+    def choose_port(self, wanted: int = 0) -> AbstractContextManager[int]:
+        """A port at the edge for an app, held until it is written down; 0 leaves the choice to the engine.
 
-    def endpoints(self, app: App, stores: Sequence[Service]) -> list[Endpoint]:
+        Raises HostError if it cannot be had.
+        """
+
+    def imaged(self, wanted: Manifest) -> Sequence[Service]:
+        """The services whose images this engine builds or fetches."""
+
+    def build(self, app: App, commit: str, service: Service, checkout: Path, say: Say) -> Image:
+        """Build or fetch a service's image, or reuse it. `say` receives the output of long work."""
+
+    def identify(self, app: App, commit: str, service: Service, checkout: Path) -> str:
+        """The identity `build` would give a service's image, without building it; empty where only building tells."""
+
+    def foresee(
+        self, app: App, commit: str, document: Mapping[str, Any], wanted: Manifest, checkout: Path
+    ) -> tuple[list[Change], list[Need]]:
+        """What deploying will do to images and stores, and what it takes of the machine, where that can be told."""
+
+    def endpoints(self, app: App, wanted: Manifest) -> list[Endpoint]:
         """Where each store will be for this app; decided once, before it exists."""
 
-    def place(self, services: Sequence[Service]) -> AbstractContextManager[tuple[Instance, ...]]:
+    def place(
+        self, app: App, number: int, wanted: Manifest, images: Mapping[str, Image]
+    ) -> AbstractContextManager[Placement]:
         """The instances of a new release and their addresses, held until the release is sealed."""
 
-    def ensure_stores(self, app: App, stores: Sequence[Service], *, ddl: bool) -> str:
-        """Bring the stores up and prove them healthy; roles and databases ensured. Says what is there.
+    def files(
+        self, app: App, release: Release, document: Mapping[str, Any], wanted: Manifest
+    ) -> dict[str, str]:
+        """The plain files that are sealed beside `release.json`, by name. They hold no values of secrets."""
+
+    def ensure_stores(self, app: App, release: Release, *, ddl: bool) -> str:
+        """Bring a release's stores up and prove them healthy; roles and databases ensured. Says what is there.
 
         `ddl` lets the app's own role change the schema, for a manifest without a release command.
         """
@@ -62,7 +99,7 @@ class Engine(Protocol):
         environment: dict[str, str],
         say: Say,
     ) -> int:
-        """Run a one-shot program from a release's image; returns its exit status."""
+        """Run a one-shot program from a release's image, by default (no argv) the image's own; its exit status."""
 
     def start(self, app: App, release: Release, environments: dict[str, dict[str, str]]) -> None:
         """Start a release's instances beside whatever runs; does not wait for them."""
@@ -79,14 +116,39 @@ class Engine(Protocol):
     def states(self, app: App) -> list[ProcessState]:
         """What runs for an app now."""
 
-    def log_files(self, app: App, service: str = "", release: int = 0) -> list[Path]:
-        """The log files of an app's processes: of one service, of one release, also one that has failed."""
+    def logs(
+        self, app: App, service: str = "", release: int = 0, *, lines: int = 50, follow: bool = False
+    ) -> Iterator[Line]:
+        """The last `lines` of each of an app's processes: of one service, of one release, also one that has failed.
+
+        With `follow` it goes on with what is written from then on, by new releases too, and does not end.
+        Raises UnknownNameError where there is no such process.
+        """
+
+    def one_shot(
+        self, app: App, release: Release, service: Service, argv: Sequence[str], environment: dict[str, str]
+    ) -> Program:
+        """How a program is run once, apart from the instances, on the user's terminal."""
+
+    def inside(
+        self, app: App, release: Release, service: Service, argv: Sequence[str], environment: dict[str, str]
+    ) -> Program:
+        """How a program is run where an instance of a service runs, on the user's terminal."""
+
+    def at_boot(self, app: App, *, wanted: bool) -> None:
+        """Whether the app's live release comes back when the machine starts."""
 
     def running(self, app: App) -> list[int]:
         """The releases of an app that have instances now."""
 
     def rest(self) -> None:
-        """Stop the engine's own parts if no app of the root is up or being worked on."""
+        """Stop the engine's own parts, where it started them, if no app of the root is up or being worked on."""
 
     def prune(self, app: App) -> None:
         """Remove what no kept release needs: images, logs."""
+
+    def forget(self, app: App) -> None:
+        """Remove what the engine keeps of an app that is down outside the app's own directory, its data too."""
+
+    def examine(self) -> Iterator[Finding]:
+        """Look at the engine's own parts and its edge, for `pushrod doctor`; changes nothing."""

@@ -75,6 +75,14 @@ def load(
     return document
 
 
+def wants_env_file(directory: Path) -> bool:
+    """Whether a service of the compose file reads env files, and `.env`, which stands for them, is not in Git."""
+    text = (directory / find(directory)).read_text(errors="replace")
+    return (
+        bool(re.search(r"^[^#\n]*\benv_file\s*:", text, re.MULTILINE)) and not (directory / ".env").exists()
+    )
+
+
 def bases(document: Mapping[str, Any], directory: Path) -> dict[str, str]:
     """The image that each built service begins from, read from its Dockerfile; services without one are left out."""
     found: dict[str, str] = {}
@@ -83,7 +91,7 @@ def bases(document: Mapping[str, Any], directory: Path) -> dict[str, str]:
         if not isinstance(build, dict):
             continue
         path = directory / str(build.get("context") or ".") / str(build.get("dockerfile") or "Dockerfile")
-        if path.is_file():
+        if path.is_file() and path.resolve().is_relative_to(directory.resolve()):
             arguments = {k: v for k, v in (build.get("args") or {}).items() if v is not None}
             found[name] = dockerfile.read(
                 path.read_text(errors="replace"),
@@ -217,14 +225,21 @@ def _yaml_loader() -> Any:
 
 
 def _relative(value: Any, directory: Path, key: str = "") -> Any:
-    """The document with every path below the directory made relative to it."""
+    """The document with every path below the directory, or beside it, made relative to it."""
     if isinstance(value, dict):
-        return {k: _relative(v, directory, k) for k, v in value.items()}
+        # The contexts of a build besides its own are named by its author, so the key above them says what they are.
+        return {
+            k: _relative(v, directory, "context" if key == "additional_contexts" else k)
+            for k, v in value.items()
+        }
     if isinstance(value, list):
         return [_relative(item, directory, key) for item in value]
     if key in _PATHS and isinstance(value, str) and value.startswith("/"):
         path = Path(value)
-        return str(path.relative_to(directory)) if path.is_relative_to(directory) else value
+        if path.is_relative_to(directory):
+            return str(path.relative_to(directory))
+        beside = path.is_relative_to(directory.parent) and directory.parent != Path("/")
+        return f"../{path.relative_to(directory.parent)}" if beside else value
     return value
 
 

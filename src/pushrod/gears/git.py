@@ -17,6 +17,9 @@ from pushrod.errors import PushrodError, RepositoryError
 from pushrod.host import os_error
 
 BRANCH = "main"
+PLANS = "refs/plans"
+"""Below it commits can be pushed that are only to be planned: their objects are kept, and no ref is made."""
+
 ZERO = "0" * 40
 _IDENTITY = ("-c", "user.name=pushrod", "-c", "user.email=pushrod@localhost")
 # What the user has configured for all repositories (signing, hooks, ignored files) is not meant for pushrod's own.
@@ -123,10 +126,15 @@ def subject(repository: Path, commit: str) -> str:
     return git(repository, "log", "-1", "--format=%s", commit).strip()
 
 
+def config(directory: Path, name: str) -> str:
+    """What Git is configured to there, by the repository or its user; nothing where it is not."""
+    done = host.run(["git", "-C", directory, "config", "--get", name], env=environment())
+    return done.stdout.strip()
+
+
 def remote_url(directory: Path, name: str = "pushrod") -> str:
     """The URL of a remote, or nothing."""
-    done = host.run(["git", "-C", directory, "config", "--get", f"remote.{name}.url"], env=environment())
-    return done.stdout.strip()
+    return config(directory, f"remote.{name}.url")
 
 
 def set_remote(directory: Path, url: str, name: str = "pushrod") -> None:
@@ -157,12 +165,14 @@ def create_repository(path: Path, hook: Sequence[str]) -> None:
 
     `pre-receive` runs the pipeline and, at its commit point, moves the branch itself; `proc-receive`
     (githooks(5), Git 2.29) then reports that to the client, so that a push that waited for another is judged
-    by where the branch is when its turn comes, not by where it was when it connected.
+    by where the branch is when its turn comes, not by where it was when it connected. It reports what is pushed
+    below PLANS too, so that nothing is made of it.
     """
     if not path.exists():
         git(path.parent, "init", "--quiet", "--bare", "--template=", f"--initial-branch={BRANCH}", str(path))
     git(path, "config", "core.hooksPath", str(path / "hooks"))  # or the user's own setting would go before it
-    git(path, "config", "receive.procReceiveRefs", f"refs/heads/{BRANCH}")
+    git(path, "config", "--replace-all", "receive.procReceiveRefs", f"refs/heads/{BRANCH}")
+    git(path, "config", "--add", "receive.procReceiveRefs", PLANS)
     git(path, "config", "receive.denyDeletes", "true")
     git(path, "config", "receive.autogc", "false")
     git(path, "config", "transfer.fsckObjects", "true")
@@ -299,3 +309,9 @@ def commit_first(directory: Path, message: str) -> None:
     known = host.run(["git", "-C", str(directory), "config", "--get", "user.email"], env=environment())
     identity = () if known.status == 0 else _IDENTITY
     git(directory, *identity, "commit", "--quiet", "--message", message)
+
+
+def tree_id(repository: Path, commit: str, directory: str) -> str:
+    """The object name of a directory of a commit: equal where its contents are."""
+    path = "" if directory in ("", ".") else directory.strip("/")
+    return git(repository, "rev-parse", f"{commit}:{path}").strip()

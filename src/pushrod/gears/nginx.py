@@ -22,14 +22,14 @@ import msgspec
 
 from pushrod import host
 from pushrod.errors import EdgeError, HostError, StateError
-from pushrod.gears.nginx_tree import DRAIN_BUDGET, Site, render_tree
+from pushrod.gears.nginx_tree import DRAIN_BUDGET, Listening, Site, check, render_tree
 from pushrod.host import Account
 from pushrod.values import Value
 
 if TYPE_CHECKING:
     import psutil
 
-__all__ = ["DRAIN_BUDGET", "Edge", "Mark", "Site", "Switch"]
+__all__ = ["DRAIN_BUDGET", "Edge", "Mark", "Site", "Switch", "everywhere"]
 
 CONFIRM_BUDGET = 10.0
 """Seconds within which a worker of the new generation must answer. nginx tries for 2.5 s to bind a port."""
@@ -70,18 +70,26 @@ class Mark(NamedTuple):
     pid: int
 
 
+def everywhere() -> tuple[str, ...]:
+    """The addresses to listen on so that every interface of this machine is reached, by IPv6 too where it has it."""
+    return ("0.0.0.0", "::") if host.has_ipv6() else ("0.0.0.0",)
+
+
 @dataclass(frozen=True)
 class Edge:
     """The nginx of a root: its files below `directory`, the socket of its mark listener in `runtime`.
 
     `program` is the nginx binary. `runtime` may be any directory of its own with a short path. `account` is
-    what nginx runs as when pushrod is root; it then owns `logs`, `run` and `runtime`, and nothing else.
+    what nginx runs as when pushrod is root; it then owns `logs`, `run` and `runtime`, and nothing else. It listens
+    at `addresses`, and on `port` (0: none) also where no site asks for it.
     """
 
     program: Path
     directory: Path
     runtime: Path
     account: Account | None = None
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    port: int = 0
 
     @property
     def current(self) -> Path:
@@ -113,10 +121,10 @@ class Edge:
             raise HostError("this program does not say which nginx it is", where=str(self.program))
         return tuple(int(part) for part in found.groups())
 
-    def argv(self) -> tuple[str, ...]:
+    def argv(self, python: str = sys.executable) -> tuple[str, ...]:
         """What a supervisor runs, in the foreground, as `account`; it ends at SIGQUIT when all is served."""
         return (
-            sys.executable,
+            python,
             "-I",
             "-S",
             str(self._starter),
@@ -175,6 +183,10 @@ class Edge:
     def answering(self) -> bool:
         """Whether a worker answers."""
         return self.mark() is not None
+
+    def check(self, changes: Mapping[str, Site | None]) -> None:
+        """Raise EdgeError if these sites could not be served beside the others: a name or a port is another app's."""
+        check(self._with(changes).values(), self._listening)
 
     def place(self, changes: Mapping[str, Site | None]) -> None:
         """Make `changes` part of what nginx starts with. Only while it does not run: nothing is reloaded.
@@ -250,6 +262,10 @@ class Edge:
         return self.logs / "error.log"
 
     @property
+    def _listening(self) -> Listening:
+        return Listening(self.addresses, self.port)
+
+    @property
     def _generation(self) -> str:
         return self.current.readlink().name
 
@@ -273,8 +289,7 @@ class Edge:
 
     def _candidate(self, changes: Mapping[str, Site | None]) -> str:
         """The generation with `changes`: the current one if it has them, else a new one that nginx accepts."""
-        before, wanted = self._generation, {**self.sites(), **changes}
-        sites = {app: site for app, site in wanted.items() if site is not None}
+        before, sites = self._generation, self._with(changes)
         files = self._render(before, sites)
         if files == self._read(before):
             return before
@@ -283,10 +298,16 @@ class Edge:
             self._test(after)
         return after
 
+    def _with(self, changes: Mapping[str, Site | None]) -> dict[str, Site]:
+        """The sites as they are once these have changed."""
+        wanted = {**self.sites(), **changes}
+        return {app: site for app, site in wanted.items() if site is not None}
+
     def _render(self, generation: str, sites: Mapping[str, Site]) -> dict[str, str]:
         return render_tree(
             generation,
             sites,
+            listening=self._listening,
             directory=self.directory,
             socket=self.socket,
             keepalive_min=self.version >= _KEEPALIVE_MIN_SINCE,

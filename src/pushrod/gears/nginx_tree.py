@@ -5,7 +5,7 @@ Everything here is pure: sites in, text out. A path or a site that nginx would m
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -16,18 +16,37 @@ from pushrod.values import Value
 DRAIN_BUDGET = 30.0
 """Seconds that old workers have to finish their requests; nginx itself closes what is left after them."""
 
+NO_SUCH_NAME = "No app on this host answers to that name.\n"
+"""What a request for a name that no app has is answered, with status 404."""
+
 _APP = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_DOMAIN = re.compile(rf"(?=.{{1,253}}$)(?:\*\.{_LABEL}|{_LABEL})(?:\.{_LABEL})*")
 _UNQUOTABLE = re.compile(r"[$*?\[\x00-\x1f\x7f]")
 
 
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
 class Site(Value, frozen=True):
-    """What the edge serves for one app: where it listens, and the instances of the live release behind it."""
+    """What the edge serves for one app: its port, and the instances of the live release behind it.
+
+    `backends` are their addresses (`127.0.0.1:20001`). Sites on one port are told apart by their `domains`, which are
+    lower-case ASCII and may begin with `*.`; a site without any answers to every name that no other has.
+    """
 
     app: str
     release: int
     port: int
-    instances: tuple[int, ...]
-    address: str = "127.0.0.1"
+    backends: tuple[str, ...]
+    domains: tuple[str, ...] = ()
+
+
+class Listening(Value, frozen=True):
+    """Where an edge listens: at these addresses, and on `port` (0: none) also where no site asks for it."""
+
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    port: int = 0
 
 
 _MAIN = """\
@@ -58,6 +77,8 @@ http {
     tcp_nopush on;
     keepalive_timeout 65s;
 @keepalive_min@    client_max_body_size 64m;
+    server_names_hash_bucket_size 512; # a name has at most 253 characters
+    server_names_hash_max_size 4096;
 
     gzip on;
     gzip_vary on;
@@ -118,7 +139,14 @@ http {
         listen @socket@;
         return 200 "@generation@ $pid\\n";
     }
-@includes@}
+@includes@@defaults@}
+"""
+
+_DEFAULT = """
+    server {
+@listen@        server_name "";
+        return 404 "@text@";
+    }
 """
 
 _SITE = """\
@@ -136,8 +164,7 @@ upstream app-@app@ {
 }
 
 server {
-    listen @listen@;
-    server_name @app@;
+@listen@    server_name @names@;
     access_log @access_log@ app-@app@;
     add_header X-Request-Id $request_id always;
     add_header X-Pushrod-Release @release@ always;
@@ -160,16 +187,26 @@ server {
 
 
 def render_main(
-    generation: str, apps: Iterable[str], *, directory: Path, socket: Path, keepalive_min: bool
+    generation: str,
+    sites: Iterable[Site],
+    *,
+    listening: Listening,
+    directory: Path,
+    socket: Path,
+    keepalive_min: bool,
 ) -> str:
-    """nginx.conf of a generation: everything the sites share, the mark listener, and the apps' sites.
+    """nginx.conf of a generation: everything the sites share, the mark listener, the apps' sites, and for each port
+    on which no site answers to every name a server that says so.
 
     The sites are included from this generation's own tree, never through `current`, so that a start in the
     middle of a switch cannot mix two trees. `keepalive_min` says whether this nginx knows
     `keepalive_min_timeout`, which keeps a draining worker from closing a connection just as a client uses it.
     """
-    sites = directory / "trees" / generation / "sites"
-    includes = "".join(f"\n    include {_quoted(sites / f'{app}.conf')};" for app in sorted(apps))
+    sites = sorted(sites, key=lambda s: s.app)
+    place = directory / "trees" / generation / "sites"
+    includes = "".join(f"\n    include {_quoted(place / f'{s.app}.conf')};" for s in sites)
+    ports = {s.port for s in sites} | ({listening.port} if listening.port else set())
+    nameless = sorted(ports - {s.port for s in sites if not s.domains})
     return _fill(
         _MAIN,
         generation=generation,
@@ -180,37 +217,63 @@ def render_main(
         socket=_quoted(socket, prefix="unix:"),
         keepalive_min="    keepalive_min_timeout 2s;\n" if keepalive_min else "",
         includes=f"{includes}\n" if includes else "",
+        defaults="".join(_default(port, listening) for port in nameless),
     )
 
 
-def render_site(site: Site, *, logs: Path) -> str:
+def _default(port: int, listening: Listening) -> str:
+    listen = _listen(port, listening, indent=8, default=True)
+    return _fill(_DEFAULT, listen=listen, text=NO_SUCH_NAME.replace("\n", "\\n"))
+
+
+def render_site(site: Site, *, listening: Listening, logs: Path) -> str:
     """The upstream and the server of one app. Raises EdgeError for a site that cannot be served.
 
     With several instances one that refuses is left out for 2 s (a supervisor brings it back in about that
     time); a lone one is always tried, because leaving it out would answer nobody.
     """
     _check(site)
-    several = len(site.instances) > 1
+    several = len(site.backends) > 1
     limit = "max_fails=1 fail_timeout=2s" if several else "max_fails=0"
-    servers = "".join(f"    server 127.0.0.1:{port} {limit};\n" for port in site.instances)
-    address = f"[{site.address}]" if ":" in site.address else site.address
+    servers = "".join(f"    server {backend} {limit};\n" for backend in site.backends)
     return _fill(
         _SITE,
         app=site.app,
         release=str(site.release),
         servers=("    least_conn;\n" if several else "") + servers,
-        listen=f"{address}:{site.port}",
+        listen=_listen(site.port, listening, indent=4, default=not site.domains),
+        names=" ".join(site.domains) or site.app,  # which is the Host of a request that has none
         access_log=_quoted(logs / "access.log"),
     )
 
 
+def _listen(port: int, listening: Listening, *, indent: int, default: bool) -> str:
+    addresses = (f"[{a}]" if ":" in a else a for a in listening.addresses)
+    mark = " default_server" if default else ""
+    return "".join(f"{' ' * indent}listen {address}:{port}{mark};\n" for address in addresses)
+
+
 def render_tree(
-    generation: str, sites: Mapping[str, Site], *, directory: Path, socket: Path, keepalive_min: bool
+    generation: str,
+    sites: Mapping[str, Site],
+    *,
+    listening: Listening,
+    directory: Path,
+    socket: Path,
+    keepalive_min: bool,
 ) -> dict[str, str]:
     """All files of a generation, by their path in its tree. Raises EdgeError for sites that collide."""
-    _check_ports(sites.values())
-    main = render_main(generation, sites, directory=directory, socket=socket, keepalive_min=keepalive_min)
-    files = {f"sites/{s.app}.conf": render_site(s, logs=directory / "logs") for s in sites.values()}
+    check(sites.values(), listening)
+    main = render_main(
+        generation,
+        sites.values(),
+        listening=listening,
+        directory=directory,
+        socket=socket,
+        keepalive_min=keepalive_min,
+    )
+    logs = directory / "logs"
+    files = {f"sites/{s.app}.conf": render_site(s, listening=listening, logs=logs) for s in sites.values()}
     table = msgspec.json.encode({app: sites[app] for app in sorted(sites)})
     return {**files, "sites.json": msgspec.json.format(table).decode() + "\n", "nginx.conf": main}
 
@@ -235,31 +298,59 @@ def _check(site: Site) -> None:
     problems = []
     if not _APP.fullmatch(site.app):
         problems.append("its name is not an app's name")
-    if not site.instances:
+    if not site.backends:
         problems.append("it has no instances")
-    if any(not 0 < port < 65536 for port in (site.port, *site.instances)):
-        problems.append("a port is not between 1 and 65535")
-    try:
-        ipaddress.ip_address(site.address)
-    except ValueError:
-        problems.append(f"{site.address!r} is not an IP address")
+    problems += [f"{b!r} is not an IP address and a port" for b in site.backends if _backend(b) is None]
+    problems += [f"{d!r} is not a domain" for d in site.domains if not _DOMAIN.fullmatch(d)]
+    if not 0 < site.port < 65536:
+        problems.append("its port is not between 1 and 65535")
     if problems:
         raise EdgeError(f"this site cannot be served: {', '.join(problems)}", where=repr(site.app))
 
 
-def _check_ports(sites: Iterable[Site]) -> None:
-    """nginx only warns about two servers on one port, and then serves the first for both."""
-    listening: dict[int, str] = {}
+def _backend(text: str) -> tuple[_Address, int] | None:
+    """The address and port of an instance (`127.0.0.1:20001`, `[::1]:20001`); None where it is not that."""
+    address, _, port = text.rpartition(":")
+    bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
+    try:
+        found = ipaddress.ip_address(bare)
+    except ValueError:
+        return None
+    good = (found.version == 6) == (bare != address) and re.fullmatch(r"[0-9]{1,5}", port)
+    return (found, int(port)) if good and 0 < int(port) < 65536 else None
+
+
+def check(sites: Iterable[Site], listening: Listening) -> None:
+    """Raise EdgeError where two sites ask for the same, or the edge would be its own backend.
+
+    nginx itself only warns about two servers with one name on one port, and then serves the first for both.
+    """
+    sites = list(sites)
+    nameless: dict[int, str] = {}
+    owners: dict[str, str] = {}
     for site in sites:
-        if site.port in listening:
+        if not site.domains and (other := nameless.setdefault(site.port, site.app)) != site.app:
             raise EdgeError(
-                f"port {site.port} is asked for by two apps",
-                where=f"{listening[site.port]} and {site.app}",
-                hint="give one of them another port",
+                f"{other} and {site.app} would both answer to every name on port {site.port}",
+                where=f"{other} and {site.app}",
+                hint="give one of them names of its own in its compose file, "
+                "x-pushrod: {domains: [shop.example.com]}, or another port, `pushrod up --port N`",
             )
-        listening[site.port] = site.app
+        for domain in site.domains:
+            if (other := owners.setdefault(domain, site.app)) != site.app:
+                raise EdgeError(
+                    f"the domain {domain} is {other}'s",
+                    where=f"{other} and {site.app}",
+                    hint="take it out of `x-pushrod.domains` of one of them, or destroy the app that is not used",
+                )
+    ports = {s.port for s in sites} | {listening.port}
     for site in sites:
-        if own := sorted(listening.keys() & set(site.instances)):
-            raise EdgeError(
-                f"an instance has port {own[0]}, on which the edge itself listens", where=site.app
-            )
+        _check_backends(site, ports, listening.addresses)
+
+
+def _check_backends(site: Site, ports: Container[int], addresses: Iterable[str]) -> None:
+    ours = {ipaddress.ip_address(a) for a in addresses}
+    for backend in filter(None, map(_backend, site.backends)):
+        address, port = backend
+        if port in ports and (address in ours or address.is_loopback):
+            raise EdgeError(f"an instance has port {port}, on which the edge itself listens", where=site.app)

@@ -121,13 +121,18 @@ def test_messages_hold_no_secret() -> None:
 
 def test_paths_below_the_directory_are_relative() -> None:
     document = {
-        "build": {"context": "/checkouts/7/backend"},
-        "volumes": [{"source": "/checkouts/7"}, {"source": "/checkouts/70"}, {"source": "data"}],
+        "build": {"context": "/checkouts/7/backend", "additional_contexts": {"x": "/checkouts/7/y"}},
+        "volumes": [
+            {"source": "/checkouts/7"},
+            {"source": "/checkouts/70"},
+            {"source": "/srv"},
+            {"source": "data"},
+        ],
         "command": ["/checkouts/7/x"],
     }
     assert compose._relative(document, DIRECTORY) == {
-        "build": {"context": "backend"},
-        "volumes": [{"source": "."}, {"source": "/checkouts/70"}, {"source": "data"}],
+        "build": {"context": "backend", "additional_contexts": {"x": "y"}},
+        "volumes": [{"source": "."}, {"source": "../70"}, {"source": "/srv"}, {"source": "data"}],
         "command": ["/checkouts/7/x"],
     }
 
@@ -146,3 +151,22 @@ def test_bases(tmp_path: Path) -> None:
     }
     assert compose.bases(document, tmp_path) == {"web": "nginx:1.27", "app": "python:3.12"}
     assert compose.bases({}, tmp_path) == {}
+
+
+def test_no_dockerfile_outside_the_directory_is_read(tmp_path: Path) -> None:
+    inside = tmp_path / "in"
+    inside.mkdir()
+    (tmp_path / "Dockerfile").write_text("FROM nginx\n")
+    (inside / "link").symlink_to("../Dockerfile")
+    for name in ("../Dockerfile", str(tmp_path / "Dockerfile"), "link"):
+        document = {"services": {"web": {"build": {"context": ".", "dockerfile": name}}}}
+        assert compose.bases(document, inside) == {}
+
+
+def test_whether_env_files_are_wanted(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services:\n  web:\n    # env_file: .env\n    image: a\n")
+    assert not compose.wants_env_file(tmp_path)
+    (tmp_path / "compose.yaml").write_text("services: {web: {image: a, env_file: [.env]}}\n")
+    assert compose.wants_env_file(tmp_path)
+    (tmp_path / ".env").touch()
+    assert not compose.wants_env_file(tmp_path)

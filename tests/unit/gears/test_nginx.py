@@ -99,7 +99,7 @@ def test_prepare_copies_the_starter_and_keeps_it_up_to_date(edge: Edge) -> None:
         copy.write_text("an older one")
 
 
-SITE = Site(app="shop", release=7, port=8000, instances=(20000,))
+SITE = Site(app="shop", release=7, port=8000, backends=("127.0.0.1:20000",))
 
 
 @pytest.fixture(params=["edge", 'an "odd" \\ edge'])

@@ -1,15 +1,19 @@
 """Whole rendered files, and what is refused before it reaches nginx."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from pushrod.errors import EdgeError
-from pushrod.gears.nginx_tree import Site, render_main, render_site, render_tree
+from pushrod.gears.nginx_tree import Listening, Site, check, render_main, render_site, render_tree
 
-SHOP = Site(app="shop", release=7, port=8000, instances=(20001, 20002))
-BLOG = Site(app="blog", release=1, port=8001, instances=(20003,), address="::")
+SHOP = Site(app="shop", release=7, port=8000, backends=("127.0.0.1:20001", "127.0.0.1:20002"))
+BLOG = Site(app="blog", release=1, port=8001, backends=("127.0.0.1:20003",))
+HERE = Listening()
+EVERYWHERE = Listening(("0.0.0.0", "::"), port=80)
 EDGE = Path("/srv/push rod/edge")
 SOCKET = Path("/run/pushrod/mark.sock")
 
@@ -42,6 +46,8 @@ http {
     keepalive_timeout 65s;
     keepalive_min_timeout 2s;
     client_max_body_size 64m;
+    server_names_hash_bucket_size 512; # a name has at most 253 characters
+    server_names_hash_max_size 4096;
 
     gzip on;
     gzip_vary on;
@@ -126,7 +132,7 @@ upstream app-shop {
 }
 
 server {
-    listen 127.0.0.1:8000;
+    listen 127.0.0.1:8000 default_server;
     server_name shop;
     access_log "/srv/push rod/edge/logs/access.log" app-shop;
     add_header X-Request-Id $request_id always;
@@ -149,12 +155,29 @@ server {
 """
 
 
-def main(*apps: str, directory: Path = EDGE, keepalive_min: bool = True) -> str:
-    return render_main("3-00c0ffee", apps, directory=directory, socket=SOCKET, keepalive_min=keepalive_min)
+def main(
+    *sites: Site, listening: Listening = HERE, directory: Path = EDGE, keepalive_min: bool = True
+) -> str:
+    return render_main(
+        "3-00c0ffee",
+        sites,
+        listening=listening,
+        directory=directory,
+        socket=SOCKET,
+        keepalive_min=keepalive_min,
+    )
+
+
+def changed(site: Site, **changes: Any) -> Site:
+    return msgspec.structs.replace(site, **changes)
+
+
+def rendered(site: Site, listening: Listening = HERE) -> str:
+    return render_site(site, listening=listening, logs=EDGE / "logs")
 
 
 def test_the_main_file_has_the_shared_settings_the_mark_and_the_apps_of_its_own_tree() -> None:
-    assert main("shop", "blog") == MAIN
+    assert main(SHOP, BLOG) == MAIN
 
 
 def test_without_apps_there_is_only_the_mark() -> None:
@@ -162,27 +185,74 @@ def test_without_apps_there_is_only_the_mark() -> None:
 
 
 def test_an_older_nginx_is_not_told_what_it_does_not_know() -> None:
-    assert main("shop", "blog", keepalive_min=False) == MAIN.replace("    keepalive_min_timeout 2s;\n", "")
+    assert main(SHOP, BLOG, keepalive_min=False) == MAIN.replace("    keepalive_min_timeout 2s;\n", "")
 
 
 def test_a_site_with_several_instances() -> None:
-    assert render_site(SHOP, logs=EDGE / "logs") == SEVERAL
+    assert rendered(SHOP) == SEVERAL
 
 
 def test_a_lone_instance_is_always_tried() -> None:
-    text = render_site(msgspec.structs.replace(SHOP, instances=(20001,)), logs=EDGE / "logs")
+    text = rendered(changed(SHOP, backends=("127.0.0.1:20001",)))
     before, after = SEVERAL.split("    least_conn;\n")
     rest = after[after.index("    keepalive 32;") :]
     assert text == f"{before}    server 127.0.0.1:20001 max_fails=0;\n{rest}"
 
 
-def test_a_site_may_listen_on_an_address_of_ip_version_6() -> None:
-    assert "    listen [::]:8001;\n" in render_site(BLOG, logs=EDGE / "logs")
+def test_a_site_listens_at_every_address_and_knows_its_names() -> None:
+    text = rendered(changed(SHOP, port=80, domains=("shop.example.com", "*.shop.example.com")), EVERYWHERE)
+    assert (
+        "    listen 0.0.0.0:80;\n    listen [::]:80;\n    server_name shop.example.com *.shop.example.com;\n"
+        in text
+    )
+
+
+def test_a_site_without_names_answers_to_all_that_no_other_has() -> None:
+    text = rendered(changed(SHOP, port=80), EVERYWHERE)
+    assert (
+        "    listen 0.0.0.0:80 default_server;\n    listen [::]:80 default_server;\n    server_name shop;\n"
+        in text
+    )
+
+
+def test_an_instance_may_be_at_any_address() -> None:
+    text = rendered(changed(SHOP, backends=("10.213.0.2:8080", "[fd00::2]:8080")), EVERYWHERE)
+    assert "    server 10.213.0.2:8080 max_fails" in text
+    assert "    server [fd00::2]:8080 max_fails" in text
+
+
+NAMELESS = """
+    server {
+        listen 0.0.0.0:80 default_server;
+        listen [::]:80 default_server;
+        server_name "";
+        return 404 "No app on this host answers to that name.\\n";
+    }
+"""
+
+
+@pytest.mark.parametrize(
+    ("sites", "ports"),
+    [
+        ([], [80]),
+        ([SHOP], [80]),
+        ([{"port": 80, "domains": ("a.example",)}], [80]),
+        ([{"port": 80}], []),
+        ([{"port": 80}, {"app": "blog", "port": 80, "domains": ("a.example",)}], []),
+        ([{"port": 8000, "domains": ("a.example",)}], [80, 8000]),
+    ],
+    ids=["no site", "a port of its own", "names", "all names", "both", "names on a port of its own"],
+)
+def test_every_port_has_one_server_for_unknown_names(sites: list[Any], ports: list[int]) -> None:
+    made = [s if isinstance(s, Site) else changed(SHOP, **s) for s in sites]
+    text = main(*made, listening=EVERYWHERE)
+    assert re.findall(r"listen 0\.0\.0\.0:(\d+) default_server", text) == list(map(str, ports))
+    assert (NAMELESS in text) == (80 in ports)
 
 
 def test_a_tree_is_the_main_file_a_file_for_each_app_and_the_sites_as_values() -> None:
     sites = {"shop": SHOP, "blog": BLOG}
-    tree = render_tree("3-00c0ffee", sites, directory=EDGE, socket=SOCKET, keepalive_min=True)
+    tree = render_tree("3-00c0ffee", sites, listening=HERE, directory=EDGE, socket=SOCKET, keepalive_min=True)
     assert set(tree) == {"nginx.conf", "sites.json", "sites/shop.conf", "sites/blog.conf"}
     assert tree["nginx.conf"] == MAIN
     assert tree["sites/shop.conf"] == SEVERAL
@@ -207,29 +277,55 @@ def test_a_path_that_nginx_would_expand_is_refused(character: str) -> None:
         ({"app": "shop; }"}, "not an app's name"),
         ({"app": "Shop"}, "not an app's name"),
         ({"app": "a" * 32}, "not an app's name"),
-        ({"instances": ()}, "no instances"),
-        ({"instances": (0,)}, "port"),
+        ({"backends": ()}, "no instances"),
+        ({"backends": ("127.0.0.1:0",)}, "not an IP address and a port"),
+        ({"backends": ("127.0.0.1",)}, "not an IP address and a port"),
+        ({"backends": ("fd00::2:80",)}, "not an IP address and a port"),
+        ({"backends": ("[127.0.0.1]:80",)}, "not an IP address and a port"),
+        ({"backends": ("backend:8080",)}, "not an IP address and a port"),
         ({"port": 65536}, "port"),
-        ({"address": "localhost; }"}, "not an IP address"),
+        ({"domains": ("shop.example.com; }",)}, "not a domain"),
+        ({"domains": ("Shop.example.com",)}, "not a domain"),
+        ({"domains": ("a.*.example.com",)}, "not a domain"),
+        ({"domains": (".example.com",)}, "not a domain"),
+        ({"domains": ("a" * 254,)}, "not a domain"),
     ],
 )
 def test_a_site_that_cannot_be_served_is_refused(change: dict[str, object], problem: str) -> None:
     with pytest.raises(EdgeError, match=problem):
-        render_site(msgspec.structs.replace(SHOP, **change), logs=EDGE / "logs")
+        rendered(changed(SHOP, **change))
 
 
-def tree_of(*sites: Site) -> dict[str, str]:
-    table = {s.app: s for s in sites}
-    return render_tree("1-00000000", table, directory=EDGE, socket=SOCKET, keepalive_min=True)
-
-
-def test_two_apps_cannot_listen_on_one_port() -> None:
-    with pytest.raises(EdgeError, match="port 8000 is asked for by two apps") as caught:
-        tree_of(SHOP, msgspec.structs.replace(BLOG, port=8000))
+def test_two_apps_on_one_port_without_names_are_told_what_to_do() -> None:
+    with pytest.raises(
+        EdgeError, match="shop and blog would both answer to every name on port 8000"
+    ) as caught:
+        check([SHOP, changed(BLOG, port=8000)], HERE)
     assert caught.value.where == "shop and blog"
+    assert "x-pushrod: {domains:" in caught.value.hint
 
 
-def test_the_edge_is_not_its_own_backend() -> None:
+def test_a_domain_is_one_apps_alone_whatever_its_port() -> None:
+    one, other = (changed(s, domains=("a.example", f"{s.app}.example")) for s in (SHOP, BLOG))
+    with pytest.raises(EdgeError, match=r"the domain a\.example is shop's") as caught:
+        check([one, other], EVERYWHERE)
+    assert caught.value.where == "shop and blog"
+    check([one, changed(other, domains=("b.example",), port=8000)], EVERYWHERE)
+
+
+def test_a_tree_is_not_rendered_for_sites_that_collide() -> None:
+    sites = {"shop": SHOP, "blog": changed(BLOG, port=8000)}
+    with pytest.raises(EdgeError, match="would both answer"):
+        render_tree("1-00000000", sites, listening=HERE, directory=EDGE, socket=SOCKET, keepalive_min=True)
+
+
+@pytest.mark.parametrize("listening", [HERE, EVERYWHERE])
+def test_the_edge_is_not_its_own_backend(listening: Listening) -> None:
+    itself = changed(SHOP, backends=("127.0.0.1:20001", "127.0.0.1:8001"))
     with pytest.raises(EdgeError, match="port 8001, on which the edge itself listens") as caught:
-        tree_of(msgspec.structs.replace(SHOP, instances=(20001, 8001)), BLOG)
+        check([itself, BLOG], listening)
     assert caught.value.where == "shop"
+
+
+def test_a_container_may_have_the_port_that_the_edge_has() -> None:
+    check([changed(SHOP, port=80, backends=("10.213.0.2:80",))], EVERYWHERE)

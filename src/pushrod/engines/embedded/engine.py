@@ -8,31 +8,38 @@ import contextlib
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pushrod import host
 from pushrod.apps import App, Root
 from pushrod.configuration import Endpoint
-from pushrod.engines.embedded import commands, images, ports
+from pushrod.engines.embedded import commands, findings, images, logs, ports
 from pushrod.engines.embedded.parts import Parts
 from pushrod.engines.embedded.ports import store_records
 from pushrod.engines.embedded.readiness import Readiness
 from pushrod.engines.embedded.stores import Stores, group_of
 from pushrod.engines.embedded.supervisor import Supervisor
 from pushrod.engines.engine import Say
-from pushrod.errors import BuildError, HostError, StateError
+from pushrod.errors import BuildError, HostError, StateError, UnknownNameError
 from pushrod.gears import postgres
 from pushrod.gears.nginx import Edge
+from pushrod.plan import Change, Need
 from pushrod.releases import Releases
 from pushrod.secrets import Secrets
 from pushrod.values import (
     EngineName,
+    Finding,
     Image,
     Instance,
+    Line,
+    Manifest,
+    Placement,
     Process,
     ProcessState,
+    Program,
     Release,
     Service,
 )
@@ -102,6 +109,16 @@ class Embedded:
         with host.lock(self.root.path / "engine.lock", purpose="stopping", timeout=60):
             if all(map(_at_rest, self.root.apps())):
                 self.supervisor.shutdown()
+            if not any(self.root.apps()):
+                host.remove_tree(
+                    self.root.runtime
+                )  # in /tmp where the root's own path is too long for sockets
+
+    def examine(self) -> Iterator[Finding]:
+        """The programs in use, who the children run as, and whether the edge answers."""
+        yield from findings.of_parts(self.parts.versions())
+        yield findings.of_account(lambda: self.account)
+        yield from findings.of_edge(lambda: self.edge, list(self.root.apps()))
 
     def store_versions(self) -> dict[str, str]:
         """The versions of the two stores this engine has."""
@@ -123,23 +140,36 @@ class Embedded:
 
     # ---- images ---------------------------------------------------------------------------------------------
 
-    def build(self, service: Service, checkout: Path, say: Say) -> Image:
+    def check(self, app: App, document: Mapping[str, Any], wanted: Manifest, checkout: Path) -> None:
+        """Nothing is refused: an app's processes have no more rights here than whoever deploys it gives them."""
+
+    def imaged(self, wanted: Manifest) -> Sequence[Service]:
+        """The app's own services: the stores are this engine's parts."""
+        return wanted.stateless
+
+    def build(self, app: App, commit: str, service: Service, checkout: Path, say: Say) -> Image:
         """The Python environment of a service, built once for each lock; its command found."""
         return images.build(service, checkout, self.root.environments, say)
 
-    def identify(self, service: Service, checkout: Path) -> str:
+    def identify(self, app: App, commit: str, service: Service, checkout: Path) -> str:
         """The identity of a service's image, without building it."""
         return images.identify(service, checkout)
 
     # ---- stores ---------------------------------------------------------------------------------------------
 
-    def endpoints(self, app: App, stores: Sequence[Service]) -> list[Endpoint]:
-        """Where each store will be; decided once, before it exists."""
-        return self._stores(app).endpoints(stores)
+    def foresee(
+        self, app: App, commit: str, document: Mapping[str, Any], wanted: Manifest, checkout: Path
+    ) -> tuple[list[Change], list[Need]]:
+        """Nothing more than the plan itself says."""
+        return [], []
 
-    def ensure_stores(self, app: App, stores: Sequence[Service], *, ddl: bool) -> str:
+    def endpoints(self, app: App, wanted: Manifest) -> list[Endpoint]:
+        """Where each store will be; decided once, before it exists."""
+        return self._stores(app).endpoints(wanted.stores)
+
+    def ensure_stores(self, app: App, release: Release, *, ddl: bool) -> str:
         """Initialise what is new, start all, wait until each answers; roles, databases and ACLs ensured."""
-        own, names = self._stores(app), {s.name for s in stores}
+        own, names = self._stores(app), {s.name for s in release.stores}
         running = self.supervisor.groups()
         for process, changed in own.prepare(names):
             self.supervisor.apply(process.group, (process,))
@@ -166,17 +196,35 @@ class Embedded:
     # ---- addresses ------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def place(self, services: Sequence[Service]) -> Iterator[tuple[Instance, ...]]:
+    def choose_port(self, wanted: int = 0) -> Iterator[int]:
+        """A port of its own for an app at the edge: the one wanted, or the first that is free."""
+        with ports.choosing(self.root):
+            yield ports.for_edge(self.root, wanted)
+
+    @contextlib.contextmanager
+    def place(
+        self, app: App, number: int, wanted: Manifest, images: Mapping[str, Image]
+    ) -> Iterator[Placement]:
         """Give every instance a port that no kept release of any app has, held until the release is sealed."""
         with ports.choosing(self.root):
             chosen: set[int] = set()
             instances = []
-            for service in services:
+            for service in wanted.stateless:
                 for n in range(1, service.replicas + 1):
                     port = ports.free(self.root, ports.INSTANCES, chosen)
                     chosen.add(port)
                     instances.append(Instance(f"{service.name}-{n}", service.name, port))
-            yield tuple(instances)
+            yield Placement(tuple(instances))
+
+    def files(
+        self,
+        app: App,
+        release: Release,
+        document: Mapping[str, Any],
+        wanted: Manifest,
+    ) -> dict[str, str]:
+        """None: the supervisor's files name passwords, so they are kept apart from the state."""
+        return {}
 
     # ---- instances ------------------------------------------------------------------------------------------
 
@@ -237,17 +285,29 @@ class Embedded:
         say: Say,
     ) -> int:
         """Run a one-shot program in a service's environment, as the children's account; it dies with us."""
-        command, cwd, variables = self.one_shot(app, release, service, argv, environment)
-        return host.run(command, cwd=cwd, env=variables, timeout=3600, on_line=say).status
+        words = argv or release.images[service.name].command
+        program = self.one_shot(app, release, service, words, environment)
+        cwd = Path(program.cwd)
+        return host.run(program.argv, cwd=cwd, env=program.environment, timeout=3600, on_line=say).status
 
     def one_shot(
         self, app: App, release: Release, service: Service, argv: Sequence[str], environment: dict[str, str]
-    ) -> tuple[list[str], Path, dict[str, str]]:
-        """How a one-shot program is run: its argv, directory and environment."""
+    ) -> Program:
+        """How a one-shot program is run: as the children's account, with the stores' own clients in reach."""
         variables = self._environment(app, release, service, environment, clients=True)
         directory = self._directory(app, release, service)
         program = commands.find(service.name, argv, variables["PATH"], directory=directory)
-        return host.as_account(program, self.account, death_signal="KILL"), directory, variables
+        whole = host.as_account(program, self.account, death_signal="KILL")
+        return Program(tuple(whole), str(directory), variables)
+
+    def inside(
+        self, app: App, release: Release, service: Service, argv: Sequence[str], environment: dict[str, str]
+    ) -> Program:
+        """The same: an instance is a process beside others, with nothing around it to go into."""
+        return self.one_shot(app, release, service, argv, environment)
+
+    def at_boot(self, app: App, *, wanted: bool) -> None:
+        """Nothing: what the supervisor's files name starts with the supervisor."""
 
     def _instance_process(
         self, app: App, release: Release, instance: Instance, environment: dict[str, str]
@@ -308,17 +368,34 @@ class Embedded:
 
     def prune(self, app: App) -> None:
         """Remove environments and logs that no kept release needs, and rotate the edge's logs."""
-        kept = {int(d.name) for d in (app.state / "releases").iterdir()}
+        kept = set(Releases(app).numbers())
         for directory in app.logs.glob("r*"):
-            if int(directory.name[1:]) not in kept and int(directory.name[1:]) < max(kept) - _KEPT_LOGS:
+            if (
+                int(directory.name[1:]) not in kept
+                and int(directory.name[1:]) < max(kept, default=0) - _KEPT_LOGS
+            ):
                 host.remove_tree(directory)
         used = {i.id for a in self.root.apps() for r in Releases(a).all() for i in r.images.values()}
         images.prune(self.root.environments, used)
         self.edge.rotate()
 
+    def forget(self, app: App) -> None:
+        """Nothing: all that is kept of an app is in its own directory."""
+
     # ---- logs -----------------------------------------------------------------------------------------------
 
-    def log_files(self, app: App, service: str = "", release: int = 0) -> list[Path]:
+    def logs(
+        self, app: App, service: str = "", release: int = 0, *, lines: int = 50, follow: bool = False
+    ) -> Iterator[Line]:
+        """The lines of its log files; UnknownNameError where there are none."""
+        files = self._log_files(app, service, release)
+        if not files:
+            raise UnknownNameError(
+                f"no logs of `{service or app.name}`", hint="`pushrod status` lists what runs"
+            )
+        return logs.read(lambda: self._log_files(app, service), files, lines, follow=follow)
+
+    def _log_files(self, app: App, service: str, release: int = 0) -> list[Path]:
         """Log files of the running releases and of the stores, or of one release; all, or those of one service."""
         found = [] if release else [self._stores(app).log(r) for r in store_records(app)]
         for number in [release] if release else self.running(app):

@@ -8,11 +8,12 @@ from pushrod.gears.postgres.cluster import configure, initialise
 from pushrod.gears.postgres.programs import STOP_SIGNAL, SUPERUSER, Programs, server_argv
 from pushrod.gears.postgres.roles import Roles, ensure
 from pushrod.gears.postgres.schema import schema_digest
-from pushrod.gears.postgres.server import Row, Server, ready, url
+from pushrod.gears.postgres.server import ContainerServer, Row, Server, ready, url
 
 __all__ = [
     "STOP_SIGNAL",
     "SUPERUSER",
+    "ContainerServer",
     "Programs",
     "Roles",
     "Row",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pushrod.errors import StoreError
 from pushrod.gears.postgres import scram
-from pushrod.gears.postgres.server import Server
+from pushrod.gears.postgres.server import Database
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")  # PostgreSQL cuts identifiers after 63 bytes
 
@@ -28,7 +28,7 @@ class Roles(NamedTuple):
         return cls(f"{app}_owner", f"{app}_migrator", f"{app}_app")
 
 
-def ensure(server: Server, app: str, database: str, passwords: Mapping[str, str], *, ddl: bool) -> None:
+def ensure(server: Database, app: str, database: str, passwords: Mapping[str, str], *, ddl: bool) -> None:
     """Make an app's roles, its database and its rights what they should be; nothing is written if they are.
 
     `passwords` has `migrator` and `app`. With `ddl` the app's own role acts as the owner too, for an app that

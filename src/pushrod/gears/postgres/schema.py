@@ -1,9 +1,9 @@
 """What a database's schema is, as a digest."""
 
-from pushrod.gears.postgres.server import Server
+from pushrod.gears.postgres.server import Database
 
 
-def schema_digest(server: Server, database: str) -> str:
+def schema_digest(server: Database, database: str) -> str:
     """A digest of what a database's schema is, without its rows: it changes when a migration changed something.
 
     It is over tables, columns, constraints, indexes, sequences (not where they stand), views, routines,

@@ -4,8 +4,10 @@ import csv
 import io
 import re
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote
 
 from pushrod import host
@@ -18,9 +20,16 @@ _POLL = 0.02  # seconds between two questions while a server starts
 Row = tuple[str, ...]
 
 
+class Database(Protocol):
+    """A server that can be asked as its superuser."""
+
+    def query(self, sql: str, database: str = "postgres", *, timeout: float = 30.0) -> list[Row]:
+        """Run a psql script and return the rows it gives, NULL as an empty string."""
+
+
 @dataclass(frozen=True)
 class Server:
-    """A running server and the superuser's password to it."""
+    """A running server on this machine and the superuser's password to it."""
 
     programs: Programs
     port: int
@@ -34,40 +43,55 @@ class Server:
         have the superuser call their functions. `timeout` is in seconds, for each statement. Raises StoreError
         with what PostgreSQL said.
         """
-        done = host.run(
-            self._psql(database),
-            env=self._variables(timeout),
-            stdin=sql,
-            timeout=timeout + 2 * _CONNECT_TIMEOUT,
-        )
-        if done.status != 0:
-            raise self._error(done.stderr, database)
-        return [tuple(row) or ("",) for row in csv.reader(io.StringIO(done.stdout, newline=""))]
-
-    def _psql(self, database: str) -> list[str]:
         at = ["--host=127.0.0.1", f"--port={self.port}", f"--username={SUPERUSER}", f"--dbname={database}"]
-        form = ["--quiet", "--tuples-only", "--csv", "--no-psqlrc", "--no-password", "--set=ON_ERROR_STOP=1"]
-        return [self.programs.psql, *form, *at]
-
-    def _variables(self, timeout: float) -> dict[str, str]:
-        options = f"-c statement_timeout={int(timeout * 1000)} -c search_path= -c client_min_messages=warning"
-        return environment() | {
+        variables = environment() | {
             "PGPASSWORD": self.password,
-            "PGOPTIONS": options,
-            "PGAPPNAME": "pushrod",
-            "PGCLIENTENCODING": "UTF8",
+            **_variables(timeout),
             "PGCONNECT_TIMEOUT": str(_CONNECT_TIMEOUT),
             "PGSSLMODE": "disable",
             "PGGSSENCMODE": "disable",
         }
+        argv = [self.programs.psql, *_FORM, *at]
+        return _query(argv, variables, sql, timeout, f"database {database} of PostgreSQL on port {self.port}")
 
-    def _error(self, said: str, database: str) -> StoreError:
-        return StoreError(
-            _message(said),
-            where=f"database {database} of PostgreSQL on port {self.port}",
-            hint=_hint(said),
-            log=tuple(said.splitlines()[-20:]),
+
+@dataclass(frozen=True)
+class ContainerServer:
+    """A running server in a container, asked from inside it: over its own socket, as its superuser `user`, whom the
+    official image trusts there (its `pg_hba.conf`). `docker` is the environment of Docker's program."""
+
+    container: str
+    user: str
+    docker: Mapping[str, str] = field(repr=False)
+
+    def query(self, sql: str, database: str = "postgres", *, timeout: float = 30.0) -> list[Row]:
+        """As `Server.query`."""
+        given = [w for name, value in _variables(timeout).items() for w in ("--env", f"{name}={value}")]
+        psql = ["psql", *_FORM, f"--username={self.user}", f"--dbname={database}"]
+        argv = ["docker", "exec", "--interactive", *given, self.container, *psql]
+        return _query(argv, self.docker, sql, timeout, f"database {database} in container {self.container}")
+
+
+_FORM = ("--quiet", "--tuples-only", "--csv", "--no-psqlrc", "--no-password", "--set=ON_ERROR_STOP=1")
+
+
+def _variables(timeout: float) -> dict[str, str]:
+    options = f"-c statement_timeout={int(timeout * 1000)} -c search_path= -c client_min_messages=warning"
+    return {"PGOPTIONS": options, "PGAPPNAME": "pushrod", "PGCLIENTENCODING": "UTF8"}
+
+
+def _query(
+    argv: Sequence[str], variables: Mapping[str, str], sql: str, timeout: float, where: str
+) -> list[Row]:
+    done = host.run(argv, env=variables, stdin=sql, timeout=timeout + 2 * _CONNECT_TIMEOUT)
+    if done.status != 0:
+        raise StoreError(
+            _message(done.stderr),
+            where=where,
+            hint=_hint(done.stderr),
+            log=tuple(done.stderr.splitlines()[-20:]),
         )
+    return [tuple(row) or ("",) for row in csv.reader(io.StringIO(done.stdout, newline=""))]
 
 
 def _message(said: str) -> str:
@@ -116,6 +140,6 @@ def _not_ready(server: Server, said: str, hint: str, log: Path) -> StoreError:
     return StoreError(f"PostgreSQL is not ready: {said}", where=where, hint=hint, log=host.tail(log))
 
 
-def url(user: str, password: str, port: int, database: str) -> str:
+def url(user: str, password: str, port: int, database: str, host: str = "127.0.0.1") -> str:
     """The address of a database as programs take it: `postgresql://user:password@127.0.0.1:port/database`."""
-    return f"postgresql://{quote(user, '')}:{quote(password, '')}@127.0.0.1:{port}/{quote(database, '')}"
+    return f"postgresql://{quote(user, '')}:{quote(password, '')}@{host}:{port}/{quote(database, '')}"

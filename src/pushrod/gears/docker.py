@@ -1,0 +1,383 @@
+"""Docker as pushrod drives it: its command line, asked in JSON, told in argv lists.
+
+The command line is the contract that every engine since 20.10 keeps; nothing here speaks the API itself.
+"""
+
+import errno
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from pushrod import host
+from pushrod.errors import BuildError, HostError
+from pushrod.values import Value
+
+APP, RELEASE, SERVICE, INSTANCE = "pushrod.app", "pushrod.release", "pushrod.service", "pushrod.instance"
+"""Labels on everything pushrod makes on an engine; what has none of them is somebody else's."""
+
+REVISION = "org.opencontainers.image.revision"
+"""The commit an image was built from (OCI image specification, annotations)."""
+
+_PRIVATE = re.compile(r"(?i)(?:\w+_)?(?:token|secret|password|passwd|key|credentials|dsn|url)")
+"""Build arguments that are taken for secrets by their names. None of these names means anything to Docker's programs,
+to what they start, or to the loader of programs."""
+
+_QUICK = 60.0  # seconds for a question, and for an order that is carried out at once
+_BUILD = 3600.0  # seconds for a build or a pull
+_GRACE = 10.0  # seconds that Docker gives a container to stop which does not say how long it takes
+_TAIL = 50  # lines of a failed build that go with its error
+
+Say = Callable[[str], None]
+
+
+class Container(Value, frozen=True):
+    """A container as `docker inspect` has it, in the few words that matter here.
+
+    `health` is empty where the container has no health check of its own, `check` is that check as an argv.
+    `patience` is how long Docker lets it fail from its start before it is unhealthy, and `grace` how long it has to
+    stop, in seconds. `policy` is its restart policy. `networks` maps the name of each network it is connected to, to
+    its address there (empty while it does not run).
+    """
+
+    name: str
+    labels: dict[str, str]
+    image: str
+    state: str
+    health: str = ""
+    exit_code: int = 0
+    pid: int = 0
+    restarts: int = 0
+    started: str = ""
+    finished: str = ""
+    error: str = ""
+    policy: str = ""
+    out_of_memory: bool = False
+    check: tuple[str, ...] = ()
+    patience: float = 0.0
+    grace: float = 10.0
+    networks: dict[str, str] = {}
+
+    @property
+    def running(self) -> bool:
+        """Whether its first process runs."""
+        return self.state == "running"
+
+
+def environment() -> dict[str, str]:
+    """What Docker's programs are given of our environment: where the engine is, and the usual."""
+    names = ("PATH", "HOME", "LANG", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    return {n: v for n, v in os.environ.items() if n in names or n.startswith("DOCKER_")}
+
+
+def docker(*argv: str, timeout: float = _QUICK, stdin: str | None = None) -> str:
+    """Run one command and return what it printed; HostError with Docker's own words if it fails."""
+    done = host.run(["docker", *argv], env=environment(), timeout=timeout, stdin=stdin)
+    if done.status != 0:
+        raise failed(done.stderr or done.stdout, f"docker {argv[0]}")
+    return done.stdout
+
+
+def failed(said: str, where: str) -> HostError:
+    """The error that Docker's words mean: one that is known, or just the words."""
+    last = _last(said) or "failed and said nothing"
+    return known(said, where) or HostError(last, where=where, log=tuple(said.splitlines()[-20:]))
+
+
+def known(said: str, where: str) -> HostError | None:
+    """What is the machine's fault, not the app's: an engine that is not there, no rights, a full disk, a used port."""
+    if re.search(r"permission denied.*(docker\.sock|docker daemon)", said, re.DOTALL):
+        return HostError(
+            "this user may not talk to the Docker engine",
+            where="/var/run/docker.sock",
+            hint="as root: usermod -aG docker pushrod (or run `pushrod host init` again), then log in anew",
+        )
+    if re.search(
+        r"Cannot connect to the Docker daemon|error during connect|Is the docker daemon running", said
+    ):
+        return HostError(
+            "the Docker engine does not answer",
+            where=where,
+            hint="start it: systemctl start docker; journalctl -u docker says why it is not running",
+        )
+    if re.search(r"no space left on device", said, re.IGNORECASE):
+        return host.os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), where)
+    if found := re.search(r"Bind for (\S+):(\d+) failed: port is already allocated", said):
+        return HostError(f"port {found[2]} is in use", where=where, hint=f"ss -ltnp sport = :{found[2]}")
+    return None
+
+
+def _last(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"(?i)error|.*error response", line)]
+    return re.sub(r"^Error response from daemon: ", "", (errors or lines or [""])[-1])
+
+
+def answers() -> str:
+    """The engine's version; HostError where none answers, or this user may not ask it."""
+    said = docker("version", "--format", "{{.Server.Version}}", timeout=20).strip()
+    if not said:
+        raise failed("Cannot connect to the Docker daemon", "docker version")
+    return said
+
+
+# ---- containers ---------------------------------------------------------------------------------------------
+
+
+def containers(labels: Mapping[str, str]) -> list[Container]:
+    """The containers, running or not, that have all of these labels (an empty value: with any value)."""
+    ids = docker("ps", "--all", "--quiet", "--no-trunc", *_filters(labels)).split()
+    return inspect(ids)
+
+
+def inspect(names: Sequence[str]) -> list[Container]:
+    """The containers of these names that exist."""
+    if not names:
+        return []
+    done = host.run(["docker", "container", "inspect", *names], env=environment(), timeout=_QUICK)
+    if done.status != 0 and "No such container" not in done.stderr:
+        raise failed(done.stderr, "docker inspect")
+    return [_container(found) for found in msgspec.json.decode(done.stdout or "[]")]
+
+
+def _container(found: dict[str, Any]) -> Container:
+    state = found["State"]
+    networks = found["NetworkSettings"].get("Networks") or {}
+    return Container(
+        name=found["Name"].lstrip("/"),
+        labels=found["Config"].get("Labels") or {},
+        image=found["Image"],
+        state=state["Status"],
+        health=(state.get("Health") or {}).get("Status", "").replace("none", ""),
+        exit_code=state["ExitCode"],
+        pid=state["Pid"],
+        restarts=found.get("RestartCount", 0),
+        started=state["StartedAt"],
+        finished=state["FinishedAt"],
+        error=state.get("Error", ""),
+        policy=found["HostConfig"]["RestartPolicy"]["Name"],
+        out_of_memory=state.get("OOMKilled", False),
+        check=_check(found["Config"]),
+        patience=_patience(found["Config"].get("Healthcheck") or {}),
+        grace=float(found["Config"].get("StopTimeout") or _GRACE),
+        networks={name: (n or {}).get("IPAddress", "") for name, n in networks.items()},
+    )
+
+
+def _check(config: dict[str, Any]) -> tuple[str, ...]:
+    match (config.get("Healthcheck") or {}).get("Test") or []:
+        case ["CMD", *argv]:
+            return tuple(argv)
+        case ["CMD-SHELL", script]:
+            return (*(config.get("Shell") or ["/bin/sh", "-c"]), script)
+    return ()
+
+
+def _patience(check: dict[str, Any]) -> float:
+    # Durations in nanoseconds; 0 is the default: 30 s, three times (Docker's reference of HEALTHCHECK).
+    interval, retries = check.get("Interval") or 30e9, check.get("Retries") or 3
+    return float(((check.get("StartPeriod") or 0) + interval * retries) / 1e9) if check.get("Test") else 0.0
+
+
+def _filters(labels: Mapping[str, str]) -> list[str]:
+    pairs = (f"label={name}={value}" if value else f"label={name}" for name, value in labels.items())
+    return [word for pair in pairs for word in ("--filter", pair)]
+
+
+def logs(name: str, lines: int = _TAIL, *, since: str = "", times: bool = False) -> list[str]:
+    """The last lines a container has printed, both of its streams in their order; none where there is no such one.
+
+    Only what was printed after `since`, a time as Docker writes it; with `times` each line begins with its own.
+    """
+    argv = ["docker", "logs", "--tail", str(lines), *(["--since", since] if since else [])]
+    collected: list[str] = []
+    argv += ["--timestamps"] if times else []
+    done = host.run([*argv, name], env=environment(), timeout=_QUICK, on_line=collected.append)
+    return collected if done.status == 0 else []
+
+
+def execute(name: str, argv: Sequence[str], *, timeout: float = _QUICK, user: str = "") -> host.Completed:
+    """Run a program in a running container, and return how it ended."""
+    who = ["--user", user] if user else []
+    return host.run(["docker", "exec", *who, name, *argv], env=environment(), timeout=timeout)
+
+
+def stop(containers: Sequence[Container]) -> None:
+    """Stop containers at the same time, each within the grace it was made with."""
+    if containers:
+        longest = max(c.grace for c in containers)
+        docker("stop", *(c.name for c in containers), timeout=longest + _QUICK)
+
+
+def remove(names: Sequence[str]) -> None:
+    """Remove containers with their anonymous volumes, also such as run."""
+    if names:
+        docker("rm", "--force", "--volumes", *names)
+
+
+# ---- images -------------------------------------------------------------------------------------------------
+
+
+def image(reference: str) -> dict[str, Any] | None:
+    """What the engine knows of an image; None when it does not have it."""
+    done = host.run(["docker", "image", "inspect", reference], env=environment(), timeout=_QUICK)
+    if done.status == 0:
+        found: dict[str, Any] = msgspec.json.decode(done.stdout)[0]
+        return found
+    if "No such image" in done.stderr or "no such image" in done.stderr:
+        return None
+    raise failed(done.stderr, "docker image inspect")
+
+
+def pull(reference: str, say: Say) -> None:
+    """Fetch an image from its registry. Raises BuildError if it cannot be had."""
+    done = host.run(["docker", "pull", reference], env=environment(), timeout=_BUILD, on_line=say)
+    if done.status != 0:
+        raise known(done.stdout, f"image {reference}") or BuildError(
+            f"the image cannot be pulled: {_last(done.stdout)}",
+            where=reference,
+            hint="check its name; without a registry: docker save IMAGE | ssh pushrod@HOST image load -",
+        )
+
+
+def load(archive: IO[bytes], say: Say) -> list[str]:
+    """Load the images of an archive that `docker save` wrote; their names. Raises BuildError if it is none."""
+    done = host.run(["docker", "load"], env=environment(), stdin=archive, timeout=_BUILD, on_line=say)
+    names = [line.partition(": ")[2] for line in done.stdout.splitlines() if line.startswith("Loaded image")]
+    if done.status != 0 or not names:
+        raise known(done.stdout, "docker load") or BuildError(
+            f"no image could be loaded: {_last(done.stdout) or 'it holds none'}",
+            where="the archive",
+            hint="docker save IMAGE > FILE writes what is wanted",
+        )
+    return names
+
+
+def tag(source: str, name: str) -> None:
+    """Give an image a further name."""
+    docker("tag", source, name)
+
+
+def untag(name: str) -> None:
+    """Take a name from an image, and remove the image if that was its last; nothing where it is gone or in use."""
+    done = host.run(["docker", "rmi", name], env=environment(), timeout=_QUICK)
+    if done.status != 0 and not re.search(r"No such image|is using|in use", done.stderr):
+        raise failed(done.stderr, "docker rmi")
+
+
+def tags(prefix: str) -> list[str]:
+    """The names that begin with `prefix` and a slash: `pushrod/shop` has `pushrod/shop/backend:1f2e…`."""
+    listed = docker("images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={prefix}/*")
+    return sorted({line for line in listed.split() if "<none>" not in line})
+
+
+def build(
+    context: Path,
+    *,
+    dockerfile: Path,
+    name: str,
+    labels: Mapping[str, str],
+    arguments: Mapping[str, str | None],
+    target: str,
+    bounds: Sequence[str],
+    where: str,
+    say: Say,
+) -> None:
+    """Build an image from a directory. Raises BuildError, which says `where`.
+
+    An argument that is named like a secret reaches Docker's program through the environment, where other accounts
+    of the machine do not see it. No other does: LD_PRELOAD or DOCKER_CONFIG there would be a way to become us.
+    """
+    private = {n: v for n, v in arguments.items() if v is not None and _PRIVATE.fullmatch(n)}
+    argv = ["docker", "build", "--tag", name, "--file", str(dockerfile), *bounds]
+    argv += [word for label, value in labels.items() for word in ("--label", f"{label}={value}")]
+    for argument, value in arguments.items():
+        argv += ["--build-arg", argument if argument in private or value is None else f"{argument}={value}"]
+    argv += ["--target", target] if target else []
+    variables = environment() | private | {"BUILDKIT_PROGRESS": "plain"}
+    lines: list[str] = []
+
+    def heard(line: str) -> None:
+        if told := _told(line):
+            lines.append(told)
+            say(told)
+
+    done = host.run([*argv, str(context)], env=variables, timeout=_BUILD, on_line=heard)
+    if done.status == 0:
+        return
+    # Only the end of it: the build's own steps may have printed such words too.
+    raise known("\n".join(done.stdout.splitlines()[-5:]), "docker build") or BuildError(
+        f"the image could not be built: {_last(done.stdout).removeprefix('ERROR: ')}",
+        where=where,
+        hint="the lines above are the build's own; `docker build` in the repository shows the same",
+    )
+
+
+# What BuildKit and the older builder say of themselves, between the lines of the build.
+_CHATTER = re.compile(
+    r"DONE|CACHED|\[internal\]|transferring |exporting |writing image|naming to|unpacking|building with|resolve "
+    r"|sha256:|extracting |FROM |\.\.\.|\[auth\]|--->|Removing intermediate|Sending build context|-{6,}"
+)
+
+
+def _told(line: str) -> str:
+    """A line of a build as people want to read it; empty for what the builder says of itself."""
+    text = re.sub(r"^#\d+ (\d+\.\d+ )?", "", line).rstrip()
+    return "" if _CHATTER.match(text.lstrip()) else text
+
+
+def prune_images(app: str) -> None:
+    """Remove images without a name that were built for an app."""
+    docker("image", "prune", "--force", "--filter", f"label={APP}={app}")
+
+
+# ---- networks and volumes -----------------------------------------------------------------------------------
+
+
+def networks(labels: Mapping[str, str]) -> list[str]:
+    """The names of the networks that have these labels."""
+    return docker("network", "ls", "--format", "{{.Name}}", *_filters(labels)).split()
+
+
+def remove_network(name: str) -> None:
+    """Remove a network, first taking off it whatever is still connected; nothing when it is not there."""
+    done = host.run(["docker", "network", "inspect", name], env=environment(), timeout=_QUICK)
+    if done.status != 0:
+        if re.search(r"No such network|not found", done.stderr):
+            return
+        raise failed(done.stderr, "docker network inspect")
+    for found in (msgspec.json.decode(done.stdout)[0].get("Containers") or {}).values():
+        host.run(
+            ["docker", "network", "disconnect", "--force", name, found["Name"]],
+            env=environment(),
+            timeout=_QUICK,
+        )
+    docker("network", "rm", name)
+
+
+def volumes(labels: Mapping[str, str]) -> list[str]:
+    """The names of the volumes that have these labels."""
+    return docker("volume", "ls", "--quiet", *_filters(labels)).split()
+
+
+def has_volume(name: str) -> bool:
+    """Whether there is a volume of that name."""
+    return name in docker("volume", "ls", "--quiet", "--filter", f"name={name}").split()
+
+
+def make_volume(
+    name: str, labels: Mapping[str, str], options: Mapping[str, str], driver: str = "local"
+) -> None:
+    """Make a volume of that name, or leave the one that is there as it is."""
+    words = [w for label, value in labels.items() for w in ("--label", f"{label}={value}")]
+    words += [w for option, value in options.items() for w in ("--opt", f"{option}={value}")]
+    docker("volume", "create", "--driver", driver, *words, name)
+
+
+def remove_volumes(names: Iterable[str]) -> None:
+    """Remove volumes with what is in them."""
+    if names := list(names):
+        docker("volume", "rm", *names)

@@ -1,0 +1,310 @@
+"""systemd as pushrod drives it: the units of a host, rendered, and the few questions asked of the manager.
+
+The units run programs below ROOT/programs with the system's own Python, so that a server goes on, and reboots,
+without the pushrod package. Where they do call pushrod, its absence is no failure. Each is closed as far as its
+work allows (systemd.exec(5)): `systemd-analyze security` rates how far.
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from pushrod import host
+from pushrod.errors import HostError
+from pushrod.gears.nginx_tree import DRAIN_BUDGET
+
+DIRECTORY = Path("/etc/systemd/system")
+"""Where an administrator's units are (systemd.unit(5))."""
+
+WANTED = DIRECTORY / "pushrod.target.wants"
+"""Holds a link for each app that comes back at boot; it belongs to the account, which deploys without root."""
+
+TARGET = "pushrod.target"
+RUNTIME = Path("/run/pushrod")
+"""A directory for each app whose stores are healthy; gone after a reboot, because /run is."""
+
+PYTHON = "/usr/bin/python3"
+_TIMEOUT = 60.0  # seconds for one call of systemctl; starting an app is not waited for
+_PLAIN = re.compile(r"/[A-Za-z0-9._/-]+")
+
+
+class Layout(NamedTuple):
+    """What the units name: the root, the pushrod program, the account, and the edge's argv."""
+
+    root: Path
+    pushrod: Path
+    account: str
+    edge: tuple[str, ...]
+
+
+def render(layout: Layout) -> dict[str, str]:
+    """Every unit by its file name. Raises HostError for a path that would need quoting in one."""
+    for path in (layout.root, layout.pushrod):
+        if not _PLAIN.fullmatch(str(path)):
+            raise HostError(
+                "a path in a systemd unit may hold letters, digits, dots, dashes and underscores only",
+                where=str(path),
+                hint="choose another place with --root",
+            )
+    return {
+        TARGET: _target(),
+        "pushrod-edge.service": _edge(layout),
+        "pushrod-app@.service": _app(layout),
+        "pushrod-apps.path": _apps_path(),
+        "pushrod-apps.service": _apps_service(),
+        "pushrod-watch.timer": _watch_timer(),
+        "pushrod-watch.service": _watch_service(layout),
+        "pushrod-prune.timer": _prune_timer(),
+        "pushrod-prune.service": _prune_service(layout),
+        "pushrod-build.slice": _build_slice(),
+    }
+
+
+def tmpfiles(layout: Layout) -> str:
+    """The line that makes RUNTIME at every boot (tmpfiles.d(5))."""
+    return f"{_WRITTEN}d {RUNTIME} 0755 {layout.account} {layout.account}\n"
+
+
+# ---- the units ------------------------------------------------------------------------------------------------
+
+_WRITTEN = "# Written by `pushrod host init`. To change a unit, add a drop-in: systemctl edit NAME\n"
+
+# What every service of ours does without. The account needs no capability, no device and nobody's home.
+_CLOSED = """\
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+DevicePolicy=closed
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+RemoveIPC=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@resources @privileged
+SystemCallErrorNumber=EPERM
+UMask=0022
+"""
+
+
+def _target() -> str:
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: the edge and every app that comes back at boot
+Wants=pushrod-edge.service pushrod-apps.path pushrod-watch.timer pushrod-prune.timer
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def _edge(layout: Layout) -> str:
+    root = layout.root
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod edge (nginx)
+After=network.target
+PartOf={TARGET}
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+User={layout.account}
+Group={layout.account}
+ExecStart={" ".join(layout.edge)}
+ExecReload=/bin/kill -HUP $MAINPID
+KillSignal=SIGQUIT
+KillMode=mixed
+TimeoutStopSec={DRAIN_BUDGET + 5:g}
+Restart=always
+RestartSec=1
+LimitNOFILE=65536
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE
+ReadWritePaths={root}/edge/logs {root}/edge/run {root}/run
+InaccessiblePaths=-{root}/apps -/run/docker.sock -/run/containerd
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+MemoryDenyWriteExecute=yes
+ProtectProc=invisible
+ProcSubset=pid
+{_CLOSED}"""
+
+
+def _app(layout: Layout) -> str:
+    reconcile = f"{PYTHON} -I -S {layout.root}/programs/reconcile.py"
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod app %i
+Wants=docker.service
+After=docker.service network-online.target
+PartOf={TARGET}
+StopWhenUnneeded=yes
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+User={layout.account}
+Group={layout.account}
+ExecStartPre=-{layout.pushrod} --root {layout.root} status --app %i
+ExecStart={reconcile} up {layout.root} %i
+ExecReload={reconcile} up {layout.root} %i
+ExecStop={reconcile} down {layout.root} %i
+TimeoutStartSec=600
+TimeoutStopSec=300
+CapabilityBoundingSet=
+ReadWritePaths={layout.root} {RUNTIME}
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+{_CLOSED}"""
+
+
+def _apps_path() -> str:
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: notice an app that has come or gone
+PartOf={TARGET}
+
+[Path]
+PathChanged={WANTED}
+"""
+
+
+def _apps_service() -> str:
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: start the unit of an app that has come, stop that of one that has gone
+PartOf={TARGET}
+
+[Service]
+Type=oneshot
+ExecStart=/bin/systemctl daemon-reload
+ExecStart=/bin/systemctl start --no-block {TARGET}
+TimeoutStartSec=120
+CapabilityBoundingSet=
+InaccessiblePaths=-/run/docker.sock -/run/containerd
+PrivateNetwork=yes
+IPAddressDeny=any
+RestrictAddressFamilies=AF_UNIX
+MemoryDenyWriteExecute=yes
+{_CLOSED}"""
+
+
+def _watch_timer() -> str:
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: look every 10 s for what runs and is unhealthy
+PartOf={TARGET}
+
+[Timer]
+OnActiveSec=10
+OnUnitInactiveSec=10
+AccuracySec=1s
+"""
+
+
+def _watch_service(layout: Layout) -> str:
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: restart what runs and is unhealthy
+After=docker.service
+
+[Service]
+Type=oneshot
+User={layout.account}
+Group={layout.account}
+ExecStart={PYTHON} -I -S {layout.root}/programs/watch.py {layout.root}
+TimeoutStartSec=120
+# Quiet about each of its 8640 runs a day; what it prints itself is a notice.
+LogLevelMax=notice
+SyslogLevel=notice
+CapabilityBoundingSet=
+ReadWritePaths={layout.root} {RUNTIME}
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+{_CLOSED}"""
+
+
+def _prune_timer() -> str:
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: remove every day what no kept release needs
+PartOf={TARGET}
+
+[Timer]
+OnCalendar=daily
+RandomizedDelaySec=1h
+Persistent=yes
+"""
+
+
+def _prune_service(layout: Layout) -> str:
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: remove what no kept release needs
+After=docker.service
+ConditionFileIsExecutable={layout.pushrod}
+
+[Service]
+Type=oneshot
+User={layout.account}
+Group={layout.account}
+ExecStart={layout.pushrod} --root {layout.root} prune
+TimeoutStartSec=1800
+CapabilityBoundingSet=
+ReadWritePaths={layout.root} {RUNTIME}
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+Nice=10
+IOSchedulingClass=idle
+{_CLOSED}"""
+
+
+def _build_slice() -> str:
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: builds of images, which must not starve what serves
+
+[Slice]
+CPUWeight=20
+IOWeight=20
+MemoryHigh=60%
+MemoryMax=75%
+TasksMax=4096
+"""
+
+
+# ---- the manager ----------------------------------------------------------------------------------------------
+
+
+def call(*argv: str, timeout: float = _TIMEOUT) -> str:
+    """Run systemctl and return what it printed; HostError with its own words if it fails."""
+    done = host.run(["systemctl", *argv], timeout=timeout)
+    if done.status != 0:
+        raise HostError(
+            f"systemctl {' '.join(argv)} failed: {done.stderr.strip() or f'status {done.status}'}",
+            hint=f"`journalctl -e -u {argv[-1]}` says more",
+            log=journal(argv[-1]) if argv[-1].startswith("pushrod") else (),
+        )
+    return done.stdout.strip()
+
+
+def is_active(unit: str) -> bool:
+    """Whether a unit is active now."""
+    return host.run(["systemctl", "is-active", "--quiet", unit], timeout=_TIMEOUT).status == 0
+
+
+def is_enabled(unit: str) -> bool:
+    """Whether a unit comes back at boot."""
+    return host.run(["systemctl", "is-enabled", "--quiet", unit], timeout=_TIMEOUT).status == 0
+
+
+def journal(unit: str, lines: int = 10) -> tuple[str, ...]:
+    """The last lines that a unit has logged."""
+    argv = ["journalctl", "--no-pager", "--output=cat", f"--lines={lines}", f"--unit={unit}"]
+    return tuple(host.run(argv, timeout=_TIMEOUT).stdout.splitlines())

@@ -1,0 +1,61 @@
+"""Log files as lines: the last ones, and those still to come."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from pushrod.engines.embedded import logs
+from pushrod.values import Line
+
+
+def written(path: Path, *lines: str, end: str = "\n") -> Path:
+    with path.open("a") as f:
+        f.write("\n".join(lines) + end)
+    return path
+
+
+def read(files: list[Path], lines: int = 50) -> list[Line]:
+    return list(logs.read(lambda: [], files, lines, follow=False))
+
+
+def followed(directory: Path, lines: int) -> Iterator[Line]:
+    def find() -> list[Path]:
+        return sorted(directory.glob("*.log"))
+
+    return logs.read(find, find(), lines, follow=True)
+
+
+def test_the_last_lines_of_each_log(tmp_path: Path) -> None:
+    web = written(tmp_path / "web-1.log", *map(str, range(100)))
+    worker = written(tmp_path / "worker-1.log", "a", "not whole", end="")
+    assert read([web, worker, tmp_path / "gone.log"], 2) == [
+        Line("web-1", "98"),
+        Line("web-1", "99"),
+        Line("worker-1", "a"),
+    ]
+    assert read([web], 0) == []
+
+
+def test_only_the_end_of_a_long_log_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path / "web-1.log", *("x" * 99 for _ in range(2000)))
+    assert 600 < len(read([path], 2000)) < 700
+
+
+def test_following_misses_nothing_and_says_nothing_twice(tmp_path: Path) -> None:
+    """Also what is written between the last lines and the first look, a line in two parts, and a new log."""
+    path = written(tmp_path / "web-1.log", "one", "tw", end="")
+    found = followed(tmp_path, 5)
+    assert next(found).text == "one"
+    written(path, "o", "three")
+    assert [line.text for line in islice(found, 2)] == ["two", "three"]
+    written(tmp_path / "web-2.log", "new")
+    assert next(found) == Line("web-2", "new")
+
+
+def test_a_log_that_was_rotated_is_read_from_its_beginning(tmp_path: Path) -> None:
+    path = written(tmp_path / "web-1.log", "one", "two")
+    found = followed(tmp_path, 1)
+    assert next(found).text == "two"
+    path.rename(tmp_path / "web-1.log.1")
+    written(path, "new")
+    assert next(found).text == "new"
