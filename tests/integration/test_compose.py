@@ -7,6 +7,8 @@ import pytest
 from pushrod import host, manifest
 from pushrod.errors import ManifestError
 from pushrod.gears import compose
+from pushrod.manifest import refusals
+from pushrod.values import Build
 
 pytestmark = pytest.mark.integration
 
@@ -104,6 +106,167 @@ services:
 """
     found = manifest.read(load(project(tmp_path, text, "docker-compose.yml")))
     assert (found.entry.name, [s.name for s in found.stores]) == ("backend", ["postgres", "redis"])
+
+
+ANY = """\
+# Nobody wrote this for pushrod: fragments, anchors, extends, profiles, links, jobs, limits.
+x-log: &log
+  logging: {driver: json-file}
+x-app: &app
+  <<: *log
+  env_file: .env
+  restart: unless-stopped
+services:
+  nginx:
+    image: nginx:alpine
+    container_name: shop_nginx
+    ports: ["443:443", "80:80"]
+    volumes: ["static:/static:ro", "./nginx.conf:/etc/nginx/nginx.conf:ro", "/etc/localtime:/etc/localtime:ro"]
+    links: ["app:backend"]
+    networks: [front]
+    read_only: true
+  app:
+    <<: *app
+    extends: {file: common.yaml, service: python}
+    build: {args: {VERSION: "${VERSION:-1}", UNSET: }}
+    environment: {DEBUG: 0, TOKEN: , DATABASE_URL: "postgres://u:${DB_PASSWORD}@db/shop"}
+    depends_on:
+      db: {condition: service_healthy}
+      collect: {condition: service_completed_successfully}
+    ports: ["127.0.0.1:8000:8000", "9000-9001:9000-9001/udp"]
+    volumes: ["static:/app/static", "./uploads:/app/uploads"]
+    healthcheck: {test: [CMD, curl, -f, "http://localhost:8000/up"], interval: 5s, timeout: 2s, retries: 4,
+      start_period: 1m30s}
+    deploy: {replicas: 2, resources: {limits: {memory: 256M, cpus: "0.5"}}}
+    networks: [front, default]
+    secrets: [key]
+    configs: [settings]
+  collect: {<<: *app, build: ./app, command: collect, volumes: ["static:/app/static"], mem_limit: 1g,
+    depends_on: {migrate: {condition: service_completed_successfully}}}
+  migrate: {<<: *app, build: ./app, command: [migrate], depends_on: {bucket: {condition:
+    service_completed_successfully, required: false}, db: {condition: service_healthy}}}
+  bucket: {image: minio/mc, entrypoint: "sh -c 'mc mb x'"}
+  once: {image: "postgres:16", command: psql, restart: "no"}
+  flower: {image: mher/flower, ports: ["5555"]}
+  debug: {image: busybox, profiles: [debug], privileged: true}
+  db: {image: "postgres:16", ports: ["5432:5432"], volumes: ["data:/var/lib/postgresql/data"], healthcheck:
+    {test: pg_isready, interval: 1s, retries: 60}, configs: [unused]}
+networks: {front: {ipam: {config: [{subnet: 172.30.0.0/16}]}}}
+volumes: {static: , data: }
+secrets: {key: {environment: TOKEN}}
+configs: {settings: {file: ./settings.ini}, unused: {content: "a $$b"}}
+"""
+COMMON = "services: {python: {build: {context: ./app}, init: true, extra_hosts: ['a:10.0.0.1']}}\n"
+
+
+def anything(directory: Path) -> compose.Document:
+    (directory / "app").mkdir()
+    (directory / "app" / "Dockerfile").write_text("FROM python:3.13\n")
+    project(directory, ANY, **{"common.yaml": COMMON})
+    return load(directory, DB_PASSWORD=SECRET, TOKEN="t0ken")
+
+
+def test_any_compose_file_on_docker(tmp_path: Path) -> None:
+    document = anything(tmp_path)
+    found = manifest.read(
+        document, engine="docker", bases=compose.bases(document, tmp_path), store_versions={}
+    )
+    assert {s.name: s.role for s in found.services} == {
+        "nginx": "entry", "app": "worker", "once": "worker", "flower": "worker", "db": "store",
+        "bucket": "job", "migrate": "job", "collect": "job",
+    }  # fmt: skip
+    assert [s.name for s in found.services if s.role == "job"] == ["bucket", "migrate", "collect"]
+    assert (found.entry.port, found.entry.read_only, found.ours, found.domains) == (80, True, False, ())
+    app = found.service("app")
+    assert (app.memory, found.service("collect").memory) == (256 * 2**20, 2**30)
+    assert app.build == Build(
+        context="app", arguments={"VERSION": "1"}
+    )  # Compose leaves out what has no value
+    assert (app.port, app.replicas, app.depends_on) == (8000, 2, ("db",))
+    assert app.environment == {"DATABASE_URL": f"postgres://u:{SECRET}@db/shop", "DB_PASSWORD": SECRET} | {
+        "DEBUG": "0",
+        "TOKEN": "t0ken",
+    }
+    assert app.health.command == ("curl", "-f", "http://localhost:8000/up")
+    assert (app.health.deadline, found.service("db").health.deadline) == (110.0, 60.0)
+    assert found.notes == (
+        "app, flower: its published port stays closed; only the entry is reached, through the edge",
+        "nginx: of its published ports only 80 is reached, through the edge",
+        "db: published ports of stores stay closed",
+        "nginx: `container_name` and `hostname` are only names by which other services reach it: two releases run at "
+        "once",
+        "app, nginx: its networks are not made: all services of a release share one, and reach the stores on another",
+    )
+
+
+def test_any_compose_file_asks_for_nothing_of_the_host(tmp_path: Path) -> None:
+    document = anything(tmp_path)
+    asked: list[str] = []
+    refusals.refuse(document, (), lambda path: not asked.append(path), private="/var/lib/pushrod")
+    assert asked == ["settings.ini"]
+    assert compose.wants_env_file(tmp_path)
+
+
+ASKING = """\
+services:
+  web:
+    image: a
+    use_api_socket: true
+    privileged: true
+    network_mode: host
+    pid: host
+    cap_add: [CAP_NET_ADMIN]
+    security_opt: ["seccomp:unconfined"]
+    devices: ["/dev/fuse"]
+    gpus: all
+    sysctls: [kernel.msgmax=1]
+    volumes: ["/srv/media:/m", "~/x:/y", "bound:/b", "named:/n", "outer:/o"]
+    build: {context: ., network: host, additional_contexts: {inside: ./sub, far: /srv/far}}
+    secrets: [host]
+volumes:
+  bound: {driver_opts: {type: none, o: bind, device: /srv/data}}
+  named: {name: blog_data}
+  outer: {external: true}
+secrets: {host: {file: /etc/secret}}
+"""
+
+
+def test_each_thing_of_the_host_is_found_in_what_compose_prints(tmp_path: Path) -> None:
+    document = load(project(tmp_path, ASKING))
+    with pytest.raises(ManifestError) as error:
+        refusals.refuse(document, (), lambda _: True)
+    home = str(Path.home() / "x")
+    assert error.value.hint.partition("apps allow ")[2].split() == [
+        "shop", "host-network", "host-pid", "privileged", "NET_ADMIN", "unconfined", "sysctls", "devices",
+        "docker-socket", "/srv/media", home, "/srv/far", "/srv/data", "volume:blog_data", "volume:outer",
+        "/etc/secret",
+    ]  # fmt: skip
+
+
+def refused_of_host(directory: Path, mount: str) -> ManifestError:
+    with pytest.raises(ManifestError) as error:
+        refusals.refuse(
+            load(project(directory, f"services: {{web: {{image: a, volumes: ['{mount}:/x']}}}}")),
+            ["/"],
+            lambda _: True,
+            private=str(directory.parent.parent),
+        )
+    return error.value
+
+
+@pytest.mark.parametrize("mount", ["../z", "./a/../../z"])
+def test_a_path_beside_the_checkout(tmp_path: Path, mount: str) -> None:
+    error = refused_of_host(tmp_path, mount)
+    assert (error.what.partition(":")[0], error.where) == (
+        "`../z` leaves the repository",
+        "services.web.volumes[0].source",
+    )
+
+
+@pytest.mark.parametrize("mount", ["../../other/secrets", "{root}/other"])
+def test_a_path_among_pushrods_own(tmp_path: Path, mount: str) -> None:
+    error = refused_of_host(tmp_path, mount.format(root=tmp_path.parent.parent))
+    assert "pushrod's own files" in error.what
 
 
 def test_the_override_file_is_merged_as_compose_does(tmp_path: Path) -> None:

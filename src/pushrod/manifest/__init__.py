@@ -5,5 +5,6 @@ needs: roles, one entry, the `x-pushrod` keys, stores that the engine can run.
 """
 
 from pushrod.manifest.services import KEEP, read
+from pushrod.manifest.wanted import names as lacking
 
-__all__ = ["KEEP", "read"]
+__all__ = ["KEEP", "lacking", "read"]

@@ -26,10 +26,12 @@ def read(check: Key, own: Key, *, probe: bool) -> tuple[Health, int]:
 
     `check` is Compose's `healthcheck`, `own` is `x-pushrod.health`, which wins. With `probe`, a check that only
     fetches a URL of the service itself (`curl -f http://localhost:8000/health`) becomes that path: asking it
-    needs no curl on the host and takes a millisecond. Raises ManifestError.
+    needs no curl on the host and takes a millisecond. Without it, what runs is the container's own check, and a
+    `healthcheck` that gives no `test` still says how long the image's own has. Raises ManifestError.
     """
     check_path, command, port = _check(check, probe)
-    deadline = _deadline(check) if check_path or command else Health().deadline
+    timed = check_path or command or (not probe and check.given and not check.get("disable").yes())
+    deadline = _deadline(check) if timed else Health().deadline
     if own.given:
         path, deadline = _own(own, deadline)
         return Health(path=path, deadline=deadline), port
@@ -37,7 +39,7 @@ def read(check: Key, own: Key, *, probe: bool) -> tuple[Health, int]:
         return Health(path=check_path, deadline=deadline), port
     if command:
         return Health(command=command, deadline=deadline, interval=_COMMAND_INTERVAL), port
-    return Health(), port
+    return Health(deadline=deadline), port
 
 
 def _own(own: Key, deadline: float) -> tuple[str, float]:

@@ -1,4 +1,4 @@
-"""What a manifest asks for and the embedded engine does otherwise, said once. Pure.
+"""What a manifest asks for and the engine does otherwise, said once. Pure.
 
 Only what can make an app behave differently is worth a note; `restart`, `networks`, `container_name`, `logging`
 and the like have no counterpart to miss.
@@ -36,6 +36,72 @@ def embedded(drafts: Sequence[Draft], versions: Mapping[str, str]) -> list[str]:
     return notes
 
 
+def embedded_domains(domains: Sequence[str]) -> list[str]:
+    """What is said where the manifest gives the app names."""
+    return ["`x-pushrod.domains` are served on a Docker host only"] if domains else []
+
+
+def docker(drafts: Sequence[Draft]) -> list[str]:
+    """The notes of a manifest for a host with Docker: what differs there from `docker compose up`."""
+    stateless = [d for d in drafts if d.service.role in ("entry", "worker", "job")]
+    stores = [d for d in drafts if d.service.role == "store"]
+    notes = [*_closed_ports(stateless), *_further_ports(stateless)]
+    notes += _said("published ports of stores stay closed", stores, _publishes)
+    notes += _said(
+        "`container_name` and `hostname` are only names by which other services reach it: two releases run at once",
+        stateless,
+        lambda d: bool(d.key.get("container_name").value or d.key.get("hostname").value),
+    )
+    notes += _said(
+        "its networks are not made: all services of a release share one, and reach the stores on another",
+        drafts,
+        lambda d: bool({*d.key.get("networks").names()} - {"default"}),
+    )
+    notes += _said(
+        "it has a volume, which two releases use at the same time for a moment",
+        stateless,
+        lambda d: d.service.role == "entry" and _keeps_data(d),
+    )
+    notes += [note for d in stateless for note in _too_early(d, drafts)]
+    notes += [note for d in drafts for note in _not_on_docker(d)]
+    return notes
+
+
+def _keeps_data(draft: Draft) -> bool:
+    """Whether it is somebody else's app with data of its own; a web server only reads what others write."""
+    pulled = draft.service.build is None
+    return pulled and draft.holds_data and not references.is_web_server(draft.reference)
+
+
+def _publishes(draft: Draft) -> bool:
+    return bool(draft.key.get("ports").sequence())
+
+
+def _further_ports(drafts: Sequence[Draft]) -> Iterable[str]:
+    for draft in drafts:
+        if draft.service.role == "entry" and len(draft.key.get("ports").sequence()) > 1:
+            yield f"{draft.name}: of its published ports only {draft.service.port} is reached, through the edge"
+
+
+def _too_early(draft: Draft, drafts: Sequence[Draft]) -> Iterable[str]:
+    """A job runs between the stores and the instances, so it cannot wait for an instance, nor a store for it."""
+    if draft.service.role != "job":
+        return
+    running = {d.name for d in drafts if d.service.role in ("entry", "worker")}
+    for name in draft.service.depends_on:
+        if name in running:
+            yield f"{draft.name}: runs before the new {name}, which it depends on"
+    for store in drafts:
+        if store.service.role == "store" and draft.name in store.awaits:
+            yield f"{store.name}: starts before {draft.name}, which it waits for: stores come first"
+
+
+def _not_on_docker(draft: Draft) -> Iterable[str]:
+    words = [word for word in ("external_links", "mac_address") if draft.key.get(word).value]
+    if words:
+        yield f"{draft.name}: {', '.join(f'`{w}`' for w in words)} not applied"
+
+
 def _edge(drafts: Sequence[Draft]) -> Iterable[str]:
     return _said(
         "pushrod's edge (nginx) takes its place; its own configuration and files are not used on the embedded engine",
@@ -48,7 +114,7 @@ def _closed_ports(drafts: Sequence[Draft]) -> Iterable[str]:
     return _said(
         "its published port stays closed; only the entry is reached, through the edge",
         drafts,
-        lambda d: d.service.role == "worker" and "published" in d.listening,
+        lambda d: d.service.role in ("worker", "job") and "published" in d.listening,
     )
 
 

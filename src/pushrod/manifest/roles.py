@@ -1,6 +1,7 @@
 """Which part each service of a manifest plays: store, edge, entry, worker, or a job that runs once. Pure."""
 
-from collections.abc import Iterable, Sequence
+import graphlib
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -12,14 +13,22 @@ from pushrod.manifest.references import Reference
 from pushrod.values import EngineName, Role, Service
 
 _CHOOSE = "write `x-pushrod: {role: entry}` in the one that answers HTTP"
+_WEB_PORTS = (
+    80,
+    443,
+    8080,
+    8000,
+    3000,
+    5000,
+)  # of the host: where people look for a site, the likeliest first
 
 
 class Draft(NamedTuple):
     """A service while the manifest is read: its values, where they stand, and what its role is derived from.
 
     `chosen` is `x-pushrod.role`. `reference` is the image it runs, for a built one the image it begins from.
-    `listening` says how it shows that it answers HTTP: `published`, `exposed`, `health`. `awaits` names the
-    services that must have ended before this one starts.
+    `listening` says how it shows that it answers HTTP: `published`, `exposed`, `health`; `published` is that port's
+    number on the host (0: none, or any). `awaits` names the services that must have ended before this one starts.
     """
 
     service: Service
@@ -27,6 +36,7 @@ class Draft(NamedTuple):
     chosen: str
     reference: Reference
     listening: frozenset[str]
+    published: int
     holds_data: bool
     awaits: tuple[str, ...]
 
@@ -41,24 +51,39 @@ class Draft(NamedTuple):
 
 
 def derive(drafts: Sequence[Draft], engine: EngineName) -> tuple[list[Draft], list[str]]:
-    """Every draft with its role, jobs folded into the service they are for, and notes about that.
+    """Every draft with its role, and notes about that. On the embedded engine jobs are folded into the service they
+    are for; on Docker they stay, each after those it waits for.
 
     Raises ManifestError: no entry, more than one, a store that the engine cannot run, a job with no place.
     """
+    if engine == "docker":
+        return _on_docker(drafts)
     drafts = [_placed(d, engine) for d in drafts]
     staying, jobs = _split_jobs(drafts)
-    first = entry(staying)
-    staying = [d.with_(role="entry") if d is first else d for d in staying]
-    if not first.service.replicas:
-        first.key.get("deploy").get("replicas").wrong("at least one replica of the entry")
-    staying, notes = _fold(staying, jobs)
-    return staying, notes
+    staying = _with_entry(staying, entry(staying))
+    return _fold(staying, jobs)
+
+
+def _on_docker(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
+    awaited = {name for d in drafts for name in d.awaits}
+    drafts = [
+        d.with_(role="job", replicas=0) if d.name in awaited and not d.chosen else _placed(d, "docker")
+        for d in drafts
+    ]
+    found, notes = _site(_opened(drafts))
+    return _in_order(_with_entry(drafts, found)), notes
+
+
+def _with_entry(drafts: Sequence[Draft], found: Draft) -> list[Draft]:
+    if not found.service.replicas:
+        found.key.get("deploy").get("replicas").wrong("at least one replica of the entry")
+    return [d.with_(role="entry") if d.name == found.name else d for d in drafts]
 
 
 def _placed(draft: Draft, engine: EngineName) -> Draft:
     """The draft with its role, all but the entry's."""
     role: Role = "worker"
-    if draft.chosen == "store" or (not draft.chosen and _is_store(draft)):
+    if draft.chosen == "store" or (not draft.chosen and _is_store(draft, engine)):
         role = "store"
     elif not draft.chosen and references.is_web_server(draft.reference) and engine == "embedded":
         role = "edge"
@@ -77,9 +102,11 @@ def _placed(draft: Draft, engine: EngineName) -> Draft:
     return draft.with_(role=role, store=kind)
 
 
-def _is_store(draft: Draft) -> bool:
+def _is_store(draft: Draft, engine: EngineName) -> bool:
     pulled = draft.service.build is None
     web = references.is_web_server(draft.reference)
+    if engine == "docker" and draft.key.get("restart").text() == "no" and not draft.holds_data:
+        return False  # a client of a store, from the store's own image, that is to end
     return references.is_store(draft.reference) or (pulled and draft.holds_data and not web)
 
 
@@ -87,16 +114,50 @@ def _is_store(draft: Draft) -> bool:
 
 
 def entry(drafts: Sequence[Draft]) -> Draft:
-    """The one service that receives HTTP. Each kind of evidence narrows what the one before it left.
+    """The one service that receives HTTP. Raises ManifestError for none and for more than one."""
+    return _one(_candidates(drafts))
+
+
+def rank(port: int) -> int:
+    """How likely a site is at a port of the host; the lower, the likelier."""
+    return _WEB_PORTS.index(port) if port in _WEB_PORTS else len(_WEB_PORTS)
+
+
+def _site(drafts: Sequence[Draft]) -> tuple[Draft, list[str]]:
+    """The entry, with a choice where several services publish a port: plain Compose runs such a file as well."""
+    candidates = _candidates(drafts)
+    if len(candidates) == 1 or any(d.chosen == "entry" or "published" not in d.listening for d in candidates):
+        return _one(candidates), []
+    found = min(candidates, key=lambda d: rank(d.published))
+    port = f"port {found.published}" if found.published else "a port"
+    other = "`x-pushrod: {role: entry}` in another service changes that"
+    return found, [f"{found.name} is the entry, because it publishes {port}; {other}"]
+
+
+def _opened(drafts: Sequence[Draft]) -> list[Draft]:
+    """The drafts as candidates. Where no other service could be the entry, one that is pulled, has a volume and
+    publishes a port is an app that somebody else made (WordPress, Gitea), not a store."""
+    if any(d.chosen == "entry" or (d.listening and d.service.role == "worker") for d in drafts):
+        return list(drafts)
+
+    def is_app(draft: Draft) -> bool:
+        implied = draft.service.role == "store" and not draft.chosen
+        return implied and not references.is_store(draft.reference) and "published" in draft.listening
+
+    return [d.with_(role="worker", store=None) if is_app(d) else d for d in drafts]
+
+
+def _candidates(drafts: Sequence[Draft]) -> list[Draft]:
+    """Who may be the entry. Each kind of evidence narrows what the one before it left.
 
     A web server that runs as a service of its own comes first, then what stands behind one that the edge
     replaces, a published port, a health path, an exposed port; the only stateless service needs no evidence.
-    Raises ManifestError.
+    Raises ManifestError where nothing is known of any.
     """
     candidates = [d for d in drafts if d.service.role in ("worker", "entry")]
     named = [d for d in candidates if d.chosen == "entry"]
     if named:
-        return _one(named)
+        return named
     candidates = [d for d in candidates if d.chosen != "worker"]
     known = len(candidates) == 1
     evidence = {d.name: _evidence(d, drafts) for d in candidates}
@@ -110,7 +171,7 @@ def entry(drafts: Sequence[Draft]) -> Draft:
             where="services",
             hint=f'publish its port (ports: ["8000:8000"]), or {_CHOOSE}',
         )
-    return _one(candidates)
+    return candidates
 
 
 def _evidence(draft: Draft, drafts: Sequence[Draft]) -> set[str]:
@@ -160,9 +221,29 @@ def _fold(drafts: list[Draft], jobs: Sequence[Draft]) -> tuple[list[Draft], list
         owner = same[0].name
         drafts = [d.with_(release=argv) if d.name == owner else d for d in drafts]
         notes.append(f"{job.name}: runs once for each release, as the release command of {owner}")
-    gone = {j.name for j in jobs}
+    return _without(drafts, {j.name for j in jobs}), notes
+
+
+def _without(drafts: Sequence[Draft], gone: Collection[str]) -> list[Draft]:
+    """The drafts, none of which depends on what has ended by then."""
     kept = (tuple(n for n in d.service.depends_on if n not in gone) for d in drafts)
-    return [d.with_(depends_on=names) for d, names in zip(drafts, kept, strict=True)], notes
+    return [d.with_(depends_on=names) for d, names in zip(drafts, kept, strict=True)]
+
+
+def _in_order(drafts: Sequence[Draft]) -> list[Draft]:
+    """The drafts with each job after the jobs that it waits for, itself or through another service."""
+    before = {d.name: (*d.service.depends_on, *d.awaits) for d in drafts}
+    try:
+        order = [*graphlib.TopologicalSorter(before).static_order()]
+    except graphlib.CycleError as error:
+        raise ManifestError(
+            f"{_and(dict.fromkeys(error.args[1]))} wait for each other",
+            where="services",
+            hint="see `depends_on`",
+        ) from None
+    jobs = sorted((d for d in drafts if d.service.role == "job"), key=lambda d: order.index(d.name))
+    rest = iter(jobs)
+    return _without([next(rest) if d.service.role == "job" else d for d in drafts], {j.name for j in jobs})
 
 
 def _same_image(one: Service, other: Service) -> bool:

@@ -2,10 +2,11 @@
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from pushrod.errors import ManifestError
-from pushrod.manifest import healthcheck, notes, references, roles
+from pushrod.manifest import domains, healthcheck, notes, references, roles
 from pushrod.manifest.document import Key, scalar
 from pushrod.manifest.roles import Draft
 from pushrod.values import Build, EngineName, Manifest, Service
@@ -13,6 +14,14 @@ from pushrod.values import Build, EngineName, Manifest, Service
 KEEP = 5  # releases kept on the host unless the manifest says otherwise
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _GRACE = 10.0  # seconds; Compose's default for stop_grace_period
+_TLS = (443, 8443)  # container ports that speak it by custom; the edge speaks plain HTTP
+
+
+class Port(NamedTuple):
+    """A published port: the container's, and the host's (0: any)."""
+
+    target: int
+    published: int
 
 
 def read(
@@ -30,8 +39,9 @@ def read(
     """
     top = Key("", document)
     own = top.get("x-pushrod")
-    own.only("keep")
+    own.only("domains", "keep")
     keep = own.get("keep").whole(KEEP, least=1)
+    names = domains.read(own.get("domains"))
     services = top.get("services").mapping()
     if not services:
         raise ManifestError(
@@ -40,8 +50,16 @@ def read(
     drafts = [_draft(name, key, (bases or {}).get(name, ""), engine) for name, key in services.items()]
     drafts, said = roles.derive(drafts, engine)
     if engine == "embedded":
-        said = [*said, *notes.embedded(drafts, store_versions or {})]
-    return Manifest(services=tuple(d.service for d in drafts), notes=tuple(said), keep=keep)
+        said = [*said, *notes.embedded(drafts, store_versions or {}), *notes.embedded_domains(names)]
+    else:
+        said = [*said, *notes.docker(drafts)]
+    return Manifest(
+        services=tuple(d.service for d in drafts),
+        notes=tuple(said),
+        keep=keep,
+        domains=names,
+        ours=any("x-pushrod" in key.mapping() for key in (top, *services.values())),
+    )
 
 
 def _draft(name: str, key: Key, base: str, engine: EngineName) -> Draft:
@@ -49,15 +67,17 @@ def _draft(name: str, key: Key, base: str, engine: EngineName) -> Draft:
     if not _NAME.fullmatch(name):
         key.wrong("a service name of letters, digits, `-`, `_` and `.`, at most 63")
     own = key.get("x-pushrod")
-    own.only("health", "release", "role")
+    own.only("health", "read_only", "release", "role")
     image, build = key.get("image").text(), _build(key.get("build"))
     if not image and build is None:
         key.wrong("a service with `image` or `build`")
     reference = references.parse(base if build else image)
-    published, exposed = _published(key.get("ports")), _exposed(key.get("expose"))
-    is_store = references.is_store(reference)
+    ports = list(_published(key.get("ports")))
+    port = _main(ports) if engine == "docker" else ports[0] if ports else Port(0, 0)
+    published, exposed = port.target, _exposed(key.get("expose"))
+    replaced = engine == "embedded" and references.is_store(reference)
     health, checked = healthcheck.read(
-        Key(key.path, None) if is_store else key.get("healthcheck"),
+        Key(key.path, None) if replaced else key.get("healthcheck"),
         own.get("health"),
         probe=engine == "embedded",
     )
@@ -81,6 +101,8 @@ def _draft(name: str, key: Key, base: str, engine: EngineName) -> Draft:
         depends_on=depends_on.names(),
         health=health,
         release=_release(own.get("release")),
+        memory=_memory(key),
+        read_only=own.get("read_only").yes() or key.get("read_only").yes(),
     )
     return Draft(
         service=service,
@@ -88,6 +110,7 @@ def _draft(name: str, key: Key, base: str, engine: EngineName) -> Draft:
         chosen=own.get("role").choice("entry", "worker", "store"),
         reference=reference,
         listening=frozenset(evidence for evidence, found in listening.items() if found),
+        published=port.published,
         holds_data=any(_is_volume(volume) for volume in key.get("volumes").sequence()),
         awaits=_awaited(depends_on),
     )
@@ -101,18 +124,27 @@ def _build(key: Key) -> Build | None:
         return Build(context=_inside(key))
     if key.get("dockerfile_inline").given:
         key.get("dockerfile_inline").wrong("a Dockerfile in a file of its own (`dockerfile: Dockerfile`)")
+    context, dockerfile = _inside(key.get("context")), key.get("dockerfile").text() or Build().dockerfile
+    if _leaves(posixpath.join(context, dockerfile)):
+        key.get("dockerfile").wrong("a file inside the repository")
     return Build(
-        context=_inside(key.get("context")),
-        dockerfile=key.get("dockerfile").text() or Build().dockerfile,
+        context=context,
+        dockerfile=dockerfile,
         target=key.get("target").text(),
+        arguments=_environment(key.get("args")),
     )
 
 
 def _inside(key: Key) -> str:
-    path = posixpath.normpath(key.text() or ".")
-    if path.startswith(("/", "../")) or path == ".." or "://" in key.text() or "\0" in path:
+    if _leaves(key.text()) or "://" in key.text():
         key.wrong("a directory inside the repository")
-    return path
+    return posixpath.normpath(key.text() or ".")
+
+
+def _leaves(path: str) -> bool:
+    """Whether a path is not one inside the repository."""
+    path = posixpath.normpath(path or ".")
+    return path.startswith(("/", "../")) or path == ".." or "\0" in path
 
 
 def _environment(key: Key) -> dict[str, str | None]:
@@ -125,16 +157,23 @@ def _environment(key: Key) -> dict[str, str | None]:
     }
 
 
-def _published(ports: Key) -> int:
-    """The container port of the first TCP port that is published; 0 for none."""
+def _published(ports: Key) -> Iterator[Port]:
+    """The TCP ports that are published, in the file's order."""
     for port in ports.sequence():
+        outside = 0
         if isinstance(port.value, dict):
             protocol, number = port.get("protocol").text(), port.get("target").whole(0)
+            first = port.get("published").text().partition("-")[0]  # `8000-8010` is a choice for the host
+            outside = int(first) if re.fullmatch(r"[0-9]{1,5}", first) else 0
         else:
             number, protocol = _port(port)
         if number and protocol in ("", "tcp"):
-            return number
-    return 0
+            yield Port(number, outside)
+
+
+def _main(ports: list[Port]) -> Port:
+    """The one that speaks HTTP, most likely: by its number on the host, and one for TLS last."""
+    return min(ports, key=lambda p: (p.target in _TLS, roles.rank(p.published)), default=Port(0, 0))
 
 
 def _exposed(expose: Key) -> int:
@@ -149,6 +188,15 @@ def _port(key: Key) -> tuple[int, str]:
     if not found:
         key.wrong("a port such as 8000")
     return int(found[1]), found[2] or ""
+
+
+def _memory(key: Key) -> int:
+    """The most memory a service may use, in bytes, as Compose prints it; 0 where nothing is said."""
+    limit = key.get("deploy").get("resources").get("limits").get("memory")
+    limit = limit if limit.given else key.get("mem_limit")
+    if not re.fullmatch(r"[0-9]{0,18}", limit.text()):
+        limit.wrong("a number of bytes")
+    return int(limit.text() or 0)
 
 
 def _replicas(key: Key) -> int:

@@ -102,3 +102,44 @@ def test_another_python(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert said({}, bases={"web": "python:3.11.9"}) == []
     assert said({}, bases={"web": "python:3"}) == []
+
+
+class TestDocker:
+    PUBLISHED = {"ports": [{"target": 80, "published": "80", "protocol": "tcp"}]}
+
+    def said(self, services: dict[str, dict[str, Any]]) -> list[str]:
+        return said({"web": {**WEB, **self.PUBLISHED}, **services}, engine="docker")
+
+    def test_nothing_to_say_of_what_runs_as_it_is_written(self) -> None:
+        keys = {
+            "restart": "no", "cpus": 1, "mem_limit": "1048576", "links": ["web"], "volumes": ["data:/x"],
+            "networks": {"default": None}, "configs": [{"source": "c"}], "secrets": [{"source": "s"}],
+            "build": {"context": ".", "network": "none"}, "pull_policy": "always", "init": True, "tmpfs": ["/t"],
+        }  # fmt: skip
+        assert (
+            self.said({"worker": keys, "db": {"image": "postgres:16", "command": ["postgres", "-c", "x=1"]}})
+            == []
+        )
+
+    def test_closed_ports_of_stores_are_said_once(self) -> None:
+        stores = {"db": {"image": "mysql", **self.PUBLISHED}, "redis": {"image": "redis", **self.PUBLISHED}}
+        assert self.said(stores) == ["db, redis: published ports of stores stay closed"]
+
+    def test_an_entry_with_several_ports(self) -> None:
+        ports = [*self.PUBLISHED["ports"], {"target": 443, "published": "443", "protocol": "tcp"}]
+        assert self.said({"web": {**WEB, "ports": ports}}) == [
+            "web: of its published ports only 80 is reached, through the edge"
+        ]
+
+    def test_names_and_networks(self) -> None:
+        mine = {**WEB, "networks": {"front": None}}
+        assert self.said(
+            {"a": {**mine, "container_name": "x"}, "b": {**mine, "hostname": "y"}, "db": {"image": "redis"}}
+        ) == [
+            "a, b: `container_name` and `hostname` are only names by which other services reach it: two releases run "
+            "at once",
+            "a, b: its networks are not made: all services of a release share one, and reach the stores on another",
+        ]
+
+    def test_keys_that_have_no_effect(self) -> None:
+        assert self.said({"a": {**WEB, "external_links": ["x"]}}) == ["a: `external_links` not applied"]

@@ -153,7 +153,9 @@ class TestEntry:
         services = {"nginx": {"image": "nginx", **PUBLISHED}, "web": {**BUILD, **PUBLISHED}}
         found = read(services, engine="docker")
         assert found.entry.name == "nginx"
-        assert found.notes == ()
+        assert found.notes == (
+            "web: its published port stays closed; only the entry is reached, through the edge",
+        )
 
 
 class TestEdge:
@@ -200,3 +202,144 @@ class TestJobs:
         own = {"x-pushrod": {"release": "python seed.py"}}
         error = refused({"web": {**BUILD, **self.WAITS, **own}, "migrate": {**BUILD, "command": ["x"]}})
         assert "one release command" in error.what
+
+
+def published(*ports: tuple[int, int]) -> dict[str, Any]:
+    """A built service that publishes these ports: of the container, of the host."""
+    return {**BUILD, "ports": [{"target": t, "published": str(p), "protocol": "tcp"} for t, p in ports]}
+
+
+def on_docker(services: dict[str, dict[str, Any]], **options: Any) -> Manifest:
+    return read(services, engine="docker", **options)
+
+
+VOLUME = {"volumes": [{"type": "volume", "source": "d", "target": "/d"}]}
+
+
+class TestEntryOnDocker:
+    @pytest.mark.parametrize(
+        ("ports", "found"),
+        [
+            ({"a": 9000, "b": 3000, "c": 8080}, "c"),
+            ({"a": 443, "b": 80}, "b"),
+            ({"a": 5000, "b": 3000}, "b"),
+            ({"a": 9001, "b": 9000}, "a"),
+            ({"b": 9000, "a": 9001}, "b"),
+        ],
+    )
+    def test_of_several_published_ones_the_likeliest_port(self, ports: dict[str, int], found: str) -> None:
+        read = on_docker({name: published((1000, port)) for name, port in ports.items()})
+        assert read.entry.name == found
+        others = ", ".join(name for name in ports if name != found)
+        assert list(read.notes) == [
+            f"{found} is the entry, because it publishes port {ports[found]}; `x-pushrod: {{role: entry}}` in "
+            "another service changes that",
+            f"{others}: its published port stays closed; only the entry is reached, through the edge",
+        ]
+
+    def test_what_is_written_goes_before(self) -> None:
+        marked = published((9000, 9000)) | {"x-pushrod": {"role": "entry"}}
+        found = on_docker({"a": published((80, 80)), "b": marked})
+        assert found.entry.name == "b"
+        assert not any("because" in note for note in found.notes)
+        assert refused({"a": marked, "b": marked}, engine="docker").what == "two entries: a and b"
+
+    def test_two_that_are_only_exposed(self) -> None:
+        exposed = {**BUILD, "expose": ["80"]}
+        assert refused({"a": exposed, "b": exposed}, engine="docker").what == "two entries: a and b"
+
+    def test_its_port_is_the_one_for_plain_http(self) -> None:
+        assert on_docker({"a": published((443, 443), (8080, 80))}).entry.port == 8080
+        assert on_docker({"a": published((9090, 9090), (3000, 3000))}).entry.port == 3000
+        assert on_docker({"a": published((8443, 443), (8001, 8001))}).entry.port == 8001
+        assert on_docker({"a": published((8443, 443))}).entry.port == 8443
+        assert read({"a": published((443, 443), (8080, 80))}).entry.port == 443
+
+    def test_an_app_that_somebody_else_made(self) -> None:
+        """Pulled, with a volume, and all there is to reach."""
+        wordpress = {"image": "wordpress", "ports": PUBLISHED["ports"], **VOLUME}
+        found = on_docker({"wordpress": wordpress, "db": {"image": "mysql", **VOLUME}, "cron": BUILD})
+        assert {s.name: s.role for s in found.services} == {
+            "wordpress": "entry",
+            "db": "store",
+            "cron": "worker",
+        }
+        assert found.notes == (
+            "wordpress: it has a volume, which two releases use at the same time for a moment",
+        )
+
+    def test_beside_one_that_is_the_apps_own_it_is_a_store(self) -> None:
+        grafana = {"image": "grafana/grafana", "ports": PUBLISHED["ports"], **VOLUME}
+        found = on_docker({"grafana": grafana, "web": published((8000, 8000))})
+        assert (found.entry.name, found.service("grafana").role) == ("web", "store")
+
+    def test_a_known_store_is_never_the_entry(self) -> None:
+        database = {"image": "postgres", "ports": PUBLISHED["ports"], **VOLUME}
+        assert refused({"db": database}, engine="docker").what.startswith("no entry")
+
+
+class TestJobsOnDocker:
+    @staticmethod
+    def after(*names: str, condition: str = "service_completed_successfully") -> dict[str, Any]:
+        return {"depends_on": {name: {"condition": condition} for name in names}}
+
+    @pytest.mark.parametrize(
+        "job", [{"build": "other"}, {"image": "minio/mc"}, {"image": "postgres:17", **VOLUME}]
+    )
+    def test_whatever_its_image(self, job: dict[str, Any]) -> None:
+        found = on_docker({"web": {**BUILD, **PUBLISHED, **self.after("job")}, "job": job})
+        assert (found.service("job").role, found.service("job").replicas) == ("job", 0)
+        assert found.entry.depends_on == ()
+        assert found.entry.release == ()
+        assert [s.name for s in found.stateless] == ["web", "job"]
+        assert found.notes == ()
+
+    def test_each_after_those_it_waits_for(self) -> None:
+        services = {
+            "a-seed": {**BUILD, **self.after("m-check")},
+            "db": {"image": "postgres"},
+            "m-check": {**BUILD, **self.after("z-migrate", "db", condition="service_started")},
+            "web": {**BUILD, **PUBLISHED, **self.after("a-seed", "m-check", "z-migrate")},
+            "z-migrate": {**BUILD, **self.after("db", condition="service_healthy")},
+        }
+        found = on_docker(services)
+        assert [s.name for s in found.services if s.role == "job"] == ["z-migrate", "m-check", "a-seed"]
+        assert [s.name for s in found.services] == ["z-migrate", "db", "m-check", "web", "a-seed"]
+        assert found.service("m-check").depends_on == ("db",)
+
+    def test_one_that_has_a_role_keeps_it(self) -> None:
+        worker = {**BUILD, "x-pushrod": {"role": "worker"}}
+        found = on_docker({"web": {**BUILD, **PUBLISHED, **self.after("job")}, "job": worker})
+        assert (found.service("job").role, found.entry.depends_on) == ("worker", ("job",))
+
+    def test_one_that_nobody_awaits_is_a_worker(self) -> None:
+        once = {"image": "postgres:17", "command": ["psql"], "restart": "no"}
+        found = on_docker({"web": {**BUILD, **PUBLISHED}, "once": once, "db": {"image": "postgres:17"}})
+        assert [(s.name, s.role) for s in found.services] == [
+            ("web", "entry"),
+            ("once", "worker"),
+            ("db", "store"),
+        ]
+        assert on_docker({"web": BUILD, "db": {**once, **VOLUME}}).service("db").role == "store"
+
+    def test_what_comes_too_early_is_said(self) -> None:
+        services = {
+            "web": {**BUILD, **PUBLISHED},
+            "worker": {**BUILD, **self.after("seed")},
+            "seed": {**BUILD, **self.after("web", condition="service_healthy")},
+            "keys": BUILD,
+            "db": {"image": "mysql", **self.after("keys")},
+        }
+        assert on_docker(services).notes == (
+            "db: starts before keys, which it waits for: stores come first",
+            "seed: runs before the new web, which it depends on",
+        )
+
+    def test_two_that_wait_for_each_other(self) -> None:
+        services = {
+            "web": {**BUILD, **PUBLISHED, **self.after("a")},
+            "a": {**BUILD, **self.after("b")},
+            "b": {**BUILD, **self.after("a")},
+        }
+        error = refused(services, engine="docker")
+        assert "wait for each other" in error.what

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pushrod import manifest
 from pushrod.errors import ManifestError
-from pushrod.values import Build, Health, Manifest, Service
+from pushrod.values import Build, EngineName, Health, Manifest, Service
 
 
 def read(service: dict[str, Any], **top: Any) -> Manifest:
@@ -58,6 +58,7 @@ def test_a_file_nobody_wrote_for_pushrod() -> None:
             "postgres: the manifest names PostgreSQL 16; the embedded engine runs PostgreSQL 18.6",
             "redis: the manifest names Redis 7; the embedded engine runs Valkey 9.1.2",
         ),
+        ours=False,
         keep=5,
     )
 
@@ -112,6 +113,55 @@ def test_short_forms() -> None:
     assert found.release == ("alembic", "upgrade", "head")
 
 
+def test_what_docker_limits() -> None:
+    limits = {"resources": {"limits": {"memory": "268435456"}}}
+    assert read({"build": ".", "deploy": limits, "mem_limit": "1"}).entry.memory == 268435456
+    assert read({"build": ".", "mem_limit": 1048576}).entry.memory == 1048576
+    assert read({"build": "."}).entry.memory == 0
+    assert not read({"build": "."}).entry.read_only
+    assert read({"build": ".", "read_only": True}).entry.read_only
+    assert read({"build": ".", "x-pushrod": {"read_only": True}}).entry.read_only
+
+
+def test_the_arguments_of_a_build() -> None:
+    for arguments in ({"A": "1", "B": None, "C": 2}, ["A=1", "B", "C=2"]):
+        build = read({"build": {"context": ".", "args": arguments}}).entry.build
+        assert build is not None
+        assert build.arguments == {"A": "1", "B": None, "C": "2"}
+
+
+@pytest.mark.parametrize("engine", ["embedded", "docker"])
+def test_whether_it_was_written_for_pushrod(engine: EngineName) -> None:
+    service = {"build": "."}
+    assert not manifest.read({"services": {"web": service}}, engine=engine).ours
+    assert manifest.read({"services": {"web": {**service, "x-pushrod": {}}}}, engine=engine).ours
+    assert manifest.read({"services": {"web": service}, "x-pushrod": {"keep": 1}}, engine=engine).ours
+    assert not manifest.read({"services": {"web": service}, "x-other": {}}, engine=engine).ours
+
+
+def test_on_docker_the_containers_own_check_stays() -> None:
+    check = {
+        "test": ["CMD", "curl", "http://localhost:80/up"],
+        "interval": "5s",
+        "retries": 4,
+        "start_period": "1m",
+    }
+    services = {
+        "web": {"build": ".", "healthcheck": check},
+        "db": {"image": "postgres", "healthcheck": check},
+    }
+    found = manifest.read({"services": services}, engine="docker")
+    for service in found.services:
+        assert service.health.command == ("curl", "http://localhost:80/up")
+        assert (service.health.path, service.health.deadline) == ("", 80.0)
+    del check["test"]
+    found = manifest.read({"services": services}, engine="docker")
+    assert (found.entry.health.command, found.entry.health.deadline) == ((), 80.0)
+    assert manifest.read({"services": services}).entry.health == Health()
+    services["web"]["x-pushrod"] = {"health": "/healthz"}
+    assert manifest.read({"services": services}, engine="docker").entry.health.path == "/healthz"
+
+
 def test_a_port_that_only_the_healthcheck_names() -> None:
     check = {"test": ["CMD", "curl", "-f", "http://localhost:8000/up"], "retries": 1}
     found = read({"build": ".", "healthcheck": check}).entry
@@ -163,6 +213,16 @@ def test_the_stores_own_healthcheck_is_not_used() -> None:
             "expected a directory inside the repository, found `https://example.com/x.git` (text)",
         ),
         (
+            {"build": {"context": "backend", "dockerfile": "../../Dockerfile"}},
+            "services.web.build.dockerfile",
+            "expected a file inside the repository, found `../../Dockerfile` (text)",
+        ),
+        (
+            {"build": ".", "mem_limit": "much"},
+            "services.web.mem_limit",
+            "expected a number of bytes, found `much` (text)",
+        ),
+        (
             {"build": {"context": ".", "dockerfile_inline": "FROM x"}},
             "services.web.build.dockerfile_inline",
             "expected a Dockerfile in a file of its own (`dockerfile: Dockerfile`), found `FROM x` (text)",
@@ -191,7 +251,7 @@ def test_refusals(service: dict[str, Any], where: str, what: str) -> None:
 
 def test_refusals_at_the_top() -> None:
     error = refused({"build": "."}, **{"x-pushrod": {"keeps": 3}})
-    assert (error.where, error.hint) == ("x-pushrod.keeps", "did you mean `keep`? valid here: keep")
+    assert (error.where, error.hint) == ("x-pushrod.keeps", "did you mean `keep`? valid here: domains, keep")
     error = refused({"build": "."}, **{"x-pushrod": {"keep": "many"}})
     assert (error.where, error.what) == (
         "x-pushrod.keep",
@@ -213,7 +273,8 @@ _KEYS = st.sampled_from(
     """
     services web db image build context dockerfile target command entrypoint environment ports published protocol
     expose deploy replicas resources scale stop_grace_period depends_on condition healthcheck test interval retries
-    start_period disable volumes type source x-pushrod role release health path deadline keep
+    start_period disable volumes type source x-pushrod role release health path deadline keep domains read_only
+    restart mem_limit container_name networks args privileged cap_add security_opt devices driver_opts name external
     """.split()  # noqa: SIM905
 )
 _WORDS = """

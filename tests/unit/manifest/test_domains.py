@@ -1,0 +1,72 @@
+"""The names an app answers to."""
+
+from typing import Any
+
+import pytest
+
+from pushrod import manifest
+from pushrod.errors import ManifestError
+from pushrod.values import EngineName, Manifest
+
+
+def read(domains: Any, engine: EngineName = "docker") -> Manifest:
+    document = {"services": {"web": {"build": "."}}, "x-pushrod": {"domains": domains}}
+    return manifest.read(document, engine=engine)
+
+
+def test_names() -> None:
+    given = [
+        "shop.example.com",
+        "*.shop.example.com",
+        "localhost",
+        "bücher.example",
+        "xn--bcher-kva.example.org",
+    ]
+    found = read(given)
+    assert found.domains == (*given[:3], "xn--bcher-kva.example", given[4])
+    assert found.notes == ()
+    assert found.ours
+
+
+def test_none() -> None:
+    assert read(None).domains == read([]).domains == ()
+
+
+def test_it_is_said_once_that_the_other_engine_has_no_use_for_them() -> None:
+    assert read(["a.example", "b.example"], "embedded").notes == (
+        "`x-pushrod.domains` are served on a Docker host only",
+    )
+    assert read([], "embedded").notes == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("https://shop.example.com", "no https://"),
+        ("shop.example.com:443", "no port"),
+        ("shop.example.com/x", "no path"),
+        ("Shop.example.com", "lower case"),
+        *((name, "correct that key") for name in ("a..b", ".a", "a.", "-a.b", "a_b.c", "a b", "10.0.0.1", "*", "*.")),
+        *((name, "correct that key") for name in ("a.*.b", "x" * 64, "a." * 126 + "ab", "\ud800.a", 3, "", None, {})),
+        ("ü" * 63 + ".example", "correct that key"),
+        ("a\n.example", "correct that key"),
+    ],
+)  # fmt: skip
+def test_what_is_no_name(name: Any, hint: str) -> None:
+    with pytest.raises(ManifestError) as error:
+        read(["ok.example", name])
+    assert error.value.where == "x-pushrod.domains[1]"
+    assert error.value.what.startswith("expected a host name such as shop.example.com")
+    assert hint in error.value.hint
+
+
+@pytest.mark.parametrize("pair", [["a.example", "a.example"], ["xn--bcher-kva.example", "bücher.example"]])
+def test_one_that_is_there_twice(pair: list[str]) -> None:
+    with pytest.raises(ManifestError) as error:
+        read(pair)
+    assert (error.value.what, error.value.where) == (f"`{pair[1]}` is there twice", "x-pushrod.domains[1]")
+
+
+def test_one_name_is_a_list_too() -> None:
+    with pytest.raises(ManifestError, match="expected a list"):
+        read("shop.example.com")
