@@ -1,0 +1,1 @@
+"""The docker engine: Docker Compose under systemd, on one server."""

@@ -1,0 +1,389 @@
+"""The docker engine: what the pipeline asks of it, done with Docker and Compose; systemd brings it back.
+
+Nothing of pushrod runs between deployments. A release is a compose project `<app>-r<number>` on networks of its
+own, its stores the project `<app>`; each is a plain file in the app's state repository (`rendering`), raised in one
+way, at a deployment as at boot (`reconcile`). The edge is the host's own nginx, run by systemd.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from pushrod import host
+from pushrod.apps import App, HostSettings, Root, read_json
+from pushrod.configuration import Endpoint
+from pushrod.engines.docker import (
+    addresses,
+    environment,
+    foresight,
+    images,
+    logs,
+    names,
+    reconcile,
+    rendering,
+)
+from pushrod.engines.docker.binds import Binds
+from pushrod.engines.docker.images import parts
+from pushrod.engines.docker.readiness import Readiness
+from pushrod.engines.docker.states import edge_state, state_of
+from pushrod.engines.docker.stores import Stores
+from pushrod.engines.engine import Say
+from pushrod.errors import HostError, ManifestError, PushrodError, UnknownNameError
+from pushrod.gears import docker, nginx
+from pushrod.manifest.refusals import refuse
+from pushrod.plan import Change, Need
+from pushrod.releases import Releases, restoring
+from pushrod.secrets import Secrets
+from pushrod.values import (
+    EngineName,
+    Finding,
+    Image,
+    Instance,
+    Line,
+    Manifest,
+    Placement,
+    ProcessState,
+    Program,
+    Release,
+    Service,
+)
+
+Document = Mapping[str, Any]
+
+_PORT = 80  # where the edge always answers
+_RUN = 3600.0  # seconds a release command may take
+_KEPT_LOGS = 5  # releases that have failed or were pruned whose logs stay
+
+
+class _Placed(msgspec.Struct):
+    """Only what is needed here of a sealed release."""
+
+    network: str = ""
+
+
+class Docker:
+    """The engine of a Docker host's root. Creating the value starts nothing."""
+
+    name: EngineName = "docker"
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+
+    @cached_property
+    def settings(self) -> HostSettings:
+        """What `pushrod host init` decided; HostError where it has not been run."""
+        found = self.root.host_settings
+        if found is None:
+            raise HostError("no Docker host", where=str(self.root.path), hint="as root: pushrod host init")
+        return found
+
+    @cached_property
+    def edge(self) -> nginx.Edge:
+        """The host's nginx."""
+        program, runtime = self.root.programs / "nginx", self.root.runtime / "edge"
+        return nginx.Edge(program, self.root.edge, runtime, addresses=nginx.everywhere(), port=_PORT)
+
+    # ---- the engine's own parts -----------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """HostError where Docker or the edge does not answer; both are systemd's to run."""
+        docker.answers()
+        if not os.access(
+            names.UNITS, os.W_OK
+        ):  # found out now: an app that is live must be able to come back
+            raise HostError("cannot be written", where=str(names.UNITS), hint="as root: pushrod host init")
+        if not host.wait_until(self.edge.answering, timeout=10):
+            raise HostError(
+                "the edge (nginx) is not running",
+                where=str(self.root.edge),
+                hint="as root: systemctl start pushrod-edge; journalctl -u pushrod-edge says why it stopped",
+                log=host.tail(self.root.edge / "logs" / "error.log", 10),
+            )
+
+    def rest(self) -> None:
+        """Nothing: systemd keeps the edge, and Docker serves others too."""
+
+    def store_versions(self) -> dict[str, str]:
+        """None: the manifest names the image, and that is what runs."""
+        return {}
+
+    def examine(self) -> Iterator[Finding]:
+        """Whether Docker answers, and the edge."""
+        try:
+            yield Finding("docker", "ok", f"engine {docker.answers()}")
+        except PushrodError as e:
+            yield Finding("docker", "broken", e.what, e.hint)
+        up = self.edge.answering()
+        mend = (
+            ""
+            if up
+            else "as root: systemctl start pushrod-edge; journalctl -u pushrod-edge says why it stopped"
+        )
+        yield Finding("edge", "ok" if up else "broken", "answers" if up else "does not answer", mend)
+
+    @contextlib.contextmanager
+    def choose_port(self, wanted: int = 0) -> Iterator[int]:
+        """The port all apps share, unless another is wanted."""
+        yield wanted or _PORT
+
+    # ---- what may run ---------------------------------------------------------------------------------------
+
+    def check(self, app: App, document: Document, wanted: Manifest, checkout: Path) -> None:
+        """Refuse what would reach beyond the app's own containers, unless the host's owner allowed it."""
+
+        def tracked(path: str) -> bool:
+            return (checkout / path).exists()
+
+        refuse(document, app.settings.allowed, tracked, private=str(self.root.path))
+        if wanted.entry.replicas and any(s.name.endswith(".run") for s in wanted.services):
+            raise ManifestError("a service's name cannot end in `.run`", where="services", hint="rename it")
+
+    # ---- images ---------------------------------------------------------------------------------------------
+
+    def imaged(self, wanted: Manifest) -> Sequence[Service]:
+        """All services: stores run from images too."""
+        return (*wanted.stateless, *wanted.stores)
+
+    def build(self, app: App, commit: str, service: Service, checkout: Path, say: Say) -> Image:
+        """Build a service's image in the build slice, or take or pull the one it names."""
+        return images.build(app, commit, service, checkout, say)
+
+    def identify(self, app: App, commit: str, service: Service, checkout: Path) -> str:
+        """The name of the image the service would run."""
+        return images.identify(app, commit, service)
+
+    def foresee(
+        self, app: App, commit: str, document: Document, wanted: Manifest, checkout: Path
+    ) -> tuple[list[Change], list[Need]]:
+        """What happens for each image, which stores restart, and the memory and disk it takes."""
+        place = rendering.Place(app, Binds(app, commit, checkout).store, _most_memory())
+        changes = foresight.image_changes(app, commit, wanted)
+        changes += foresight.store_changes(app, wanted, place, document)
+        return changes, foresight.needs(app, commit, wanted, document)
+
+    # ---- sealing --------------------------------------------------------------------------------------------
+
+    def endpoints(self, app: App, wanted: Manifest) -> list[Endpoint]:
+        """Where each store is for this app: under its service's name."""
+        return Stores(app).endpoints(wanted)
+
+    @contextlib.contextmanager
+    def place(
+        self, app: App, number: int, wanted: Manifest, images: Mapping[str, Image]
+    ) -> Iterator[Placement]:
+        """Give a release a block of addresses that no kept release of any app has."""
+        with host.lock(self.root.ports_lock, purpose="choosing addresses", timeout=60):
+            count = sum(s.replicas for s in wanted.stateless if s.role != "job")
+            network = addresses.choose(self.settings.pool, self._blocks(), count + len(wanted.stores))
+            lower, _ = addresses.halves(network)
+            instances: list[Instance] = []
+            for service in wanted.stateless:
+                port = service.port or parts(images[service.name].location).port
+                for n in range(1, (service.replicas if service.role != "job" else 0) + 1):
+                    address = lower.address(len(instances))
+                    instances.append(Instance(f"{service.name}-{n}", service.name, port, address))
+            self._check_entry(wanted, instances)
+            yield Placement(tuple(instances), network)
+
+    def files(self, app: App, release: Release, document: Document, wanted: Manifest) -> dict[str, str]:
+        """The compose files of the release and of its stores, and which store joins which network where.
+
+        The environments that they name are written beside the other secrets.
+        """
+        self._write_environments(app, release, wanted)
+        found = {name: parts(image.location) for name, image in release.images.items()}
+        binds = Binds(app, release.commit, app.checkout(release.number))
+        place = rendering.Place(app, binds.instance, _most_memory())
+        stores_place = place._replace(bind=binds.store)
+        for name, declared in rendering.volumes(app, document, found, wanted).items():
+            docker.make_volume(name, {docker.APP: app.name}, declared.get("driver_opts") or {})
+        return {
+            names.COMPOSE: rendering.release(place, release, document, found),
+            names.STORES: rendering.stores(stores_place, wanted, document, found),
+            names.ATTACHMENTS: rendering.attachments(app, release, document),
+        }
+
+    def _check_entry(self, wanted: Manifest, instances: Sequence[Instance]) -> None:
+        entry = wanted.entry
+        if not all(i.port for i in instances if i.service == entry.name):
+            raise ManifestError(
+                f"nothing says on which port {entry.name} listens",
+                where=f"services.{entry.name}",
+                hint='publish it (ports: ["8000:8000"]), or EXPOSE it in the Dockerfile',
+            )
+
+    def _blocks(self) -> list[str]:
+        """The blocks of every kept release of every app."""
+        found = []
+        for app in self.root.apps():
+            for path in (app.state / "releases").glob("*/release.json"):
+                found.append(read_json(path, _Placed, restore=restoring(app, path)).network)
+        return [block for block in found if block]
+
+    def _write_environments(self, app: App, release: Release, wanted: Manifest) -> None:
+        directory, sealed = names.environments(app, release.number), Secrets(app).sealed(release.number)
+        for service in release.services:
+            environment.write(directory / f"{service.name}.env", sealed[service.name])
+            environment.write(directory / f"{service.name}.release.env", sealed[f"{service.name}:release"])
+        for store in wanted.stores:
+            environment.write(directory / f"store.{store.name}.env", Stores(app).environment(store))
+
+    # ---- stores ---------------------------------------------------------------------------------------------
+
+    def ensure_stores(self, app: App, release: Release, *, ddl: bool) -> str:
+        """Bring the stores up in place, prove that they answer, ensure roles and databases."""
+        return Stores(app).bring_up(release, ddl=ddl)
+
+    def schema(self, app: App, stores: Sequence[Service]) -> str:
+        """A digest over the schemas of the databases that pushrod gives the app."""
+        return Stores(app).schema(stores)
+
+    def stop_stores(self, app: App) -> None:
+        """Stop the stores, each within its grace; their data stays."""
+        found = [c for c in docker.containers({docker.APP: app.name}) if docker.RELEASE not in c.labels]
+        docker.stop([c.name for c in found if c.running], longest=600)
+
+    # ---- instances ------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        app: App,
+        release: Release,
+        service: Service,
+        argv: Sequence[str],
+        environment: dict[str, str],
+        say: Say,
+    ) -> int:
+        """Run a program once from a release's image, on its networks. The environment is the sealed one."""
+        self._join(app, release)
+        command = self._compose(
+            app, release, "run", "--rm", "--no-deps", "--no-TTY", f"{service.name}.run", *argv
+        )
+        return host.run(command, env=docker.environment(), timeout=_RUN, on_line=say).status
+
+    def start(self, app: App, release: Release, environments: dict[str, dict[str, str]]) -> None:
+        """Start a release's instances beside whatever runs."""
+        reconcile.open_gate(self._place(app))
+        self._join(app, release)
+        self._told(app, lambda: reconcile.start(self._place(app), names.files(app, release.number)))
+
+    def ready(self, app: App, release: Release) -> None:
+        """Wait until every instance is healthy; ReadyError at its deadline, or at once if it ends."""
+        Readiness(release, lambda i: names.instance(app, release.number, i.name)).wait()
+
+    def stop(self, app: App, number: int) -> None:
+        """Stop a release's instances, each within its grace; keep what they printed; take their networks away."""
+        found = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
+        docker.stop([c.name for c in found if c.state in ("running", "restarting", "paused")], longest=600)
+        logs.keep(app, [c for c in found if docker.INSTANCE in c.labels])
+        docker.remove([c.name for c in found])
+        for network in docker.networks({docker.APP: app.name, docker.RELEASE: str(number)}):
+            docker.remove_network(network)
+        late = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
+        docker.remove(
+            [c.name for c in late]
+        )  # Docker goes on with what Compose had asked for when it was cut off
+
+    def running(self, app: App) -> list[int]:
+        """The releases of an app that have containers."""
+        found = docker.containers({docker.APP: app.name, docker.RELEASE: ""})
+        return sorted({int(c.labels[docker.RELEASE]) for c in found if docker.INSTANCE in c.labels})
+
+    def states(self, app: App) -> list[ProcessState]:
+        """Every container of an app, stores first, and the edge before them."""
+        found = [state_of(c) for c in docker.containers({docker.APP: app.name})]
+        own = sorted(
+            (s for s in found if s is not None), key=lambda s: (s.group != app.name, s.group, s.name)
+        )
+        return [edge_state(self.edge), *own] if own else []
+
+    def one_shot(
+        self, app: App, release: Release, service: Service, argv: Sequence[str], environment: dict[str, str]
+    ) -> Program:
+        """A new container of the service's image, on the release's networks, removed at its end."""
+        terminal = [] if sys.stdin.isatty() else ["--no-TTY"]
+        words = self._compose(
+            app, release, "run", "--rm", "--no-deps", *terminal, f"{service.name}.run", *argv
+        )
+        return Program(tuple(words), str(app.directory), docker.environment())
+
+    def inside(
+        self, app: App, release: Release, service: Service, argv: Sequence[str], environment: dict[str, str]
+    ) -> Program:
+        """In the container of the service's first instance that runs. Raises UnknownNameError where none does."""
+        labels = {docker.APP: app.name, docker.RELEASE: str(release.number), docker.SERVICE: service.name}
+        running = sorted(
+            c.name for c in docker.containers(labels) if c.running and docker.INSTANCE in c.labels
+        )
+        if not running:
+            raise UnknownNameError(f"no instance of {service.name} runs", hint="`pushrod status` says why")
+        terminal = ["--tty"] if sys.stdin.isatty() else []
+        words = ("docker", "exec", "--interactive", *terminal, running[0], *argv)
+        return Program(words, str(app.directory), docker.environment())
+
+    def _place(self, app: App) -> reconcile.App:
+        return reconcile.App(str(self.root.path), app.name)
+
+    def _compose(self, app: App, release: Release, *argv: str) -> list[str]:
+        place, file = self._place(app), names.files(app, release.number) / names.COMPOSE
+        return [*place.program(), "--progress", "quiet", "--file", str(file), *argv]
+
+    def _join(self, app: App, release: Release) -> None:
+        """The release's networks, with the stores on them."""
+        reconcile.open_gate(self._place(app))
+        self._told(app, lambda: reconcile.join(self._place(app), names.files(app, release.number)))
+
+    def _told(self, app: App, do: Callable[[], None]) -> None:
+        try:
+            do()
+        except reconcile.Trouble as e:
+            raise docker.failed(str(e), f"app {app.name}") from e
+
+    # ---- afterwards -----------------------------------------------------------------------------------------
+
+    def at_boot(self, app: App, *, wanted: bool) -> None:
+        """The link that says whether systemd brings the app back; a path unit sees it change."""
+        link = names.UNITS / f"pushrod-app@{app.name}.service"
+        if wanted and not link.is_symlink():
+            host.point(link, "../pushrod-app@.service")
+        elif not wanted and link.is_symlink():
+            link.unlink()
+
+    def prune(self, app: App) -> None:
+        """Remove images that no kept release needs, old logs, and rotate the edge's logs."""
+        kept = Releases(app).all()
+        images.prune(app, [image.location for release in kept for image in release.images.values()])
+        numbers = [r.number for r in kept]
+        for directory in app.logs.glob("r*"):
+            number = int(directory.name[1:])
+            if number not in numbers and number < max(numbers, default=0) - _KEPT_LOGS:
+                host.remove_tree(directory)
+        self.edge.rotate()
+
+    def forget(self, app: App) -> None:
+        """Remove an app's containers, networks, volumes with their data, and images."""
+        docker.remove([c.name for c in docker.containers({docker.APP: app.name})])
+        for network in docker.networks({docker.APP: app.name}):
+            docker.remove_network(network)
+        docker.remove_volumes(docker.volumes({docker.APP: app.name}))
+        images.prune(app, [])
+        self.at_boot(app, wanted=False)
+
+    def logs(
+        self, app: App, service: str = "", release: int = 0, *, lines: int = 50, follow: bool = False
+    ) -> Iterator[Line]:
+        """What an app's containers have printed."""
+        return (logs.follow if follow else logs.lines)(app, service, release, lines)
+
+
+def _most_memory() -> int:
+    """What a container may use that says nothing: half of this machine, in whole GiB so that it stays the same."""
+    gib = 1 << 30
+    return max(gib, psutil.virtual_memory().total // 2 // gib * gib)

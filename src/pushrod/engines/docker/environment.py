@@ -1,0 +1,53 @@
+"""Environments as files that Compose reads (`env_file`), and that nobody else may read. Pure but for `write`."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from pushrod import host
+from pushrod.errors import ManifestError
+
+# In double quotes Compose's reader knows these escapes, and expands what `$` begins (compose-go's dotenv; the values
+# that come out were compared with those that went in, with Compose 2.40).
+_ESCAPES = {"\\": "\\\\", '"': '\\"', "$": "\\$", "\n": "\\n", "\r": "\\r"}
+
+_NAME = re.compile(r"[\w.\[\]-]+")  # what that reader takes for a variable's name
+
+_UNESCAPES = {"n": "\n", "r": "\r"}
+
+
+def render(variables: Mapping[str, str]) -> str:
+    """The text of an env file that gives exactly these values. ManifestError for one that no such file can hold."""
+    lines = []
+    for name, value in sorted(variables.items()):
+        if not _NAME.fullmatch(name):
+            raise ManifestError(
+                f"`{name}` cannot be a variable's name", where="environment", hint="rename it"
+            )
+        if "\0" in value:
+            raise ManifestError(
+                f"the value of {name} has a NUL character",
+                where=f"environment.{name}",
+                hint="no program could be given it: encode the value, as base64 for example",
+            )
+        lines.append(f'{name}="{"".join(_ESCAPES.get(c, c) for c in value)}"\n')
+    return "".join(lines)
+
+
+def write(path: Path, variables: Mapping[str, str]) -> bool:
+    """Replace an env file (0600); whether that changed it."""
+    text = render(variables)
+    if path.exists() and path.read_text() == text:
+        return False
+    host.make_private(path.parent)
+    host.write(path, text, mode=0o600)
+    return True
+
+
+def parse(text: str) -> dict[str, str]:
+    """The variables of a text that `render` made."""
+    found = {}
+    for line in text.split("\n")[:-1]:
+        name, _, quoted = line.partition("=")
+        found[name] = re.sub(r"\\(.)", lambda m: _UNESCAPES.get(m[1], m[1]), quoted[1:-1])
+    return found

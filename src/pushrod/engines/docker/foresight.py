@@ -1,0 +1,102 @@
+"""What a deployment will do on this host, and whether there is room for it, before it does any of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pushrod import host
+from pushrod.apps import App
+from pushrod.engines.docker import images, names, rendering
+from pushrod.gears import docker
+from pushrod.plan import Change, Need
+from pushrod.values import Manifest, Service
+
+_INSTANCE = 128 << 20  # bytes of memory, for an instance of which nothing is known yet
+_IMAGE = 600 << 20  # bytes of disk, for an image that has never been here
+_SPARE_MEMORY = 64 << 20
+_SPARE_DISK = 300 << 20  # bytes that stay free for databases and logs
+Document = Mapping[str, Any]
+
+
+def image_changes(app: App, commit: str, wanted: Manifest) -> list[Change]:
+    """What happens for each image: built, pulled, or there already."""
+    found = []
+    for service in (*wanted.stateless, *wanted.stores):
+        name = images.identify(app, commit, service)
+        if docker.image(name) is not None:
+            found.append(Change("image", service.name, "same", f"{name} is here"))
+        else:
+            found.append(
+                Change("image", service.name, "new", f"{'built' if service.build else 'pulled'}: {name}")
+            )
+    return found
+
+
+def store_changes(app: App, wanted: Manifest, place: rendering.Place, document: Document) -> list[Change]:
+    """The stores that will be made anew on their data, each of which is a short pause of the app."""
+    running = names.running_stores(app)
+    here = {s.name: docker.image(s.image) for s in wanted.stores if s.image}
+    if not running.exists() or not all(here.values()) or any(s.build for s in wanted.stores):
+        return []
+    parts = {s.name: images.of_pulled(app, s) for s in wanted.stores}
+    before = rendering.services(running.read_text())
+    after = rendering.services(rendering.stores(place, wanted, document, parts))
+    return [
+        Change("store", name, "changed", "its definition changed: it restarts on its data")
+        for name in after
+        if name in before and before[name] != after[name]
+    ]
+
+
+def needs(app: App, commit: str, wanted: Manifest, document: Document) -> list[Need]:
+    """Memory for the new instances beside the old, and disk for images that are not here, against what is free."""
+    running = docker.containers({docker.APP: app.name})
+    memory = sum(s.replicas * _memory(s, document, running) for s in wanted.stateless if s.role != "job")
+    memory += sum(_memory(s, document, []) for s in wanted.stores if not _runs(s, running))
+    disk = sum(_disk(app, commit, s) for s in (*wanted.stateless, *wanted.stores))
+    free = psutil.virtual_memory().available
+    place = Path(docker.docker("info", "--format", "{{.DockerRootDir}}").strip())
+    return [
+        Need(
+            "memory",
+            memory + _SPARE_MEMORY,
+            free,
+            "new instances run beside the old until those have drained",
+        ),
+        Need("disk", disk + _SPARE_DISK, host.free_space(place), f"images, at {place}"),
+    ]
+
+
+def _memory(service: Service, document: Document, running: list[docker.Container]) -> int:
+    """What one instance takes: as the manifest reserves, else as one of it uses now, else a guess."""
+    raw = (document.get("services") or {}).get(service.name) or {}
+    reservations = (((raw.get("deploy") or {}).get("resources")) or {}).get("reservations") or {}
+    if reserved := str(reservations.get("memory") or raw.get("mem_reservation") or ""):
+        return int(reserved)  # Compose writes sizes as bytes
+    mine = [c for c in running if c.labels.get(docker.SERVICE) == service.name and c.running]
+    used = max((_resident(c.pid) for c in mine), default=0)
+    guess = used or _INSTANCE
+    return min(guess, service.memory) if service.memory else guess
+
+
+def _resident(pid: int) -> int:
+    """Bytes that a process and all below it keep in memory; what they share counts more than once."""
+    try:
+        parent = psutil.Process(pid)
+        return sum(p.memory_info().rss for p in (parent, *parent.children(recursive=True)))
+    except psutil.Error:
+        return 0
+
+
+def _runs(store: Service, running: list[docker.Container]) -> bool:
+    return any(c.labels.get(docker.SERVICE) == store.name and docker.RELEASE not in c.labels for c in running)
+
+
+def _disk(app: App, commit: str, service: Service) -> int:
+    """What an image may take that is not here: as much as the one before it, layers they share included."""
+    if docker.image(images.identify(app, commit, service)) is not None:
+        return 0
+    before = [docker.image(tag) for tag in docker.tags(names.images(app)) if f"/{service.name}:" in tag]
+    return max((found["Size"] for found in before if found), default=_IMAGE)

@@ -1,0 +1,122 @@
+"""Images of an app: built from a commit's checkout, or taken from what is there, under names of pushrod's own.
+
+A name of its own keeps what a release runs from moving under it (`nginx:latest` is another image tomorrow), and
+says what may be removed with it.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pushrod.apps import App
+from pushrod.engines.docker import names
+from pushrod.engines.docker.rendering import Parts
+from pushrod.errors import BuildError
+from pushrod.gears import docker, git
+from pushrod.gears.docker import Say
+from pushrod.values import Image, Service
+
+SLICE = "pushrod-build.slice"
+"""The systemd slice whose limits every build shares (see gears.systemd)."""
+
+_INDEX = 12  # digits of an image's id in the name of one that was pulled
+
+
+def build(app: App, commit: str, service: Service, checkout: Path, say: Say) -> Image:
+    """A service's image: built, unless that commit's is there; or the one it names, pulled if it is absent.
+
+    Raises BuildError when it cannot be built or pulled.
+    """
+    if service.build is None:
+        return _taken(app, service, say)
+    name = identify(app, commit, service)
+    if docker.image(name) is None:
+        context = checkout / service.build.context
+        path = context / service.build.dockerfile
+        where = f"{service.build.context}/{service.build.dockerfile}".removeprefix("./")
+        if not path.is_file():
+            raise BuildError(
+                "no such Dockerfile in the commit", where=where, hint=f"see services.{service.name}.build"
+            )
+        docker.build(
+            context,
+            dockerfile=path,
+            name=name,
+            labels=_labels(app, commit, service),
+            arguments=service.build.arguments,
+            target=service.build.target,
+            bounds=_bounds(),
+            where=where,
+            say=say,
+        )
+    return Image(id=_found(name)["Id"], location=name)
+
+
+def identify(app: App, commit: str, service: Service) -> str:
+    """The name of the image that a service of a commit runs."""
+    if service.build is None:
+        found = docker.image(service.image)
+        return _own_name(app, service, found["Id"]) if found else service.image
+    version = commit
+    if (
+        service.role == "store"
+    ):  # only other contents make another store: a restart for every commit would be too dear
+        version = git.tree_id(app.repository, commit, service.build.context)
+    return names.image(app, service.name, version)
+
+
+def parts(name: str) -> Parts:
+    """What rendering needs to know of an image that is there."""
+    config = _found(name)["Config"]
+    user = str(config.get("User") or "").split(":")[0]
+    ports = [p.partition("/") for p in config.get("ExposedPorts") or {}]
+    exposed = sorted(int(number) for number, _, protocol in ports if protocol in ("", "tcp"))
+    data = tuple(sorted(config.get("Volumes") or {}))
+    return Parts(name, root=user in ("", "0", "root"), data=data, port=exposed[0] if exposed else 0)
+
+
+def of_pulled(app: App, service: Service) -> Parts:
+    """The same for an image that is here under the name the manifest gives it, as it will be named."""
+    return parts(service.image)._replace(name=_own_name(app, service, _found(service.image)["Id"]))
+
+
+def prune(app: App, kept: Sequence[str]) -> None:
+    """Take away every name of the app's images but those kept, and with it the image if that was its last."""
+    for name in docker.tags(names.images(app)):
+        if name not in kept:
+            docker.untag(name)
+    docker.prune_images(app.name)
+
+
+def _taken(app: App, service: Service, say: Say) -> Image:
+    found = docker.image(service.image)
+    if found is None:
+        say(f"pulling {service.image}")
+        docker.pull(service.image, say)
+        found = _found(service.image)
+    name = _own_name(app, service, found["Id"])
+    docker.tag(service.image, name)
+    return Image(id=found["Id"], location=name)
+
+
+def _own_name(app: App, service: Service, identity: str) -> str:
+    return names.image(app, service.name, identity.partition(":")[2][:_INDEX])
+
+
+def _found(name: str) -> dict[str, Any]:
+    found = docker.image(name)
+    if found is None:
+        raise BuildError("the image is gone", where=name, hint="`pushrod restart` builds or fetches it again")
+    return found
+
+
+def _labels(app: App, commit: str, service: Service) -> dict[str, str]:
+    return {docker.APP: app.name, docker.SERVICE: service.name, docker.REVISION: commit}
+
+
+@cache
+def _bounds() -> tuple[str, ...]:
+    """How a build is kept from starving the server: in the slice, where systemd keeps the engine's groups."""
+    driver = docker.docker("info", "--format", "{{.CgroupDriver}}").strip()
+    return ("--cgroup-parent", SLICE if driver == "systemd" else f"/pushrod.slice/{SLICE}")

@@ -1,0 +1,78 @@
+"""What an app's containers have printed, also those that are gone."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+
+from pushrod import host
+from pushrod.apps import App
+from pushrod.errors import HostError, UnknownNameError
+from pushrod.gears import docker
+from pushrod.gears.docker import Container
+from pushrod.values import Line
+
+_KEPT = 5000  # lines of a container that are kept when it is removed
+_POLL = 0.3  # seconds between looks at the logs that are followed
+_ALL = 1_000_000
+
+
+def keep(app: App, containers: list[Container]) -> None:
+    """Write down what containers have printed before they are removed, where there is room for it."""
+    for container in containers:
+        path = app.logs / f"r{container.labels[docker.RELEASE]}" / f"{_process(container)}.log"
+        with suppress(HostError, OSError):  # on a full disk removing them must go on
+            host.write(path, "".join(f"{line}\n" for line in docker.logs(container.name, _KEPT)))
+
+
+def lines(app: App, service: str, release: int, count: int) -> Iterator[Line]:
+    """The last `count` lines of each process: of the running ones, or of one release, also one that is gone.
+
+    Raises UnknownNameError where there is none.
+    """
+    found = _containers(app, service, release)
+    for container in found:
+        for text in docker.logs(container.name, count):
+            yield Line(_process(container), text)
+    if found:
+        return
+    kept = sorted((app.logs / f"r{release}").glob("*.log")) if release else []
+    kept = [p for p in kept if not service or service in (p.stem, p.stem.rpartition("-")[0])]
+    if not kept:
+        raise _unknown(app, service)
+    for path in kept:
+        for text in host.tail(path, count):
+            yield Line(path.stem, text)
+
+
+def follow(app: App, service: str, release: int, count: int) -> Iterator[Line]:
+    """The same, and then what is printed from now on, by instances of new releases too. Does not end.
+
+    Raises UnknownNameError where a service is named that has no container.
+    """
+    seen: dict[str, str] = {}
+    if service and not _containers(app, service, release):
+        raise _unknown(app, service)
+    while True:
+        for container in _containers(app, service, release):
+            since = seen.get(container.name, "")
+            for stamped in docker.logs(container.name, _ALL if since else count, since=since, times=True):
+                at, _, text = stamped.partition(" ")
+                if at != since:
+                    seen[container.name] = at
+                    yield Line(_process(container), text)
+        time.sleep(_POLL)
+
+
+def _containers(app: App, service: str, release: int) -> list[Container]:
+    labels: Mapping[str, str] = {docker.APP: app.name, **({docker.RELEASE: str(release)} if release else {})}
+    found = docker.containers(labels)
+    wanted = [c for c in found if not service or service in (c.labels.get(docker.SERVICE), _process(c))]
+    return sorted(wanted, key=lambda c: (docker.RELEASE in c.labels, c.name))
+
+
+def _unknown(app: App, service: str) -> UnknownNameError:
+    return UnknownNameError(f"no logs of `{service or app.name}`", hint="`pushrod status` lists what runs")
+
+
+def _process(container: Container) -> str:
+    return container.labels.get(docker.INSTANCE) or container.labels[docker.SERVICE]

@@ -1,0 +1,95 @@
+"""Waiting until every instance of a release has proved that it can serve."""
+
+import time
+from collections.abc import Callable
+
+from pushrod import health
+from pushrod.engines.docker.reconcile import ended_well
+from pushrod.errors import ReadyError
+from pushrod.gears import docker
+from pushrod.gears.docker import Container
+from pushrod.values import Health, Instance, Release
+
+_POLL = 0.1  # seconds between two looks at the containers
+_CHECK = 0.5  # seconds between two runs of a container's own check; each starts a process
+_CHECK_TIMEOUT = 10.0
+_DEADLINE = 60.0  # seconds for an instance of which nothing says how long it may take
+
+
+class Readiness:
+    """A release's instances while they are watched. `name` gives an instance's container."""
+
+    def __init__(self, release: Release, name: Callable[[Instance], str]) -> None:
+        self._release = release
+        self._name = name
+        self._settling = {i.name: health.Settling() for i in release.instances}
+        self._checked: dict[str, float] = {}
+
+    def wait(self) -> None:
+        """Until all are healthy; ReadyError as soon as one cannot be any more, or at its deadline."""
+        began = time.monotonic()
+        waiting = {i.name: i for i in self._release.instances}
+        while waiting:
+            found = {c.name: c for c in docker.inspect([self._name(i) for i in waiting.values()])}
+            for instance in list(waiting.values()):
+                why = self._problem(instance, found.get(self._name(instance)))
+                if not why:
+                    del waiting[instance.name]
+                elif time.monotonic() - began >= (deadline := self._deadline(instance)):
+                    raise self._error(instance, f"after {deadline:g} s: {why}")
+            if waiting:
+                time.sleep(_POLL)
+
+    def _deadline(self, instance: Instance) -> float:
+        given = self._release.service(instance.service).health
+        return given.deadline if given != Health() else _DEADLINE
+
+    def _problem(self, instance: Instance, container: Container | None) -> str:
+        """Why an instance is not healthy yet; empty once it is. Raises ReadyError for one that has ended."""
+        if container is None:
+            raise self._error(instance, "its container is gone")
+        if ended_well(container.state, container.exit_code, container.started, container.policy):
+            return ""
+        if container.state in ("exited", "dead", "restarting") or container.restarts:
+            memory = "; it was ended for using more memory than it may" if container.out_of_memory else ""
+            raise self._error(instance, f"ended with status {container.exit_code} while it started{memory}")
+        if not container.running:
+            return f"is {container.state}"
+        service = self._release.service(instance.service)
+        if service.health.path:
+            return health.ask(instance, service.health)
+        if container.health:
+            return self._own_check(instance, container)
+        if instance.port and instance.service != self._release.entry:
+            return health.ask(instance, service.health)
+        if instance.service == self._release.entry:
+            return health.answers(instance)
+        settled = self._settling[instance.name].settled(container.pid, service.health.settle)
+        return "" if settled else "has not come to rest"
+
+    def _own_check(self, instance: Instance, container: Container) -> str:
+        """The container's own health check: as Docker has found it, or found now by running it.
+
+        Docker runs it first after one `interval`, which may be half a minute; an instance that serves by then has
+        nothing to wait for.
+        """
+        if container.health == "healthy":
+            return ""
+        if container.health == "unhealthy":
+            raise self._error(instance, "is unhealthy, by its own health check")
+        if not container.check or time.monotonic() - self._checked.get(instance.name, 0.0) < _CHECK:
+            return "is starting, by its own health check"
+        self._checked[instance.name] = time.monotonic()
+        done = docker.execute(container.name, container.check, timeout=_CHECK_TIMEOUT)
+        if done.status == 0:
+            return ""
+        said = (done.stdout + done.stderr).strip().splitlines()
+        return f"its health check ended with status {done.status}{': ' + said[-1] if said else ''}"
+
+    def _error(self, instance: Instance, why: str) -> ReadyError:
+        return ReadyError(
+            f"{instance.name} is not healthy: {why}",
+            where=f"service {instance.service}",
+            hint="its last lines are above; what was live still is. Mend it, commit and push again",
+            log=tuple(docker.logs(self._name(instance))),
+        )

@@ -1,0 +1,323 @@
+"""Bring an app back: its stores, then the instances of its live release, and prove each before the next.
+
+This is the one way an app is raised on a Docker host: by a deployment, by its unit at boot, by hand. It reads the
+plain files in the app's state repository and runs Docker's own programs. Standard library only, and copied below
+ROOT, so that a server from which pushrod is removed goes on, and comes back after a reboot.
+
+    python3 -I -S reconcile.py up ROOT APP      exit 0: all of it runs and is healthy; 1: it does not
+    python3 -I -S reconcile.py down ROOT APP    instances first, then stores
+"""
+
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+Found = dict[str, Any]
+
+GATES = Path("/run/pushrod")
+"""See `names.GATES`: an app's directory here lets its instances start."""
+
+STORES_DEADLINE = 300.0  # seconds; recovery after a power cut is part of it
+INSTANCES_DEADLINE = 180.0
+_COMMAND = 300.0  # seconds for one command of Docker's
+_STOP = 1800.0  # seconds for stopping containers, each of which has a grace of its own
+_CHECK = 10.0  # seconds for one run of a container's own health check
+_POLL = 0.2
+
+
+class Trouble(Exception):
+    """What could not be done, in one sentence."""
+
+
+class App:
+    """An app's places, as far as bringing it back needs them."""
+
+    def __init__(self, root: str, name: str) -> None:
+        self.root, self.name = Path(root), name
+        self.directory = self.root / "apps" / name
+        self.state = self.directory / "state"
+        self.stores = self.state / "stores" / "compose.yaml"
+        self.live = self.state / "live"
+
+    def release(self) -> Path | None:
+        """The directory of the live release, resolved; None where nothing is live."""
+        return self.live.resolve() if (self.live / "release.json").exists() else None
+
+    def program(self) -> list[str]:
+        """Compose's own program: the host's copy, else Docker's plugin."""
+        own = self.root / "programs" / "docker-compose"
+        return [str(own)] if own.exists() else ["docker", "compose"]
+
+    def compose(self, file: Path, *argv: str) -> str:
+        """Run Compose on one of the app's files, and return what it printed."""
+        return run([*self.program(), "--file", str(file), "--progress", "quiet", *argv])
+
+
+# ---- up and down --------------------------------------------------------------------------------------------
+
+
+def stores_up(app: App, containers: list[str]) -> None:
+    """Start an app's stores, those that already run as they are, and wait until each of these containers is up.
+
+    Their own health checks decide; a store without one is waited for by whoever knows its protocol.
+    """
+    app.compose(app.stores, "up", "--detach", "--no-build", "--pull", "never")
+    healthy(containers, STORES_DEADLINE)
+
+
+def open_gate(app: App) -> None:
+    """Let the app's instances start: its stores have proved healthy."""
+    (GATES / app.name).mkdir(mode=0o755, exist_ok=True)
+
+
+def join(app: App, directory: Path) -> None:
+    """Make a release's networks and containers, and connect the stores to it. Starts nothing."""
+    app.compose(directory / "compose.yaml", "create", "--no-build", "--pull", "never", "--no-recreate")
+    attach(directory)
+
+
+def attach(directory: Path) -> None:
+    """Connect the stores to a release whose networks are there: a store that was made anew is on none of them."""
+    rows = json.loads((directory / "attachments.json").read_text())
+    connected = networks([row["container"] for row in rows])
+    for row in rows:
+        known = connected.get(row["container"], {}).get(row["network"])
+        if known == row["address"]:
+            continue
+        if known is not None:
+            run(["docker", "network", "disconnect", "--force", row["network"], row["container"]])
+        aliases = [word for alias in row["aliases"] for word in ("--alias", alias)]
+        at = ["--ip", row["address"], *aliases]
+        run(["docker", "network", "connect", *at, row["network"], row["container"]])
+
+
+def start(app: App, directory: Path) -> None:
+    """Start the instances of a release that do not run."""
+    app.compose(
+        directory / "compose.yaml", "up", "--detach", "--no-build", "--pull", "never", "--no-recreate"
+    )
+
+
+def up(app: App) -> None:
+    """Stores, instances, and the edge's map, each proved before the next."""
+    directory = app.release()
+    if directory is None:
+        say(f"{app.name}: no live release, nothing to bring back")
+        return
+    release = json.loads((directory / "release.json").read_text())
+    began = time.monotonic()
+    if release["stores"]:
+        stores_up(app, [f"{app.name}-{s['name']}" for s in release["stores"]])
+        say(f"{app.name}: stores are up: {', '.join(s['name'] for s in release['stores'])}")
+    open_gate(app)
+    join(app, directory)
+    start(app, directory)
+    project = f"{app.name}-r{release['number']}"
+    healthy([f"{project}-{i['name']}" for i in release["instances"]], INSTANCES_DEADLINE)
+    say(
+        f"{app.name}: release {release['number']} is up: {', '.join(i['name'] for i in release['instances'])}"
+    )
+    verify_edge(app, release)
+    say(f"{app.name}: back in {time.monotonic() - began:.1f} s")
+
+
+def down(app: App) -> None:
+    """Stop what runs of the app: instances, each within its grace, then stores."""
+    for label in ("pushrod.release", ""):
+        filters = [
+            "--filter",
+            f"label=pushrod.app={app.name}",
+            *(["--filter", f"label={label}"] if label else []),
+        ]
+        running = run(["docker", "ps", "--quiet", *filters]).split()
+        if running:
+            run(["docker", "stop", *running], timeout=_STOP)
+            say(f"{app.name}: {'instances' if label else 'stores'} stopped")
+
+
+def verify_edge(app: App, release: Found) -> None:
+    """Trouble where the edge does not serve the live release at its addresses."""
+    sites = json.loads((app.root / "edge" / "current" / "sites.json").read_text())
+    site = sites.get(app.name)
+    wanted = [f"{i['address']}:{i['port']}" for i in release["instances"] if i["service"] == release["entry"]]
+    if site is None or site["release"] != release["number"] or list(site["backends"]) != wanted:
+        raise Trouble(
+            f"the edge does not send {app.name} to release {release['number']}; deploy or roll back once more"
+        )
+
+
+# ---- health -------------------------------------------------------------------------------------------------
+
+
+def healthy(names: list[str], deadline: float) -> None:
+    """Wait until each container runs and says, or is seen, to be healthy; Trouble with the first that is not."""
+    end = time.monotonic() + deadline
+    while True:
+        found = inspect(names)
+        waiting = {name: problem(found[name]) if name in found else "is not there" for name in names}
+        told = ", ".join(f"{name} {why}" for name, why in waiting.items() if why)
+        if not told:
+            return
+        if time.monotonic() >= end:
+            raise Trouble(f"after {deadline:g} s: {told}")
+        time.sleep(_POLL)
+
+
+def problem(container: Found) -> str:
+    """Why a container is not healthy now; empty if it is, or has ended as it should."""
+    state, policy = container["State"], container["HostConfig"]["RestartPolicy"]["Name"]
+    if ended_well(state["Status"], state["ExitCode"], state["StartedAt"], policy):
+        return ""
+    if state["Status"] != "running":
+        return f"is {state['Status']}"
+    health = (state.get("Health") or {}).get("Status", "none")
+    if health == "starting" and checked(container):
+        return ""
+    if health not in ("none", "healthy"):
+        return f"is {health}"
+    target = (container["Config"]["Labels"] or {}).get("pushrod.probe", "")
+    return "" if not target or probe(target) else f"does not answer at {target}"
+
+
+def checked(container: Found) -> bool:
+    """Run a container's own health check now: Docker's first run of it comes only after a whole interval."""
+    test = (container["Config"].get("Healthcheck") or {}).get("Test") or ["NONE"]
+    shell = container["Config"].get("Shell") or ["/bin/sh", "-c"]
+    argv = test[1:] if test[0] == "CMD" else [*shell, *test[1:]] if test[0] == "CMD-SHELL" else []
+    words = ["docker", "exec", container["Name"].lstrip("/"), *argv]
+    try:
+        return (
+            bool(argv)
+            and subprocess.run(words, capture_output=True, timeout=_CHECK, check=False).returncode == 0
+        )
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def ended_well(status: str, exit_code: int, started: str, policy: str) -> bool:
+    """Whether a container has done its work, and is not one that must run for ever. `started` is Docker's time."""
+    ended = status == "exited" and exit_code == 0 and not started.startswith("0001")
+    return ended and policy in ("no", "on-failure", "")
+
+
+def probe(target: str, timeout: float = 5.0) -> bool:
+    """Ask `http://address:port/path` (any answer below 500 will do) or `tcp://address:port`; whether it answers."""
+    kind, _, rest = target.partition("://")
+    at, slash, path = rest.partition("/")
+    address, _, port = at.rpartition(":")
+    try:
+        if kind == "tcp":
+            with socket.create_connection((address, int(port)), timeout):
+                return True
+        connection = http.client.HTTPConnection(address, int(port), timeout=timeout)
+        try:
+            connection.request(
+                "GET", slash + path, headers={"Connection": "close", "User-Agent": "pushrod-health"}
+            )
+            return bool(connection.getresponse().status < 500)
+        finally:
+            connection.close()
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def inspect(names: list[str]) -> dict[str, Found]:
+    """The containers of these names that exist, as Docker has them, by name."""
+    if not names:
+        return {}
+    done = _ended(["docker", "container", "inspect", *names], _COMMAND)
+    if done.returncode != 0 and "No such container" not in done.stderr:
+        raise Trouble(done.stderr.strip() or "docker inspect failed")
+    return {c["Name"].lstrip("/"): c for c in json.loads(done.stdout or "[]")}
+
+
+def networks(names: list[str]) -> dict[str, dict[str, str]]:
+    """The networks each container is connected to, with its fixed address there."""
+    found = inspect(names)
+    return {
+        name: {
+            network: ((n or {}).get("IPAMConfig") or {}).get("IPv4Address", "")
+            for network, n in (c["NetworkSettings"]["Networks"] or {}).items()
+        }
+        for name, c in found.items()
+    }
+
+
+# ---- the system ---------------------------------------------------------------------------------------------
+
+
+def run(argv: list[str], timeout: float = _COMMAND) -> str:
+    """Run a program and return what it printed; Trouble with its last words if it fails."""
+    done = _ended(argv, timeout)
+    if done.returncode != 0:
+        words = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        raise Trouble(words[-1].strip() if words else f"{argv[0]} failed and said nothing")
+    return done.stdout
+
+
+def _ended(argv: list[str], timeout: float) -> "subprocess.CompletedProcess[str]":
+    # Whoever calls this may have COMPOSE_PROFILES or the like in the environment, which would change what starts.
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
+    try:
+        return subprocess.run(
+            argv,
+            env=variables,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise Trouble(f"{argv[0]}: {e}") from e
+
+
+def say(line: str) -> None:
+    """One line for the journal."""
+    print(line, flush=True)  # noqa: T201 - the unit's output is its story
+
+
+@contextlib.contextmanager
+def alone(app: App) -> Iterator[bool]:
+    """Hold the app's lock; False where another command does."""
+    with (app.directory / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            lock.truncate(0)
+            lock.write(f"bringing it back (process {os.getpid()})")  # whoever waits says for what
+            lock.flush()
+            yield True
+            lock.truncate(0)
+
+
+def main(arguments: list[str]) -> int:
+    """Do it, unless a command works on the app: that leaves it as it should be by itself."""
+    verb, root, name = arguments
+    app = App(root, name)
+    with alone(app) as held:
+        if not held:
+            say(f"{name}: a command works on it, and leaves it as it should be")
+            return 0
+        try:
+            {"up": up, "down": down}[verb](app)
+        except (Trouble, OSError, ValueError, KeyError) as e:
+            say(f"{name}: {e}")
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,397 @@
+"""The plain files of a release: compose files that `docker compose` alone can bring up. Pure: values in, text out.
+
+The app's own document goes through almost as it is; what pushrod answers for takes the place of what it replaces:
+names, addresses, images, the environment's values (which never go into Git), volumes, limits and rights.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import yaml
+
+from pushrod.apps import App
+from pushrod.engines.docker import addresses, names
+from pushrod.gears import docker
+from pushrod.values import Instance, Manifest, Release, Service
+
+Document = Mapping[str, Any]
+Raw = dict[str, Any]
+
+ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
+"""What a container that begins as root keeps: what the entry points of the official images need to give their data
+to an account of their own and become it, and to listen below 1024. Seven of Docker's fourteen."""
+
+PIDS = 1024
+"""Processes and threads of one container, unless the manifest says otherwise."""
+
+_LOGGING = {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}}
+_REPLACED = frozenset((
+    "attach", "build", "cgroup_parent", "container_name", "cpu_count", "depends_on", "deploy", "develop",
+    "domainname", "env_file", "environment", "expose", "extends", "external_links", "hostname", "image", "labels",
+    "links", "network_mode", "networks", "ports", "profiles", "provider", "pull_policy", "restart", "scale",
+    "volumes", "volumes_from",
+))  # fmt: skip
+_HEADER = """\
+# Rendered by pushrod for release {number} of {app}, and sealed with it. Docker Compose alone brings it up:
+#   docker compose --file {path} up --detach
+"""
+
+
+class Parts(NamedTuple):
+    """What rendering needs to know of an image: its name here, whether it begins as root, the directories that it
+    keeps data in (`VOLUME`), and the port that it says it listens on (0: none)."""
+
+    name: str
+    root: bool
+    data: tuple[str, ...] = ()
+    port: int = 0
+
+
+class Place(NamedTuple):
+    """Where an app's files are: `bind` gives the path on this host for a bind mount's source, which is there;
+    `memory` is the most a container may use that says nothing itself, in bytes."""
+
+    app: App
+    bind: Callable[[str], str]
+    memory: int
+
+
+def release(place: Place, sealed: Release, document: Document, images: Mapping[str, Parts]) -> str:
+    """The compose file of a release's instances, and of what runs once from its images (profile `run`)."""
+    app, number = place.app, sealed.number
+    meeting = bool(sealed.stores)
+    services: Raw = {}
+    for index, placed in enumerate(sealed.instances):
+        service = sealed.service(placed.service)
+        services[placed.name] = {
+            "container_name": names.instance(app, number, placed.name),
+            **_service(place, document, service, images[service.name]),
+            "restart": _restart(service, document),
+            "env_file": [_environment(app, number, service.name)],
+            "depends_on": _dependencies(sealed, document, service),
+            "labels": _labels(place.app, document, service, sealed) | {docker.INSTANCE: placed.name}
+            | _probe(placed, service, sealed, document),
+            "networks": _networks(sealed, placed, index, _aliases(document, service.name), meeting),
+        }  # fmt: skip
+        services[placed.name].setdefault("volumes", []).append(_gate(app))
+    for service in sealed.services:
+        services[f"{service.name}.run"] = {
+            **_service(place, document, service, images[service.name]),
+            "profiles": ["run"],
+            "restart": "no",
+            "env_file": [_environment(app, number, f"{service.name}.release")],
+            "labels": names.labels(app, service.name, sealed),
+            "networks": ["default", "stores"] if meeting else ["default"],
+        }
+        services[f"{service.name}.run"].pop("healthcheck", None)
+    lower, upper = addresses.halves(sealed.network)
+    networks: Raw = {"default": _network(names.project(app, number), lower, app, sealed)}
+    if meeting:
+        networks["stores"] = _network(names.stores_network(app, number), upper, app, sealed) | {
+            "internal": True
+        }
+    whole = {
+        "name": names.project(app, number),
+        "services": {name: _present(value) for name, value in services.items()},
+        "networks": networks,
+        **_shared(place, document, services),
+    }
+    header = _HEADER.format(number=number, app=app.name, path=names.files(app, number) / names.COMPOSE)
+    return header + dump(whole)
+
+
+def stores(place: Place, wanted: Manifest, document: Document, images: Mapping[str, Parts]) -> str:
+    """The compose file of an app's stores, on an internal network of their own."""
+    app = place.app
+    services: Raw = {}
+    for store in wanted.stores:
+        raw = _service(place, document, store, images[store.name])
+        mounted = {v.get("target") for v in raw.get("volumes", []) if isinstance(v, dict)}
+        given = [
+            {"type": "volume", "source": own_volume(store.name, path), "target": path}
+            for path in images[store.name].data
+            if path.rstrip("/") not in {str(m).rstrip("/") for m in mounted}
+        ]
+        services[store.name] = {
+            "container_name": names.store(app, store.name),
+            **_healthcheck(store),
+            **raw,
+            "restart": "unless-stopped",
+            "env_file": [str(names.store_environment(app, store.name))],
+            "labels": _labels(app, document, store, None),
+            "networks": {"default": {"aliases": [store.name]}},
+            "volumes": [*raw.get("volumes", []), *given],
+        }
+    whole = {
+        "name": app.name,
+        "services": {name: _present(value) for name, value in services.items()},
+        "networks": {"default": {"name": app.name, "internal": True, "labels": {docker.APP: app.name}}},
+        **_shared(place, document, services),
+    }
+    header = (
+        f"# Rendered by pushrod: the stores of {app.name}. Docker Compose alone brings them up:\n"
+        f"#   docker compose --file {names.running_stores(app)} up --detach\n"
+    )
+    return header + dump(whole)
+
+
+def attachments(app: App, sealed: Release, document: Document) -> str:
+    """Which store joins the release's network of stores, at which address, under which names. JSON."""
+    _, upper = addresses.halves(sealed.network)
+    first = len(sealed.instances)
+    rows = [
+        {
+            "container": names.store(app, store.name),
+            "network": names.stores_network(app, sealed.number),
+            "address": upper.address(first + index),
+            "aliases": [store.name, *_aliases(document, store.name)],
+        }
+        for index, store in enumerate(sealed.stores)
+    ]
+    return msgspec.json.format(msgspec.json.encode(rows)).decode() + "\n"
+
+
+def _healthcheck(store: Service) -> Raw:
+    """A check for a store of a kind we know that has none: so that Docker, and the watch, see when it hangs."""
+    client = "valkey-cli" if "valkey" in store.image else "redis-cli"
+    tests = {
+        "postgres": ["CMD", "pg_isready", "--quiet", "--host=127.0.0.1"],
+        "redis": ["CMD-SHELL", f"{client} ping | grep -q -e PONG -e NOAUTH"],
+    }
+    if store.store is None:
+        return {}
+    return {"healthcheck": {"test": tests[store.store], "interval": "10s", "timeout": "5s", "retries": 3}}
+
+
+def own_volume(store: str, path: str) -> str:
+    """The key of the volume for data that an image keeps and the manifest gives no volume."""
+    return f"{store}{path.replace('/', '-')}"
+
+
+def volumes(app: App, document: Document, images: Mapping[str, Parts], wanted: Manifest) -> dict[str, Raw]:
+    """Every volume the app needs by its name on the host, with the manifest's own definition of it."""
+    found: dict[str, Raw] = {}
+    declared = document.get("volumes") or {}
+    for service in (*wanted.stateless, *wanted.stores):
+        for volume in _raw(document, service.name).get("volumes") or []:
+            if isinstance(volume, dict) and volume.get("type") == "volume" and volume.get("source"):
+                key = volume["source"]
+                found[volume_name(app, document, key)] = dict(declared.get(key) or {})
+    for store in wanted.stores:
+        mounted = [
+            v.get("target") for v in _raw(document, store.name).get("volumes") or [] if isinstance(v, dict)
+        ]
+        for path in images[store.name].data:
+            if path.rstrip("/") not in [str(m).rstrip("/") for m in mounted]:
+                found[volume_name(app, document, own_volume(store.name, path))] = {}
+    return found
+
+
+def volume_name(app: App, document: Document, key: str) -> str:
+    """What a volume of the manifest is called on the host: as Compose itself would call it."""
+    declared = (document.get("volumes") or {}).get(key) or {}
+    return str(declared.get("name") or f"{app.name}_{key}")
+
+
+def services(text: str) -> Raw:
+    """The services of a rendered file."""
+    return dict(yaml.safe_load(text)["services"])
+
+
+def dump(value: object) -> str:
+    """A compose document as YAML. `$` is doubled: what goes in is what Compose is to see, not to expand."""
+    return yaml.safe_dump(_escaped(value), sort_keys=False, allow_unicode=True, width=110)
+
+
+# ---- one service --------------------------------------------------------------------------------------------
+
+
+def _service(place: Place, document: Document, service: Service, image: Parts) -> Raw:
+    """What an instance, a store and a run have in common."""
+    raw = _raw(document, service.name)
+    kept = {k: v for k, v in raw.items() if k not in _REPLACED and not k.startswith("x-")}
+    writable = [] if not service.read_only else ["/tmp"]  # noqa: S108
+    tmpfs = [*_listed(raw.get("tmpfs")), *(p for p in writable if p not in _listed(raw.get("tmpfs")))]
+    user = str(raw.get("user") or "")
+    root = user.split(":")[0] in ("0", "root") if user else image.root
+    return {
+        "image": image.name,
+        "pull_policy": "never",
+        **kept,
+        **_limits(raw, place.memory),
+        "network_mode": "none" if raw.get("network_mode") == "none" else None,
+        "read_only": True if service.read_only else None,
+        "tmpfs": tmpfs or None,
+        "security_opt": _security(raw),
+        "cap_drop": ["ALL"],
+        "cap_add": _capabilities(raw, root=root) or None,
+        "logging": raw.get("logging") or _LOGGING,
+        "volumes": [_mount(place, v) for v in raw.get("volumes") or []],
+    }
+
+
+def _raw(document: Document, name: str) -> Raw:
+    found: Raw = (document.get("services") or {}).get(name) or {}
+    return found
+
+
+def _limits(raw: Raw, memory: int) -> Raw:
+    resources = ((raw.get("deploy") or {}).get("resources")) or {}
+    limits = resources.get("limits") or {}
+    found: Raw = {"deploy": {"resources": resources}} if resources else {}
+    if not limits.get("memory") and not raw.get("mem_limit"):
+        reserved = (resources.get("reservations") or {}).get("memory") or raw.get("mem_reservation") or 0
+        found["mem_limit"] = max(memory, int(reserved))
+    if not limits.get("pids") and not raw.get("pids_limit"):
+        found["pids_limit"] = PIDS
+    return found
+
+
+def _security(raw: Raw) -> list[str]:
+    given = [str(option) for option in raw.get("security_opt") or []]
+    said = any(option.startswith("no-new-privileges") for option in given)
+    return given if said else ["no-new-privileges:true", *given]
+
+
+def _capabilities(raw: Raw, *, root: bool) -> list[str]:
+    asked = [str(c).upper().removeprefix("CAP_") for c in raw.get("cap_add") or []]
+    dropped = [str(c).upper().removeprefix("CAP_") for c in raw.get("cap_drop") or []]
+    given = ROOT_CAPABILITIES if root and "ALL" not in dropped else ()
+    return sorted({*asked, *(c for c in given if c not in dropped)})
+
+
+def _mount(place: Place, volume: Any) -> Any:
+    if not isinstance(volume, dict):
+        return volume
+    if volume.get("type") == "bind":
+        options = {**(volume.get("bind") or {}), "create_host_path": False}
+        return {**volume, "source": place.bind(str(volume["source"])), "bind": options}
+    return volume
+
+
+def _gate(app: App) -> Raw:
+    return {
+        "type": "bind",
+        "source": str(names.GATES / app.name),
+        "target": str(names.GATES),
+        "read_only": True,
+        "bind": {"create_host_path": False},
+    }
+
+
+def _restart(service: Service, document: Document) -> str:
+    """Compose's `restart`, where it is given; else an entry is always brought back, a worker after a failure."""
+    raw = _raw(document, service.name)
+    given = str(raw.get("restart") or "")
+    condition = str((((raw.get("deploy") or {}).get("restart_policy")) or {}).get("condition") or "")
+    given = given or {"any": "always", "none": "no"}.get(condition, condition)
+    if not given:
+        return "unless-stopped" if service.role == "entry" else "on-failure"
+    return "unless-stopped" if given == "always" else given
+
+
+def _labels(app: App, document: Document, service: Service, sealed: Release | None) -> Raw:
+    own = _raw(document, service.name).get("labels") or {}
+    return {**own, **names.labels(app, service.name, sealed)}
+
+
+def _probe(placed: Instance, service: Service, sealed: Release, document: Document) -> Raw:
+    """Where the watch asks an instance that has no health check of its own."""
+    if (_raw(document, service.name).get("healthcheck") or {}).get("test") or not placed.port:
+        return {}
+    at = f"{placed.address}:{placed.port}"
+    if service.name == sealed.entry or service.health.path:
+        return {"pushrod.probe": f"http://{at}{service.health.path or '/'}"}
+    return {"pushrod.probe": f"tcp://{at}"}
+
+
+def _dependencies(sealed: Release, document: Document, service: Service) -> Raw:
+    """The instances that Compose starts before: of this release only, because the stores are up by then."""
+    raw = _raw(document, service.name).get("depends_on") or {}
+    wanted = raw if isinstance(raw, dict) else {name: {} for name in raw}
+    found: Raw = {}
+    for name, condition in wanted.items():
+        for placed in sealed.instances:
+            if placed.service == name:
+                found[placed.name] = {"condition": "service_started", **(condition or {})}
+                found[placed.name]["required"] = True
+    return found
+
+
+def _aliases(document: Document, name: str) -> list[str]:
+    """Further names of a service: those the manifest gives it on a network, and those others link to it by."""
+    found: list[str] = []
+    networks = _raw(document, name).get("networks")
+    for network in (networks or {}).values() if isinstance(networks, dict) else ():
+        found += (network or {}).get("aliases") or []
+    hostname = _raw(document, name).get("hostname")
+    container = _raw(document, name).get("container_name")
+    found += [str(n) for n in (hostname, container) if n]
+    for other in (document.get("services") or {}).values():
+        for link in other.get("links") or []:
+            target, _, alias = str(link).partition(":")
+            if target == name and alias:
+                found.append(alias)
+    return [alias for alias in dict.fromkeys(found) if alias != name]
+
+
+def _networks(sealed: Release, placed: Instance, index: int, aliases: Sequence[str], meeting: bool) -> Raw:
+    names_here = [placed.service, *aliases]
+    found: Raw = {"default": {"ipv4_address": placed.address, "aliases": names_here}}
+    if meeting:
+        _, upper = addresses.halves(sealed.network)
+        found["stores"] = {"ipv4_address": upper.address(index)}
+    return found
+
+
+def _network(name: str, subnet: addresses.Subnet, app: App, sealed: Release) -> Raw:
+    config = {"subnet": subnet.subnet, "gateway": subnet.gateway, "ip_range": subnet.dynamic}
+    labels = {docker.APP: app.name, docker.RELEASE: str(sealed.number)}
+    return {"name": name, "driver": "bridge", "ipam": {"config": [config]}, "labels": labels}
+
+
+def _shared(place: Place, document: Document, services: Mapping[str, Raw]) -> Raw:
+    """The volumes, configs and secrets that these services use."""
+    found: Raw = {}
+    mounted = [v for s in services.values() for v in s.get("volumes", []) if isinstance(v, dict)]
+    keys = {v["source"] for v in mounted if v.get("type") == "volume" and v.get("source")}
+    if keys:
+        found["volumes"] = {
+            key: {"name": volume_name(place.app, document, key), "external": True} for key in sorted(keys)
+        }
+    for kind in ("configs", "secrets"):
+        used = {_source(item) for s in services.values() for item in s.get(kind) or []}
+        declared = document.get(kind) or {}
+        if used:
+            found[kind] = {key: _named(place, declared.get(key) or {}) for key in sorted(used)}
+    return found
+
+
+def _named(place: Place, declared: Raw) -> Raw:
+    kept = {k: v for k, v in declared.items() if k != "name"}
+    return {**kept, "file": place.bind(str(kept["file"]))} if "file" in kept else kept
+
+
+def _source(item: Any) -> str:
+    return str(item["source"] if isinstance(item, dict) else item)
+
+
+def _environment(app: App, number: int, name: str) -> str:
+    return str(names.environments(app, number) / f"{name}.env")
+
+
+def _listed(value: Any) -> list[str]:
+    return [str(value)] if isinstance(value, str) else [str(v) for v in value or []]
+
+
+def _present(service: Raw) -> Raw:
+    return {k: v for k, v in service.items() if v not in (None, {}, [])}
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _escaped(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(v) for v in value]
+    return value.replace("$", "$$") if isinstance(value, str) else value
