@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import errors
+from pushrod import errors, host
 from pushrod.engines.embedded.parts import Parts
 from tests.integration import apps
 from tests.integration.apps import App, Machine, eventually
@@ -35,11 +35,21 @@ VERBS = {
     ("secret", "import"): ("FILE", "--app", "--root"),
     ("secret", "list"): ("--app", "--root", "--json"),
     ("secret", "unset"): ("NAMES", "--app", "--root"),
-    ("apps",): ("list", "create", "destroy"),
+    ("apps",): ("list", "create", "allow", "destroy"),
     ("apps", "list"): ("--root", "--json"),
     ("apps", "create"): ("NAME", "--port", "--root"),
+    ("apps", "allow"): ("NAME", "WHAT", "--remove", "--root"),
     ("apps", "destroy"): ("NAME", "--yes", "--root"),
+    ("prune",): ("--root",),
+    ("image",): ("load",),
+    ("image", "load"): ("FILE", "--root"),
     ("doctor",): ("--repair", "--app", "--root", "--json"),
+    ("host",): ("init", "keys"),
+    ("host", "init"): ("SERVER", "--plan", "--root", "--json"),
+    ("host", "keys"): ("add", "list", "remove"),
+    ("host", "keys", "add"): ("FILE", "--name", "--app", "--root"),
+    ("host", "keys", "list"): ("--root", "--json"),
+    ("host", "keys", "remove"): ("--root",),
 }
 
 
@@ -219,6 +229,44 @@ def test_logs_of_one_service_and_of_so_many_lines(shop: App) -> None:
     lines = shop.must("logs", "web", "-n", "2").splitlines()
     assert [line.split(" | ")[1] for line in lines] == ["line-3", "line-4"]
     assert shop.pushrod("logs", "-n", "none").status == 2
+
+
+# ---- what is allowed, and what is not needed ----------------------------------------------------------------------
+
+
+def test_what_is_allowed_is_kept_and_shown(machine: Machine, shop: App) -> None:
+    try:
+        assert machine.must("apps", "allow", "shop", "/srv/media", "CAP_NET_ADMIN") == (
+            "shop may have: /srv/media, NET_ADMIN\n"
+        )
+        assert machine.json("apps", "list")[0]["allowed"] == ["/srv/media", "NET_ADMIN"]
+        done = machine.pushrod("apps", "allow", "shop", "everything")
+        assert done.status == 12
+        assert "`everything` is nothing that can be allowed" in apps.complaint(done)
+    finally:
+        machine.must("apps", "allow", "shop", "--remove", "/srv/media", "NET_ADMIN")
+    assert machine.json("apps", "list")[0]["allowed"] == []
+
+
+def test_prune_takes_what_no_release_needs(machine: Machine, shop: App) -> None:
+    machine.must("apps", "create", "empty", cwd=machine.tree("empty").path)
+    old = shop.directory / "logs" / "r0"
+    old.mkdir(exist_ok=True)
+    for _ in range(6 - shop.live):
+        shop.push_change()
+    old.mkdir(exist_ok=True)
+    machine.must("prune")
+    assert not old.exists()
+    assert shop.serves(shop.live)
+    shop.settled()
+    old.mkdir()
+    with host.lock(shop.directory / "lock", purpose="testing", timeout=5):
+        done = machine.pushrod("prune")
+    assert done.ok
+    assert "shop is left alone" in done.err
+    assert old.exists()
+    machine.must("prune")
+    machine.must("apps", "destroy", "empty", "--yes")
 
 
 # ---- the doctor -------------------------------------------------------------------------------------------------

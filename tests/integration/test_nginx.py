@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,6 +90,10 @@ class Backend(http.server.ThreadingHTTPServer):
     def port(self) -> int:
         return int(self.server_address[1])
 
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
 
 @pytest.fixture
 def backend() -> Iterator[Callable[[str], Backend]]:
@@ -140,18 +145,32 @@ class Started:
             self.process.wait(PATIENCE)
 
 
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
+@contextlib.contextmanager
+def an_edge(tmp_path: Path, **listening: Any) -> Iterator[Started]:
     with tempfile.TemporaryDirectory() as short:
         directory = tmp_path / 'an "odd" \\ place' / "edge"
         program = Parts().nginx
         account = host.child_account([tmp_path, Path(short), program, Path(sys.executable)])
-        made = Started(Edge(program, directory, Path(short) / "edge", account))
+        made = Started(Edge(program, directory, Path(short) / "edge", account, **listening))
         made.edge.prepare()
         try:
             yield made
         finally:
             made.stop()
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Started]:
+    with an_edge(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Started]:
+    """The edge of a Docker host: at every address, with one port for all apps, running and without any app."""
+    with an_edge(tmp_path, addresses=nginx.everywhere(), port=free_port()) as made:
+        made.start()
+        yield made
 
 
 @pytest.fixture
@@ -170,8 +189,11 @@ def free_port() -> int:
     return next(p for p in iter(lambda: random.randint(10_000, 30_000), 0) if host.port_is_free(p))
 
 
-def site(app: str, release: int, *backends: Backend, port: int) -> dict[str, Site | None]:
-    return {app: Site(app=app, release=release, port=port, instances=tuple(b.port for b in backends))}
+def site(
+    app: str, release: int, *backends: Backend, port: int, domains: tuple[str, ...] = ()
+) -> dict[str, Site | None]:
+    addresses = tuple(b.address for b in backends)
+    return {app: Site(app=app, release=release, port=port, backends=addresses, domains=domains)}
 
 
 @dataclass(frozen=True)
@@ -317,7 +339,7 @@ def test_a_request_that_is_not_http_is_logged_as_json_too(
 
 def test_an_app_that_does_not_answer_gets_a_plain_502(edge: Edge) -> None:
     port = free_port()
-    edge.switch({"shop": Site(app="shop", release=7, port=port, instances=(free_port(),))})
+    edge.switch({"shop": Site(app="shop", release=7, port=port, backends=(f"127.0.0.1:{free_port()}",))})
     answer = ask(port, "/a")
     request = answer.headers["X-Request-Id"]
     assert answer.status == 502
@@ -337,7 +359,9 @@ def test_with_one_instance_down_the_other_gets_even_what_must_not_be_sent_twice(
     edge: Edge, backend: Callable[[str], Backend]
 ) -> None:
     port, one = free_port(), backend("one")
-    edge.switch({"shop": Site(app="shop", release=7, port=port, instances=(free_port(), one.port))})
+    edge.switch(
+        {"shop": Site(app="shop", release=7, port=port, backends=(f"127.0.0.1:{free_port()}", one.address))}
+    )
     answers = [ask(port, method="POST", body=f"order {n}") for n in range(8)]
     assert [(a.status, a.body) for a in answers] == [(200, f"order {n}") for n in range(8)]
 
@@ -707,6 +731,95 @@ def test_sites_can_be_placed_before_the_start(started: Started, backend: Callabl
     assert ask(port).body == "one"
     with pytest.raises(EdgeError, match="nginx is running"):
         started.edge.place(wanted)
+
+
+# ---- a port that apps share ----------------------------------------------------------------------------------
+
+
+def test_a_fresh_host_says_that_it_has_no_such_app(shared: Started) -> None:
+    answer = ask(shared.edge.port)
+    assert (answer.status, answer.body) == (404, nginx_tree.NO_SUCH_NAME)
+
+
+def test_apps_on_one_port_are_told_apart_by_their_names(
+    shared: Started, backend: Callable[[str], Backend]
+) -> None:
+    port, long = shared.edge.port, ".".join(["a" * 61] * 4) + ".exam"
+    assert len(long) == 252
+    shared.edge.switch(site("shop", 1, backend("one"), port=port, domains=("shop.example", long)))
+    shared.edge.switch(site("blog", 1, backend("two"), port=port, domains=("*.blog.example",)))
+
+    def named(name: str) -> str:
+        return ask(port, Host=name).body
+
+    assert (named("shop.example"), named(f"{long}:{port}"), named("SHOP.example.")) == ("one", "one", "one")
+    assert (named("de.blog.example"), named("a.b.blog.example")) == ("two", "two")
+    assert named("blog.example") == named("other.example") == named("127.0.0.1") == nginx_tree.NO_SUCH_NAME
+
+    shared.edge.switch(site("site", 1, backend("three"), port=port))
+    assert (named("shop.example"), named("de.blog.example")) == ("one", "two")
+    assert (named("other.example"), named("127.0.0.1")) == ("three", "three")
+
+    shared.edge.switch({"site": None})
+    assert named("other.example") == nginx_tree.NO_SUCH_NAME
+
+
+def test_a_shared_port_is_reached_at_every_address(
+    shared: Started, backend: Callable[[str], Backend]
+) -> None:
+    shared.edge.switch(site("shop", 1, backend("one"), port=shared.edge.port))
+    for address in ("127.0.0.1", "127.0.0.2", *(["::1"] if host.has_ipv6() else [])):
+        connection = http.client.HTTPConnection(address, shared.edge.port, timeout=PATIENCE)
+        with contextlib.closing(connection):
+            connection.request("GET", "/headers")
+            seen = json.loads(connection.getresponse().read())
+        assert seen["X-Forwarded-For"] == seen["X-Real-IP"] == ("::1" if address == "::1" else "127.0.0.1")
+
+
+def test_an_app_moves_to_the_shared_port_and_back_while_others_are_served(
+    shared: Started, backend: Callable[[str], Backend]
+) -> None:
+    """The socket of the shared port outlives reloads that add and take away others: no request is refused."""
+    one, two, own = backend("one"), backend("two"), free_port()
+    blog = site("blog", 1, two, port=shared.edge.port, domains=("blog.example",))
+    shared.edge.switch({**blog, **site("shop", 1, one, port=own)})
+    slow = InFlight(own)
+    assert one.asked.wait(PATIENCE)
+    bodies: list[str] = []
+    done = threading.Event()
+
+    def client() -> None:
+        while not done.is_set():
+            bodies.append(ask(shared.edge.port, Host="blog.example").body)
+
+    asking = threading.Thread(target=client, daemon=True)
+    asking.start()
+    shared.edge.switch(site("shop", 2, one, port=shared.edge.port, domains=("shop.example",)))
+    assert ask(shared.edge.port, Host="shop.example").body == "one"
+    assert not host.accepts(own)
+    one.may_answer.set()
+    assert slow.answer().body == "one", "it was asked on the port that is gone"
+    shared.edge.switch(site("shop", 3, one, port=own))
+    assert ask(own).body == "one"
+    assert ask(shared.edge.port, Host="shop.example").status == 404
+    done.set()
+    asking.join(PATIENCE)
+    assert set(bodies) == {"two"}
+    assert len(bodies) > 10
+
+
+def test_names_that_collide_change_nothing(shared: Started, backend: Callable[[str], Backend]) -> None:
+    port, one = shared.edge.port, backend("one")
+    shared.edge.switch(site("shop", 1, one, port=port, domains=("shop.example",)))
+    before = shared.edge.mark()
+    wanted = site("blog", 1, one, port=port, domains=("shop.example",))
+    for refuse in (shared.edge.check, shared.edge.switch):
+        with pytest.raises(EdgeError, match=r"the domain shop\.example is shop's"):
+            refuse(wanted)
+    shared.edge.check(site("shop", 2, one, port=port, domains=("shop.example", "blog.example")))
+    mark = shared.edge.mark()
+    assert before is not None and mark is not None
+    assert mark.generation == before.generation
 
 
 # ---- logs ----------------------------------------------------------------------------------------------------

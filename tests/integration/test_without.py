@@ -47,7 +47,7 @@ def process(group, name, argv, **more):
 
 edge = nginx.Edge(program, root / "edge", runtime / "edge", account)
 edge.prepare()
-edge.place({"shop": nginx.Site(app="shop", release=1, port=port, instances=(backend,))})
+edge.place({"shop": nginx.Site(app="shop", release=1, port=port, backends=(f"127.0.0.1:{backend}",))})
 s = Supervisor(root / "supervisor", runtime, account)
 serve = [sys.executable, "-I", "-m", "http.server", "--bind", "127.0.0.1", str(backend)]
 s.apply("shop-r1", (process("shop-r1", "backend-1", serve, priority=20),))

@@ -27,8 +27,12 @@ _VERBS = {
     "run": "running",
     "secret": "secret",
     "apps": "apps",
+    "prune": "apps",
+    "image": "image",
     "doctor": "doctor",
+    "host": "host",
     "hook": "hook",
+    "gate": "gate",
 }
 
 
@@ -71,7 +75,7 @@ def cli(context: click.Context, root: str | None) -> None:
 def main() -> None:
     """Run the command line. Exit codes are those of `pushrod.errors`; 2 is a wrong call, 1 a defect of pushrod."""
     try:
-        cli(standalone_mode=False)
+        cli(prog_name="pushrod", standalone_mode=False)
     except PushrodError as e:
         print_error(e)
         sys.exit(e.exit_code)

@@ -1,5 +1,6 @@
 """apps: what is on this machine."""
 
+import os
 from pathlib import Path
 
 import click
@@ -7,10 +8,13 @@ import click
 from pushrod import creation, host
 from pushrod.apps import check_name
 from pushrod.cli.context import find_root, pipeline, with_json, with_root
+from pushrod.cli.hosted import visible
 from pushrod.cli.output import print_json, print_table
 from pushrod.cli.reading import all_of
-from pushrod.engines.embedded.engine import Embedded
+from pushrod.engines import choice
+from pushrod.errors import BusyError, HostError, PushrodError, RepositoryError
 from pushrod.gears import git
+from pushrod.manifest.refusals import check_word
 
 
 @click.group("apps")
@@ -24,7 +28,7 @@ def apps_command() -> None:
 def list_apps(root: str | None, as_json: bool) -> None:
     """List the apps with their addresses."""
     where = find_root(root)
-    found, damaged = all_of(list(where.apps()))
+    found, damaged = all_of(visible(where))
     if as_json:
         print_json(found)
     elif not found and not damaged:
@@ -41,15 +45,49 @@ def list_apps(root: str | None, as_json: bool) -> None:
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
-    help="Where it should answer; by default the first free from 8000.",
+    help="Where it should answer; by default the first free from 8000, on a Docker host 80.",
 )
 @with_root
 def create_app(name: str, port: int | None, root: str | None) -> None:
-    """Make an app for the repository you are in, to be pushed to: `git push pushrod HEAD:main`."""
-    tree = git.toplevel(Path())
-    app = creation.create(Embedded(find_root(root, tree)), check_name(name), source=tree, port=port or 0)
+    """Make an app for the repository you are in, to be pushed to: `git push pushrod HEAD:main`.
+
+    On a Docker host no repository is needed: its owner pushes to the app over SSH.
+    """
+    engine = choice.of(find_root(root))
+    tree = git.toplevel(Path()) if engine.name == "embedded" else _tree()
+    app = creation.create(engine, check_name(name), source=tree, port=port or 0)
+    if tree is None:
+        click.echo(f"{name}: in its repository, git remote add pushrod {host.user_name()}@HOST:{name}")
+        return
     git.set_remote(tree, str(app.repository))
-    click.echo(f"{name}: `git push pushrod HEAD:main` deploys it to http://127.0.0.1:{app.settings.port}")
+    click.echo(f"{name}: `git push pushrod HEAD:main` deploys it to {app.settings.url()}")
+
+
+def _tree() -> Path | None:
+    """The work tree we are in, if we are in one."""
+    try:
+        return git.toplevel(Path())
+    except RepositoryError:
+        return None
+
+
+@apps_command.command("allow")
+@click.argument("name")
+@click.argument("words", metavar="WHAT...", nargs=-1, required=True)
+@click.option("--remove", is_flag=True, help="No longer allow it, from the next deployment on.")
+@with_root
+def allow_app(name: str, words: tuple[str, ...], remove: bool, root: str | None) -> None:
+    """Let an app's compose file ask for WHAT (`privileged`, `NET_ADMIN`, `/srv/media`).
+
+    It holds for its next deployments. Who may push to a host must not decide this: on a Docker host it takes root.
+    """
+    app = find_root(root).app(check_name(name))
+    if os.geteuid() != 0 and app.root.host_settings is not None:
+        raise HostError(
+            "only the host's owner allows this", where=app.name, hint="run it as root, on the host"
+        )
+    allowed = creation.allow(app, [check_word(w) for w in words], remove=remove)
+    click.echo(f"{name} may have: {', '.join(allowed) or 'nothing beyond the ordinary'}")
 
 
 @apps_command.command("destroy")
@@ -65,5 +103,26 @@ def destroy_app(name: str, yes: bool, root: str | None) -> None:
             raise click.Abort
     with host.interruptible():
         pipeline(app).down()
-        creation.destroy(app, Embedded(app.root))
+        creation.destroy(app, choice.of(app.root))
     click.echo(f"{name} is gone")
+
+
+@click.command("prune")
+@with_root
+def prune_command(root: str | None) -> None:
+    """Remove what no kept release needs: images, logs.
+
+    Every deployment does so for its own app. An app that another command works on is left alone.
+    """
+    where = find_root(root)
+    failed: list[PushrodError] = []
+    for app in visible(where):
+        try:
+            with host.lock(app.lock, purpose="pruning", timeout=0):
+                choice.of(where).prune(app)
+        except BusyError as e:
+            click.echo(f"{app.name} is left alone: {e.what}", err=True)
+        except PushrodError as e:
+            failed.append(e)
+    if failed:
+        raise failed[0]

@@ -9,8 +9,9 @@ import click
 
 from pushrod import host
 from pushrod.apps import App, Root
+from pushrod.cli.hosted import default_root, permitted, stepped_down, visible
 from pushrod.cli.output import Steps
-from pushrod.engines.embedded.engine import Embedded
+from pushrod.engines import choice
 from pushrod.errors import PushrodError, RepositoryError, UnknownNameError
 from pushrod.gears import git
 from pushrod.journal import Journal
@@ -38,13 +39,22 @@ def with_json(command: F) -> F:
 
 
 def find_root(root: str | None, directory: Path | None = None) -> Root:
-    """The root: --root, PUSHROD_ROOT, the one the repository's `pushrod` remote is in, else the user's own."""
+    """The root: --root, PUSHROD_ROOT, the one the repository's `pushrod` remote is in, this host's, else the user's.
+
+    On a host root, root becomes the account that the root belongs to.
+    """
+    return stepped_down(_find_root(root, directory))
+
+
+def _find_root(root: str | None, directory: Path | None) -> Root:
     given = root or click.get_current_context().find_root().obj
     if given:
         return Root(Path(given))
     remote = _remote(directory or Path.cwd())
     if remote is not None:
         return Root(remote.parent.parent.parent)
+    if (hosted := default_root()) is not None:
+        return Root(hosted)
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Root(Path(data) / "pushrod")
 
@@ -73,11 +83,11 @@ def named_app(root: str | None, name: str | None, directory: Path | None = None)
     """The app that is meant, as it is."""
     where = find_root(root, directory)
     if name:
-        return where.app(name)
+        return where.app(permitted(name))
     remote = _remote(directory or Path.cwd())
     if remote is not None and remote.parent.parent.parent == where.path:
-        return where.app(remote.parent.name)
-    apps = list(where.apps())
+        return where.app(permitted(remote.parent.name))
+    apps = visible(where)
     if len(apps) == 1:
         return apps[0]
     names = ", ".join(a.name for a in apps) or "none"
@@ -90,7 +100,7 @@ def named_app(root: str | None, name: str | None, directory: Path | None = None)
 
 def pipeline(app: App) -> Pipeline:
     """The pipeline of an app, telling its steps on stderr."""
-    return Pipeline(app, Embedded(app.root), Steps())
+    return Pipeline(app, choice.of(app.root), Steps())
 
 
 def _remote(directory: Path) -> Path | None:

@@ -1,15 +1,18 @@
 """up, down, deploy, plan, rollback, restart, scale: the verbs that change what is live."""
 
+import re
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from pushrod import host, leaks
 from pushrod.apps import App, check_name, slug
+from pushrod.cli import remote
 from pushrod.cli.context import find_app, find_root, pipeline, with_app, with_json, with_root
 from pushrod.cli.output import print_json, print_table
 from pushrod.creation import create
-from pushrod.engines.embedded.engine import Embedded
+from pushrod.engines import choice
 from pushrod.errors import UnknownNameError
 from pushrod.gears import git
 
@@ -20,7 +23,7 @@ from pushrod.gears import git
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
-    help="Where it should answer; by default the first free from 8000.",
+    help="Where it should answer; by default the first free from 8000, on a Docker host 80.",
 )
 @with_root
 def up_command(directory: Path, app_name: str | None, port: int | None, root: str | None) -> None:
@@ -35,8 +38,9 @@ def up_command(directory: Path, app_name: str | None, port: int | None, root: st
     where = find_root(root, tree)
     name = check_name(app_name or _remote_app(where.path, tree) or slug(tree.name))
     with host.interruptible():
-        app = create(Embedded(where), name, source=tree, port=port or 0)
-        git.set_remote(tree, str(app.repository))
+        app = create(choice.of(where), name, source=tree, port=port or 0)
+        if remote.parse(git.remote_url(tree)) is None:  # one that leads to another machine stays
+            git.set_remote(tree, str(app.repository))
         _deploy(app, tree, commit)
 
 
@@ -53,6 +57,9 @@ def deploy_command(ref: str, app_name: str | None, root: str | None) -> None:
     """Deploy REF of the repository you are in (by default HEAD)."""
     tree = git.toplevel(Path())
     commit = git.resolve(tree, ref)
+    if there := remote.find(root, app_name):
+        there.push(f"{commit}:refs/heads/{git.BRANCH}")
+        return
     with host.interruptible():
         _deploy(find_app(root, app_name), tree, commit)
 
@@ -69,7 +76,7 @@ def _deploy(app: App, tree: Path, commit: str) -> None:
         click.echo(line.url)
 
 
-@click.command("down")
+@click.command("down", cls=remote.Verb)
 @click.argument("directory", default=".", type=click.Path(path_type=Path))
 @with_app
 def down_command(directory: Path, app_name: str | None, root: str | None) -> None:
@@ -89,22 +96,48 @@ def down_command(directory: Path, app_name: str | None, root: str | None) -> Non
 @with_json
 def plan_command(ref: str, app_name: str | None, root: str | None, as_json: bool) -> None:
     """Show what deploying REF would change, and change nothing."""
-    tree = git.toplevel(Path())
-    commit = git.resolve(tree, ref)
+    if there := remote.find(root, app_name):
+        _plan_there(there, ref, as_json=as_json)
     app = find_app(root, app_name)
-    leaks.check(tree, commit)
-    git.transfer(tree, app.repository, commit)
-    changes, notes = pipeline(app).plan(commit)
+    commit = _stored(app, ref)
+    found = pipeline(app).plan(commit)
     if as_json:
-        print_json({"app": app.name, "commit": commit, "changes": changes, "notes": notes})
+        print_json(found)
         return
-    click.echo(f"{app.name}: {commit[:7]} “{git.subject(tree, commit)}”")
-    print_table(("WHAT", "NAME", "", ""), [(c.what, c.name, c.action, c.detail) for c in changes])
-    for note in notes:
+    click.echo(f"{app.name}: {commit[:7]} “{git.subject(app.repository, commit)}”")
+    print_table(("WHAT", "NAME", "", ""), [(c.what, c.name, c.action, c.detail) for c in found.changes])
+    for need in found.needs:
+        short = "" if need.met else click.style("  too little", bold=True)
+        click.echo(
+            f"needs {need.wanted >> 20} MiB of {need.what}, {need.free >> 20} MiB are free: {need.why}{short}"
+        )
+    for name in found.lacking:
+        click.echo(f"lacks {name}, which .env.example asks for: pushrod secret set {name}")
+    for note in found.notes:
         click.echo(f"note: {note}")
 
 
-@click.command("rollback")
+def _stored(app: App, ref: str) -> str:
+    """The commit that a name means, once the app's repository has it; one that it has needs no work tree."""
+    if re.fullmatch("[0-9a-f]{40}", ref) and git.is_commit(app.repository, ref):
+        return ref
+    tree = git.toplevel(Path())
+    commit = git.resolve(tree, ref)
+    leaks.check(tree, commit)
+    git.transfer(tree, app.repository, commit)
+    return commit
+
+
+def _plan_there(there: remote.Remote, ref: str, *, as_json: bool) -> NoReturn:
+    """Have a commit planned on the machine that the app is on; it is sent there, and not deployed."""
+    tree = git.toplevel(Path())
+    commit = git.resolve(tree, ref)
+    leaks.check(tree, commit)
+    there.push(f"{commit}:{git.PLANS}/{commit}", "--quiet")
+    there.run("plan", "--app", there.app, *(["--json"] if as_json else []), commit)
+
+
+@click.command("rollback", cls=remote.Verb)
 @click.argument("number", metavar="[RELEASE]", default=0, type=int)
 @click.option("--across-migrations", is_flag=True, help="Even if the schema has changed since that release.")
 @with_app
@@ -119,7 +152,7 @@ def rollback_command(number: int, across_migrations: bool, app_name: str | None,
     click.echo(f"release {release.number} ({release.commit[:7]} “{release.subject}”) is live at {line.url}")
 
 
-@click.command("restart")
+@click.command("restart", cls=remote.Verb)
 @with_app
 def restart_command(app_name: str | None, root: str | None) -> None:
     """Replace every instance by a new one.
@@ -132,7 +165,7 @@ def restart_command(app_name: str | None, root: str | None) -> None:
     click.echo(f"release {release.number} has replaced the one before")
 
 
-@click.command("scale")
+@click.command("scale", cls=remote.Verb)
 @click.argument("counts", metavar="SERVICE=N...", nargs=-1, required=True)
 @with_app
 def scale_command(counts: tuple[str, ...], app_name: str | None, root: str | None) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import click
 
@@ -13,6 +13,14 @@ from pushrod.errors import RepositoryError
 from pushrod.gears import git
 
 _DEPLOYED = f"refs/heads/{git.BRANCH}"
+
+
+class _Update(NamedTuple):
+    """A line of what `pre-receive` is told (githooks(5))."""
+
+    old: str
+    new: str
+    ref: str
 
 
 @click.command("hook", hidden=True)
@@ -29,34 +37,44 @@ def hook_command(app_name: str, name: str) -> None:
 
 
 def pre_receive(app: App, updates: str) -> None:
-    """Deploy what is pushed to the deployed branch; any error rejects the push and leaves the old release serving."""
-    old, new = _one_update(updates)
+    """Deploy what is pushed to the deployed branch; any error rejects the push and leaves the old release serving.
+
+    A commit that is pushed to be planned is only stored.
+    """
+    update = _one_update(updates)
     quarantine = dict(os.environ)
-    leaks.check(app.repository, new, quarantine=quarantine)
-    git.transfer(app.repository, app.repository, new, quarantine=quarantine)
+    leaks.check(app.repository, update.new, quarantine=quarantine)
+    git.transfer(app.repository, app.repository, update.new, quarantine=quarantine)
+    if update.ref == _DEPLOYED:
+        _deploy(app, update.old, update.new)
+
+
+def _deploy(app: App, old: str, new: str) -> None:
     line = pipeline(app)
     release = line.deploy(new, replacing="" if old == git.ZERO else old)
     click.echo(f"live: {line.url} (release {release.number})", err=True)
 
 
-def _one_update(updates: str) -> tuple[str, str]:
-    lines = [line.split(" ", 2) for line in updates.splitlines()]
-    for _old, new, ref in lines:
-        if ref != _DEPLOYED:
+def _one_update(updates: str) -> _Update:
+    found = [_Update(*line.split(" ", 2)) for line in updates.splitlines()]
+    if len(found) == 1 and found[0].ref == f"{git.PLANS}/{found[0].new}":
+        return found[0]
+    for update in found:
+        if update.ref != _DEPLOYED:
             raise RepositoryError(
-                f"only `{git.BRANCH}` is deployed, not {ref}", hint=f"git push pushrod HEAD:{git.BRANCH}"
+                f"only `{git.BRANCH}` is deployed, not {update.ref}",
+                hint=f"git push pushrod HEAD:{git.BRANCH}",
             )
-        if new == git.ZERO:
+        if update.new == git.ZERO:
             raise RepositoryError(
                 f"`{git.BRANCH}` cannot be deleted: it is what is running",
                 hint="`pushrod down` stops the app",
             )
-    old, new, _ref = lines[0]
-    return old, new
+    return found[0]
 
 
 def proc_receive(source: BinaryIO, target: BinaryIO) -> None:
-    """Tell Git that the branch is where it was pushed to: `pre-receive` moved it when the release went live.
+    """Tell Git that each ref is where it was pushed to: `pre-receive` moved the branch when the release went live.
 
     The protocol is that of githooks(5), `proc-receive`: both sides name version 1, Git lists the updates, and
     each is answered by `ok REF`.

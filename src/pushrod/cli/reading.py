@@ -2,30 +2,27 @@
 
 import datetime
 import json
-import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
-from pushrod import host, status
+from pushrod import status
 from pushrod.apps import App
+from pushrod.cli import remote
 from pushrod.cli.context import find_app, find_root, finished, named_app, with_app, with_json
+from pushrod.cli.hosted import visible
 from pushrod.cli.output import age, print_json, print_table
-from pushrod.engines.embedded.engine import Embedded
-from pushrod.errors import PushrodError, UnknownNameError
+from pushrod.engines import choice
+from pushrod.errors import PushrodError
 from pushrod.secrets import Secrets
 
-_POLL = 0.2  # seconds between looks at the logs that are followed
 
-
-@click.command("status")
+@click.command("status", cls=remote.Verb)
 @with_app
 @with_json
 def status_command(app_name: str | None, root: str | None, as_json: bool) -> None:
     """Show what is live, where, and how its processes are."""
     where = find_root(root)
-    apps = [named_app(root, app_name)] if app_name or len(list(where.apps())) == 1 else list(where.apps())
+    apps = [named_app(root, app_name)] if app_name or len(visible(where)) == 1 else visible(where)
     found, damaged = all_of(apps)
     if as_json:
         print_json(found)
@@ -43,7 +40,7 @@ def all_of(apps: list[App]) -> tuple[list[status.Status], list[PushrodError]]:
     for app in apps:
         try:
             finished(app)
-            found.append(status.of(app, Embedded(app.root).states(app)))
+            found.append(status.of(app, choice.of(app.root).states(app)))
         except PushrodError as e:
             damaged.append(e)
     return found, damaged
@@ -67,7 +64,7 @@ def _ago(at: str) -> str:
     return age((datetime.datetime.now(datetime.UTC) - then).total_seconds()) + " ago"
 
 
-@click.command("releases")
+@click.command("releases", cls=remote.Verb)
 @with_app
 @with_json
 def releases_command(app_name: str | None, root: str | None, as_json: bool) -> None:
@@ -82,7 +79,7 @@ def releases_command(app_name: str | None, root: str | None, as_json: bool) -> N
     print_table(("RELEASE", "STATE", "COMMIT", "WHEN", ""), cells)
 
 
-@click.command("logs")
+@click.command("logs", cls=remote.Verb)
 @click.argument("service", required=False, default="")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
 @click.option("-n", "--lines", default=50, show_default=True, help="How many lines of each log.")
@@ -100,16 +97,9 @@ def logs_command(
 ) -> None:
     """Show the logs of the app's processes, or of one SERVICE."""
     app = find_app(root, app_name)
-    files = Embedded(app.root).log_files(app, service, release)
-    if not files:
-        raise UnknownNameError(f"no logs of `{service or app.name}`", hint="`pushrod status` lists what runs")
     secrets = Secrets(app)
-    for path in files:
-        for line in host.tail(path, lines):
-            _print_line(path.stem, secrets.redact(line), as_json)
-    if follow:
-        for path, line in _follow(app, service, files):
-            _print_line(path.stem, secrets.redact(line), as_json)
+    for line in choice.of(app.root).logs(app, service, release, lines=lines, follow=follow):
+        _print_line(line.process, secrets.redact(line.text), as_json)
 
 
 def _print_line(name: str, line: str, as_json: bool) -> None:
@@ -117,25 +107,3 @@ def _print_line(name: str, line: str, as_json: bool) -> None:
         click.echo(json.dumps({"process": name, "line": line}, ensure_ascii=False))  # one object a line
     else:
         click.echo(f"{click.style(f'{name:<12}', bold=True)} | {line}")
-
-
-def _follow(app: App, service: str, files: list[Path]) -> Iterator[tuple[Path, str]]:
-    """New lines of all logs, of new releases' too; a log that was rotated is read from its beginning."""
-    offsets = {path: path.stat().st_size for path in files if path.exists()}
-    engine = Embedded(app.root)
-    while True:
-        for path in engine.log_files(app, service):
-            if not path.exists():
-                continue
-            size = path.stat().st_size
-            start = offsets.get(path, 0)
-            if size < start:
-                start = 0
-            with path.open("rb") as f:
-                f.seek(start)
-                raw = f.read(size - start)
-            complete = raw.rfind(b"\n") + 1
-            offsets[path] = start + complete
-            for line in raw[:complete].decode(errors="replace").splitlines():
-                yield path, line
-        time.sleep(_POLL)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from pushrod.cli import remote
 from pushrod.cli.context import find_app, with_app, with_json
 from pushrod.cli.output import print_json
 from pushrod.errors import HostError
@@ -21,9 +22,13 @@ def secret_command() -> None:
 @with_app
 def set_secret(name: str, app_name: str | None, root: str | None) -> None:
     """Set NAME to a value that is asked for, or read from stdin: never given as an argument."""
-    secrets = Secrets(find_app(root, app_name))
+    there = remote.find(root, app_name)
+    secrets = None if there else Secrets(find_app(root, app_name))  # so that nobody is asked in vain
     value = click.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
-    secrets.store({name: value})
+    if there:
+        there.feed(value, "secret", "set", "--app", there.app, name)
+    if secrets:
+        secrets.store({name: value})
     click.echo(f"{name} is set; `pushrod deploy` gives it to the app")
 
 
@@ -31,15 +36,18 @@ def set_secret(name: str, app_name: str | None, root: str | None) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @with_app
 def import_secrets(file: Path, app_name: str | None, root: str | None) -> None:
-    """Set every variable of a .env FILE."""
-    if not file.is_file():
+    """Set every variable of a .env FILE, or of standard input (`-`)."""
+    if str(file) != "-" and not file.is_file():
         raise HostError("no such file", where=str(file), hint="name the .env file to import")
-    found = parse_dotenv(file.read_text())
+    text = sys.stdin.read() if str(file) == "-" else file.read_text()
+    if there := remote.find(root, app_name):
+        there.feed(text, "secret", "import", "-", "--app", there.app)
+    found = parse_dotenv(text)
     Secrets(find_app(root, app_name)).store(found)
     click.echo(f"{len(found)} set: {', '.join(found)}; `pushrod deploy` gives them to the app")
 
 
-@secret_command.command("list")
+@secret_command.command("list", cls=remote.Verb)
 @with_app
 @with_json
 def list_secrets(app_name: str | None, root: str | None, as_json: bool) -> None:
@@ -53,7 +61,7 @@ def list_secrets(app_name: str | None, root: str | None, as_json: bool) -> None:
         )
 
 
-@secret_command.command("unset")
+@secret_command.command("unset", cls=remote.Verb)
 @click.argument("names", nargs=-1, required=True)
 @with_app
 def unset_secrets(names: tuple[str, ...], app_name: str | None, root: str | None) -> None:

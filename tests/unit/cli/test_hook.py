@@ -25,7 +25,8 @@ else:
     old, new, ref = sys.stdin.read().split()
     git.transfer(repo, repo, new, quarantine=dict(os.environ))
     {meanwhile}
-    git.move_branch(repo, new)
+    if ref == "refs/heads/main":
+        git.move_branch(repo, new)
 """
 
 
@@ -79,12 +80,33 @@ def test_a_push_that_waited_for_another_is_judged_by_its_own_turn(joined: Tree, 
     joined.git("push", "pushrod", f"{third}:main")
     assert git.branch_commit(repository) == tracked(joined) == third
 
-    git.git(repository, "config", "--unset", "receive.procReceiveRefs")
+    git.git(repository, "config", "--unset-all", "receive.procReceiveRefs")
     fourth = joined.commit("four", a="4")
     done = joined.git("push", "pushrod", "HEAD:main", check=False)
     assert (done.returncode, tracked(joined) == fourth) == (1, False), (
         "Git has changed: proc-receive is not needed"
     )
+
+
+def test_a_commit_that_is_only_to_be_planned_is_stored_without_a_ref(joined: Tree, repository: Path) -> None:
+    for message in ("one", "two"):
+        commit = joined.commit(message, a=message)
+        for _again in range(2):
+            joined.git("push", "pushrod", f"{commit}:refs/plans/{commit}")
+        assert git.is_commit(repository, commit)
+    assert git.git(repository, "for-each-ref") == ""
+
+
+@pytest.mark.parametrize("ref", ["refs/plans/main", "refs/plans", f"refs/plans/{'0' * 40}"])
+def test_only_a_commit_by_its_own_name_is_planned(app: App, ref: str) -> None:
+    with pytest.raises(RepositoryError, match="only `main` is deployed"):
+        pre_receive(app, f"{git.ZERO} {'1' * 40} {ref}\n")
+
+
+def test_a_plan_cannot_be_pushed_with_a_deployment(app: App) -> None:
+    new = "1" * 40
+    with pytest.raises(RepositoryError, match="only `main` is deployed"):
+        pre_receive(app, f"{git.ZERO} {new} refs/heads/main\n{git.ZERO} {new} refs/plans/{new}\n")
 
 
 def test_a_deployment_that_fails_leaves_the_branch(joined: Tree, repository: Path) -> None:

@@ -1,0 +1,148 @@
+"""host: a server becomes a Docker host, and who may push to it."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from pushrod.apps import Root
+from pushrod.cli.context import with_json, with_root
+from pushrod.cli.output import Steps, print_json, print_table
+from pushrod.errors import HostError
+from pushrod.hosting import account, edge, host_init, installation, keys, remote
+from pushrod.hosting.work import Change, Work
+
+_KEYS = ".ssh/authorized_keys"
+
+
+@click.group("host")
+def host_command() -> None:
+    """This machine, or a server, as a Docker host."""
+
+
+@host_command.command("init")
+@click.argument("server", required=False)
+@click.option("--plan", is_flag=True, help="Say what would be done, and do nothing.")
+@with_root
+@with_json
+def init(server: str | None, plan: bool, root: str | None, as_json: bool) -> None:
+    """Make a Debian or Ubuntu SERVER (user@server, by default this machine) a Docker host.
+
+    It needs root there. What is right already stays; asked again, it does nothing.
+    """
+    steps = Steps()
+    if server:
+        options = [*(["--plan"] if plan else []), *(["--json"] if as_json else [])]
+        options += ["--root", given] if (given := _given(root)) else []
+        sys.exit(remote.initialise(server, options, plan=plan, say=steps.line, out=click.echo))
+    where = _host_root(root)
+    works = host_init.plan(where, steps.line)
+    if not plan and not installation.stays():
+        installation.install(steps.line)
+        os.execv(installation.PROGRAM, [str(installation.PROGRAM), *sys.argv[1:]])  # noqa: S606
+    _show(works, plan, as_json)
+
+
+def _show(works: list[Work], plan: bool, as_json: bool) -> None:
+    """Print each change; unless it is a plan, once it is done."""
+    changes = [work.change for work in works]
+    if as_json:
+        if not plan:
+            list(host_init.carry_out(works))
+        print_json(changes)
+        return
+    for change in changes if plan else _told(works):
+        if change.action != "same":
+            _print(change)
+    if not any(change.pending for change in changes):
+        click.echo("nothing to do: this is a host already")
+    elif not plan:
+        click.echo("this is a host; `pushrod host keys add FILE` lets somebody push to it")
+
+
+def _told(works: list[Work]) -> list[Change]:
+    kept = [work.change for work in works if work.change.action == "kept"]
+    for change in kept:
+        _print(change)
+    for change in host_init.carry_out(works):
+        _print(change)
+    return []
+
+
+def _print(change: Change) -> None:
+    click.echo(f"{change.action:<8} {change.what}" + (f"  {change.detail}" if change.detail else ""))
+
+
+@host_command.command("edge", hidden=True)
+@with_root
+def prepare_edge(root: str | None) -> None:
+    """Make the edge's files; called by `pushrod host init`, as the account they belong to."""
+    edge.of(_host_root(root)).prepare()
+
+
+@host_command.group("keys")
+def keys_group() -> None:
+    """Who may push to this host."""
+
+
+@keys_group.command("add")
+@click.argument("file", default="-", type=click.File("r", errors="replace"))
+@click.option("--name", default="", help="What to call it; by default the key's own comment.")
+@click.option("--app", "apps", multiple=True, help="An app it is for; by default all of them.")
+@with_root
+def add_key(file: TextIO, name: str, apps: tuple[str, ...], root: str | None) -> None:
+    """Let the owner of a public key push: FILE, or standard input."""
+    where = _host_root(root)
+    key = keys.parse(file.read(), name=name, apps=apps)
+    _key_file(where).add(key, installation.program(), where.path)
+    reach = ", ".join(key.apps) or "every app"
+    click.echo(
+        f"{key.name} may push to {reach}: git remote add pushrod {account.NAME}@{os.uname().nodename}:APP"
+    )
+
+
+@keys_group.command("list")
+@with_root
+@with_json
+def list_keys(root: str | None, as_json: bool) -> None:
+    """List the keys, with the apps that each is for."""
+    found = _key_file(_host_root(root)).keys()
+    if as_json:
+        print_json(found)
+    elif not found:
+        click.echo("none; `pushrod host keys add FILE` adds one")
+    else:
+        print_table(
+            ("NAME", "APPS", "FINGERPRINT"),
+            [(k.name, ", ".join(k.apps) or "all", k.fingerprint) for k in found],
+        )
+
+
+@keys_group.command("remove")
+@click.argument("which", metavar="NAME|FINGERPRINT")
+@with_root
+def remove_key(which: str, root: str | None) -> None:
+    """Take a key out: its owner can no longer push."""
+    removed = _key_file(_host_root(root)).remove(which)
+    click.echo(f"{removed.name} may no longer push")
+
+
+def _given(root: str | None) -> str | None:
+    return root or click.get_current_context().find_root().obj
+
+
+def _host_root(root: str | None) -> Root:
+    """The host's root: --root or PUSHROD_ROOT, else the account's home."""
+    found = account.entry()
+    return Root(Path(_given(root) or (found.pw_dir if found else account.HOME)))
+
+
+def _key_file(root: Root) -> keys.KeyFile:
+    found = account.entry()
+    if found is None or root.host_settings is None:
+        raise HostError("this machine is no host yet", where=str(root.path), hint="pushrod host init")
+    if os.geteuid() not in (0, found.pw_uid):
+        raise HostError("keys are the business of root", hint="sudo pushrod host keys …")
+    return keys.KeyFile(root.path / _KEYS, (found.pw_uid, found.pw_gid))

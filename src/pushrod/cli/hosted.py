@@ -1,0 +1,68 @@
+"""What is different on a Docker host: its root is found by itself, root steps down, and a key sees its own apps."""
+
+import os
+import pwd
+import sys
+from pathlib import Path
+
+import click
+
+from pushrod.apps import App, Root
+from pushrod.errors import HostError
+from pushrod.host import os_error
+from pushrod.hosting import account, gate
+
+_AS_ROOT = ("apps allow",)
+"""Verbs about a root that need root itself; `host` and what is below it never come here."""
+
+
+def default_root() -> Path | None:
+    """The host's root, for root and for the account itself; None for others, and where there is no host."""
+    found = account.entry()
+    if found is None or os.geteuid() not in (0, found.pw_uid):
+        return None
+    root = Root(Path(found.pw_dir))
+    return root.path if root.host_settings_path.exists() else None
+
+
+def stepped_down(root: Root) -> Root:
+    """The root, as the account: where root asks, this process becomes the same command run by the account.
+
+    Nothing of an app may belong to root: the next push, which is the account's, could not change it.
+    """
+    if os.geteuid() != 0 or not root.host_settings_path.exists() or _verb() in _AS_ROOT:
+        return root
+    found = account.entry()
+    if found is None:
+        raise HostError(f"there is no account `{account.NAME}`", hint="pushrod host init")
+    argv = step_down(found, [sys.executable, "-P", "-m", "pushrod", *sys.argv[1:]])
+    environment = {**os.environ, "HOME": found.pw_dir, "USER": found.pw_name, "LOGNAME": found.pw_name}
+    sys.stdout.flush()
+    try:
+        os.execvpe(argv[0], argv, environment)  # noqa: S606
+    except OSError as e:
+        raise os_error(e, argv[0]) from e
+
+
+def step_down(found: pwd.struct_passwd, argv: list[str]) -> list[str]:
+    """The argv that runs `argv` as the account, with the account's own groups."""
+    return ["setpriv", f"--reuid={found.pw_uid}", f"--regid={found.pw_gid}", "--init-groups", "--", *argv]
+
+
+def _verb() -> str:
+    return click.get_current_context().command_path.partition(" ")[2]
+
+
+def permitted(name: str) -> str:
+    """The app's name, if who asks may name it: over SSH, a key can be for some apps only."""
+    return gate.permitted(name, _limits())
+
+
+def visible(root: Root) -> list[App]:
+    """The apps of a root that who asks may see."""
+    limits = _limits()
+    return [app for app in root.apps() if not limits or app.name in limits]
+
+
+def _limits() -> list[str]:
+    return [name for name in os.environ.get(gate.APPS, "").split(",") if name]

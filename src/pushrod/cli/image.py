@@ -1,0 +1,37 @@
+"""image: images that come as files, for a host without a registry."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from pushrod.cli.context import find_root, with_root
+from pushrod.errors import HostError
+from pushrod.gears import docker
+
+
+@click.group("image")
+def image_command() -> None:
+    """Images on a Docker host."""
+
+
+@image_command.command("load")
+@click.argument("file", type=click.Path(allow_dash=True))
+@with_root
+def load(file: str, root: str | None) -> None:
+    """Load images from FILE, as `docker save` writes it (- for standard input).
+
+    A release that names one of them then needs no registry:
+    docker save postgres:17 | ssh pushrod@HOST image load -
+    """
+    where = find_root(root)
+    if where.host_settings is None:
+        raise HostError(
+            "images are for a Docker host", where=str(where.path), hint="the embedded engine builds its own"
+        )
+    if file == "-":
+        names = docker.load(sys.stdin.buffer, click.echo)
+    else:
+        with Path(file).open("rb") as archive:
+            names = docker.load(archive, click.echo)
+    click.echo(f"loaded: {', '.join(names)}")

@@ -1,0 +1,128 @@
+"""Verbs about an app on another machine: where the `pushrod` remote is reached by SSH, they run there.
+
+`git remote add pushrod pushrod@host:shop`, and `pushrod status` in the repository is `ssh pushrod@host status --app
+shop`: the same output, and the same exit code.
+"""
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+from urllib.parse import unquote, urlsplit
+
+import click
+from click.core import ParameterSource
+
+from pushrod import host
+from pushrod.errors import HostError, RepositoryError
+from pushrod.gears import git
+
+_ELSEWHERE = ("app_name", "root", "directory")
+"""Parameters that say which app is meant here; there it is said by `--app`."""
+
+
+class Remote(NamedTuple):
+    """An app on another machine: the argv of an SSH client up to where it connects to, and the app's name."""
+
+    ssh: tuple[str, ...]
+    app: str
+
+    def argv(self, *words: str) -> list[str]:
+        """What runs a verb there, its words quoted for the shell that SSH has in between."""
+        return [*self.ssh, shlex.join(words)]
+
+    def run(self, *words: str) -> NoReturn:
+        """Run a verb there on our own terminal, and end with its status."""
+        sys.exit(host.attach(self.argv(*words), cwd=Path.cwd(), env=os.environ))
+
+    def push(self, refspec: str, *options: str) -> None:
+        """Push to the remote as the user would; ends with Git's status where that fails."""
+        argv = ["git", "push", *options, "pushrod", refspec]
+        if status := host.attach(argv, cwd=Path.cwd(), env=os.environ):
+            sys.exit(status)
+
+    def feed(self, text: str, *words: str) -> NoReturn:
+        """Run a verb there that reads `text`; it never is an argument. Ends with its status."""
+        done = host.run(self.argv(*words), stdin=text, timeout=120)
+        click.echo(done.stdout, nl=False)
+        click.echo(done.stderr, nl=False, err=True)
+        sys.exit(done.status)
+
+
+def find(root: str | None, app: str | None, directory: Path | None = None) -> Remote | None:
+    """The app that the repository's `pushrod` remote names on another machine; None where the app is on this one.
+
+    A root that was given, by --root or PUSHROD_ROOT, is on this machine.
+    """
+    if root or click.get_current_context().find_root().obj:
+        return None
+    try:
+        tree = git.toplevel(directory or Path.cwd())
+    except RepositoryError:
+        return None
+    found = parse(git.remote_url(tree), _program(tree))
+    return found._replace(app=app) if found and app else found
+
+
+def parse(url: str, program: Sequence[str] = ("ssh",)) -> Remote | None:
+    """What a remote's URL says, as Git reads it (git-clone(1), GIT URLS); None where it is not one for SSH.
+
+    Raises HostError for a host that an SSH client would take for an option.
+    """
+    port = ""
+    if url.startswith("ssh://"):
+        parts = urlsplit(url)
+        port = str(parts.port or "")
+        at, path = parts.netloc.removesuffix(f":{port}"), parts.path
+    elif "://" not in url and (found := re.fullmatch(r"((?:[^/:@[]+@)?(?:\[[^]]+\]|[^/:@[]+)):(.+)", url)):
+        at, path = found[1], found[2]
+    else:
+        return None
+    name = re.sub(r"^/?(~/)?(.+?)(\.git)?/?$", r"\2", unquote(path))
+    where = re.sub(r"\[([^]]+)\]", r"\1", at)
+    if where.startswith("-") or "@-" in where:
+        raise HostError(
+            "a host's name cannot begin with a dash", where=url, hint="git remote set-url pushrod …"
+        )
+    return Remote((*program, *(["-p", port] if port else []), where), name)
+
+
+def _program(tree: Path) -> tuple[str, ...]:
+    """The SSH client that Git would use there; its words are split as a shell would, and given to none."""
+    given = os.environ.get("GIT_SSH_COMMAND") or git.config(tree, "core.sshCommand")
+    if given:
+        return tuple(shlex.split(given))
+    return (os.environ.get("GIT_SSH") or "ssh",)
+
+
+class Verb(click.Command):
+    """A verb that runs where the app is."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it there, with the same options and arguments; here where the app is here."""
+        there = find(ctx.params.get("root"), ctx.params.get("app_name"), ctx.params.get("directory"))
+        if there is None:
+            return super().invoke(ctx)
+        verb = ctx.command_path.split()[1:]
+        return there.run(*verb, "--app", there.app, *_given(self, ctx))
+
+
+def _given(command: click.Command, ctx: click.Context) -> list[str]:
+    """The options and arguments of a call as words again, without those that say which app is meant."""
+    options: list[str] = []
+    arguments: list[str] = []
+    for parameter in command.params:
+        name = parameter.name or ""
+        value: Any = ctx.params.get(name)
+        if name in _ELSEWHERE or ctx.get_parameter_source(name) is ParameterSource.DEFAULT:
+            continue
+        if isinstance(parameter, click.Option):
+            options += [parameter.opts[-1], *([] if parameter.is_flag else [str(value)])]
+        elif parameter.type is click.UNPROCESSED:  # the words of a program of the user's own, to the end
+            arguments += ["--", *(value[1:] if value[:1] == ("--",) else value)]
+        else:
+            arguments += map(str, value if isinstance(value, tuple) else [value])
+    return [*options, *arguments]

@@ -1,0 +1,106 @@
+"""`pushrod host init`, as a table of contents: what a Debian or Ubuntu server needs to be a host, in order."""
+
+import contextlib
+import ipaddress
+import os
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from pushrod.apps import HostSettings, Root, now
+from pushrod.errors import HostError, PushrodError
+from pushrod.gears import docker
+from pushrod.hosting import (
+    account,
+    daemon,
+    installation,
+    packages,
+    pool,
+    programs,
+    system,
+    units,
+    work,
+)
+from pushrod.hosting.work import Change, Work
+
+Say = Callable[[str], None]
+
+
+def plan(root: Root, say: Say) -> list[Work]:
+    """Everything a host needs, each piece with whether it is there. Changes nothing.
+
+    `say` hears the output of long work, once it is carried out. Raises HostError where this machine cannot be a
+    host, StateError where a file that is the owner's cannot be read.
+    """
+    if os.geteuid() != 0:
+        raise HostError("this changes the machine, so it needs root", hint="sudo pushrod host init")
+    described = system.supported()
+    settings = _settings(root)
+    install = packages.plan(described, say)
+    installing = any(w.change.pending for w in install)
+    files = [*_places(root, settings), *programs.plan(root, installing=installing)]
+    described_units = units.files(root)
+    edge_changed = _pending(files, "nginx") or _pending(described_units, "pushrod-edge.service")
+    return [
+        *daemon.plan(_docker_block(settings), _containers),
+        *install,
+        *_python(installing),
+        *account.plan(root.path),
+        *files,
+        installation.command(),
+        *described_units,
+        *units.start(root, load=any(w.change.pending for w in described_units), restart_edge=edge_changed),
+    ]
+
+
+def carry_out(works: list[Work]) -> Iterator[Change]:
+    """Do what is pending, in order; each change once it is done."""
+    for change, do in works:
+        if change.pending:
+            do()
+            yield change
+
+
+def _pending(works: list[Work], name: str) -> bool:
+    return any(w.change.pending and w.change.what.endswith(f"/{name}") for w in works)
+
+
+def _python(installing: bool) -> list[Work]:
+    problem = system.python_problem()
+    if problem and not installing:
+        raise HostError(problem, hint="install a newer one; the units run the system's own Python")
+    return []
+
+
+def _settings(root: Root) -> HostSettings:
+    """What is decided once: the pool of addresses, which must not be in use as anything else."""
+    with contextlib.suppress(PermissionError):
+        if (found := root.host_settings) is not None:
+            return found
+    taken = [*pool.routes(), *daemon.pools(daemon.read())]
+    return HostSettings(pool=str(pool.choose(taken)), created=now())
+
+
+def _docker_block(settings: HostSettings) -> ipaddress.IPv4Network:
+    """A block for the engine's own networks, beside the pool."""
+    return pool.choose([*pool.routes(), ipaddress.IPv4Network(settings.pool)])
+
+
+def _containers() -> int | None:
+    """How many containers run; None where no engine answers."""
+    try:
+        return len(docker.docker("ps", "--quiet").split())
+    except PushrodError:
+        return None
+
+
+def _places(root: Root, settings: HostSettings) -> list[Work]:
+    encoded = msgspec.json.format(msgspec.json.encode(settings))
+    own = account.owner
+    return [
+        work.file(root.path, None, mode=0o755, owner=own),
+        *(work.file(d, None, mode=0o755, owner=own) for d in (root.apps_directory, root.edge)),
+        work.file(root.path / "run", None, mode=0o711, owner=own),
+        work.file(root.path / ".ssh", None, mode=0o700, owner=own),
+        work.file(root.host_settings_path, encoded, owner=own, detail=f"pool {settings.pool}"),
+    ]

@@ -1,0 +1,71 @@
+"""Install pushrod's wheel in a virtual environment of its own: run by a bare Python, on this machine or another.
+
+Standard library only: over SSH its text is sent, and run before anything of pushrod is there.
+
+    python3 -I installer.py PREFIX WHEEL
+
+Nothing is done where PREFIX has just this wheel already; else what is there is replaced, with its packages.
+"""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+OLDEST = (3, 11)
+NAME = "installed-from"
+"""The file in PREFIX with the digest of the wheel that is installed."""
+
+
+def main(arguments: list[str]) -> None:
+    """Install, or find that it is done. Ends with status 1 and one line where it cannot be done."""
+    if sys.version_info < OLDEST:
+        sys.exit(f"Python {sys.version.split()[0]} is too old: install 3.11 or newer")
+    prefix, wheel = map(Path, arguments)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    if installed(prefix) == digest:
+        print(f"{prefix} has this version already", flush=True)  # noqa: T201
+        return
+    (prefix / NAME).unlink(missing_ok=True)
+    if not (prefix / "bin" / "pip").exists():
+        if importlib.util.find_spec("ensurepip") is None:
+            apt("python3-venv")
+        run(sys.executable, "-m", "venv", "--clear", str(prefix))
+    pip = [str(prefix / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    run(*pip, f"{wheel}[host]")
+    run(*pip, "--force-reinstall", "--no-deps", str(wheel))
+    (prefix / NAME).write_text(digest)
+    print(f"pushrod is installed in {prefix}", flush=True)  # noqa: T201
+
+
+def installed(prefix: Path) -> str:
+    """The digest of the wheel that PREFIX was made from; empty where it is not whole."""
+    try:
+        return (prefix / NAME).read_text().strip()
+    except OSError:
+        return ""
+
+
+def apt(package: str) -> None:
+    """Install one of the distribution's packages."""
+    if shutil.which("apt-get") is None:
+        sys.exit(f"there is no apt-get to install {package} with")
+    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
+    options = ("-qq", "-y", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0")
+    run("apt-get", *options, "update")
+    run("apt-get", *options, "install", "--no-install-recommends", package)
+
+
+def run(*argv: str) -> None:
+    """Run a program, or end with its failure."""
+    print(" ".join(argv), flush=True)  # noqa: T201
+    status = subprocess.run(argv, check=False, stdin=subprocess.DEVNULL).returncode
+    if status:
+        sys.exit(f"{argv[0]} ended with status {status}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,70 @@
+"""The systemd units of a host: written, loaded, and started."""
+
+from pathlib import Path
+
+from pushrod import host
+from pushrod.apps import Root
+from pushrod.errors import HostError
+from pushrod.gears import systemd
+from pushrod.gears.systemd import Layout
+from pushrod.hosting import account, edge, installation, work
+from pushrod.hosting.work import Action, Change, Work
+
+TMPFILES = Path("/etc/tmpfiles.d/pushrod.conf")
+STARTED = ("pushrod-edge.service", "pushrod-apps.path", "pushrod-watch.timer", "pushrod-prune.timer")
+_PATIENCE = 20.0  # seconds for a unit to become active
+
+
+def layout(root: Root) -> Layout:
+    """What the units of this host name."""
+    return Layout(root.path, installation.program(), account.NAME, edge.argv(root))
+
+
+def files(root: Root) -> list[Work]:
+    """The files of the units, and the directory in which the account says what comes back at boot."""
+    wanted = layout(root)
+    return [
+        *(work.file(systemd.DIRECTORY / n, text.encode()) for n, text in systemd.render(wanted).items()),
+        work.file(systemd.WANTED, None, mode=0o755, owner=account.owner),
+        work.file(TMPFILES, systemd.tmpfiles(wanted).encode()),
+    ]
+
+
+def start(root: Root, *, load: bool, restart_edge: bool) -> list[Work]:
+    """Have systemd take the files and run what they say.
+
+    `load` says that a unit has changed, `restart_edge` that what the edge runs has.
+    """
+    active = all(map(systemd.is_active, (systemd.TARGET, *STARTED)))
+    enabled = systemd.is_enabled(systemd.TARGET)
+    if active and enabled and not load and not restart_edge:
+        return [Work(Change(systemd.TARGET, "same"))]
+    action: Action = "changed" if enabled else "new"
+    detail = "comes back at boot; runs the edge, the watch, the daily pruning"
+    if active and restart_edge:
+        detail = "the edge (nginx) is restarted: no connection is taken for an instant"
+    return [Work(Change(systemd.TARGET, action, detail), lambda: _start(root, restart_edge))]
+
+
+def _start(root: Root, restart_edge: bool) -> None:
+    host.run(["systemd-tmpfiles", "--create", TMPFILES], timeout=60)
+    systemd.call("daemon-reload")
+    prepare_edge(root)
+    systemd.call("enable", systemd.TARGET)
+    if restart_edge and systemd.is_active(STARTED[0]):
+        systemd.call("restart", STARTED[0])
+    systemd.call("start", systemd.TARGET, *STARTED)
+    for unit in STARTED:
+        if not host.wait_until(lambda unit=unit: systemd.is_active(unit), _PATIENCE, 0.1):  # type: ignore[misc]
+            raise HostError(f"{unit} does not come up", log=systemd.journal(unit))
+    if not host.wait_until(edge.of(root).answering, _PATIENCE, 0.1):
+        raise HostError("the edge (nginx) does not answer", log=systemd.journal(STARTED[0]))
+
+
+def prepare_edge(root: Root) -> None:
+    """Make the edge's files as the account, which they belong to: a first tree, without sites."""
+    program = installation.program()
+    argv = ["setpriv", f"--reuid={account.NAME}", f"--regid={account.NAME}", "--init-groups", "--"]
+    done = host.run([*argv, program, "host", "edge", "--root", root.path], cwd=root.path, timeout=60)
+    if done.status != 0:
+        raise HostError("the edge's files could not be made", log=tuple(done.stderr.splitlines()[-10:]))

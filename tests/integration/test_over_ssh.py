@@ -1,0 +1,124 @@
+"""The verbs and the pushes of a developer whose app is on another machine.
+
+`ssh` is a program that runs, on this machine, what sshd would run for a key: the real gate, with the words that were
+sent. So all but SSH itself is real.
+"""
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration import apps
+from tests.integration.apps import App, Done, Machine, Tree
+
+pytestmark = pytest.mark.integration
+
+SSH = """\
+#!/bin/sh
+while [ "$1" != pushrod@server ]; do shift; done
+shift
+cd {root}
+unset GIT_DIR
+SSH_ORIGINAL_COMMAND="$*" PUSHROD_ROOT={root} exec {python} -P -m pushrod gate tester
+"""
+
+
+class Desk(Tree):
+    """A repository on a developer's own machine, which has no app."""
+
+    def pushrod(self, *argv: str, stdin: str | None = None) -> Done:
+        return apps.run([*apps.PUSHROD, *argv], self.path, self.env, stdin)
+
+    def must(self, *argv: str, stdin: str | None = None) -> str:
+        done = self.pushrod(*argv, stdin=stdin)
+        assert done.ok, done.err
+        return done.out
+
+
+@pytest.fixture(scope="module")
+def shop(machine: Machine) -> App:
+    return machine.app("shop")
+
+
+@pytest.fixture
+def desk(shop: App, tmp_path: Path) -> Desk:
+    program = tmp_path / "bin" / "ssh"
+    program.parent.mkdir()
+    root = shlex.quote(str(shop.machine.root))
+    program.write_text(SSH.format(root=root, python=shlex.quote(sys.executable)))
+    program.chmod(0o755)
+    kept = {k: v for k, v in shop.machine.env.items() if k != "PUSHROD_ROOT"}
+    env = {**kept, "HOME": str(tmp_path / "home"), "GIT_SSH_COMMAND": str(program), "GIT_SSH_VARIANT": "ssh"}
+    (tmp_path / "home").mkdir()
+    shop.restore()
+    shop.tree.git("clone", "--quiet", str(shop.tree.path), str(tmp_path / "desk"))
+    desk = Desk(tmp_path / "desk", env)
+    desk.git("remote", "add", "pushrod", "pushrod@server:shop")
+    return desk
+
+
+def test_a_push_and_the_verbs_beside_it(shop: App, desk: Desk) -> None:
+    before = shop.live
+    desk.commit({"app.py": apps.changed("from the desk")})
+    pushed = desk.push()
+    assert pushed.ok, pushed.err
+    assert "live: http://" in pushed.err
+    assert (shop.live, shop.get().body) == (before + 1, "from the desk")
+    shop.restore()
+    (status,) = json.loads(desk.must("status", "--json"))
+    assert (status["app"], status["release"]) == ("shop", shop.live)
+    assert desk.must("releases").splitlines()[1].split()[:2] == [str(shop.live), "live"]
+    shop.get("/print?q=heard-on-the-desk")
+    apps.eventually(lambda: "heard-on-the-desk" in desk.must("logs", "web"), "the line is in the log")
+    assert desk.must("exec", "web", "--", "sh", "-c", 'echo "$PUSHROD_RELEASE"') == f"{shop.live}\n"
+    desk.must("rollback")
+    assert shop.live == before
+    desk.must("deploy")
+    assert shop.live == before + 2
+
+
+def test_a_commit_is_planned_there_and_nothing_changes(shop: App, desk: Desk) -> None:
+    before, live = shop.footprint(), shop.live
+    commit = desk.commit({"compose.yaml": apps.manifest(deploy={"replicas": 2})}, "Two of them")
+    plan = json.loads(desk.must("plan", "--json"))
+    assert (plan["app"], plan["commit"]) == ("shop", commit)
+    assert [(c["name"], c["action"]) for c in plan["changes"]] == [("web", "changed")]
+    text = desk.must("plan", "HEAD")
+    assert text.startswith(f"shop: {commit[:7]} “Two of them”\n")
+    assert re.search(r"^service +web +changed +1 → 2 instances", text, re.MULTILINE)
+    shop.untouched(before, live)
+    assert desk.pushrod("plan", "no-such-ref").status == 4
+
+
+def test_a_manifest_with_a_mistake_is_refused_there_with_the_same_exit_code(shop: App, desk: Desk) -> None:
+    desk.commit({"compose.yaml": apps.manifest(**{"x-pushrod": {"helth": {}}})})
+    done = desk.pushrod("plan")
+    assert done.status == 3
+    assert "helth" in apps.complaint(done)
+
+
+def test_a_secret_is_set_there(shop: App, desk: Desk) -> None:
+    assert "KEY is set" in desk.must("secret", "set", "KEY", stdin="hush $(id)\n")
+    (desk.path / ".env").write_text("OTHER=1\n")
+    assert "1 set: OTHER" in desk.must("secret", "import", ".env")
+    assert json.loads(desk.must("secret", "list", "--json")) == ["KEY", "OTHER"]
+    shop.must("restart")
+    environment = json.loads(shop.get("/environment").body)
+    assert (environment["KEY"], environment["OTHER"]) == ("hush $(id)", "1")
+    desk.must("secret", "unset", "KEY", "OTHER")
+    assert shop.must("secret", "list").startswith("none")
+
+
+def test_a_local_deployment_leaves_the_remote(shop: App, desk: Desk, tmp_path: Path) -> None:
+    machine = shop.machine
+    here = Desk(desk.path, {**desk.env, "PUSHROD_ROOT": str(tmp_path / "here")})
+    try:
+        assert here.must("up", "--port", str(apps.edge_port())).startswith("http://127.0.0.1:")
+        assert here.git("remote", "get-url", "pushrod") == "pushrod@server:shop"
+        assert machine.root != tmp_path / "here"
+    finally:
+        here.must("apps", "destroy", "desk", "--yes")
