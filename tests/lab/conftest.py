@@ -1,14 +1,26 @@
-"""The template's stack on a real Docker engine; where there is none, a skip that says how to get one."""
+"""The template's stack, and servers in boxes, on a real Docker engine; where there is none, a skip that says how to
+get one."""
 
 import shutil
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from pushrod import host
 from tests.integration.apps import edge_port
 from tests.lab import images
+from tests.lab.box import Box
 from tests.lab.stack import Stack
+
+SOURCE = Path(__file__).parents[2]
+
+
+def _needs(problem: str) -> None:
+    if problem:
+        pytest.skip(f"{problem}; this prepares it, as root: make lab")
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
     Its port is free and its own, so that several of these can run at once.
     """
-    if problem := images.problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+    _needs(images.problem())
     directory = tmp_path_factory.mktemp(f"pushrod-lab-{uuid.uuid4().hex[:8]}", numbered=False)
     stack = Stack(directory, edge_port())
     stack.create()
@@ -39,3 +50,55 @@ def shop(made: Stack) -> Iterator[Stack]:
         yield made
     finally:
         print(made.logs())
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """pushrod as its users install it, built from this checkout."""
+    place = tmp_path_factory.mktemp("wheel")
+    built = host.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)], cwd=SOURCE
+    )
+    assert built.status == 0, built.stderr
+    (found,) = place.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="session")
+def made_box(wheel: Path) -> Iterator[Box]:
+    """A server with Docker, Git and pushrod installed, one for all tests that can share it."""
+    _needs(images.box_problem())
+    box = Box()
+    try:
+        box.create().install(wheel)
+        yield box
+    finally:
+        box.remove()
+
+
+@pytest.fixture
+def box(made_box: Box) -> Iterator[Box]:
+    """The shared server, started, whatever the test before did to it. Beside a failure stands its journal's end."""
+    made_box.power_on()
+    try:
+        yield made_box
+    finally:
+        print(made_box.journal())
+
+
+@pytest.fixture
+def new_box() -> Iterator[Callable[[str], Box]]:
+    """Makes servers of this test's own, from images.BOX or images.BARE, with pushrod not installed."""
+    _needs(images.box_problem())
+    boxes: list[Box] = []
+
+    def make(image: str = images.BOX) -> Box:
+        boxes.append(Box())
+        return boxes[-1].create(image)
+
+    try:
+        yield make
+    finally:
+        for box in boxes:
+            print(box.journal())
+            box.remove()

@@ -1,5 +1,6 @@
-"""What the template needs of this machine: a Docker engine, and the images that its files name."""
+"""What the lab's tests need of this machine: a Docker engine, images, and a volume of images for the boxes."""
 
+import hashlib
 import json
 import re
 
@@ -7,6 +8,16 @@ import yaml
 
 from pushrod import host, scaffold
 from pushrod.errors import HostError
+
+BOX = "pushrod-lab/box"  # a server with systemd, Docker, Git and what pushrod needs of Python
+BARE = "pushrod-lab/bare"  # a server with systemd and nothing that pushrod needs but Python
+DEBIAN = "pushrod-lab/debian"  # what these two and the stand-ins begin with
+NETWORK = "pushrod-lab-boxes"
+SUBNET = "10.212.0.0/16"  # what pushrod takes on a server is 10.213.0.0/16 and 10.214.0.0/16
+LABEL = "pushrod.lab"  # on every image and volume that the lab has made
+
+# What the classic compose file names: nginx, backend, PostgreSQL 16, Redis 7.
+CLASSIC = ("nginx:latest", "postgres:16", "redis:7")
 
 _TIMEOUT = 30.0  # seconds for one question to the engine, which answers within one
 
@@ -19,6 +30,11 @@ def named() -> list[str]:
     stages = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", files["backend/Dockerfile"], re.MULTILINE)
     found |= {image for image, _ in stages} - {name for _, name in stages}
     return sorted(found)
+
+
+def inner() -> list[str]:
+    """The images that every box has from its first second."""
+    return sorted({*named(), *CLASSIC})
 
 
 def labels(image: str) -> dict[str, str] | None:
@@ -37,9 +53,34 @@ def engine_answers() -> bool:
     return result.status == 0 and bool(result.stdout.strip())
 
 
+def seed() -> str:
+    """The name of the volume that boxes begin with, as a dockerd leaves it that has loaded `inner()` and nothing else.
+
+    It is named by the ids of those images, so that a volume of older ones is never taken for it.
+    """
+    result = host.run(["docker", "image", "inspect", "--format", "{{.Id}}", *inner()], timeout=_TIMEOUT)
+    return f"pushrod-lab-images-{hashlib.sha256(result.stdout.encode()).hexdigest()[:12]}"
+
+
+def has_volume(name: str) -> bool:
+    """Whether this machine's engine has a volume of that name."""
+    return host.run(["docker", "volume", "inspect", name], timeout=_TIMEOUT).status == 0
+
+
 def problem() -> str:
     """What keeps the template from running here; empty when nothing does."""
+    return _problem(named())
+
+
+def box_problem() -> str:
+    """What keeps boxes from running here; empty when nothing does."""
+    if found := _problem([*inner(), BOX, BARE]):
+        return found
+    return "" if has_volume(seed()) else "the volume of images for the boxes is missing"
+
+
+def _problem(needed: list[str]) -> str:
     if not engine_answers():
         return "no Docker engine answers (`docker info`)"
-    missing = [image for image in named() if labels(image) is None]
+    missing = [image for image in needed if labels(image) is None]
     return f"images are missing: {', '.join(missing)}" if missing else ""

@@ -1,0 +1,284 @@
+"""`pushrod host init` on a server that has nothing: by apt, over SSH, from this checkout; then who may do what there."""
+
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pushrod import host
+from pushrod.host import Completed
+from tests.lab import images
+from tests.lab.box import Box
+
+pytestmark = pytest.mark.lab
+
+ROOT = "/var/lib/pushrod"
+DAEMON = "/etc/docker/daemon.json"
+UNITS = (
+    *("pushrod.target", "pushrod-edge.service", "pushrod-app@shop.service", "pushrod-build.slice"),
+    *("pushrod-apps.path", "pushrod-apps.service", "pushrod-watch.timer", "pushrod-watch.service"),
+    *("pushrod-prune.timer", "pushrod-prune.service"),
+)
+EXPOSURE = 3.0  # of 10; `systemd-analyze security` calls up to 4 OK
+
+
+def pushrod(server: Box, *argv: str) -> Completed:
+    """Run this checkout's pushrod, which reaches the server by its key."""
+    environment = {**os.environ, "GIT_SSH_COMMAND": shlex.join(server.ssh_command())}
+    return host.run([sys.executable, "-m", "pushrod", *argv], env=environment, timeout=600)
+
+
+def there(server: Box, *argv: str, stdin: str = "", user: str = "root") -> Completed:
+    """Run the server's pushrod on it."""
+    return server.exec("pushrod", *argv, stdin=stdin, user=user, check=False)
+
+
+@contextmanager
+def replaced(server: Box, path: str, text: str, mode: int = 0o644) -> Iterator[None]:
+    """A file of the server's with another text, for a while."""
+    before = server.get(path)
+    server.put(path, text, mode)
+    try:
+        yield
+    finally:
+        server.put(path, before, mode)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Box]:
+    """A bare server that has become a host."""
+    if problem := images.problem():
+        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+    box = Box()
+    try:
+        box.create(images.BARE, seed="")
+        assert box.exec("sh", "-c", "command -v docker || command -v git", check=False).status != 0
+        done = pushrod(box, "host", "init", f"root@{box.address}")
+        assert done.status == 0, done.stdout + done.stderr
+        assert re.search(r"^new +packages +.*docker\.io", done.stdout, re.MULTILINE), done.stdout
+        yield box
+        print(box.journal())
+    finally:
+        box.remove()
+
+
+@pytest.fixture
+def key(server: Box, tmp_path: Path) -> Path:
+    """A key of somebody who may not push yet."""
+    path = tmp_path / "key"
+    host.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", tmp_path.name, "-f", path])
+    return path
+
+
+# ---- making one -------------------------------------------------------------------------------------------------
+
+
+def test_a_second_call_does_nothing(server: Box) -> None:
+    before = server.exec(
+        "find", "/etc/systemd", "/etc/docker", ROOT, "-newer", "/etc/docker/daemon.json"
+    ).stdout
+    done = pushrod(server, "host", "init", f"root@{server.address}")
+    assert (done.status, done.stdout.splitlines()[-1]) == (0, "nothing to do: this is a host already")
+    plan = pushrod(server, "host", "init", f"root@{server.address}", "--plan", "--json")
+    assert {change["action"] for change in json.loads(plan.stdout)} == {"same"}
+    after = server.exec(
+        "find", "/etc/systemd", "/etc/docker", ROOT, "-newer", "/etc/docker/daemon.json"
+    ).stdout
+    assert after == before
+
+
+def test_a_fresh_host_answers_and_its_doctor_finds_nothing(server: Box) -> None:
+    assert server.get_page().status == 404
+    done = there(server, "doctor", "--json")
+    assert done.status == 0, done.stdout
+    assert {f["state"] for f in json.loads(done.stdout)} == {"ok"}
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_systemd_has_nothing_to_say_about_a_unit(server: Box, unit: str) -> None:
+    done = server.exec("systemd-analyze", "verify", "--man=no", unit, check=False)
+    assert (done.status, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("unit", [u for u in UNITS if u.endswith(".service")])
+def test_a_service_is_closed(server: Box, unit: str) -> None:
+    told = server.exec("systemd-analyze", "security", "--no-pager", unit).stdout
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", told)
+    assert found
+    print(unit, found[1])
+    assert float(found[1]) <= EXPOSURE
+
+
+def test_the_edge_reaches_neither_docker_nor_the_apps(server: Box) -> None:
+    pid = server.exec("systemctl", "show", "--value", "--property=MainPID", "pushrod-edge").stdout.strip()
+    inside = ("nsenter", f"--target={pid}", "--mount", "setpriv", "--reuid=pushrod", "--regid=pushrod")
+    for argv in (("ls", f"{ROOT}/apps"), ("cat", "/run/docker.sock"), ("touch", f"{ROOT}/host.json")):
+        assert server.exec(*inside, "--init-groups", "--", *argv, check=False).status != 0, argv
+
+
+def test_nginx_tests_a_configuration_with_port_80_without_root(server: Box) -> None:
+    argv = [f"{ROOT}/programs/nginx", "-p", f"{ROOT}/edge/", "-c", f"{ROOT}/edge/current/nginx.conf"]
+    done = server.exec(*argv, "-e", "stderr", "-t", user="pushrod", check=False)
+    assert done.status == 0, done.stderr
+
+
+def test_an_app_that_comes_is_started_without_root(server: Box) -> None:
+    """The account makes a link; the path unit has systemd load it and start what it names."""
+    link = "/etc/systemd/system/pushrod.target.wants/pushrod-app@ghost.service"
+    server.exec("ln", "-s", "../pushrod-app@.service", link, user="pushrod")
+    tried = (
+        "systemctl",
+        "show",
+        "--value",
+        "--property=ExecMainStartTimestampMonotonic",
+        "pushrod-app@ghost",
+    )
+    try:
+        assert host.wait_until(lambda: server.exec(*tried).stdout.strip() not in ("", "0"), 30, 0.2)
+    finally:
+        server.exec("rm", link, user="pushrod")
+
+
+def test_it_is_a_host_after_a_reboot(server: Box) -> None:
+    server.reboot()
+    assert host.wait_until(lambda: there(server, "doctor").status == 0, 30, 0.5), there(
+        server, "doctor"
+    ).stdout
+    assert server.get_page().status == 404
+
+
+def test_the_edge_comes_back_when_it_is_killed(server: Box) -> None:
+    server.exec("systemctl", "kill", "--signal=KILL", "pushrod-edge")
+
+    def back() -> bool:
+        try:
+            return server.get_page().status == 404
+        except OSError:
+            return False
+
+    assert host.wait_until(back, 15, 0.1)
+
+
+def test_a_unit_that_was_changed_is_found_and_mended(server: Box) -> None:
+    server.exec("sh", "-c", "echo '# mine' >> /etc/systemd/system/pushrod-watch.timer")
+    told = there(server, "doctor").stdout
+    assert re.search(r"warning  units .*pushrod-watch.timer is not as it should be", told), told
+    assert "pushrod-watch.timer" in there(server, "host", "init").stdout
+    assert there(server, "doctor").status == 0
+
+
+def test_a_stopped_edge_is_found(server: Box) -> None:
+    server.exec("systemctl", "stop", "pushrod-edge")
+    done = there(server, "doctor")
+    assert (done.status, "to do: systemctl start pushrod-edge.service" in done.stdout) == (10, True), (
+        done.stdout
+    )
+    assert there(server, "host", "init").status == 0
+    assert server.get_page().status == 404
+
+
+# ---- what cannot be -----------------------------------------------------------------------------------------------
+
+
+def test_another_system_is_refused(server: Box) -> None:
+    with replaced(server, "/usr/lib/os-release", 'ID=fedora\nVERSION_ID=43\nPRETTY_NAME="Fedora Linux 43"\n'):
+        done = there(server, "host", "init")
+    assert done.status == 10
+    assert done.stderr.startswith("pushrod: Fedora Linux 43 cannot be a host")
+
+
+def test_a_compose_that_is_too_old_is_refused(server: Box) -> None:
+    server.put("/root/docker-compose", "#!/bin/sh\necho 2.17.2\n", 0o755)
+    argv = ("env", "PUSHROD_COMPOSE=/root/docker-compose", "pushrod", "host", "init")
+    done = server.exec(*argv, check=False)
+    assert done.status == 10
+    assert done.stderr.startswith("pushrod: Docker Compose 2.17.2 is too old")
+
+
+def test_settings_of_the_engine_that_are_no_json_are_left_alone(server: Box) -> None:
+    with replaced(server, DAEMON, '{"dns": ['):
+        done = there(server, "host", "init")
+        assert (done.status, server.get(DAEMON)) == (11, b'{"dns": [')
+    assert "cannot be read" in done.stderr
+
+
+def test_settings_of_the_owner_are_kept_and_containers_go_on(server: Box) -> None:
+    """The engine is restarted for what is added; a container, here one without an image's help, does not notice."""
+    mine = {"debug": True, "log-driver": "local", "max-concurrent-downloads": 2}
+    server.put(DAEMON, json.dumps(mine))
+    server.exec("systemctl", "restart", "docker")
+    server.exec(
+        "sh", "-c", "tar -cC / bin usr/bin/sleep lib lib64 usr/lib/x86_64-linux-gnu | docker import - small"
+    )
+    server.docker("run", "--detach", "--name=rest", "small", "/usr/bin/sleep", "600")
+    state = ("inspect", "--format={{.State.StartedAt}} {{.State.Pid}} {{.State.Running}}", "rest")
+    before = server.docker(*state)
+    try:
+        done = there(server, "host", "init")
+        assert done.status == 0, done.stderr
+        assert "its container goes on meanwhile" in done.stdout
+        assert re.search(r'^kept +daemon.json log-driver +"local" is yours$', done.stdout, re.MULTILINE)
+        found = json.loads(server.get(DAEMON))
+        assert {name: found[name] for name in mine} == mine
+        assert found["live-restore"] is True
+        assert json.loads(server.get(f"{DAEMON}.before-pushrod")) == mine
+        assert server.docker(*state) == before
+    finally:
+        server.docker("rm", "--force", "rest")
+
+
+def test_somebody_who_is_not_root_is_refused(server: Box) -> None:
+    assert there(server, "host", "init", user="nobody").status == 10
+    assert there(server, "host", "keys", "list", user="nobody").status == 10
+
+
+def test_a_server_that_does_not_let_one_in(server: Box, key: Path) -> None:
+    done = pushrod(server, "host", "init", f"nobody@{server.address}")
+    assert (done.status, "refuses your key" in done.stderr) == (10, True)
+
+
+# ---- who may push -------------------------------------------------------------------------------------------------
+
+
+def test_a_key_may_do_what_it_is_for(server: Box, key: Path) -> None:
+    name = key.parent.name
+    added = there(
+        server, "host", "keys", "add", "-", "--app", "shop", stdin=key.with_suffix(".pub").read_text()
+    )
+    assert added.status == 0, added.stderr
+
+    def ask(*argv: str) -> Completed:
+        return server.ssh(*argv, user="pushrod", key=key, check=False)
+
+    hello = server.ssh(user="pushrod", key=key, check=False)
+    assert (hello.status, hello.stdout.partition(", and run")[0]) == (0, f"{name}: you may push to shop")
+    assert (ask("apps", "list", "--json").status, ask("apps", "list", "--json").stdout.strip()) == (0, "[]")
+    for argv in (
+        ("sh", "-c", "id"),
+        ("host", "init"),
+        ("doctor",),
+        ("status", "--root", "/"),
+        ("cat", "/etc/passwd"),
+    ):
+        done = ask(*argv)
+        assert (done.status, done.stdout) == (12, ""), argv
+    assert "this key is not for `zoo`" in ask("git-receive-pack", "zoo").stderr
+    assert ask("git-upload-pack", "shop").status == 12  # there is no such app, and this key cannot make it
+    assert there(server, "host", "keys", "remove", name).status == 0
+    assert ask("status").status == 255
+
+
+def test_a_key_that_cannot_be_one_changes_nothing(server: Box, key: Path) -> None:
+    public = key.with_suffix(".pub").read_text()
+    assert there(server, "host", "keys", "add", stdin=public).status == 0
+    before = server.get(f"{ROOT}/.ssh/authorized_keys")
+    for text, status in ((public, 12), (key.read_text(), 10), (f"no-pty {public}", 10), ("nonsense", 10)):
+        assert there(server, "host", "keys", "add", stdin=text).status == status, text
+    assert server.get(f"{ROOT}/.ssh/authorized_keys") == before
+    assert there(server, "host", "keys", "remove", key.parent.name).status == 0

@@ -1,0 +1,63 @@
+"""`python -m tools.lab up`, `clean`, or `box NAME [bare]`: a box to try things in."""
+
+import sys
+
+from pushrod.errors import PushrodError
+from tests.lab import images
+from tools.lab import boxes, engine, standins
+from tools.lab.effects import LabError, docker
+
+MINE = "pushrod-lab-"  # how the names of the tests' Compose projects, of boxes and of their volumes begin
+
+
+def main() -> None:
+    """Run a command; exit 1 with one line if it cannot be done."""
+    try:
+        match sys.argv[1:]:
+            case ["up"]:
+                up()
+            case ["clean"]:
+                clean()
+            case ["box", name]:
+                boxes.develop(name, images.BOX)
+            case ["box", name, "bare"]:
+                boxes.develop(name, images.BARE)
+            case _:
+                raise LabError(str(__doc__))
+    except (LabError, PushrodError) as e:
+        print(f"lab: {e}", file=sys.stderr)
+        sys.exit(1)
+
+
+def up() -> None:
+    """An engine that answers, every image, and what boxes begin with."""
+    if not images.engine_answers():
+        engine.start()
+    for image in images.inner():
+        standins.provide(image)
+    boxes.provide()
+    if problem := images.box_problem():
+        raise LabError(problem)
+
+
+def clean() -> None:
+    """Remove what is the lab's; the engine goes on running, with its build cache."""
+    if not images.engine_answers():
+        raise LabError("no Docker engine answers, so there is nothing to remove")
+    for kind, name, remove in (
+        (("ps", "--all"), "{{.Names}}", ("rm", "--force", "--volumes")),
+        (("network", "ls"), "{{.Name}}", ("network", "rm")),
+        (("volume", "ls"), "{{.Name}}", ("volume", "rm")),
+    ):
+        names = [n for n in docker(*kind, "--format", name).split() if n.startswith(MINE)]
+        if names:
+            docker(*remove, *names)
+    label = f"label={images.LABEL}=1"
+    tags = docker("images", "--filter", label, "--format", "{{.Repository}}:{{.Tag}}").split()
+    if named := [tag for tag in tags if "<none>" not in tag]:
+        docker("rmi", *named)
+    docker("image", "prune", "--force", "--filter", label)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""What boxes begin with: a network of their own, and a volume of images that a dockerd has loaded once."""
+
+import tempfile
+import time
+from pathlib import Path
+
+from pushrod import host
+from tests.lab import images
+from tests.lab.box import Box, copy_volume
+from tools.lab import standins
+from tools.lab.effects import LONGEST, LabError, docker, tell
+
+SOURCE = Path(__file__).parents[2]
+
+
+def provide() -> None:
+    """See that the box images, the network and the volume of images are there."""
+    standins.build_base()  # its cp fills the volume of each box, also where every image could be pulled
+    for image in (images.BOX, images.BARE):
+        standins.provide(image)
+    if images.NETWORK not in docker("network", "ls", "--format", "{{.Name}}").split():
+        label = f"--label={images.LABEL}=1"
+        docker("network", "create", label, f"--subnet={images.SUBNET}", images.NETWORK)
+    if not images.has_volume(images.seed()):
+        _load()
+
+
+def develop(name: str, image: str) -> None:
+    """A fresh box to try things in, with this checkout read-only at /src; one of that name is removed before."""
+    Box(name).remove()
+    box = Box(name).create(image, [f"{SOURCE}:/src:ro"])
+    tell(f"{name} is at {box.address}: docker exec -it {name} bash")
+
+
+def _load() -> None:
+    """Have a box load the images, and keep a copy of what its dockerd then has."""
+    started = time.monotonic()
+    seed = images.seed()
+    for old in docker("volume", "ls", "--quiet", "--filter", f"label={images.LABEL}=images").split():
+        docker("volume", "rm", old)
+    box = Box()
+    try:
+        box.create(seed="")
+        with tempfile.TemporaryFile() as archive:
+            save = host.run(["docker", "save", *images.inner()], stdout=archive, timeout=LONGEST)
+            if save.status:
+                raise LabError(f"the images cannot be saved: {save.stderr.strip()}")
+            archive.seek(0)
+            box.exec("docker", "load", stdin=archive)
+        docker("stop", box.name)
+        _keep(box.volume, seed)
+    finally:
+        box.remove()
+    tell(f"the images for boxes: loaded in {time.monotonic() - started:.0f} s")
+
+
+def _keep(volume: str, seed: str) -> None:
+    """Copy a volume to the name by which boxes take it for whole, or leave nothing there."""
+    docker("volume", "create", f"--label={images.LABEL}=images", seed)
+    try:
+        copy_volume(volume, seed)
+    except BaseException:
+        docker("volume", "rm", seed)
+        raise

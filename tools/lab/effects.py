@@ -1,0 +1,32 @@
+"""Commands of the lab: run to their end, with what went wrong in one error."""
+
+import os
+from collections.abc import Sequence
+
+from pushrod import host
+
+LONGEST = 1800.0  # seconds for one command; the longest, the base, takes 20 from a near mirror
+
+
+class LabError(Exception):
+    """The lab cannot be prepared on this machine; the message says what to do."""
+
+
+def docker(*argv: str) -> str:
+    """What a command of the Docker client printed."""
+    return run(["docker", *argv])
+
+
+def run(argv: Sequence[str]) -> str:
+    """What a command printed; LabError with the end of its output if it failed."""
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = host.run(argv, env=env, timeout=LONGEST)
+    if done.status:
+        last = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+        raise LabError(f"`{' '.join(argv)}` ended with status {done.status}:\n{last}")
+    return done.stdout
+
+
+def tell(line: str) -> None:
+    """Say what is being done."""
+    print(f"lab: {line}", flush=True)

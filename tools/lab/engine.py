@@ -1,0 +1,54 @@
+"""The machine's Docker engine: installed and started where none answers."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from pushrod import host
+from tests.lab import images
+from tools.lab.effects import LabError, run, tell
+
+PACKAGES = ("docker.io", "iptables", "mmdebstrap", "debian-archive-keyring", "ca-certificates")
+CLIENT = "docker-cli"  # where docker.io does not hold the client: Debian 13
+LOG = Path("/var/log/pushrod-lab-dockerd.log")
+STARTS = 60.0  # seconds; it takes about five
+
+
+def start() -> None:
+    """Install and start an engine, and wait until it answers."""
+    if os.geteuid() != 0:
+        raise LabError("no Docker engine answers `docker info`; as root, `make lab` installs and starts one")
+    if not all(map(shutil.which, ("dockerd", "docker"))):
+        install(*PACKAGES)
+    if not shutil.which("docker"):
+        install(CLIENT)
+    if Path("/run/systemd/system").is_dir():
+        tell("starting the Docker engine: systemctl start docker")
+        run(["systemctl", "start", "docker"])
+        told = "systemctl stop docker"
+    else:
+        told = f"kill {_spawn()}"
+    if not host.wait_until(images.engine_answers, STARTS, 0.5):
+        last = "\n".join(host.tail(LOG, 10))
+        raise LabError(f"the Docker engine does not answer after {STARTS:g} s\n{last}")
+    tell(f"the Docker engine goes on running; this stops it: {told}")
+
+
+def _spawn() -> int:
+    """Start dockerd where no systemd runs the machine, and return its process id."""
+    tell(f"starting dockerd; its log: {LOG}")
+    with LOG.open("ab") as log:
+        child = subprocess.Popen(
+            ["dockerd"], cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    return child.pid
+
+
+def install(*packages: str) -> None:
+    """Install packages of Debian or Ubuntu."""
+    if not shutil.which("apt-get"):
+        raise LabError(f"this is neither Debian nor Ubuntu: install {', '.join(packages)} by other means")
+    tell(f"installing {' '.join(packages)}")
+    run(["apt-get", "update"])
+    run(["apt-get", "install", "--yes", "--no-install-recommends", *packages])
