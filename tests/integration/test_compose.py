@@ -1,12 +1,13 @@
 """The real Compose loader: what it reads, what it refuses, and what it leaves behind (nothing)."""
 
+import base64
 from pathlib import Path
 
 import pytest
 
 from pushrod import host, manifest
 from pushrod.errors import ManifestError
-from pushrod.gears import compose
+from pushrod.gears import compose, landlock
 from pushrod.manifest import refusals
 from pushrod.values import Build
 
@@ -397,3 +398,175 @@ def test_a_refusal_holds_no_secret(tmp_path: Path) -> None:
 def test_the_loaders_version() -> None:
     assert int(compose.version().removeprefix("v").split(".")[0]) >= 2
     assert host.run([*compose.loader(), "version"]).status == 0
+
+
+# ---- what is not in the commit --------------------------------------------------------------------------------
+
+STOLEN = "hunter2-of-another-app"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout beside another app's files: an env file and a compose file."""
+    (tmp_path / "blog").mkdir()
+    (tmp_path / "blog" / ".env").write_text(f"PASSWORD={STOLEN}\n")
+    (tmp_path / "blog" / "web.env").write_text(f"PASSWORD={STOLEN}\n")
+    (tmp_path / "blog" / "web.yaml").write_text(f"services: {{web: {{image: {STOLEN}}}}}\n")
+    (tmp_path / "shop" / "sub").mkdir(parents=True)
+    (tmp_path / "shop" / "link").symlink_to("../blog")
+    (tmp_path / "shop" / "plain.yaml").write_text('services: {web: {image: "a:${PASSWORD}"}}\n')
+    return tmp_path / "shop"
+
+
+@pytest.fixture(params=["by the kernel", "by a look at the file"])
+def guarded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways in which a load is kept inside the checkout."""
+    if request.param == "by the kernel":
+        if not landlock.version():
+            pytest.skip("this kernel has no Landlock")
+    else:
+        monkeypatch.setattr(landlock, "version", lambda: 0)
+    return str(request.param)
+
+
+NAMED_OUTRIGHT = [
+    ("services: {web: {image: a, env_file: PLACE/web.env}}", "services.web.env_file"),
+    ("services: {web: {image: a, env_file: [{path: PLACE/web.env, required: false}]}}",
+     "services.web.env_file[0].path"),
+    ("services: {web: {image: a, label_file: [PLACE/web.env]}}", "services.web.label_file[0]"),
+    ("services: {web: {extends: {file: PLACE/web.yaml, service: web}}}", "services.web.extends.file"),
+    ("include: [PLACE/web.yaml]", "include[0]"),
+    ("include: [{path: [plain.yaml, PLACE/web.yaml]}]", "include[0].path"),
+    ("include: [{path: plain.yaml, env_file: PLACE/web.env}]", "include[0].env_file"),
+    ("include: [{path: plain.yaml, project_directory: PLACE}]", "include[0].project_directory"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "key"), NAMED_OUTRIGHT)
+@pytest.mark.parametrize("place", ["/blog", "../blog", "sub/../../blog", "link"])
+def test_a_file_of_another_app(checkout: Path, guarded: str, text: str, key: str, place: str) -> None:
+    place = str(checkout.parent / "blog") if place == "/blog" else place
+    project(checkout, text.replace("PLACE", place))
+    with pytest.raises(ManifestError) as error:
+        load(checkout)
+    assert error.value.where.startswith("compose.yaml: ")
+    if (
+        guarded == "by the kernel"
+    ):  # without it, what is in another compose file is refused before its path is
+        assert error.value.where.startswith(f"compose.yaml: {key}")
+        assert "is not a path inside the repository" in error.value.what
+    assert error.value.hint
+    assert STOLEN not in str(vars(error.value))
+
+
+HIDDEN = [
+    "services: {web: {image: a, env_file: '${PLACE}/web.env'}}",
+    "services: {web: {image: a, label_file: '${PLACE}/web.env'}}",
+    "services: {web: {extends: {file: '${PLACE}/web.yaml', service: web}}}",
+    "include: ['${PLACE}/web.yaml']",
+    "include: [{path: plain.yaml, env_file: '${PLACE}/web.env'}]",
+    "include: [nested.yaml]",
+    "services: {web: {extends: {file: nested.yaml, service: web}}}",
+    "x-a: &a {env_file: [BLOG/web.env]}\nservices: {web: {image: a, <<: *a}}",
+    "x-a: &a [BLOG/web.env]\nservices: {web: {image: a, env_file: *a}}",
+    "x-a: &a {file: BLOG/web.yaml, service: web}\nservices: {web: {extends: *a}}",
+    "x-k: &k env_file\nservices: {web: {image: a, *k : BLOG/web.env}}",
+    'services: {web: {image: a, "env\\x5ffile": BLOG/web.env}}',
+    "services: {web: {image: a, ? !!binary ZW52X2ZpbGU= : BLOG/web.env}}",
+    "services: {web: {image: a, env_file: !!binary BASE64}}",
+    "services: {web: {image: a, env_file: !override [BLOG/web.env]}}",
+]
+
+
+@pytest.mark.parametrize("text", HIDDEN)
+def test_a_file_that_is_named_in_a_roundabout_way(checkout: Path, guarded: str, text: str) -> None:
+    blog = str(checkout.parent / "blog")
+    (checkout / "nested.yaml").write_text(f"services: {{web: {{image: a, env_file: {blog}/web.env}}}}\n")
+    encoded = base64.b64encode(f"{blog}/web.env".encode()).decode()
+    project(checkout, text.replace("BLOG", blog).replace("BASE64", encoded))
+    try:
+        document = load(checkout, PLACE=blog)
+    except ManifestError as error:
+        assert error.where.startswith("compose.yaml")
+        assert error.hint
+        assert STOLEN not in str(vars(error))
+    else:
+        assert STOLEN not in str(document)
+        pytest.fail(f"Compose took it: {document}")
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.override.yaml", ".env"])
+def test_a_file_of_compose_that_is_a_link(checkout: Path, guarded: str, name: str) -> None:
+    if name != "compose.yaml":
+        project(checkout, "services: {web: {image: 'a:${PASSWORD}'}}")
+    (checkout / name).symlink_to("../blog/web.env" if name == ".env" else "../blog/web.yaml")
+    assert STOLEN not in str(vars(refused(checkout)))
+
+
+@pytest.mark.parametrize("name", ["COMPOSE_FILE", "COMPOSE_ENV_FILES"])
+def test_a_variable_cannot_name_one(checkout: Path, guarded: str, name: str) -> None:
+    project(checkout, "services: {web: {image: 'a:${PASSWORD}'}}")
+    blog = checkout.parent / "blog"
+    value = blog / ("web.yaml" if name == "COMPOSE_FILE" else "web.env")
+    document = load(checkout, **{name: str(value)})
+    assert document["services"]["web"]["image"] == "a:"
+
+
+def test_a_variable_cannot_put_a_library_into_the_loader(checkout: Path) -> None:
+    project(checkout, "services: {web: {image: 'a:${LD_PRELOAD}${DOCKER_CONFIG}'}}")
+    warnings: list[str] = []
+    steering = {"LD_PRELOAD": f"{checkout}/evil.so", "DOCKER_CONFIG": str(checkout)}
+    document = compose.load(checkout, project="shop", variables=steering, on_warning=warnings.append)
+    assert document["services"]["web"]["image"] == "a:"
+
+
+LINKED = [
+    ("services: {web: {image: a, volumes: ['./link/web.env:/x']}}", "services.web.volumes[0].source"),
+    ("services: {web: {image: a, volumes: ['./link:/x']}}", "services.web.volumes[0].source"),
+    ("services: {web: {build: ./link}}", "services.web.build.context"),
+    ("services: {web: {build: {context: ., dockerfile: link/web.env}}}", "services.web.build.dockerfile"),
+    ("services: {web: {build: {context: ., additional_contexts: {o: ./link}}}}",
+     "services.web.build.additional_contexts.o"),
+    ("services: {web: {image: a, configs: [c]}}\nconfigs: {c: {file: link/web.env}}", "configs.c.file"),
+    ("services: {web: {image: a, secrets: [s]}}\nsecrets: {s: {file: link/web.env}}", "secrets.s.file"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "key"), LINKED)
+def test_a_path_that_others_open_does_not_leave_by_a_link(checkout: Path, text: str, key: str) -> None:
+    error = refused(project(checkout, text))
+    assert (error.where, "is not a path inside the repository" in error.what) == (key, True)
+
+
+def test_files_of_the_commit_are_read_as_ever(checkout: Path, guarded: str) -> None:
+    (checkout / "sub" / "app.env").write_text("FROM_GIT=1\n")
+    (checkout / "also.env").symlink_to("sub/app.env")
+    text = "services: {web: {image: a, env_file: [.env, ./sub/app.env, also.env, sub/../also.env]}}"
+    document = load(project(checkout, text), TOKEN="t")
+    assert document["services"]["web"]["environment"] == {"FROM_GIT": "1", "TOKEN": "t"}
+
+
+def test_further_compose_files_of_the_commit_are_read_as_ever(checkout: Path) -> None:
+    if not landlock.version():
+        pytest.skip("this kernel has no Landlock")
+    (checkout / "sub" / "more.yaml").write_text("services: {more: {image: b, env_file: ../some.env}}\n")
+    (checkout / "some.env").write_text("A=1\n")
+    text = "include: [sub/more.yaml]\nservices: {web: {image: a, env_file: '${STAGE:-some}.env'}}"
+    services = load(project(checkout, text))["services"]
+    assert services["more"]["environment"] == services["web"]["environment"] == {"A": "1"}
+
+
+def test_a_remote_include_is_not_fetched(checkout: Path, guarded: str) -> None:
+    error = refused(project(checkout, "include: ['https://127.0.0.1:1/a/b.git']"))
+    assert error.where.startswith("compose.yaml")
+
+
+def test_what_the_kernel_refuses_has_its_key(checkout: Path) -> None:
+    if not landlock.version():
+        pytest.skip("this kernel has no Landlock")
+    project(checkout, "services: {web: {image: a, env_file: ['${PLACE}/web.env']}}")
+    error = refused(checkout, PLACE=str(checkout.parent / "blog"))
+    assert (error.where, error.what) == (
+        "compose.yaml: services.web.env_file[0]",
+        "open $PLACE/web.env: permission denied",
+    )

@@ -18,8 +18,15 @@ from typing import Any
 
 from pushrod import dockerfile, host
 from pushrod.errors import HostError, ManifestError
+from pushrod.gears import containment, landlock
 
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")  # in Compose's own order
+_OVERRIDES = (
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+)  # likewise
 _TIMEOUT = 60.0  # seconds; the loader takes about 0.1
 _ENV_FILES = 16  # env files that one manifest may name without having them in Git
 _PATHS = frozenset({"context", "source", "file"})  # keys whose values Compose makes absolute
@@ -49,15 +56,23 @@ def load(
 ) -> Document:
     """The compose file of a directory, resolved by Compose; paths inside the directory come back relative to it.
 
+    Nothing outside the directory is read, whatever the file names (`containment`): it may be from somebody who must
+    not see what we can.
+
     `variables` are what `${NAME}` and a missing `.env` stand for: they are the loader's environment, and nothing
-    of this process's reaches it but PATH and HOME. `files` replaces the file (and its override file) that Compose
+    of this process's reaches it but PATH and HOME; names that would steer the loader itself are held back
+    (`_steers`). `files` replaces the file (and its override file) that Compose
     would find. `on_warning` hears of variables that are not set. Raises ManifestError with Compose's own message,
     HostError when there is no loader.
     """
     directory = directory.resolve()
-    name = files[0] if files else find(directory)
+    files = files or _found(directory)
+    containment.inside(directory, ".env", where=".env")  # Compose reads it unasked
+    for file in files:
+        containment.check_named(directory, file)
     argv = [*loader(), *(word for f in files for word in ("--file", f))]
     argv += ["--project-directory", str(directory), "--project-name", project, "config"]
+    argv = containment.confined(argv, directory)
     with contextlib.ExitStack() as stack:
         for _ in range(_ENV_FILES):
             result = host.run(argv, cwd=directory, env=_environment(variables), timeout=_TIMEOUT)
@@ -66,13 +81,26 @@ def load(
                 break
             stack.enter_context(_names_in(missing, variables))
     messages = _clean(result.stderr, directory, variables)
+    if result.status == landlock.FAILED:
+        raise HostError(" ".join(messages), hint="`pushrod doctor` says which loader it is")
+    if result.status and "permission denied" in "".join(messages[-1:]):
+        raise ManifestError(
+            messages[-1], where=containment.suspects(directory, files), hint=_hint(messages[-1])
+        )
     if result.status:
-        raise _error(messages, name)
+        raise _error(messages, files[0])
     for message in messages:
         if on_warning and "variable is not set" in message:
             on_warning(message)
     document: Document = _relative(_parse(result.stdout), directory)
+    containment.check_resolved(document, directory)
     return document
+
+
+def _found(directory: Path) -> list[str]:
+    """The compose file of a directory and, if there is one, its override file, as Compose would find them."""
+    overrides = [name for name in _OVERRIDES if (directory / name).is_file()]
+    return [find(directory), *overrides[:1]]
 
 
 def wants_env_file(directory: Path) -> bool:
@@ -164,7 +192,21 @@ def _version(argv: tuple[str, ...]) -> str:
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return {**variables, **kept}
+    given = {name: value for name, value in variables.items() if not _steers(name)}
+    local = {"COMPOSE_EXPERIMENTAL_GIT_REMOTE": "false", "COMPOSE_EXPERIMENTAL_OCI_REMOTE": "false"}
+    return {**given, **local, **kept}
+
+
+def _steers(name: str) -> bool:
+    """Whether an app's variable would tell the loader what to run or read, or ld.so what to load into it."""
+    if name.startswith("COMPOSE_"):
+        return name != "COMPOSE_PROFILES"
+    return name.startswith("LD_") or name in (
+        "DOCKER_CONFIG",
+        "DOCKER_CONTEXT",
+        "GLIBC_TUNABLES",
+        "GCONV_PATH",
+    )
 
 
 # ---- env files that are not in Git ----------------------------------------------------------------------------
@@ -278,6 +320,8 @@ def _error(messages: list[str], name: str) -> ManifestError:
 
 
 def _hint(message: str) -> str:
+    if "permission denied" in message:
+        return "only files of the commit can be read: give a path inside the repository, not a link out of it"
     if found := re.search(r"required variable (\w+) is missing", message):
         return f"set it: pushrod secret set {found[1]}"
     if "env file" in message and "not found" in message:

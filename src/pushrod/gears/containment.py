@@ -1,0 +1,179 @@
+"""A commit's compose file reads the commit alone: not another app's files, however it names them.
+
+Three things see to it. The loader runs confined by the kernel (`landlock`) to the checkout and to programs, so what
+it prints cannot hold anything else. Before that, what the file names outright is looked at, for an error that says
+which key it is; where the kernel has no Landlock this look is strict, and refuses what it cannot see through. After
+it, the paths in the resolved document, which the loader does not open but others will, must not leave by a link.
+"""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pushrod.errors import HostError, ManifestError
+from pushrod.gears import landlock
+
+_SOFTWARE = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache")  # what a linked loader is made of
+_HINT = "commit the file and give its path inside the repository; for secrets: pushrod secret import .env"
+_NO_LANDLOCK = (
+    "this machine's kernel has no Landlock, so pushrod must see every file by its name: write the path out, in the "
+    "compose file itself; or switch Landlock on (Linux 5.13, boot parameter lsm=landlock,...)"
+)
+
+
+def inside(checkout: Path, relative: str, *, where: str = "") -> Path:
+    """A path of a commit, with every symbolic link followed; it need not exist.
+
+    Raises ManifestError, at `where`, if it is absolute or leaves the checkout, by `..` or by a link.
+    """
+    path = _resolved(checkout / relative, where or relative)
+    if relative.startswith(("/", "~")) or not path.is_relative_to(checkout.resolve()):
+        raise ManifestError(f"`{relative}` is not a path inside the repository", where=where, hint=_HINT)
+    return path
+
+
+def _resolved(path: Path, where: str) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as e:  # links in a circle, a name too long, a NUL in it
+        raise ManifestError(f"{path.name}: not a path that can be followed", where=where, hint=_HINT) from e
+
+
+# ---- while the loader runs ------------------------------------------------------------------------------------
+
+
+def confined(argv: Sequence[str], directory: Path) -> list[str]:
+    """The argv that runs a loader so that it can read `directory` and its own program, and nothing else of ours.
+
+    Where the kernel has no Landlock it is `argv` itself; `check_named` is strict then. Raises HostError if the
+    program is not there.
+    """
+    if not landlock.version():
+        return list(argv)
+    program = shutil.which(argv[0])
+    if program is None:
+        raise HostError(f"{argv[0]}: no such program", hint=f"install {argv[0]}, or check PATH")
+    plugins = Path.home() / ".docker" / "cli-plugins"
+    places = [directory, Path(program).resolve(), plugins, *map(Path, _SOFTWARE)]
+    known = [str(place) for place in places if place.exists()]
+    return [sys.executable, "-I", "-S", landlock.__file__, *known, "--", program, *argv[1:]]
+
+
+# ---- before: what the file names ------------------------------------------------------------------------------
+
+
+class _Named(NamedTuple):
+    """A scalar of the file that names another file."""
+
+    key: tuple[str, ...]
+    text: str
+
+
+def check_named(directory: Path, file: str) -> None:
+    """Refuse a compose file that names files outside the directory for the loader to read.
+
+    With Landlock this is for the sake of the message. Without it, it is all there is: then a path that is only
+    known after interpolation, or stands in a further compose file, is refused too. Raises ManifestError.
+    """
+    strict = not landlock.version()
+    for named in _named(inside(directory, file, where=file).read_bytes(), file, strict=strict):
+        where = f"{file}: {_path(named.key)}"
+        if strict and ("$" in named.text or not {"include", "extends"}.isdisjoint(named.key)):
+            raise ManifestError(f"it reads `{named.text}`", where=where, hint=_NO_LANDLOCK)
+        if "$" not in named.text:
+            inside(directory, named.text, where=where)
+
+
+def suspects(directory: Path, files: Sequence[str]) -> str:
+    """Where a file that the kernel refused may have been named: the keys that do not say it outright."""
+    found = [
+        f"{file}: {_path(named.key)}"
+        for file in files
+        for named in _named((directory / file).read_bytes(), file, strict=False)
+        if "$" in named.text or not {"include", "extends"}.isdisjoint(named.key)
+    ]
+    return ", ".join(found) or files[0]
+
+
+def _named(data: bytes, file: str, *, strict: bool) -> Iterator[_Named]:
+    """What a compose file names for the loader to read; `strict` finds such keys anywhere, fragments included.
+
+    The nodes are looked at, not the values they would give, so that merges and anchors hide nothing.
+    """
+    import yaml
+
+    try:
+        documents = list(yaml.compose_all(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as e:
+        if strict:
+            raise ManifestError(f"it cannot be read: {e}", where=file, hint=_NO_LANDLOCK) from e
+        return  # Compose says it better
+    seen: set[tuple[int, bool]] = set()
+    waiting: list[tuple[tuple[str, ...], Any, bool]] = [((), d, False) for d in documents]
+    while waiting:
+        key, node, named = waiting.pop()
+        named = named or _names_files(key, strict=strict)
+        if (id(node), named) in seen:
+            continue
+        seen.add((id(node), named))
+        if (
+            strict and node.tag == "tag:yaml.org,2002:binary"
+        ):  # Compose would decode it, so this cannot be seen
+            raise ManifestError("it has binary text", where=f"{file}: {_path(key)}", hint=_NO_LANDLOCK)
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [((*key, str(n)), item, named) for n, item in enumerate(node.value)]
+        elif isinstance(node, yaml.MappingNode):
+            waiting += [((*key, str(k.value)), v, named) for k, v in node.value]
+            waiting += [((*key, "?"), k, False) for k, _ in node.value if strict]
+        elif named and key[-1] != "extends":  # there a plain name is a service of the same file
+            yield _Named(key, node.value)
+
+
+def _names_files(key: tuple[str, ...], *, strict: bool) -> bool:
+    match key:
+        case ("include",) | ("services", _, "env_file" | "label_file") | ("services", _, "extends", "file"):
+            return True
+        case (*_, "include" | "extends" | "env_file" | "label_file"):
+            return strict
+    return False
+
+
+def _path(key: tuple[str, ...]) -> str:
+    return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(key))
+
+
+# ---- after: what the document names ---------------------------------------------------------------------------
+
+
+def check_resolved(document: Mapping[str, Any], directory: Path) -> None:
+    """Refuse a resolved document in which a path of the repository leads out of it through a symbolic link.
+
+    What leaves by its very name is for others to judge: a build's context must not (`manifest`), a mount of the
+    host may be allowed (`manifest.refusals`). Raises ManifestError at the key.
+    """
+    for where, path in _paths(document):
+        normal = os.path.normpath(path)
+        if normal != ".." and not normal.startswith(("/", "~", "../")):
+            inside(directory, path, where=where)
+
+
+def _paths(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, service in (document.get("services") or {}).items():
+        where = f"services.{name}"
+        if build := service.get("build"):
+            yield f"{where}.build.context", str(build.get("context") or ".")
+            dockerfile = str(build.get("dockerfile") or "Dockerfile")
+            yield f"{where}.build.dockerfile", os.path.join(build.get("context") or ".", dockerfile)  # noqa: PTH118
+            for other, context in (build.get("additional_contexts") or {}).items():
+                yield f"{where}.build.additional_contexts.{other}", str(context)
+        for number, volume in enumerate(service.get("volumes") or ()):
+            if volume.get("type") == "bind":
+                yield f"{where}.volumes[{number}].source", str(volume.get("source") or ".")
+    for kind in ("configs", "secrets"):
+        for name, item in (document.get(kind) or {}).items():
+            if file := (item or {}).get("file"):
+                yield f"{kind}.{name}.file", str(file)
