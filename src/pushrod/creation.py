@@ -89,6 +89,9 @@ def _owner(settings: Settings) -> str:
 def destroy(app: App, engine: Engine) -> None:
     """Remove an app that is down, with its data; what was cut off can be done again until the app is gone."""
     source = app.settings.source
+    engine.clear(app, app.directory / "data")
+    for directory in app.checkouts.iterdir() if app.checkouts.exists() else ():
+        engine.clear(app, directory)
     engine.forget(app)
     app.settings_path.unlink()
     host.remove_tree(app.directory)

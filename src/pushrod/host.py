@@ -9,8 +9,10 @@ import contextlib
 import errno
 import fcntl
 import getpass
+import hashlib
 import os
 import pwd
+import select
 import shutil
 import signal
 import socket
@@ -60,6 +62,13 @@ def run(
     come back as `stdout`. `umask` is the program's own; -1 leaves ours. Raises HostError if the program is
     missing or the time runs out.
     """
+    if isinstance(stdin, str) and on_line:  # while output is read line by line, nobody could go on writing
+        with tempfile.TemporaryFile() as source_file:
+            source_file.write(stdin.encode())
+            source_file.seek(0)
+            return run(
+                argv, cwd=cwd, env=env, stdin=source_file, timeout=timeout, on_line=on_line, umask=umask
+            )
     args = [os.fspath(a) for a in argv]
     text_in = stdin if isinstance(stdin, str) else None
     source: int | IO[bytes] = subprocess.DEVNULL
@@ -132,6 +141,47 @@ def _kill_group(child: subprocess.Popen[str]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
+
+
+@contextlib.contextmanager
+def beside(
+    argv: Sequence[str | os.PathLike[str]], *, env: Mapping[str, str], told: str, timeout: float = 60.0
+) -> Iterator[str]:
+    """Have a program run beside the block: it is told something, and its first line of output is yielded.
+
+    That line (stdout and stderr together) is empty where the program ended without one. After the block its standard
+    input is closed, by which it has to end. Raises HostError if the program is missing; it is killed where it says
+    nothing, or does not end, within `timeout` seconds.
+    """
+    args = [os.fspath(a) for a in argv]
+    try:
+        child = subprocess.Popen(
+            args,
+            env=dict(env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            text=True,
+            errors="replace",
+        )
+    except OSError as e:
+        raise os_error(e, args[0]) from e
+    with child:
+        assert child.stdin is not None and child.stdout is not None  # noqa: S101  both are pipes
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.write(told)
+                child.stdin.flush()
+            heard = select.select([child.stdout], [], [], timeout)[0]
+            yield child.stdout.readline().strip() if heard else ""
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(timeout)
+        finally:
+            if child.poll() is None:
+                _kill_group(child)
 
 
 def os_error(e: OSError, where: str) -> HostError:
@@ -256,6 +306,20 @@ def copy(source: Path, target: Path) -> None:
         shutil.copy(source, temporary)
     temporary.replace(target)
     sync_directory(target.parent)
+
+
+def seal(path: Path) -> str:
+    """Make a file durable and ours alone (0600); the SHA-256 of what is in it."""
+    with path.open("rb") as f:
+        os.fchmod(f.fileno(), 0o600)
+        os.fsync(f.fileno())
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of what is in a file."""
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def remove_tree(path: Path) -> None:

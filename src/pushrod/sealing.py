@@ -38,9 +38,15 @@ class Sealing:
             if note not in said:
                 self.progress.note(note)
         self._check_argv(wanted, checkout)
-        _, needs = self.engine.foresee(self.app, commit, document, wanted, checkout)
+        changes, needs = self.engine.foresee(self.app, commit, document, wanted, checkout)
         plan.refuse_unmet(needs)
-        say = self.progress.line
+        for change in changes:
+            if change.what == "store":
+                self.progress.note(f"{change.name}: {change.detail}")
+
+        def say(line: str) -> None:
+            self.progress.line(self.secrets.redact(line))
+
         images = {
             s.name: self.engine.build(self.app, commit, s, checkout, say) for s in self.engine.imaged(wanted)
         }
@@ -82,7 +88,7 @@ class Sealing:
     def lacking(self, document: compose.Document, wanted: Manifest, checkout: Path) -> tuple[str, ...]:
         """The variables that `.env.example` asks for and that neither the secrets nor pushrod provide."""
         example = checkout / ".env.example"
-        if not example.is_file():
+        if example.is_symlink() or not example.is_file():  # a link may lead to another app's names
             return ()
         given = configuration.store_variables(self.engine.endpoints(self.app, wanted))
         known = {*self.secrets.variables(), *given}
@@ -97,7 +103,8 @@ class Sealing:
         """Take away everything of a release but its history and its logs."""
         self.releases.remove(number)
         self.secrets.forget(number)
-        git.remove_checkout(self.app.checkout(number))
+        git.remove_archive(self.app.checkout(number))
+        self.engine.clear(self.app, self.app.checkout(number))
 
     def _check_argv(self, wanted: Manifest, checkout: Path) -> None:
         """Refuse a manifest that puts a secret into an argv: other users see those, and the state keeps them."""
@@ -170,6 +177,7 @@ class Sealing:
             if self.engine.name == "docker"
             else (),  # else each app has a port of its own
             network=placement.network,
+            backups=wanted.backups,
         )
 
 

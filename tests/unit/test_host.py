@@ -650,3 +650,9 @@ def test_a_child_started_meanwhile_still_hears_its_signals(call: str) -> None:
         n for n in INTERRUPTS if signal.getsignal(n) != signal.SIG_IGN
     ]  # nohup(1) ignores one for all below
     assert [n.name for n in ours if ignored >> (n - 1) & 1] == []
+
+
+def test_text_for_a_program_reaches_it_also_where_its_lines_are_heard() -> None:
+    heard: list[str] = []
+    done = host.run(["cat"], stdin="one\ntwo\n", on_line=heard.append, timeout=10)
+    assert (done.status, done.stdout, heard) == (0, "one\ntwo\n", ["one", "two"])

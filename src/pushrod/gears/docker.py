@@ -7,6 +7,7 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -88,7 +89,7 @@ def failed(said: str, where: str) -> HostError:
 
 
 def known(said: str, where: str) -> HostError | None:
-    """What is the machine's fault, not the app's: an engine that is not there, no rights, a full disk, a used port."""
+    """What is the machine's fault, not the app's: no engine, no rights, a full disk, a used port."""
     if re.search(r"permission denied.*(docker\.sock|docker daemon)", said, re.DOTALL):
         return HostError(
             "this user may not talk to the Docker engine",
@@ -122,6 +123,13 @@ def answers() -> str:
     if not said:
         raise failed("Cannot connect to the Docker daemon", "docker version")
     return said
+
+
+@cache
+def info() -> dict[str, Any]:
+    """What the engine says of itself (`docker info`); it does not change while a command runs."""
+    found: dict[str, Any] = msgspec.json.decode(docker("info", "--format", "{{json .}}"))
+    return found
 
 
 # ---- containers ---------------------------------------------------------------------------------------------
@@ -212,6 +220,17 @@ def stop(containers: Sequence[Container]) -> None:
         docker("stop", *(c.name for c in containers), timeout=longest + _QUICK)
 
 
+def empty(directory: Path, images: Sequence[str]) -> None:
+    """Remove what is in a directory, whoever's it is, by the `find` of the first of these images that has one."""
+    mount = f"type=bind,source={directory},target=/emptied"
+    rights = ("--user=0:0", "--cap-drop=ALL", "--cap-add=DAC_OVERRIDE", "--cap-add=FOWNER", "--network=none")
+    for name in images:
+        argv = ["docker", "run", "--rm", *rights, "--mount", mount, "--entrypoint=find", name]
+        done = host.run([*argv, "/emptied", "-mindepth", "1", "-delete"], env=environment(), timeout=_QUICK)
+        if done.status == 0:
+            return
+
+
 def remove(names: Sequence[str]) -> None:
     """Remove containers with their anonymous volumes, also such as run."""
     if names:
@@ -221,12 +240,19 @@ def remove(names: Sequence[str]) -> None:
 # ---- images -------------------------------------------------------------------------------------------------
 
 
+_images: dict[str, dict[str, Any]] = {}
+"""What `image` has found, for this command's own life: it is asked for each of an app's images many times. What
+gives or takes a name forgets all of it."""
+
+
 def image(reference: str) -> dict[str, Any] | None:
     """What the engine knows of an image; None when it does not have it."""
+    if reference in _images:
+        return _images[reference]
     done = host.run(["docker", "image", "inspect", reference], env=environment(), timeout=_QUICK)
     if done.status == 0:
-        found: dict[str, Any] = msgspec.json.decode(done.stdout)[0]
-        return found
+        _images[reference] = msgspec.json.decode(done.stdout)[0]
+        return _images[reference]
     if "No such image" in done.stderr or "no such image" in done.stderr:
         return None
     raise failed(done.stderr, "docker image inspect")
@@ -234,6 +260,7 @@ def image(reference: str) -> dict[str, Any] | None:
 
 def pull(reference: str, say: Say) -> None:
     """Fetch an image from its registry. Raises BuildError if it cannot be had."""
+    _images.clear()
     done = host.run(["docker", "pull", reference], env=environment(), timeout=_BUILD, on_line=say)
     if done.status != 0:
         raise known(done.stdout, f"image {reference}") or BuildError(
@@ -258,11 +285,13 @@ def load(archive: IO[bytes], say: Say) -> list[str]:
 
 def tag(source: str, name: str) -> None:
     """Give an image a further name."""
+    _images.pop(name, None)
     docker("tag", source, name)
 
 
 def untag(name: str) -> None:
     """Take a name from an image, and remove the image if that was its last; nothing where it is gone or in use."""
+    _images.pop(name, None)
     done = host.run(["docker", "rmi", name], env=environment(), timeout=_QUICK)
     if done.status != 0 and not re.search(r"No such image|is using|in use", done.stderr):
         raise failed(done.stderr, "docker rmi")
@@ -298,23 +327,25 @@ def build(
         argv += ["--build-arg", argument if argument in private or value is None else f"{argument}={value}"]
     argv += ["--target", target] if target else []
     variables = environment() | private | {"BUILDKIT_PROGRESS": "plain"}
-    lines: list[str] = []
 
     def heard(line: str) -> None:
         if told := _told(line):
-            lines.append(told)
             say(told)
 
     done = host.run([*argv, str(context)], env=variables, timeout=_BUILD, on_line=heard)
     if done.status == 0:
         return
-    # Only the end of it: the build's own steps may have printed such words too.
-    raise known("\n".join(done.stdout.splitlines()[-5:]), "docker build") or BuildError(
+    # Only the builder's own last words: a step of the build, or its text, may have such words too.
+    own = [line for line in done.stdout.splitlines()[-5:] if not _STEP.match(line)]
+    raise known("\n".join(own), "docker build") or BuildError(
         f"the image could not be built: {_last(done.stdout).removeprefix('ERROR: ')}",
         where=where,
         hint="the lines above are the build's own; `docker build` in the repository shows the same",
     )
 
+
+_STEP = re.compile(r"#|>>>|-{3,}| *\d+ \||The command |.*process \".*did not complete successfully")
+"""What a builder shows of a step that has failed: its text and what it printed."""
 
 # What BuildKit and the older builder say of themselves, between the lines of the build.
 _CHATTER = re.compile(
@@ -343,7 +374,10 @@ def networks(labels: Mapping[str, str]) -> list[str]:
 
 
 def remove_network(name: str) -> None:
-    """Remove a network, first taking off it whatever is still connected; nothing when it is not there."""
+    """Remove a network, first taking off it whatever is still connected; nothing when it is not there.
+
+    One that keeps the name of a container that is long gone (a fault of Docker's, until it is started again) stays.
+    """
     done = host.run(["docker", "network", "inspect", name], env=environment(), timeout=_QUICK)
     if done.status != 0:
         if re.search(r"No such network|not found", done.stderr):
@@ -355,7 +389,9 @@ def remove_network(name: str) -> None:
             env=environment(),
             timeout=_QUICK,
         )
-    docker("network", "rm", name)
+    done = host.run(["docker", "network", "rm", name], env=environment(), timeout=_QUICK)
+    if done.status != 0 and not re.search(r"has active endpoints|No such network|not found", done.stderr):
+        raise failed(done.stderr, "docker network rm")
 
 
 def volumes(labels: Mapping[str, str]) -> list[str]:

@@ -235,8 +235,13 @@ def checkout(repository: Path, commit: str, target: Path) -> None:
 
 def remove_checkout(target: Path) -> None:
     """Take a checkout away, also one that was cut off before it was whole."""
-    _archive(target).unlink(missing_ok=True)
+    remove_archive(target)
     host.remove_tree(target)
+
+
+def remove_archive(target: Path) -> None:
+    """Take away what a checkout that was cut off was written from."""
+    _archive(target).unlink(missing_ok=True)
 
 
 def _archive(target: Path) -> Path:

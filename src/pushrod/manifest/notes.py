@@ -7,7 +7,8 @@ and the like have no counterpart to miss.
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from pushrod.manifest import references
+from pushrod.manifest import contracts, references
+from pushrod.manifest.document import Key
 from pushrod.manifest.roles import Draft
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"  # what the engine's images run
@@ -41,6 +42,12 @@ def embedded_domains(domains: Sequence[str]) -> list[str]:
     return ["`x-pushrod.domains` are served on a Docker host only"] if domains else []
 
 
+def embedded_backups(backups: Key) -> list[str]:
+    """What is said where the manifest wants backups at certain times."""
+    told = "`x-pushrod.backups`: no timer makes them here; run `pushrod db backup --all` every hour, from cron"
+    return [told] if backups.given and backups.get("every").value != "never" else []
+
+
 def docker(drafts: Sequence[Draft]) -> list[str]:
     """The notes of a manifest for a host with Docker: what differs there from `docker compose up`."""
     stateless = [d for d in drafts if d.service.role in ("entry", "worker", "job")]
@@ -63,6 +70,11 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
         lambda d: d.service.role == "entry" and _keeps_data(d),
     )
     notes += [note for d in stateless for note in _too_early(d, drafts)]
+    notes += _said(
+        "REDIS_URL does not lead there, because nothing here says its password",
+        [d for d in stores if d.service.store == "redis"],
+        lambda d: contracts.redis_password(d.service) is None,
+    )
     notes += [note for d in drafts for note in _not_on_docker(d)]
     return notes
 

@@ -7,20 +7,22 @@ way, at a deployment as at boot (`reconcile`). The edge is the host's own nginx,
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import psutil
 
 from pushrod import host
-from pushrod.apps import App, HostSettings, Root, read_json
+from pushrod.apps import App, HostSettings, Root
 from pushrod.configuration import Endpoint
+from pushrod.engines.archives import Archive
 from pushrod.engines.docker import (
     addresses,
+    backups,
     environment,
     foresight,
     images,
@@ -28,18 +30,19 @@ from pushrod.engines.docker import (
     names,
     reconcile,
     rendering,
+    texts,
 )
-from pushrod.engines.docker.binds import Binds
+from pushrod.engines.docker.binds import Binds, writable
 from pushrod.engines.docker.images import parts
 from pushrod.engines.docker.readiness import Readiness
 from pushrod.engines.docker.states import edge_state, state_of
 from pushrod.engines.docker.stores import Stores
 from pushrod.engines.engine import Say
-from pushrod.errors import HostError, ManifestError, PushrodError, UnknownNameError
+from pushrod.errors import HostError, ManifestError, PushrodError, ReadyError, UnknownNameError
 from pushrod.gears import docker, nginx
 from pushrod.manifest.refusals import refuse
 from pushrod.plan import Change, Need
-from pushrod.releases import Releases, restoring
+from pushrod.releases import Releases
 from pushrod.secrets import Secrets
 from pushrod.values import (
     EngineName,
@@ -58,14 +61,10 @@ from pushrod.values import (
 Document = Mapping[str, Any]
 
 _PORT = 80  # where the edge always answers
+_ALIVE = ("running", "restarting", "paused")
 _RUN = 3600.0  # seconds a release command may take
+_LIKE_RELEASE = re.compile(r".+-r[0-9]+(-.*)?")  # `shop-r7` is the seventh release of the app `shop`
 _KEPT_LOGS = 5  # releases that have failed or were pruned whose logs stay
-
-
-class _Placed(msgspec.Struct):
-    """Only what is needed here of a sealed release."""
-
-    network: str = ""
 
 
 class Docker:
@@ -95,9 +94,7 @@ class Docker:
     def open(self) -> None:
         """HostError where Docker or the edge does not answer; both are systemd's to run."""
         docker.answers()
-        if not os.access(
-            names.UNITS, os.W_OK
-        ):  # found out now: an app that is live must be able to come back
+        if not os.access(names.UNITS, os.W_OK):  # found out now: a live app must be able to come back
             raise HostError("cannot be written", where=str(names.UNITS), hint="as root: pushrod host init")
         if not host.wait_until(self.edge.answering, timeout=10):
             raise HostError(
@@ -142,8 +139,37 @@ class Docker:
             return (checkout / path).exists()
 
         refuse(document, app.settings.allowed, tracked, private=str(self.root.path))
-        if wanted.entry.replicas and any(s.name.endswith(".run") for s in wanted.services):
-            raise ManifestError("a service's name cannot end in `.run`", where="services", hint="rename it")
+        self._check_names(app, wanted)
+        for service in wanted.services:
+            where = f"services.{service.name}"
+            if (document["services"][service.name] or {}).get("models"):
+                raise ManifestError(
+                    "`models` are not supported", where=where, hint="run the model as a service"
+                )
+            if rendering.isolated(document, service) and service.role in ("entry", "store"):
+                raise ManifestError(
+                    "nothing could reach it with `network_mode: none`", where=where, hint="take that out"
+                )
+
+    def _check_names(self, app: App, wanted: Manifest) -> None:
+        """Refuse names that would be two things' on this host."""
+        services = {s.name for s in wanted.services}
+        instances = {f"{s.name}-{n}" for s in wanted.stateless for n in range(1, s.replicas + 1)}
+        wrong = sorted(n for n in services if n.endswith(".run") or n in instances)
+        stores = {names.store(app, s.name) for s in wanted.stores}
+        others = [other.name for other in self.root.apps() if other.name.startswith(f"{app.name}-")]
+        wrong += sorted(s for s in stores for other in others if s.startswith(f"{other}-"))
+        wrong += sorted(s for s in stores if _LIKE_RELEASE.fullmatch(s))
+        if wrong:
+            raise ManifestError(
+                f"the name {wrong[0]} is taken already", where="services", hint="rename the service"
+            )
+        if _LIKE_RELEASE.fullmatch(app.name):
+            raise ManifestError(
+                f"{app.name} is what a release of another app may be called",
+                where="name",
+                hint="make the app under a name without `-r` and a number",
+            )
 
     # ---- images ---------------------------------------------------------------------------------------------
 
@@ -163,7 +189,8 @@ class Docker:
         self, app: App, commit: str, document: Document, wanted: Manifest, checkout: Path
     ) -> tuple[list[Change], list[Need]]:
         """What happens for each image, which stores restart, and the memory and disk it takes."""
-        place = rendering.Place(app, Binds(app, commit, checkout).store, _most_memory())
+        document = texts.placed(app, document)
+        place = rendering.Place(app, Binds(app, commit, checkout, writable(document)).store, _most_memory())
         changes = foresight.image_changes(app, commit, wanted)
         changes += foresight.store_changes(app, wanted, place, document)
         return changes, foresight.needs(app, commit, wanted, document)
@@ -198,17 +225,29 @@ class Docker:
         The environments that they name are written beside the other secrets.
         """
         self._write_environments(app, release, wanted)
+        document = texts.placed(app, document)
         found = {name: parts(image.location) for name, image in release.images.items()}
-        binds = Binds(app, release.commit, app.checkout(release.number))
+        binds = Binds(app, release.commit, app.checkout(release.number), writable(document))
         place = rendering.Place(app, binds.instance, _most_memory())
         stores_place = place._replace(bind=binds.store)
         for name, declared in rendering.volumes(app, document, found, wanted).items():
-            docker.make_volume(name, {docker.APP: app.name}, declared.get("driver_opts") or {})
+            self._make_volume(app, name, declared)
         return {
             names.COMPOSE: rendering.release(place, release, document, found),
             names.STORES: rendering.stores(stores_place, wanted, document, found),
             names.ATTACHMENTS: rendering.attachments(app, release, document),
         }
+
+    def _make_volume(self, app: App, name: str, declared: Mapping[str, Any]) -> None:
+        if not declared.get("external"):
+            options, driver = declared.get("driver_opts") or {}, declared.get("driver") or "local"
+            docker.make_volume(name, {docker.APP: app.name}, options, driver)
+        elif not docker.has_volume(name):
+            raise ManifestError(
+                f"there is no volume {name} on this host",
+                where="volumes",
+                hint=f"docker volume create {name}",
+            )
 
     def _check_entry(self, wanted: Manifest, instances: Sequence[Instance]) -> None:
         entry = wanted.entry
@@ -224,8 +263,9 @@ class Docker:
         found = []
         for app in self.root.apps():
             for path in (app.state / "releases").glob("*/release.json"):
-                found.append(read_json(path, _Placed, restore=restoring(app, path)).network)
-        return [block for block in found if block]
+                # Not decoded: another app's file that is damaged must stop nobody.
+                found += re.findall(r'"network": ?"([0-9.]+/[0-9]+)"', path.read_text(errors="replace"))
+        return found
 
     def _write_environments(self, app: App, release: Release, wanted: Manifest) -> None:
         directory, sealed = names.environments(app, release.number), Secrets(app).sealed(release.number)
@@ -245,10 +285,14 @@ class Docker:
         """A digest over the schemas of the databases that pushrod gives the app."""
         return Stores(app).schema(stores)
 
+    def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
+        """The app's databases, and snapshots of its Redis stores."""
+        return backups.archives(app, release, ddl=ddl)
+
     def stop_stores(self, app: App) -> None:
         """Stop the stores, each within its grace; their data stays."""
         found = [c for c in docker.containers({docker.APP: app.name}) if docker.RELEASE not in c.labels]
-        docker.stop([c.name for c in found if c.running], longest=600)
+        docker.stop([c for c in found if c.state in _ALIVE])
 
     # ---- instances ------------------------------------------------------------------------------------------
 
@@ -270,9 +314,22 @@ class Docker:
 
     def start(self, app: App, release: Release, environments: dict[str, dict[str, str]]) -> None:
         """Start a release's instances beside whatever runs."""
-        reconcile.open_gate(self._place(app))
         self._join(app, release)
-        self._told(app, lambda: reconcile.start(self._place(app), names.files(app, release.number)))
+        try:
+            reconcile.start(self._place(app), names.files(app, release.number))
+        except reconcile.Trouble as e:
+            raise docker.known(str(e), f"app {app.name}") or self._not_started(app, release, str(e)) from e
+
+    def _not_started(self, app: App, release: Release, why: str) -> ReadyError:
+        """Compose's own words: a program that is not in the image, or an instance that others wait for has ended."""
+        containers = [names.instance(app, release.number, i.name) for i in release.instances]
+        named = next((c for c in containers if re.search(rf"\b{re.escape(c)}\b", why)), "")
+        return ReadyError(
+            why.removeprefix("Error response from daemon: "),
+            where=f"release {release.number}",
+            hint="what was live still is. Mend it, commit and push again",
+            log=tuple(docker.logs(named)) if named else (),
+        )
 
     def ready(self, app: App, release: Release) -> None:
         """Wait until every instance is healthy; ReadyError at its deadline, or at once if it ends."""
@@ -281,15 +338,14 @@ class Docker:
     def stop(self, app: App, number: int) -> None:
         """Stop a release's instances, each within its grace; keep what they printed; take their networks away."""
         found = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
-        docker.stop([c.name for c in found if c.state in ("running", "restarting", "paused")], longest=600)
+        docker.stop([c for c in found if c.state in _ALIVE])
         logs.keep(app, [c for c in found if docker.INSTANCE in c.labels])
         docker.remove([c.name for c in found])
         for network in docker.networks({docker.APP: app.name, docker.RELEASE: str(number)}):
             docker.remove_network(network)
+        # Docker goes on with what Compose had asked for when it was cut off.
         late = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
-        docker.remove(
-            [c.name for c in late]
-        )  # Docker goes on with what Compose had asked for when it was cut off
+        docker.remove([c.name for c in late])
 
     def running(self, app: App) -> list[int]:
         """The releases of an app that have containers."""
@@ -356,10 +412,30 @@ class Docker:
         elif not wanted and link.is_symlink():
             link.unlink()
 
+    def clear(self, app: App, directory: Path) -> None:
+        """Remove a directory and all below it; what containers wrote there as another account, from a container.
+
+        Raises HostError where that does not do either.
+        """
+        try:
+            host.remove_tree(directory)
+        except PermissionError as e:
+            docker.empty(directory, docker.tags(names.images(app)))
+            with contextlib.suppress(PermissionError):
+                host.remove_tree(directory)
+                return
+            raise HostError(
+                "holds files of other accounts that could not be removed",
+                where=str(directory),
+                hint=f"as root: rm -r {directory}",
+            ) from e
+
     def prune(self, app: App) -> None:
         """Remove images that no kept release needs, old logs, and rotate the edge's logs."""
         kept = Releases(app).all()
         images.prune(app, [image.location for release in kept for image in release.images.values()])
+        kept_files = [*(app.state / "releases").glob("*/*.yaml"), names.running_stores(app)]
+        texts.prune(app, "".join(path.read_text() for path in kept_files if path.exists()))
         numbers = [r.number for r in kept]
         for directory in app.logs.glob("r*"):
             number = int(directory.name[1:])

@@ -8,7 +8,8 @@ import psutil
 
 from pushrod import host
 from pushrod.apps import App
-from pushrod.engines.docker import images, names, rendering
+from pushrod.engines.docker import environment, images, names, rendering
+from pushrod.engines.docker.stores import Stores
 from pushrod.gears import docker
 from pushrod.plan import Change, Need
 from pushrod.values import Manifest, Service
@@ -25,17 +26,19 @@ def image_changes(app: App, commit: str, wanted: Manifest) -> list[Change]:
     found = []
     for service in (*wanted.stateless, *wanted.stores):
         name = images.identify(app, commit, service)
-        if docker.image(name) is not None:
+        if images.is_here(app, commit, service):
             found.append(Change("image", service.name, "same", f"{name} is here"))
         else:
-            found.append(
-                Change("image", service.name, "new", f"{'built' if service.build else 'pulled'}: {name}")
-            )
+            how = "built" if service.build else "pulled"
+            found.append(Change("image", service.name, "new", f"{how}: {name}"))
     return found
 
 
 def store_changes(app: App, wanted: Manifest, place: rendering.Place, document: Document) -> list[Change]:
-    """The stores that will be made anew on their data, each of which is a short pause of the app."""
+    """The stores that will be made anew on their data, each of which is a short pause of the app.
+
+    Those that are built, or whose image is not here yet, are known only once they are: nothing is said of any then.
+    """
     running = names.running_stores(app)
     here = {s.name: docker.image(s.image) for s in wanted.stores if s.image}
     if not running.exists() or not all(here.values()) or any(s.build for s in wanted.stores):
@@ -46,8 +49,13 @@ def store_changes(app: App, wanted: Manifest, place: rendering.Place, document: 
     return [
         Change("store", name, "changed", "its definition changed: it restarts on its data")
         for name in after
-        if name in before and before[name] != after[name]
+        if name in before and (before[name] != after[name] or _other_environment(app, wanted.service(name)))
     ]
+
+
+def _other_environment(app: App, store: Service) -> bool:
+    path = names.store_environment(app, store.name)
+    return path.exists() and path.read_text() != environment.render(Stores(app).environment(store))
 
 
 def needs(app: App, commit: str, wanted: Manifest, document: Document) -> list[Need]:
@@ -57,7 +65,7 @@ def needs(app: App, commit: str, wanted: Manifest, document: Document) -> list[N
     memory += sum(_memory(s, document, []) for s in wanted.stores if not _runs(s, running))
     disk = sum(_disk(app, commit, s) for s in (*wanted.stateless, *wanted.stores))
     free = psutil.virtual_memory().available
-    place = Path(docker.docker("info", "--format", "{{.DockerRootDir}}").strip())
+    place = Path(docker.info()["DockerRootDir"])
     return [
         Need(
             "memory",
@@ -96,7 +104,8 @@ def _runs(store: Service, running: list[docker.Container]) -> bool:
 
 def _disk(app: App, commit: str, service: Service) -> int:
     """What an image may take that is not here: as much as the one before it, layers they share included."""
-    if docker.image(images.identify(app, commit, service)) is not None:
+    if images.is_here(app, commit, service):
         return 0
-    before = [docker.image(tag) for tag in docker.tags(names.images(app)) if f"/{service.name}:" in tag]
+    own = names.image(app, service.name, "")
+    before = [docker.image(tag) for tag in docker.tags(names.images(app)) if tag.startswith(own)]
     return max((found["Size"] for found in before if found), default=_IMAGE)

@@ -5,7 +5,6 @@ says what may be removed with it.
 """
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +34,16 @@ def build(app: App, commit: str, service: Service, checkout: Path, say: Say) -> 
         context = checkout / service.build.context
         path = context / service.build.dockerfile
         where = f"{service.build.context}/{service.build.dockerfile}".removeprefix("./")
-        if not path.is_file():
+        # Docker's program follows links, and would read what is ours, or another app's.
+        if not path.is_file() or not path.resolve().is_relative_to(checkout.resolve()):
             raise BuildError(
                 "no such Dockerfile in the commit", where=where, hint=f"see services.{service.name}.build"
+            )
+        if not context.resolve().is_relative_to(checkout.resolve()):
+            raise BuildError(
+                "the build's context leads out of the commit, through a link",
+                where=service.build.context,
+                hint=f"see services.{service.name}.build",
             )
         docker.build(
             context,
@@ -61,9 +67,14 @@ def identify(app: App, commit: str, service: Service) -> str:
     version = commit
     if (
         service.role == "store"
-    ):  # only other contents make another store: a restart for every commit would be too dear
+    ):  # only other contents make another one: each commit would restart it otherwise
         version = git.tree_id(app.repository, commit, service.build.context)
     return names.image(app, service.name, version)
+
+
+def is_here(app: App, commit: str, service: Service) -> bool:
+    """Whether a service's image need be neither built nor pulled."""
+    return docker.image(identify(app, commit, service) if service.build else service.image) is not None
 
 
 def parts(name: str) -> Parts:
@@ -115,8 +126,7 @@ def _labels(app: App, commit: str, service: Service) -> dict[str, str]:
     return {docker.APP: app.name, docker.SERVICE: service.name, docker.REVISION: commit}
 
 
-@cache
 def _bounds() -> tuple[str, ...]:
     """How a build is kept from starving the server: in the slice, where systemd keeps the engine's groups."""
-    driver = docker.docker("info", "--format", "{{.CgroupDriver}}").strip()
-    return ("--cgroup-parent", SLICE if driver == "systemd" else f"/pushrod.slice/{SLICE}")
+    systemd = docker.info()["CgroupDriver"] == "systemd"
+    return ("--cgroup-parent", SLICE if systemd else f"/pushrod.slice/{SLICE}")

@@ -1,7 +1,7 @@
 """Waiting until every instance of a release has proved that it can serve."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pushrod import health
 from pushrod.engines.docker.reconcile import ended_well
@@ -24,6 +24,7 @@ class Readiness:
         self._name = name
         self._settling = {i.name: health.Settling() for i in release.instances}
         self._checked: dict[str, float] = {}
+        self._restarts: dict[str, int] = {}
 
     def wait(self) -> None:
         """Until all are healthy; ReadyError as soon as one cannot be any more, or at its deadline."""
@@ -35,14 +36,17 @@ class Readiness:
                 why = self._problem(instance, found.get(self._name(instance)))
                 if not why:
                     del waiting[instance.name]
-                elif time.monotonic() - began >= (deadline := self._deadline(instance)):
+                elif time.monotonic() - began >= (deadline := self._deadline(instance, found)):
                     raise self._error(instance, f"after {deadline:g} s: {why}")
             if waiting:
                 time.sleep(_POLL)
 
-    def _deadline(self, instance: Instance) -> float:
+    def _deadline(self, instance: Instance, found: Mapping[str, Container]) -> float:
+        """As the manifest says; else as long as the image's own health check may take."""
         given = self._release.service(instance.service).health
-        return given.deadline if given != Health() else _DEADLINE
+        container = found.get(self._name(instance))
+        patience = container.patience if container else 0.0
+        return given.deadline if given != Health() else max(_DEADLINE, patience)
 
     def _problem(self, instance: Instance, container: Container | None) -> str:
         """Why an instance is not healthy yet; empty once it is. Raises ReadyError for one that has ended."""
@@ -50,7 +54,8 @@ class Readiness:
             raise self._error(instance, "its container is gone")
         if ended_well(container.state, container.exit_code, container.started, container.policy):
             return ""
-        if container.state in ("exited", "dead", "restarting") or container.restarts:
+        before = self._restarts.setdefault(instance.name, container.restarts)  # in a life that may be long
+        if container.state in ("exited", "dead", "restarting") or container.restarts > before:
             memory = "; it was ended for using more memory than it may" if container.out_of_memory else ""
             raise self._error(instance, f"ended with status {container.exit_code} while it started{memory}")
         if not container.running:

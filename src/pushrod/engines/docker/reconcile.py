@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ INSTANCES_DEADLINE = 180.0
 _COMMAND = 300.0  # seconds for one command of Docker's
 _STOP = 1800.0  # seconds for stopping containers, each of which has a grace of its own
 _CHECK = 10.0  # seconds for one run of a container's own health check
+_LOOP = 5  # restarts while it is waited for: about 4 s, as Docker doubles the time between them from 0.1 s
 _POLL = 0.2
 
 
@@ -89,22 +91,36 @@ def attach(directory: Path) -> None:
     """Connect the stores to a release whose networks are there: a store that was made anew is on none of them."""
     rows = json.loads((directory / "attachments.json").read_text())
     connected = networks([row["container"] for row in rows])
-    for row in rows:
-        known = connected.get(row["container"], {}).get(row["network"])
-        if known == row["address"]:
-            continue
-        if known is not None:
-            run(["docker", "network", "disconnect", "--force", row["network"], row["container"]])
-        aliases = [word for alias in row["aliases"] for word in ("--alias", alias)]
-        at = ["--ip", row["address"], *aliases]
-        run(["docker", "network", "connect", *at, row["network"], row["container"]])
+    with futures.ThreadPoolExecutor(8) as pool:  # each takes Docker a moment, which all of them can share
+        for done in [pool.submit(connect, row, connected.get(row["container"], {})) for row in rows]:
+            done.result()
+
+
+def connect(row: Found, networks: dict[str, str]) -> None:
+    """Connect a store to a release's network at its address, if `networks` does not have it there."""
+    known = networks.get(row["network"])
+    if known == row["address"]:
+        return
+    if known is not None:
+        run(["docker", "network", "disconnect", "--force", row["network"], row["container"]])
+    at = ["--ip", row["address"], *(word for alias in row["aliases"] for word in ("--alias", alias))]
+    run(["docker", "network", "connect", *at, row["network"], row["container"]])
 
 
 def start(app: App, directory: Path) -> None:
-    """Start the instances of a release that do not run."""
-    app.compose(
-        directory / "compose.yaml", "up", "--detach", "--no-build", "--pull", "never", "--no-recreate"
-    )
+    """Start the instances of a release that do not run: in the order that Compose knows, where there is one."""
+    if "depends_on:" in (directory / "compose.yaml").read_text():
+        app.compose(
+            directory / "compose.yaml", "up", "--detach", "--no-build", "--pull", "never", "--no-recreate"
+        )
+        return
+    run(["docker", "start", *instances(app, directory)])
+
+
+def instances(app: App, directory: Path) -> list[str]:
+    """The containers of a release's instances."""
+    release = json.loads((directory / "release.json").read_text())
+    return [f"{app.name}-r{release['number']}-{i['name']}" for i in release["instances"]]
 
 
 def up(app: App) -> None:
@@ -121,8 +137,7 @@ def up(app: App) -> None:
     open_gate(app)
     join(app, directory)
     start(app, directory)
-    project = f"{app.name}-r{release['number']}"
-    healthy([f"{project}-{i['name']}" for i in release["instances"]], INSTANCES_DEADLINE)
+    healthy(instances(app, directory), INSTANCES_DEADLINE)
     say(
         f"{app.name}: release {release['number']} is up: {', '.join(i['name'] for i in release['instances'])}"
     )
@@ -161,8 +176,13 @@ def verify_edge(app: App, release: Found) -> None:
 def healthy(names: list[str], deadline: float) -> None:
     """Wait until each container runs and says, or is seen, to be healthy; Trouble with the first that is not."""
     end = time.monotonic() + deadline
+    before: dict[str, int] = {}
     while True:
         found = inspect(names)
+        for name, container in found.items():
+            if container["RestartCount"] - before.setdefault(name, container["RestartCount"]) >= _LOOP:
+                status = container["State"]["ExitCode"]
+                raise Trouble(f"{name} ends with status {status} as often as it is started")
         waiting = {name: problem(found[name]) if name in found else "is not there" for name in names}
         told = ", ".join(f"{name} {why}" for name, why in waiting.items() if why)
         if not told:

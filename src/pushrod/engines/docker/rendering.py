@@ -4,6 +4,7 @@ The app's own document goes through almost as it is; what pushrod answers for ta
 names, addresses, images, the environment's values (which never go into Git), volumes, limits and rights.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import yaml
 from pushrod.apps import App
 from pushrod.engines.docker import addresses, names
 from pushrod.gears import docker
+from pushrod.manifest import contracts
 from pushrod.values import Instance, Manifest, Release, Service
 
 Document = Mapping[str, Any]
@@ -27,10 +29,11 @@ PIDS = 1024
 
 _LOGGING = {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}}
 _REPLACED = frozenset((
-    "attach", "build", "cgroup_parent", "container_name", "cpu_count", "depends_on", "deploy", "develop",
-    "domainname", "env_file", "environment", "expose", "extends", "external_links", "hostname", "image", "labels",
-    "links", "network_mode", "networks", "ports", "profiles", "provider", "pull_policy", "restart", "scale",
-    "volumes", "volumes_from",
+    "attach", "build", "cgroup_parent", "container_name", "cpu_count", "depends_on", "deploy",
+    "develop", "domainname", "env_file", "environment", "expose", "extends", "external_links",
+    "hostname", "image", "label_file", "labels", "links", "mac_address", "models", "network_mode",
+    "networks", "ports", "profiles", "provider", "pull_policy", "restart", "scale", "volumes",
+    "volumes_from",
 ))  # fmt: skip
 _HEADER = """\
 # Rendered by pushrod for release {number} of {app}, and sealed with it. Docker Compose alone brings it up:
@@ -60,7 +63,13 @@ class Place(NamedTuple):
 def release(place: Place, sealed: Release, document: Document, images: Mapping[str, Parts]) -> str:
     """The compose file of a release's instances, and of what runs once from its images (profile `run`)."""
     app, number = place.app, sealed.number
-    meeting = bool(sealed.stores)
+    lower, upper = addresses.halves(sealed.network)
+    networks: Raw = {"default": _network(names.project(app, number), lower, app, sealed)}
+    if sealed.stores:
+        networks["stores"] = {
+            **_network(names.stores_network(app, number), upper, app, sealed),
+            "internal": True,
+        }
     services: Raw = {}
     for index, placed in enumerate(sealed.instances):
         service = sealed.service(placed.service)
@@ -72,9 +81,11 @@ def release(place: Place, sealed: Release, document: Document, images: Mapping[s
             "depends_on": _dependencies(sealed, document, service),
             "labels": _labels(place.app, document, service, sealed) | {docker.INSTANCE: placed.name}
             | _probe(placed, service, sealed, document),
-            "networks": _networks(sealed, placed, index, _aliases(document, service.name), meeting),
+            "networks": None if isolated(document, service) else
+                _networks(sealed, placed, index, _aliases(document, service.name)),
+            "extra_hosts": _hosts(document, sealed, service) or None,
         }  # fmt: skip
-        services[placed.name].setdefault("volumes", []).append(_gate(app))
+        services[placed.name]["volumes"].append(_gate(app))
     for service in sealed.services:
         services[f"{service.name}.run"] = {
             **_service(place, document, service, images[service.name]),
@@ -82,15 +93,10 @@ def release(place: Place, sealed: Release, document: Document, images: Mapping[s
             "restart": "no",
             "env_file": [_environment(app, number, f"{service.name}.release")],
             "labels": names.labels(app, service.name, sealed),
-            "networks": ["default", "stores"] if meeting else ["default"],
+            "networks": None if isolated(document, service) else [*networks],
+            "extra_hosts": _hosts(document, sealed, service) or None,
         }
         services[f"{service.name}.run"].pop("healthcheck", None)
-    lower, upper = addresses.halves(sealed.network)
-    networks: Raw = {"default": _network(names.project(app, number), lower, app, sealed)}
-    if meeting:
-        networks["stores"] = _network(names.stores_network(app, number), upper, app, sealed) | {
-            "internal": True
-        }
     whole = {
         "name": names.project(app, number),
         "services": {name: _present(value) for name, value in services.items()},
@@ -107,11 +113,9 @@ def stores(place: Place, wanted: Manifest, document: Document, images: Mapping[s
     services: Raw = {}
     for store in wanted.stores:
         raw = _service(place, document, store, images[store.name])
-        mounted = {v.get("target") for v in raw.get("volumes", []) if isinstance(v, dict)}
         given = [
             {"type": "volume", "source": own_volume(store.name, path), "target": path}
-            for path in images[store.name].data
-            if path.rstrip("/") not in {str(m).rstrip("/") for m in mounted}
+            for path in _unnamed(document, store, images[store.name])
         ]
         services[store.name] = {
             "container_name": names.store(app, store.name),
@@ -120,8 +124,8 @@ def stores(place: Place, wanted: Manifest, document: Document, images: Mapping[s
             "restart": "unless-stopped",
             "env_file": [str(names.store_environment(app, store.name))],
             "labels": _labels(app, document, store, None),
-            "networks": {"default": {"aliases": [store.name]}},
-            "volumes": [*raw.get("volumes", []), *given],
+            "networks": {"default": {"aliases": [store.name, *_aliases(document, store.name)]}},
+            "volumes": [*(v for v in raw["volumes"] if not _is_anonymous(v)), *given],
         }
     whole = {
         "name": app.name,
@@ -138,35 +142,68 @@ def stores(place: Place, wanted: Manifest, document: Document, images: Mapping[s
 
 def attachments(app: App, sealed: Release, document: Document) -> str:
     """Which store joins the release's network of stores, at which address, under which names. JSON."""
-    _, upper = addresses.halves(sealed.network)
-    first = len(sealed.instances)
     rows = [
         {
             "container": names.store(app, store.name),
             "network": names.stores_network(app, sealed.number),
-            "address": upper.address(first + index),
-            "aliases": [store.name, *_aliases(document, store.name)],
+            "address": address,
+            "aliases": known,
         }
-        for index, store in enumerate(sealed.stores)
+        for store, address, known in _meeting(document, sealed)
     ]
     return msgspec.json.format(msgspec.json.encode(rows)).decode() + "\n"
 
 
+def _meeting(document: Document, sealed: Release) -> list[tuple[Service, str, list[str]]]:
+    """Each store with its address among a release's instances, and the names that they know it by."""
+    _, upper = addresses.halves(sealed.network)
+    return [
+        (store, upper.address(index), [store.name, *_aliases(document, store.name)])
+        for index, store in enumerate(sealed.stores, start=len(sealed.instances))
+    ]
+
+
+def _hosts(document: Document, sealed: Release, service: Service) -> list[str]:
+    """The stores' names for a container's /etc/hosts: Docker's own name server is a part of dockerd, and so does not
+    answer while that is restarted, which the connections themselves do not notice."""
+    if isolated(document, service):
+        return []
+    given = [str(line) for line in _raw(document, service.name).get("extra_hosts") or []]
+    taken = {line.replace("=", ":").partition(":")[0] for line in given}
+    found = [(name, address) for _, address, known in _meeting(document, sealed) for name in known]
+    return given + [f"{name}:{address}" for name, address in found if name not in taken]
+
+
 def _healthcheck(store: Service) -> Raw:
     """A check for a store of a kind we know that has none: so that Docker, and the watch, see when it hangs."""
-    client = "valkey-cli" if "valkey" in store.image else "redis-cli"
+    ping = f"-p {contracts.redis_port(store)} ping"
+    asked = f"{{ redis-cli {ping} || valkey-cli {ping}; }} 2>&1 | grep -q -e PONG -e NOAUTH -e NOPERM"
     tests = {
         "postgres": ["CMD", "pg_isready", "--quiet", "--host=127.0.0.1"],
-        "redis": ["CMD-SHELL", f"{client} ping | grep -q -e PONG -e NOAUTH"],
+        "redis": ["CMD-SHELL", asked],
     }
     if store.store is None:
         return {}
-    return {"healthcheck": {"test": tests[store.store], "interval": "10s", "timeout": "5s", "retries": 3}}
+    # While it reads its data after a power cut it does not answer, and must not be restarted for that.
+    times = {"interval": "10s", "timeout": "5s", "retries": 3, "start_period": "300s"}
+    return {"healthcheck": {"test": tests[store.store], **times}}
 
 
 def own_volume(store: str, path: str) -> str:
     """The key of the volume for data that an image keeps and the manifest gives no volume."""
-    return f"{store}{path.replace('/', '-')}"
+    return f"{store}-{re.sub(r'[^a-zA-Z0-9_.]+', '-', path).strip('-')}"
+
+
+def _unnamed(document: Document, store: Service, image: Parts) -> list[str]:
+    """Where a store keeps data for which the manifest names no volume: what its image says, or an anonymous one."""
+    mounts = [v for v in mounted(document, store.name) if isinstance(v, dict)]
+    named = {str(v.get("target")).rstrip("/") for v in mounts if not _is_anonymous(v)}
+    paths = [*image.data, *(str(v["target"]) for v in mounts if _is_anonymous(v))]
+    return [p for p in dict.fromkeys(path.rstrip("/") for path in paths) if p not in named]
+
+
+def _is_anonymous(volume: Any) -> bool:
+    return isinstance(volume, dict) and volume.get("type") == "volume" and not volume.get("source")
 
 
 def volumes(app: App, document: Document, images: Mapping[str, Parts], wanted: Manifest) -> dict[str, Raw]:
@@ -174,17 +211,13 @@ def volumes(app: App, document: Document, images: Mapping[str, Parts], wanted: M
     found: dict[str, Raw] = {}
     declared = document.get("volumes") or {}
     for service in (*wanted.stateless, *wanted.stores):
-        for volume in _raw(document, service.name).get("volumes") or []:
+        for volume in mounted(document, service.name):
             if isinstance(volume, dict) and volume.get("type") == "volume" and volume.get("source"):
                 key = volume["source"]
                 found[volume_name(app, document, key)] = dict(declared.get(key) or {})
     for store in wanted.stores:
-        mounted = [
-            v.get("target") for v in _raw(document, store.name).get("volumes") or [] if isinstance(v, dict)
-        ]
-        for path in images[store.name].data:
-            if path.rstrip("/") not in [str(m).rstrip("/") for m in mounted]:
-                found[volume_name(app, document, own_volume(store.name, path))] = {}
+        for path in _unnamed(document, store, images[store.name]):
+            found[volume_name(app, document, own_volume(store.name, path))] = {}
     return found
 
 
@@ -201,7 +234,19 @@ def services(text: str) -> Raw:
 
 def dump(value: object) -> str:
     """A compose document as YAML. `$` is doubled: what goes in is what Compose is to see, not to expand."""
-    return yaml.safe_dump(_escaped(value), sort_keys=False, allow_unicode=True, width=110)
+    return yaml.dump(_escaped(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Compose reads YAML 1.2, where `1e3` and `0o17` are numbers; PyYAML, which writes 1.1, would not quote them."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if re.match(r"[-+.]?[0-9.]", text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 # ---- one service --------------------------------------------------------------------------------------------
@@ -211,8 +256,13 @@ def _service(place: Place, document: Document, service: Service, image: Parts) -
     """What an instance, a store and a run have in common."""
     raw = _raw(document, service.name)
     kept = {k: v for k, v in raw.items() if k not in _REPLACED and not k.startswith("x-")}
-    writable = [] if not service.read_only else ["/tmp"]  # noqa: S108
-    tmpfs = [*_listed(raw.get("tmpfs")), *(p for p in writable if p not in _listed(raw.get("tmpfs")))]
+    volumes, tmpfs = mounted(document, service.name), _listed(raw.get("tmpfs"))
+    taken = {
+        *(t.partition(":")[0] for t in tmpfs),
+        *(v.get("target") for v in volumes if isinstance(v, dict)),
+    }
+    if service.read_only and "/tmp" not in taken:  # noqa: S108
+        tmpfs.append("/tmp")  # noqa: S108
     user = str(raw.get("user") or "")
     root = user.split(":")[0] in ("0", "root") if user else image.root
     return {
@@ -220,15 +270,31 @@ def _service(place: Place, document: Document, service: Service, image: Parts) -
         "pull_policy": "never",
         **kept,
         **_limits(raw, place.memory),
-        "network_mode": "none" if raw.get("network_mode") == "none" else None,
+        "network_mode": "none" if isolated(document, service) else None,
         "read_only": True if service.read_only else None,
         "tmpfs": tmpfs or None,
         "security_opt": _security(raw),
         "cap_drop": ["ALL"],
         "cap_add": _capabilities(raw, root=root) or None,
         "logging": raw.get("logging") or _LOGGING,
-        "volumes": [_mount(place, v) for v in raw.get("volumes") or []],
+        "volumes": [_mount(place, v) for v in volumes],
     }
+
+
+def isolated(document: Document, service: Service) -> bool:
+    """Whether a service is to have no network at all."""
+    return bool(_raw(document, service.name).get("network_mode") == "none")
+
+
+def mounted(document: Document, name: str) -> list[Any]:
+    """What a service mounts, by its own `volumes` and by those of the services in its `volumes_from`."""
+    raw = _raw(document, name)
+    found = list(raw.get("volumes") or [])
+    for word in raw.get("volumes_from") or []:
+        other, _, mode = str(word).partition(":")
+        for volume in _raw(document, other).get("volumes") or []:
+            found.append({**volume, "read_only": True} if mode == "ro" else volume)
+    return found
 
 
 def _raw(document: Document, name: str) -> Raw:
@@ -237,15 +303,15 @@ def _raw(document: Document, name: str) -> Raw:
 
 
 def _limits(raw: Raw, memory: int) -> Raw:
+    """The bounds of a container. Compose wants each in one place: in `deploy.resources`, where that is there."""
     resources = ((raw.get("deploy") or {}).get("resources")) or {}
-    limits = resources.get("limits") or {}
-    found: Raw = {"deploy": {"resources": resources}} if resources else {}
-    if not limits.get("memory") and not raw.get("mem_limit"):
-        reserved = (resources.get("reservations") or {}).get("memory") or raw.get("mem_reservation") or 0
-        found["mem_limit"] = max(memory, int(reserved))
-    if not limits.get("pids") and not raw.get("pids_limit"):
-        found["pids_limit"] = PIDS
-    return found
+    reserved = (resources.get("reservations") or {}).get("memory") or raw.get("mem_reservation") or 0
+    most = raw.get("mem_limit") or max(memory, int(reserved))
+    pids = raw.get("pids_limit") or PIDS
+    if not resources:
+        return {"mem_limit": most, "pids_limit": pids}
+    limits = {"memory": str(most), "pids": int(pids)} | ({"cpus": raw["cpus"]} if raw.get("cpus") else {})
+    return {"deploy": {"resources": {**resources, "limits": {**limits, **(resources.get("limits") or {})}}}}
 
 
 def _security(raw: Raw) -> list[str]:
@@ -292,13 +358,15 @@ def _restart(service: Service, document: Document) -> str:
 
 
 def _labels(app: App, document: Document, service: Service, sealed: Release | None) -> Raw:
-    own = _raw(document, service.name).get("labels") or {}
+    given = _raw(document, service.name).get("labels") or {}
+    own = {name: value for name, value in given.items() if not name.startswith("pushrod.")}
     return {**own, **names.labels(app, service.name, sealed)}
 
 
 def _probe(placed: Instance, service: Service, sealed: Release, document: Document) -> Raw:
     """Where the watch asks an instance that has no health check of its own."""
-    if (_raw(document, service.name).get("healthcheck") or {}).get("test") or not placed.port:
+    test = (_raw(document, service.name).get("healthcheck") or {}).get("test") or ["NONE"]
+    if test != ["NONE"] or not placed.port or isolated(document, service):
         return {}
     at = f"{placed.address}:{placed.port}"
     if service.name == sealed.entry or service.health.path:
@@ -336,10 +404,10 @@ def _aliases(document: Document, name: str) -> list[str]:
     return [alias for alias in dict.fromkeys(found) if alias != name]
 
 
-def _networks(sealed: Release, placed: Instance, index: int, aliases: Sequence[str], meeting: bool) -> Raw:
+def _networks(sealed: Release, placed: Instance, index: int, aliases: Sequence[str]) -> Raw:
     names_here = [placed.service, *aliases]
     found: Raw = {"default": {"ipv4_address": placed.address, "aliases": names_here}}
-    if meeting:
+    if sealed.stores:
         _, upper = addresses.halves(sealed.network)
         found["stores"] = {"ipv4_address": upper.address(index)}
     return found
@@ -386,7 +454,9 @@ def _listed(value: Any) -> list[str]:
 
 
 def _present(service: Raw) -> Raw:
-    return {k: v for k, v in service.items() if v not in (None, {}, [])}
+    # An empty `entrypoint` or `command` takes the image's away, so it is something.
+    empty = {k for k, v in service.items() if v in ({}, []) and k not in ("command", "entrypoint")}
+    return {k: v for k, v in service.items() if v is not None and k not in empty}
 
 
 def _escaped(value: Any) -> Any:

@@ -1,23 +1,23 @@
 """The stores of an app on Docker: brought up in place, proved healthy, their roles and databases ensured."""
 
-import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from pushrod import host
 from pushrod.apps import App
 from pushrod.configuration import Endpoint
 from pushrod.engines.docker import environment, names, reconcile
-from pushrod.errors import StoreError
+from pushrod.errors import PushrodError, StoreError
 from pushrod.gears import docker, postgres
+from pushrod.manifest import contracts
 from pushrod.secrets import Secrets
 from pushrod.values import Manifest, Release, Service
 
 _DEADLINE = 300.0  # seconds until a store must answer; recovery after a power cut is part of it
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _SUPERUSER = "postgres"  # the official image's default of POSTGRES_USER
 
 
@@ -31,7 +31,7 @@ class Stores:
     def environment(self, store: Service) -> dict[str, str]:
         """What a store runs with: the manifest's own, and a password where the official image insists on one."""
         given = {n: v for n, v in store.environment.items() if v is not None}
-        if store.store != "postgres" or any(n.startswith("POSTGRES_PASSWORD") for n in given):
+        if not contracts.takes_roles(store) or any(n.startswith("POSTGRES_PASSWORD") for n in given):
             return given
         if given.get("POSTGRES_HOST_AUTH_METHOD") == "trust":
             return given
@@ -42,8 +42,11 @@ class Stores:
         found = []
         for store in wanted.stores:
             if store.store == "redis":
-                url = f"redis://{store.name}:6379/0"
-                found.append(Endpoint(store.name, "redis", url, url, adopts=False))
+                password = contracts.redis_password(store)
+                if password is not None:
+                    user = f":{quote(password, '')}@" if password else ""
+                    url = f"redis://{user}{store.name}:{contracts.redis_port(store)}/0"
+                    found.append(Endpoint(store.name, "redis", url, url, adopts=False))
             elif database := self._database(store, store.environment):
                 roles = postgres.Roles.of(self.app.name)
                 app = self._url(store, roles.app, "app", database)
@@ -56,29 +59,33 @@ class Stores:
 
         A store whose definition has changed is made anew on the same data; one that has not goes on untouched.
         """
-        place, sealed = self._place(), names.files(self.app, release.number)
-        changed = self._adopt(release, sealed / names.STORES)
+        wanted = self._wanted(release)
+        before = {path: path.read_text() if path.exists() else None for path in wanted}
         containers = [names.store(self.app, s.name) for s in release.stores]
-        if changed or not self._run(containers):
+        if before != wanted:
             self._check_versions(release)
-            try:
-                reconcile.stores_up(place, containers)
-            except reconcile.Trouble as e:
-                raise self._not_up(str(e), containers) from e
+        try:
+            if before != wanted or not self._healthy(containers):
+                self._become(wanted, containers)
+                for store in release.stores:
+                    self._wait(store)
+        except StoreError:
+            if before != wanted:
+                self._put_back(before)
+            raise
         told = []
         for store in release.stores:
-            self._wait(store)
-            if database := self._database(store, self._running_environment(store)):
-                self._ensure_roles(store, database, ddl=ddl)
+            if database := self._database(store, self.running_environment(store)):
+                self.ensure_roles(store, database, ddl=ddl)
             told.append(self._describe(store))
-        reconcile.open_gate(place)
+        reconcile.open_gate(self._place())
         return ", ".join(told)
 
     def schema(self, stores: Sequence[Service]) -> str:
         """A digest over the schemas of the databases that pushrod gives the app."""
-        databases = {s.name: self._database(s, self._running_environment(s)) for s in stores}
+        databases = {s.name: self._database(s, self.running_environment(s)) for s in stores}
         return "".join(
-            postgres.schema_digest(self._server(s), databases[s.name]) for s in stores if databases[s.name]
+            postgres.schema_digest(self.server(s), databases[s.name]) for s in stores if databases[s.name]
         )
 
     # ---- in place -------------------------------------------------------------------------------------------
@@ -86,24 +93,58 @@ class Stores:
     def _place(self) -> reconcile.App:
         return reconcile.App(str(self.app.root.path), self.app.name)
 
-    def _adopt(self, release: Release, rendered: Path) -> bool:
-        """Write down what the stores are to run as; whether that differs from what they run as."""
-        running, text = names.running_stores(self.app), rendered.read_text()
-        changed = not running.exists() or running.read_text() != text
-        for store in release.stores:
-            source = names.environments(self.app, release.number) / f"store.{store.name}.env"
-            target = names.store_environment(self.app, store.name)
-            if not target.exists() or target.read_text() != source.read_text():
-                host.make_private(target.parent)
-                host.write(target, source.read_text(), mode=0o600)
-                changed = True
-        if changed:
-            host.write(running, text)
-        return changed
+    def _wanted(self, release: Release) -> dict[Path, str | None]:
+        """What the stores are to run as: each file's text."""
+        environments = names.environments(self.app, release.number)
+        found: dict[Path, str | None] = {
+            names.store_environment(self.app, s.name): (environments / f"store.{s.name}.env").read_text()
+            for s in release.stores
+        }
+        rendered = names.files(self.app, release.number) / names.STORES
+        return found | {names.running_stores(self.app): rendered.read_text()}
 
-    def _run(self, containers: Sequence[str]) -> bool:
+    def _become(self, wanted: Mapping[Path, str | None], containers: Sequence[str]) -> None:
+        """Write down what the stores are to run as, and make them so; releases that run keep them."""
+        for path, text in wanted.items():
+            if text is None:
+                path.unlink(missing_ok=True)
+            elif path.parent == names.running_stores(self.app).parent:
+                host.write(path, text)
+            else:
+                host.make_private(path.parent)
+                host.write(path, text, mode=0o600)
+        # Where one that Docker is about to restart is removed, Docker 26 leaves its name on its networks, and the new
+        # one of that name could not join them.
+        docker.stop([c for c in self._containers() if c.state == "restarting"])
+        try:
+            reconcile.stores_up(self._place(), list(containers))
+        except reconcile.Trouble as e:
+            raise self._not_up(str(e), containers) from e
+        self._attach()
+
+    def _attach(self) -> None:
+        """Connect the stores to the releases that run: one that was made anew has left their networks."""
+        running = docker.containers({docker.APP: self.app.name, docker.RELEASE: ""})
+        for number in {int(c.labels[docker.RELEASE]) for c in running if docker.INSTANCE in c.labels}:
+            # What one of them lacks, a store or its files, is none of the others' trouble.
+            with suppress(reconcile.Trouble, FileNotFoundError):
+                reconcile.attach(names.files(self.app, number))
+
+    def _put_back(self, before: Mapping[Path, str | None]) -> None:
+        """The stores as they were, for the release that is live; where nothing was, they are stopped."""
+        with suppress(PushrodError):
+            if before[names.running_stores(self.app)] is not None:
+                self._become(before, [])
+                return
+            docker.stop([c for c in self._containers() if c.state in ("running", "restarting")])
+
+    def _containers(self) -> list[docker.Container]:
+        return [c for c in docker.containers({docker.APP: self.app.name}) if docker.RELEASE not in c.labels]
+
+    def _healthy(self, containers: Sequence[str]) -> bool:
+        """Whether all of them are there and have proved healthy to Docker."""
         found = docker.inspect(containers)
-        return len(found) == len(containers) and all(c.running and c.health in ("", "healthy") for c in found)
+        return len(found) == len(containers) and all(c.running and c.health == "healthy" for c in found)
 
     def _check_versions(self, release: Release) -> None:
         """Refuse another major version of PostgreSQL over data of an older one: it would not start on them."""
@@ -112,7 +153,7 @@ class Stores:
                 continue
             found = docker.inspect([names.store(self.app, store.name)])
             before = self._major(found[0].image) if found else ""
-            after = self._major(store.image)
+            after = self._major(release.images[store.name].location)
             if before and after and before != after:
                 raise StoreError(
                     f"its data are of PostgreSQL {before}, and the manifest names {after}",
@@ -125,8 +166,10 @@ class Stores:
         words = (found or {}).get("Config", {}).get("Env") or []
         return next((w.partition("=")[2] for w in words if w.startswith("PG_MAJOR=")), "")
 
-    def _not_up(self, why: str, containers: Sequence[str]) -> StoreError:
-        named = next((c for c in containers if c in why), containers[0])
+    def _not_up(self, why: str, containers: Sequence[str]) -> PushrodError:
+        if error := docker.known(why, f"app {self.app.name}"):
+            return error
+        named = next((c for c in containers if c in why), [*containers, self.app.name][0])
         return StoreError(
             f"the stores do not come up: {why}",
             where=f"container {named}",
@@ -139,8 +182,7 @@ class Stores:
     def _wait(self, store: Service) -> None:
         """Wait until a store answers in its own protocol; for one of a kind we do not speak, until it runs."""
         name, end = names.store(self.app, store.name), time.monotonic() + _DEADLINE
-        ask = {"postgres": self._postgres_answers, "redis": self._redis_answers}.get(store.store or "", _runs)
-        while not ask(name):
+        while not self._answers(store, name):
             if time.monotonic() >= end:
                 raise self._not_up(f"{name} does not answer after {_DEADLINE:g} s", [name])
             found = docker.inspect([name])
@@ -148,15 +190,22 @@ class Stores:
                 raise self._not_up(f"{name} ends as soon as it is started", [name])
             time.sleep(0.1)
 
+    def _answers(self, store: Service, name: str) -> bool:
+        if store.store == "postgres":
+            return self._postgres_answers(name)
+        return (
+            self._redis_answers(name, contracts.redis_port(store)) if store.store == "redis" else _runs(name)
+        )
+
     def _postgres_answers(self, name: str) -> bool:
         # While the official image initialises a new cluster, its server listens on the socket only.
         argv = ["pg_isready", "--quiet", "--host=127.0.0.1", "--timeout=3"]
         return docker.execute(name, argv, timeout=15).status == 0
 
-    def _redis_answers(self, name: str) -> bool:
+    def _redis_answers(self, name: str, port: int) -> bool:
         found = docker.inspect([name])
         address = found[0].networks.get(self.app.name, "") if found else ""
-        with suppress(OSError), socket.create_connection((address, 6379), 2) as s:
+        with suppress(OSError), socket.create_connection((address, port), 2) as s:
             s.sendall(b"PING\r\n")
             return s.recv(64).startswith((b"+PONG", b"-NOAUTH", b"-NOPERM"))
         return False
@@ -166,23 +215,23 @@ class Stores:
 
     # ---- PostgreSQL's roles ---------------------------------------------------------------------------------
 
-    def _ensure_roles(self, store: Service, database: str, *, ddl: bool) -> None:
+    def ensure_roles(self, store: Service, database: str, *, ddl: bool) -> None:
+        """Make the app's roles, and its rights in a database of a store, what they should be."""
         passwords = {w: self._secrets.password(f"{store.name}/{w}") for w in ("migrator", "app")}
-        postgres.ensure(self._server(store), self.app.name, database, passwords, ddl=ddl)
+        postgres.ensure(self.server(store), self.app.name, database, passwords, ddl=ddl)
 
-    def _server(self, store: Service) -> postgres.ContainerServer:
-        user = self._running_environment(store).get("POSTGRES_USER") or _SUPERUSER
+    def server(self, store: Service) -> postgres.ContainerServer:
+        """A PostgreSQL store as its superuser asks it."""
+        user = self.running_environment(store).get("POSTGRES_USER") or _SUPERUSER
         return postgres.ContainerServer(names.store(self.app, store.name), user, docker.environment())
 
-    def _running_environment(self, store: Service) -> dict[str, str]:
+    def running_environment(self, store: Service) -> dict[str, str]:
+        """What a store runs with now."""
         path = names.store_environment(self.app, store.name)
         return environment.parse(path.read_text()) if path.exists() else {}
 
     def _database(self, store: Service, variables: Mapping[str, str | None]) -> str:
-        """The database of a PostgreSQL store that the app is given roles in; empty for other stores, and where its
-        name is none that pushrod can handle. The official image makes POSTGRES_DB, by default named as its user."""
-        name = variables.get("POSTGRES_DB") or variables.get("POSTGRES_USER") or self.app.name
-        return name if store.store == "postgres" and _NAME.fullmatch(name) else ""
+        return contracts.database(store, variables, self.app.name)
 
     def _url(self, store: Service, role: str, key: str, database: str) -> str:
         password = self._secrets.password(f"{store.name}/{key}")

@@ -1,0 +1,31 @@
+"""What the programs that run without the package find on a host."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pushrod.engines.docker import reconcile
+
+
+def watch() -> ModuleType:
+    """The watch, which imports `reconcile` from beside itself."""
+    path = list(sys.path)
+    try:
+        return importlib.import_module("pushrod.engines.docker.watch")
+    finally:
+        sys.path[:] = path
+
+
+def live(root: Path, **changes: Any) -> reconcile.App:
+    """An app whose seventh release is live."""
+    app = reconcile.App(str(root), "shop")
+    directory = app.state / "releases" / "7"
+    directory.mkdir(parents=True)
+    instance = {"name": "backend-1", "service": "backend", "address": "10.213.0.2", "port": 8080}
+    release = {"number": 7, "entry": "backend", "stores": [], "instances": [instance]} | changes
+    (directory / "release.json").write_text(json.dumps(release))
+    app.live.symlink_to("releases/7")
+    return app

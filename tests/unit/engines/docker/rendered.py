@@ -1,0 +1,71 @@
+"""Compose files as they are rendered from a manifest, without an engine: the images are told."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pushrod import manifest
+from pushrod.apps import App, Root
+from pushrod.engines.docker import addresses, rendering
+from pushrod.engines.docker.rendering import Parts
+from pushrod.gears import compose
+from pushrod.values import Image, Instance, Manifest, Release
+from tests.unit import samples
+
+APP = App(Root(Path("/var/lib/pushrod")), "shop")
+POSTGRES = Parts("pushrod/shop/postgres:1111", root=True, data=("/var/lib/postgresql/data",), port=5432)
+REDIS = Parts("pushrod/shop/redis:2222", root=True, data=("/data",), port=6379)
+NGINX = Parts("pushrod/shop/nginx:3333", root=True, port=80)
+OWN = Parts("pushrod/shop/backend:0123", root=False, port=8080)
+
+
+class Rendered(NamedTuple):
+    """What a manifest became."""
+
+    release: str
+    stores: str
+    attachments: str
+    sealed: Release
+    wanted: Manifest
+    document: Mapping[str, Any]
+
+    def service(self, name: str) -> dict[str, Any]:
+        """A service of the release's file, or else of the stores'."""
+        found = rendering.services(self.release) | rendering.services(self.stores)
+        return dict(found[name])
+
+
+def render(
+    directory: Path, images: Mapping[str, Parts], variables: Mapping[str, str] | None = None
+) -> Rendered:
+    """Read the compose file of a directory as the docker engine does, place it at the pool's beginning, render it."""
+    document = compose.load(directory, project="shop", variables=variables or {})
+    wanted = manifest.read(document, engine="docker", bases=compose.bases(document, directory))
+    found = {s.name: images.get(s.name, OWN) for s in wanted.services}
+    network = addresses.choose(
+        "10.213.0.0/16", [], sum(s.replicas for s in wanted.stateless) + len(wanted.stores)
+    )
+    lower, _ = addresses.halves(network)
+    names = [(f"{s.name}-{n}", s) for s in wanted.stateless for n in range(1, s.replicas + 1)]
+    sealed = samples.release(
+        7,
+        engine="docker",
+        entry=wanted.entry.name,
+        services=wanted.stateless,
+        stores=wanted.stores,
+        images={name: Image(id="sha256:0", location=parts.name) for name, parts in found.items()},
+        instances=tuple(
+            Instance(name, s.name, s.port or found[s.name].port, lower.address(index))
+            for index, (name, s) in enumerate(names)
+        ),
+        network=network,
+    )  # fmt: skip
+    place = rendering.Place(APP, lambda source: f"/bound/{source}", 2 << 30)
+    return Rendered(
+        rendering.release(place, sealed, document, found),
+        rendering.stores(place, wanted, document, found),
+        rendering.attachments(APP, sealed, document),
+        sealed,
+        wanted,
+        document,
+    )

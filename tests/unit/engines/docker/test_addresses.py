@@ -1,0 +1,60 @@
+"""Blocks of addresses: none overlaps another, and no fixed address is one that Docker gives out."""
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushrod.engines.docker import addresses
+from pushrod.errors import HostError
+
+POOL = "10.213.0.0/16"
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=12))
+def test_blocks_are_in_the_pool_and_never_overlap(counts: list[int]) -> None:
+    used: list[str] = []
+    for fixed in counts:
+        block = addresses.choose(POOL, used, fixed)
+        network = ipaddress.ip_network(block)
+        assert network.subnet_of(ipaddress.ip_network(POOL))  # type: ignore[arg-type]
+        assert not any(network.overlaps(ipaddress.ip_network(other)) for other in used)
+        used.append(block)
+
+
+@given(st.integers(1, 1000))
+def test_fixed_addresses_are_apart_from_the_dynamic_ones_and_the_gateway(fixed: int) -> None:
+    halves = addresses.halves(addresses.choose(POOL, [], fixed))
+    seen = set()
+    for half in halves:
+        network, dynamic = ipaddress.ip_network(half.subnet), ipaddress.ip_network(half.dynamic)
+        given_out = {half.address(n) for n in range(fixed)} | {half.gateway}
+        assert len(given_out) == fixed + 1
+        for address in map(ipaddress.ip_address, given_out):
+            assert address in network
+            assert address not in dynamic
+            assert address != network.network_address
+        seen |= given_out
+    assert len(seen) == 2 * (fixed + 1)
+
+
+def test_a_small_app_has_64_addresses_and_the_first_free_block() -> None:
+    assert addresses.choose(POOL, [], 5) == "10.213.0.0/26"
+    assert addresses.choose(POOL, ["10.213.0.0/26"], 14) == "10.213.0.64/26"
+    assert addresses.choose(POOL, ["10.213.0.0/26"], 15) == "10.213.0.128/25"
+    lower, upper = addresses.halves("10.213.0.64/26")
+    assert lower == addresses.Subnet("10.213.0.64/27", "10.213.0.65", "10.213.0.80/28")
+    assert upper.address(0) == "10.213.0.98"
+
+
+def test_a_hundred_instances_fit() -> None:
+    assert addresses.choose(POOL, [], 100) == "10.213.0.0/23"
+
+
+def test_a_full_pool_says_what_to_do() -> None:
+    with pytest.raises(HostError, match="no 64 addresses") as caught:
+        addresses.choose("10.0.0.0/25", ["10.0.0.0/26", "10.0.0.64/26"], 3)
+    assert "fewer releases" in caught.value.hint
+    with pytest.raises(HostError):
+        addresses.choose("10.0.0.0/26", [], 1)  # a block is smaller than the pool

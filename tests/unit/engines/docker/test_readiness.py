@@ -1,0 +1,95 @@
+"""When an instance is ready: what Docker says of it, look by look."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pushrod import host
+from pushrod.engines.docker import readiness
+from pushrod.engines.docker.readiness import Readiness
+from pushrod.errors import ReadyError
+from pushrod.gears import docker
+from pushrod.gears.docker import Container
+from pushrod.values import Health, Instance
+from tests.unit import samples
+
+Looks = Callable[..., Readiness]
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
+    """A worker of which Docker says these things one after another, the last of them for ever."""
+
+    def make(*states: dict[str, Any], health: Health | None = None) -> Readiness:
+        given: dict[str, Any] = {"name": "worker-1", "labels": {}, "image": "i", "state": "running"}
+        rest: Iterator[dict[str, Any]] = iter(states)
+        last = [states[0]]
+
+        def inspect(_names: object) -> list[Container]:
+            last[0] = next(rest, last[0])
+            return [] if last[0].get("gone") else [Container(**(given | last[0]))]
+
+        monkeypatch.setattr(docker, "inspect", inspect)
+        monkeypatch.setattr(docker, "logs", lambda _name: ["last words"])
+        monkeypatch.setattr(readiness, "_POLL", 0)
+        monkeypatch.setattr(readiness, "_DEADLINE", 0.2)
+        worker = samples.service("worker", role="worker", port=0, health=health or Health())
+        release = samples.release(
+            7, services=(samples.service(), worker), instances=(Instance("worker-1", "worker"),)
+        )
+        return Readiness(release, lambda i: i.name)
+
+    return make
+
+
+def test_healthy_by_its_own_check(looks: Looks) -> None:
+    looks({"state": "created"}, {"health": "starting"}, {"health": "healthy"}).wait()
+
+
+def test_its_check_is_run_before_docker_does(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def execute(_name: str, argv: tuple[str, ...], **_: Any) -> host.Completed:
+        asked.append(argv)
+        return host.Completed(0, "", "")
+
+    monkeypatch.setattr(docker, "execute", execute)
+    looks({"health": "starting", "check": ("ok",)}).wait()
+    assert asked == [("ok",)]
+
+
+@pytest.mark.parametrize(
+    ("states", "why"),
+    [
+        (({"gone": True},), "its container is gone"),
+        (({"state": "exited", "exit_code": 3},), "ended with status 3"),
+        (({"state": "exited", "exit_code": 137, "out_of_memory": True},), "more memory than it may"),
+        (({"state": "restarting", "exit_code": 1},), "ended with status 1"),
+        (({"health": "starting"}, {"health": "starting", "restarts": 1, "exit_code": 4}), "ended with status 4"),
+        (({"health": "unhealthy"},), "is unhealthy"),
+        (({"health": "starting"},), "after 0.2 s: is starting"),
+    ],
+)  # fmt: skip
+def test_why_not(looks: Looks, states: tuple[dict[str, Any], ...], why: str) -> None:
+    with pytest.raises(ReadyError) as caught:
+        looks(*states).wait()
+    assert why in caught.value.what
+    assert caught.value.log == ("last words",)
+
+
+def test_a_restart_long_ago_is_no_matter(looks: Looks) -> None:
+    looks({"health": "healthy", "restarts": 3}).wait()
+
+
+def test_a_worker_that_has_done_its_work_is_ready(looks: Looks) -> None:
+    looks({"state": "exited", "started": "2026", "policy": "on-failure"}).wait()
+
+
+def test_an_images_own_check_may_take_as_long_as_docker_would_let_it(looks: Looks) -> None:
+    slow = looks({"health": "starting", "patience": 300.0})
+    instance = slow._release.instances[0]
+    container = docker.inspect(["worker-1"])[0]
+    assert slow._deadline(instance, {"worker-1": container}) == 300
+    told = looks({"health": "starting", "patience": 300.0}, health=Health(deadline=7))
+    assert told._deadline(told._release.instances[0], {"worker-1": container}) == 7

@@ -1,0 +1,149 @@
+"""Bringing an app back, as far as it needs no engine."""
+
+import http.server
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pushrod.engines.docker import reconcile
+from pushrod.engines.docker.reconcile import Trouble
+from tests.unit.engines.docker import places
+
+
+class _Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(int(self.path.strip("/") or 200))
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: the test says enough."""
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(("path", "answers"), [("", True), ("/404", True), ("/302", True), ("/500", False)])
+def test_a_probe_over_http(port: int, path: str, answers: bool) -> None:
+    assert reconcile.probe(f"http://127.0.0.1:{port}{path}") is answers
+
+
+def test_a_probe_of_a_port(port: int) -> None:
+    assert reconcile.probe(f"tcp://127.0.0.1:{port}")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        closed = unused.getsockname()[1]
+        assert not reconcile.probe(f"tcp://127.0.0.1:{closed}", 0.5)
+        assert not reconcile.probe(f"http://127.0.0.1:{closed}/", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "started", "policy", "well"),
+    [
+        ("exited", 0, "2026", "on-failure", True),
+        ("exited", 0, "2026", "no", True),
+        ("exited", 0, "2026", "unless-stopped", False),
+        ("exited", 1, "2026", "no", False),
+        ("exited", 0, "0001-01-01T00:00:00Z", "no", False),
+        ("running", 0, "2026", "no", False),
+    ],
+)
+def test_ended_well(status: str, code: int, started: str, policy: str, well: bool) -> None:
+    assert reconcile.ended_well(status, code, started, policy) is well
+
+
+def found(status: str = "running", restarts: int = 0, **state: Any) -> dict[str, Any]:
+    return {
+        "Name": "/c",
+        "RestartCount": restarts,
+        "State": {"Status": status, "ExitCode": 3, "StartedAt": "2026", **state},
+        "HostConfig": {"RestartPolicy": {"Name": "unless-stopped"}},
+        "Config": {"Labels": {}},
+    }
+
+
+def test_the_first_that_is_not_healthy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "inspect", lambda _: {"a": found(), "b": found("exited")})
+    with pytest.raises(Trouble, match=r"after 0\.3 s: b is exited, c is not there"):
+        reconcile.healthy(["a", "b", "c"], 0.3)
+
+
+def test_one_that_ends_again_and_again_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = iter(range(7, 100))
+    monkeypatch.setattr(reconcile, "inspect", lambda _: {"a": found("restarting", next(counts))})
+    monkeypatch.setattr(reconcile, "_POLL", 0)
+    with pytest.raises(Trouble, match="a ends with status 3 as often as it is started"):
+        reconcile.healthy(["a"], 60)
+    assert next(counts) == 7 + reconcile._LOOP + 1
+
+
+def sites(root: Path, **site: Any) -> None:
+    path = root / "edge" / "current" / "sites.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"shop": {"release": 7, "backends": ["10.213.0.2:8080"], **site}}))
+
+
+def test_the_edge_must_serve_the_live_release(tmp_path: Path) -> None:
+    app = places.live(tmp_path)
+    sites(tmp_path)
+    reconcile.verify_edge(app, json.loads((app.live / "release.json").read_text()))
+
+
+@pytest.mark.parametrize("wrong", [{"release": 6}, {"backends": ["10.213.0.3:8080"]}, {"backends": []}])
+def test_an_edge_that_serves_another_is_trouble(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    app = places.live(tmp_path)
+    sites(tmp_path, **wrong)
+    with pytest.raises(Trouble, match="does not send shop to release 7"):
+        reconcile.verify_edge(app, json.loads((app.live / "release.json").read_text()))
+
+
+def test_an_app_that_a_command_works_on_is_left_to_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = places.live(tmp_path)
+    with reconcile.alone(app) as held:
+        assert held
+        assert reconcile.main(["up", str(tmp_path), "shop"]) == 0
+    assert "a command works on it" in capsys.readouterr().out
+
+
+def test_nothing_live_is_nothing_to_bring_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "apps" / "shop").mkdir(parents=True)
+    assert reconcile.main(["up", str(tmp_path), "shop"]) == 0
+    assert "no live release" in capsys.readouterr().out
+
+
+def test_a_program_that_fails_is_told_in_its_last_words() -> None:
+    with pytest.raises(Trouble, match=r"^second$"):
+        reconcile.run(["sh", "-c", "echo first >&2; echo second >&2; exit 3"])
+    with pytest.raises(Trouble, match="no-such-program"):
+        reconcile.run(["no-such-program"])
+    with pytest.raises(Trouble, match="timed out"):
+        reconcile.run(["sleep", "5"], timeout=0.1)
+
+
+def test_composes_own_variables_are_not_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPOSE_PROFILES", "run")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///x")
+    assert reconcile.run(["sh", "-c", "echo ${COMPOSE_PROFILES-none} $DOCKER_HOST"]) == "none unix:///x\n"
+
+
+@pytest.mark.parametrize("name", ["reconcile", "watch"])
+def test_they_need_the_standard_library_only(name: str) -> None:
+    directory = Path(reconcile.__file__).parent
+    argv = [sys.executable, "-I", "-S", str(directory / f"{name}.py")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    assert "ModuleNotFoundError" not in done.stderr
+    assert "not enough values" in done.stderr or "IndexError" in done.stderr
