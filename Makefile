@@ -23,7 +23,7 @@ lint: .venv ## format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-lab: .venv ## the tests that need a Docker engine; as root it installs and starts one
+lab: .venv ## the tests that need a Docker engine, some on servers in boxes; as root it installs and starts one
 	$(BIN)/python -m tools.lab up
 	$(BIN)/pytest tests/lab
 

@@ -7,7 +7,7 @@ import platform
 import statistics
 from typing import Literal
 
-Unit = Literal["s", "requests"]
+Unit = Literal["s", "requests", "processes"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _row(f: Figure) -> tuple[str, str, str, str, str, str, str]:
 
 
 def _text(value: float, unit: Unit) -> str:
-    if unit == "requests":
+    if unit != "s":
         return f"{value:g}"
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
 

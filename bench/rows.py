@@ -5,12 +5,14 @@ import time
 
 from bench import floor
 from bench.figures import Figure
+from bench.server import Server
 from bench.stage import PUSHROD, PYTHON, TIMEOUT, BenchError, Stage
 from tests.load import Load, Report
 
 RATE = 200.0
 PATHS = ("/", "/products/1")  # the one answers by itself, the other from Redis
 OVER_FLOOR = 1.0  # seconds that a push may take beyond its floor
+OVER_HAND = 1.5  # seconds that a push to a Docker host may take beyond Docker's own commands
 
 
 def startup(stage: Stage, times: int) -> list[Figure]:
@@ -99,6 +101,31 @@ def under_load(stage: Stage, times: int) -> list[Figure]:
         Figure(f"{rate}: failed", _failed(loaded), "requests", target=0, worst=True),
         Figure(f"{rate}: longest gap", tuple(r.total.gap for r in loaded), reference=without[1]),
         Figure(f"{rate}: p99", tuple(r.total.p99 for r in loaded), reference=without[2]),
+    ]
+
+
+def push_to_server(server: Server, times: int) -> list[Figure]:
+    """A changed line of code pushed to a Docker host, in turn with Docker's own commands for the same files there."""
+    hands, pushes, switches, resident = [], [], [], []
+    for _ in range(times):
+        hands.append(server.by_hand())
+        pushes.append(server.push())
+        switches.append(server.switch())
+        resident.append(server.resident())
+    by_hand = Figure("floor: docker build, compose up --wait", tuple(h.total for h in hands))
+    return [
+        Figure("docker build by hand, warm", tuple(h.build for h in hands)),
+        Figure("docker compose up --wait by hand", tuple(h.up for h in hands)),
+        by_hand,
+        Figure(
+            "git push over SSH to its live line",
+            tuple(p.live for p in pushes),
+            target=by_hand.median + OVER_HAND,
+            reference=by_hand,
+        ),
+        Figure("git push over SSH to its end", tuple(p.end for p in pushes), reference=by_hand),
+        Figure("the switch alone", tuple(switches), target=0.5),
+        Figure("processes of pushrod afterwards", tuple(resident), "processes", target=0, worst=True),
     ]
 
 

@@ -102,36 +102,7 @@ class Stage:
 
     def push(self) -> Push:
         """`git push`, every line of its output timed as it arrives; BenchError unless it went live."""
-        argv = ["git", "push", "pushrod", "HEAD:main"]
-        started = time.perf_counter()
-        child = subprocess.Popen(
-            argv,
-            cwd=self.tree,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-        expiry = threading.Timer(TIMEOUT, _interrupt, [child.pid])
-        expiry.start()
-        lines = []
-        try:
-            for line in child.stdout or ():
-                lines.append((time.perf_counter() - started, line.rstrip()))
-            status = child.wait()
-        finally:
-            expiry.cancel()
-            if child.poll() is None:
-                _interrupt(child.pid)
-                child.wait()
-        end = time.perf_counter() - started
-        live = [at for at, line in lines if _LIVE.match(line)]
-        if status != 0 or not live:
-            raise _failed(argv, status, [line for _, line in lines])
-        return Push(live[0], end, tuple(lines))
+        return timed_push(self.tree, self.environment)
 
     def close(self) -> None:
         """Stop the app and its stores, then whatever else of this root still runs, and remove it all."""
@@ -157,6 +128,40 @@ class Stage:
                 if mine in " ".join(process.cmdline()) or process.cwd().startswith(mine):
                     found.append(process)
         return found
+
+
+def timed_push(tree: Path, environment: dict[str, str]) -> Push:
+    """`git push` of a work tree, every line of its output timed as it arrives; BenchError unless it went live."""
+    argv = ["git", "push", "pushrod", "HEAD:main"]
+    started = time.perf_counter()
+    child = subprocess.Popen(
+        argv,
+        cwd=tree,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    expiry = threading.Timer(TIMEOUT, _interrupt, [child.pid])
+    expiry.start()
+    lines = []
+    try:
+        for line in child.stdout or ():
+            lines.append((time.perf_counter() - started, line.rstrip()))
+        status = child.wait()
+    finally:
+        expiry.cancel()
+        if child.poll() is None:
+            _interrupt(child.pid)
+            child.wait()
+    end = time.perf_counter() - started
+    live = [at for at, line in lines if _LIVE.match(line)]
+    if status != 0 or not live:
+        raise _failed(argv, status, [line for _, line in lines])
+    return Push(live[0], end, tuple(lines))
 
 
 def _environment(root: Path) -> dict[str, str]:

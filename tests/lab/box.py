@@ -1,7 +1,7 @@
 """A server in a box: a container in which systemd is process 1, with a Docker engine and an address of its own.
 
-It is made in two seconds, rebooted and cut from its power as a machine is. What it is not: its kernel and its disk are
-the machine's, so a power cut here loses no write that a program has made; it ends every process without a word.
+It is made in two seconds, rebooted and cut from its power as a machine is. Its kernel and its disk are the machine's:
+a power cut here ends every process without a word, but loses no write that a program has made.
 """
 
 import contextlib
@@ -29,11 +29,13 @@ _STARTS = 90.0  # seconds until a box has started; it takes two, and more where 
 
 # All that Docker 20.10 knows but SYS_RESOURCE, which not every machine has to give; --privileged would ask for it.
 CAPABILITIES = (
-    "AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID IPC_LOCK "
-    "IPC_OWNER KILL LEASE LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE MKNOD NET_ADMIN NET_BIND_SERVICE NET_BROADCAST NET_RAW "
-    "SETFCAP SETGID SETPCAP SETUID SYSLOG SYS_ADMIN SYS_BOOT SYS_CHROOT SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE "
-    "SYS_RAWIO SYS_TIME SYS_TTY_CONFIG WAKE_ALARM"
-).split()
+    "AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "CHOWN", "DAC_OVERRIDE",
+    "DAC_READ_SEARCH", "FOWNER", "FSETID", "IPC_LOCK", "IPC_OWNER", "KILL", "LEASE", "LINUX_IMMUTABLE",
+    "MAC_ADMIN", "MAC_OVERRIDE", "MKNOD", "NET_ADMIN", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_RAW",
+    "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYSLOG", "SYS_ADMIN", "SYS_BOOT", "SYS_CHROOT",
+    "SYS_MODULE", "SYS_NICE", "SYS_PACCT", "SYS_PTRACE", "SYS_RAWIO", "SYS_TIME", "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
+)  # fmt: skip
 OPTIONS = (
     "--security-opt=seccomp=unconfined",
     "--security-opt=apparmor=unconfined",
@@ -42,6 +44,7 @@ OPTIONS = (
     "--tmpfs=/run:exec",
     "--tmpfs=/run/lock",
     "--tmpfs=/tmp:exec",
+    "--sysctl=net.ipv4.ip_unprivileged_port_start=1024",  # as on a server; Docker sets 0
 )
 # The files of image layers are never written to, so a new volume has them as links to the same files: 0.3 s, where
 # loading the images takes 8. What dockerd does write to is copied.
@@ -76,17 +79,25 @@ class Box:
         self._scratch = tempfile.TemporaryDirectory(prefix=f"{self.name}-")
         self.scratch = Path(self._scratch.name)
 
-    def create(self, image: str = images.BOX, mounts: Sequence[str] = (), seed: str | None = None) -> "Box":
+    def create(
+        self,
+        image: str = images.BOX,
+        mounts: Sequence[str] = (),
+        seed: str | None = None,
+        ports: Sequence[str] = (),
+    ) -> "Box":
         """Make the server and wait until it has started; `mounts` are `docker run`'s, such as `/there:/here:ro`.
+        So are `ports`: `127.0.0.1:8080:80` for what may ask on loopback only.
 
-        Its root account takes the ssh key that is made with it. `seed` is the volume that its dockerd begins with: the
-        lab's volume of images, or none where it is empty. What was made is removed if any of it fails.
+        Its root account takes the ssh key that is made with it. `seed` names the volume that its dockerd begins with:
+        the lab's volume of images, or none where it is empty. What was made is removed if any of it fails.
         """
         try:
             _docker("volume", "create", f"--label={images.LABEL}=1", self.volume)
             if source := images.seed() if seed is None else seed:
                 copy_volume(source, self.volume)
-            _docker("run", "--detach", *self._options(mounts), image)
+            published = [f"--publish={port}" for port in ports]
+            _docker("run", "--detach", *published, *self._options(mounts), image)
             self.wait()
             _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(self.key))
             self.put("/root/.ssh/authorized_keys", self.public_key, 0o600)
@@ -170,7 +181,8 @@ class Box:
 
     def journal(self, lines: int = 60, *argv: str) -> str:
         """The end of its journal, to print beside a failure; never fails itself."""
-        return self.exec("journalctl", "--no-pager", f"--lines={lines}", *argv, check=False).stdout
+        quiet = "--exclude-identifier=containerd"  # ten lines for each container
+        return self.exec("journalctl", "--no-pager", quiet, f"--lines={lines}", *argv, check=False).stdout
 
     def put(self, path: str, data: bytes | str, mode: int = 0o644) -> None:
         """Write a file, making its directories; it is root's."""
@@ -203,9 +215,9 @@ class Box:
             return out.read()
 
     def install(self, wheel: Path) -> None:
-        """Install pushrod from a wheel, as its user does: a virtual environment in PUSHROD, what is missing by apt and pip.
+        """Install pushrod from a wheel, as its user does: in a virtual environment, what is missing by apt and pip.
 
-        A box has the environment, and in it what pushrod needs of others, and needs no index: that takes a second.
+        images.BOX has the environment, and in it what pushrod needs of others: there it takes a second.
         """
         place = f"/root/{wheel.name}"
         self.put(place, wheel.read_bytes())

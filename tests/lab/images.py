@@ -54,7 +54,7 @@ def engine_answers() -> bool:
 
 
 def seed() -> str:
-    """The name of the volume that boxes begin with, as a dockerd leaves it that has loaded `inner()` and nothing else.
+    """The name of the volume that boxes begin with: what a dockerd leaves that has loaded `inner()` and nothing else.
 
     It is named by the ids of those images, so that a volume of older ones is never taken for it.
     """

@@ -1,9 +1,10 @@
-"""`pushrod host init` on a server that has nothing: by apt, over SSH, from this checkout; then who may do what there."""
+"""`pushrod host init` on a server that has nothing, over SSH, from this checkout; then who may do what there."""
 
 import json
 import os
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import pushrod as package
 from pushrod import host
 from pushrod.host import Completed
 from tests.lab import images
@@ -18,6 +20,7 @@ from tests.lab.box import Box
 
 pytestmark = pytest.mark.lab
 
+SOURCE = Path(package.__file__).parent
 ROOT = "/var/lib/pushrod"
 DAEMON = "/etc/docker/daemon.json"
 UNITS = (
@@ -29,8 +32,11 @@ EXPOSURE = 3.0  # of 10; `systemd-analyze security` calls up to 4 OK
 
 
 def pushrod(server: Box, *argv: str) -> Completed:
-    """Run this checkout's pushrod, which reaches the server by its key."""
-    environment = {**os.environ, "GIT_SSH_COMMAND": shlex.join(server.ssh_command())}
+    """Run this checkout's pushrod, as it was when the server was made, which reaches the server by its key."""
+    copy = server.scratch / "source"
+    if not copy.exists():
+        shutil.copytree(SOURCE, copy / "pushrod", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {**os.environ, "GIT_SSH_COMMAND": shlex.join(server.ssh_command()), "PYTHONPATH": str(copy)}
     return host.run([sys.executable, "-m", "pushrod", *argv], env=environment, timeout=600)
 
 
@@ -84,7 +90,9 @@ def test_a_second_call_does_nothing(server: Box) -> None:
         "find", "/etc/systemd", "/etc/docker", ROOT, "-newer", "/etc/docker/daemon.json"
     ).stdout
     done = pushrod(server, "host", "init", f"root@{server.address}")
-    assert (done.status, done.stdout.splitlines()[-1]) == (0, "nothing to do: this is a host already")
+    assert (done.status, done.stdout.splitlines()[-1]) == (0, "nothing to do: this is a host already"), (
+        done.stdout
+    )
     plan = pushrod(server, "host", "init", f"root@{server.address}", "--plan", "--json")
     assert {change["action"] for change in json.loads(plan.stdout)} == {"same"}
     after = server.exec(
@@ -111,7 +119,6 @@ def test_a_service_is_closed(server: Box, unit: str) -> None:
     told = server.exec("systemd-analyze", "security", "--no-pager", unit).stdout
     found = re.search(r"Overall exposure level for \S+: ([\d.]+)", told)
     assert found
-    print(unit, found[1])
     assert float(found[1]) <= EXPOSURE
 
 
@@ -213,9 +220,8 @@ def test_settings_of_the_owner_are_kept_and_containers_go_on(server: Box) -> Non
     mine = {"debug": True, "log-driver": "local", "max-concurrent-downloads": 2}
     server.put(DAEMON, json.dumps(mine))
     server.exec("systemctl", "restart", "docker")
-    server.exec(
-        "sh", "-c", "tar -cC / bin usr/bin/sleep lib lib64 usr/lib/x86_64-linux-gnu | docker import - small"
-    )
+    pack = "tar -chC / usr/bin/sleep $(ldd /usr/bin/sleep | grep -o '/lib[^ ]*')"
+    server.exec("sh", "-c", f"{pack} | docker import - small")
     server.docker("run", "--detach", "--name=rest", "small", "/usr/bin/sleep", "600")
     state = ("inspect", "--format={{.State.StartedAt}} {{.State.Pid}} {{.State.Running}}", "rest")
     before = server.docker(*state)

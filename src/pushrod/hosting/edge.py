@@ -1,15 +1,16 @@
 """The host's edge, which systemd runs: its files, and the argv of its unit."""
 
 from pushrod.apps import Root
+from pushrod.engines.docker.engine import Docker
 from pushrod.gears import systemd
-from pushrod.gears.nginx import Edge, everywhere
+from pushrod.gears.nginx import Edge
 
 
 def of(root: Root) -> Edge:
-    """The nginx of a host's root, run from the copies below it."""
-    return Edge(root.programs / "nginx", root.edge, root.runtime / "edge", addresses=everywhere(), port=80)
+    """The nginx of a host's root, run from the copies below it; also before it is a host."""
+    return Docker(root).edge
 
 
 def argv(root: Root) -> tuple[str, ...]:
     """What the unit runs: the edge's own argv, with the system's Python."""
-    return (systemd.PYTHON, *of(root).argv()[1:])
+    return of(root).argv(systemd.PYTHON)

@@ -70,7 +70,7 @@ def _programs(root: Root) -> Iterator[Finding]:
 
 
 def _units(root: Root) -> Iterator[Finding]:
-    if wrong := _wrong(units.files(root)):
+    if wrong := _wrong(units.files(root, root.host_settings or HostSettings())):
         yield Finding("units", "warning", wrong, _AGAIN)
     if not systemd.is_enabled(systemd.TARGET):
         yield Finding("units", "broken", f"{systemd.TARGET} does not come back at boot", _AGAIN)

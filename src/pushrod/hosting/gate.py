@@ -17,17 +17,18 @@ APPS = "PUSHROD_KEY_APPS"
 
 VERBS = (
     *("status", "releases", "logs", "plan", "rollback", "restart", "scale", "down"),
-    *("exec", "run", "secret", "apps", "image", "doctor"),
+    *("exec", "run", "secret", "db", "apps", "image", "doctor"),
 )
 """The verbs that a key may run: about an app that is there. None of them is about the host."""
 
 _WHOLE = {"doctor", "apps create", "apps destroy", "image load"}
-"""What only a key for all apps may run: it looks at every app, or makes and removes them."""
+"""What only a key for all apps may run: it looks at every app, makes and removes them, or replaces what they are
+made from."""
 
 _SUBVERBS = {
     "apps": {"list", "create", "destroy"},
     "image": {"load"},
-    "image": {"load"},
+    "db": {"backup", "backups", "verify", "restore"},
     "secret": {"set", "import", "list", "unset"},
 }
 _SENT = {"secret import", "image load"}

@@ -39,7 +39,7 @@ def plan(root: Root, say: Say) -> list[Work]:
     install = packages.plan(described, say)
     installing = any(w.change.pending for w in install)
     files = [*_places(root, settings), *programs.plan(root, installing=installing)]
-    described_units = units.files(root)
+    described_units = units.files(root, settings)
     edge_changed = _pending(files, "nginx") or _pending(described_units, "pushrod-edge.service")
     return [
         *daemon.plan(_docker_block(settings), _containers),

@@ -109,7 +109,7 @@ class KeyFile:
         self.path = path
         self.owner = owner
 
-    def keys(self) -> list[Key]:
+    def all(self) -> list[Key]:
         """The keys that pushrod wrote, in the file's order."""
         return [key for line in self._lines() if (key := read_line(line))]
 
@@ -117,14 +117,14 @@ class KeyFile:
         """Add a key. Raises UnknownNameError where the key or its name is there already."""
         lines = self._lines()
         if any(key.body in line.split() for line in lines):
-            named = next((k.name for k in self.keys() if k.body == key.body), "")
+            named = next((k.name for k in self.all() if k.body == key.body), "")
             who = f"as `{named}`" if named else "by hand"
             raise UnknownNameError(
                 f"this key is there already, {who}",
                 where=str(self.path),
                 hint="`pushrod host keys remove` takes it out" if named else "take that line out first",
             )
-        if any(k.name == key.name for k in self.keys()):
+        if any(k.name == key.name for k in self.all()):
             raise UnknownNameError(
                 f"another key is called `{key.name}`",
                 where=str(self.path),
@@ -134,9 +134,9 @@ class KeyFile:
 
     def remove(self, which: str) -> Key:
         """Take out the key of that name or fingerprint, and return it; UnknownNameError where there is none."""
-        found = next((k for k in self.keys() if which in (k.name, k.fingerprint)), None)
+        found = next((k for k in self.all() if which in (k.name, k.fingerprint)), None)
         if found is None:
-            known = ", ".join(k.name for k in self.keys()) or "none yet"
+            known = ", ".join(k.name for k in self.all()) or "none yet"
             raise UnknownNameError(f"no key `{which}`", where=str(self.path), hint=f"keys here: {known}")
         self._write([line for line in self._lines() if not _holds(line, found)])
         return found

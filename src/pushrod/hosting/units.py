@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pushrod import host
-from pushrod.apps import Root
+from pushrod.apps import HostSettings, Root
 from pushrod.errors import HostError
 from pushrod.gears import systemd
 from pushrod.gears.systemd import Layout
@@ -11,18 +11,21 @@ from pushrod.hosting import account, edge, installation, work
 from pushrod.hosting.work import Action, Change, Work
 
 TMPFILES = Path("/etc/tmpfiles.d/pushrod.conf")
-STARTED = ("pushrod-edge.service", "pushrod-apps.path", "pushrod-watch.timer", "pushrod-prune.timer")
+STARTED = (
+    *("pushrod-edge.service", "pushrod-apps.path"),
+    *("pushrod-watch.timer", "pushrod-prune.timer", "pushrod-backup.timer"),
+)
 _PATIENCE = 20.0  # seconds for a unit to become active
 
 
-def layout(root: Root) -> Layout:
+def layout(root: Root, settings: HostSettings) -> Layout:
     """What the units of this host name."""
-    return Layout(root.path, installation.program(), account.NAME, edge.argv(root))
+    return Layout(root.path, installation.program(), account.NAME, edge.argv(root), settings.pool)
 
 
-def files(root: Root) -> list[Work]:
+def files(root: Root, settings: HostSettings) -> list[Work]:
     """The files of the units, and the directory in which the account says what comes back at boot."""
-    wanted = layout(root)
+    wanted = layout(root, settings)
     return [
         *(work.file(systemd.DIRECTORY / n, text.encode()) for n, text in systemd.render(wanted).items()),
         work.file(systemd.WANTED, None, mode=0o755, owner=account.owner),
@@ -40,7 +43,7 @@ def start(root: Root, *, load: bool, restart_edge: bool) -> list[Work]:
     if active and enabled and not load and not restart_edge:
         return [Work(Change(systemd.TARGET, "same"))]
     action: Action = "changed" if enabled else "new"
-    detail = "comes back at boot; runs the edge, the watch, the daily pruning"
+    detail = "comes back at boot; runs the edge, the watch, the daily pruning, backups"
     if active and restart_edge:
         detail = "the edge (nginx) is restarted: no connection is taken for an instant"
     return [Work(Change(systemd.TARGET, action, detail), lambda: _start(root, restart_edge))]

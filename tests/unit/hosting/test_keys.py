@@ -57,9 +57,9 @@ def test_a_key_may_run_one_command_and_nothing_else(file: KeyFile, alice: str) -
 def test_a_key_is_named_by_its_comment_or_as_one_says(file: KeyFile, made: Path, alice: str) -> None:
     add(file, alice)
     add(file, (made / "bob.pub").read_text(), name="bob", apps=["shop"])
-    assert [(k.name, k.apps) for k in file.keys()] == [("alice@laptop", ()), ("bob", ("shop",))]
+    assert [(k.name, k.apps) for k in file.all()] == [("alice@laptop", ()), ("bob", ("shop",))]
     shown = host.run(["ssh-keygen", "-l", "-f", made / "alice.pub"]).stdout
-    assert file.keys()[0].fingerprint in shown
+    assert file.all()[0].fingerprint in shown
 
 
 def test_the_file_is_closed_to_others(file: KeyFile, alice: str) -> None:
@@ -82,7 +82,7 @@ def test_a_key_is_taken_out(by: str, file: KeyFile, made: Path, alice: str) -> N
     key = add(file, alice)
     add(file, (made / "bob.pub").read_text())
     assert file.remove(getattr(key, by)).name == key.name
-    assert [k.name for k in file.keys()] == ["bob@laptop"]
+    assert [k.name for k in file.all()] == ["bob@laptop"]
 
 
 def test_a_key_that_is_not_there_cannot_be_taken_out(file: KeyFile, alice: str) -> None:

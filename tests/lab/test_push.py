@@ -1,0 +1,223 @@
+"""From a server that has nothing to an app on it, over SSH: pushes that go live, and pushes that are refused."""
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.apps import complaint, eventually
+from tests.lab import images
+from tests.lab.box import Box
+from tests.lab.ground import COMPOSE, DOCKERFILE, Ground, Shop, code
+from tests.load import Load
+
+pytestmark = pytest.mark.lab
+
+RATE = 200  # requests a second, one half on connections that stay, one half each on its own
+ROLLBACK = 5.0  # seconds
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """A bare server that `pushrod host init` has made a host, and on which somebody else has an image in use."""
+    if problem := images.box_problem():
+        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+    box = Box()
+    made = Ground(box, tmp_path_factory.mktemp("desk"))
+    try:
+        box.create(images.BARE, ports=[made.published])
+        assert box.exec("sh", "-c", "command -v docker || command -v git", check=False).status != 0
+        began = time.monotonic()
+        made.init()
+        print(f"bare server → host: {time.monotonic() - began:.1f} s")
+        yield made
+        print(box.journal())
+    finally:
+        box.remove()
+
+
+@pytest.fixture(scope="module")
+def others(ground: Ground) -> str:
+    """An image and a container that somebody made by hand; what Docker says of them."""
+    ground.box.docker("tag", "python:3.13-slim", "shop/web:mine")
+    ground.box.docker("run", "--detach", "--name=shop-r1-mine", "shop/web:mine", "sleep", "3600")
+    return _others(ground)
+
+
+def _others(ground: Ground) -> str:
+    container = ground.box.docker(
+        "inspect", "--format={{.Id}} {{.State.StartedAt}} {{.State.Running}}", "shop-r1-mine"
+    )
+    return f"{container} {ground.box.docker('image', 'inspect', '--format={{.Id}}', 'shop/web:mine')}"
+
+
+@pytest.fixture(scope="module")
+def blog(ground: Ground, others: str) -> Shop:
+    """A second app, with the same names of services, pushed once."""
+    app = ground.app("blog")
+    pushed = app.push()
+    assert pushed.ok, pushed.err
+    return app
+
+
+@pytest.fixture(scope="module")
+def shop(ground: Ground, blog: Shop) -> Shop:
+    """The app of these tests, pushed once."""
+    app = ground.app("shop")
+    began = time.monotonic()
+    pushed = app.push()
+    assert pushed.ok, pushed.err
+    print(f"first push: {time.monotonic() - began:.1f} s")
+    return app
+
+
+# ---- pushes that go live ----------------------------------------------------------------------------------------
+
+
+def test_a_push_to_a_server_that_was_bare_serves_from_its_stores(shop: Shop, blog: Shop) -> None:
+    first = shop.state()
+    assert (first["app"], first["version"], first["release"]) == ("shop", "one", 1)
+    rows = first["rows"]
+    shop.post("a row")
+    then = shop.state()
+    assert (then["rows"], then["redis"]) == (rows + 1, first["redis"] + 1)
+    assert blog.state()["app"] == "blog"
+    assert blog.rows() == []
+    assert shop.box.get_page(site="nobody.localhost").status == 404
+
+
+def test_pushes_under_load_fail_no_request(shop: Shop) -> None:
+    first = shop.live
+    with Load(shop.url, f"{shop.url}api/", rate=RATE, seconds=120) as load:
+        for number in range(first + 1, first + 4):
+            began = time.monotonic()
+            shop.push_version(f"under load {number}")
+            print(f"push → live, under {RATE} requests a second: {time.monotonic() - began:.1f} s")
+    found = load.report.total
+    print(load.report.table())
+    assert found.failed == 0, load.report.table()
+    assert {str(number) for number in range(first, first + 4)} == set(found.releases)
+    assert shop.live == shop.journal_live == first + 3
+
+
+# ---- pushes that are refused ------------------------------------------------------------------------------------
+
+REFUSED = {
+    "build": ({"Dockerfile": DOCKERFILE + "RUN exit 7\n"}, 5, "exit code: 7"),
+    "migration": (
+        {"compose.yaml": COMPOSE.replace("app.py migrate", "app.py migrate --fail")},
+        7,
+        "the release command `python app.py migrate --fail` ended with status 1",
+    ),
+    "crash": (
+        {"compose.yaml": COMPOSE.replace('TROUBLE: ""', "TROUBLE: crash")},
+        8,
+        "web-1 is not healthy: ended with status 1 while it started",
+    ),
+    "sick": (
+        {"compose.yaml": COMPOSE.replace('TROUBLE: ""', "TROUBLE: sick").replace("20s", "3s")},
+        8,
+        "web-1 is not healthy: after 3 s",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_push_that_cannot_serve_is_refused_and_leaves_nothing(shop: Shop, kind: str) -> None:
+    changes, status, words = REFUSED[kind]
+    before, stores = shop.footprint(), shop.stores()
+    everything = _everything(shop.box)
+    good = shop.tree.head()
+    changed = {name: text.replace("DOMAIN", shop.domain) for name, text in changes.items()}
+    shop.tree.commit({"app.py": code(kind), **changed}, kind)
+    with Load(shop.url, rate=20, seconds=60) as load:
+        done = shop.push()
+        assert done.status == 1
+        said = complaint(done)
+        deployed = shop.deploy_there()  # a push tells Git no more than that it was refused
+    assert words in said, said
+    assert deployed.status == status, deployed.stderr
+    assert words in deployed.stderr
+    assert load.report.total.failed == 0, load.report.table()
+    assert set(load.report.total.releases) == {str(before["live"])}
+    after = shop.footprint()
+    assert after == before, {k: (before[k], after[k]) for k in before if before[k] != after[k]}
+    assert _everything(shop.box) == everything
+    assert shop.stores() == stores
+    last = shop.journal()[-1]
+    assert (last["event"], last["release"]) == ("failed", shop.journal()[-1]["release"])
+    assert shop.serves(shop.live)
+    shop.tree.reset(good)
+
+
+def _everything(box: Box) -> list[str]:
+    """All that Docker has on the server, whoever it belongs to."""
+    found = []
+    for argv in (
+        ("ps", "--all", "--no-trunc", "--format={{.ID}}"),
+        ("network", "ls", "--no-trunc", "--format={{.ID}}"),
+        ("volume", "ls", "--format={{.Name}}"),
+        ("image", "ls", "--all", "--no-trunc", "--format={{.ID}} {{.Repository}}:{{.Tag}}"),
+    ):
+        found += sorted(box.docker(*argv).split("\n"))
+    return found
+
+
+# ---- going back, and what is kept --------------------------------------------------------------------------------
+
+
+def test_a_rollback_takes_seconds_and_loses_no_row(shop: Shop) -> None:
+    live = shop.live
+    version = shop.state()["version"]
+    shop.push_version("to be rolled back")
+    shop.post("a row of the newer release")
+    rows = shop.rows()
+    with Load(shop.url, rate=RATE, seconds=60) as load:
+        began = time.monotonic()
+        done = shop.ssh("rollback")
+        wall = time.monotonic() - began
+    took = shop.until_live(live)
+    print(f"rollback → live: {took:.2f} s; with the drain and the way there and back: {wall:.2f} s")
+    assert "release" in done.stdout + done.stderr
+    assert shop.state()["version"] == version
+    assert shop.live == shop.journal_live == live
+    assert shop.rows() == rows
+    assert took <= ROLLBACK
+    assert load.report.total.failed == 0, load.report.table()
+
+
+def test_three_releases_are_kept_and_nothing_of_others_is_touched(
+    ground: Ground, shop: Shop, blog: Shop, others: str
+) -> None:
+    theirs = blog.footprint()
+    for n in range(4):
+        shop.push_version(f"kept {n}")
+    newest = shop.live
+    kept = [newest - 2, newest - 1, newest]
+    assert sorted(int(n) for n in shop.names("state/releases")) == kept
+    assert sorted(int(n) for n in shop.names("checkouts")) == kept
+    commits = {shop.release(number)["commit"] for number in kept}
+    built = {tag.partition(":")[2] for tag in shop.images() if "/web:" in tag}
+    assert built == commits
+    assert _others(ground) == others
+    assert blog.footprint() == theirs
+    assert {n for n in shop.running() if re.match(r"shop-r\d", n)} == {shop.container("web", newest)}
+
+
+# ---- between deployments -----------------------------------------------------------------------------------------
+
+
+def test_nothing_of_pushrod_stays_in_memory_between_deployments(shop: Shop) -> None:
+    """The edge is nginx. The watch runs for a moment every few seconds, and so is never there at two looks."""
+
+    def of_pushrod() -> dict[str, str]:
+        listed = shop.box.exec("ps", "-eo", "pid=,args=", "--no-headers").stdout.splitlines()
+        found = dict(line.strip().split(" ", 1) for line in listed)
+        return {pid: words for pid, words in found.items() if "pushrod" in words and "nginx" not in words}
+
+    first = of_pushrod()
+    with contextlib.suppress(AssertionError):
+        eventually(lambda: not first.keys() & of_pushrod().keys(), "what ran is gone", 15)
+    assert not first.keys() & of_pushrod().keys(), first

@@ -1,0 +1,91 @@
+"""host: what its verbs print, and who may call them."""
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pushrod import host
+from pushrod.cli import cli
+from pushrod.cli.host import _show
+from pushrod.errors import HostError
+from pushrod.hosting import account
+from pushrod.hosting.work import Change, Work
+
+
+def run(*argv: str, stdin: str = "") -> Result:
+    return CliRunner().invoke(
+        cli, ["host", *argv], input=stdin, catch_exceptions=False, standalone_mode=False
+    )
+
+
+@pytest.fixture
+def hosting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A root of a host that belongs to whoever runs the tests."""
+    entry = pwd.struct_passwd(("pushrod", "x", os.geteuid(), os.getegid(), "", str(tmp_path), "/bin/sh"))
+    monkeypatch.setattr(account, "entry", lambda: entry)
+    (tmp_path / "host.json").write_text("{}")
+    return tmp_path
+
+
+@pytest.fixture
+def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("key") / "key"
+    host.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "alice", "-f", path])
+    return path.with_suffix(".pub")
+
+
+def test_a_key_is_added_listed_and_removed(hosting: Path, public: Path) -> None:
+    assert run("keys", "list").output == "none; `pushrod host keys add FILE` adds one\n"
+    assert run("keys", "add", str(public), "--app", "shop").output.startswith(
+        "alice may push to shop: git remote"
+    )
+    assert run("keys", "list").output.splitlines()[1].split()[:2] == ["alice", "shop"]
+    assert '"name": "alice"' in run("keys", "list", "--json").output
+    assert run("keys", "remove", "alice").output == "alice may no longer push\n"
+    assert run("keys", "add", stdin=public.read_text()).output.startswith("alice may push to every app")
+
+
+def test_a_machine_that_is_no_host_has_no_keys(hosting: Path, public: Path) -> None:
+    (hosting / "host.json").unlink()
+    with pytest.raises(HostError, match="no host yet"):
+        run("keys", "add", str(public))
+    assert not (hosting / ".ssh").exists()
+
+
+def test_keys_are_not_the_business_of_others(hosting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1000)
+    with pytest.raises(HostError, match="the business of root"):
+        run("keys", "list")
+
+
+def test_init_needs_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(HostError, match="it needs root"):
+        run("init", "--root", str(tmp_path / "root"))
+    assert not (tmp_path / "root").exists()
+
+
+def works(done: list[str]) -> list[Work]:
+    return [
+        Work(Change("one", "same"), lambda: done.append("one")),
+        Work(Change("two", "kept", "is yours"), lambda: done.append("two")),
+        Work(Change("three", "new", "a thing"), lambda: done.append("three")),
+    ]
+
+
+def test_only_what_is_pending_is_done_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    done: list[str] = []
+    _show(works(done), plan=False, as_json=False)
+    assert done == ["three"]
+    assert capsys.readouterr().out.splitlines()[:2] == ["kept     two  is yours", "new      three  a thing"]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_plan_does_nothing(as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    done: list[str] = []
+    _show(works(done), plan=True, as_json=as_json)
+    assert done == []
+    assert "three" in capsys.readouterr().out
