@@ -169,6 +169,7 @@ class App:
         self.stores = self.directory / "stores"
         self.logs = self.directory / "logs"
         self.home = self.directory / "home"
+        self.backups = self.directory / "backups"
         self.journal = self.directory / "journal"
         self.lock = self.directory / "lock"
 

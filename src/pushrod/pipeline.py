@@ -167,14 +167,17 @@ class Pipeline:
             git.remove_checkout(checkout)
 
     @contextlib.contextmanager
-    def locked(self, purpose: str) -> Iterator[None]:
-        """Hold the app's lock, open the engine, and finish or undo what an interrupted command left."""
+    def locked(self, purpose: str, *, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+        """Hold the app's lock, open the engine, and finish or undo what an interrupted command left.
+
+        Raises BusyError if another command holds the lock for `timeout` seconds.
+        """
 
         def waiting(holder: str) -> None:
             self.progress.note(f"waiting: another command is {holder}")
 
         try:
-            with host.lock(self.app.lock, purpose=purpose, timeout=LOCK_TIMEOUT, on_wait=waiting):
+            with host.lock(self.app.lock, purpose=purpose, timeout=timeout, on_wait=waiting):
                 self.engine.open()
                 self.recover()
                 yield

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from pushrod import backups
 from pushrod.apps import App
 from pushrod.journal import Entry, Journal
 from pushrod.releases import Releases
@@ -13,7 +14,7 @@ Condition = Literal["live", "degraded", "down", "new"]
 
 class Status(Value, frozen=True):
     """One app at a glance. `under_way` is what an unfinished command is doing, or left behind; `allowed` what the
-    host's owner lets its manifest ask for."""
+    host's owner lets its manifest ask for. `warnings` say what will be missed one day: a backup that is late."""
 
     app: str
     condition: Condition
@@ -25,6 +26,7 @@ class Status(Value, frozen=True):
     under_way: str
     processes: tuple[ProcessState, ...]
     allowed: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Row(Value, frozen=True):
@@ -57,6 +59,7 @@ def of(app: App, processes: Sequence[ProcessState]) -> Status:
         under_way=f"{story.open.event} of release {story.open.release}" if story.open else "",
         processes=tuple(processes),
         allowed=settings.allowed,
+        warnings=tuple(f"{f.detail}: {f.mend}" for f in backups.examine(app)),
     )
 
 

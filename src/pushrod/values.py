@@ -73,6 +73,13 @@ class Service(Value, frozen=True):
     read_only: bool = False
 
 
+class Schedule(Value, frozen=True):
+    """How often an app's stores are backed up, and how many backups stay."""
+
+    every: Literal["hour", "day", "week", "never"] = "day"
+    keep: int = 14
+
+
 class Manifest(Value, frozen=True):
     """A compose file as pushrod reads it. `notes` are things to say once: what is not used here, and why.
 
@@ -86,6 +93,7 @@ class Manifest(Value, frozen=True):
     keep: int = 5
     domains: tuple[str, ...] = ()
     ours: bool = True
+    backups: Schedule = Schedule()
 
     def service(self, name: str) -> Service:
         """The service of that name; KeyError when there is none."""
@@ -167,6 +175,7 @@ class Release(Value, frozen=True):
     notes: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     network: str = ""
+    backups: Schedule = Schedule()
 
     def service(self, name: str) -> Service:
         """The stateless service of that name; KeyError when there is none."""

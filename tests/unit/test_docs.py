@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import pushrod
 from pushrod import configuration, manifest, status
+from pushrod.backups import Backup
 from pushrod.cli import cli
 from pushrod.configuration import Endpoint
 from pushrod.errors import ManifestError, PushrodError
@@ -134,6 +135,7 @@ EXAMPLES = {
     "two-entries.yaml": {"web": "entry", "admin": "worker"},
     "two-redis.yaml": {"web": "entry", "redis": "store", "cache": "store"},
     "domains.yaml": {"web": "entry", "postgres": "store"},
+    "backups.yaml": {"web": "entry", "postgres": "store"},
     "any-file.yaml": {"nginx": "entry", "shop": "worker", "migrate": "job", "db": "store"},
 }
 DOCKER_ALONE = {"any-file.yaml"}
@@ -265,7 +267,7 @@ def test_every_verb_that_a_page_uses_is_there(text: str) -> None:
 def test_the_verbs_that_read_have_json() -> None:
     reading = {verb for verb, option, _ in OPTIONS if option == "--json"}
     assert {v.removeprefix("pushrod ") for v in reading} == {
-        *("status", "releases", "logs", "plan", "doctor", "apps list", "secret list"),
+        *("status", "releases", "logs", "plan", "doctor", "apps list", "secret list", "db backups"),
         *("host init", "host keys list"),
     }
 
@@ -276,6 +278,7 @@ def test_the_verbs_that_read_have_json() -> None:
         ("pushrod status", list[status.Status]),
         ("pushrod releases", list[status.Row]),
         ("pushrod doctor", list[Finding]),
+        ("pushrod db backups", list[Backup]),
         ("pushrod host init", list[Change]),
     ],
 )

@@ -26,6 +26,7 @@ _VERBS = {
     "exec": "running",
     "run": "running",
     "secret": "secret",
+    "db": "db",
     "apps": "apps",
     "prune": "apps",
     "image": "image",

@@ -108,7 +108,7 @@ def add_key(file: TextIO, name: str, apps: tuple[str, ...], root: str | None) ->
 @with_json
 def list_keys(root: str | None, as_json: bool) -> None:
     """List the keys, with the apps that each is for."""
-    found = _key_file(_host_root(root)).keys()
+    found = _key_file(_host_root(root)).all()
     if as_json:
         print_json(found)
     elif not found:

@@ -52,6 +52,8 @@ def _print_status(one: status.Status) -> None:
         head += f", release {one.release} ({one.commit[:7]} “{one.subject}”) since {_ago(one.since)}"
     click.echo(click.style(head, bold=True))
     click.echo(f"  {one.url}" + (f"   {one.under_way}" if one.under_way else ""))
+    for warning in one.warnings:
+        click.echo(f"  warning: {warning}")
     rows = [
         (f"  {p.group}", p.name, p.state, str(p.pid or ""), age(p.since), p.detail) for p in one.processes
     ]

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from pushrod.apps import App, Root
 from pushrod.configuration import Endpoint
+from pushrod.engines.archives import Archive
 from pushrod.gears.nginx import Edge
 from pushrod.plan import Change, Need
 from pushrod.values import (
@@ -110,6 +111,9 @@ class Engine(Protocol):
     def stop(self, app: App, number: int) -> None:
         """Stop a release's instances, each within its grace, and forget them."""
 
+    def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
+        """What can be backed up of a release's stores, which have to run. `ddl` is as for `ensure_stores`."""
+
     def stop_stores(self, app: App) -> None:
         """Stop an app's stores in order; their data stays."""
 
@@ -143,6 +147,9 @@ class Engine(Protocol):
 
     def rest(self) -> None:
         """Stop the engine's own parts, where it started them, if no app of the root is up or being worked on."""
+
+    def clear(self, app: App, directory: Path) -> None:
+        """Remove a directory of an app and all below it, also what its instances have left there."""
 
     def prune(self, app: App) -> None:
         """Remove what no kept release needs: images, logs."""

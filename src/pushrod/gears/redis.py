@@ -1,8 +1,8 @@
 """Redis: an app's own Valkey (or Redis, from version 7), reached on 127.0.0.1 by named users only.
 
 The default user is off. The app's user may do everything with keys, channels and scripts, and nothing to the
-server; pushrod's own user may ask how the server is. Writes are in the append-only file and on disk within a
-second, so a crash of the machine costs at most that second.
+server; pushrod's own user may ask how the server is, and have it write a snapshot. Writes are in the append-only file
+and on disk within a second, so a crash of the machine costs at most that second.
 """
 
 import functools
@@ -35,7 +35,7 @@ _ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
 # ACL, MODULE, REPLICAOF, SAVE, MIGRATE, RESTORE, SWAPDB, CLIENT KILL and the rest of `@admin`.
 _RULES = {
     APP_USER: "~* &* +@all -@admin -@dangerous +info +keys +flushdb +sort +sort_ro +role +client|list",
-    HEALTH_USER: "resetkeys resetchannels -@all +ping +info +acl|load",
+    HEALTH_USER: "resetkeys resetchannels -@all +ping +info +acl|load +bgsave",
 }
 
 Reply: TypeAlias = str | int | list["Reply"] | None
@@ -192,6 +192,62 @@ def command(port: int, user: str, password: str, *words: str, timeout: float = 5
             where=where,
             hint="see whether the server runs, and the end of its log",
         ) from e
+
+
+# ---- snapshots ----------------------------------------------------------------------------------------------
+
+
+def snapshot(directory: Path, port: int, user: str, password: str, file: Path, deadline: float) -> None:
+    """Have the server of a store write a snapshot, and copy it into a new file.
+
+    StoreError if the server cannot, or takes longer than `deadline` seconds.
+    """
+
+    def state() -> dict[str, str]:
+        said = str(command(port, user, password, "INFO", "persistence"))
+        return dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
+
+    source = directory / "data" / "dump.rdb"
+    before = source.stat().st_ino if source.exists() else 0
+    command(port, user, password, "BGSAVE", "SCHEDULE")
+
+    def written() -> bool:
+        found = state()
+        done = found["rdb_bgsave_in_progress"] == "0" and found["aof_rewrite_in_progress"] == "0"
+        failed = done and found["rdb_last_bgsave_status"] != "ok"
+        return failed or (done and source.exists() and source.stat().st_ino != before)
+
+    if not host.wait_until(written, deadline, 0.1) or state()["rdb_last_bgsave_status"] != "ok":
+        raise StoreError(
+            "the server could not write a snapshot", where=str(source), hint="see the end of its log"
+        )
+    host.copy(source, file)
+
+
+def check_snapshot(file: Path) -> None:
+    """StoreError where a file does not begin and end as a snapshot (RDB) does.
+
+    It ends with the byte 0xFF and a checksum of eight (rdb.c); the magic word is Valkey's own from its version 9 on.
+    """
+    with file.open("rb") as f:
+        magic = f.read(9)
+        f.seek(max(0, file.stat().st_size - 9))
+        end = f.read(1)
+    if not re.match(rb"REDIS\d{4}|VALKEY\d{3}", magic) or end != b"\xff":
+        raise StoreError("is no whole snapshot of a Redis", where=str(file), hint="take another backup")
+
+
+def end_snapshot(file: Path) -> None:
+    """Take off what a server that sends a snapshot may put after it.
+
+    That is a mark of 40 characters (RDB_EOF_MARK_SIZE in server.h).
+    """
+    size = file.stat().st_size
+    with file.open("r+b") as f:
+        f.seek(max(0, size - 49))
+        end = f.read()
+        if re.fullmatch(rb"\xff.{8}[0-9a-f]{40}", end, re.DOTALL):
+            f.truncate(size - 40)
 
 
 def _request(*words: str) -> bytes:

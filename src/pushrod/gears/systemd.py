@@ -24,17 +24,22 @@ RUNTIME = Path("/run/pushrod")
 """A directory for each app whose stores are healthy; gone after a reboot, because /run is."""
 
 PYTHON = "/usr/bin/python3"
+# A network of the pool that is not there (before dockerd has started, after a release is taken down by hand) is
+# nobody's: without such a route the edge's requests would leave by the default route, for whoever answers there.
+_IP = "/usr/sbin/ip"
+_LAST = 4294967295  # the metric of a route that every other one goes before
 _TIMEOUT = 60.0  # seconds for one call of systemctl; starting an app is not waited for
 _PLAIN = re.compile(r"/[A-Za-z0-9._/-]+")
 
 
 class Layout(NamedTuple):
-    """What the units name: the root, the pushrod program, the account, and the edge's argv."""
+    """What the units name: the root, the pushrod program, the account, the edge's argv, and the pool of addresses."""
 
     root: Path
     pushrod: Path
     account: str
     edge: tuple[str, ...]
+    pool: str
 
 
 def render(layout: Layout) -> dict[str, str]:
@@ -56,6 +61,8 @@ def render(layout: Layout) -> dict[str, str]:
         "pushrod-watch.service": _watch_service(layout),
         "pushrod-prune.timer": _prune_timer(),
         "pushrod-prune.service": _prune_service(layout),
+        "pushrod-backup.timer": _backup_timer(),
+        "pushrod-backup.service": _backup_service(layout),
         "pushrod-build.slice": _build_slice(),
     }
 
@@ -100,7 +107,7 @@ def _target() -> str:
     return f"""{_WRITTEN}
 [Unit]
 Description=pushrod: the edge and every app that comes back at boot
-Wants=pushrod-edge.service pushrod-apps.path pushrod-watch.timer pushrod-prune.timer
+Wants=pushrod-edge.service pushrod-apps.path pushrod-watch.timer pushrod-prune.timer pushrod-backup.timer
 
 [Install]
 WantedBy=multi-user.target
@@ -120,6 +127,7 @@ StartLimitIntervalSec=0
 Type=exec
 User={layout.account}
 Group={layout.account}
+ExecStartPre=+-{_IP} route replace unreachable {layout.pool} metric {_LAST}
 ExecStart={" ".join(layout.edge)}
 ExecReload=/bin/kill -HUP $MAINPID
 KillSignal=SIGQUIT
@@ -161,7 +169,7 @@ ExecStop={reconcile} down {layout.root} %i
 TimeoutStartSec=600
 TimeoutStopSec=300
 CapabilityBoundingSet=
-ReadWritePaths={layout.root} {RUNTIME}
+ReadWritePaths={layout.root} {RUNTIME} {WANTED}
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 {_CLOSED}"""
 
@@ -259,6 +267,41 @@ ExecStart={layout.pushrod} --root {layout.root} prune
 TimeoutStartSec=1800
 CapabilityBoundingSet=
 ReadWritePaths={layout.root} {RUNTIME}
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+Nice=10
+IOSchedulingClass=idle
+{_CLOSED}"""
+
+
+def _backup_timer() -> str:
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: look every hour which apps are to be backed up
+PartOf={TARGET}
+
+[Timer]
+OnCalendar=hourly
+RandomizedDelaySec=5min
+Persistent=yes
+"""
+
+
+def _backup_service(layout: Layout) -> str:
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: back up the stores of each app whose time has come
+After=docker.service
+ConditionFileIsExecutable={layout.pushrod}
+
+[Service]
+Type=oneshot
+User={layout.account}
+Group={layout.account}
+ExecStart={layout.pushrod} --root {layout.root} db backup --all
+TimeoutStartSec=12h
+CapabilityBoundingSet=
+# It first finishes, or undoes, what a deployment that was cut off has left: hence all that a deployment writes.
+ReadWritePaths={layout.root} {RUNTIME} {WANTED}
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 Nice=10
 IOSchedulingClass=idle

@@ -80,7 +80,7 @@ def test_acl_is_whole_and_holds_no_password() -> None:
         "user default reset off",
         f"user app reset on #{app} ~* &* +@all -@admin -@dangerous "
         "+info +keys +flushdb +sort +sort_ro +role +client|list",
-        f"user health reset on #{health} resetkeys resetchannels -@all +ping +info +acl|load",
+        f"user health reset on #{health} resetkeys resetchannels -@all +ping +info +acl|load +bgsave",
     ]
 
 

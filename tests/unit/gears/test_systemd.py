@@ -21,6 +21,7 @@ LAYOUT = Layout(
         "/s",
         "/var/lib/pushrod/programs/nginx",
     ),
+    "10.213.0.0/16",
 )
 EXPECTED = Path(__file__).with_name("units")
 

@@ -16,6 +16,7 @@ from typing import Any
 from pushrod import host
 from pushrod.apps import App, Root
 from pushrod.configuration import Endpoint
+from pushrod.engines.archives import Archive
 from pushrod.engines.embedded import commands, findings, images, logs, ports
 from pushrod.engines.embedded.parts import Parts
 from pushrod.engines.embedded.ports import store_records
@@ -180,6 +181,10 @@ class Embedded:
     def schema(self, app: App, stores: Sequence[Service]) -> str:
         """A digest over the schemas of the app's PostgreSQL stores."""
         return self._stores(app).schema({s.name for s in stores})
+
+    def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
+        """The app's databases, and snapshots of its Valkeys."""
+        return self._stores(app).archives({s.name for s in release.stores}, ddl=ddl)
 
     def stop_stores(self, app: App) -> None:
         """Stop the stores: PostgreSQL by a fast shutdown, Valkey after writing its file."""
@@ -365,6 +370,10 @@ class Embedded:
         return (
             f"`{shlex.join(bound.argv)}` ended with status {status}: {' '.join(lines[-1:])}" if status else ""
         )
+
+    def clear(self, app: App, directory: Path) -> None:
+        """Remove a directory and all below it."""
+        host.remove_tree(directory)
 
     def prune(self, app: App) -> None:
         """Remove environments and logs that no kept release needs, and rotate the edge's logs."""

@@ -1,5 +1,6 @@
 """The stores of an app on the embedded engine: PostgreSQL clusters and Valkey servers under the supervisor."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import msgspec
 from pushrod import host
 from pushrod.apps import App
 from pushrod.configuration import Endpoint
+from pushrod.engines.archives import Archive, PostgresArchive, RedisArchive
 from pushrod.engines.embedded import ports
 from pushrod.engines.embedded.ports import StoreRecord, store_records
 from pushrod.gears import postgres, redis
@@ -15,6 +17,7 @@ from pushrod.secrets import Secrets
 from pushrod.values import Process, Service
 
 PRIORITY = 10  # the supervisor starts stores first and stops them last
+_SNAPSHOT = 3600.0  # seconds for writing all of a Valkey's data into a file
 _DEADLINE = 60.0  # seconds until a store must answer; recovery after a power cut is part of it
 
 
@@ -65,6 +68,22 @@ class Stores:
         """A digest over the schemas of the PostgreSQL stores."""
         records = [r for r in store_records(self.app) if r.kind == "postgres" and r.name in names]
         return "".join(postgres.schema_digest(self._server(r), self.app.name) for r in records)
+
+    def archives(self, names: set[str], *, ddl: bool) -> list[Archive]:
+        """What is backed up of each store."""
+        return [self._archive(r, ddl=ddl) for r in store_records(self.app) if r.name in names]
+
+    def _archive(self, record: StoreRecord, *, ddl: bool) -> Archive:
+        if record.kind == "postgres":
+            server = self._server(record)
+            ensure = functools.partial(self._ensure_roles, record, ddl=ddl)
+            return PostgresArchive(record.name, postgres.Copy(server, self.app.name, ensure))
+        directory, password = self.app.stores / record.name, self._password(record, redis.HEALTH_USER)
+
+        def snapshot(file: Path) -> None:
+            redis.snapshot(directory, record.port, redis.HEALTH_USER, password, file, _SNAPSHOT)
+
+        return RedisArchive(record.name, lambda: redis.version(self._valkey), snapshot)
 
     def log(self, record: StoreRecord) -> Path:
         """A store's log."""
@@ -130,9 +149,12 @@ class Stores:
             return f"{record.name} {redis.version(self._valkey)}"
         server = self._server(record)
         postgres.ready(server, _DEADLINE, self.log(record))
-        passwords = {r: self._password(record, r) for r in ("migrator", "app")}
-        postgres.ensure(server, self.app.name, self.app.name, passwords, ddl=ddl)
+        self._ensure_roles(record, self.app.name, ddl=ddl)
         return f"{record.name} {self._programs.version()}"
+
+    def _ensure_roles(self, record: StoreRecord, database: str, *, ddl: bool) -> None:
+        passwords = {r: self._password(record, r) for r in ("migrator", "app")}
+        postgres.ensure(self._server(record), self.app.name, database, passwords, ddl=ddl)
 
     def _server(self, record: StoreRecord) -> postgres.Server:
         return postgres.Server(self._programs, record.port, self._password(record, "superuser"))

@@ -5,15 +5,18 @@ password stays with pushrod; the app gets a role that changes rows and one that 
 """
 
 from pushrod.gears.postgres.cluster import configure, initialise
+from pushrod.gears.postgres.dumps import Copy
 from pushrod.gears.postgres.programs import STOP_SIGNAL, SUPERUSER, Programs, server_argv
 from pushrod.gears.postgres.roles import Roles, ensure
 from pushrod.gears.postgres.schema import schema_digest
-from pushrod.gears.postgres.server import ContainerServer, Row, Server, ready, url
+from pushrod.gears.postgres.server import ContainerServer, Database, Row, Server, ready, url
 
 __all__ = [
     "STOP_SIGNAL",
     "SUPERUSER",
     "ContainerServer",
+    "Copy",
+    "Database",
     "Programs",
     "Roles",
     "Row",

@@ -4,10 +4,10 @@ import csv
 import io
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from urllib.parse import quote
 
 from pushrod import host
@@ -20,11 +20,23 @@ _POLL = 0.02  # seconds between two questions while a server starts
 Row = tuple[str, ...]
 
 
+class Command(NamedTuple):
+    """One of PostgreSQL's programs, as it is run on a server as the superuser; `where` is what errors say."""
+
+    argv: list[str]
+    environment: Mapping[str, str]
+    where: str
+
+
 class Database(Protocol):
     """A server that can be asked as its superuser."""
 
     def query(self, sql: str, database: str = "postgres", *, timeout: float = 30.0) -> list[Row]:
         """Run a psql script and return the rows it gives, NULL as an empty string."""
+
+    def command(self, program: str, *argv: str, database: str = "", timeout: float = 30.0) -> Command:
+        """How one of PostgreSQL's programs, of the server's own version, is run as its superuser, on a database or,
+        where none is named, on none. `timeout` is in seconds, for each statement."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,11 @@ class Server:
         have the superuser call their functions. `timeout` is in seconds, for each statement. Raises StoreError
         with what PostgreSQL said.
         """
-        at = ["--host=127.0.0.1", f"--port={self.port}", f"--username={SUPERUSER}", f"--dbname={database}"]
+        return _query(self.command("psql", *FORM, database=database, timeout=timeout), sql, timeout)
+
+    def command(self, program: str, *argv: str, database: str = "", timeout: float = 30.0) -> Command:
+        """As `Database.command`; the programs are those beside the server's."""
+        at = ["--host=127.0.0.1", f"--port={self.port}", f"--username={SUPERUSER}", *_on(database)]
         variables = environment() | {
             "PGPASSWORD": self.password,
             **_variables(timeout),
@@ -51,8 +67,8 @@ class Server:
             "PGSSLMODE": "disable",
             "PGGSSENCMODE": "disable",
         }
-        argv = [self.programs.psql, *_FORM, *at]
-        return _query(argv, variables, sql, timeout, f"database {database} of PostgreSQL on port {self.port}")
+        where = f"database {database} of PostgreSQL on port {self.port}"
+        return Command([str(self.programs.bin / program), *argv, *at], variables, where)
 
 
 @dataclass(frozen=True)
@@ -66,13 +82,21 @@ class ContainerServer:
 
     def query(self, sql: str, database: str = "postgres", *, timeout: float = 30.0) -> list[Row]:
         """As `Server.query`."""
+        return _query(self.command("psql", *FORM, database=database, timeout=timeout), sql, timeout)
+
+    def command(self, program: str, *argv: str, database: str = "", timeout: float = 30.0) -> Command:
+        """As `Database.command`; the programs are the container's."""
         given = [w for name, value in _variables(timeout).items() for w in ("--env", f"{name}={value}")]
-        psql = ["psql", *_FORM, f"--username={self.user}", f"--dbname={database}"]
-        argv = ["docker", "exec", "--interactive", *given, self.container, *psql]
-        return _query(argv, self.docker, sql, timeout, f"database {database} in container {self.container}")
+        words = [program, *argv, f"--username={self.user}", *_on(database)]
+        whole = ["docker", "exec", "--interactive", *given, self.container, *words]
+        return Command(whole, self.docker, f"database {database} in container {self.container}")
 
 
-_FORM = ("--quiet", "--tuples-only", "--csv", "--no-psqlrc", "--no-password", "--set=ON_ERROR_STOP=1")
+def _on(database: str) -> list[str]:
+    return [f"--dbname={database}"] if database else []
+
+
+FORM = ("--quiet", "--tuples-only", "--csv", "--no-psqlrc", "--no-password", "--set=ON_ERROR_STOP=1")
 
 
 def _variables(timeout: float) -> dict[str, str]:
@@ -80,17 +104,15 @@ def _variables(timeout: float) -> dict[str, str]:
     return {"PGOPTIONS": options, "PGAPPNAME": "pushrod", "PGCLIENTENCODING": "UTF8"}
 
 
-def _query(
-    argv: Sequence[str], variables: Mapping[str, str], sql: str, timeout: float, where: str
-) -> list[Row]:
-    done = host.run(argv, env=variables, stdin=sql, timeout=timeout + 2 * _CONNECT_TIMEOUT)
+def refusal(said: str, where: str) -> StoreError:
+    """What one of PostgreSQL's programs printed as it failed, as an error."""
+    return StoreError(_message(said), where=where, hint=_hint(said), log=tuple(said.splitlines()[-20:]))
+
+
+def _query(psql: Command, sql: str, timeout: float) -> list[Row]:
+    done = host.run(psql.argv, env=psql.environment, stdin=sql, timeout=timeout + 2 * _CONNECT_TIMEOUT)
     if done.status != 0:
-        raise StoreError(
-            _message(done.stderr),
-            where=where,
-            hint=_hint(done.stderr),
-            log=tuple(done.stderr.splitlines()[-20:]),
-        )
+        raise refusal(done.stderr, psql.where)
     return [tuple(row) or ("",) for row in csv.reader(io.StringIO(done.stdout, newline=""))]
 
 

@@ -1,0 +1,122 @@
+"""db: backups of an app's stores."""
+
+import click
+
+from pushrod import backups, host
+from pushrod.apps import App
+from pushrod.backups import Backup, Backups
+from pushrod.cli import remote
+from pushrod.cli.context import find_app, find_root, with_app, with_json
+from pushrod.cli.hosted import visible
+from pushrod.cli.output import Steps, age, print_error, print_json, print_table
+from pushrod.engines import choice
+from pushrod.errors import PushrodError
+
+
+@click.group("db")
+def db_command() -> None:
+    """Backups of an app's databases."""
+
+
+@db_command.command("backup", cls=remote.Verb)
+@click.option("--all", "every", is_flag=True, help="Every app whose time has come, as the timer does.")
+@with_app
+def backup_command(every: bool, app_name: str | None, root: str | None) -> None:
+    """Back up the app's PostgreSQL and Redis, while it runs."""
+    if every:
+        _all(root)
+        return
+    app = find_app(root, app_name)
+    with host.interruptible():
+        click.echo(_told(_of(app).take()))
+
+
+def _all(root: str | None) -> None:
+    """Back up what is due; leave with the exit code of the first failure, once all have had their turn."""
+    where = find_root(root)
+    failed: list[PushrodError] = []
+    with host.interruptible():
+        for outcome in backups.all_due(choice.of(where), visible(where), Steps()):
+            if isinstance(outcome, Backup):
+                click.echo(_told(outcome))
+            else:
+                failed.append(outcome)
+    for error in failed[1:]:
+        print_error(error)
+    if failed:
+        raise failed[0]
+
+
+@db_command.command("backups", cls=remote.Verb)
+@with_app
+@with_json
+def backups_command(app_name: str | None, root: str | None, as_json: bool) -> None:
+    """List the app's backups, newest first."""
+    found = backups.listed(find_app(root, app_name))
+    if as_json:
+        print_json(found)
+    elif not found:
+        click.echo("none; `pushrod db backup` takes one")
+    else:
+        rows = [(b.name, _size(b.size), str(b.release), age(b.age), _stores(b)) for b in found]
+        print_table(("BACKUP", "SIZE", "RELEASE", "AGE", "OF"), rows)
+
+
+@db_command.command("verify", cls=remote.Verb)
+@click.argument("when", default="")
+@with_app
+def verify_command(when: str, app_name: str | None, root: str | None) -> None:
+    """Try a backup out: restore it beside the data, count its rows, drop it again.
+
+    WHEN is its name or how that begins, by default the newest.
+    """
+    app = find_app(root, app_name)
+    name = backups.find(app, when).name
+    with host.interruptible():
+        tried = _of(app).verify(name)
+    for found in tried:
+        what = f"{found.tables} tables, {found.rows} rows" if found.restored else "whole, not restored"
+        click.echo(f"{name} {found.store}: {what}")
+
+
+@db_command.command("restore", cls=remote.Verb)
+@click.argument("when")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_app
+def restore_command(when: str, yes: bool, app_name: str | None, root: str | None) -> None:
+    """Put the databases of the backup WHEN in the place of the app's.
+
+    What is there is backed up before. Instances lose their connections, and connect again.
+    """
+    app = find_app(root, app_name)
+    backup = backups.find(app, when)
+    if not yes:
+        click.echo(
+            f"This puts the data of {backup.name}, {age(backup.age)} old, in the place of {app.name}'s. "
+            "What is there now is backed up before."
+        )
+        if click.prompt("Type the app's name to go on") != app.name:
+            raise click.Abort
+    with host.interruptible():
+        told = _of(app).restore(backup.name)
+    click.echo("\n".join(told))
+
+
+def _of(app: App) -> Backups:
+    return Backups(app, choice.of(app.root), Steps())
+
+
+def _told(backup: Backup) -> str:
+    return f"{backup.app}: backup {backup.name}, {_size(backup.size)} of {_stores(backup)}"
+
+
+def _stores(backup: Backup) -> str:
+    return ", ".join(file.store for file in backup.files)
+
+
+def _size(count: int) -> str:
+    """Bytes as people say them."""
+    for unit, least in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= least:
+            return f"{count / least:.1f} {unit}"
+    return f"{count} B"

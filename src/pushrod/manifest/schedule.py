@@ -1,0 +1,18 @@
+"""`x-pushrod.backups`: how often an app's stores are backed up, and how many backups stay. Pure."""
+
+from collections.abc import Collection
+
+import msgspec
+
+from pushrod.manifest.document import Key
+from pushrod.values import Schedule
+
+
+def read(key: Key, stores: Collection[str | None]) -> Schedule:
+    """The schedule. Where the manifest says nothing it is that of an app with these kinds of stores: every day with a
+    PostgreSQL, else never. Raises ManifestError for another period than those there are."""
+    key.only("every", "keep")
+    every = key.get("every").choice("hour", "day", "week", "never")
+    keep = key.get("keep").whole(Schedule().keep, least=1)
+    usual = "day" if key.given or "postgres" in stores else "never"
+    return msgspec.convert({"every": every or usual, "keep": keep}, Schedule)
