@@ -14,8 +14,8 @@ demo: .venv ## from nothing to a live app, pushed, broken, rolled back
 demo-down: ## stop the demo and remove all of it
 	@if [ -x $(BIN)/python ]; then $(BIN)/python tools/demo.py down; else rm -rf .demo; fi
 
-test: .venv lint ## everything that needs no Docker
-	$(BIN)/pytest -n 2
+test: .venv lint ## everything; what needs a Docker engine is skipped where none answers
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv ## format, lint, types, layers
 	$(BIN)/ruff format --check .
@@ -23,9 +23,8 @@ lint: .venv ## format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-lab: .venv ## the tests that need a Docker engine, some on servers in boxes; as root it installs and starts one
+lab: .venv ## prepare what the lab's tests need, a Docker engine and images for servers in boxes; `make test` runs them
 	$(BIN)/python -m tools.lab up
-	$(BIN)/pytest tests/lab
 
 lab-clean: .venv ## remove from the engine what `make lab` made
 	$(BIN)/python -m tools.lab clean

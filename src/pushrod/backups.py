@@ -307,9 +307,8 @@ class Backups:
         release = _live(self.app)
         if release is None or self.app.settings.down:
             state = "is down" if release else "has no live release"
-            raise StoreError(
-                f"{self.app.name} {state}, so its stores do not run", hint="`pushrod restart` starts them" if release else "deploy it first"
-            )
+            hint = "`pushrod restart` starts them" if release else "deploy it first"
+            raise StoreError(f"{self.app.name} {state}, so its stores do not run", hint=hint)
         return release
 
     def _archives(self, release: Release) -> Sequence[Archive]:

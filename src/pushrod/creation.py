@@ -8,6 +8,7 @@ import msgspec
 
 from pushrod import host
 from pushrod.apps import App, Settings, now
+from pushrod.certificates import Certificates
 from pushrod.engines.engine import Engine
 from pushrod.errors import UnknownNameError
 from pushrod.gears import git
@@ -93,6 +94,7 @@ def destroy(app: App, engine: Engine) -> None:
     for directory in app.checkouts.iterdir() if app.checkouts.exists() else ():
         engine.clear(app, directory)
     engine.forget(app)
+    Certificates(app).forget()
     app.settings_path.unlink()
     host.remove_tree(app.directory)
     if source and Path(source).is_dir() and git.remote_url(Path(source)) == str(app.repository):

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 
-from pushrod import backups, host
+from pushrod import backups, certificates, host
 from pushrod.apps import App, Root
 from pushrod.engines import choice
 from pushrod.engines.engine import Engine
@@ -96,6 +96,7 @@ def _app(app: App, engine: Engine) -> Iterator[Finding]:
         return
     try:
         yield from backups.examine(app)
+        yield from certificates.examine(app, releases.read(story.live))
         yield _running(app, name, story.live, engine)
     except PushrodError as e:  # a part that the engine needs is missing
         yield Finding(name, "broken", e.what, e.hint)

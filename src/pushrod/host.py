@@ -167,21 +167,21 @@ def beside(
         )
     except OSError as e:
         raise os_error(e, args[0]) from e
-    with child:
-        assert child.stdin is not None and child.stdout is not None  # noqa: S101  both are pipes
-        try:
-            with contextlib.suppress(BrokenPipeError):
-                child.stdin.write(told)
-                child.stdin.flush()
-            heard = select.select([child.stdout], [], [], timeout)[0]
-            yield child.stdout.readline().strip() if heard else ""
-            with contextlib.suppress(BrokenPipeError):
-                child.stdin.close()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(timeout)
-        finally:
-            if child.poll() is None:
-                _kill_group(child)
+    assert child.stdin is not None and child.stdout is not None  # noqa: S101  both are pipes
+    try:
+        with contextlib.suppress(BrokenPipeError):  # it has ended: what it said before is what counts
+            child.stdin.write(told)
+            child.stdin.flush()
+        heard = select.select([child.stdout], [], [], timeout)[0]
+        yield child.stdout.readline().strip() if heard else ""
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout)
+        if child.poll() is None:
+            _kill_group(child)
+        child.stdout.close()
 
 
 def os_error(e: OSError, where: str) -> HostError:
@@ -436,6 +436,25 @@ def exchange(path: Path, request: bytes, timeout: float = 1.0) -> bytes:
         while part := s.recv(4096):
             answer += part
     return answer
+
+
+def certificate_at(address: str, port: int, name: str, timeout: float = 5.0) -> str:
+    """The SHA-256 of the certificate that `address`:`port` shows who asks for `name`; empty where none is shown.
+
+    Whether it is to be trusted is not asked.
+    """
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((address, port), timeout=timeout) as s,
+            context.wrap_socket(s, server_hostname=name) as encrypted,
+        ):
+            return hashlib.sha256(encrypted.getpeercert(binary_form=True) or b"").hexdigest()
+    except OSError:  # ssl.SSLError is one
+        return ""
 
 
 def user_name() -> str:

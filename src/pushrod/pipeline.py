@@ -16,10 +16,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from pushrod import host, plan
+from pushrod import certificates, host, plan
 from pushrod.apps import App, now
+from pushrod.certificates import Certificates, Kept
 from pushrod.engines.engine import Engine
 from pushrod.errors import (
+    EdgeError,
+    Interrupted,
     PushrodError,
     ReleaseCommandError,
     RepositoryError,
@@ -60,6 +63,14 @@ class _OneShot(NamedTuple):
         return f"{self.service.name}: {self.shown}" if self.argv else self.shown
 
 
+def _next_time(error: Exception) -> str:
+    """What is said of a certificate that could not be had when the release went live."""
+    if isinstance(error, Interrupted):
+        return "; the release is live, and the timer sees to the certificate"
+    hint = f" ({error.hint})" if isinstance(error, PushrodError) and error.hint else ""
+    return f"{hint}; the timer, or `pushrod cert renew`, tries again"
+
+
 def _one_shots(release: Release) -> list[_OneShot]:
     """The jobs, in the manifest's order, then the release commands."""
     jobs = [_OneShot(s) for s in release.services if s.role == "job"]
@@ -76,6 +87,7 @@ class Pipeline:
         self.journal = Journal(app.journal)
         self.releases = Releases(app)
         self.secrets = Secrets(app)
+        self.certificates = Certificates(app)
         self.sealing = Sealing(app, engine, progress)
         self._step = Steps(progress, self.journal).step
 
@@ -138,6 +150,18 @@ class Pipeline:
             self.promote(release, fresh=False, migrate=False)
             return release
 
+    def certify(self, *, force: bool = False, timeout: float = LOCK_TIMEOUT) -> Kept | None:
+        """See to the live release's certificate: get it, renew it where it is time or with `force`, put it in place.
+
+        Returns what is in place then; None for an app that wants none, or does not run. Raises HostError and
+        StateError where none can be had, EdgeError where the edge does not serve it; what was served still is then.
+        """
+        with self.locked("seeing to the certificate", timeout=timeout):
+            release = self._live_release()
+            if release is None or self.app.settings.down or release.tls.source == "off":
+                return None
+            return self._certify(release, force=force)
+
     def down(self) -> None:
         """Stop everything of the app, the edge first, then its instances, then its stores; data stays."""
         with self.locked("stopping"):
@@ -188,8 +212,7 @@ class Pipeline:
     @property
     def url(self) -> str:
         """Where the app answers."""
-        live = self._live_release()
-        return self.app.settings.url(live.domains if live else ())
+        return self.certificates.url(self._live_release())
 
     # ---- prepare --------------------------------------------------------------------------------------------
 
@@ -233,6 +256,36 @@ class Pipeline:
         with host.uninterrupted():
             self._follow(release)
             self._retire(release, previous, switch, fresh=fresh)
+        if self.certificates.due(release):
+            try:
+                self._certify(release)
+            except (PushrodError, OSError) as e:  # the release is live, and stays
+                self.progress.note(f"no new certificate: {e}{_next_time(e)}")
+
+    def _certify(self, release: Release, *, force: bool = False) -> Kept:
+        names = ", ".join(certificates.names_for(release))
+        with self._step("tls", names) as step:
+            kept = self.certificates.obtain(release, self.engine.edge, force=force)
+            self._show(release, kept)
+            self.certificates.put(kept, self.engine.edge)
+            step.detail = f"{names}, until {kept.certificate.ends[:10]}"
+        return kept
+
+    def _show(self, release: Release, kept: Kept) -> None:
+        """Have the edge serve a certificate, and look whether it does; if not, it serves what it did before."""
+        edge = self.engine.edge
+        before, site = edge.sites().get(self.app.name), self._site(release, kept)
+        edge.switch({self.app.name: site})
+        if site.tls is None or (shown := edge.serves(site)) == kept.certificate.fingerprint:
+            return
+        edge.switch({self.app.name: before})
+        error = EdgeError(
+            f"the edge shows {'another' if shown else 'no'} certificate after the switch",
+            where=f"port {site.tls.port}, {', '.join(site.tls.names)}",
+            hint=f"see which: openssl s_client -connect 127.0.0.1:{site.tls.port}; another server may have the port",
+        )
+        self.certificates.failed(release, error)
+        raise error
 
     def _plan(self, release: Release, programs: Sequence[_OneShot]) -> None:
         with self._step("plan", "") as step:
@@ -302,13 +355,15 @@ class Pipeline:
     def _switch(self, release: Release | None) -> Switch:
         return self.engine.edge.switch({self.app.name: self._site(release) if release else None})
 
-    def _site(self, release: Release) -> Site:
+    def _site(self, release: Release, kept: Kept | None = None) -> Site:
         return Site(
             app=self.app.name,
             release=release.number,
             port=self.app.settings.port,
             backends=tuple(f"{i.address}:{i.port}" for i in release.entry_instances),
             domains=release.domains,
+            tls=self.certificates.tls(release, kept),
+            challenges=release.tls.source == "acme",
         )
 
     # ---- retire ---------------------------------------------------------------------------------------------

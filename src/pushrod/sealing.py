@@ -178,6 +178,7 @@ class Sealing:
             else (),  # else each app has a port of its own
             network=placement.network,
             backups=wanted.backups,
+            tls=wanted.tls,
         )
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from pushrod import backups
+from pushrod import backups, certificates
 from pushrod.apps import App
+from pushrod.certificates import Certificates
 from pushrod.journal import Entry, Journal
 from pushrod.releases import Releases
 from pushrod.values import ProcessState, Value
@@ -46,12 +47,12 @@ def of(app: App, processes: Sequence[ProcessState]) -> Status:
     journal = Journal(app.journal)
     story = journal.story()
     release = Releases(app).read(story.live) if story.live else None
-    domains = release.domains if release else ()
+    found = [*backups.examine(app), *certificates.examine(app, release)]
     since = next((e.at for e in reversed(journal.entries()) if e.event == "live"), "")
     return Status(
         app=app.name,
         condition=_condition(settings.down, story.live, processes),
-        url=settings.url(domains),
+        url=Certificates(app).url(release),
         release=story.live,
         commit=release.commit if release else "",
         subject=release.subject if release else "",
@@ -59,7 +60,7 @@ def of(app: App, processes: Sequence[ProcessState]) -> Status:
         under_way=f"{story.open.event} of release {story.open.release}" if story.open else "",
         processes=tuple(processes),
         allowed=settings.allowed,
-        warnings=tuple(f"{f.detail}: {f.mend}" for f in backups.examine(app)),
+        warnings=tuple(f"{f.detail}: {f.mend}" for f in found),
     )
 
 

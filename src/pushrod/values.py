@@ -80,6 +80,19 @@ class Schedule(Value, frozen=True):
     keep: int = 14
 
 
+class Encryption(Value, frozen=True):
+    """Where an app's certificate comes from, and what goes with it.
+
+    `acme`: a public authority, asked by the ACME protocol, which may write to `email`. `local`: the authority of this
+    machine. `files`: the files that `pushrod cert set` was given. `hsts` is for how many seconds a browser is told to
+    use nothing but TLS; half a year is the least that counts as long with those who rate it.
+    """
+
+    source: Literal["acme", "local", "files", "off"] = "off"
+    email: str = ""
+    hsts: int = 15768000
+
+
 class Manifest(Value, frozen=True):
     """A compose file as pushrod reads it. `notes` are things to say once: what is not used here, and why.
 
@@ -94,6 +107,7 @@ class Manifest(Value, frozen=True):
     domains: tuple[str, ...] = ()
     ours: bool = True
     backups: Schedule = Schedule()
+    tls: Encryption = Encryption()
 
     def service(self, name: str) -> Service:
         """The service of that name; KeyError when there is none."""
@@ -176,6 +190,7 @@ class Release(Value, frozen=True):
     domains: tuple[str, ...] = ()
     network: str = ""
     backups: Schedule = Schedule()
+    tls: Encryption = Encryption()
 
     def service(self, name: str) -> Service:
         """The stateless service of that name; KeyError when there is none."""

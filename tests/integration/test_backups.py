@@ -1,6 +1,7 @@
 """Backups of an app's PostgreSQL and Valkey: taken while it serves, tried out, put in place."""
 
 import json
+import re
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from tests.integration.apps import Answer, App, Machine
 
 pytestmark = pytest.mark.integration
 
+PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 FILES = {"app.py": apps.APP, "compose.yaml": apps.manifest_with_stores()}
 
 
@@ -73,7 +75,9 @@ def test_roles_and_databases_after_a_restore_are_those_before(shop: App) -> None
     before = sql(shop, look)
     assert shop.pushrod("db", "restore", take(shop), "--yes").ok
     assert sql(shop, look) == before
-    left = sql(shop, "select datname from pg_database where datname like '%\\_restoring' or datname like '%ing'")
+    left = sql(
+        shop, "select datname from pg_database where datname like '%\\_restoring' or datname like '%ing'"
+    )
     assert left == ""
 
 
@@ -82,7 +86,11 @@ def test_a_backup_says_what_it_is_and_nobody_else_can_read_it(shop: App) -> None
     place = directory(shop, name)
     found = json.loads((place / "backup.json").read_text())
     assert found == shop.json("db", "backups")[0]
-    assert (found["app"], found["release"], found["commit"]) == (shop.settings["name"], shop.live, shop.branch())
+    assert (found["app"], found["release"], found["commit"]) == (
+        shop.settings["name"],
+        shop.live,
+        shop.branch(),
+    )
     assert {f["name"]: f["bytes"] for f in found["files"]} == {
         p.name: p.stat().st_size for p in place.iterdir() if p.name != "backup.json"
     }
@@ -123,6 +131,20 @@ def test_a_file_that_was_damaged_is_not_restored(shop: App, file: str) -> None:
     assert len(shop.json("db", "backups")) == 1
 
 
+def test_a_valkey_is_restored_by_hand_as_the_page_says(shop: App) -> None:
+    shop.get("/redis?q=SET+word+before")
+    backup = directory(shop, take(shop))
+    shop.get("/redis?q=SET+word+after")
+    script = re.search(r"^pushrod down\n(cd .*?)^pushrod restart", PAGE, re.MULTILINE | re.DOTALL)
+    assert script
+    text = script[1].replace("ROOT/apps/shop", str(shop.directory)).replace("BACKUP", str(backup))
+    shop.must("down")
+    done = host.run(["sh", "-euc", text])
+    assert done.status == 0, done.stderr
+    shop.must("restart")
+    assert "before" in shop.get("/redis?q=GET+word").body
+
+
 def test_a_restore_asks_for_the_apps_name(shop: App) -> None:
     name = take(shop)
     sql(shop, "delete from goods")
@@ -136,7 +158,9 @@ def test_instances_in_the_middle_of_a_statement_do_not_keep_a_restore_up(shop: A
     busy = threading.Thread(target=lambda: answers.append(shop.get("/sql?q=select+pg_sleep(9)")))
     busy.start()
     try:
-        running = "select count(*) from pg_stat_activity where usename = session_user and pid <> pg_backend_pid()"
+        running = (
+            "select count(*) from pg_stat_activity where usename = session_user and pid <> pg_backend_pid()"
+        )
         apps.eventually(lambda: sql(shop, running) == "1", "the statement runs", 5)
         done = shop.pushrod("db", "restore", name, "--yes")
         assert done.ok, done.err
@@ -165,7 +189,9 @@ def test_a_store_that_does_not_answer_leaves_nothing_behind(shop: App) -> None:
         found = apps.complaint(done)
         assert (done.status, "database" in found.where) == (6, True), found
     finally:
-        host.run([apps.PUSHROD[0], "-m", "supervisor.supervisorctl", "-c", configuration, "start", f"{group}:*"])
+        host.run(
+            [apps.PUSHROD[0], "-m", "supervisor.supervisorctl", "-c", configuration, "start", f"{group}:*"]
+        )
     assert len(list((shop.directory / "backups").iterdir())) == 1
     apps.eventually(lambda: shop.get("/sql?q=select+1").status == 200, "PostgreSQL is back")
 
@@ -175,7 +201,9 @@ def test_as_many_are_kept_as_the_manifest_says(machine: Machine) -> None:
     app = machine.app("sparing", {**FILES, "compose.yaml": keys + FILES["compose.yaml"]})
     names = [take(app) for _ in range(3)]
     assert [b["name"] for b in app.json("db", "backups")] == [names[2], names[1]]
-    assert app.pushrod("db", "restore", names[1], "--yes").ok  # takes one itself, and spares the one it restores
+    assert app.pushrod(
+        "db", "restore", names[1], "--yes"
+    ).ok  # takes one itself, and spares the one it restores
     assert names[1] in [b["name"] for b in app.json("db", "backups")]
 
 

@@ -30,6 +30,7 @@ from typing import Any
 
 VERSION = "one"
 TABLE = "CREATE TABLE IF NOT EXISTS rows (id text PRIMARY KEY, at timestamptz DEFAULT now())"
+CONNECTIONS = 16  # to a store at a time; PostgreSQL has 100, and two releases beside each other at a switch
 _PATIENCE = 5.0  # seconds for one answer of a store
 _DRAIN = 5.0  # seconds that requests under way have after SIGTERM
 
@@ -155,18 +156,20 @@ class Redis:
 
 
 class Pool:
-    """Connections that are used again. What fails on one that was kept is tried once more on a new one: every
-    statement of this app may be repeated."""
+    """Connections that are used again, a few at a time. What fails on one that was kept is tried once more on a new
+    one: every statement of this app may be repeated."""
 
     def __init__(self, connect: Callable[[], Any]) -> None:
         self._connect = connect
         self._idle: list[Any] = []
+        self._free = threading.BoundedSemaphore(CONNECTIONS)
 
     def do(self, action: Callable[[Any], Any]) -> Any:
         """What the action makes of a connection. OSError or Refused where it cannot."""
-        with contextlib.suppress(OSError, IndexError, Refused):
-            return self._on(self._idle.pop(), action)
-        return self._on(self._connect(), action)
+        with self._free:
+            with contextlib.suppress(OSError, IndexError, Refused):
+                return self._on(self._idle.pop(), action)
+            return self._on(self._connect(), action)
 
     def _on(self, connection: Any, action: Callable[[Any], Any]) -> Any:
         try:

@@ -149,7 +149,8 @@ class Shop:
         self.box.put(f"{place}.bundle", bundle.read_bytes())
         self.box.exec("rm", "-rf", place)
         self.box.exec("git", "clone", "--quiet", "--branch=main", f"{place}.bundle", place, user="pushrod")
-        return self.box.exec("env", f"--chdir={place}", "pushrod", "deploy", "--app", self.name, check=False)
+        argv = ("env", f"--chdir={place}", "pushrod", "deploy", "--app", self.name)
+        return self.box.exec(*argv, user="pushrod", check=False)
 
     def code(self) -> str:
         """Its program as it is in the work tree."""

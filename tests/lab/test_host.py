@@ -24,9 +24,10 @@ SOURCE = Path(package.__file__).parent
 ROOT = "/var/lib/pushrod"
 DAEMON = "/etc/docker/daemon.json"
 UNITS = (
-    *("pushrod.target", "pushrod-edge.service", "pushrod-app@shop.service", "pushrod-build.slice"),
+    *("pushrod.target", "pushrod-edge.service", "pushrod-app@shop.service", "pushrodbuild.slice"),
     *("pushrod-apps.path", "pushrod-apps.service", "pushrod-watch.timer", "pushrod-watch.service"),
     *("pushrod-prune.timer", "pushrod-prune.service"),
+    *("pushrod-backup.timer", "pushrod-backup.service"),
 )
 EXPOSURE = 3.0  # of 10; `systemd-analyze security` calls up to 4 OK
 

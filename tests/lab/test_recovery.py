@@ -1,5 +1,6 @@
 """What a host comes back from, and how long that takes: reboots, power cuts, and everything on it being killed."""
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -85,6 +86,27 @@ def record(app: Shop, container: str) -> list[str]:
     """What the watch has written down about a container."""
     lines = app.box.exec("cat", f"{app.directory}/watch.log", check=False).stdout.splitlines()
     return [line for line in lines if json.loads(line)["container"] == container]
+
+
+@contextlib.contextmanager
+def watched(
+    hosted: Hosted, broken: dict[str, Shop], what: str, did: str
+) -> Iterator[dict[str, dict[str, str]]]:
+    """Break containers, each of another app, in the block; then wait until the watch has mended and recorded each,
+    and the apps serve. Gives what it has recorded."""
+    seen = {name: len(record(app, name)) for name, app in broken.items()}
+    told: dict[str, dict[str, str]] = {}
+    with Witness(*broken.values()) as witness:
+        eventually(lambda: all(len(rows) > 5 for rows in witness.promised.values()), "rows are stored")
+        yield told
+        for name, app in broken.items():
+            eventually(lambda n=name, a=app: len(record(a, n)) > seen[n], f"{name} is mended", WATCHED)
+            app.back(app.live, f"after {what} of {name}", AT_ONCE)
+    for name, app in broken.items():
+        print(f"{what} of {name}: no answer for {witness.silence(app):.1f} s")
+        told[name] = json.loads(record(app, name)[-1])
+        assert did in told[name]["did"]
+    witness.check()
 
 
 def pid(app: Shop, container: str) -> str:
@@ -176,45 +198,37 @@ def test_apps_do_not_notice_what_happens_to_dockerd(hosted: Hosted, argv: tuple[
 
 def test_an_instance_whose_process_is_killed(hosted: Hosted) -> None:
     shop = hosted.shop
-    web = shop.container("web", shop.live)
-    hosted.box.exec("kill", "-KILL", pid(shop, web))
-    assert shop.back(shop.live, "after kill -9 of its process", AT_ONCE) < AT_ONCE
+    with Witness(shop) as witness:
+        eventually(lambda: len(witness.promised["shop"]) > 5, "rows are stored")
+        hosted.box.exec("kill", "-KILL", pid(shop, shop.container("web", shop.live)))
+        shop.back(shop.live, "after kill -9 of its process", AT_ONCE)
+    print(f"kill -9 of an instance's process: no answer for {witness.silence(shop):.1f} s")
+    witness.check()
 
 
 def test_a_container_that_is_killed_is_started_by_the_watch(hosted: Hosted) -> None:
     """`docker kill` counts as a person's wish: Docker leaves such a container alone."""
     shop, blog = hosted.shop, hosted.blog
-    web = shop.container("web", shop.live)
-    store = blog.container("redis")
-    seen = len(record(shop, web)), len(record(blog, store))
-    hosted.box.docker("kill", web)
-    hosted.box.docker("kill", store)
-    shop.back(shop.live, "after docker kill", WATCHED)
-    blog.back(blog.live, "after docker kill of its Redis", WATCHED)
-    eventually(
-        lambda: (len(record(shop, web)), len(record(blog, store))) == (seen[0] + 1, seen[1] + 1), "recorded"
-    )
-    assert "started in" in record(shop, web)[-1]
-    told = hosted.box.journal(40, "--unit=pushrod-watch")
-    assert f"{web} is exited (status 137): started in" in told
-    assert f"{store} is exited (status 137): started in" in told
+    web, store = shop.container("web", shop.live), blog.container("redis")
+    with watched(hosted, {web: shop, store: blog}, "docker kill", "started in") as told:
+        hosted.box.docker("kill", web)
+        hosted.box.docker("kill", store)
+    journal = hosted.box.journal(40, "--unit=pushrod-watch")
+    for name in (web, store):
+        assert told[name]["why"] == "is exited (status 137)"
+        assert f"{name} is exited (status 137): {told[name]['did']}" in journal
 
 
 def test_what_is_frozen_is_restarted_by_the_watch(hosted: Hosted) -> None:
     """An instance without a health check of its own, and a PostgreSQL, each with all its processes."""
     shop, blog = hosted.shop, hosted.blog
     web, store = shop.container("web", shop.live), blog.container("postgres")
-    seen = len(record(shop, web)), len(record(blog, store))
-    for container in (web, store):
-        pids = hosted.box.docker("top", container, "-eo", "pid").split()[1:]
-        hosted.box.exec("kill", "-STOP", *pids)
-    shop.back(shop.live, "after SIGSTOP", WATCHED)
-    blog.back(blog.live, "after SIGSTOP of its PostgreSQL", WATCHED)
-    eventually(
-        lambda: (len(record(shop, web)), len(record(blog, store))) == (seen[0] + 1, seen[1] + 1), "recorded"
-    )
-    assert "restarted in" in record(shop, web)[-1]
-    assert "restarted in" in record(blog, store)[-1]
+    with watched(hosted, {web: shop, store: blog}, "SIGSTOP", "restarted in") as told:
+        for container in (web, store):
+            pids = hosted.box.docker("top", container, "-eo", "pid").split()[1:]
+            hosted.box.exec("kill", "-STOP", *pids)
+    assert "does not answer at" in told[web]["why"]
+    assert told[store]["why"] == "is unhealthy"
 
 
 # ---- without pushrod --------------------------------------------------------------------------------------------

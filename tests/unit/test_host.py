@@ -656,3 +656,39 @@ def test_text_for_a_program_reaches_it_also_where_its_lines_are_heard() -> None:
     heard: list[str] = []
     done = host.run(["cat"], stdin="one\ntwo\n", on_line=heard.append, timeout=10)
     assert (done.status, done.stdout, heard) == (0, "one\ntwo\n", ["one", "two"])
+
+
+# ---- a program beside us ------------------------------------------------------------------------------------------
+
+
+def test_a_program_beside_us_ends_when_the_block_does(tmp_path: Path) -> None:
+    script = f"read -r word; echo $word $$; cat > /dev/null; echo ended > {tmp_path}/ended"
+    with host.beside(["sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, told="hello\n") as said:
+        word, pid = said.split()
+        assert word == "hello"
+        assert Path(f"/proc/{pid}").exists()
+    assert (tmp_path / "ended").exists()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_program_beside_us_that_does_not_end_is_killed() -> None:
+    argv = ["sh", "-c", "echo $$; exec sleep 60"]
+    with host.beside(argv, env={"PATH": "/usr/bin:/bin"}, told="", timeout=0.3) as pid:
+        assert Path(f"/proc/{pid}").exists()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize("script", ["exit 1", "sleep 60"])
+def test_a_program_beside_us_that_says_nothing(script: str) -> None:
+    argv = ["sh", "-c", f"exec {script}" if "sleep" in script else script]
+    with host.beside(argv, env={"PATH": "/usr/bin:/bin"}, told="x" * 10**5, timeout=0.3) as said:
+        assert said == ""
+
+
+def test_a_sealed_file_is_ours_alone_and_its_digest_is_known(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"abc")
+    file.chmod(0o644)
+    # the test vector of FIPS 180-2, appendix B.1
+    assert host.seal(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (host.digest(file), file.stat().st_mode & 0o777) == (host.seal(file), 0o600)

@@ -27,6 +27,7 @@ _VERBS = {
     "run": "running",
     "secret": "secret",
     "db": "db",
+    "cert": "cert",
     "apps": "apps",
     "prune": "apps",
     "image": "image",

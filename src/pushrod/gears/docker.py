@@ -27,6 +27,7 @@ _PRIVATE = re.compile(r"(?i)(?:\w+_)?(?:token|secret|password|passwd|key|credent
 """Build arguments that are taken for secrets by their names. None of these names means anything to Docker's programs,
 to what they start, or to the loader of programs."""
 
+_FULL = re.compile(r"no space left on device", re.IGNORECASE)
 _QUICK = 60.0  # seconds for a question, and for an order that is carried out at once
 _BUILD = 3600.0  # seconds for a build or a pull
 _GRACE = 10.0  # seconds that Docker gives a container to stop which does not say how long it takes
@@ -85,7 +86,12 @@ def docker(*argv: str, timeout: float = _QUICK, stdin: str | None = None) -> str
 def failed(said: str, where: str) -> HostError:
     """The error that Docker's words mean: one that is known, or just the words."""
     last = _last(said) or "failed and said nothing"
-    return known(said, where) or HostError(last, where=where, log=tuple(said.splitlines()[-20:]))
+    return known(said, where) or HostError(
+        last,
+        where=where,
+        hint="`pushrod doctor` looks at the engine and what drives it",
+        log=tuple(said.splitlines()[-20:]),
+    )
 
 
 def known(said: str, where: str) -> HostError | None:
@@ -104,7 +110,7 @@ def known(said: str, where: str) -> HostError | None:
             where=where,
             hint="start it: systemctl start docker; journalctl -u docker says why it is not running",
         )
-    if re.search(r"no space left on device", said, re.IGNORECASE):
+    if _FULL.search(said):
         return host.os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), where)
     if found := re.search(r"Bind for (\S+):(\d+) failed: port is already allocated", said):
         return HostError(f"port {found[2]} is in use", where=where, hint=f"ss -ltnp sport = :{found[2]}")
@@ -335,8 +341,10 @@ def build(
     done = host.run([*argv, str(context)], env=variables, timeout=_BUILD, on_line=heard)
     if done.status == 0:
         return
-    # Only the builder's own last words: a step of the build, or its text, may have such words too.
-    own = [line for line in done.stdout.splitlines()[-5:] if not _STEP.match(line)]
+    # Only the builder's own last words: a step of the build, or its text, may have such words too. But a full disk
+    # is found by a step, and told of before the lines of the Dockerfile that the builder shows.
+    end = done.stdout.splitlines()[-20:]
+    own = [*filter(_FULL.search, end), *(line for line in end[-5:] if not _STEP.match(line))]
     raise known("\n".join(own), "docker build") or BuildError(
         f"the image could not be built: {_last(done.stdout).removeprefix('ERROR: ')}",
         where=where,

@@ -22,14 +22,14 @@ import msgspec
 
 from pushrod import host
 from pushrod.errors import EdgeError, HostError, StateError
-from pushrod.gears.nginx_tree import DRAIN_BUDGET, Listening, Site, check, render_tree
+from pushrod.gears.nginx_tree import DRAIN_BUDGET, Known, Listening, Site, Tls, check, render_tree
 from pushrod.host import Account
 from pushrod.values import Value
 
 if TYPE_CHECKING:
     import psutil
 
-__all__ = ["DRAIN_BUDGET", "Edge", "Mark", "Site", "Switch", "everywhere"]
+__all__ = ["DRAIN_BUDGET", "Edge", "Mark", "Site", "Switch", "Tls", "everywhere"]
 
 CONFIRM_BUDGET = 10.0
 """Seconds within which a worker of the new generation must answer. nginx tries for 2.5 s to bind a port."""
@@ -39,6 +39,9 @@ KEPT_TREES = 3
 
 _KEEPALIVE_MIN_SINCE = (1, 27, 4)
 """The first nginx that knows `keepalive_min_timeout` (nginx's own list of changes)."""
+
+_HTTP2_SINCE = (1, 25, 1)
+"""The first nginx that has `http2` as a directive (likewise)."""
 
 _SOCKET_PATH_BYTES = 107
 """The longest path of a unix socket on Linux (unix(7): 108 bytes with the closing zero)."""
@@ -102,6 +105,16 @@ class Edge:
         return self.directory / "trees"
 
     @property
+    def certificates(self) -> Path:
+        """Where the certificates of each app are, each with its key in a directory of its own."""
+        return self.directory / "certificates"
+
+    @property
+    def challenges(self) -> Path:
+        """The directory whose `.well-known/acme-challenge` an ACME server is shown."""
+        return self.directory / "acme"
+
+    @property
     def logs(self) -> Path:
         """Where `access.log` (one JSON object a line) and `error.log` are. Closed to others: nginx's own
         error lines show the query of a request."""
@@ -146,7 +159,7 @@ class Edge:
                 where=str(self.socket),
                 hint="choose a directory with a shorter path with --root",
             )
-        for path in (self.directory, self.trees):
+        for path in (self.directory, self.trees, self.certificates, self.challenges):
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(0o755)
         for path in (self.logs, self.directory / "run", self.runtime):
@@ -183,6 +196,14 @@ class Edge:
     def answering(self) -> bool:
         """Whether a worker answers."""
         return self.mark() is not None
+
+    def serves(self, site: Site) -> str:
+        """The SHA-256 of the certificate that a client is shown who asks for this site with TLS; empty for none."""
+        if site.tls is None:
+            return ""
+        names = [n.replace("*.", "any.", 1) for n in site.tls.names] or ["localhost"]
+        address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.addresses[0], self.addresses[0])
+        return host.certificate_at(address, site.tls.port, names[0])
 
     def check(self, changes: Mapping[str, Site | None]) -> None:
         """Raise EdgeError if these sites could not be served beside the others: a name or a port is another app's."""
@@ -310,7 +331,7 @@ class Edge:
             listening=self._listening,
             directory=self.directory,
             socket=self.socket,
-            keepalive_min=self.version >= _KEEPALIVE_MIN_SINCE,
+            known=Known(self.version >= _KEEPALIVE_MIN_SINCE, self.version >= _HTTP2_SINCE),
         )
 
     def _read(self, generation: str) -> dict[str, str]:

@@ -19,20 +19,43 @@ DRAIN_BUDGET = 30.0
 NO_SUCH_NAME = "No app on this host answers to that name.\n"
 """What a request for a name that no app has is answered, with status 404."""
 
+CHALLENGES = "/.well-known/acme-challenge/"
+"""Where an ACME server looks for what proves a name (RFC 8555, 8.3): always answered without TLS."""
+
+CHAIN, KEY = "chain.pem", "key.pem"
+"""The files of a certificate, in a directory of their own: with the intermediate ones, and its private key."""
+
 _APP = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}$)(?:\*\.{_LABEL}|{_LABEL})(?:\.{_LABEL})*")
+_GENERATION = re.compile(r"[0-9a-f]{8,64}")
 _UNQUOTABLE = re.compile(r"[$*?\[\x00-\x1f\x7f]")
 
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+class Tls(Value, frozen=True):
+    """How a site is served with TLS: a certificate, for which of the site's names, at which port.
+
+    `generation` is the directory of CHAIN and KEY, below that of the app in the edge's `certificates`. It never
+    changes, so a new certificate is a new tree. `names` are those of the site's domains that the certificate is for;
+    the others stay without TLS. `hsts` is how many seconds a browser is told to use nothing but TLS (0: it is not
+    told).
+    """
+
+    generation: str
+    names: tuple[str, ...] = ()
+    port: int = 443
+    hsts: int = 0
+
+
 class Site(Value, frozen=True):
     """What the edge serves for one app: its port, and the instances of the live release behind it.
 
     `backends` are their addresses (`127.0.0.1:20001`). Sites on one port are told apart by their `domains`, which are
-    lower-case ASCII and may begin with `*.`; a site without any answers to every name that no other has.
+    lower-case ASCII and may begin with `*.`; a site without any answers to every name that no other has. `challenges`
+    says that an ACME server finds its answers there.
     """
 
     app: str
@@ -40,6 +63,19 @@ class Site(Value, frozen=True):
     port: int
     backends: tuple[str, ...]
     domains: tuple[str, ...] = ()
+    tls: Tls | None = None
+    challenges: bool = False
+
+
+class Known(Value, frozen=True):
+    """What this nginx knows that an older one does not.
+
+    `keepalive_min_timeout` keeps a draining worker from closing a connection just as a client uses it. `http2` is a
+    directive; before, it was a word of `listen`.
+    """
+
+    keepalive_min: bool = True
+    http2: bool = True
 
 
 class Listening(Value, frozen=True):
@@ -99,7 +135,6 @@ http {
     }
     map "$peer:$http_x_forwarded_proto" $client_scheme {
         default $scheme;
-        "near:http" http;
         "near:https" https;
     }
     map $http_host $client_host {
@@ -139,13 +174,43 @@ http {
         listen @socket@;
         return 200 "@generation@ $pid\\n";
     }
-@includes@@defaults@}
+@tls@@includes@@defaults@}
 """
+
+# Mozilla's intermediate profile, guidelines 6.0 (https://ssl-config.mozilla.org/guidelines/6.0.json), but for the
+# group X25519MLKEM768, which OpenSSL has from 3.5 on: an older one refuses the whole list. Stapling is left out
+# because Let's Encrypt answers no OCSP since August 2025.
+_TLS = """
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_ciphers @ciphers@;
+    ssl_prefer_server_ciphers off;
+    ssl_ecdh_curve X25519:prime256v1:secp384r1;
+    ssl_session_timeout 1d;
+    ssl_session_cache shared:pushrod:10m; # about 40000 sessions; they outlive a reload
+    ssl_session_tickets off;
+    map "$client_scheme:$uri" $must_encrypt {
+        default "";
+        "~^http:/\\.well-known/acme-challenge/" "";
+        "~^http:" yes;
+    }
+"""
+
+_CIPHERS = (
+    *("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"),
+    *("ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305"),
+)
 
 _DEFAULT = """
     server {
 @listen@        server_name "";
         return 404 "@text@";
+    }
+"""
+
+_NO_HANDSHAKE = """
+    server {
+@listen@        server_name "";
+        ssl_reject_handshake on;
     }
 """
 
@@ -162,14 +227,16 @@ upstream app-@app@ {
     # Below every backend's own idle time-out, so that a connection used again is not one it just closed.
     keepalive_timeout 1s;
 }
+"""
 
+_SERVER = """
 server {
 @listen@    server_name @names@;
-    access_log @access_log@ app-@app@;
+@tls@    access_log @access_log@ app-@app@;
     add_header X-Request-Id $request_id always;
     add_header X-Pushrod-Release @release@ always;
-    error_page 502 503 504 @unanswered;
-
+@strict@    error_page 502 503 504 @unanswered;
+@challenges@
     location / {
         proxy_pass http://app-@app@;
     }
@@ -178,11 +245,26 @@ server {
     location @unanswered {
         add_header X-Request-Id $request_id always;
         add_header X-Pushrod-Release @release@ always;
-        add_header Cache-Control no-store always;
+@strict_inside@        add_header Cache-Control no-store always;
         add_header Retry-After 1 always;
         return 200 "$status: @app@ is not answering. Try again in a moment. Request $request_id.\\n";
     }
 }
+"""
+
+_ENCRYPTED = """\
+    ssl_certificate @chain@;
+    ssl_certificate_key @key@;
+    if ($must_encrypt) {
+        return 308 https://$host@port@$request_uri;
+    }
+"""
+
+_CHALLENGES = """
+    location ^~ @place@ {
+        root @directory@;
+        try_files $uri =404;
+    }
 """
 
 
@@ -193,20 +275,21 @@ def render_main(
     listening: Listening,
     directory: Path,
     socket: Path,
-    keepalive_min: bool,
+    known: Known,
 ) -> str:
     """nginx.conf of a generation: everything the sites share, the mark listener, the apps' sites, and for each port
-    on which no site answers to every name a server that says so.
+    on which no site answers to every name a server that says so: with TLS, one that rejects the handshake.
 
     The sites are included from this generation's own tree, never through `current`, so that a start in the
-    middle of a switch cannot mix two trees. `keepalive_min` says whether this nginx knows
-    `keepalive_min_timeout`, which keeps a draining worker from closing a connection just as a client uses it.
+    middle of a switch cannot mix two trees.
     """
     sites = sorted(sites, key=lambda s: s.app)
     place = directory / "trees" / generation / "sites"
     includes = "".join(f"\n    include {_quoted(place / f'{s.app}.conf')};" for s in sites)
     ports = {s.port for s in sites} | ({listening.port} if listening.port else set())
     nameless = sorted(ports - {s.port for s in sites if not s.domains})
+    encrypted = {s.tls.port for s in sites if s.tls}
+    rejecting = sorted(encrypted - {s.tls.port for s in sites if s.tls and not s.domains})
     return _fill(
         _MAIN,
         generation=generation,
@@ -215,42 +298,90 @@ def render_main(
         run=_quoted(directory / "run")[:-1],
         drain=f"{DRAIN_BUDGET:g}",
         socket=_quoted(socket, prefix="unix:"),
-        keepalive_min="    keepalive_min_timeout 2s;\n" if keepalive_min else "",
+        keepalive_min="    keepalive_min_timeout 2s;\n" if known.keepalive_min else "",
+        tls=_fill(_TLS, ciphers=":".join(_CIPHERS)) if encrypted else "",
         includes=f"{includes}\n" if includes else "",
-        defaults="".join(_default(port, listening) for port in nameless),
+        defaults="".join(
+            [
+                *(_default(port, listening) for port in nameless),
+                *(
+                    _fill(_NO_HANDSHAKE, listen=_listen(p, listening, 8, " ssl default_server"))
+                    for p in rejecting
+                ),
+            ]
+        ),
     )
 
 
 def _default(port: int, listening: Listening) -> str:
-    listen = _listen(port, listening, indent=8, default=True)
+    listen = _listen(port, listening, 8, " default_server")
     return _fill(_DEFAULT, listen=listen, text=NO_SUCH_NAME.replace("\n", "\\n"))
 
 
-def render_site(site: Site, *, listening: Listening, logs: Path) -> str:
-    """The upstream and the server of one app. Raises EdgeError for a site that cannot be served.
+def render_site(site: Site, *, listening: Listening, directory: Path, known: Known) -> str:
+    """The upstream of one app, and its servers: one for the names it has a certificate for, one for the others.
 
     With several instances one that refuses is left out for 2 s (a supervisor brings it back in about that
-    time); a lone one is always tried, because leaving it out would answer nobody.
+    time); a lone one is always tried, because leaving it out would answer nobody. Raises EdgeError for a site that
+    cannot be served.
     """
     _check(site)
     several = len(site.backends) > 1
     limit = "max_fails=1 fail_timeout=2s" if several else "max_fails=0"
     servers = "".join(f"    server {backend} {limit};\n" for backend in site.backends)
-    return _fill(
+    head = _fill(
         _SITE,
         app=site.app,
         release=str(site.release),
         servers=("    least_conn;\n" if several else "") + servers,
-        listen=_listen(site.port, listening, indent=4, default=not site.domains),
-        names=" ".join(site.domains) or site.app,  # which is the Host of a request that has none
-        access_log=_quoted(logs / "access.log"),
+    )
+    plain = tuple(d for d in site.domains if not site.tls or d not in site.tls.names)
+    parts = [_server(site, site.tls, site.tls.names, listening, directory, known)] if site.tls else []
+    if plain or not parts:
+        parts.append(_server(site, None, plain, listening, directory, known))
+    return head + "".join(parts)
+
+
+def _server(
+    site: Site, tls: Tls | None, names: tuple[str, ...], listening: Listening, directory: Path, known: Known
+) -> str:
+    mark = "" if site.domains else " default_server"
+    listen = _listen(site.port, listening, 4, mark)
+    encrypted = strict = ""
+    if tls:
+        listen += _listen(tls.port, listening, 4, f" ssl{'' if known.http2 else ' http2'}{mark}")
+        listen += "    http2 on;\n" if known.http2 else ""
+        place = directory / "certificates" / site.app / tls.generation
+        encrypted = _fill(
+            _ENCRYPTED,
+            chain=_quoted(place / CHAIN),
+            key=_quoted(place / KEY),
+            port="" if tls.port == 443 else f":{tls.port}",
+        )
+    if tls and tls.hsts:
+        variable = f"$hsts_{site.app.replace('-', '_')}"  # empty without TLS, and then no header
+        strict = f"    add_header Strict-Transport-Security {variable} always;\n"
+        policy = f'\nmap $client_scheme {variable} {{\n    default "";\n    https "max-age={tls.hsts}";\n}}\n'
+    else:
+        policy = ""
+    acme = _fill(_CHALLENGES, place=CHALLENGES, directory=_quoted(directory / "acme"))
+    return policy + _fill(
+        _SERVER,
+        app=site.app,
+        release=str(site.release),
+        listen=listen,
+        names=" ".join(names) or site.app,  # which is the Host of a request that has none
+        tls=encrypted,
+        access_log=_quoted(directory / "logs" / "access.log"),
+        strict=strict,
+        strict_inside=strict.replace("    ", "        ", 1),
+        challenges=acme if site.challenges else "",
     )
 
 
-def _listen(port: int, listening: Listening, *, indent: int, default: bool) -> str:
+def _listen(port: int, listening: Listening, indent: int, words: str) -> str:
     addresses = (f"[{a}]" if ":" in a else a for a in listening.addresses)
-    mark = " default_server" if default else ""
-    return "".join(f"{' ' * indent}listen {address}:{port}{mark};\n" for address in addresses)
+    return "".join(f"{' ' * indent}listen {address}:{port}{words};\n" for address in addresses)
 
 
 def render_tree(
@@ -260,7 +391,7 @@ def render_tree(
     listening: Listening,
     directory: Path,
     socket: Path,
-    keepalive_min: bool,
+    known: Known,
 ) -> dict[str, str]:
     """All files of a generation, by their path in its tree. Raises EdgeError for sites that collide."""
     check(sites.values(), listening)
@@ -270,10 +401,12 @@ def render_tree(
         listening=listening,
         directory=directory,
         socket=socket,
-        keepalive_min=keepalive_min,
+        known=known,
     )
-    logs = directory / "logs"
-    files = {f"sites/{s.app}.conf": render_site(s, listening=listening, logs=logs) for s in sites.values()}
+    files = {
+        f"sites/{s.app}.conf": render_site(s, listening=listening, directory=directory, known=known)
+        for s in sites.values()
+    }
     table = msgspec.json.encode({app: sites[app] for app in sorted(sites)})
     return {**files, "sites.json": msgspec.json.format(table).decode() + "\n", "nginx.conf": main}
 
@@ -304,6 +437,14 @@ def _check(site: Site) -> None:
     problems += [f"{d!r} is not a domain" for d in site.domains if not _DOMAIN.fullmatch(d)]
     if not 0 < site.port < 65536:
         problems.append("its port is not between 1 and 65535")
+    if site.tls and not 0 < site.tls.port < 65536:
+        problems.append("its port for TLS is not between 1 and 65535")
+    if site.tls and not _GENERATION.fullmatch(site.tls.generation):
+        problems.append(f"{site.tls.generation!r} is no certificate's directory")
+    if site.tls and (
+        not set(site.tls.names) <= set(site.domains) or bool(site.tls.names) != bool(site.domains)
+    ):
+        problems.append("its certificate is for other names than its own")
     if problems:
         raise EdgeError(f"this site cannot be served: {', '.join(problems)}", where=repr(site.app))
 
@@ -343,7 +484,15 @@ def check(sites: Iterable[Site], listening: Listening) -> None:
                     where=f"{other} and {site.app}",
                     hint="take it out of `x-pushrod.domains` of one of them, or destroy the app that is not used",
                 )
-    ports = {s.port for s in sites} | {listening.port}
+    encrypted = {s.tls.port: s.app for s in sites if s.tls}
+    for site in sites:
+        if site.port in encrypted:
+            raise EdgeError(
+                f"{site.app} is served on port {site.port} without TLS, and {encrypted[site.port]} with it",
+                where=f"{site.app} and {encrypted[site.port]}",
+                hint="give one of them another port: `pushrod up --port N`",
+            )
+    ports = {s.port for s in sites} | {*encrypted, listening.port}
     for site in sites:
         _check_backends(site, ports, listening.addresses)
 

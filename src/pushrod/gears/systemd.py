@@ -63,7 +63,7 @@ def render(layout: Layout) -> dict[str, str]:
         "pushrod-prune.service": _prune_service(layout),
         "pushrod-backup.timer": _backup_timer(),
         "pushrod-backup.service": _backup_service(layout),
-        "pushrod-build.slice": _build_slice(),
+        "pushrodbuild.slice": _build_slice(),
     }
 
 
@@ -108,6 +108,7 @@ def _target() -> str:
 [Unit]
 Description=pushrod: the edge and every app that comes back at boot
 Wants=pushrod-edge.service pushrod-apps.path pushrod-watch.timer pushrod-prune.timer pushrod-backup.timer
+Wants=pushrodbuild.slice
 
 [Install]
 WantedBy=multi-user.target
@@ -168,7 +169,9 @@ ExecReload={reconcile} up {layout.root} %i
 ExecStop={reconcile} down {layout.root} %i
 TimeoutStartSec=600
 TimeoutStopSec=300
-CapabilityBoundingSet=
+# Whatever finishes or undoes a push that was cut off has `nginx -t` bind the edge's port.
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE
 ReadWritePaths={layout.root} {RUNTIME} {WANTED}
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 {_CLOSED}"""
@@ -299,8 +302,10 @@ User={layout.account}
 Group={layout.account}
 ExecStart={layout.pushrod} --root {layout.root} db backup --all
 TimeoutStartSec=12h
-CapabilityBoundingSet=
-# It first finishes, or undoes, what a deployment that was cut off has left: hence all that a deployment writes.
+# It first finishes, or undoes, what a deployment that was cut off has left: hence all that a deployment writes, and
+# the right to bind the edge's port, as `nginx -t` does.
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE
 ReadWritePaths={layout.root} {RUNTIME} {WANTED}
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 Nice=10

@@ -17,7 +17,7 @@ APPS = "PUSHROD_KEY_APPS"
 
 VERBS = (
     *("status", "releases", "logs", "plan", "rollback", "restart", "scale", "down"),
-    *("exec", "run", "secret", "db", "apps", "image", "doctor"),
+    *("exec", "run", "secret", "db", "cert", "apps", "image", "doctor"),
 )
 """The verbs that a key may run: about an app that is there. None of them is about the host."""
 
@@ -29,6 +29,7 @@ _SUBVERBS = {
     "apps": {"list", "create", "destroy"},
     "image": {"load"},
     "db": {"backup", "backups", "verify", "restore"},
+    "cert": {"list", "renew", "set", "unset"},
     "secret": {"set", "import", "list", "unset"},
 }
 _SENT = {"secret import", "image load"}
@@ -98,6 +99,10 @@ def _verb(words: list[str], apps: Collection[str]) -> Verb:
         raise refused(f"`{verb}` is for a key of all apps")
     if verb in _SENT and words[2:3] != ["-"]:
         raise refused(f"a file of the host is not for a key to read: `{verb} -` reads what is sent")
+    if verb == "cert set" and (words[2:4] != ["--certificate", "-"] or words[4::2] not in ([], ["--app"])):
+        raise refused(
+            f"a file of the host is not for a key to read: `{verb} --certificate -` reads what is sent"
+        )
     if verb == "down" and any("/" in word for word in words):
         raise refused("a directory of the host is not for a key to name")
     return Verb(tuple(words))

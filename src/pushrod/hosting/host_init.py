@@ -35,6 +35,7 @@ def plan(root: Root, say: Say) -> list[Work]:
     if os.geteuid() != 0:
         raise HostError("this changes the machine, so it needs root", hint="sudo pushrod host init")
     described = system.supported()
+    units.check_port(root)
     settings = _settings(root)
     install = packages.plan(described, say)
     installing = any(w.change.pending for w in install)

@@ -49,6 +49,16 @@ def start(root: Root, *, load: bool, restart_edge: bool) -> list[Work]:
     return [Work(Change(systemd.TARGET, action, detail), lambda: _start(root, restart_edge))]
 
 
+def check_port(root: Root) -> None:
+    """Find out, before anything is changed, whether something else has the edge's port; HostError then."""
+    port = edge.of(root).port
+    if not systemd.is_active(STARTED[0]) and not host.port_is_free(port, "0.0.0.0"):
+        raise HostError(
+            f"port {port}, which is the edge's, is in use by something else",
+            hint=f"`ss -ltnp sport = :{port}` shows by what; stop that or move it, then run this again",
+        )
+
+
 def _start(root: Root, restart_edge: bool) -> None:
     host.run(["systemd-tmpfiles", "--create", TMPFILES], timeout=60)
     systemd.call("daemon-reload")

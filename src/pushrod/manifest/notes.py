@@ -48,6 +48,12 @@ def embedded_backups(backups: Key) -> list[str]:
     return [told] if backups.given and backups.get("every").value != "never" else []
 
 
+def embedded_tls(tls: Key) -> list[str]:
+    """What is said where the manifest wants a certificate that only a host can get."""
+    told = "`x-pushrod.tls.source: acme` works on a Docker host only; `local` makes a certificate here"
+    return [told] if tls.get("source").value == "acme" else []
+
+
 def docker(drafts: Sequence[Draft]) -> list[str]:
     """The notes of a manifest for a host with Docker: what differs there from `docker compose up`."""
     stateless = [d for d in drafts if d.service.role in ("entry", "worker", "job")]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from pushrod.errors import ManifestError
-from pushrod.manifest import domains, healthcheck, notes, references, roles, schedule
+from pushrod.manifest import domains, healthcheck, notes, references, roles, schedule, tls
 from pushrod.manifest.document import Key, scalar
 from pushrod.manifest.roles import Draft
 from pushrod.values import Build, EngineName, Manifest, Service
@@ -39,7 +39,7 @@ def read(
     """
     top = Key("", document)
     own = top.get("x-pushrod")
-    own.only("backups", "domains", "keep")
+    own.only("backups", "domains", "keep", "tls")
     keep = own.get("keep").whole(KEEP, least=1)
     names = domains.read(own.get("domains"))
     services = top.get("services").mapping()
@@ -51,7 +51,7 @@ def read(
     drafts, said = roles.derive(drafts, engine)
     if engine == "embedded":
         said = [*said, *notes.embedded(drafts, store_versions or {}), *notes.embedded_domains(names)]
-        said += notes.embedded_backups(own.get("backups"))
+        said += [*notes.embedded_backups(own.get("backups")), *notes.embedded_tls(own.get("tls"))]
     else:
         said = [*said, *notes.docker(drafts)]
     return Manifest(
@@ -60,6 +60,7 @@ def read(
         keep=keep,
         domains=names,
         ours=any("x-pushrod" in key.mapping() for key in (top, *services.values())),
+        tls=tls.read(own.get("tls"), names, engine),
         backups=schedule.read(own.get("backups"), {d.service.store for d in drafts}),
     )
 

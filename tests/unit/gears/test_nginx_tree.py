@@ -8,11 +8,12 @@ import msgspec
 import pytest
 
 from pushrod.errors import EdgeError
-from pushrod.gears.nginx_tree import Listening, Site, check, render_main, render_site, render_tree
+from pushrod.gears.nginx_tree import Known, Listening, Site, Tls, check, render_main, render_site, render_tree
 
 SHOP = Site(app="shop", release=7, port=8000, backends=("127.0.0.1:20001", "127.0.0.1:20002"))
 BLOG = Site(app="blog", release=1, port=8001, backends=("127.0.0.1:20003",))
 HERE = Listening()
+NEWEST = Known()
 EVERYWHERE = Listening(("0.0.0.0", "::"), port=80)
 EDGE = Path("/srv/push rod/edge")
 SOCKET = Path("/run/pushrod/mark.sock")
@@ -68,7 +69,6 @@ http {
     }
     map "$peer:$http_x_forwarded_proto" $client_scheme {
         default $scheme;
-        "near:http" http;
         "near:https" https;
     }
     map $http_host $client_host {
@@ -155,16 +155,14 @@ server {
 """
 
 
-def main(
-    *sites: Site, listening: Listening = HERE, directory: Path = EDGE, keepalive_min: bool = True
-) -> str:
+def main(*sites: Site, listening: Listening = HERE, directory: Path = EDGE, known: Known = NEWEST) -> str:
     return render_main(
         "3-00c0ffee",
         sites,
         listening=listening,
         directory=directory,
         socket=SOCKET,
-        keepalive_min=keepalive_min,
+        known=known,
     )
 
 
@@ -172,8 +170,8 @@ def changed(site: Site, **changes: Any) -> Site:
     return msgspec.structs.replace(site, **changes)
 
 
-def rendered(site: Site, listening: Listening = HERE) -> str:
-    return render_site(site, listening=listening, logs=EDGE / "logs")
+def rendered(site: Site, listening: Listening = HERE, known: Known = NEWEST) -> str:
+    return render_site(site, listening=listening, directory=EDGE, known=known)
 
 
 def test_the_main_file_has_the_shared_settings_the_mark_and_the_apps_of_its_own_tree() -> None:
@@ -185,7 +183,9 @@ def test_without_apps_there_is_only_the_mark() -> None:
 
 
 def test_an_older_nginx_is_not_told_what_it_does_not_know() -> None:
-    assert main(SHOP, BLOG, keepalive_min=False) == MAIN.replace("    keepalive_min_timeout 2s;\n", "")
+    assert main(SHOP, BLOG, known=Known(keepalive_min=False)) == MAIN.replace(
+        "    keepalive_min_timeout 2s;\n", ""
+    )
 
 
 def test_a_site_with_several_instances() -> None:
@@ -252,7 +252,7 @@ def test_every_port_has_one_server_for_unknown_names(sites: list[Any], ports: li
 
 def test_a_tree_is_the_main_file_a_file_for_each_app_and_the_sites_as_values() -> None:
     sites = {"shop": SHOP, "blog": BLOG}
-    tree = render_tree("3-00c0ffee", sites, listening=HERE, directory=EDGE, socket=SOCKET, keepalive_min=True)
+    tree = render_tree("3-00c0ffee", sites, listening=HERE, directory=EDGE, socket=SOCKET, known=NEWEST)
     assert set(tree) == {"nginx.conf", "sites.json", "sites/shop.conf", "sites/blog.conf"}
     assert tree["nginx.conf"] == MAIN
     assert tree["sites/shop.conf"] == SEVERAL
@@ -316,7 +316,7 @@ def test_a_domain_is_one_apps_alone_whatever_its_port() -> None:
 def test_a_tree_is_not_rendered_for_sites_that_collide() -> None:
     sites = {"shop": SHOP, "blog": changed(BLOG, port=8000)}
     with pytest.raises(EdgeError, match="would both answer"):
-        render_tree("1-00000000", sites, listening=HERE, directory=EDGE, socket=SOCKET, keepalive_min=True)
+        render_tree("1-00000000", sites, listening=HERE, directory=EDGE, socket=SOCKET, known=NEWEST)
 
 
 @pytest.mark.parametrize("listening", [HERE, EVERYWHERE])

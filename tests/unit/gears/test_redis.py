@@ -208,3 +208,34 @@ def test_ready_gives_up_with_the_end_of_the_log(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="not ready: does not answer: connection refused") as caught:
         redis.ready(port, "health", "secret", 0.05, tmp_path / "log")
     assert caught.value.log == ("Can't open the append-only file",)
+
+
+# ---- snapshots ------------------------------------------------------------------------------------------------
+
+WHOLE = b"REDIS0011" + b"data" * 20 + b"\xff" + b"\x01" * 8
+
+
+@pytest.mark.parametrize("raw", [WHOLE, b"VALKEY080" + WHOLE[9:]])
+def test_a_whole_snapshot_is_taken(tmp_path: Path, raw: bytes) -> None:
+    file = tmp_path / "x.rdb"
+    file.write_bytes(raw)
+    redis.check_snapshot(file)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", WHOLE[:-1], WHOLE[:20], b"PGDMP" + WHOLE, WHOLE + b"0123456789abcdef0123456789abcdef01234567"],
+)
+def test_a_snapshot_that_is_none_or_cut_off_is_refused(tmp_path: Path, raw: bytes) -> None:
+    file = tmp_path / "x.rdb"
+    file.write_bytes(raw)
+    with pytest.raises(StoreError, match="no whole snapshot"):
+        redis.check_snapshot(file)
+
+
+@pytest.mark.parametrize("mark", [b"", b"0123456789abcdef0123456789abcdef01234567"])
+def test_the_mark_after_a_snapshot_is_taken_off(tmp_path: Path, mark: bytes) -> None:
+    file = tmp_path / "x.rdb"
+    file.write_bytes(WHOLE + mark)
+    redis.end_snapshot(file)
+    assert file.read_bytes() == WHOLE

@@ -42,7 +42,9 @@ def test_a_key_of_some_apps_is_for_those() -> None:
     assert refused.value.hint == "it is for blog, shop"
 
 
-@pytest.mark.parametrize("words", ["status", "pushrod status", "logs -f backend", "exec api -- sh -c 'a b'"])
+@pytest.mark.parametrize(
+    "words", ["status", "pushrod status", "logs -f backend", "exec api -- sh -c 'a b'", "db restore 2026"]
+)
 def test_a_verb_that_is_allowed(words: str) -> None:
     read = gate.read(words, ())
     assert isinstance(read, Verb)
@@ -74,6 +76,7 @@ def test_words_are_divided_and_never_run_by_a_shell() -> None:
             "deploy",
             "prune",
         ),
+        *("db", "db drop", "db backup --root /srv"),
         *("apps allow shop privileged", "apps", "secret", "secret import /etc/passwd", "secret import"),
         *(
             "secret import /etc/passwd --app -",

@@ -16,8 +16,12 @@ from pushrod.gears import docker, git
 from pushrod.gears.docker import Say
 from pushrod.values import Image, Service
 
-SLICE = "pushrod-build.slice"
-"""The systemd slice whose limits every build shares (see gears.systemd)."""
+SLICE = "pushrodbuild.slice"
+"""The systemd slice whose limits every build shares (gears.systemd). Its name has no dash: BuildKit takes it for a
+path, and only a slice at the top is at that path (systemd.slice(5): `a-b.slice` is in `a.slice`)."""
+
+_BOUNDS = ("--cgroup-parent", SLICE)
+"""How a build is kept from starving the server."""
 
 _INDEX = 12  # digits of an image's id in the name of one that was pulled
 
@@ -52,7 +56,7 @@ def build(app: App, commit: str, service: Service, checkout: Path, say: Say) -> 
             labels=_labels(app, commit, service),
             arguments=service.build.arguments,
             target=service.build.target,
-            bounds=_bounds(),
+            bounds=_BOUNDS,
             where=where,
             say=say,
         )
@@ -124,9 +128,3 @@ def _found(name: str) -> dict[str, Any]:
 
 def _labels(app: App, commit: str, service: Service) -> dict[str, str]:
     return {docker.APP: app.name, docker.SERVICE: service.name, docker.REVISION: commit}
-
-
-def _bounds() -> tuple[str, ...]:
-    """How a build is kept from starving the server: in the slice, where systemd keeps the engine's groups."""
-    systemd = docker.info()["CgroupDriver"] == "systemd"
-    return ("--cgroup-parent", SLICE if systemd else f"/pushrod.slice/{SLICE}")

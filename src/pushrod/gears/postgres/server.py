@@ -127,6 +127,8 @@ def _hint(said: str) -> str:
         return "the store was made with another password: restore the app's secrets from where they were"
     if "statement timeout" in said:
         return "another session may hold a lock: look into pg_stat_activity"
+    if re.search(r"container \S+ is not running|No such container", said):
+        return "the store does not run: `docker logs` of its container says why"
     if "failed: FATAL" not in said and "connection to server" in said:
         return "see whether the server runs, and the end of its log"
     return ""

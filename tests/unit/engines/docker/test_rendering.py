@@ -1,5 +1,6 @@
 """The files of a release, whole: as they are sealed, and as Compose reads them."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any

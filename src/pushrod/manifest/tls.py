@@ -1,0 +1,67 @@
+"""`x-pushrod.tls`: where an app's certificate comes from. Pure."""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from pushrod.errors import ManifestError
+from pushrod.manifest.document import Key
+from pushrod.values import Encryption, EngineName
+
+_PRIVATE = re.compile(
+    r"(?:.+\.)?(?:test|example|invalid|localhost|local|internal|onion|home\.arpa|example\.(?:com|net|org))"
+)
+"""Names that nobody can own (RFC 2606, 6761, 6762, 7686, 8375; ICANN for `internal`): no authority certifies them."""
+
+
+def read(key: Key, domains: Sequence[str], engine: EngineName) -> Encryption:
+    """The source and its settings. Where the manifest names no source it is ACME on a Docker host, if the app has a
+    name that a public authority can certify, else none.
+
+    Raises ManifestError for a source that cannot do what is asked.
+    """
+    key.only("email", "hsts", "source")
+    wanted = key.get("source")
+    if wanted.value is False:  # `off` in the YAML of before 2009
+        wanted = wanted._replace(value="off")
+    source = wanted.choice("acme", "local", "files", "off")
+    if engine == "docker" and source not in ("", "off") and not domains:
+        raise ManifestError(
+            "a certificate is for names, and the app has none",
+            where=wanted.path,
+            hint="name them: x-pushrod: {domains: [shop.example.com]}",
+        )
+    if source == "acme":
+        _check_acme(wanted, domains)
+    usual = "acme" if engine == "docker" and any(map(is_public, domains)) else "off"
+    if engine == "embedded" and source == "acme":
+        source = "off"
+    found = {
+        "source": source or usual,
+        "email": _email(key.get("email")),
+        "hsts": key.get("hsts").whole(Encryption().hsts),
+    }
+    return msgspec.convert(found, Encryption)
+
+
+def is_public(name: str) -> bool:
+    """Whether a public authority could certify a name by looking at its web server: no wildcard (RFC 8555, 8.3), and
+    no name that only this network has."""
+    return "." in name and not name.startswith("*.") and not _PRIVATE.fullmatch(name)
+
+
+def _check_acme(source: Key, domains: Sequence[str]) -> None:
+    for name in domains:
+        if name.startswith("*.") or name == "localhost" or name.endswith(".localhost"):
+            raise ManifestError(
+                f"no certificate can be had by ACME for `{name}`: its web server would have to prove it",
+                where=source.path,
+                hint="`local` for this machine alone, or a certificate of your own: `files`, and `pushrod cert set`",
+            )
+
+
+def _email(key: Key) -> str:
+    if key.given and not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", key.text()):
+        key.wrong("an address such as you@example.com")
+    return key.text()
