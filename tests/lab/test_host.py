@@ -28,6 +28,7 @@ UNITS = (
     *("pushrod-apps.path", "pushrod-apps.service", "pushrod-watch.timer", "pushrod-watch.service"),
     *("pushrod-prune.timer", "pushrod-prune.service"),
     *("pushrod-backup.timer", "pushrod-backup.service"),
+    *("pushrod-renew.timer", "pushrod-renew.service"),
 )
 EXPOSURE = 3.0  # of 10; `systemd-analyze security` calls up to 4 OK
 

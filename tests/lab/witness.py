@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple
 
+from tests.integration.apps import eventually
 from tests.lab.ground import Shop
 
 _ERRORS = (
@@ -50,9 +51,19 @@ class Witness:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None:
+            for shop in self._shops:
+                self._hear(shop)
         self._stop.set()
         for thread in self._threads:
             thread.join()
+
+    def _hear(self, shop: Shop) -> None:
+        """Wait for one more answer, so that the silence before it counts."""
+        now = time.monotonic()
+        eventually(
+            lambda: any(h.asked == shop.name and h.at > now for h in list(self.heard)), "an answer", 60.0
+        )
 
     def _until_stopped(self, act: Callable[[Shop], None], shop: Shop) -> None:
         while not self._stop.wait(0.02):

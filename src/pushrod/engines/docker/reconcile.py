@@ -34,6 +34,7 @@ _STOP = 1800.0  # seconds for stopping containers, each of which has a grace of 
 _CHECK = 10.0  # seconds for one run of a container's own health check
 _LOOP = 5  # restarts while it is waited for: about 4 s, as Docker doubles the time between them from 0.1 s
 _POLL = 0.2
+_INTERFACES = 32  # attempts: a container has far fewer interfaces
 
 
 class Trouble(Exception):
@@ -104,7 +105,19 @@ def connect(row: Found, networks: dict[str, str]) -> None:
     if known is not None:
         run(["docker", "network", "disconnect", "--force", row["network"], row["container"]])
     at = ["--ip", row["address"], *(word for alias in row["aliases"] for word in ("--alias", alias))]
-    run(["docker", "network", "connect", *at, row["network"], row["container"]])
+    _connect([*at, row["network"], row["container"]])
+
+
+def _connect(words: list[str]) -> None:
+    """A dockerd that was restarted beside a container counts its interfaces from eth0 anew, and meets those that are
+    there; with each attempt it goes one further (seen with Docker 26.1)."""
+    for attempt in range(_INTERFACES):
+        try:
+            run(["docker", "network", "connect", *words])
+            return
+        except Trouble as e:
+            if "file exists" not in str(e) or attempt == _INTERFACES - 1:
+                raise
 
 
 def start(app: App, directory: Path) -> None:

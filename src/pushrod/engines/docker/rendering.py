@@ -317,7 +317,7 @@ def _limits(raw: Raw, memory: int) -> Raw:
 def _security(raw: Raw) -> list[str]:
     given = [str(option) for option in raw.get("security_opt") or []]
     said = any(option.startswith("no-new-privileges") for option in given)
-    return given if said else ["no-new-privileges:true", *given]
+    return given if said else ["no-new-privileges", *given]
 
 
 def _capabilities(raw: Raw, *, root: bool) -> list[str]:

@@ -1,5 +1,6 @@
 """Bringing an app back, as far as it needs no engine."""
 
+import contextlib
 import http.server
 import json
 import socket
@@ -147,3 +148,24 @@ def test_they_need_the_standard_library_only(name: str) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
     assert "ModuleNotFoundError" not in done.stderr
     assert "not enough values" in done.stderr or "IndexError" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "attempts"), [('renaming "veth1" to "eth0": file exists', 3), ("no such network", 1)]
+)
+def test_an_interface_that_is_there_is_gone_past(
+    monkeypatch: pytest.MonkeyPatch, words: str, attempts: int
+) -> None:
+    tried: list[list[str]] = []
+
+    def refuse_twice(argv: list[str]) -> str:
+        tried.append(argv)
+        if len(tried) < 3:
+            raise Trouble(words)
+        return ""
+
+    monkeypatch.setattr(reconcile, "run", refuse_twice)
+    row = {"container": "shop-postgres", "network": "shop-r8-stores", "address": "10.213.0.9", "aliases": []}
+    with contextlib.nullcontext() if attempts == 3 else pytest.raises(Trouble):
+        reconcile.connect(row, {})
+    assert len(tried) == attempts

@@ -1,0 +1,150 @@
+"""Certificates on a Docker host, by the timer's own service, from an ACME server in the box."""
+
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.apps import eventually
+from tests.lab import images
+from tests.lab.box import Box
+from tests.lab.ground import Ground, Shop, files
+
+pytestmark = pytest.mark.lab
+
+NAME = "shop.test"
+SETTINGS = {
+    "listenAddress": "127.0.0.1:14000",
+    "managementListenAddress": "127.0.0.1:15000",
+    "certificate": "/opt/pebble/chain.pem",
+    "privateKey": "/opt/pebble/key.pem",
+    "httpPort": 80,
+    "tlsPort": 443,
+}
+MADE = """\
+import pathlib
+from pushrod.gears import openssl
+authority = openssl.authority("pebble's own")
+own = openssl.issue(authority, ["localhost"])
+for name, text in {"trust": authority.chain, "chain": own.chain, "key": own.key}.items():
+    pathlib.Path(f"/opt/pebble/{name}.pem").write_text(text)
+"""
+DROP_IN = """\
+[Service]
+Environment=PUSHROD_ACME_SERVER=https://localhost:14000/dir REQUESTS_CA_BUNDLE=/opt/pebble/trust.pem
+"""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """An app at a name that pebble in the same box finds; its push asked an ACME server that is not there."""
+    if problem := images.box_problem():
+        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+    box = Box()
+    ground = Ground(box, tmp_path_factory.mktemp("desk"))
+    try:
+        box.create(ports=[ground.published])
+        ground.init()
+        pebble(box)
+        tree = files(NAME)
+        tree["compose.yaml"] = tree["compose.yaml"].replace("keep: 3", "keep: 3, tls: {source: acme}")
+        app = ground.app("shop", tree)
+        app.domain = NAME
+        yield app
+        print(box.journal())
+    finally:
+        box.remove()
+
+
+def pebble(box: Box) -> None:
+    """Have pebble run in the box, with a name server that leads every name to the box itself."""
+    box.exec("apt-get", "install", "-qy", "--no-install-recommends", "pebble")
+    box.exec("mkdir", "-p", "/opt/pebble")
+    box.exec("/opt/pushrod/bin/python", "-c", MADE)
+    box.put("/opt/pebble/pebble.json", json.dumps({"pebble": SETTINGS}))
+    closed = ("-http01", "", "-https01", "", "-tlsalpn01", "", "-defaultIPv6", "", "-dns01", "127.0.0.1:8053")
+    box.exec("systemd-run", "--unit=pebble-names", "pebble-challtestsrv", *closed)
+    quick = ("--setenv=PEBBLE_VA_NOSLEEP=1", "--setenv=PEBBLE_WFE_NONCEREJECT=0")
+    argv = ("pebble", "-config", "/opt/pebble/pebble.json", "-dnsserver", "127.0.0.1:8053")
+    box.exec("systemd-run", "--unit=pebble", *quick, *argv)
+
+
+def run_unit(shop: Shop) -> str:
+    """Start the timer's service once, and wait for its end; systemd's word for how that was."""
+    shop.box.exec("systemctl", "start", "pushrod-renew.service", check=False)
+    show = ("systemctl", "show", "--value", "--property=Result", "pushrod-renew.service")
+    return shop.box.exec(*show).stdout.strip()
+
+
+def shown(shop: Shop, name: str = NAME) -> bytes:
+    """The certificate that somebody elsewhere is shown."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection((shop.box.address, 443), timeout=10) as s,
+        context.wrap_socket(s, server_hostname=name) as encrypted,
+    ):
+        return encrypted.getpeercert(binary_form=True) or b""
+
+
+def test_a_first_push_is_live_without_its_certificate(shop: Shop) -> None:
+    pushed = shop.push()
+    assert pushed.ok, pushed.err
+    assert "no new certificate: " in pushed.err
+    assert shop.state()["release"] == 1
+    (found,) = json.loads(shop.ssh("status", "--json").stdout)
+    assert found["url"] == f"http://{NAME}"
+    assert found["warnings"][0].startswith(f"no certificate for {NAME}: the ACME server")
+
+
+def test_a_renewal_that_fails_fails_the_unit_and_nothing_else(shop: Shop) -> None:
+    assert run_unit(shop) == "exit-code"
+    assert shop.state()["release"] == 1
+
+
+def test_the_timers_service_gets_the_certificate_and_keeps_it(shop: Shop) -> None:
+    shop.box.exec("systemctl", "is-active", "pushrod-renew.timer")
+    shop.box.put("/etc/systemd/system/pushrod-renew.service.d/test.conf", DROP_IN)
+    shop.box.exec("systemctl", "daemon-reload")
+
+    def got() -> bool:  # not while another command works on the app
+        assert run_unit(shop) == "success", shop.box.journal(40, "--unit=pushrod-renew")
+        (row,) = json.loads(shop.ssh("cert", "list", "--json").stdout)
+        return bool(row["ends"] and not row["problem"])
+
+    eventually(got, "there is a certificate", 90)
+    first = shown(shop)
+    assert shop.get().status == 308
+    (found,) = json.loads(shop.ssh("status", "--json").stdout)
+    assert (found["url"], found["warnings"]) == (f"https://{NAME}", [])
+    assert run_unit(shop) == "success"
+    assert shown(shop) == first
+    with pytest.raises(ssl.SSLError):
+        shown(shop, "other.test")
+    place = "/var/lib/pushrod/edge/certificates/shop/current/key.pem"
+    assert shop.box.exec("stat", "--format=%a %U", place).stdout.strip() == "600 pushrod"
+
+
+def test_the_certificate_outlives_a_release_and_a_reboot(shop: Shop) -> None:
+    first = shown(shop)
+    assert shop.ssh("restart").status == 0
+    assert shown(shop) == first
+    shop.box.reboot()
+    eventually(lambda: _same(shop, first), "the same certificate is shown", 90)
+
+
+def _same(shop: Shop, first: bytes) -> bool:
+    try:
+        return shown(shop) == first
+    except OSError:
+        return False
+
+
+def test_the_service_is_closed(shop: Shop) -> None:
+    told = shop.box.exec("systemd-analyze", "security", "--no-pager", "pushrod-renew.service").stdout
+    exposure = float(told.rsplit("pushrod-renew.service: ", 1)[1].split()[0])
+    print(f"exposure {exposure}")
+    assert exposure <= 3.0
+    assert not shop.box.exec("systemd-analyze", "verify", "/etc/systemd/system/pushrod-renew.service").stderr
