@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo demo-down test lint lab lab-clean bench lock clean
+.PHONY: help demo demo-down test lint lab lab-clean bench soak lock clean
 
 help: ## this list
 	@grep -E '^[a-z.-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
@@ -44,6 +44,9 @@ bench: .venv ## figures as a table, each a ratio within one run
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock bootstrap.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch .venv/current
+
+soak: .venv ## is any request dropped? half an hour's deployments under load; SOAK="--requests 5000" for less
+	@$(BIN)/python tools/soak.py $(SOAK)
 
 lock: .venv ## resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

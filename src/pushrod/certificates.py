@@ -124,8 +124,8 @@ class Certificates:
         return bool(lacking) and again
 
     def obtain(self, release: Release, edge: Edge, *, force: bool = False) -> Kept:
-        """A certificate for a release's names, from its manifest's source, written down beside the one in place, which
-        it may be. `force` renews one that would still do.
+        """A certificate for a release's names, from its manifest's source, written down beside the one in place,
+        which it may be. `force` renews one that would still do.
 
         Raises HostError and StateError; why is kept for `pushrod status`.
         """

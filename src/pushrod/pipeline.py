@@ -41,6 +41,13 @@ from pushrod.values import Release, Service
 
 LOCK_TIMEOUT = 1800.0  # seconds a push waits for the one before it
 
+DRAIN = DRAIN_BUDGET - 10.0
+"""Seconds that requests have to finish before their instances get SIGTERM.
+
+By the stop_grace_period that Compose gives by default, this is shorter than what nginx gives its old workers: a
+WebSocket ends by neither itself nor nginx with a Close frame, only the app can, and while its worker still lives.
+"""
+
 
 class _OneShot(NamedTuple):
     """What runs once before a release's instances: a job (no argv: its image's own), or a release command."""
@@ -168,7 +175,7 @@ class Pipeline:
             self.app.save(msgspec.structs.replace(self.app.settings, down=True))
             self.engine.at_boot(self.app, wanted=False)
             with self._step("edge", "no longer answers for the app"):
-                self.engine.edge.drained(self._switch(None), DRAIN_BUDGET)
+                self.engine.edge.drained(self._switch(None), DRAIN)
             with self._step("stop", "instances, then stores; the data stays"):
                 for number in self.engine.running(self.app):
                     self.engine.stop(self.app, number)
@@ -382,7 +389,7 @@ class Pipeline:
         if others:
             names = ", ".join(f"release {n}" for n in others)
             with self._step("drain", f"{names} finishes its requests", release.number):
-                self.engine.edge.drained(switch, DRAIN_BUDGET)
+                self.engine.edge.drained(switch, DRAIN)
                 for number in others:
                     self.engine.stop(self.app, number)
         self._prune(release)  # first, so that what it removes is part of the record
@@ -417,7 +424,7 @@ class Pipeline:
         """Put everything back as it was before the promotion; frees space before it needs any."""
         stopped = self.app.settings.down
         before = self.releases.read(previous) if previous and not stopped else None
-        self.engine.edge.drained(self._switch(before), DRAIN_BUDGET)
+        self.engine.edge.drained(self._switch(before), DRAIN)
         if number != previous or stopped:
             self.engine.stop(self.app, number)
         if stopped:

@@ -1,14 +1,16 @@
-"""The edge with TLS: what a real nginx offers, to whom, and what a client is shown from one certificate to the next."""
+"""The edge with TLS: what a real nginx offers, to whom, and which certificate it shows after a change."""
 
 import contextlib
 import http.client
+import http.server
 import json
+import re
 import shutil
 import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from pushrod.errors import EdgeError
 from pushrod.gears import nginx, openssl
 from pushrod.gears.nginx import Edge, Site, Tls
 from pushrod.gears.openssl import Pair
-from tests.integration.test_nginx import PATIENCE, Answer, Backend, Started, an_edge, ask, free_port
+from tests.integration.test_nginx import PATIENCE, Answer, Backend, Handler, Started, an_edge, ask, free_port
 
 pytestmark = pytest.mark.integration
 
@@ -170,6 +172,22 @@ def test_behind_a_proxy_on_this_machine_that_ends_tls_nothing_is_led_in_a_circle
     site = encrypted(edge, openssl.issue(authority, [NAME]), one)
     edge.switch({"shop": site})
     assert ask(site.port, "/", Host=NAME, X_Forwarded_Proto="https").body == "one"
+
+
+def test_what_the_app_says_of_tls_itself_goes_before(
+    edge: Edge, authority: Pair, trust: Path, one: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end_headers(self: Handler) -> None:
+        self.send_header("Strict-Transport-Security", "max-age=1")
+        http.server.BaseHTTPRequestHandler.end_headers(self)
+
+    site = encrypted(edge, openssl.issue(authority, [NAME]), one, hsts=600)
+    edge.switch({"shop": site})
+    monkeypatch.setattr(Handler, "end_headers", end_headers)
+    with shake(tls_of(site).port, client(trust)) as s:
+        s.sendall(f"GET / HTTP/1.0\r\nHost: {NAME}\r\n\r\n".encode())
+        head = b"".join(iter(lambda: s.recv(4096), b"")).decode()
+    assert re.findall("Strict-Transport-Security: (.*)\r", head) == ["max-age=1"]
 
 
 def test_a_name_without_a_certificate_stays_as_it_was(

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import pushrod
-from pushrod import configuration, manifest, status
+from pushrod import configuration, manifest, renewal, status
 from pushrod.backups import Backup
 from pushrod.cli import cli
 from pushrod.configuration import Endpoint
@@ -136,6 +136,7 @@ EXAMPLES = {
     "two-redis.yaml": {"web": "entry", "redis": "store", "cache": "store"},
     "domains.yaml": {"web": "entry", "postgres": "store"},
     "backups.yaml": {"web": "entry", "postgres": "store"},
+    "tls.yaml": {"web": "entry"},
     "any-file.yaml": {"nginx": "entry", "shop": "worker", "migrate": "job", "db": "store"},
 }
 DOCKER_ALONE = {"any-file.yaml"}
@@ -268,6 +269,7 @@ def test_the_verbs_that_read_have_json() -> None:
     reading = {verb for verb, option, _ in OPTIONS if option == "--json"}
     assert {v.removeprefix("pushrod ") for v in reading} == {
         *("status", "releases", "logs", "plan", "doctor", "apps list", "secret list", "db backups"),
+        *("cert list",),
         *("host init", "host keys list"),
     }
 
@@ -279,6 +281,7 @@ def test_the_verbs_that_read_have_json() -> None:
         ("pushrod releases", list[status.Row]),
         ("pushrod doctor", list[Finding]),
         ("pushrod db backups", list[Backup]),
+        ("pushrod cert list", list[renewal.Row]),
         ("pushrod host init", list[Change]),
     ],
 )

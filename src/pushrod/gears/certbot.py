@@ -71,39 +71,29 @@ def _argv(request: Request, directory: Path, webroot: Path) -> list[str]:
     ]
 
 
-_PROBLEM = re.compile(r"urn:ietf:params:acme:error:(\w+)(?: :: [^:]+)?(?: :: (.+))?")
+# As certbot's log has it. What it prints is not enough: Debian 12's hides the reason behind an error of its own.
+_PROBLEM = re.compile(r"acme\.messages\.Error: urn:ietf:params:acme:error:(\w+) :: (?:[^:]+ :: )?(.+)")
 _DETAIL = re.compile(r"^\s*Detail: (.+)$", re.MULTILINE)
-_UNREACHABLE = (
-    "ConnectionError",
-    "Max retries exceeded",
-    "Connection refused",
-    "NewConnectionError",
-    "timed out",
-)
+_UNREACHABLE = ("ConnectionError", "Max retries exceeded", "Connection refused", "timed out")
 
 
 def _refused(said: str, log: Path) -> HostError:
     """What certbot said, in one sentence, with what to do about it."""
     lines = tuple(line for line in said.splitlines() if line.strip())[-12:]
-    problem = _PROBLEM.search(said)
-    if problem and problem[1] == "rateLimited":
-        detail = f": {problem[2]}" if problem[2] else ""
-        return HostError(
-            f"the ACME server gives no more certificates for now{detail}",
-            where=server(),
-            hint="it is asked again twice a day; meanwhile what is served stays",
-            log=lines,
-        )
-    if details := list(dict.fromkeys(_DETAIL.findall(said))):
-        return HostError(
-            f"the ACME server could not prove the names: {'; '.join(details)}",
-            where=server(),
-            hint="each name must lead to this server, and port 80 be open to the world; then `pushrod cert renew`",
-            log=lines,
-        )
-    if any(word in said for word in _UNREACHABLE):
+    logged = "\n".join(host.tail(log, 1000))
+    problems = _PROBLEM.findall(logged)
+    problems = [found for found in problems if found[0] != "badNonce"] or problems  # such are tried again
+    kind, detail = problems[-1] if problems else ("", "")
+    if kind == "rateLimited":
+        what = f"the ACME server gives no more certificates for now: {detail}"
+        hint = "it is asked again twice a day; meanwhile what is served stays"
+    elif details := list(dict.fromkeys(_DETAIL.findall(said))):
+        what = f"the ACME server could not prove the names: {'; '.join(details)}"
+        hint = "each name must lead to this server, with port 80 open to the world; then `pushrod cert renew`"
+    elif kind:
+        what, hint = f"the ACME server refuses: {detail}", "mend that, then `pushrod cert renew`"
+    elif any(word in f"{said}\n{logged}" for word in _UNREACHABLE):
         what, hint = "the ACME server cannot be reached", "check this machine's way out: DNS, port 443"
     else:
-        what = f"the ACME server refuses: {problem[2] or problem[1]}" if problem else "certbot failed"
-        hint = "the lines above say why; it is asked again twice a day"
-    return HostError(what, where=f"{server()}, {log}", hint=hint, log=lines)
+        what, hint = "certbot failed", f"{log} says why"
+    return HostError(what, where=server(), hint=hint, log=lines)

@@ -66,6 +66,11 @@ class Site(Value, frozen=True):
     tls: Tls | None = None
     challenges: bool = False
 
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports it is served at, without TLS and with it."""
+        return (self.port, self.tls.port) if self.tls else (self.port,)
+
 
 class Known(Value, frozen=True):
     """What this nginx knows that an older one does not.
@@ -260,6 +265,14 @@ _ENCRYPTED = """\
     }
 """
 
+# Only with TLS (RFC 6797, 7.2), and not where the app says so itself.
+_STRICT = """
+map "$client_scheme:$upstream_http_strict_transport_security" @variable@ {
+    default "";
+    "https:" "max-age=@seconds@";
+}
+"""
+
 _CHALLENGES = """
     location ^~ @place@ {
         root @directory@;
@@ -359,9 +372,9 @@ def _server(
             port="" if tls.port == 443 else f":{tls.port}",
         )
     if tls and tls.hsts:
-        variable = f"$hsts_{site.app.replace('-', '_')}"  # empty without TLS, and then no header
+        variable = f"$hsts_{site.app.replace('-', '_')}"  # empty, there is no header
         strict = f"    add_header Strict-Transport-Security {variable} always;\n"
-        policy = f'\nmap $client_scheme {variable} {{\n    default "";\n    https "max-age={tls.hsts}";\n}}\n'
+        policy = _fill(_STRICT, variable=variable, seconds=str(tls.hsts))
     else:
         policy = ""
     acme = _fill(_CHALLENGES, place=CHALLENGES, directory=_quoted(directory / "acme"))

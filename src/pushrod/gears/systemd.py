@@ -63,6 +63,8 @@ def render(layout: Layout) -> dict[str, str]:
         "pushrod-prune.service": _prune_service(layout),
         "pushrod-backup.timer": _backup_timer(),
         "pushrod-backup.service": _backup_service(layout),
+        "pushrod-renew.timer": _renew_timer(),
+        "pushrod-renew.service": _renew_service(layout),
         "pushrodbuild.slice": _build_slice(),
     }
 
@@ -108,6 +110,7 @@ def _target() -> str:
 [Unit]
 Description=pushrod: the edge and every app that comes back at boot
 Wants=pushrod-edge.service pushrod-apps.path pushrod-watch.timer pushrod-prune.timer pushrod-backup.timer
+Wants=pushrod-renew.timer
 Wants=pushrodbuild.slice
 
 [Install]
@@ -306,6 +309,45 @@ TimeoutStartSec=12h
 # the right to bind the edge's port, as `nginx -t` does.
 AmbientCapabilities=CAP_NET_BIND_SERVICE
 CapabilityBoundingSet=CAP_NET_BIND_SERVICE
+ReadWritePaths={layout.root} {RUNTIME} {WANTED}
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+Nice=10
+IOSchedulingClass=idle
+{_CLOSED}"""
+
+
+def _renew_timer() -> str:
+    # Twice a day at a moment of its own, as Let's Encrypt asks of those who renew (its integration guide).
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: look twice a day which certificates are to be renewed
+PartOf={TARGET}
+
+[Timer]
+OnCalendar=*-*-* 00/12:00:00
+RandomizedDelaySec=12h
+Persistent=yes
+"""
+
+
+def _renew_service(layout: Layout) -> str:
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: get and renew the certificates of the apps
+After=network-online.target docker.service
+Wants=network-online.target
+ConditionFileIsExecutable={layout.pushrod}
+
+[Service]
+Type=oneshot
+User={layout.account}
+Group={layout.account}
+ExecStart={layout.pushrod} --root {layout.root} cert renew --all
+TimeoutStartSec=2h
+# `nginx -t` binds the ports too, and its copy's own right to do so is void without new privileges.
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE
+# It first finishes, or undoes, what a deployment that was cut off has left: hence all that a deployment writes.
 ReadWritePaths={layout.root} {RUNTIME} {WANTED}
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 Nice=10

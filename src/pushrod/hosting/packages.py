@@ -35,7 +35,13 @@ def missing(system: System, has: Callable[[str], bool]) -> list[str]:
 
 def _wanted(system: System, has: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
     """What shows that a package is there, and the package."""
-    yield from (("git", "git"), ("ssh-keygen", "openssh-client"), ("iptables", "iptables"), ("ip", "iproute2"))
+    yield from (
+        ("git", "git"),
+        ("ssh-keygen", "openssh-client"),
+        ("iptables", "iptables"),
+        ("ip", "iproute2"),
+    )
+    yield from (("certbot", "certbot"), ("openssl", "openssl"))
     yield str(_CERTIFICATES), "ca-certificates"
     yield "/usr/bin/python3", "python3"
     if has("dockerd"):  # whoever installed it chose the rest too

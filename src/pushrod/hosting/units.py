@@ -13,7 +13,7 @@ from pushrod.hosting.work import Action, Change, Work
 TMPFILES = Path("/etc/tmpfiles.d/pushrod.conf")
 STARTED = (
     *("pushrod-edge.service", "pushrod-apps.path"),
-    *("pushrod-watch.timer", "pushrod-prune.timer", "pushrod-backup.timer"),
+    *("pushrod-watch.timer", "pushrod-prune.timer", "pushrod-backup.timer", "pushrod-renew.timer"),
 )
 _PATIENCE = 20.0  # seconds for a unit to become active
 
@@ -43,7 +43,7 @@ def start(root: Root, *, load: bool, restart_edge: bool) -> list[Work]:
     if active and enabled and not load and not restart_edge:
         return [Work(Change(systemd.TARGET, "same"))]
     action: Action = "changed" if enabled else "new"
-    detail = "comes back at boot; runs the edge, the watch, the daily pruning, backups"
+    detail = "comes back at boot; runs the edge, the watch, the daily pruning, backups, renewals"
     if active and restart_edge:
         detail = "the edge (nginx) is restarted: no connection is taken for an instant"
     return [Work(Change(systemd.TARGET, action, detail), lambda: _start(root, restart_edge))]

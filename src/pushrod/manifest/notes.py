@@ -44,7 +44,9 @@ def embedded_domains(domains: Sequence[str]) -> list[str]:
 
 def embedded_backups(backups: Key) -> list[str]:
     """What is said where the manifest wants backups at certain times."""
-    told = "`x-pushrod.backups`: no timer makes them here; run `pushrod db backup --all` every hour, from cron"
+    told = (
+        "`x-pushrod.backups`: no timer makes them here; run `pushrod db backup --all` every hour, from cron"
+    )
     return [told] if backups.given and backups.get("every").value != "never" else []
 
 

@@ -329,3 +329,141 @@ def test_the_edge_is_not_its_own_backend(listening: Listening) -> None:
 
 def test_a_container_may_have_the_port_that_the_edge_has() -> None:
     check([changed(SHOP, port=80, backends=("10.213.0.2:80",))], EVERYWHERE)
+
+
+# ---- with TLS -------------------------------------------------------------------------------------------------
+
+GENERATION = "3f9a07c15b2e8d44"
+SECURE = msgspec.structs.replace(
+    BLOG,
+    app="my-blog",
+    port=80,
+    domains=("blog.org", "new.org"),
+    tls=Tls(GENERATION, ("blog.org",), 443, 600),
+    challenges=True,
+)
+
+ENCRYPTED = """
+map "$client_scheme:$upstream_http_strict_transport_security" $hsts_my_blog {
+    default "";
+    "https:" "max-age=600";
+}
+
+server {
+    listen 0.0.0.0:80;
+    listen [::]:80;
+    listen 0.0.0.0:443 ssl;
+    listen [::]:443 ssl;
+    http2 on;
+    server_name blog.org;
+    ssl_certificate "/srv/push rod/edge/certificates/my-blog/3f9a07c15b2e8d44/chain.pem";
+    ssl_certificate_key "/srv/push rod/edge/certificates/my-blog/3f9a07c15b2e8d44/key.pem";
+    if ($must_encrypt) {
+        return 308 https://$host$request_uri;
+    }
+    access_log "/srv/push rod/edge/logs/access.log" app-my-blog;
+    add_header X-Request-Id $request_id always;
+    add_header X-Pushrod-Release 1 always;
+    add_header Strict-Transport-Security $hsts_my_blog always;
+    error_page 502 503 504 @unanswered;
+
+    location ^~ /.well-known/acme-challenge/ {
+        root "/srv/push rod/edge/acme";
+        try_files $uri =404;
+    }
+
+    location / {
+        proxy_pass http://app-my-blog;
+    }
+
+    # The status stays the one that led here.
+    location @unanswered {
+        add_header X-Request-Id $request_id always;
+        add_header X-Pushrod-Release 1 always;
+        add_header Strict-Transport-Security $hsts_my_blog always;
+        add_header Cache-Control no-store always;
+        add_header Retry-After 1 always;
+        return 200 "$status: my-blog is not answering. Try again in a moment. Request $request_id.\\n";
+    }
+}
+
+server {
+    listen 0.0.0.0:80;
+    listen [::]:80;
+    server_name new.org;
+"""
+
+PROFILE = """
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384\
+:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305;
+    ssl_prefer_server_ciphers off;
+    ssl_ecdh_curve X25519:prime256v1:secp384r1;
+    ssl_session_timeout 1d;
+    ssl_session_cache shared:pushrod:10m; # about 40000 sessions; they outlive a reload
+    ssl_session_tickets off;
+    map "$client_scheme:$uri" $must_encrypt {
+        default "";
+        "~^http:/\\.well-known/acme-challenge/" "";
+        "~^http:" yes;
+    }
+"""
+
+REJECTING = """
+    server {
+        listen 0.0.0.0:443 ssl default_server;
+        listen [::]:443 ssl default_server;
+        server_name "";
+        ssl_reject_handshake on;
+    }
+"""
+
+
+def test_a_site_with_a_certificate_for_one_of_its_names() -> None:
+    text = rendered(SECURE, EVERYWHERE)
+    assert ENCRYPTED in text
+    assert text.count("server {") == 2
+    assert text[text.index("server_name new.org") :].count("ssl") == 0
+
+
+def test_all_sites_with_tls_have_one_profile_and_unknown_names_no_handshake() -> None:
+    text = main(SHOP, SECURE, listening=EVERYWHERE)
+    assert PROFILE in text
+    assert REJECTING in text
+    assert text.count("ssl_reject_handshake") == 1
+
+
+def test_a_site_that_answers_to_every_name_does_so_with_tls_too() -> None:
+    site = changed(SHOP, tls=Tls(GENERATION, (), 8443))
+    assert "    listen 127.0.0.1:8443 ssl default_server;\n" in rendered(site)
+    assert "return 308 https://$host:8443$request_uri;" in rendered(site)
+    assert "Strict-Transport-Security" not in rendered(site)
+    assert "ssl_reject_handshake" not in main(site)
+
+
+def test_an_older_nginx_is_told_of_http_2_where_it_listens() -> None:
+    text = rendered(SECURE, EVERYWHERE, Known(http2=False))
+    assert "    listen 0.0.0.0:443 ssl http2;\n" in text
+    assert "http2 on" not in text
+
+
+@pytest.mark.parametrize(
+    ("tls", "problem"),
+    [
+        (Tls("../../etc", ("blog.org",)), "no certificate's directory"),
+        (Tls(GENERATION, ("other.org",)), "other names"),
+        (Tls(GENERATION, ()), "other names"),
+        (Tls(GENERATION, ("blog.org",), 0), "port for TLS"),
+    ],
+)
+def test_a_certificate_that_cannot_be_served_is_refused(tls: Tls, problem: str) -> None:
+    with pytest.raises(EdgeError, match=problem):
+        rendered(changed(SECURE, tls=tls))
+
+
+def test_a_port_is_with_tls_or_without() -> None:
+    with pytest.raises(EdgeError, match="shop is served on port 443 without TLS, and my-blog with it"):
+        check([changed(SHOP, port=443), SECURE], EVERYWHERE)
+    itself = changed(SHOP, backends=("127.0.0.1:443",))
+    with pytest.raises(EdgeError, match="port 443, on which the edge itself listens"):
+        check([itself, SECURE], EVERYWHERE)

@@ -86,6 +86,11 @@ def test_words_are_divided_and_never_run_by_a_shell() -> None:
             "status --root /tmp",
             "status --root=/tmp",
         ),
+        *("cert", "cert set --certificate /etc/key.pem", "cert set --certificate - --key /etc/key.pem"),
+        *(
+            "cert set --key /etc/key.pem --certificate -",
+            "cert set --certificate - --app x --key /etc/key.pem",
+        ),
         *("--root /tmp status", "--version", "pushrod", "status; id", "unbalanced '"),
     ],
 )

@@ -1,10 +1,13 @@
 """The units of a host: which files they are, and that systemd is not asked where nothing has changed."""
 
+import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pushrod.apps import HostSettings, Root
+from pushrod.errors import HostError
 from pushrod.gears import systemd
 from pushrod.hosting import units
 
@@ -34,3 +37,18 @@ def test_systemd_is_told_of_what_is_new(
     (work,) = units.start(ROOT, load=load, restart_edge=restart)
     assert work.change.action == action
     assert ("the edge (nginx) is restarted" in work.change.detail) == restart
+
+
+def test_a_port_that_something_else_has_is_found_before_anything_is_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("", 0)) as squatter:
+        port = squatter.getsockname()[1]
+        monkeypatch.setattr(units.edge, "of", lambda _root: SimpleNamespace(port=port))
+        monkeypatch.setattr(systemd, "is_active", lambda _unit: True)
+        units.check_port(ROOT)  # it is the edge's own
+        monkeypatch.setattr(systemd, "is_active", lambda _unit: False)
+        with pytest.raises(HostError, match=f"port {port}, which is the edge's") as error:
+            units.check_port(ROOT)
+    assert f":{port}" in error.value.hint
+    units.check_port(ROOT)

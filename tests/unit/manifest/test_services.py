@@ -251,7 +251,10 @@ def test_refusals(service: dict[str, Any], where: str, what: str) -> None:
 
 def test_refusals_at_the_top() -> None:
     error = refused({"build": "."}, **{"x-pushrod": {"keeps": 3}})
-    assert (error.where, error.hint) == ("x-pushrod.keeps", "did you mean `keep`? valid here: backups, domains, keep, tls")
+    assert (error.where, error.hint) == (
+        "x-pushrod.keeps",
+        "did you mean `keep`? valid here: backups, domains, keep, tls",
+    )
     error = refused({"build": "."}, **{"x-pushrod": {"keep": "many"}})
     assert (error.where, error.what) == (
         "x-pushrod.keep",

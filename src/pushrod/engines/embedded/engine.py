@@ -100,7 +100,8 @@ class Embedded:
         """
         if host.wait_until(self.edge.answering, timeout=1):
             return
-        stolen = {name: None for name, site in self.edge.sites().items() if not host.port_is_free(site.port)}
+        sites = self.edge.sites().items()
+        stolen = {name: None for name, site in sites if not all(map(host.port_is_free, site.ports))}
         if stolen and not self.edge.running():
             self.edge.place(stolen)
             self.supervisor.restart("edge")
