@@ -25,12 +25,12 @@ from tests.load import (
     Report,
     Run,
     Shape,
-    main,
     mixture,
     parse_head,
     percentile,
     target,
 )
+from tests.load.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Pushrod-Release: 7\r\n\r\nok"
