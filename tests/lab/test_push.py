@@ -222,3 +222,38 @@ def test_nothing_of_pushrod_stays_in_memory_between_deployments(shop: Shop) -> N
     with contextlib.suppress(AssertionError):
         eventually(lambda: not first.keys() & of_pushrod().keys(), "what ran is gone", 15)
     assert not first.keys() & of_pushrod().keys(), first
+
+
+# ---- beside pushes ----------------------------------------------------------------------------------------------
+
+
+def test_a_build_is_bounded(shop: Shop) -> None:
+    """Its processes are in the slice: less of the processor than what serves, and not all of the memory."""
+    slow = DOCKERFILE.replace("USER nobody", "RUN sleep 5 # bounded\nUSER nobody")
+    shop.tree.commit({"Dockerfile": slow}, "a slow build")
+    push = shop.pushing()
+    try:
+        found: list[str] = []
+
+        def building() -> bool:
+            pids = shop.box.exec("pgrep", "--full", "^sleep 5", check=False).stdout.split()
+            found[:] = [shop.box.exec("cat", f"/proc/{pid}/cgroup", check=False).stdout for pid in pids]
+            return any(found)
+
+        eventually(building, "the build sleeps", 30.0)
+        assert "/pushrodbuild.slice/" in "".join(found), found
+        shown = shop.box.exec(
+            "systemctl", "show", "pushrodbuild.slice", "-p", "MemoryMax", "-p", "CPUWeight"
+        ).stdout
+        assert "MemoryMax=infinity" not in shown, shown
+        assert "CPUWeight=20" in shown, shown
+    finally:
+        assert push.done().ok
+    shop.push_version("no longer slow")
+
+
+def test_root_on_the_host_gives_secrets_by_stdin(shop: Shop) -> None:
+    told = shop.box.exec("pushrod", "secret", "import", "-", "--app", shop.name, stdin="A_KEY=1\n").stdout
+    assert told.startswith("1 set: A_KEY"), told
+    assert shop.box.exec("pushrod", "secret", "list", "--app", shop.name).stdout == "A_KEY\n"
+    shop.box.exec("pushrod", "secret", "unset", "A_KEY", "--app", shop.name)

@@ -34,6 +34,7 @@ _VERBS = {
     "doctor": "doctor",
     "host": "host",
     "hook": "hook",
+    "recover": "hook",
     "gate": "gate",
 }
 

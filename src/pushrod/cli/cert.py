@@ -1,5 +1,6 @@
 """cert: certificates of the apps, and their renewal."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -78,10 +79,13 @@ def renew_command(every: bool, force: bool, app_name: str | None, root: str | No
 @with_app
 def set_command(certificate: str, key: str | None, app_name: str | None, root: str | None) -> None:
     """Give the app a certificate of your own, for `x-pushrod.tls.source: files`."""
-    texts = [_text(name) for name in (certificate, key) if name]
+    given = [name for name in (certificate, key) if name]
     if there := remote.find(root, app_name):
-        there.feed("\n".join(texts), "cert", "set", "--certificate", "-", "--app", there.app)
-    app = find_app(root, app_name)
+        there.feed("\n".join(map(_text, given)), "cert", "set", "--certificate", "-", "--app", there.app)
+    app = find_app(
+        root, app_name
+    )  # first: on a Docker host root becomes the host's account here, in a new process
+    texts = [_text(name) for name in given]
     with host.interruptible():
         described, placed = renewal.give(app, choice.of(app.root), Steps(), openssl.pair(*texts))
     then = "served" if placed else "kept; a release with `x-pushrod.tls.source: files` is served with it"
@@ -93,8 +97,10 @@ def set_command(certificate: str, key: str | None, app_name: str | None, root: s
 def _text(name: str) -> str:
     if name == "-":
         return sys.stdin.read()
-    if not Path(name).is_file():
-        raise HostError("no such file", where=name, hint="name a PEM file")
+    if not os.access(name, os.R_OK) or not Path(name).is_file():
+        raise HostError(
+            "no such file, or not to be read", where=name, hint="name a PEM file, or give it by stdin: -"
+        )
     return Path(name).read_text(errors="replace")
 
 

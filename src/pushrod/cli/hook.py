@@ -8,7 +8,7 @@ import click
 
 from pushrod import host, leaks
 from pushrod.apps import App
-from pushrod.cli.context import find_root, pipeline
+from pushrod.cli.context import find_root, finished, pipeline
 from pushrod.errors import RepositoryError
 from pushrod.gears import git
 
@@ -34,6 +34,13 @@ def hook_command(app_name: str, name: str) -> None:
             pre_receive(app, sys.stdin.read())
     else:
         proc_receive(sys.stdin.buffer, sys.stdout.buffer)
+
+
+@click.command("recover", hidden=True)
+@click.argument("app_name")
+def recover_command(app_name: str) -> None:
+    """Finish or undo what was cut off in an app. Called by its unit at boot, not by people."""
+    finished(find_root(None).app(app_name))
 
 
 def pre_receive(app: App, updates: str) -> None:

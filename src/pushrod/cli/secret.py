@@ -1,5 +1,6 @@
 """secret: variables the app receives that are not in Git."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -37,14 +38,21 @@ def set_secret(name: str, app_name: str | None, root: str | None) -> None:
 @with_app
 def import_secrets(file: Path, app_name: str | None, root: str | None) -> None:
     """Set every variable of a .env FILE, or of standard input (`-`)."""
-    if str(file) != "-" and not file.is_file():
-        raise HostError("no such file", where=str(file), hint="name the .env file to import")
-    text = sys.stdin.read() if str(file) == "-" else file.read_text()
+    if str(file) != "-" and not (file.is_file() and os.access(file, os.R_OK)):
+        hint = "name the .env file to import, or give it by stdin: -"
+        raise HostError("no such file, or not to be read", where=str(file), hint=hint)
     if there := remote.find(root, app_name):
-        there.feed(text, "secret", "import", "-", "--app", there.app)
-    found = parse_dotenv(text)
-    Secrets(find_app(root, app_name)).store(found)
+        there.feed(_read(file), "secret", "import", "-", "--app", there.app)
+    app = find_app(
+        root, app_name
+    )  # first: on a Docker host root becomes the host's account here, in a new process
+    found = parse_dotenv(_read(file))
+    Secrets(app).store(found)
     click.echo(f"{len(found)} set: {', '.join(found)}; `pushrod deploy` gives them to the app")
+
+
+def _read(file: Path) -> str:
+    return sys.stdin.read() if str(file) == "-" else file.read_text()
 
 
 @secret_command.command("list", cls=remote.Verb)
