@@ -326,6 +326,7 @@ def build(
     An argument that is named like a secret reaches Docker's program through the environment, where other accounts
     of the machine do not see it. No other does: LD_PRELOAD or DOCKER_CONFIG there would be a way to become us.
     """
+    _images.clear()
     private = {n: v for n, v in arguments.items() if v is not None and _PRIVATE.fullmatch(n)}
     argv = ["docker", "build", "--tag", name, "--file", str(dockerfile), *bounds]
     argv += [word for label, value in labels.items() for word in ("--label", f"{label}={value}")]
@@ -370,6 +371,7 @@ def _told(line: str) -> str:
 
 def prune_images(app: str) -> None:
     """Remove images without a name that were built for an app."""
+    _images.clear()
     docker("image", "prune", "--force", "--filter", f"label={APP}={app}")
 
 
