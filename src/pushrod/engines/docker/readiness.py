@@ -56,8 +56,10 @@ class Readiness:
             return ""
         before = self._restarts.setdefault(instance.name, container.restarts)  # in a life that may be long
         if container.state in ("exited", "dead", "restarting") or container.restarts > before:
+            # One that Docker has started again meanwhile no longer says how it ended.
+            status = "" if container.running else f", with status {container.exit_code}"
             memory = "; it was ended for using more memory than it may" if container.out_of_memory else ""
-            raise self._error(instance, f"ended with status {container.exit_code} while it started{memory}")
+            raise self._error(instance, f"ended while it started{status}{memory}")
         if not container.running:
             return f"is {container.state}"
         service = self._release.service(instance.service)
