@@ -19,6 +19,7 @@ PATH = Path("/etc/docker/daemon.json")
 BACKUP = PATH.with_name("daemon.json.before-pushrod")
 POOLS = "default-address-pools"
 _OPTIONS = {"max-size": "10m", "max-file": "3"}
+_RELOAD = 10.0  # seconds for the engine to take new settings up
 _RESTART = 120.0  # seconds
 
 
@@ -116,6 +117,12 @@ def _survive(merged: Merged) -> bool:
     return merged.settings.get("live-restore") is True
 
 
+def _restores() -> bool:
+    """Whether the engine says that containers outlive it."""
+    argv = ["docker", "info", "--format", "{{.LiveRestoreEnabled}}"]
+    return host.run(argv, timeout=20).stdout.strip() == "true"
+
+
 def apply(merged: Merged, path: Path = PATH) -> None:
     """Write the settings, the old ones beside them, and have a running engine take them.
 
@@ -130,6 +137,8 @@ def apply(merged: Merged, path: Path = PATH) -> None:
         return
     try:
         systemd.call("reload", "docker.service")
+        if _survive(merged):  # a restart before the engine has taken the reload up would end its containers
+            host.wait_until(_restores, _RELOAD, 0.1)
         systemd.call("restart", "docker.service", timeout=_RESTART)
     except HostError:
         if before is None:

@@ -119,11 +119,12 @@ def test_an_engine_that_does_not_come_back_gets_its_old_settings(
 
     monkeypatch.setattr(systemd, "is_active", lambda _unit: True)
     monkeypatch.setattr(systemd, "call", call)
+    monkeypatch.setattr(daemon, "_restores", lambda: bool(asked.append("asked") or True))
     work, *_ = daemon.plan(BLOCK, lambda: 0, path)
     with pytest.raises(HostError, match="restart docker"):
         work.carry_out()
     assert path.read_text() == '{"dns":["10.0.0.2"]}'
-    assert asked == ["reload", "restart", "reset-failed", "start"]
+    assert asked == ["reload", "asked", "restart", "reset-failed", "start"]
 
 
 def test_pools_that_cannot_be_read_are_none() -> None:
