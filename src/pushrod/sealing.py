@@ -90,7 +90,7 @@ class Sealing:
         example = checkout / ".env.example"
         if example.is_symlink() or not example.is_file():  # a link may lead to another app's names
             return ()
-        given = configuration.store_variables(self.engine.endpoints(self.app, wanted))
+        given = configuration.provided(wanted.stateless, self.engine.endpoints(self.app, wanted))
         known = {*self.secrets.variables(), *given}
         asked = parse_dotenv(example.read_text(errors="replace"))
         return manifest.lacking(asked, known, document, env_file=compose.wants_env_file(checkout))

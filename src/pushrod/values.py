@@ -51,8 +51,8 @@ class Service(Value, frozen=True):
     `command` is the argv as the manifest gives it (empty: the image's own). `port` is the container port that
     is published or exposed (0: none). `environment` maps names to values; None means the variable is taken
     from the app's secrets if it is there. `memory` is the most it may use, in bytes (0: not said). `read_only` asks
-    for a root file system that cannot be written. A job has no instances: it runs once for each release, before
-    any new instance, and must end with status 0.
+    for a root file system that cannot be written. `java` says that its image is one for Java programs. A job has no
+    instances: it runs once for each release, before any new instance, and must end with status 0.
     """
 
     name: str
@@ -71,6 +71,7 @@ class Service(Value, frozen=True):
     store: StoreKind | None = None
     memory: int = 0
     read_only: bool = False
+    java: bool = False
 
 
 class Schedule(Value, frozen=True):

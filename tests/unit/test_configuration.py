@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushrod.configuration import Endpoint, resolve, store_variables
+from pushrod.configuration import Endpoint, provided, resolve, store_variables
 from pushrod.values import Image
 from tests.unit.samples import service
 
@@ -174,7 +174,12 @@ def test_a_release_command_gets_the_address_that_may_migrate() -> None:
         "postgresql://db.example.com/postgres",
         "postgresql://postgres:postgres@db.example.com:5432/postgres",
         "postgresql://postgres.example.com/x",
-        "jdbc:postgresql://postgres:5432/x",
+        "jdbc:postgresql://db.example.com/postgres",
+        "jdbc:postgresql://postgres,other/x",
+        "jdbc:postgresql:postgres",
+        "jdbc:postgresql://[bad",
+        "jdbc:postgresql://redis:6379/x",
+        "jdbc:mysql://postgres:3306/x",
         "see postgresql://postgres/x",
         '["redis://redis:6379"]',
         "redis://[bad",
@@ -191,3 +196,122 @@ def test_a_value_that_only_looks_like_one_stays(value: str) -> None:
 @given(st.text(max_size=30), st.sampled_from(["", "redis://", "postgresql://u:p@"]))
 def test_no_value_at_all_is_too_strange(value: str, scheme: str) -> None:
     assert set(environment(VALUE=scheme + value)) == {"VALUE"}
+
+
+# ---- Java ----------------------------------------------------------------------------------------------------
+
+QUOTED = Endpoint(
+    "postgres",
+    "postgres",
+    url="postgresql://shop_app:p%26w@127.0.0.1:27001/shop",
+    migrating_url="postgresql://shop_migrator:other@127.0.0.1:27001/shop",
+)
+SPRING = {
+    "SPRING_DATASOURCE_URL": "jdbc:postgresql://127.0.0.1:27001/shop",
+    "SPRING_DATASOURCE_USERNAME": "shop_app",
+    "SPRING_DATASOURCE_PASSWORD": "pw",
+    "SPRING_DATA_REDIS_HOST": "127.0.0.1",
+    "SPRING_DATA_REDIS_PORT": "27002",
+    "SPRING_DATA_REDIS_USERNAME": "app",
+    "SPRING_DATA_REDIS_PASSWORD": "pw",
+}
+
+
+def of_spring(
+    *endpoints: Endpoint, java: bool = False, migrating: bool = False, **given: str | None
+) -> dict[str, str]:
+    """The variables of Spring in a service's environment."""
+    found = resolve(
+        service(environment=given, java=java),
+        Image(id=""),
+        secrets={},
+        endpoints=endpoints or (POSTGRES, REDIS),
+        identity={},
+        migrating=migrating,
+    )
+    return {name: value for name, value in found.items() if name.startswith("SPRING_")}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            "jdbc:postgresql://postgres:5432/appdb",
+            "jdbc:postgresql://127.0.0.1:27001/shop?user=shop_app&password=p%26w",
+        ),
+        (
+            "jdbc:postgresql://postgres/appdb?user=a&sslmode=disable&password=b&ApplicationName=x",
+            "jdbc:postgresql://127.0.0.1:27001/shop?user=shop_app&password=p%26w&sslmode=disable&ApplicationName=x",
+        ),
+    ],
+)
+def test_a_jdbc_address_has_the_account_where_the_driver_reads_it(given: str, expected: str) -> None:
+    found = resolve(
+        service(environment={"URL": given}), Image(id=""), secrets={}, endpoints=[QUOTED], identity={}
+    )
+    assert found["URL"] == expected
+
+
+def test_only_java_and_who_asks_gets_the_variables_of_spring() -> None:
+    assert of_spring() == {}
+    assert of_spring(java=True) == SPRING
+    assert of_spring(SPRING_PROFILES_ACTIVE="prod") == {"SPRING_PROFILES_ACTIVE": "prod", **SPRING}
+    assert of_spring(SPRING_DATASOURCE_URL=None) == SPRING
+
+
+def test_an_account_for_plain_compose_gives_way_to_the_apps_own() -> None:
+    given = {
+        "SPRING_DATASOURCE_URL": "jdbc:postgresql://postgres:5432/appdb?user=u&password=p&sslmode=disable",
+        "SPRING_DATASOURCE_USERNAME": "app",
+        "SPRING_DATASOURCE_PASSWORD": "local-only",
+        "SPRING_DATA_REDIS_HOST": "redis",
+        "SPRING_DATA_REDIS_PORT": "6379",
+    }
+    url = "jdbc:postgresql://127.0.0.1:27001/shop?sslmode=disable"
+    assert of_spring(**given) == {**SPRING, "SPRING_DATASOURCE_URL": url}
+
+
+def test_a_password_that_an_address_must_quote_is_plain_in_a_variable_of_its_own() -> None:
+    assert of_spring(QUOTED, java=True)["SPRING_DATASOURCE_PASSWORD"] == "p&w"
+
+
+def test_a_server_elsewhere_keeps_the_account_that_goes_with_it() -> None:
+    given = {
+        "SPRING_DATASOURCE_URL": "jdbc:postgresql://db.example.com/x",
+        "SPRING_DATASOURCE_USERNAME": "them",
+        "SPRING_DATA_REDIS_HOST": "redis.example.com",
+    }
+    assert of_spring(**given) == given
+
+
+def test_a_release_command_migrates_by_the_same_names() -> None:
+    found = of_spring(java=True, migrating=True)
+    assert found["SPRING_DATASOURCE_USERNAME"] == "shop_migrator"
+    assert found["SPRING_DATASOURCE_PASSWORD"] == "other"
+
+
+def test_spring_may_name_another_store_than_the_first() -> None:
+    orders = Endpoint("orders", "postgres", "postgresql://a:b@127.0.0.1:1/shop", "")
+    assert of_spring(orders, POSTGRES, java=True)["SPRING_DATASOURCE_USERNAME"] == "shop_app"
+    found = of_spring(orders, POSTGRES, SPRING_DATASOURCE_URL="jdbc:postgresql://orders:5432/x")
+    assert found["SPRING_DATASOURCE_URL"] == "jdbc:postgresql://127.0.0.1:1/shop"
+    assert found["SPRING_DATASOURCE_USERNAME"] == "a"
+
+
+def test_in_a_file_that_is_not_for_pushrod_what_is_written_stays() -> None:
+    """There the address means another account, and a part of ours in its place would fit no other part."""
+    foreign = Endpoint("postgres", "postgres", POSTGRES.url, POSTGRES.migrating_url, adopts=False)
+    given = {"SPRING_DATASOURCE_URL": "jdbc:postgresql://postgres:5432/appdb"}
+    assert of_spring(foreign, **given) == given
+    assert of_spring(foreign, SPRING_DATASOURCE_USERNAME="x") == {"SPRING_DATASOURCE_USERNAME": "x"}
+    open_redis = Endpoint("redis", "redis", "redis://redis:6379/0", "redis://redis:6379/0", adopts=False)
+    assert of_spring(open_redis, java=True) == {
+        "SPRING_DATA_REDIS_HOST": "redis",
+        "SPRING_DATA_REDIS_PORT": "6379",
+    }
+
+
+def test_what_is_provided_is_what_some_service_gets() -> None:
+    plain, java = service(), service("java", java=True)
+    assert provided([plain], [POSTGRES]) == {"DATABASE_URL"}
+    assert provided([plain, java], [POSTGRES, REDIS]) == {"DATABASE_URL", "REDIS_URL", *SPRING}

@@ -137,6 +137,7 @@ EXAMPLES = {
     "domains.yaml": {"web": "entry", "postgres": "store"},
     "backups.yaml": {"web": "entry", "postgres": "store"},
     "tls.yaml": {"web": "entry"},
+    "spring-boot.yaml": {"backend": "entry", "postgres": "store", "redis": "store"},
     "any-file.yaml": {"nginx": "entry", "shop": "worker", "migrate": "job", "db": "store"},
 }
 DOCKER_ALONE = {"any-file.yaml"}

@@ -47,7 +47,13 @@ _WEB_SERVERS = frozenset((
     "caddy-docker-proxy", "traefik", "haproxy", "httpd", "envoy", "swag", "certbot", "acme-companion",
     "docker-letsencrypt-nginx-proxy-companion",
 ))
+# What Java programs run in: Docker's official images, and those of the makers of Java.
+_JAVA = frozenset((
+    "amazoncorretto", "eclipse-temurin", "ibm-semeru-runtimes", "ibmjava", "java", "jdk", "jre", "openjdk",
+    "sapmachine", "gradle", "jetty", "maven", "tomcat", "tomee",
+))
 # fmt: on
+_JAVA_PARTS = re.compile(r"java\d|openj(?:dk|re)|openj9|liberica|zulu|graalvm")  # distroless java21-debian12
 # Extensions that PostgreSQL images carry and the embedded engine's PostgreSQL does not.
 _EXTENSIONS = {"postgis": "PostGIS", "timescaledb": "TimescaleDB", "timescaledb-ha": "TimescaleDB"}
 
@@ -65,6 +71,11 @@ def is_store(reference: Reference) -> bool:
 def is_web_server(reference: Reference) -> bool:
     """Whether an image stands in front of an app, where pushrod's edge stands."""
     return reference.name in _WEB_SERVERS
+
+
+def is_java(reference: Reference) -> bool:
+    """Whether an image is one that Java programs run in."""
+    return reference.name in _JAVA or _JAVA_PARTS.search(reference.name) is not None
 
 
 def extension(reference: Reference) -> str:

@@ -106,6 +106,7 @@ def _draft(name: str, key: Key, base: str, engine: EngineName) -> Draft:
         release=_release(own.get("release")),
         memory=_memory(key),
         read_only=own.get("read_only").yes() or key.get("read_only").yes(),
+        java=references.is_java(reference),
     )
     return Draft(
         service=service,

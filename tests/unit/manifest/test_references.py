@@ -57,6 +57,14 @@ def test_web_servers() -> None:
     assert not references.is_web_server(references.parse("nginx/nginx-prometheus-exporter"))
 
 
+def test_images_that_java_runs_in() -> None:
+    images = ("eclipse-temurin:21-jre", "gcr.io/distroless/java21-debian12", "azul/zulu-openjdk:21")
+    images += ("bellsoft/liberica-openjre-debian:21", "docker.io/library/amazoncorretto:21", "tomcat:11")
+    assert all(references.is_java(references.parse(i)) for i in images)
+    others = ("node:22", "javascript-app", "python:3.13", "myjava", "postgres:18")
+    assert not any(references.is_java(references.parse(i)) for i in others)
+
+
 @pytest.mark.parametrize(
     ("text", "version"),
     [

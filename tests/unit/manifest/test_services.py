@@ -123,6 +123,13 @@ def test_what_docker_limits() -> None:
     assert read({"build": ".", "x-pushrod": {"read_only": True}}).entry.read_only
 
 
+def test_what_a_built_image_begins_from_says_that_it_is_java() -> None:
+    document = {"services": {"web": {"build": "."}}}
+    assert not manifest.read(document, bases={"web": "python:3.13-slim"}).entry.java
+    assert manifest.read(document, bases={"web": "eclipse-temurin:21-jre"}).entry.java
+    assert manifest.read({"services": {"web": {"image": "tomcat:11"}}}).entry.java
+
+
 def test_the_arguments_of_a_build() -> None:
     for arguments in ({"A": "1", "B": None, "C": 2}, ["A=1", "B", "C=2"]):
         build = read({"build": {"context": ".", "args": arguments}}).entry.build

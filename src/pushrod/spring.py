@@ -1,0 +1,71 @@
+"""Where stores are, in the variables that Spring Boot binds to its own properties. Pure.
+
+JDBC wants an address without an account in front of the host, so address, account and password are apart. They go
+before what the application's own `application.properties` says: Spring Boot takes the environment before its files.
+"""
+
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+PREFIX = "SPRING_"
+ADDRESS = {"postgres": "SPRING_DATASOURCE_URL", "redis": "SPRING_DATA_REDIS_HOST"}
+NAMES = {
+    "postgres": ("SPRING_DATASOURCE_URL", "SPRING_DATASOURCE_USERNAME", "SPRING_DATASOURCE_PASSWORD"),
+    "redis": (
+        "SPRING_DATA_REDIS_HOST",
+        "SPRING_DATA_REDIS_PORT",
+        "SPRING_DATA_REDIS_USERNAME",
+        "SPRING_DATA_REDIS_PASSWORD",
+    ),
+}
+_JDBC = "jdbc:postgresql:"
+_ACCOUNT = ("user", "password")  # PostgreSQL's driver takes these from the address before all others
+
+
+def host(value: str) -> str | None:
+    """The one host of a JDBC address of PostgreSQL; None for every other value."""
+    if not value.startswith(f"{_JDBC}//"):
+        return None
+    try:
+        return urlsplit(value.removeprefix("jdbc:")).hostname
+    except ValueError:
+        return None
+
+
+def address(given: str, url: str) -> str:
+    """The JDBC address of a store, with its account and password; other parameters stay as they were given."""
+    store = urlsplit(url)
+    account = f"user={quote(_user(store), '')}&password={quote(_password(store), '')}"
+    others = _without_account(given)
+    return f"{_bare(store)}?{account}{f'&{others}' if others else ''}"
+
+
+def datasource(given: str, url: str) -> dict[str, str]:
+    """`spring.datasource`, of a store. `given` is the address that the manifest has, or nothing."""
+    store = urlsplit(url)
+    others = _without_account(given)
+    values = (f"{_bare(store)}{f'?{others}' if others else ''}", _user(store), _password(store))
+    return dict(zip(NAMES["postgres"], values, strict=True))
+
+
+def redis(url: str) -> dict[str, str]:
+    """`spring.data.redis`, of a store. What it lacks, a user of its own or a password, is left out."""
+    store = urlsplit(url)
+    values = (store.hostname or "", str(store.port or 6379), _user(store), _password(store))
+    return {name: value for name, value in zip(NAMES["redis"], values, strict=True) if value}
+
+
+def _bare(store: SplitResult) -> str:
+    return f"{_JDBC}//{store.hostname}:{store.port or 5432}{store.path}"
+
+
+def _without_account(given: str) -> str:
+    parameters = given.partition("?")[2].split("&")
+    return "&".join(p for p in parameters if p.partition("=")[0] not in _ACCOUNT)
+
+
+def _user(store: SplitResult) -> str:
+    return unquote(store.username or "")
+
+
+def _password(store: SplitResult) -> str:
+    return unquote(store.password or "")
