@@ -16,7 +16,7 @@ import msgspec
 
 from pushrod import host
 from pushrod.errors import HostError, StateError, UnknownNameError
-from pushrod.values import EngineName, Value
+from pushrod.values import EngineName, Maintenance, Value
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
@@ -30,6 +30,7 @@ class Settings(Value, frozen=True):
     `port` is where the edge serves it. `replicas` are the counts set by `pushrod scale`, which go before the
     manifest's. `source` is the work tree that `pushrod up` was last called for. `down` says it was stopped.
     `allowed` is what the host's owner lets this app's manifest ask for (`privileged`, `/srv/media` …).
+    `maintenance` says that the edge answers in its place.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Settings(Value, frozen=True):
     source: str = ""
     down: bool = False
     allowed: tuple[str, ...] = ()
+    maintenance: Maintenance | None = None
 
     def url(self, domains: Sequence[str] = ()) -> str:
         """Where the app answers: at the first of its names that is one, else on this machine."""

@@ -22,8 +22,7 @@ from pushrod import host
 from pushrod.apps import App, now, read_json
 from pushrod.errors import PushrodError, StateError
 from pushrod.gears import certbot, openssl
-from pushrod.gears.nginx import Edge, Tls
-from pushrod.gears.nginx_tree import CHAIN, KEY
+from pushrod.gears.nginx import CHAIN, KEY, Edge, Tls
 from pushrod.gears.openssl import Described, Pair
 from pushrod.values import Finding, Release, Value
 
@@ -139,7 +138,7 @@ class Certificates:
         """Say that a certificate is in place, once it was seen served; remove those that no tree of the edge has."""
         host.point(self._current, kept.generation)
         self._failure.unlink(missing_ok=True)
-        named = "".join(p.read_text() for p in edge.trees.glob(f"*/sites/{self.app.name}.conf"))
+        named = edge.named(self.app.name)
         for old in self.directory.iterdir():
             if (
                 re.fullmatch("[0-9a-f]{16}", old.name)

@@ -12,6 +12,8 @@ from pushrod.certificates import Certificates
 from pushrod.engines.engine import Engine
 from pushrod.errors import UnknownNameError
 from pushrod.gears import git
+from pushrod.passwords import Passwords
+from pushrod.static import Static
 
 
 def create(engine: Engine, name: str, *, source: Path | None = None, port: int = 0) -> App:
@@ -95,6 +97,9 @@ def destroy(app: App, engine: Engine) -> None:
         engine.clear(app, directory)
     engine.forget(app)
     Certificates(app).forget()
+    Static(app, engine.edge).forget()
+    Passwords(app, engine.edge).forget()
+    engine.edge.forget(app.name)
     app.settings_path.unlink()
     host.remove_tree(app.directory)
     if source and Path(source).is_dir() and git.remote_url(Path(source)) == str(app.repository):

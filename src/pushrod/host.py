@@ -308,6 +308,23 @@ def copy(source: Path, target: Path) -> None:
     sync_directory(target.parent)
 
 
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name, which appears with all that is above it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.hardlink_to(source)
+
+
+def publish(source: Path, target: Path, leave_out: Callable[[str], bool]) -> None:
+    """Copy a directory for all to read, times and all, but for names that `leave_out`; whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.copytree(source, temporary, ignore=lambda _, names: filter(leave_out, names))
+    for path in (temporary, *temporary.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    temporary.replace(target)
+    sync_directory(target.parent)
+
+
 def seal(path: Path) -> str:
     """Make a file durable and ours alone (0600); the SHA-256 of what is in it."""
     with path.open("rb") as f:

@@ -78,6 +78,11 @@ def _next_time(error: Exception) -> str:
     return f"{hint}; the timer, or `pushrod cert renew`, tries again"
 
 
+def _addresses(release: Release, service: str) -> tuple[str, ...]:
+    """Where the edge finds a service's instances."""
+    return tuple(f"{i.address}:{i.port}" for i in release.instances_of(service))
+
+
 def _one_shots(release: Release) -> list[_OneShot]:
     """The jobs, in the manifest's order, then the release commands."""
     jobs = [_OneShot(s) for s in release.services if s.role == "job"]
@@ -360,6 +365,8 @@ class Pipeline:
         return switch
 
     def _switch(self, release: Release | None) -> Switch:
+        kept = [*self.releases.numbers(), *([release.number] if release else [])]
+        self.sealing.static.pool(kept)
         return self.engine.edge.switch({self.app.name: self._site(release) if release else None})
 
     def _site(self, release: Release, kept: Kept | None = None) -> Site:
@@ -367,10 +374,16 @@ class Pipeline:
             app=self.app.name,
             release=release.number,
             port=self.app.settings.port,
-            backends=tuple(f"{i.address}:{i.port}" for i in release.entry_instances),
+            backends=_addresses(release, release.entry),
             domains=release.domains,
             tls=self.certificates.tls(release, kept),
             challenges=release.tls.source == "acme",
+            entry=release.entry,
+            others={s: _addresses(release, s) for s in release.routing.services if s != release.entry},
+            routing=release.routing,
+            passwords=release.passwords,
+            maintenance=self.app.settings.maintenance,
+            present=self.engine.present(self.app),
         )
 
     # ---- retire ---------------------------------------------------------------------------------------------
@@ -417,6 +430,7 @@ class Pipeline:
         for number in [n for n in numbers if n != release.number][: max(0, len(numbers) - release.keep)]:
             self.sealing.discard(number)
         self.engine.prune(self.app)
+        self.sealing.tidy()
 
     # ---- undo and recovery ----------------------------------------------------------------------------------
 

@@ -2,18 +2,21 @@
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
 
-from pushrod import __version__, configuration, manifest, plan
+from pushrod import __version__, configuration, manifest, plan, snippets
 from pushrod.apps import App, now
 from pushrod.engines.engine import Engine
 from pushrod.errors import ManifestError
 from pushrod.gears import compose, git
+from pushrod.passwords import Passwords
 from pushrod.progress import Progress
 from pushrod.releases import Releases
 from pushrod.secrets import Secrets, Variables, parse_dotenv
+from pushrod.static import Static
 from pushrod.values import Image, Manifest, Placement, Release, Service
 
 
@@ -27,6 +30,16 @@ class Sealing:
         self.releases = Releases(app)
         self.secrets = Secrets(app)
 
+    @cached_property
+    def static(self) -> Static:
+        """The files of the app that the edge answers with."""
+        return Static(self.app, self.engine.edge)
+
+    @cached_property
+    def passwords(self) -> Passwords:
+        """The edge's files of those who may pass the app's closed routes."""
+        return Passwords(self.app, self.engine.edge)
+
     def seal(self, number: int, commit: str, *, said: tuple[str, ...]) -> Release:
         """Check the commit out, read its manifest, build its images, resolve its configuration, write it down.
 
@@ -38,6 +51,7 @@ class Sealing:
             if note not in said:
                 self.progress.note(note)
         self._check_argv(wanted, checkout)
+        self.passwords.check(wanted.routing)
         changes, needs = self.engine.foresee(self.app, commit, document, wanted, checkout)
         plan.refuse_unmet(needs)
         for change in changes:
@@ -54,6 +68,7 @@ class Sealing:
         self.secrets.seal(number, environments)
         with self.engine.place(self.app, number, wanted, images) as placement:
             release = self._release(number, commit, wanted, images, placement, environments)
+            self.static.publish(number, release.routing, checkout)
             self.releases.seal(release, self.engine.files(self.app, release, document, wanted))
         return release
 
@@ -81,7 +96,10 @@ class Sealing:
             s if s.role == "job" else msgspec.structs.replace(s, replicas=replicas.get(s.name, s.replicas))
             for s in wanted.services
         ]
-        wanted = msgspec.structs.replace(wanted, services=tuple(services))
+        found = snippets.read(wanted.snippets, checkout, self.app.name, self.app.settings.allowed)
+        routing = msgspec.structs.replace(wanted.routing, snippets=found)
+        wanted = msgspec.structs.replace(wanted, services=tuple(services), routing=routing)
+        self.static.check(routing, checkout)
         self.engine.check(self.app, document, wanted, checkout)
         return document, wanted
 
@@ -103,8 +121,15 @@ class Sealing:
         """Take away everything of a release but its history and its logs."""
         self.releases.remove(number)
         self.secrets.forget(number)
+        self.static.remove(number)
         git.remove_archive(self.app.checkout(number))
         self.engine.clear(self.app, self.app.checkout(number))
+
+    def tidy(self) -> None:
+        """Remove what only releases of before needed of the edge's files."""
+        kept = self.releases.all()
+        self.static.pool([r.number for r in kept])
+        self.passwords.prune({generation for r in kept for generation in r.passwords.values()})
 
     def _check_argv(self, wanted: Manifest, checkout: Path) -> None:
         """Refuse a manifest that puts a secret into an argv: other users see those, and the state keeps them."""
@@ -179,6 +204,8 @@ class Sealing:
             network=placement.network,
             backups=wanted.backups,
             tls=wanted.tls,
+            routing=wanted.routing,
+            passwords=self.passwords.write(wanted.routing),
         )
 
 

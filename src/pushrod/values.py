@@ -45,6 +45,94 @@ class Health(Value, frozen=True):
     settle: float = 3.0
 
 
+class Rate(Value, frozen=True):
+    """How many requests one client may make: `count` in each `period` (seconds: 1 or 60), and `burst` more at once.
+
+    A client is an address, or where `header` is named, one value of that header.
+    """
+
+    count: int
+    period: int = 1
+    burst: int = 0
+    header: str = ""
+
+
+class Cache(Value, frozen=True):
+    """For how many seconds the edge may give an answer again where the answer itself does not say.
+
+    `key` is what tells two requests apart. A request with one of `bypass` (`cookie`, `cookie:NAME`, `header:NAME`)
+    goes to the app and its answer is not kept.
+    """
+
+    seconds: float
+    key: str = "$scheme$host$request_uri"
+    bypass: tuple[str, ...] = ("header:Authorization", "cookie")
+
+
+class Auth(Value, frozen=True):
+    """Who may pass: by a password of the secret `basic`, or by what `service` answers at `path` (2xx, or 401 or 403).
+
+    `passes` are headers of that answer that the request then has.
+    """
+
+    basic: str = ""
+    service: str = ""
+    path: str = ""
+    passes: tuple[str, ...] = ()
+
+
+class Route(Value, frozen=True):
+    """What the edge does with requests at and below `prefix`, of all routes the longest that fits.
+
+    It goes to the instances of `service`, or is answered from `files`, a directory of the commit, or with `redirect`.
+    `fallback` is the file that is shown where there is none. Sizes are bytes, times seconds; 0 is the edge's default.
+    """
+
+    prefix: str
+    service: str = ""
+    files: str = ""
+    fallback: str = ""
+    redirect: str = ""
+    status: int = 308
+    strip: bool = False
+    rate: Rate | None = None
+    cache: Cache | None = None
+    max_body: int = 0
+    timeout: float = 0.0
+    stream: bool = False
+    websocket: bool = False
+    auth: Auth | None = None
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    headers: dict[str, str] = {}
+
+
+class Routing(Value, frozen=True):
+    """How the edge treats an app's requests. What no route says goes to the entry.
+
+    `sticky` are the services whose instances keep their clients, by a cookie. `proxies` are the addresses (CIDR) that
+    are believed about who asks. `snippets` are files of the commit, by name, that are part of the app's server.
+    """
+
+    routes: tuple[Route, ...] = ()
+    sticky: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
+    snippets: dict[str, str] = {}
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services that requests go to by a route, in order of name."""
+        named = {r.service for r in self.routes} | {r.auth.service for r in self.routes if r.auth}
+        return tuple(sorted(named - {""}))
+
+
+class Maintenance(Value, frozen=True):
+    """That an app is closed for a while: who still passes (CIDR), and when others shall ask again (seconds)."""
+
+    allow: tuple[str, ...] = ()
+    retry_after: int = 300
+
+
 class Service(Value, frozen=True):
     """One service of the manifest, with Compose's defaults resolved and pushrod's role derived.
 
@@ -99,7 +187,8 @@ class Manifest(Value, frozen=True):
 
     `keep` is how many releases stay on the host to roll back to. `domains` are the names the app answers to.
     `ours` says that the file has `x-pushrod` keys: it was written for pushrod, and an address of a store in it
-    means the store, as its own role; in any other file every address stays as it is written.
+    means the store, as its own role; in any other file every address stays as it is written. `snippets` are the
+    patterns of the files that become those of `routing`.
     """
 
     services: tuple[Service, ...]
@@ -109,6 +198,8 @@ class Manifest(Value, frozen=True):
     ours: bool = True
     backups: Schedule = Schedule()
     tls: Encryption = Encryption()
+    routing: Routing = Routing()
+    snippets: tuple[str, ...] = ()
 
     def service(self, name: str) -> Service:
         """The service of that name; KeyError when there is none."""
@@ -169,7 +260,8 @@ class Release(Value, frozen=True):
     variables each service has. `inputs` is a keyed digest of what besides the commit went into the release (the
     app's secrets and replica counts): the same commit with the same inputs is the same release. `keep` is how
     many releases the manifest wants kept; `notes` are what was said about it. `domains` are the names the app
-    answers to, and `network` the block of addresses its instances are in (`Placement`).
+    answers to, and `network` the block of addresses its instances are in (`Placement`). `passwords` are the edge's
+    files of those who may pass its routes, by the name of the secret they were made of.
     """
 
     app: str
@@ -192,15 +284,16 @@ class Release(Value, frozen=True):
     network: str = ""
     backups: Schedule = Schedule()
     tls: Encryption = Encryption()
+    routing: Routing = Routing()
+    passwords: dict[str, str] = {}
 
     def service(self, name: str) -> Service:
         """The stateless service of that name; KeyError when there is none."""
         return {s.name: s for s in self.services}[name]
 
-    @property
-    def entry_instances(self) -> tuple[Instance, ...]:
-        """The instances the edge sends traffic to."""
-        return tuple(i for i in self.instances if i.service == self.entry)
+    def instances_of(self, service: str) -> tuple[Instance, ...]:
+        """The instances of a service, to which the edge sends its requests."""
+        return tuple(i for i in self.instances if i.service == service)
 
 
 class Line(Value, frozen=True):

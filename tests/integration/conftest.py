@@ -1,5 +1,6 @@
 """Roots for the tests of the whole road, and the proof that nothing of any of them survives."""
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -7,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from pushrod.gears import nginx
+from pushrod.gears.nginx import Edge
 from tests.integration.apps import Machine, processes_below
+from tests.integration.edges import Backend, Started, an_edge, free_port
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +45,42 @@ def new_machine(place: Path) -> Iterator[Callable[[], Machine]]:
 def machine(new_machine: Callable[[], Machine]) -> Machine:
     """The root that the tests of a module share."""
     return new_machine()
+
+
+@pytest.fixture
+def backend() -> Iterator[Callable[[str], Backend]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(name: str) -> Backend:
+            made = Backend(name)
+            stack.callback(made.server_close)
+            stack.callback(made.shutdown)
+            stack.callback(made.may_answer.set)
+            return made
+
+        yield start
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Started]:
+    with an_edge(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Started]:
+    """The edge of a Docker host: at every address, with one port for all apps, running and without any app."""
+    with an_edge(tmp_path, addresses=nginx.everywhere(), port=free_port()) as made:
+        made.start()
+        yield made
+
+
+@pytest.fixture
+def running(started: Started) -> Started:
+    started.start()
+    return started
+
+
+@pytest.fixture
+def edge(running: Started) -> Edge:
+    return running.edge

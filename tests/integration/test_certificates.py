@@ -23,8 +23,8 @@ from pushrod.pipeline import Pipeline
 from pushrod.releases import Releases
 from pushrod.values import Encryption, Instance, Release
 from tests.integration.apps import FILES, Machine, complaint
+from tests.integration.edges import Backend, an_edge, ask, free_port
 from tests.integration.pebble import MISSING, PROGRAMS, Pebble, limiting, pebble
-from tests.integration.test_nginx import Backend, an_edge, ask, free_port
 from tests.integration.test_tls import get
 from tests.unit.samples import release
 

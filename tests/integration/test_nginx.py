@@ -8,227 +8,31 @@ import http.client
 import http.server
 import json
 import os
-import random
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pushrod import host
-from pushrod.engines.embedded.parts import Parts
 from pushrod.errors import EdgeError, Interrupted
-from pushrod.gears import nginx, nginx_tree
-from pushrod.gears.nginx import Edge, Site, Switch
+from pushrod.gears import nginx
+from pushrod.gears.nginx import Edge, Site, Switch, tree
+from pushrod.gears.nginx import edge as edges
+from tests.integration.edges import (
+    PATIENCE,
+    Backend,
+    InFlight,
+    Started,
+    ask,
+    free_port,
+    site,
+)
 
 pytestmark = pytest.mark.integration
-
-PATIENCE = 15.0
-"""Seconds after which a condition that does not come is a failure."""
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: "Backend"
-
-    def do_GET(self) -> None:
-        if self.path.startswith("/slow"):
-            self.server.asked.set()
-            self.server.may_answer.wait(PATIENCE)
-        if self.headers.get("Upgrade") == "websocket":
-            return self.upgrade()
-        if self.path == "/headers":
-            return self.answer(json.dumps(dict(self.headers)))
-        return self.answer(self.server.name * (2000 if self.path == "/long" else 1))
-
-    def do_POST(self) -> None:
-        self.answer(self.rfile.read(int(self.headers["Content-Length"])).decode())
-
-    def answer(self, text: str) -> None:
-        self.send_response(503 if self.path == "/refuse" else 200)
-        self.send_header("Content-Type", "text/plain")
-        self.send_header("Content-Length", str(len(text)))
-        self.send_header("X-Request-Id", "the backend's own")
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def upgrade(self) -> None:
-        self.send_response(101)
-        self.send_header("Upgrade", "websocket")
-        self.send_header("Connection", "upgrade")
-        self.end_headers()
-        self.wfile.write(self.rfile.readline().upper())
-        self.close_connection = True
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class Backend(http.server.ThreadingHTTPServer):
-    """A backend that answers its name; a request below /slow waits until it may be answered."""
-
-    daemon_threads = True
-
-    def __init__(self, name: str) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.name = name
-        self.asked = threading.Event()
-        self.may_answer = threading.Event()
-        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
-
-    def handle_error(self, *_: object) -> None:
-        """A client that went away is no news."""
-
-    @property
-    def port(self) -> int:
-        return int(self.server_address[1])
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-
-@pytest.fixture
-def backend() -> Iterator[Callable[[str], Backend]]:
-    with contextlib.ExitStack() as stack:
-
-        def start(name: str) -> Backend:
-            made = Backend(name)
-            stack.callback(made.server_close)
-            stack.callback(made.shutdown)
-            stack.callback(made.may_answer.set)
-            return made
-
-        yield start
-
-
-@dataclass
-class Started:
-    """An edge and its running nginx, as a supervisor would run it."""
-
-    edge: Edge
-    process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        argv = host.as_account(self.edge.argv(), self.edge.account, death_signal="TERM")
-        self.process = subprocess.Popen(argv, cwd=self.edge.directory, stderr=subprocess.DEVNULL)
-        assert host.wait_until(self.edge.answering, PATIENCE), self.log()
-        assert host.wait_until(lambda: len(self.workers()) == 2, PATIENCE), self.log()
-
-    def log(self) -> str:
-        path = self.edge.logs / "error.log"
-        return path.read_text() if path.exists() else "no log"
-
-    def workers(self) -> tuple[int, ...]:
-        return nginx._workers(self.edge._master())
-
-    def kill(self) -> None:
-        """End nginx as a machine out of memory does: no chance to clean up."""
-        assert self.process
-        workers = self.workers()
-        self.process.kill()
-        self.process.wait()
-        for pid in workers:
-            os.kill(pid, signal.SIGKILL)
-        assert self.edge.drained(Switch("", workers), PATIENCE)
-
-    def stop(self) -> None:
-        if self.process and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(PATIENCE)
-
-
-@contextlib.contextmanager
-def an_edge(tmp_path: Path, **listening: Any) -> Iterator[Started]:
-    with tempfile.TemporaryDirectory() as short:
-        directory = tmp_path / 'an "odd" \\ place' / "edge"
-        program = Parts().nginx
-        account = host.child_account([tmp_path, Path(short), program, Path(sys.executable)])
-        made = Started(Edge(program, directory, Path(short) / "edge", account, **listening))
-        made.edge.prepare()
-        try:
-            yield made
-        finally:
-            made.stop()
-
-
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
-    with an_edge(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def shared(tmp_path: Path) -> Iterator[Started]:
-    """The edge of a Docker host: at every address, with one port for all apps, running and without any app."""
-    with an_edge(tmp_path, addresses=nginx.everywhere(), port=free_port()) as made:
-        made.start()
-        yield made
-
-
-@pytest.fixture
-def running(started: Started) -> Started:
-    started.start()
-    return started
-
-
-@pytest.fixture
-def edge(running: Started) -> Edge:
-    return running.edge
-
-
-def free_port() -> int:
-    """A port nobody has, outside the range from which the kernel takes ports for outgoing connections."""
-    return next(p for p in iter(lambda: random.randint(10_000, 30_000), 0) if host.port_is_free(p))
-
-
-def site(
-    app: str, release: int, *backends: Backend, port: int, domains: tuple[str, ...] = ()
-) -> dict[str, Site | None]:
-    addresses = tuple(b.address for b in backends)
-    return {app: Site(app=app, release=release, port=port, backends=addresses, domains=domains)}
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    body: str
-    headers: dict[str, str]
-
-
-def ask(port: int, path: str = "/", method: str = "GET", body: str = "", **headers: str) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-    with contextlib.closing(connection):
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, body or None, sent)
-        response = connection.getresponse()
-        return Answer(response.status, response.read().decode("latin-1"), dict(response.headers))
-
-
-class InFlight(threading.Thread):
-    """A request that waits for its answer in a thread."""
-
-    def __init__(self, port: int) -> None:
-        super().__init__(daemon=True)
-        self.port = port
-        self.result: Answer | None = None
-        self.start()
-
-    def run(self) -> None:
-        self.result = ask(self.port, "/slow")
-
-    def answer(self) -> Answer:
-        self.join(PATIENCE)
-        assert self.result, "no answer"
-        return self.result
-
 
 # ---- what a site does ----------------------------------------------------------------------------------------
 
@@ -321,6 +125,7 @@ def test_the_access_log_has_a_json_line_without_the_query(
         "bytes": 3,
         "upstream": f"127.0.0.1:{one.port}",
         "upstream_status": "200",
+        "cache": "",
     }
 
 
@@ -444,7 +249,7 @@ def test_one_answer_of_the_new_generation_is_proof(
     port, done = free_port(), []
     wanted = site("shop", 1, backend("one"), port=port)
     switching = threading.Thread(target=lambda: done.append(edge.switch(wanted)), daemon=True)
-    monkeypatch.setattr(nginx, "CONFIRM_BUDGET", 3.0)
+    monkeypatch.setattr(edges, "CONFIRM_BUDGET", 3.0)
     with frozen(running.workers()[0]):
         monkeypatch.setattr(Edge, "mark", once)
         switching.start()
@@ -466,7 +271,7 @@ def test_a_worker_that_died_is_not_waited_for(running: Started, edge: Edge) -> N
 def test_nginx_itself_bounds_how_long_old_workers_live(
     started: Started, backend: Callable[[str], Backend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nginx_tree, "DRAIN_BUDGET", 1.0)
+    monkeypatch.setattr(tree, "DRAIN_BUDGET", 1.0)
     port, one, edge = free_port(), backend("one"), started.edge
     edge.place(site("shop", 1, one, port=port))
     started.start()
@@ -561,7 +366,7 @@ def test_a_tree_that_was_pointed_to_but_never_loaded_is_loaded(
 def test_only_the_last_trees_are_kept(edge: Edge, backend: Callable[[str], Backend]) -> None:
     port, one = free_port(), backend("one")
     made = [edge.switch(site("shop", n, one, port=port)).generation for n in range(1, 6)]
-    assert {p.name for p in edge.trees.iterdir()} == set(made[-nginx.KEPT_TREES :])
+    assert {p.name for p in edge.trees.iterdir()} == set(made[-edges.KEPT_TREES :])
 
 
 def test_switches_at_the_same_time_do_not_undo_each_other(
@@ -622,7 +427,7 @@ def before(edge: Edge, backend: Callable[[str], Backend]) -> Before:
 def test_a_configuration_that_nginx_refuses_changes_nothing(
     before: Before, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    render = nginx.render_tree
+    render = edges.render_tree
 
     def broken(generation: str, sites: dict[str, Site], **places: object) -> dict[str, str]:
         files = render(generation, sites, **places)
@@ -630,7 +435,7 @@ def test_a_configuration_that_nginx_refuses_changes_nothing(
             files["sites/shop.conf"] += "surprise on;\n"
         return files
 
-    monkeypatch.setattr(nginx, "render_tree", broken)
+    monkeypatch.setattr(edges, "render_tree", broken)
     with pytest.raises(EdgeError, match='unknown directive "surprise"') as caught:
         before.edge.switch(before.next())
     assert caught.value.where.startswith("sites/shop.conf:")
@@ -656,7 +461,7 @@ def test_a_port_that_another_process_holds_changes_nothing(before: Before) -> No
 def test_an_nginx_that_does_not_follow_in_time_is_led_back(
     before: Before, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nginx, "CONFIRM_BUDGET", 1.0)
+    monkeypatch.setattr(edges, "CONFIRM_BUDGET", 1.0)
     with (
         frozen(before.edge._master().pid),
         pytest.raises(EdgeError, match="did not take the new configuration within 1 s"),
@@ -738,7 +543,7 @@ def test_sites_can_be_placed_before_the_start(started: Started, backend: Callabl
 
 def test_a_fresh_host_says_that_it_has_no_such_app(shared: Started) -> None:
     answer = ask(shared.edge.port)
-    assert (answer.status, answer.body) == (404, nginx_tree.NO_SUCH_NAME)
+    assert (answer.status, answer.body) == (404, tree.NO_SUCH_NAME)
 
 
 def test_apps_on_one_port_are_told_apart_by_their_names(
@@ -754,14 +559,14 @@ def test_apps_on_one_port_are_told_apart_by_their_names(
 
     assert (named("shop.example"), named(f"{long}:{port}"), named("SHOP.example.")) == ("one", "one", "one")
     assert (named("de.blog.example"), named("a.b.blog.example")) == ("two", "two")
-    assert named("blog.example") == named("other.example") == named("127.0.0.1") == nginx_tree.NO_SUCH_NAME
+    assert named("blog.example") == named("other.example") == named("127.0.0.1") == tree.NO_SUCH_NAME
 
     shared.edge.switch(site("site", 1, backend("three"), port=port))
     assert (named("shop.example"), named("de.blog.example")) == ("one", "two")
     assert (named("other.example"), named("127.0.0.1")) == ("three", "three")
 
     shared.edge.switch({"site": None})
-    assert named("other.example") == nginx_tree.NO_SUCH_NAME
+    assert named("other.example") == tree.NO_SUCH_NAME
 
 
 def test_a_shared_port_is_reached_at_every_address(

@@ -20,7 +20,7 @@ from pushrod.errors import EdgeError
 from pushrod.gears import nginx, openssl
 from pushrod.gears.nginx import Edge, Site, Tls
 from pushrod.gears.openssl import Pair
-from tests.integration.test_nginx import PATIENCE, Answer, Backend, Handler, Started, an_edge, ask, free_port
+from tests.integration.edges import PATIENCE, Answer, Backend, Handler, Started, an_edge, ask, free_port
 
 pytestmark = pytest.mark.integration
 

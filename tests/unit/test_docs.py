@@ -71,8 +71,8 @@ def valid(place: tuple[str, ...]) -> list[str]:
 
 def known(place: tuple[str, ...]) -> Iterator[str]:
     for key in valid(place):
-        yield ".".join((*place, key))
-        yield from known((*place, key))
+        yield ".".join((*place, key)).replace(".routes./.", ".routes.<prefix>.")
+        yield from known((*place, key) if key != "routes" else (*place, key, "/"))
 
 
 KEYS = [
@@ -87,7 +87,8 @@ def test_the_keys_are_found_by_asking() -> None:
         for path in (SOURCE / "manifest").glob("*.py")
         for call in ast.walk(ast.parse(path.read_text()))
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "only"
-        for word in call.args
+        for argument in call.args
+        for word in ast.walk(argument)
         if isinstance(word, ast.Constant)
     }
     assert {key.rpartition(".")[2] for key in KEYS} == checked

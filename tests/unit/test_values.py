@@ -27,7 +27,7 @@ def test_a_service_is_found_by_name() -> None:
 
 
 def test_the_edge_sends_traffic_to_the_entry_alone() -> None:
-    assert [i.port for i in release().entry_instances] == [20001, 20002]
+    assert [i.port for i in release().instances_of("backend")] == [20001, 20002]
 
 
 def test_a_release_comes_back_from_json_as_it_was() -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pushrod import host
 from pushrod.errors import HostError
-from pushrod.gears.nginx_tree import DRAIN_BUDGET
+from pushrod.gears.nginx import DRAIN_BUDGET
 
 DIRECTORY = Path("/etc/systemd/system")
 """Where an administrator's units are (systemd.unit(5))."""

@@ -17,6 +17,7 @@ WORDS = {
     "host-pid": "the host's processes (`pid: host`)",
     "host-userns": "the host's user namespace (`userns_mode: host`)",
     "host-uts": "the host's name (`uts: host`)",
+    "nginx": "lines of nginx's configuration of any content (`x-pushrod.nginx`): the edge is every app's",
     "privileged": "everything that root may do (`privileged`); also every capability, also in a build",
     "runtime": "another container runtime (`runtime`)",
     "sysctls": "kernel settings other than those of the container's own network (`sysctls`)",

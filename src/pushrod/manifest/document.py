@@ -97,6 +97,15 @@ class Key(NamedTuple):
             self.wrong("a duration such as 30s or 1m30s")
         return float(found)
 
+    def size(self) -> int:
+        """A number of bytes, also as Compose writes them (`512k`, `10m`, `1gb`); 0 when absent."""
+        if self.value is None:
+            return 0
+        found = re.fullmatch(r"([1-9][0-9]{0,8})([kmg]?)b?", self.text().lower())
+        if not found:
+            self.wrong("a size such as 512k or 10m")
+        return int(found[1]) << 10 * " kmg".index(found[2] or " ")
+
     def yes(self) -> bool:
         """True or false; false when absent."""
         if self.value in (None, False, "false", "False"):

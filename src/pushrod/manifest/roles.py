@@ -27,8 +27,9 @@ class Draft(NamedTuple):
     """A service while the manifest is read: its values, where they stand, and what its role is derived from.
 
     `chosen` is `x-pushrod.role`. `reference` is the image it runs, for a built one the image it begins from.
-    `listening` says how it shows that it answers HTTP: `published`, `exposed`, `health`; `published` is that port's
-    number on the host (0: none, or any). `awaits` names the services that must have ended before this one starts.
+    `listening` says how it shows that it answers HTTP: `published`, `exposed`, `health`, `routes`; `published` is
+    that port's number on the host (0: none, or any). `awaits` names the services that must have ended before this
+    one starts.
     """
 
     service: Service
@@ -58,7 +59,7 @@ def derive(drafts: Sequence[Draft], engine: EngineName) -> tuple[list[Draft], li
     """
     if engine == "docker":
         return _on_docker(drafts)
-    drafts = [_placed(d, engine) for d in drafts]
+    drafts = _behind([_placed(d, engine) for d in drafts])
     staying, jobs = _split_jobs(drafts)
     staying = _with_entry(staying, entry(staying))
     return _fold(staying, jobs)
@@ -70,8 +71,14 @@ def _on_docker(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
         d.with_(role="job", replicas=0) if d.name in awaited and not d.chosen else _placed(d, "docker")
         for d in drafts
     ]
+    drafts = _behind(drafts)
     found, notes = _site(_opened(drafts))
     return _in_order(_with_entry(drafts, found)), notes
+
+
+def _behind(drafts: Sequence[Draft]) -> list[Draft]:
+    """The drafts, none of which depends on a service whose place the edge takes."""
+    return _without(drafts, {d.name for d in drafts if d.service.role == "edge"})
 
 
 def _with_entry(drafts: Sequence[Draft], found: Draft) -> list[Draft]:
@@ -83,7 +90,9 @@ def _with_entry(drafts: Sequence[Draft], found: Draft) -> list[Draft]:
 def _placed(draft: Draft, engine: EngineName) -> Draft:
     """The draft with its role, all but the entry's."""
     role: Role = "worker"
-    if draft.chosen == "store" or (not draft.chosen and _is_store(draft, engine)):
+    if draft.chosen == "edge":
+        role = "edge"
+    elif draft.chosen == "store" or (not draft.chosen and _is_store(draft, engine)):
         role = "store"
     elif not draft.chosen and references.is_web_server(draft.reference) and engine == "embedded":
         role = "edge"
@@ -161,7 +170,7 @@ def _candidates(drafts: Sequence[Draft]) -> list[Draft]:
     candidates = [d for d in candidates if d.chosen != "worker"]
     known = len(candidates) == 1
     evidence = {d.name: _evidence(d, drafts) for d in candidates}
-    for kind in ("web server", "fronted", "published", "health", "exposed"):
+    for kind in ("web server", "fronted", "routes", "published", "health", "exposed"):
         narrowed = [d for d in candidates if kind in evidence[d.name]]
         candidates, known = (narrowed, True) if narrowed else (candidates, known)
     if not known:

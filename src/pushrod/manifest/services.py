@@ -2,14 +2,14 @@
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pushrod.errors import ManifestError
-from pushrod.manifest import domains, healthcheck, notes, references, roles, schedule, tls
+from pushrod.manifest import domains, healthcheck, notes, references, roles, routing, schedule, tls
 from pushrod.manifest.document import Key, scalar
 from pushrod.manifest.roles import Draft
-from pushrod.values import Build, EngineName, Manifest, Service
+from pushrod.values import Build, EngineName, Manifest, Routing, Service
 
 KEEP = 5  # releases kept on the host unless the manifest says otherwise
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -39,7 +39,7 @@ def read(
     """
     top = Key("", document)
     own = top.get("x-pushrod")
-    own.only("backups", "domains", "keep", "tls")
+    own.only("backups", "domains", "keep", "nginx", "tls", "trusted_proxies")
     keep = own.get("keep").whole(KEEP, least=1)
     names = domains.read(own.get("domains"))
     services = top.get("services").mapping()
@@ -49,6 +49,8 @@ def read(
         )
     drafts = [_draft(name, key, (bases or {}).get(name, ""), engine) for name, key in services.items()]
     drafts, said = roles.derive(drafts, engine)
+    routed = routing.read({name: key.get("x-pushrod") for name, key in services.items()}, own)
+    _check_routed(routed, drafts, services)
     if engine == "embedded":
         said = [*said, *notes.embedded(drafts, store_versions or {}), *notes.embedded_domains(names)]
         said += [*notes.embedded_backups(own.get("backups")), *notes.embedded_tls(own.get("tls"))]
@@ -61,8 +63,22 @@ def read(
         domains=names,
         ours=any("x-pushrod" in key.mapping() for key in (top, *services.values())),
         tls=tls.read(own.get("tls"), names, engine),
+        routing=routed,
+        snippets=routing.snippets(own),
         backups=schedule.read(own.get("backups"), {d.service.store for d in drafts}),
     )
+
+
+def _check_routed(routed: Routing, drafts: Sequence[Draft], services: Mapping[str, Key]) -> None:
+    """Requests can only go to what runs as instances."""
+    running = {d.name for d in drafts if d.service.role in ("entry", "worker") and d.service.replicas}
+    for name in routed.services:
+        if name not in running:
+            raise ManifestError(
+                f"requests cannot go to {name}, which has no instances",
+                where=services[name].path,
+                hint="routes are for services that run beside each other: no store, no job, no zero replicas",
+            )
 
 
 def _draft(name: str, key: Key, base: str, engine: EngineName) -> Draft:
@@ -70,7 +86,7 @@ def _draft(name: str, key: Key, base: str, engine: EngineName) -> Draft:
     if not _NAME.fullmatch(name):
         key.wrong("a service name of letters, digits, `-`, `_` and `.`, at most 63")
     own = key.get("x-pushrod")
-    own.only("health", "read_only", "release", "role")
+    own.only("health", "read_only", "release", "role", "routes", "sticky")
     image, build = key.get("image").text(), _build(key.get("build"))
     if not image and build is None:
         key.wrong("a service with `image` or `build`")
@@ -88,6 +104,7 @@ def _draft(name: str, key: Key, base: str, engine: EngineName) -> Draft:
         "published": published,
         "exposed": exposed,
         "health": own.get("health").given and health.path,
+        "routes": own.get("routes").given,
     }
     depends_on = key.get("depends_on")
     service = Service(
@@ -111,7 +128,7 @@ def _draft(name: str, key: Key, base: str, engine: EngineName) -> Draft:
     return Draft(
         service=service,
         key=key,
-        chosen=own.get("role").choice("entry", "worker", "store"),
+        chosen=own.get("role").choice("edge", "entry", "worker", "store"),
         reference=reference,
         listening=frozenset(evidence for evidence, found in listening.items() if found),
         published=port.published,

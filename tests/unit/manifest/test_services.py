@@ -190,7 +190,7 @@ def test_the_stores_own_healthcheck_is_not_used() -> None:
         (
             {"build": ".", "x-pushrod": {"role": "main"}},
             "services.web.x-pushrod.role",
-            "expected entry or worker or store, found `main` (text)",
+            "expected edge or entry or worker or store, found `main` (text)",
         ),
         (
             {"build": ".", "x-pushrod": {"release": ""}},
@@ -260,7 +260,7 @@ def test_refusals_at_the_top() -> None:
     error = refused({"build": "."}, **{"x-pushrod": {"keeps": 3}})
     assert (error.where, error.hint) == (
         "x-pushrod.keeps",
-        "did you mean `keep`? valid here: backups, domains, keep, tls",
+        "did you mean `keep`? valid here: backups, domains, keep, nginx, tls, trusted_proxies",
     )
     error = refused({"build": "."}, **{"x-pushrod": {"keep": "many"}})
     assert (error.where, error.what) == (

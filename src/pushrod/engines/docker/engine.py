@@ -334,6 +334,7 @@ class Docker:
     def ready(self, app: App, release: Release) -> None:
         """Wait until every instance is healthy; ReadyError at its deadline, or at once if it ends."""
         Readiness(release, lambda i: names.instance(app, release.number, i.name)).wait()
+        reconcile.open_edge(self._place(app))
 
     def stop(self, app: App, number: int) -> None:
         """Stop a release's instances, each within its grace; keep what they printed; take their networks away."""
@@ -403,6 +404,10 @@ class Docker:
             raise docker.failed(str(e), f"app {app.name}") from e
 
     # ---- afterwards -----------------------------------------------------------------------------------------
+
+    def present(self, app: App) -> str:
+        """The mark in the app's gate, on tmpfs: after a reboot the edge waits until the app has proved healthy."""
+        return str(names.GATES / app.name / names.UP)
 
     def at_boot(self, app: App, *, wanted: bool) -> None:
         """The link that says whether systemd brings the app back; a path unit sees it change."""

@@ -12,6 +12,10 @@ GATES = Path("/run/pushrod")
 """Where the directory of each app is that its instances mount. It is on tmpfs, and made once the stores have proved
 healthy: so after a power cut dockerd cannot start an instance before its stores, whatever its restart policy."""
 
+UP = "up"
+"""The file in an app's gate that says its instances have proved healthy since the machine started: the edge waits for
+it."""
+
 UNITS = Path("/etc/systemd/system/pushrod.target.wants")
 """A link `pushrod-app@shop.service` here says that the app comes back at boot."""
 

@@ -27,6 +27,9 @@ Found = dict[str, Any]
 GATES = Path("/run/pushrod")
 """See `names.GATES`: an app's directory here lets its instances start."""
 
+UP = "up"
+"""See `names.UP`: this file in the directory lets the edge send requests to them."""
+
 STORES_DEADLINE = 300.0  # seconds; recovery after a power cut is part of it
 INSTANCES_DEADLINE = 180.0
 _COMMAND = 300.0  # seconds for one command of Docker's
@@ -80,6 +83,16 @@ def stores_up(app: App, containers: list[str]) -> None:
 def open_gate(app: App) -> None:
     """Let the app's instances start: its stores have proved healthy."""
     (GATES / app.name).mkdir(mode=0o755, exist_ok=True)
+
+
+def open_edge(app: App) -> None:
+    """Let the edge send requests to the app's instances: they have proved healthy."""
+    (GATES / app.name / UP).touch(mode=0o644)
+
+
+def close_edge(app: App) -> None:
+    """Have the edge say that the app is starting, until it has proved healthy again."""
+    (GATES / app.name / UP).unlink(missing_ok=True)
 
 
 def join(app: App, directory: Path) -> None:
@@ -151,6 +164,7 @@ def up(app: App) -> None:
     join(app, directory)
     start(app, directory)
     healthy(instances(app, directory), INSTANCES_DEADLINE)
+    open_edge(app)
     say(
         f"{app.name}: release {release['number']} is up: {', '.join(i['name'] for i in release['instances'])}"
     )
@@ -160,6 +174,7 @@ def up(app: App) -> None:
 
 def down(app: App) -> None:
     """Stop what runs of the app: instances, each within its grace, then stores."""
+    close_edge(app)
     for label in ("pushrod.release", ""):
         filters = [
             "--filter",

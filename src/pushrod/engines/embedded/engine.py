@@ -312,6 +312,10 @@ class Embedded:
         """The same: an instance is a process beside others, with nothing around it to go into."""
         return self.one_shot(app, release, service, argv, environment)
 
+    def present(self, app: App) -> str:
+        """None: supervisor and edge start together, and an instance is there at once, or answers nothing yet."""
+        return ""
+
     def at_boot(self, app: App, *, wanted: bool) -> None:
         """Nothing: what the supervisor's files name starts with the supervisor."""
 

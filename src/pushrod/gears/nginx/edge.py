@@ -3,7 +3,7 @@
 Its configuration is a tree of plain files, `trees/<generation>/`, and the link `current` says which tree is
 in use. A switch never edits a tree: it renders a new one, has nginx itself test it, moves the link, sends
 SIGHUP, and believes only a worker that answers with the new generation. If none does, the link goes back.
-nginx goes on from these files without pushrod: the step before it, `nginx_start`, is copied beside them.
+nginx goes on from these files without pushrod: the step before it, `start`, is copied beside them.
 """
 
 import contextlib
@@ -22,14 +22,13 @@ import msgspec
 
 from pushrod import host
 from pushrod.errors import EdgeError, HostError, StateError
-from pushrod.gears.nginx_tree import DRAIN_BUDGET, Known, Listening, Site, Tls, check, render_tree
+from pushrod.gears.nginx.sites import Known, Listening, Site, check
+from pushrod.gears.nginx.tree import DRAIN_BUDGET, render_tree
 from pushrod.host import Account
 from pushrod.values import Value
 
 if TYPE_CHECKING:
     import psutil
-
-__all__ = ["DRAIN_BUDGET", "Edge", "Mark", "Site", "Switch", "Tls", "everywhere"]
 
 CONFIRM_BUDGET = 10.0
 """Seconds within which a worker of the new generation must answer. nginx tries for 2.5 s to bind a port."""
@@ -110,6 +109,16 @@ class Edge:
         return self.directory / "certificates"
 
     @property
+    def static(self) -> Path:
+        """Where the files of each app's releases are that the edge itself answers with."""
+        return self.directory / "static"
+
+    @property
+    def passwords(self) -> Path:
+        """Where the files are of those who may pass an app's closed routes: theirs whom nginx runs as, 0600."""
+        return self.directory / "passwords"
+
+    @property
     def challenges(self) -> Path:
         """The directory whose `.well-known/acme-challenge` an ACME server is shown."""
         return self.directory / "acme"
@@ -159,7 +168,14 @@ class Edge:
                 where=str(self.socket),
                 hint="choose a directory with a shorter path with --root",
             )
-        for path in (self.directory, self.trees, self.certificates, self.challenges):
+        for path in (
+            self.directory,
+            self.trees,
+            self.certificates,
+            self.challenges,
+            self.static,
+            self.passwords,
+        ):
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(0o755)
         for path in (self.logs, self.directory / "run", self.runtime):
@@ -247,6 +263,14 @@ class Edge:
         """
         return host.wait_until(lambda: not any(map(_title, switch.workers)), budget, 0.05)
 
+    def forget(self, app: str) -> None:
+        """Remove what nginx has kept of an app's answers, which it no longer serves."""
+        host.remove_tree(self.directory / "run" / f"cache-{app}")
+
+    def named(self, app: str) -> str:
+        """All that the trees say of an app, for whoever asks what of its files is still in use."""
+        return "".join(p.read_text() for p in self.trees.glob(f"*/sites/{app}.conf"))
+
     def reopen(self) -> None:
         """Have nginx open its logs again, after they were moved. Raises EdgeError when it does not run."""
         self._master().send_signal(signal.SIGUSR1)
@@ -266,11 +290,11 @@ class Edge:
 
     @property
     def _starter(self) -> Path:
-        """The copy of `nginx_start`; not beside the supervisor's, which nginx's account may not read."""
+        """The copy of `start`; not beside the supervisor's, which nginx's account may not read."""
         return self.directory / "nginx_start.py"
 
     def _copy_starter(self) -> None:
-        source = Path(__file__).with_name(self._starter.name).read_text()
+        source = Path(__file__).with_name("start.py").read_text()
         if not self._starter.exists() or self._starter.read_text() != source:
             host.write(self._starter, source)
 
@@ -345,7 +369,7 @@ class Edge:
         tree = self.trees / generation
         files = self._render(generation, sites)
         with self._removed_on_failure(generation):
-            for path in (tree, tree / "sites"):
+            for path in sorted({tree, tree / "sites", *((tree / name).parent for name in files)}):
                 path.mkdir()
                 path.chmod(0o755)
             for name, text in files.items():

@@ -8,7 +8,10 @@ import msgspec
 import pytest
 
 from pushrod.errors import EdgeError
-from pushrod.gears.nginx_tree import Known, Listening, Site, Tls, check, render_main, render_site, render_tree
+from pushrod.gears.nginx import server
+from pushrod.gears.nginx.headers import SHARED
+from pushrod.gears.nginx.sites import Known, Listening, Site, Tls, check
+from pushrod.gears.nginx.tree import render_main, render_tree
 
 SHOP = Site(app="shop", release=7, port=8000, backends=("127.0.0.1:20001", "127.0.0.1:20002"))
 BLOG = Site(app="blog", release=1, port=8001, backends=("127.0.0.1:20003",))
@@ -18,141 +21,10 @@ EVERYWHERE = Listening(("0.0.0.0", "::"), port=80)
 EDGE = Path("/srv/push rod/edge")
 SOCKET = Path("/run/pushrod/mark.sock")
 
-MAIN = """\
-# Generation 3-00c0ffee of the edge. Rendered by pushrod; a change made here is lost at the next switch.
-daemon off;
-pid "/srv/push rod/edge/run/nginx.pid";
-error_log "/srv/push rod/edge/logs/error.log" notice;
-worker_processes 2;
-worker_rlimit_nofile 4096;
-worker_shutdown_timeout 30s;
-
-events {
-    worker_connections 2048;
-}
-
-http {
-    default_type text/plain;
-    server_tokens off;
-    access_log off;
-
-    client_body_temp_path "/srv/push rod/edge/run/client_body";
-    proxy_temp_path "/srv/push rod/edge/run/proxy";
-    fastcgi_temp_path "/srv/push rod/edge/run/fastcgi";
-    uwsgi_temp_path "/srv/push rod/edge/run/uwsgi";
-    scgi_temp_path "/srv/push rod/edge/run/scgi";
-
-    sendfile on;
-    tcp_nopush on;
-    keepalive_timeout 65s;
-    keepalive_min_timeout 2s;
-    client_max_body_size 64m;
-    server_names_hash_bucket_size 512; # a name has at most 253 characters
-    server_names_hash_max_size 4096;
-
-    gzip on;
-    gzip_vary on;
-    gzip_proxied any;
-    gzip_min_length 1024;
-    gzip_types text/plain text/css text/xml text/javascript application/javascript application/json
-        application/xml application/manifest+json image/svg+xml;
-
-    # A proxy on this machine (one that ends TLS, a tunnel) is believed about its client; no other peer is.
-    set_real_ip_from 127.0.0.0/8;
-    set_real_ip_from ::1;
-    real_ip_header X-Forwarded-For;
-    real_ip_recursive on;
-    geo $realip_remote_addr $peer {
-        default far;
-        127.0.0.0/8 near;
-        ::1 near;
-    }
-    map "$peer:$http_x_forwarded_proto" $client_scheme {
-        default $scheme;
-        "near:https" https;
-    }
-    map $http_host $client_host {
-        default $http_host;
-        "" $host;
-    }
-    map $http_upgrade $upgrade_to {
-        default "";
-        "~*^websocket$" $http_upgrade;
-    }
-    map $http_upgrade $upgrade_connection {
-        default "";
-        "~*^websocket$" upgrade;
-    }
-    map $status $status_number {
-        default $status;
-        "~^0" 0;
-    }
-
-    proxy_http_version 1.1;
-    proxy_connect_timeout 2s;
-    proxy_read_timeout 60s;
-    proxy_send_timeout 60s;
-    proxy_redirect off;
-    proxy_set_header Host $client_host;
-    proxy_set_header X-Real-IP $remote_addr;
-    proxy_set_header X-Forwarded-For $remote_addr;
-    proxy_set_header X-Forwarded-Proto $client_scheme;
-    proxy_set_header X-Request-Id $request_id;
-    proxy_set_header Upgrade $upgrade_to;
-    proxy_set_header Connection $upgrade_connection;
-    proxy_hide_header X-Request-Id;
-    proxy_hide_header X-Pushrod-Release;
-
-    # Says which generation a worker has: a switch is believed when a new worker answers here.
-    server {
-        listen "unix:/run/pushrod/mark.sock";
-        return 200 "3-00c0ffee $pid\\n";
-    }
-
-    include "/srv/push rod/edge/trees/3-00c0ffee/sites/blog.conf";
-    include "/srv/push rod/edge/trees/3-00c0ffee/sites/shop.conf";
-}
-"""
-
-SEVERAL = """\
-# shop, release 7. Rendered by pushrod; a change made here is lost at the next switch.
-log_format app-shop escape=json '{"time":"$time_iso8601","app":"shop","release":7,'
-    '"request":"$request_id","client":"$remote_addr","method":"$request_method","path":"$uri",'
-    '"status":$status_number,"bytes":$body_bytes_sent,"seconds":$request_time,'
-    '"upstream":"$upstream_addr","upstream_status":"$upstream_status",'
-    '"upstream_seconds":"$upstream_response_time"}';
-
-upstream app-shop {
-    least_conn;
-    server 127.0.0.1:20001 max_fails=1 fail_timeout=2s;
-    server 127.0.0.1:20002 max_fails=1 fail_timeout=2s;
-    keepalive 32;
-    # Below every backend's own idle time-out, so that a connection used again is not one it just closed.
-    keepalive_timeout 1s;
-}
-
-server {
-    listen 127.0.0.1:8000 default_server;
-    server_name shop;
-    access_log "/srv/push rod/edge/logs/access.log" app-shop;
-    add_header X-Request-Id $request_id always;
-    add_header X-Pushrod-Release 7 always;
-    error_page 502 503 504 @unanswered;
-
-    location / {
-        proxy_pass http://app-shop;
-    }
-
-    # The status stays the one that led here.
-    location @unanswered {
-        add_header X-Request-Id $request_id always;
-        add_header X-Pushrod-Release 7 always;
-        add_header Cache-Control no-store always;
-        add_header Retry-After 1 always;
-        return 200 "$status: shop is not answering. Try again in a moment. Request $request_id.\\n";
-    }
-}
-"""
+FILES = Path(__file__).parent / "files"
+MAIN = (FILES / "nginx.conf").read_text()
+SEVERAL = (FILES / "shop.conf").read_text()
+TREE = EDGE / "trees" / "3-00c0ffee"
 
 
 def main(*sites: Site, listening: Listening = HERE, directory: Path = EDGE, known: Known = NEWEST) -> str:
@@ -171,7 +43,7 @@ def changed(site: Site, **changes: Any) -> Site:
 
 
 def rendered(site: Site, listening: Listening = HERE, known: Known = NEWEST) -> str:
-    return render_site(site, listening=listening, directory=EDGE, known=known)
+    return server.render(site, listening=listening, directory=EDGE, tree=TREE, known=known)
 
 
 def test_the_main_file_has_the_shared_settings_the_mark_and_the_apps_of_its_own_tree() -> None:
@@ -253,7 +125,8 @@ def test_every_port_has_one_server_for_unknown_names(sites: list[Any], ports: li
 def test_a_tree_is_the_main_file_a_file_for_each_app_and_the_sites_as_values() -> None:
     sites = {"shop": SHOP, "blog": BLOG}
     tree = render_tree("3-00c0ffee", sites, listening=HERE, directory=EDGE, socket=SOCKET, known=NEWEST)
-    assert set(tree) == {"nginx.conf", "sites.json", "sites/shop.conf", "sites/blog.conf"}
+    assert set(tree) == {"nginx.conf", "headers.conf", "sites.json", "sites/shop.conf", "sites/blog.conf"}
+    assert tree["headers.conf"] == SHARED
     assert tree["nginx.conf"] == MAIN
     assert tree["sites/shop.conf"] == SEVERAL
     assert msgspec.json.decode(tree["sites.json"], type=dict[str, Site]) == sites
@@ -343,55 +216,7 @@ SECURE = msgspec.structs.replace(
     challenges=True,
 )
 
-ENCRYPTED = """
-map "$client_scheme:$upstream_http_strict_transport_security" $hsts_my_blog {
-    default "";
-    "https:" "max-age=600";
-}
-
-server {
-    listen 0.0.0.0:80;
-    listen [::]:80;
-    listen 0.0.0.0:443 ssl;
-    listen [::]:443 ssl;
-    http2 on;
-    server_name blog.org;
-    ssl_certificate "/srv/push rod/edge/certificates/my-blog/3f9a07c15b2e8d44/chain.pem";
-    ssl_certificate_key "/srv/push rod/edge/certificates/my-blog/3f9a07c15b2e8d44/key.pem";
-    if ($must_encrypt) {
-        return 308 https://$host$request_uri;
-    }
-    access_log "/srv/push rod/edge/logs/access.log" app-my-blog;
-    add_header X-Request-Id $request_id always;
-    add_header X-Pushrod-Release 1 always;
-    add_header Strict-Transport-Security $hsts_my_blog always;
-    error_page 502 503 504 @unanswered;
-
-    location ^~ /.well-known/acme-challenge/ {
-        root "/srv/push rod/edge/acme";
-        try_files $uri =404;
-    }
-
-    location / {
-        proxy_pass http://app-my-blog;
-    }
-
-    # The status stays the one that led here.
-    location @unanswered {
-        add_header X-Request-Id $request_id always;
-        add_header X-Pushrod-Release 1 always;
-        add_header Strict-Transport-Security $hsts_my_blog always;
-        add_header Cache-Control no-store always;
-        add_header Retry-After 1 always;
-        return 200 "$status: my-blog is not answering. Try again in a moment. Request $request_id.\\n";
-    }
-}
-
-server {
-    listen 0.0.0.0:80;
-    listen [::]:80;
-    server_name new.org;
-"""
+ENCRYPTED = (FILES / "secure.conf").read_text()
 
 PROFILE = """
     ssl_protocols TLSv1.2 TLSv1.3;
@@ -421,7 +246,7 @@ REJECTING = """
 
 def test_a_site_with_a_certificate_for_one_of_its_names() -> None:
     text = rendered(SECURE, EVERYWHERE)
-    assert ENCRYPTED in text
+    assert text == ENCRYPTED
     assert text.count("server {") == 2
     assert text[text.index("server_name new.org") :].count("ssl") == 0
 

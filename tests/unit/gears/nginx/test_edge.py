@@ -13,8 +13,7 @@ import pytest
 
 from pushrod import host
 from pushrod.errors import EdgeError, HostError, StateError
-from pushrod.gears import nginx_start
-from pushrod.gears.nginx import Edge, Site, Switch
+from pushrod.gears.nginx import Edge, Site, Switch, start
 
 
 def program(path: Path, says: str) -> Path:
@@ -91,7 +90,7 @@ def test_prepare_again_changes_nothing(edge: Edge) -> None:
 
 
 def test_prepare_copies_the_starter_and_keeps_it_up_to_date(edge: Edge) -> None:
-    copy, source = edge.directory / "nginx_start.py", Path(nginx_start.__file__).read_text()
+    copy, source = edge.directory / "nginx_start.py", Path(start.__file__).read_text()
     for _ in range(2):
         edge.prepare()
         assert copy.read_text() == source

@@ -1,0 +1,251 @@
+"""The routes of an app as nginx has them: a location each, or two, and what these need outside of a server. Pure."""
+
+import hashlib
+import math
+import re
+from pathlib import Path
+
+from pushrod.gears.nginx import headers
+from pushrod.gears.nginx.sites import Site
+from pushrod.gears.nginx.words import indented, name, quoted, word
+from pushrod.values import Auth, Cache, Rate, Route
+
+POOL = "pool"
+"""The directory of an app's static files that holds those of all kept releases that are named by their content."""
+
+LONG = 3600
+"""Seconds that a WebSocket or a stream may be silent, where the manifest does not say."""
+
+CACHE_BYTES = "256m"
+"""The most an app's cache takes on disk."""
+
+# A name is one of its content if its last part has eight or more characters, letters and digits: `index-BWgbA4nX.js`,
+# `main.3f2a9c1b.css`. Bundlers make them so (Vite 8 characters of base64url, webpack 20 of hex by default).
+MAPS = r"""
+    map $uri $immutable {
+        default "";
+        "~[.-](?=[A-Za-z_-]*[0-9])(?=[0-9_-]*[A-Za-z])[A-Za-z0-9_-]{8,64}\.[a-z0-9]{1,8}$" yes;
+    }
+    map $immutable $file_cache {
+        default no-cache;
+        yes "public, max-age=31536000, immutable";
+    }
+"""
+
+
+_FILE_CACHE = "add_header Cache-Control $file_cache;\n"
+
+
+def upstream(site: Site, service: str) -> str:
+    """The name of a service's group of instances."""
+    return f"app-{site.app}" if service == site.entry else f"app-{site.app}.{service}"
+
+
+def tag(*words: str) -> str:
+    """A short name for words that may hold anything: eight characters of their digest."""
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:8]
+
+
+def routes(site: Site) -> tuple[Route, ...]:
+    """The routes of a site, with the one to the entry for what no other fits."""
+    found = site.routing.routes
+    return found if any(r.prefix == "/" for r in found) else (*found, Route("/", service=site.entry))
+
+
+def zones(site: Site, directory: Path) -> str:
+    """What a site's routes need in `http`: the memory of rates, the cache, and what its conditions are."""
+    text = "".join(_zone(site, r, r.rate) for r in routes(site) if r.rate)
+    caches = [r.cache for r in routes(site) if r.cache]
+    if caches:
+        place = quoted(directory / "run" / f"cache-{site.app}")
+        text += (
+            f"proxy_cache_path {place} levels=1:2 keys_zone=app-{site.app}:1m max_size={CACHE_BYTES} inactive=1h\n"
+            "    use_temp_path=off;\n"
+        )
+    for item in sorted({item for cache in caches for item in cache.bypass}):
+        text += f'map {_asked(item)} {_given(site, item)} {{\n    "" "";\n    default yes;\n}}\n'
+    return text
+
+
+def render(site: Site, directory: Path, shared: str) -> str:
+    """The locations of a site's server. `shared` are the lines that add the edge's own headers."""
+    parts = [_route(site, n, route, directory, shared) for n, route in enumerate(routes(site))]
+    return "\n".join(parts)
+
+
+def _route(site: Site, number: int, route: Route, directory: Path, shared: str) -> str:
+    """A prefix means whole segments: `/api` is `/api` and all below `/api/`, but not `/apis`."""
+    added = "".join(
+        f"add_header {key} {word(value)} always;\n" for key, value in sorted(route.headers.items())
+    )
+    limits = _access(route) + (_limited(site, route, route.rate) if route.rate else "")
+    limits += _authorized(site, number, route.auth, directory) if route.auth else ""
+    inner, beside = limits, ""
+    if route.redirect:
+        inner = (shared + added if added else "") + f"return {route.status} {word(route.redirect)};\n"
+    elif route.files:
+        inner += _files(site, number, directory) + shared + added + _FILE_CACHE
+        beside = _missing(site, number, route, directory, shared + added)
+    else:
+        inner += _passed(site, number, route, shared, added)
+    if route.auth and route.auth.service:
+        beside += _question(site, number, route.auth)
+    heads = [route.prefix] if route.prefix.endswith("/") else [f"= {route.prefix}", f"{route.prefix}/"]
+    return "".join(f"location {head} {{\n{indented(inner, 4)}}}\n" for head in heads) + beside
+
+
+# ---- to instances -------------------------------------------------------------------------------------------
+
+
+def _passed(site: Site, number: int, route: Route, shared: str, added: str) -> str:
+    text = ""
+    if route.max_body:
+        text += f"client_max_body_size {route.max_body};\n"
+    silent = route.timeout or (LONG if route.stream or route.websocket else 0)
+    if silent:
+        text += f"proxy_read_timeout {_milliseconds(silent)};\nproxy_send_timeout {_milliseconds(silent)};\n"
+    if route.stream:
+        text += "proxy_buffering off;\ngzip off;\n"
+    if route.cache:
+        text += _cached(site, route, route.cache)
+        added = "add_header X-Cache-Status $upstream_cache_status always;\n" + added
+    if sticks(site, route.service):
+        added = f"add_header Set-Cookie $stick_{stuck(site, route.service)};\n" + added
+    if route.auth and route.auth.passes:
+        scheme = headers.scheme(site.app) if site.routing.proxies else "$client_scheme"
+        text += headers.passed(scheme)
+        text += "".join(f"proxy_set_header {p} {_learned(number, p)};\n" for p in route.auth.passes)
+    text += shared + added if added else ""
+    if route.strip:
+        text += f'rewrite "^{re.escape(route.prefix.rstrip("/"))}/?(.*)$" "/$1" break;\n'
+    return text + f"proxy_pass http://{_target(site, route.service)};\n"
+
+
+def _target(site: Site, service: str) -> str:
+    return f"$pool_{stuck(site, service)}" if sticks(site, service) else upstream(site, service)
+
+
+def sticks(site: Site, service: str) -> bool:
+    """Whether a client stays at one of a service's instances: only where there is a choice."""
+    return service in site.routing.sticky and len(site.services[service]) > 1
+
+
+def stuck(site: Site, service: str) -> str:
+    """What the variables of a sticky service are called by."""
+    return tag(site.app, service)
+
+
+def _cached(site: Site, route: Route, cache: Cache) -> str:
+    given = " ".join(_given(site, item) for item in cache.bypass)
+    return (
+        f"proxy_cache app-{site.app};\n"
+        f"proxy_cache_key {word(f'{site.release}:{route.prefix}:{cache.key}')};\n"
+        f"proxy_cache_valid 200 203 301 302 308 {math.ceil(cache.seconds)}s;\n"
+        "proxy_cache_use_stale error timeout updating http_500 http_502 http_503 http_504;\n"
+        "proxy_cache_background_update on;\n"
+        "proxy_cache_lock on;\n"
+        + (f"proxy_cache_bypass {given};\nproxy_no_cache {given};\n" if given else "")
+    )
+
+
+def _asked(item: str) -> str:
+    kind, _, key = item.partition(":")
+    if kind == "header":
+        return f"$http_{name(key)}"
+    return f"$cookie_{key}" if key else "$http_cookie"
+
+
+def _given(site: Site, item: str) -> str:
+    return f"$given_{tag(site.app, item)}"
+
+
+# ---- who may, and how often -----------------------------------------------------------------------------------
+
+
+def _access(route: Route) -> str:
+    text = "".join(f"deny {network};\n" for network in route.deny)
+    if route.allow:
+        text += "".join(f"allow {network};\n" for network in route.allow) + "deny all;\n"
+    return text
+
+
+def _zone(site: Site, route: Route, rate: Rate) -> str:
+    """nginx keeps a zone over a reload and refuses another key for it, so the key is part of its name."""
+    zone, key = _rate(site, route, rate), "$binary_remote_addr"
+    text = ""
+    if rate.header:
+        asked, key = f"$http_{name(rate.header)}", f"$client_{zone}"
+        text = f'map {asked} {key} {{\n    default {asked};\n    "" $binary_remote_addr;\n}}\n'
+    return (
+        text
+        + f"limit_req_zone {key} zone=rate-{zone}:2m rate={rate.count}r/{'s' if rate.period == 1 else 'm'};\n"
+    )
+
+
+def _limited(site: Site, route: Route, rate: Rate) -> str:
+    burst = f" burst={rate.burst} nodelay" if rate.burst else ""
+    return f"limit_req zone=rate-{_rate(site, route, rate)}{burst};\n"
+
+
+def _rate(site: Site, route: Route, rate: Rate) -> str:
+    return tag(site.app, route.prefix, rate.header)
+
+
+def _authorized(site: Site, number: int, auth: Auth, directory: Path) -> str:
+    if auth.basic:
+        place = directory / "passwords" / site.app / site.passwords[auth.basic]
+        return f"auth_basic {word(site.app)};\nauth_basic_user_file {quoted(place)};\n"
+    text = f"auth_request /.pushrod/auth/{number};\n"
+    return text + "".join(
+        f"auth_request_set {_learned(number, p)} $upstream_http_{name(p)};\n" for p in auth.passes
+    )
+
+
+def _learned(number: int, header: str) -> str:
+    return f"$learned_{number}_{name(header)}"
+
+
+def _question(site: Site, number: int, auth: Auth) -> str:
+    scheme = headers.scheme(site.app) if site.routing.proxies else "$client_scheme"
+    inner = (
+        "internal;\nproxy_method GET;\nproxy_pass_request_body off;\n"
+        + headers.passed(scheme)
+        + 'proxy_set_header Content-Length "";\n'
+        "proxy_set_header X-Original-URI $request_uri;\nproxy_set_header X-Original-Method $request_method;\n"
+        f"proxy_pass http://{upstream(site, auth.service)}{auth.path};\n"
+    )
+    return f"location = /.pushrod/auth/{number} {{\n{indented(inner, 4)}}}\n"
+
+
+# ---- files ----------------------------------------------------------------------------------------------------
+
+
+def _files(site: Site, number: int, directory: Path) -> str:
+    """An index is looked for by `try_files`, so that a directory without one is what any missing file is."""
+    return f"root {quoted(_own(site, number, directory))};\ntry_files $uri ${{uri}}index.html @missing-{number};\n"
+
+
+def _own(site: Site, number: int, directory: Path) -> Path:
+    return directory / "static" / site.app / str(site.release) / str(number)
+
+
+def _missing(site: Site, number: int, route: Route, directory: Path, added: str) -> str:
+    """A directory's name gets its slash; then what an earlier release named by its content; then the fallback, which
+    is no answer to a question for such a file. Who may pass has been asked before."""
+    own = _own(site, number, directory)
+    index = f'if (-f {quoted(own)[:-1]}$uri/index.html") {{\n    return 308 $uri/$is_args$args;\n}}\n'
+    last = f"@page-{number}" if route.fallback else "=404"
+    text = f"{index}root {quoted(own.parent.parent / POOL)};\ntry_files $uri {last};\n" + added + _FILE_CACHE
+    found = f"location @missing-{number} {{\n{indented(text, 4)}}}\n"
+    if route.fallback:
+        place = f"{route.prefix.rstrip('/')}/{route.fallback}"
+        text = (
+            "if ($immutable) {\n    return 404;\n}\n"
+            f"root {quoted(own)};\ntry_files {place} =404;\n{added}add_header Cache-Control no-cache;\n"
+        )
+        found += f"location @page-{number} {{\n{indented(text, 4)}}}\n"
+    return found
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms"

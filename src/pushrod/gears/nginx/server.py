@@ -1,0 +1,239 @@
+"""One app's file: its log, its instances, and its servers. Pure."""
+
+from pathlib import Path
+
+from pushrod.gears.nginx import headers, locations, pages
+from pushrod.gears.nginx.sites import CHAIN, KEY, Known, Listening, Site, Tls, validate
+from pushrod.gears.nginx.words import fill, indented, name, quoted
+
+CHALLENGES = "/.well-known/acme-challenge/"
+"""Where an ACME server looks for what proves a name (RFC 8555, 8.3): always answered without TLS."""
+
+_HEAD = """\
+# @app@, release @release@. Rendered by pushrod; a change made here is lost at the next switch.
+log_format app-@app@ escape=json '{"time":"$time_iso8601","app":"@app@","release":@release@,'
+    '"request":"$request_id","client":"$remote_addr","method":"$request_method","path":"$uri",'
+    '"status":$status_number,"bytes":$body_bytes_sent,"seconds":$request_time,'
+    '"upstream":"$upstream_addr","upstream_status":"$upstream_status",'
+    '"upstream_seconds":"$upstream_response_time","cache":"$upstream_cache_status"}';
+"""
+
+_UPSTREAM = """
+upstream @name@ {
+@servers@    keepalive 32;
+    # Below every backend's own idle time-out, so that a connection used again is not one it just closed.
+    keepalive_timeout 1s;
+}
+"""
+
+_SERVER = """
+server {
+@listen@    server_name @names@;
+@tls@    access_log @access_log@ app-@app@;
+@believed@@headers@    error_page 429 502 503 504 /.pushrod/$told_as;
+@away@@challenges@
+@locations@@pages@@snippets@}
+"""
+
+_ENCRYPTED = """\
+    ssl_certificate @chain@;
+    ssl_certificate_key @key@;
+    if (@must_encrypt@) {
+        return 308 https://$host@port@$request_uri;
+    }
+"""
+
+# Only with TLS (RFC 6797, 7.2), and not where the app says so itself.
+_STRICT = """
+map "@scheme@:$upstream_http_strict_transport_security" @variable@ {
+    default "";
+    "https:" "max-age=@seconds@";
+}
+"""
+
+_MUST_ENCRYPT = """
+map "@scheme@:$uri" @variable@ {
+    default "";
+    "~^http:/\\.well-known/acme-challenge/" "";
+    "~^http:" yes;
+}
+"""
+
+_CHALLENGED = """
+    location ^~ @place@ {
+        root @directory@;
+        try_files $uri =404;
+    }
+"""
+
+# What answers in the app's place has to be reached, and so does what proves a name.
+_AWAY = """\
+    set $away "";
+    set $retry_after 1;
+@reasons@    set $stop $away;
+    if ($uri ~ "^/\\.(?:pushrod|well-known/acme-challenge)/") {
+        set $stop "";
+    }
+    if ($stop) {
+        return 503;
+    }
+"""
+
+_HERE = """\
+    set $away "";
+    set $retry_after 1;
+"""
+
+
+def render(site: Site, *, listening: Listening, directory: Path, tree: Path, known: Known) -> str:
+    """The upstreams of one app, and its servers: one for the names it has a certificate for, one for the others.
+
+    With several instances one that refuses is left out for 2 s (a supervisor brings it back in about that
+    time); a lone one is always tried, because leaving it out would answer nobody. `tree` is the directory of the
+    generation. Raises EdgeError for a site that cannot be served.
+    """
+    validate(site)
+    upstreams = "".join(_upstreams(site, service) for service in site.services)
+    plain = tuple(d for d in site.domains if not site.tls or d not in site.tls.names)
+    parts = [_server(site, site.tls, site.tls.names, listening, directory, tree, known)] if site.tls else []
+    if plain or not parts:
+        parts.append(_server(site, None, plain, listening, directory, tree, known))
+    head = fill(_HEAD, app=site.app, release=str(site.release))
+    return head + upstreams + _maps(site, directory) + "".join(parts)
+
+
+def _upstreams(site: Site, service: str) -> str:
+    backends = site.services[service]
+    several = len(backends) > 1
+    limit = "max_fails=1 fail_timeout=2s" if several else "max_fails=0"
+    servers = "".join(f"    server {backend} {limit};\n" for backend in backends)
+    group = locations.upstream(site, service)
+    text = fill(_UPSTREAM, name=group, servers=("    least_conn;\n" if several else "") + servers)
+    return text + (_stuck(site, service, group, limit) if locations.sticks(site, service) else "")
+
+
+def _stuck(site: Site, service: str, group: str, limit: str) -> str:
+    """A group for each instance, with the others behind it, and the cookie that leads a client back there.
+
+    Its value is the instance's number, so that it means the same in every release. A client whose instance is not
+    there, or does not answer, gets another one, and its cookie.
+    """
+    backends, variable = site.services[service], locations.stuck(site, service)
+    cookie = f"pushrod_{name(site.app)}_{name(service)}"
+    text, pools, cookies = "", "", ""
+    for number, own in enumerate(backends, 1):
+        servers = f"    server {own} {limit};\n"
+        servers += "".join(f"    server {other} {limit} backup;\n" for other in backends if other != own)
+        text += fill(_UPSTREAM, name=f"{group}+{number}", servers=servers)
+        pools += f'    "{number}" {group}+{number};\n'
+        said = f"{cookie}={number}; Path=/; HttpOnly; SameSite=Lax$cookie_secure"
+        cookies += f'    "{number}:{own}" "";\n    "~[: ]{_regex(own)}$" "{said}";\n'
+    text += f"\nmap $cookie_{cookie} $pool_{variable} {{\n    default {group};\n{pools}}}\n"
+    return text + (
+        f'map "$cookie_{cookie}:$upstream_addr" $stick_{variable} {{\n    default "";\n{cookies}}}\n'
+    )
+
+
+def _regex(address: str) -> str:
+    return address.replace(".", "\\.").replace("[", "\\[").replace("]", "\\]")
+
+
+def _maps(site: Site, directory: Path) -> str:
+    """What the site's servers need outside of them."""
+    text, scheme = locations.zones(site, directory), _scheme(site)
+    if site.routing.proxies:
+        text += headers.believed(site.app, site.routing.proxies)
+        text += fill(_MUST_ENCRYPT, scheme=scheme, variable=_must_encrypt(site)) if site.tls else ""
+    if site.tls and site.tls.hsts:
+        text += fill(_STRICT, variable=_hsts(site), seconds=str(site.tls.hsts), scheme=scheme)
+    if site.maintenance and site.maintenance.allow:
+        passing = "".join(f'    {network} "";\n' for network in site.maintenance.allow)
+        text += f"\ngeo $closed_{name(site.app)} {{\n    default yes;\n{passing}}}\n"
+    return text
+
+
+def _scheme(site: Site) -> str:
+    return headers.scheme(site.app) if site.routing.proxies else "$client_scheme"
+
+
+def _must_encrypt(site: Site) -> str:
+    return f"$must_encrypt_{name(site.app)}" if site.routing.proxies else "$must_encrypt"
+
+
+def _hsts(site: Site) -> str:
+    return f"$hsts_{name(site.app)}"  # empty, there is no header
+
+
+def _server(
+    site: Site,
+    tls: Tls | None,
+    names: tuple[str, ...],
+    listening: Listening,
+    directory: Path,
+    tree: Path,
+    known: Known,
+) -> str:
+    mark = "" if site.domains else " default_server"
+    listen = listen_at(site.port, listening, mark)
+    encrypted = ""
+    if tls:
+        listen += listen_at(tls.port, listening, f" ssl{'' if known.http2 else ' http2'}{mark}")
+        listen += "http2 on;\n" if known.http2 else ""
+        place = directory / "certificates" / site.app / tls.generation
+        encrypted = fill(
+            _ENCRYPTED,
+            chain=quoted(place / CHAIN),
+            key=quoted(place / KEY),
+            must_encrypt=_must_encrypt(site),
+            port="" if tls.port == 443 else f":{tls.port}",
+        )
+    shared = (
+        f"include {quoted(tree / 'headers.conf')};\nadd_header X-Pushrod-Release {site.release} always;\n"
+    )
+    if tls and tls.hsts:
+        shared += f"add_header Strict-Transport-Security {_hsts(site)} always;\n"
+    proxies = site.routing.proxies
+    believed = headers.clients(proxies) + headers.passed(_scheme(site)) if proxies else ""
+    answered = (
+        shared + "add_header Cache-Control no-store always;\nadd_header Retry-After $retry_after always;\n"
+    )
+    acme = fill(_CHALLENGED, place=CHALLENGES, directory=quoted(directory / "acme"))
+    own = tree / "sites" / f"{site.app}.d"
+    snippets = "".join(f"    include {quoted(own / snippet)};\n" for snippet in sorted(site.routing.snippets))
+    return fill(
+        _SERVER,
+        app=site.app,
+        listen=indented(listen, 4),
+        names=" ".join(names) or site.app,  # which is the Host of a request that has none
+        tls=encrypted,
+        access_log=quoted(directory / "logs" / "access.log"),
+        believed=indented(believed, 4),
+        headers=indented(shared, 4),
+        away=_away(site),
+        challenges=acme if site.challenges else "",
+        locations=indented(locations.render(site, directory, shared), 4),
+        pages=pages.locations(site.app, indented(answered, 8)),
+        snippets=f"\n{snippets}" if snippets else "",
+    )
+
+
+def _away(site: Site) -> str:
+    """Whether the edge answers in the app's place, and why; maintenance goes before a start."""
+    reasons = ""
+    if site.present:
+        reasons += (
+            f"    if (!-f {quoted(Path(site.present))}) {{\n        set $away {pages.STARTING};\n    }}\n"
+        )
+    if site.maintenance:
+        told = f"set $away {pages.CLOSED};\n        set $retry_after {site.maintenance.retry_after};"
+        if site.maintenance.allow:
+            reasons += f"    if ($closed_{name(site.app)}) {{\n        {told}\n    }}\n"
+        else:
+            reasons += f"    if ($uri) {{\n        {told}\n    }}\n"
+    return fill(_AWAY, reasons=reasons) if reasons else _HERE
+
+
+def listen_at(port: int, listening: Listening, words: str) -> str:
+    """The `listen` lines of a server on a port."""
+    addresses = (f"[{a}]" if ":" in a else a for a in listening.addresses)
+    return "".join(f"listen {address}:{port}{words};\n" for address in addresses)

@@ -1,0 +1,233 @@
+"""The files nginx serves a root's apps by, one tree for each generation: rendered, never edited. Pure."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from pushrod.gears.nginx import headers, locations, pages, server, types
+from pushrod.gears.nginx.sites import Known, Listening, Site, check
+from pushrod.gears.nginx.words import fill, indented, quoted
+
+DRAIN_BUDGET = 30.0
+"""Seconds that old workers have to finish their requests; nginx itself closes what is left after them."""
+
+NO_SUCH_NAME = "No app on this host answers to that name.\n"
+"""What a request for a name that no app has is answered, with status 404."""
+
+_MAIN = """\
+# Generation @generation@ of the edge. Rendered by pushrod; a change made here is lost at the next switch.
+daemon off;
+pid @pid@;
+error_log @error_log@ notice;
+worker_processes 2;
+worker_rlimit_nofile 4096;
+worker_shutdown_timeout @drain@s;
+
+events {
+    worker_connections 2048;
+}
+
+http {
+    default_type text/plain;
+@types@    server_tokens off;
+    absolute_redirect off; # the address of a redirect is what the client called us
+    access_log off;
+
+    client_body_temp_path @run@/client_body";
+    proxy_temp_path @run@/proxy";
+    fastcgi_temp_path @run@/fastcgi";
+    uwsgi_temp_path @run@/uwsgi";
+    scgi_temp_path @run@/scgi";
+
+    sendfile on;
+    tcp_nopush on;
+    keepalive_timeout 65s;
+@keepalive_min@    client_max_body_size 64m;
+    server_names_hash_bucket_size 512; # a name has at most 253 characters
+    server_names_hash_max_size 4096;
+
+    gzip on;
+    gzip_vary on;
+    gzip_proxied any;
+    gzip_min_length 1024;
+    gzip_types text/plain text/css text/xml text/javascript application/javascript application/json
+        application/xml application/manifest+json image/svg+xml;
+
+    # A proxy on this machine (one that ends TLS, a tunnel) is believed about its client; no other peer is.
+    set_real_ip_from 127.0.0.0/8;
+    set_real_ip_from ::1;
+    real_ip_header X-Forwarded-For;
+    real_ip_recursive on;
+    geo $realip_remote_addr $peer {
+        default far;
+        127.0.0.0/8 near;
+        ::1 near;
+    }
+    map "$peer:$http_x_forwarded_proto" $client_scheme {
+        default $scheme;
+        "near:https" https;
+    }
+    map $client_scheme $cookie_secure {
+        default "";
+        https "; Secure";
+    }
+    map $http_host $client_host {
+        default $http_host;
+        "" $host;
+    }
+    map $http_upgrade $upgrade_to {
+        default "";
+        "~*^websocket$" $http_upgrade;
+    }
+    map $http_upgrade $upgrade_connection {
+        default "";
+        "~*^websocket$" upgrade;
+    }
+    map $status $status_number {
+        default $status;
+        "~^0" 0;
+    }
+
+    limit_req_status 429;
+    proxy_http_version 1.1;
+    proxy_connect_timeout 2s;
+    proxy_read_timeout 60s;
+    proxy_send_timeout 60s;
+    proxy_redirect off;
+@passed@    proxy_hide_header X-Request-Id;
+    proxy_hide_header X-Pushrod-Release;
+@maps@
+    # Says which generation a worker has: a switch is believed when a new worker answers here.
+    server {
+        listen @socket@;
+        set $away ""; # known where no site sets it
+        return 200 "@generation@ $pid\\n";
+    }
+@tls@@includes@@defaults@}
+"""
+
+# Mozilla's intermediate profile, guidelines 6.0 (https://ssl-config.mozilla.org/guidelines/6.0.json), but for the
+# group X25519MLKEM768, which OpenSSL has from 3.5 on: an older one refuses the whole list. Stapling is left out
+# because Let's Encrypt answers no OCSP since August 2025.
+_TLS = """
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_ciphers @ciphers@;
+    ssl_prefer_server_ciphers off;
+    ssl_ecdh_curve X25519:prime256v1:secp384r1;
+    ssl_session_timeout 1d;
+    ssl_session_cache shared:pushrod:10m; # about 40000 sessions; they outlive a reload
+    ssl_session_tickets off;
+    map "$client_scheme:$uri" $must_encrypt {
+        default "";
+        "~^http:/\\.well-known/acme-challenge/" "";
+        "~^http:" yes;
+    }
+"""
+
+_CIPHERS = (
+    *("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"),
+    *("ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305"),
+)
+
+_DEFAULT = """
+    server {
+@listen@        server_name "";
+        return 404 "@text@";
+    }
+"""
+
+_NO_HANDSHAKE = """
+    server {
+@listen@        server_name "";
+        ssl_reject_handshake on;
+    }
+"""
+
+
+def render_main(
+    generation: str,
+    sites: Iterable[Site],
+    *,
+    listening: Listening,
+    directory: Path,
+    socket: Path,
+    known: Known,
+) -> str:
+    """nginx.conf of a generation: everything the sites share, the mark listener, the apps' sites, and for each port
+    on which no site answers to every name a server that says so: with TLS, one that rejects the handshake.
+
+    The sites are included from this generation's own tree, never through `current`, so that a start in the
+    middle of a switch cannot mix two trees.
+    """
+    sites = sorted(sites, key=lambda s: s.app)
+    place = directory / "trees" / generation / "sites"
+    includes = "".join(f"\n    include {quoted(place / f'{s.app}.conf')};" for s in sites)
+    ports = {s.port for s in sites} | ({listening.port} if listening.port else set())
+    nameless = sorted(ports - {s.port for s in sites if not s.domains})
+    encrypted = {s.tls.port for s in sites if s.tls}
+    rejecting = sorted(encrypted - {s.tls.port for s in sites if s.tls and not s.domains})
+    return fill(
+        _MAIN,
+        generation=generation,
+        pid=quoted(directory / "run" / "nginx.pid"),
+        error_log=quoted(directory / "logs" / "error.log"),
+        run=quoted(directory / "run")[:-1],
+        drain=f"{DRAIN_BUDGET:g}",
+        socket=quoted(socket, prefix="unix:"),
+        keepalive_min="    keepalive_min_timeout 2s;\n" if known.keepalive_min else "",
+        tls=fill(_TLS, ciphers=":".join(_CIPHERS)) if encrypted else "",
+        includes=f"{includes}\n" if includes else "",
+        passed=indented(headers.passed(), 4),
+        types=indented(types.TYPES, 4),
+        maps=headers.MAPS + pages.MAPS + locations.MAPS,
+        defaults="".join(
+            [*(_default(p, listening) for p in nameless), *(_no_handshake(p, listening) for p in rejecting)]
+        ),
+    )
+
+
+def _default(port: int, listening: Listening) -> str:
+    listen = indented(server.listen_at(port, listening, " default_server"), 8)
+    return fill(_DEFAULT, listen=listen, text=NO_SUCH_NAME.replace("\n", "\\n"))
+
+
+def _no_handshake(port: int, listening: Listening) -> str:
+    return fill(_NO_HANDSHAKE, listen=indented(server.listen_at(port, listening, " ssl default_server"), 8))
+
+
+def render_tree(
+    generation: str,
+    sites: Mapping[str, Site],
+    *,
+    listening: Listening,
+    directory: Path,
+    socket: Path,
+    known: Known,
+) -> dict[str, str]:
+    """All files of a generation, by their path in its tree. Raises EdgeError for sites that collide."""
+    check(sites.values(), listening)
+    tree = directory / "trees" / generation
+    files = {"headers.conf": headers.SHARED}
+    for site in sites.values():
+        files[f"sites/{site.app}.conf"] = server.render(
+            site, listening=listening, directory=directory, tree=tree, known=known
+        )
+        for name, text in site.routing.snippets.items():
+            files[f"sites/{site.app}.d/{name}"] = text
+    files["sites.json"] = table(sites)
+    files["nginx.conf"] = render_main(
+        generation,
+        sites.values(),
+        listening=listening,
+        directory=directory,
+        socket=socket,
+        known=known,
+    )
+    return files
+
+
+def table(sites: Mapping[str, Site]) -> str:
+    """The sites as values, which a later tree is rendered from."""
+    encoded = msgspec.json.encode({app: sites[app] for app in sorted(sites)})
+    return msgspec.json.format(encoded).decode() + "\n"

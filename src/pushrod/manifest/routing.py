@@ -1,0 +1,235 @@
+"""`x-pushrod.routes` of the services, and what else the manifest says of requests: who gets them, and how. Pure."""
+
+import ipaddress
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+
+from pushrod.errors import ManifestError
+from pushrod.manifest.document import Key
+from pushrod.values import Auth, Cache, Rate, Route, Routing
+
+_PREFIX = re.compile(r"/|(?:/[A-Za-z0-9._~@+-]+)+/?")
+_OURS = ("/.pushrod", "/.well-known/acme-challenge")
+_RATE = re.compile(r"([1-9][0-9]{0,5})/(s|second|m|min|minute)")
+_HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
+_TEXT = re.compile(r"[ -#%-~]{0,1000}")  # printable, without `$`, which nginx would expand
+_TARGET = re.compile(r"(?:https?://[^\s$\"']+|/[^\s$\"']*)(?:\$request_uri)?")
+_KEY = re.compile(
+    r"(?:[A-Za-z0-9/:._-]|\$(?:args|host|is_args|request_uri|scheme|uri|arg_\w+|cookie_\w+|http_\w+))+"
+)
+_STATUS = (301, 302, 303, 307, 308)
+_FRAMING = ("connection", "content-length", "content-type", "date", "server", "transfer-encoding", "upgrade")
+_SECRET = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PASSED = (
+    "cache",
+    "max_body",
+    "stream",
+    "strip_prefix",
+    "timeout",
+    "websocket",
+)  # only for requests to a service
+_ACCESS = ("allow", "auth", "deny", "rate_limit")  # nginx redirects before it asks who may
+_PATTERN = "docker/nginx/*.conf"
+
+
+def read(services: Mapping[str, Key], top: Key) -> Routing:
+    """The routes of all services (their `x-pushrod` by name), the longest prefix first, and the proxies of `top`.
+
+    Raises ManifestError for a key, prefix, rate, address … that is none, and where two routes have one prefix.
+    """
+    found = [(route, key) for name, own in services.items() for route, key in _routes(name, own, services)]
+    owners: dict[str, Key] = {}
+    for route, key in found:
+        other = owners.setdefault(route.prefix.rstrip("/"), key)
+        if other is not key:
+            raise ManifestError(
+                f"two routes for `{route.prefix}`",
+                where=key.path,
+                hint=f"the other is {other.path}: leave one of them out",
+            )
+    routes = sorted((route for route, _ in found), key=lambda r: (-len(r.prefix), r.prefix))
+    sticky = tuple(sorted(name for name, own in services.items() if own.get("sticky").yes()))
+    return Routing(tuple(routes), sticky, tuple(_networks(top.get("trusted_proxies"))))
+
+
+def snippets(top: Key) -> tuple[str, ...]:
+    """The patterns of `x-pushrod.nginx`: files of the commit."""
+    key = top.get("nginx")
+    items = key.sequence() if isinstance(key.value, list) else [key] if key.given else []
+    for item in items:
+        if not item.text() or posixpath.normpath(item.text()).startswith(("/", "..")):
+            item.wrong(f"files inside the repository, such as {_PATTERN}")
+    return tuple(posixpath.normpath(item.text()) for item in items)
+
+
+def _routes(name: str, own: Key, services: Mapping[str, Key]) -> Iterator[tuple[Route, Key]]:
+    for prefix, key in own.get("routes").mapping().items():
+        if not _PREFIX.fullmatch(prefix) or {".", ".."} & {*prefix.split("/")}:
+            raise ManifestError(
+                f"`{prefix}` is no route", where=key.path, hint="a path from its root on, such as /api/ or /"
+            )
+        if any(f"{prefix.rstrip('/')}/".startswith(f"{ours}/") for ours in _OURS):
+            raise ManifestError(f"`{prefix}` is pushrod's own", where=key.path, hint="choose another path")
+        yield _route(prefix, name, key, services), key
+
+
+def _route(prefix: str, service: str, key: Key, services: Mapping[str, Key]) -> Route:
+    key.only(
+        *(
+            "allow",
+            "auth",
+            "cache",
+            "deny",
+            "files",
+            "headers",
+            "max_body",
+            "rate_limit",
+            "redirect",
+            "stream",
+        ),
+        *("strip_prefix", "timeout", "try", "websocket"),
+    )
+    files, redirect = key.get("files"), key.get("redirect")
+    if files.given and redirect.given:
+        redirect.wrong("either `files` or `redirect`")
+    if key.get("try").given and not files.given:
+        key.get("try").wrong("nothing: `try` goes with `files`")
+    for name in _PASSED:
+        if key.get(name).given and (files.given or redirect.given):
+            other = "files" if files.given else "redirect"
+            key.get(name).wrong(
+                f"nothing: `{name}` is for requests to a service, and this route has `{other}`"
+            )
+    target, status = _redirect(redirect)
+    return Route(
+        prefix=prefix,
+        service="" if files.given or redirect.given else service,
+        files=_inside(files) if files.given else "",
+        fallback=_inside(key.get("try")) if key.get("try").given else "",
+        redirect=target,
+        status=status,
+        strip=key.get("strip_prefix").yes(),
+        rate=_rate(key.get("rate_limit")),
+        cache=_cache(key.get("cache")),
+        max_body=key.get("max_body").size(),
+        timeout=key.get("timeout").seconds(0.0),
+        stream=key.get("stream").yes(),
+        websocket=key.get("websocket").yes(),
+        auth=_auth(key.get("auth"), service, services),
+        allow=tuple(_networks(key.get("allow"))),
+        deny=tuple(_networks(key.get("deny"))),
+        headers=_headers(key.get("headers")),
+    )
+
+
+def _inside(key: Key) -> str:
+    path = posixpath.normpath(key.text() or "/")
+    if path.startswith(("/", "..")) or re.search(r"[\x00-\x1f$\"\\]", path):
+        key.wrong("a place inside the repository, such as ./frontend/dist")
+    return path
+
+
+def _redirect(key: Key) -> tuple[str, int]:
+    status = Route("").status
+    if isinstance(key.value, dict):
+        key.only("status", "to")
+        status = key.get("status").whole(status)
+        if status not in _STATUS:
+            key.get("status").wrong(" or ".join(map(str, _STATUS)))
+        key = key.get("to")
+        if not key.given:
+            key.wrong("where to")
+    if key.given and not _TARGET.fullmatch(key.text()):
+        key.wrong("a path or an address (https://example.com/), which may end with $request_uri")
+    return key.text(), status
+
+
+def _rate(key: Key) -> Rate | None:
+    if not key.given:
+        return None
+    whole = key if isinstance(key.value, dict) else Key(key.path, {"rate": key.value})
+    whole.only("burst", "by", "rate")
+    rate = whole.get("rate") if isinstance(key.value, dict) else key
+    found = _RATE.fullmatch(rate.text())
+    if not found:
+        rate.wrong("a rate such as 50/s or 300/min")
+    count, period = int(found[1]), 1 if found[2].startswith("s") else 60
+    return Rate(count, period, whole.get("burst").whole(max(1, count // period)), _by(whole.get("by")))
+
+
+def _by(key: Key) -> str:
+    """The header that tells clients apart; empty for their addresses."""
+    word = key.text() or "address"
+    if word == "address":
+        return ""
+    name = word.removeprefix("header:")
+    if name == word or not _HEADER.fullmatch(name):
+        key.wrong("`address`, or a header such as `header:X-Api-Key`")
+    return name
+
+
+def _cache(key: Key) -> Cache | None:
+    if not key.given:
+        return None
+    whole = key if isinstance(key.value, dict) else Key(key.path, {"time": key.value})
+    whole.only("bypass", "key", "time")
+    time = whole.get("time") if isinstance(key.value, dict) else key
+    seconds = time.seconds(0.0)
+    if seconds < 1:
+        time.wrong("a time of at least 1s")
+    usual, wanted = Cache(seconds), whole.get("key")
+    if wanted.given and not _KEY.fullmatch(wanted.text()):
+        wanted.wrong("text with variables of the request, such as $host$uri$is_args$args")
+    bypass = whole.get("bypass")
+    items = tuple(_bypass(item) for item in bypass.sequence()) if bypass.given else usual.bypass
+    return Cache(seconds, wanted.text() or usual.key, items)
+
+
+def _bypass(key: Key) -> str:
+    kind, _, name = key.text().partition(":")
+    good = key.text() == "cookie" or (kind == "cookie" and re.fullmatch(r"\w{1,64}", name, re.ASCII))
+    if not good and not (kind == "header" and _HEADER.fullmatch(name)):
+        key.wrong("`cookie`, `cookie:NAME` or `header:NAME`")
+    return key.text()
+
+
+def _auth(key: Key, service: str, services: Mapping[str, Key]) -> Auth | None:
+    if not key.given:
+        return None
+    key.only("basic", "passes", "path", "service")
+    basic, path = key.get("basic"), key.get("path")
+    if basic.given:
+        if not _SECRET.fullmatch(basic.text()):
+            basic.wrong("the name of a secret that holds lines of `user:password`")
+        if len(key.mapping()) > 1:
+            key.wrong("either `basic`, or `path` with `service`")
+        return Auth(basic=basic.text())
+    if not re.fullmatch(r"/[A-Za-z0-9._~@+/-]*", path.text()):
+        path.wrong("a path that answers 2xx for whom to let pass, such as /auth/check; or `basic`")
+    asked = key.get("service").text() or service
+    if asked not in services:
+        key.get("service").wrong(f"one of the services: {', '.join(sorted(services))}")
+    passes = tuple(item.text() for item in key.get("passes").sequence())
+    for item in key.get("passes").sequence():
+        if not _HEADER.fullmatch(item.text()):
+            item.wrong("the name of a header")
+    return Auth(service=asked, path=path.text(), passes=passes)
+
+
+def _networks(key: Key) -> Iterator[str]:
+    for item in key.sequence():
+        try:
+            yield str(ipaddress.ip_network(item.text()))
+        except ValueError:
+            item.wrong("an address or a network such as 203.0.113.0/24")
+
+
+def _headers(key: Key) -> dict[str, str]:
+    found = {name: item.text() for name, item in key.mapping().items()}
+    for name, item in key.mapping().items():
+        if not _HEADER.fullmatch(name) or name.lower() in _FRAMING:
+            raise ManifestError(f"`{name}` is no header to add", where=item.path, hint="such as X-Robots-Tag")
+        if not _TEXT.fullmatch(item.text()):
+            item.wrong("text without `$` and line breaks, at most 1000 characters")
+    return found
