@@ -50,7 +50,7 @@ soak: .venv ## is any request dropped? half an hour's deployments under load; SO
 
 lock: .venv ## resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--upgrade --extra embedded --extra dev pyproject.toml -o requirements.lock
+		--upgrade --extra embedded --extra host --extra dev pyproject.toml -o requirements.lock
 	grep -A 99 -m 1 '^uv==' requirements.lock | awk 'NR > 1 && !/^ / { exit } { print }' > bootstrap.lock
 
 clean: ## remove the virtual environment and caches

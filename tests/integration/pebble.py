@@ -1,10 +1,11 @@
 """Pebble, an ACME server for tests, with a name server that says what a test wants; all of it on this machine alone.
 
-Debian has both in its package `pebble`. It knows no rate limits: `Limiting` stands before it where one is wanted, and
-refuses new orders as RFC 8555 (6.6) has it.
+Debian has both in its package `pebble`. It knows no rate limits, and does not say when to renew: where a test wants
+that, another server stands before it, which refuses new orders as RFC 8555 (6.6) has it, or says when.
 """
 
 import contextlib
+import datetime
 import http.client
 import http.server
 import json
@@ -18,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from pushrod import host
-from pushrod.gears import openssl
+from pushrod.gears import certbot, openssl
 from tests.integration.servers import free_port, running
 
-PROGRAMS = [shutil.which(name) for name in ("pebble", "pebble-challtestsrv", "certbot")]
+PROGRAMS = [shutil.which("pebble"), shutil.which("pebble-challtestsrv"), certbot.find()]
 PASSED = ("Content-Type", "Replay-Nonce", "Location", "Link")
 REFUSAL = {"type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many certificates", "status": 429}
 REFUSAL_HEADERS = {"Content-Type": "application/problem+json"}
-MISSING = "needs pebble and certbot: apt-get install pebble certbot"
+MISSING = "needs pebble: apt-get install pebble"
 
 
 @dataclass
@@ -98,50 +99,52 @@ def pebble(directory: Path, http_port: int, *, validity: int = 0, blocked: str =
         yield Pebble(f"https://localhost:{port}/dir", directory / "trust.pem", names, management)
 
 
-@contextlib.contextmanager
-def limiting(before: Pebble, directory: Path) -> Iterator[str]:
-    """The address of a server that passes all on to Pebble but new orders, which it refuses as too many."""
-    behind = int(before.url.split(":")[2].split("/")[0])
-    trusted = ssl.create_default_context(cafile=str(before.trust))
+class Passing(http.server.BaseHTTPRequestHandler):
+    """Stands before Pebble and passes all on; what stands there for a reason answers some of it itself."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if self.path.startswith("/order-plz"):
-                return self.reply(
-                    429, REFUSAL_HEADERS | {"Replay-Nonce": nonce()}, json.dumps(REFUSAL).encode()
-                )
-            return self.pass_on(body)
+    behind: int
+    trusted: ssl.SSLContext
 
-        def do_GET(self) -> None:
-            self.pass_on(None)
+    def do_POST(self) -> None:
+        self.pass_on(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
 
-        do_HEAD = do_GET
+    def do_GET(self) -> None:
+        self.pass_on(None)
 
-        def pass_on(self, body: bytes | None) -> None:
-            connection = http.client.HTTPSConnection("localhost", behind, context=trusted, timeout=10)
-            connection.request(self.command, self.path, body, dict(self.headers))
+    def do_HEAD(self) -> None:
+        self.pass_on(None)
+
+    def pass_on(self, body: bytes | None) -> None:
+        status, headers, raw = self.ask(self.command, self.path, body, dict(self.headers))
+        self.reply(status, {k: v for k, v in headers.items() if k in PASSED}, raw)
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPSConnection("localhost", self.behind, context=self.trusted, timeout=10)
+        with contextlib.closing(connection):
+            connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
-            kept = {k: v for k, v in answer.getheaders() if k in PASSED}
-            self.reply(answer.status, kept, answer.read())
+            return answer.status, dict(answer.getheaders()), answer.read()
 
-        def reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
+    def reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
+    def log_message(self, *_: object) -> None:
+        pass
 
-    def nonce() -> str:
-        connection = http.client.HTTPSConnection("localhost", behind, context=trusted, timeout=10)
-        connection.request("HEAD", "/nonce-plz")
-        return connection.getresponse().headers["Replay-Nonce"]
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+@contextlib.contextmanager
+def before(acme: Pebble, directory: Path, handler: type[Passing]) -> Iterator[str]:
+    """The address of a server that stands before Pebble."""
+    handler.behind = int(acme.url.split(":")[2].split("/")[0])
+    handler.trusted = ssl.create_default_context(cafile=str(acme.trust))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(directory / "chain.pem", directory / "key.pem")
     server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -151,3 +154,57 @@ def limiting(before: Pebble, directory: Path) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextlib.contextmanager
+def limiting(acme: Pebble, directory: Path) -> Iterator[str]:
+    """The address of a server that refuses new orders as too many."""
+
+    class Limiting(Passing):
+        def do_POST(self) -> None:
+            if not self.path.startswith("/order-plz"):
+                return super().do_POST()
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            nonce = self.ask("HEAD", "/nonce-plz")[1]["Replay-Nonce"]
+            return self.reply(429, REFUSAL_HEADERS | {"Replay-Nonce": nonce}, json.dumps(REFUSAL).encode())
+
+    with before(acme, directory, Limiting) as url:
+        yield url
+
+
+@dataclass
+class Advice:
+    """When a server that stands before Pebble says that a certificate is to be renewed: within an hour from `begins`,
+    which is in hours from now."""
+
+    url: str = ""
+    begins: float = 24.0
+    asked: bool = False
+
+
+@contextlib.contextmanager
+def advising(acme: Pebble, directory: Path) -> Iterator[Advice]:
+    """A server that says when to renew (RFC 9773), which Debian's Pebble does not."""
+    advice = Advice()
+
+    class Advising(Passing):
+        def do_GET(self) -> None:
+            if self.path.startswith("/renewal-info/"):
+                advice.asked = True
+                start = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=advice.begins)
+                window = {
+                    "start": start.isoformat(),
+                    "end": (start + datetime.timedelta(hours=1)).isoformat(),
+                }
+                return self.reply(
+                    200, {"Retry-After": "21600"}, json.dumps({"suggestedWindow": window}).encode()
+                )
+            if self.path != "/dir":
+                return super().do_GET()
+            status, _, raw = self.ask("GET", "/dir")
+            told = json.loads(raw) | {"renewalInfo": advice.url.replace("/dir", "/renewal-info")}
+            return self.reply(status, {"Content-Type": "application/json"}, json.dumps(told).encode())
+
+    with before(acme, directory, Advising) as url:
+        advice.url = url
+        yield advice

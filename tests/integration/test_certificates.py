@@ -3,6 +3,7 @@
 The pipeline has its own edge and no engine besides: the release is live, and its one instance is the test's.
 """
 
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from pushrod.releases import Releases
 from pushrod.values import Encryption, Instance, Release
 from tests.integration.apps import FILES, Machine, complaint
 from tests.integration.edges import Backend, an_edge, ask, free_port
-from tests.integration.pebble import MISSING, PROGRAMS, Pebble, limiting, pebble
+from tests.integration.pebble import MISSING, PROGRAMS, Pebble, advising, limiting, pebble
 from tests.integration.test_tls import get
 from tests.unit.samples import release
 
@@ -58,6 +59,10 @@ class Served:
         self.certificates = Certificates(app)
         empty = git.git(app.repository, "hash-object", "-w", "-t", "tree", "--stdin", stdin="").strip()
         self.commit = git.git(app.repository, "commit-tree", empty, "-m", "first").strip()
+
+    def present(self, app: App) -> str:
+        """Its one instance is there already."""
+        return ""
 
     def open(self) -> None:
         """It runs already."""
@@ -172,18 +177,27 @@ def test_a_name_more_is_a_certificate_more(served: Served, acme: Pebble) -> None
 
 
 @needs_pebble
-def test_a_certificate_that_ends_soon_is_renewed_unasked(
-    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_certificate_is_renewed_when_the_server_says_so(
+    served: Served, acme: Pebble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pebble(tmp_path / "short", served.app.settings.port, validity=7200) as server:
-        monkeypatch.setenv("PUSHROD_ACME_SERVER", server.url)
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(server.trust))
-        served.live()
-        first, second = served.pipeline.certify(), served.pipeline.certify()
-        # certbot before 4.0 renews 30 days before the end, and this one never had as many.
-        if first == second:
-            pytest.skip("this certbot goes by a part of the lifetime")
-        assert served.shown() == second.certificate.fingerprint  # type: ignore[union-attr]
+    """As after a mistake of the authority: it says that this certificate is to be replaced now (RFC 9773, 4.2)."""
+    served.live()
+    with advising(acme, tmp_path / "pebble") as advice:
+        monkeypatch.setenv("PUSHROD_ACME_SERVER", advice.url)
+        first = served.pipeline.certify()
+        assert served.pipeline.certify() == first
+        assert advice.asked, "certbot has not asked when to renew"
+        advice.begins = -48
+        forget_when_to_ask(served)
+        second = served.pipeline.certify()
+    assert first and second and first.generation != second.generation
+    assert served.shown() == second.certificate.fingerprint
+
+
+def forget_when_to_ask(served: Served) -> None:
+    """certbot asks again after the time that the server names, hours later: take that out of its notes."""
+    path = served.root.path / "certbot" / "config" / "renewal" / "shop.conf"
+    path.write_text(re.sub(r"(?m)^ari_retry_after = .*$\n?", "", path.read_text()))
 
 
 def refused(served: Served, match: str, *, force: bool = False) -> HostError:
@@ -252,9 +266,9 @@ def test_a_server_that_refuses_the_name(
 
 def test_without_certbot(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     served.live()
-    monkeypatch.setattr("pushrod.gears.certbot.shutil.which", lambda _: None)
+    monkeypatch.setattr("pushrod.gears.certbot.find", lambda: None)
     error = refused(served, "certbot is not installed")
-    assert "apt-get install certbot" in error.hint
+    assert "pushrod[host]" in error.hint
 
 
 @needs_pebble

@@ -1,12 +1,13 @@
 """certbot: certificates by the ACME protocol, proved by a file that the edge serves. Needs no root.
 
-certbot itself says whether a certificate is due: from 4.1 on by what the server tells of it (ARI), with 4.0 when a
-third of its time is left, before that 30 days before its end (certbot's list of changes).
+certbot itself says whether a certificate is due: by what the server tells of it (ARI, RFC 9773), else when a third of
+its time is left. It is asked for from 4.1 on, which is the first that asks the server (certbot's list of changes).
 """
 
 import os
 import re
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -40,15 +41,23 @@ def obtain(request: Request, directory: Path, webroot: Path) -> Pair:
     `directory` is where certbot keeps everything, `webroot` what the edge serves. Agrees to the server's terms.
     Raises HostError where certbot is missing or the server refuses, cannot be reached, or cannot reach us.
     """
-    program = shutil.which("certbot")
+    program = find()
     if program is None:
-        raise HostError("certbot is not installed", hint="as root: apt-get install certbot")
+        raise HostError(
+            "certbot is not installed", hint="install pushrod[host] where pushrod is: it brings certbot"
+        )
     live = directory / "config" / "live" / request.name
     with host.lock(directory / "lock", purpose="getting a certificate", timeout=_LOCK):
         done = host.run([program, *_argv(request, directory, webroot)], timeout=_TIMEOUT, umask=0o077)
     if done.status != 0:
         raise _refused(f"{done.stdout}\n{done.stderr}", directory / "logs" / "letsencrypt.log")
     return Pair((live / "fullchain.pem").read_text(), (live / "privkey.pem").read_text())
+
+
+def find() -> str | None:
+    """The program that was installed with pushrod, else the machine's own; None where there is none."""
+    beside = Path(sys.prefix) / "bin" / "certbot"
+    return str(beside) if os.access(beside, os.X_OK) else shutil.which("certbot")
 
 
 def delete(name: str, directory: Path) -> None:

@@ -41,7 +41,7 @@ def _wanted(system: System, has: Callable[[str], bool]) -> Iterator[tuple[str, s
         ("iptables", "iptables"),
         ("ip", "iproute2"),
     )
-    yield from (("certbot", "certbot"), ("openssl", "openssl"))
+    yield "openssl", "openssl"
     yield str(_CERTIFICATES), "ca-certificates"
     yield "/usr/bin/python3", "python3"
     if has("dockerd"):  # whoever installed it chose the rest too

@@ -76,9 +76,10 @@ def test_a_failure_is_one_sentence(said: str, logged: str, what: str, tmp_path: 
 
 def test_without_certbot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
     with pytest.raises(HostError, match="certbot is not installed") as caught:
         certbot.obtain(Request("shop", ("shop.org",)), tmp_path, tmp_path)
-    assert "apt-get install certbot" in caught.value.hint
+    assert "pushrod[host]" in caught.value.hint
 
 
 def test_a_forgotten_certificate_leaves_nothing(tmp_path: Path) -> None:
