@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pushrod import scaffold
 from tests.integration import apps
 from tests.integration.apps import App, Done, Machine, Tree
 
@@ -122,3 +123,65 @@ def test_a_local_deployment_leaves_the_remote(shop: App, desk: Desk, tmp_path: P
         assert machine.root != tmp_path / "here"
     finally:
         here.must("apps", "destroy", "desk", "--yes")
+
+
+RECORDING_SSH = """\
+#!/bin/sh
+printf '%s\\n' "$@" > {place}/argv
+while [ "$1" != pushrod@server ]; do
+    case "$1" in
+        -i) cat "$2" > {place}/key ;;
+        UserKnownHostsFile=*) cat "${{1#*=}}" > {place}/known_hosts ;;
+    esac
+    shift
+done
+exec {program} "$@"
+"""
+
+
+@pytest.mark.parametrize("as_files", [False, True])
+def test_the_templates_script_pushes_from_ci(shop: App, desk: Desk, tmp_path: Path, as_files: bool) -> None:
+    """With its key alone, to the host whose key is pinned alone, and it leaves neither behind."""
+    desk.commit({"app.py": apps.changed("from ci"), "deploy.sh": scaffold.files("shop")["deploy.sh"]})
+    desk.git("remote", "remove", "pushrod")
+    place, temporary = tmp_path / "ci", tmp_path / "tmp"
+    for directory in (place, temporary):
+        directory.mkdir()
+    words = {"place": place, "program": desk.env["GIT_SSH_COMMAND"]}
+    (place / "ssh").write_text(RECORDING_SSH.format(**{k: shlex.quote(str(v)) for k, v in words.items()}))
+    (place / "ssh").chmod(0o755)
+    given = {"DEPLOY_KEY": "a key\nof two lines", "DEPLOY_HOST_KEY": "server ssh-ed25519 AAAA"}
+    if as_files:
+        for name, text in given.items():
+            (place / name).write_text(f"{text}\n")
+            given[name] = str(place / name)
+    kept = {k: v for k, v in desk.env.items() if k != "GIT_SSH_COMMAND"}
+    env = {
+        **kept,
+        "PATH": f"{place}:{kept['PATH']}",
+        "TMPDIR": str(temporary),
+        "DEPLOY_HOST": "server",
+        **given,
+    }
+    before = shop.live
+    done = apps.run(["/bin/sh", "deploy.sh"], desk.path, env)
+    assert done.ok, done.err
+    assert (shop.live, shop.get().body) == (before + 1, "from ci")
+    assert (place / "key").read_text() == "a key\nof two lines\n"
+    assert (place / "known_hosts").read_text() == "server ssh-ed25519 AAAA\n"
+    argv = (place / "argv").read_text().splitlines()
+    assert {"StrictHostKeyChecking=yes", "GlobalKnownHostsFile=/dev/null", "IdentitiesOnly=yes"} <= set(argv)
+    assert not list(temporary.iterdir())
+    shop.restore()
+
+
+def test_ci_fails_when_the_release_does_not_go_live(shop: App, desk: Desk, tmp_path: Path) -> None:
+    desk.commit({"app.py": "import nothing_like_it", "deploy.sh": scaffold.files("shop")["deploy.sh"]})
+    program = Path(desk.env["GIT_SSH_COMMAND"])
+    kept = {k: v for k, v in desk.env.items() if k != "GIT_SSH_COMMAND"}
+    given = {"DEPLOY_HOST": "server", "DEPLOY_KEY": "key", "DEPLOY_HOST_KEY": "host"}
+    before = shop.live
+    env = {**kept, **given, "PATH": f"{program.parent}:{kept['PATH']}"}
+    done = apps.run(["/bin/sh", "deploy.sh"], desk.path, env)
+    assert done.status == 1
+    assert shop.serves(before)
