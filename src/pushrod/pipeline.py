@@ -37,7 +37,7 @@ from pushrod.releases import Releases
 from pushrod.sealing import Sealing
 from pushrod.secrets import Secrets
 from pushrod.steps import FAILURES, Steps
-from pushrod.values import Release, Service
+from pushrod.values import Maintenance, Release, Service
 
 LOCK_TIMEOUT = 1800.0  # seconds a push waits for the one before it
 
@@ -173,6 +173,29 @@ class Pipeline:
             if release is None or self.app.settings.down or release.tls.source == "off":
                 return None
             return self._certify(release, force=force)
+
+    def maintain(self, wanted: Maintenance | None) -> None:
+        """Close the app for maintenance, or open it again (None): the edge answers in its place, its instances go on.
+
+        It holds for later releases, too. Once it has closed, the requests that were under way have ended: by
+        themselves, or after DRAIN_BUDGET. Raises EdgeError, and leaves everything as it was, where the edge refuses.
+        """
+        with self.locked("closing for maintenance" if wanted else "opening after maintenance"):
+            before = self.app.settings
+            self.app.save(msgspec.structs.replace(before, maintenance=wanted))
+            live = None if before.down else self._live_release()
+            if live is None:
+                return
+            try:
+                with self._step("edge", "answers in its place" if wanted else f"→ release {live.number}"):
+                    switch = self.engine.edge.switch({self.app.name: self._site(live)})
+            except FAILURES:
+                with host.uninterrupted():
+                    self.app.save(before)
+                raise
+            if wanted:
+                with host.uninterrupted(), self._step("drain", "requests that were under way finish"):
+                    self.engine.edge.drained(switch)
 
     def down(self) -> None:
         """Stop everything of the app, the edge first, then its instances, then its stores; data stays."""
@@ -396,6 +419,8 @@ class Pipeline:
             git.move_branch(self.app.repository, release.commit)
             if self.app.settings.down:
                 self.app.save(msgspec.structs.replace(self.app.settings, down=False))
+        if self.app.settings.maintenance:
+            self.progress.note("it is closed for maintenance: `pushrod maintenance off` opens it")
 
     def _retire(self, release: Release, previous: int, switch: Switch, *, fresh: bool) -> None:
         others = [n for n in self.engine.running(self.app) if n != release.number]

@@ -8,14 +8,15 @@ from pushrod.apps import App
 from pushrod.certificates import Certificates
 from pushrod.journal import Entry, Journal
 from pushrod.releases import Releases
-from pushrod.values import ProcessState, Value
+from pushrod.values import Maintenance, ProcessState, Value
 
 Condition = Literal["live", "degraded", "down", "new"]
 
 
 class Status(Value, frozen=True):
     """One app at a glance. `under_way` is what an unfinished command is doing, or left behind; `allowed` what the
-    host's owner lets its manifest ask for. `warnings` say what will be missed one day: a backup that is late."""
+    host's owner lets its manifest ask for. `warnings` say what will be missed one day: a backup that is late.
+    `maintenance` says that the edge answers in its place, and to whom not."""
 
     app: str
     condition: Condition
@@ -28,6 +29,7 @@ class Status(Value, frozen=True):
     processes: tuple[ProcessState, ...]
     allowed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    maintenance: Maintenance | None = None
 
 
 class Row(Value, frozen=True):
@@ -61,6 +63,7 @@ def of(app: App, processes: Sequence[ProcessState]) -> Status:
         processes=tuple(processes),
         allowed=settings.allowed,
         warnings=tuple(f"{f.detail}: {f.mend}" for f in found),
+        maintenance=settings.maintenance,
     )
 
 

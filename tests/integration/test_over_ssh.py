@@ -114,6 +114,17 @@ def test_a_secret_is_set_there(shop: App, desk: Desk) -> None:
     assert shop.must("secret", "list").startswith("none")
 
 
+def test_the_app_is_closed_and_opened_from_there(shop: App, desk: Desk) -> None:
+    desk.must("maintenance", "on", "--allow", "203.0.113.0/24", "--allow", "::1")
+    assert shop.get().status == 503
+    assert json.loads(desk.must("status", "--json"))[0]["maintenance"]["allow"] == [
+        "203.0.113.0/24",
+        "::1/128",
+    ]
+    assert desk.must("maintenance", "off") == "shop is open\n"
+    assert shop.get().status == 200
+
+
 def test_a_local_deployment_leaves_the_remote(shop: App, desk: Desk, tmp_path: Path) -> None:
     machine = shop.machine
     here = Desk(desk.path, {**desk.env, "PUSHROD_ROOT": str(tmp_path / "here")})

@@ -20,6 +20,7 @@ _VERBS = {
     "rollback": "deploying",
     "restart": "deploying",
     "scale": "deploying",
+    "maintenance": "maintenance",
     "releases": "reading",
     "status": "reading",
     "logs": "reading",

@@ -13,6 +13,7 @@ import msgspec
 
 from pushrod.errors import PushrodError
 from pushrod.host import signals_held
+from pushrod.values import Maintenance
 
 _SLOW = 1.0  # seconds after which a plain line says what is being waited for
 
@@ -48,6 +49,12 @@ def age(seconds: float) -> str:
         if seconds >= length:
             return f"{int(seconds // length)} {unit}"
     return f"{int(seconds)} s"
+
+
+def closed(maintenance: Maintenance) -> str:
+    """What is said of an app that is closed: who still passes, and what others are told."""
+    passing = f"; {', '.join(maintenance.allow)} may pass" if maintenance.allow else ""
+    return f"closed for maintenance{passing}; others are told to ask again after {maintenance.retry_after} s"
 
 
 class Steps:

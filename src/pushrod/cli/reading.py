@@ -10,7 +10,7 @@ from pushrod.apps import App
 from pushrod.cli import remote
 from pushrod.cli.context import find_app, find_root, finished, named_app, with_app, with_json
 from pushrod.cli.hosted import visible
-from pushrod.cli.output import age, print_json, print_table
+from pushrod.cli.output import age, closed, print_json, print_table
 from pushrod.engines import choice
 from pushrod.errors import PushrodError
 from pushrod.secrets import Secrets
@@ -52,6 +52,8 @@ def _print_status(one: status.Status) -> None:
         head += f", release {one.release} ({one.commit[:7]} “{one.subject}”) since {_ago(one.since)}"
     click.echo(click.style(head, bold=True))
     click.echo(f"  {one.url}" + (f"   {one.under_way}" if one.under_way else ""))
+    if one.maintenance:
+        click.echo(f"  {closed(one.maintenance)}")
     for warning in one.warnings:
         click.echo(f"  warning: {warning}")
     rows = [

@@ -120,7 +120,10 @@ def _given(command: click.Command, ctx: click.Context) -> list[str]:
         if name in _ELSEWHERE or ctx.get_parameter_source(name) is ParameterSource.DEFAULT:
             continue
         if isinstance(parameter, click.Option):
-            options += [parameter.opts[-1], *([] if parameter.is_flag else [str(value)])]
+            given = value if parameter.multiple else [value]
+            options += [
+                word for v in given for word in (parameter.opts[-1], *([] if parameter.is_flag else [str(v)]))
+            ]
         elif parameter.type is click.UNPROCESSED:  # the words of a program of the user's own, to the end
             arguments += ["--", *(value[1:] if value[:1] == ("--",) else value)]
         else:

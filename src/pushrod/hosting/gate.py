@@ -17,7 +17,7 @@ APPS = "PUSHROD_KEY_APPS"
 
 VERBS = (
     *("status", "releases", "logs", "plan", "rollback", "restart", "scale", "down"),
-    *("exec", "run", "secret", "db", "cert", "apps", "image", "doctor"),
+    *("maintenance", "exec", "run", "secret", "db", "cert", "apps", "image", "doctor"),
 )
 """The verbs that a key may run: about an app that is there. None of them is about the host."""
 
@@ -31,6 +31,7 @@ _SUBVERBS = {
     "db": {"backup", "backups", "verify", "restore"},
     "cert": {"list", "renew", "set", "unset"},
     "secret": {"set", "import", "list", "unset"},
+    "maintenance": {"on", "off"},
 }
 _SENT = {"secret import", "image load"}
 """What reads a file, which must be the one that the client sends."""

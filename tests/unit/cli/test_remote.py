@@ -81,6 +81,11 @@ def test_a_host_is_never_an_option(url: str) -> None:
         ("rollback", "rollback --app shop"),
         ("scale web=2 worker=1", "scale --app shop web=2 worker=1"),
         ("down .", "down --app shop"),
+        ("maintenance off", "maintenance off --app shop"),
+        (
+            "maintenance on --allow ::1 --allow 192.0.2.0/24 --retry-after 60",
+            "maintenance on --app shop --allow ::1/128 --allow 192.0.2.0/24 --retry-after 60",
+        ),
         ("secret list --json", "secret list --app shop --json"),
         ("secret unset A B", "secret unset --app shop A B"),
         ("exec web -- ls -l --root /", "exec --app shop web -- ls -l --root /"),

@@ -1,0 +1,64 @@
+"""maintenance: the edge answers in the app's place for a while."""
+
+import ipaddress
+
+import click
+
+from pushrod import host
+from pushrod.apps import App
+from pushrod.cli import remote
+from pushrod.cli.context import find_app, pipeline, with_app
+from pushrod.cli.output import closed
+from pushrod.values import Maintenance
+
+
+@click.group("maintenance")
+def maintenance_command() -> None:
+    """Close the app for a while, and open it again."""
+
+
+def _networks(
+    _context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, ...]:
+    try:
+        return tuple(dict.fromkeys(str(ipaddress.ip_network(text)) for text in given))
+    except ValueError as e:
+        raise click.BadParameter(f"{e}; give an address or a network such as 203.0.113.0/24") from e
+
+
+@maintenance_command.command("on", cls=remote.Verb)
+@click.option(
+    "--allow", multiple=True, metavar="CIDR", callback=_networks, help="Who still passes; repeatable."
+)
+@click.option(
+    "--retry-after",
+    metavar="SECONDS",
+    type=click.IntRange(1, 31_536_000),
+    default=Maintenance().retry_after,
+    show_default=True,
+    help="When others are told to ask again.",
+)
+@with_app
+def on_command(allow: tuple[str, ...], retry_after: int, app_name: str | None, root: str | None) -> None:
+    """Answer every request with 503 and a page that says so.
+
+    Instances and stores go on. It holds, also for new releases, until `pushrod maintenance off`.
+    """
+    app, wanted = find_app(root, app_name), Maintenance(allow, retry_after)
+    with host.interruptible():
+        pipeline(app).maintain(wanted)
+    click.echo(f"{app.name} is {closed(wanted)}{_later(app)}")
+
+
+@maintenance_command.command("off", cls=remote.Verb)
+@with_app
+def off_command(app_name: str | None, root: str | None) -> None:
+    """Let the app answer again."""
+    app = find_app(root, app_name)
+    with host.interruptible():
+        pipeline(app).maintain(None)
+    click.echo(f"{app.name} is open{_later(app)}")
+
+
+def _later(app: App) -> str:
+    return "; it is down now: `pushrod up` starts it" if app.settings.down else ""
