@@ -15,7 +15,7 @@ from typing import NamedTuple
 from bench.stage import PUSHROD, TIMEOUT, BenchError, Stage
 
 RELEASE = ("alembic", "upgrade", "head")
-HEALTH = "/healthz"
+HEALTH = "/readyz"
 _ASK = "import json, os; print(json.dumps([os.getcwd(), dict(os.environ)]))"
 
 

@@ -10,7 +10,7 @@ from bench.stage import PUSHROD, PYTHON, TIMEOUT, BenchError, Stage
 from tests.load import Load, Report
 
 RATE = 200.0
-PATHS = ("/", "/products/1")  # the one answers by itself, the other from Redis
+PATHS = ("/api/", "/api/products/1")  # the one answers by itself, the other from the cache
 OVER_FLOOR = 1.0  # seconds that a push may take beyond its floor
 OVER_HAND = 1.5  # seconds that a push to a Docker host may take beyond Docker's own commands
 

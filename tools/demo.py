@@ -61,21 +61,21 @@ def up() -> None:
     heading("A change, pushed under constant load")
     change("backend/app/main.py", "MESSAGE = ", 'MESSAGE = "Hello again."\n')
     commit("Say hello again")
-    with Load(f"{url}/products/2", rate=100) as load:
+    with Load(f"{url}/api/products/2", rate=100) as load:
         push()
     tell(load.report)
-    get(url, "/")
+    get(url, "/api/")
 
     heading("A broken commit")
-    change("backend/app/main.py", "import ", "import a_module_that_is_not_there\n")
+    change("backend/app/main.py", "from fastapi import ", "import a_module_that_is_not_there\n")
     commit("Break it")
     push(rejected=True)
-    get(url, "/")
+    get(url, "/api/")
     show(["git", "reset", "--quiet", "--hard", "HEAD~1"])
 
     heading("Back to the release before")
     pushrod("rollback")
-    get(url, "/")
+    get(url, "/api/")
     pushrod("releases")
 
     heading("It runs on in the background; `make demo-down` stops it and removes all of it")
@@ -92,7 +92,7 @@ def down() -> None:
 
 def read_twice(url: str) -> None:
     """The first read comes from PostgreSQL, the second from the cache."""
-    first, second = get(url, "/products/1"), get(url, "/products/1")
+    first, second = get(url, "/api/products/1"), get(url, "/api/products/1")
     if (first, second) != ("miss", "hit"):
         raise DemoError(f"expected a miss and then a hit of the cache, got {first} and {second}")
 

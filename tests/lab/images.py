@@ -23,12 +23,13 @@ _TIMEOUT = 30.0  # seconds for one question to the engine, which answers within 
 
 
 def named() -> list[str]:
-    """The images that a new repository's compose file and Dockerfile name."""
+    """The images that a new repository's compose file and Dockerfiles name."""
     files = scaffold.files("shop")
     services = yaml.safe_load(files["compose.yaml"])["services"].values()
     found = {service["image"] for service in services if "image" in service}
-    stages = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", files["backend/Dockerfile"], re.MULTILINE)
-    found |= {image for image, _ in stages} - {name for _, name in stages}
+    for text in (text for path, text in files.items() if path.endswith("/Dockerfile")):
+        stages = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", text, re.MULTILINE)
+        found |= {image for image, _ in stages} - {name for _, name in stages}
     return sorted(found)
 
 

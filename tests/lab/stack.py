@@ -47,7 +47,7 @@ class Stack:
     def up(self) -> None:
         """`docker compose up`, until the backend has migrated and serves."""
         self.compose("up", "--detach", "--wait")
-        eventually(lambda: self.get("/healthz").status == 200, "the backend serves", 60.0)
+        eventually(lambda: self.get("/api/").status == 200, "the backend serves", 60.0)
 
     def compose(self, *argv: str) -> str:
         """Run `docker compose` there and return what it printed."""
@@ -61,9 +61,9 @@ class Stack:
         """Run a statement as the app's own account, beside the backend."""
         return self.inside("postgres", "psql", "-X", "-q", "-At", "--username=app", "--command", statement)
 
-    def redis(self, *command: str) -> str:
-        """Run a command in Valkey, beside the backend and the worker."""
-        return self.inside("redis", "valkey-cli", *command)
+    def redis(self, *command: str, service: str = "redis") -> str:
+        """Run a command in a Valkey, beside the backend."""
+        return self.inside(service, "valkey-cli", *command)
 
     def get(self, path: str) -> Answer:
         """Ask the published port."""
@@ -77,11 +77,6 @@ class Stack:
             connection.request(method, path, body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             return Answer(answer.status, answer.headers.get("X-Cache", ""), json.loads(answer.read()))
-
-    def views(self, product: int) -> int:
-        """How often the worker has recorded a view of a product."""
-        views: int = self.get(f"/products/{product}/views").body["views"]
-        return views
 
     def exits(self) -> dict[str, int]:
         """The exit status of every container that has ended, by its service."""

@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.integration.apps import eventually
 from tests.lab.stack import Stack
 
 pytestmark = pytest.mark.lab
@@ -10,28 +9,20 @@ pytestmark = pytest.mark.lab
 
 def test_the_published_port_reads_postgresql_and_then_the_cache(shop: Stack) -> None:
     shop.sql("UPDATE products SET stock = 41 WHERE id = 2")
-    first = shop.get("/products/2")
+    first = shop.get("/api/products/2")
     assert (first.status, first.cache, first.body["stock"]) == (200, "miss", 41)
 
     shop.sql("UPDATE products SET stock = 42 WHERE id = 2")
-    assert shop.get("/products/2") == first._replace(cache="hit")
-    assert '"stock":41' in shop.redis("GET", "product:v1:2")
+    assert shop.get("/api/products/2") == first._replace(cache="hit")
+    assert '"stock":41' in shop.redis("GET", "product:2", service="cache")
 
-    changed = shop.send("PUT", "/products/2", {"name": "Reading lamp", "price_cents": 7950, "stock": 43})
+    changed = shop.send("PUT", "/api/products/2", {"name": "Reading lamp", "price_cents": 7950, "stock": 43})
     assert changed.status == 200
-    assert shop.get("/products/2").body["stock"] == 43
+    assert shop.get("/api/products/2").body["stock"] == 43
     assert shop.sql("SELECT stock FROM products WHERE id = 2") == "43"
 
 
-def test_the_worker_records_every_view(shop: Stack) -> None:
-    before = shop.views(3)
-    for _ in range(3):
-        assert shop.get("/products/3").status == 200
-    eventually(lambda: shop.views(3) == before + 3, "the worker has recorded three views")
-    assert int(shop.sql("SELECT count(*) FROM product_views WHERE product_id = 3")) == before + 3
-
-
-@pytest.mark.parametrize("service", ["backend", "worker"])
+@pytest.mark.parametrize("service", ["backend"])
 def test_the_image_runs_as_an_account_that_cannot_change_its_code(shop: Stack, service: str) -> None:
     look = "import os; print(os.stat('/proc/1').st_uid, os.getuid(), os.access('app/main.py', os.W_OK))"
     runs_as, enters_as, writes = shop.inside(service, "python", "-c", look).split()
@@ -39,20 +30,34 @@ def test_the_image_runs_as_an_account_that_cannot_change_its_code(shop: Stack, s
     assert writes == "False"
 
 
-def test_what_both_stores_hold_outlives_the_containers(shop: Stack) -> None:
-    added = shop.send("POST", "/products", {"name": "Brass hook", "price_cents": 650, "stock": 12})
+def test_nothing_in_its_containers_can_be_written(shop: Stack) -> None:
+    with pytest.raises(AssertionError, match="Read-only file system"):
+        shop.inside("backend", "sh", "-c", "echo >/tmp/x")
+
+
+def test_what_the_durable_stores_hold_outlives_the_containers(shop: Stack) -> None:
+    added = shop.send("POST", "/api/products", {"name": "Brass hook", "price_cents": 650, "stock": 12})
     assert added.status == 201
-    assert shop.get(f"/products/{added.body['id']}").status == 200
-    events = shop.redis("XLEN", "product-views")
+    shop.redis("SET", "kept", "yes")
+    shop.redis("SET", "kept", "no", service="cache")
 
     shop.compose("down")
     assert shop.compose("ps", "--all", "--quiet") == ""
     shop.up()
 
-    assert shop.redis("XLEN", "product-views") == events != "0"
-    assert added.body in shop.get("/products").body
+    assert shop.redis("GET", "kept") == "yes"
+    assert shop.redis("GET", "kept", service="cache") == ""
+    assert added.body in shop.get("/api/products").body["items"]
+
+
+def test_the_redis_stores_have_the_settings_of_their_files(shop: Stack) -> None:
+    def policy(service: str) -> str:
+        return shop.redis("CONFIG", "GET", "maxmemory-policy", service=service).split()[1]
+
+    assert (policy("redis"), policy("cache")) == ("noeviction", "allkeys-lfu")
+    assert shop.redis("CONFIG", "GET", "appendonly").split()[1] == "yes"
 
 
 def test_all_of_it_ends_when_it_is_told_to(shop: Stack) -> None:
     shop.compose("stop")
-    assert shop.exits() == {"backend": 0, "worker": 0, "postgres": 0, "redis": 0}
+    assert shop.exits() == {"backend": 0, "postgres": 0, "redis": 0, "cache": 0}

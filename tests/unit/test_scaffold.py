@@ -19,7 +19,7 @@ def test_the_files_a_repository_begins_with() -> None:
         ".env.example",
         ".gitignore",
         "compose.yaml",
-        "backend/Dockerfile",
+        "docker/backend/Dockerfile",
         "backend/requirements.txt",
     } <= set(FILES)
 
@@ -51,7 +51,7 @@ def test_every_python_file_is_one() -> None:
 
 def test_the_manifest_is_yaml_with_services() -> None:
     services = yaml.safe_load(FILES["compose.yaml"])["services"]
-    assert {"backend", "postgres", "redis"} <= set(services)
+    assert {"backend", "postgres", "redis", "cache"} <= set(services)
 
 
 def test_a_new_repository_has_one_commit_of_every_file_by_its_user(home: Path, tmp_path: Path) -> None:

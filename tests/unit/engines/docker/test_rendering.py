@@ -17,7 +17,7 @@ from pushrod.gears import compose
 from tests.unit.engines.docker.rendered import APP, NGINX, POSTGRES, REDIS, Rendered, render
 
 HERE = Path(__file__).parent / "files"
-STORES = {"postgres": POSTGRES, "redis": REDIS, "nginx": NGINX}
+STORES = {"postgres": POSTGRES, "redis": REDIS, "cache": REDIS, "nginx": NGINX}
 
 
 def from_text(directory: Path, text: str, **images: Parts) -> Rendered:

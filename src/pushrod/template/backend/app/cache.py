@@ -1,36 +1,233 @@
-"""Products in Redis, beside the table: read through, dropped on every write."""
+"""Cache-aside: JSON in Redis beside the tables; read through, refreshed early, dropped on every write.
+
+What it promises, in the order in which it is tried:
+
+- A value that this process has had within NEAR seconds is answered at once, without Redis.
+- A fresh value in Redis is a hit. In the last tenth of its life one reader refreshes it in the background.
+- A value no longer fresh is loaded anew by one reader; the others, and that one too if the load takes longer
+  than PATIENCE or fails, are answered with what there is: stale.
+- Without a value one reader loads it and the others wait for that, over all processes.
+- Without Redis every process loads, one reader a key.
+
+Libraries (cashews was looked at) have locks and early refresh too, but no lease: what is loaded before a write
+must not be put into the cache after it. Here a reader may put a value only while it holds the lease that it took
+before it loaded, and a write takes the lease away.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+import structlog
+from prometheus_client import Counter
+from redis.exceptions import RedisError
 
 from app.stores import OptionalRedis
 
-# Two releases share the cache while one takes over from the other (and after a rollback):
-# give it another version whenever the JSON of a product changes its shape.
-VERSION = 1
+log = structlog.get_logger()
+
+NEAR = 1.0  # seconds; so long another process may answer with what was there before a write
+NEAR_SIZE = 10_000  # keys
+PATIENCE = 0.3  # seconds that a reader waits for a new value while it could answer with a stale one
+LEASE = 10.0  # seconds; longer than any statement may take
+RETRY = 1.0  # seconds until a load that failed is tried again
+POLL = 0.02  # seconds between two looks of a reader who waits for another one's load
+EARLY = 0.1  # the part of its life, at the end, in which a value is refreshed
+
+READS = Counter("cache_reads", "Reads of the cache by kind of value and result", ["kind", "result"])
+LOADS = Counter("cache_loads", "Values asked of PostgreSQL for the cache", ["kind"])
+
+_PUT = """if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('DEL', KEYS[2])
+return 1"""
+
+Load = Callable[[], Awaitable[bytes | None]]
 
 
-class ProductCache:
-    """The JSON of products by id, each for `seconds` at most.
+class Answer(NamedTuple):
+    """A value, or None where there is none, and where it came from: hit, miss or stale."""
 
-    That time is also how long a stale product can be seen: when a write meets a read that has just missed, or
-    when Redis was away at the moment of the write.
+    value: bytes | None
+    how: str
+
+
+class _Entry(NamedTuple):
+    value: bytes
+    fresh_for: float  # seconds; negative once it is stale
+
+
+class Cache:
+    """Values of one kind, by id.
+
+    `version` is that of their shape: give it another one whenever that changes. Two releases share the cache
+    while one takes over from the other, and after a rollback; what has another version, or does not pass
+    `check` (which raises ValueError), is a miss.
     """
 
-    def __init__(self, redis: OptionalRedis, seconds: int) -> None:
+    def __init__(
+        self,
+        redis: OptionalRedis,
+        kind: str,
+        version: int,
+        check: Callable[[bytes], object],
+        seconds: int,
+        stale: int,
+    ) -> None:
         self._redis = redis
+        self._kind = kind
+        self._version = version
+        self._check = check
         self._seconds = seconds
+        self._stale = stale
+        self._near: dict[int, tuple[float, bytes]] = {}
+        self._loads: dict[int, asyncio.Task[Answer]] = {}
+        self._background: set[asyncio.Task[bytes | None]] = set()
+        self._writes = 0
+        self._counts = {how: READS.labels(kind, how) for how in ("hit", "miss", "stale")}
+        self._loaded = LOADS.labels(kind)
 
-    async def get(self, id: int) -> str | None:
-        """The JSON of a product, or None."""
-        text: str | None = await self._redis.execute("GET", _key(id))
-        return text
+    def near(self, id: int) -> bytes | None:
+        """The value of that id if this process had it a moment ago, and has counted it as a hit."""
+        near = self._near.get(id)
+        if near is None or near[0] <= time.monotonic():
+            return None
+        self._counts["hit"].inc()
+        return near[1]
 
-    async def put(self, id: int, text: str) -> None:
-        """Keep the JSON of a product."""
-        await self._redis.execute("SET", _key(id), text, "EX", self._seconds)
+    async def read(self, id: int, load: Load) -> Answer:
+        """The value of that id. Raises what `load` raises, where there is nothing else to answer with."""
+        near = self.near(id)
+        if near is not None:
+            return Answer(near, "hit")
+        running = self._loads.get(id)
+        if running is None:
+            running = self._loads[id] = asyncio.create_task(self._read(id, load))
+            running.add_done_callback(lambda task: self._done(id, task))
+        answer = await asyncio.shield(running)  # a client that goes away takes the value from nobody else
+        self._counts[answer.how].inc()
+        return answer
 
-    async def drop(self, id: int) -> None:
-        """Forget a product, because it was written."""
-        await self._redis.execute("DEL", _key(id))
+    async def drop(self, *ids: int) -> None:
+        """Forget values, because they have been written; call it once PostgreSQL has committed.
 
+        When Redis does not hear of it, what it holds can be seen for as long as it is fresh.
+        """
+        self._writes += 1
+        for id in ids:
+            self._near.pop(id, None)
+            self._loads.pop(id, None)
+        try:
+            await self._redis.execute(
+                "DEL", *(name for id in ids for name in (self._key(id), self._lease(id)))
+            )
+        except RedisError:
+            log.warning("the cache did not hear of a write", kind=self._kind, ids=ids)
 
-def _key(id: int) -> str:
-    return f"product:v{VERSION}:{id}"
+    async def _read(self, id: int, load: Load) -> Answer:
+        writes = self._writes
+        answer, seconds = await self._look(id, load)
+        if answer.value is not None and seconds > 0 and writes == self._writes:
+            if len(self._near) >= NEAR_SIZE:
+                self._near.clear()
+            self._near[id] = (time.monotonic() + min(NEAR, seconds), answer.value)
+        return answer
+
+    async def _look(self, id: int, load: Load) -> tuple[Answer, float]:
+        """The answer, and for how many seconds it may be kept near."""
+        try:
+            entry = self._parse(await self._redis.execute("GET", self._key(id)))
+            if entry is None:
+                return await self._fill_or_wait(id, load)
+            lease = None
+            if entry.fresh_for < self._seconds * EARLY:
+                lease = await self._take_lease(id)
+        except RedisError:
+            return Answer(await self._load(load), "miss"), NEAR
+        if lease is None:
+            return Answer(entry.value, "hit" if entry.fresh_for > 0 else "stale"), entry.fresh_for
+        filling = asyncio.create_task(self._fill(id, lease, load, RETRY))
+        self._background.add(filling)
+        filling.add_done_callback(self._filled)
+        if entry.fresh_for > 0:
+            return Answer(entry.value, "hit"), entry.fresh_for
+        done, _ = await asyncio.wait({filling}, timeout=PATIENCE)
+        if done and filling.exception() is None:
+            return Answer(filling.result(), "miss"), NEAR
+        return Answer(entry.value, "stale"), 0.0
+
+    async def _fill_or_wait(self, id: int, load: Load) -> tuple[Answer, float]:
+        end = time.monotonic() + LEASE
+        while time.monotonic() < end:
+            if lease := await self._take_lease(id):
+                return Answer(await self._fill(id, lease, load), "miss"), NEAR
+            await asyncio.sleep(POLL)
+            if entry := self._parse(await self._redis.execute("GET", self._key(id))):
+                return Answer(entry.value, "hit"), entry.fresh_for
+        return Answer(await self._load(load), "miss"), NEAR
+
+    async def _fill(self, id: int, lease: bytes, load: Load, retry: float = 0.0) -> bytes | None:
+        """Load a value and put it, unless it has been written meanwhile; after a failure, a pause of `retry`."""
+        with suppress(RedisError):  # somebody may have filled it between our look and our lease
+            entry = self._parse(await self._redis.execute("GET", self._key(id)))
+            if entry is not None and entry.fresh_for >= self._seconds * EARLY:
+                await self._redis.execute("DEL", self._lease(id))
+                return entry.value
+        try:
+            value = await self._load(load)
+        except Exception:
+            await self._ignoring("PEXPIRE", self._lease(id), int(retry * 1000))
+            raise
+        if value is None:
+            await self._ignoring("DEL", self._lease(id), self._key(id))
+            return None
+        head = b"%d %d\n" % (self._version, int((time.time() + self._seconds) * 1000))
+        keeps = (self._seconds + self._stale) * 1000
+        await self._ignoring("EVAL", _PUT, 2, self._key(id), self._lease(id), lease, head + value, keeps)
+        return value
+
+    async def _take_lease(self, id: int) -> bytes | None:
+        lease = secrets.token_bytes(8)
+        taken = await self._redis.execute("SET", self._lease(id), lease, "NX", "PX", int(LEASE * 1000))
+        return lease if taken else None
+
+    async def _ignoring(self, *command: str | bytes | int) -> None:
+        with suppress(RedisError):  # it is said where it happens; the value is known all the same
+            await self._redis.execute(*command)
+
+    async def _load(self, load: Load) -> bytes | None:
+        self._loaded.inc()
+        return await load()
+
+    def _parse(self, raw: bytes | None) -> _Entry | None:
+        if raw is None:
+            return None
+        head, _, value = raw.partition(b"\n")
+        try:
+            version, fresh_until = map(int, head.split())
+            if version != self._version:
+                return None
+            self._check(value)
+        except ValueError:
+            return None
+        return _Entry(value, fresh_until / 1000 - time.time())
+
+    def _done(self, id: int, task: asyncio.Task[Answer]) -> None:
+        if self._loads.get(id) is task:
+            del self._loads[id]
+        if not task.cancelled():
+            task.exception()  # whoever waits has it; where nobody waits any more, nobody needs it
+
+    def _filled(self, task: asyncio.Task[bytes | None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.warning("a cached value could not be refreshed", kind=self._kind, error=repr(error))
+
+    def _key(self, id: int) -> str:
+        return f"{self._kind}:{id}"
+
+    def _lease(self, id: int) -> str:
+        return f"{self._kind}:{id}:lease"

@@ -3,16 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import psycopg
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
 
-from app.api import Shop, router
-from app.cache import ProductCache
-from app.products import Products
+from app import health, problems
+from app.cache import Cache
+from app.limits import BodyLimit
 from app.settings import Settings
+from app.shop import products
 from app.stores import OptionalRedis, open_postgres, open_redis
-from app.views import ViewRecord, ViewSender
+from app.telemetry import Telemetry, configure_logging
 
 MESSAGE = "Hello from {{name}}"
 
@@ -21,24 +20,42 @@ MESSAGE = "Hello from {{name}}"
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the stores before the first request, close them after the last one has been answered."""
     settings = Settings.from_environment()
-    async with open_postgres(settings.database_url) as pool, open_redis(settings.redis_url) as client:
-        redis = OptionalRedis(client)
+    configure_logging(settings.log_level)
+    async with (
+        open_postgres(settings.database_url) as pool,
+        open_redis(settings.redis_url) as redis,
+        open_redis(settings.cache_url) as cache_redis,
+    ):
         app.state.settings = settings
         app.state.pool = pool
-        app.state.shop = Shop(
-            products=Products(pool),
-            cache=ProductCache(redis, settings.cache_seconds),
-            sender=ViewSender(redis),
-            record=ViewRecord(pool),
+        app.state.redis = redis
+        app.state.cache_redis = cache_redis
+        cache = Cache(
+            OptionalRedis(cache_redis),
+            "product",
+            products.SHAPE,
+            products.Product.model_validate_json,
+            settings.cache_seconds,
+            settings.stale_seconds,
         )
+        app.state.products = products.Products(pool, cache)
         yield
 
 
-app = FastAPI(title="{{name}}", lifespan=lifespan)
-app.include_router(router)
+app = FastAPI(
+    title="{{name}}",
+    lifespan=lifespan,
+    docs_url="/api/docs",
+    openapi_url="/api/openapi.json",
+    redoc_url=None,
+    responses=problems.RESPONSES,
+)
+app.add_middleware(BodyLimit)
+app.add_middleware(Telemetry)  # the outermost comes last
+problems.install(app)
 
 
-@app.get("/")
+@app.get("/api/")
 async def root(request: Request) -> dict[str, str | None]:
     """Which app this is, and which release of it answers."""
     settings: Settings = request.app.state.settings
@@ -50,14 +67,5 @@ async def root(request: Request) -> dict[str, str | None]:
     }
 
 
-@app.get("/healthz")
-async def healthz(request: Request) -> dict[str, str]:
-    """200 when requests can be served. That takes PostgreSQL; it does not take Redis."""
-    async with request.app.state.pool.connection():  # which is tested as it is taken
-        return {"status": "ok"}
-
-
-@app.exception_handler(psycopg.OperationalError)
-async def postgres_away(_request: Request, _error: Exception) -> JSONResponse:
-    """PostgreSQL is away or too slow: not the client's fault, and worth another try."""
-    return JSONResponse({"detail": "the database is away"}, status_code=503, headers={"Retry-After": "1"})
+app.include_router(products.router)
+app.include_router(health.router)

@@ -1,37 +1,37 @@
 """What the environment says, read once at start."""
 
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Self
 
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-@dataclass(frozen=True)
-class Settings:
-    """Everything configurable. URLs carry passwords, so they stay out of the representation."""
 
-    database_url: str = field(repr=False)
-    redis_url: str = field(repr=False)
-    cache_seconds: int
-    name: str
-    release: str | None
-    commit: str | None
+class Settings(BaseSettings):
+    """Everything configurable, by its variable's name. URLs carry passwords, so they stay out of the repr."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore")
+
+    database_url: str = Field(repr=False)
+    redis_url: str = Field(repr=False)
+    """The Redis that must not forget."""
+    cache_url: str = Field(repr=False)
+    """The Redis that may forget at any time."""
+
+    cache_seconds: int = Field(default=60, ge=1)
+    """How long a cached value is fresh."""
+    stale_seconds: int = Field(default=600, ge=0)
+    """How much longer it may be served while PostgreSQL is slow or away."""
+    log_level: str = "INFO"
+
+    name: str = Field(default="{{name}}", validation_alias="PUSHROD_APP")
+    release: str | None = Field(default=None, validation_alias="PUSHROD_RELEASE")
+    commit: str | None = Field(default=None, validation_alias="PUSHROD_COMMIT")
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Raise SystemExit, naming the variable, when one that the app cannot do without is not set."""
-        return cls(
-            database_url=_required(environment, "DATABASE_URL"),
-            redis_url=_required(environment, "REDIS_URL"),
-            cache_seconds=int(environment.get("CACHE_SECONDS") or 60),
-            name=environment.get("PUSHROD_APP") or "{{name}}",
-            release=environment.get("PUSHROD_RELEASE"),
-            commit=environment.get("PUSHROD_COMMIT"),
-        )
-
-
-def _required(environment: Mapping[str, str], name: str) -> str:
-    value = environment.get(name)
-    if not value:
-        raise SystemExit(f"{name} is not set")
-    return value
+    def from_environment(cls) -> Self:
+        """Raise SystemExit, naming each variable that is missing or wrong, and none of their values."""
+        try:
+            return cls()
+        except ValidationError as error:
+            wrong = (f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+            raise SystemExit("settings: " + "; ".join(wrong)) from None

@@ -9,7 +9,7 @@ import pytest
 
 from parts import Keeper
 from servers import Postgres, Valkey, give_directory
-from services import Backend, Worker, alembic
+from services import Backend, alembic, environment
 
 
 @pytest.fixture(scope="session")
@@ -38,12 +38,18 @@ def postgres(session: Keeper) -> Postgres:
 
 @pytest.fixture(scope="session")
 def valkey(session: Keeper) -> Valkey:
+    """What must not be forgotten."""
     return session(Valkey)
 
 
 @pytest.fixture(scope="session")
-def backend(session: Keeper, postgres: Postgres, valkey: Valkey) -> Backend:
-    return session(Backend, postgres.url("app"), valkey.url)
+def cache(session: Keeper) -> Valkey:
+    return session(Valkey)
+
+
+@pytest.fixture(scope="session")
+def backend(session: Keeper, postgres: Postgres, valkey: Valkey, cache: Valkey) -> Backend:
+    return session(Backend, environment(postgres, valkey, cache))
 
 
 @pytest.fixture
@@ -51,8 +57,3 @@ def own(directory: Path) -> Iterator[Keeper]:
     """Makes parts for one test alone."""
     with Keeper(directory) as keep:
         yield keep
-
-
-@pytest.fixture
-def worker(own: Keeper, postgres: Postgres, valkey: Valkey) -> Worker:
-    return own(Worker, postgres.url("app"), valkey.url)

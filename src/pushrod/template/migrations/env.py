@@ -4,11 +4,13 @@ On a server this runs as the role that owns the tables, while the release that s
 migration that cannot have its lock within LOCK_TIMEOUT fails, rather than queue every query behind it.
 """
 
+import asyncio
 import logging
 import os
 
 from alembic import context
-from sqlalchemy import Connection, create_engine, make_url, pool, text
+from sqlalchemy import Connection, make_url, pool, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 LOCK_TIMEOUT = "5s"
 
@@ -25,6 +27,11 @@ def migrate(connection: Connection) -> None:
         context.run_migrations()
 
 
-url = make_url(os.environ["DATABASE_URL"]).set(drivername="postgresql+psycopg")
-with create_engine(url, poolclass=pool.NullPool).connect() as connection:
-    migrate(connection)
+async def main() -> None:
+    url = make_url(os.environ["DATABASE_URL"]).set(drivername="postgresql+asyncpg")
+    engine = create_async_engine(url, poolclass=pool.NullPool, connect_args={"timeout": 10})
+    async with engine.connect() as connection:
+        await connection.run_sync(migrate)
+
+
+asyncio.run(main())

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self, TypeVar
 
-BACKEND = Path(__file__).resolve().parents[1]
+BACKEND = Path(__file__).resolve().parents[1] / "backend"
 DEADLINE = 30.0  # seconds for anything here to come about; a second is usual
 
 
@@ -104,8 +104,8 @@ class Keeper:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def __call__(self, kind: Callable[..., P], *urls: str) -> P:
-        part = kind(self._directory, *urls)
+    def __call__(self, kind: Callable[..., P], *arguments: object) -> P:
+        part = kind(self._directory, *arguments)
         self._stack.callback(part.stop)
         part.start()
         return part

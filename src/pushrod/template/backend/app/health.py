@@ -1,0 +1,49 @@
+"""What whoever runs the app asks of it: does it live, can it work, how does it do."""
+
+import asyncio
+from collections.abc import Awaitable
+
+import asyncpg
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from redis.exceptions import RedisError
+
+from app.problems import Problem
+
+router = APIRouter(include_in_schema=False)
+
+PATIENCE = 2.0  # seconds for each store
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """It lives, whatever its stores do: to start it anew would not help them."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> JSONResponse:
+    """200 when the stores that it cannot do without answer. The cache is one that it can do without."""
+    state = request.app.state
+    names = ("postgres", "redis", "cache")
+    asked = (state.pool.execute("SELECT 1"), state.redis.ping(), state.cache_redis.ping())
+    found = dict(zip(names, await asyncio.gather(*map(_answers, asked)), strict=True))
+    ready = found["postgres"] == found["redis"] == "ok"
+    return JSONResponse(found, 200 if ready else 503, None if ready else {"Retry-After": "1"})
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """For Prometheus, which asks the instance itself; not for who comes through the edge."""
+    if "x-forwarded-for" in request.headers:
+        raise Problem(404, "Not Found")
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _answers(question: Awaitable[object]) -> str:
+    try:
+        await asyncio.wait_for(question, PATIENCE)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, RedisError, OSError, TimeoutError):
+        return "away"
+    return "ok"

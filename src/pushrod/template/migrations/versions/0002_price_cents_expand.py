@@ -1,0 +1,48 @@
+"""prices in whole cents, the first half: the new column beside the old one, and both kept equal
+
+While this runs and for a moment after, the release before this one serves, and it reads and writes `price`. So
+nothing is taken away yet: a trigger gives each column what was written to the other. The release that is deployed
+with this migration reads and writes `price_cents` alone. Once it is the oldest that anybody may go back to, the
+next migration takes `price` away.
+"""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("ALTER TABLE products ADD COLUMN price_cents integer")
+    op.execute("ALTER TABLE products ALTER COLUMN price DROP NOT NULL")
+    op.execute("""
+        CREATE FUNCTION products_price() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF NEW.price_cents IS NULL OR (TG_OP = 'UPDATE' AND NEW.price IS DISTINCT FROM OLD.price) THEN
+                NEW.price_cents := round(NEW.price * 100);
+            ELSE
+                NEW.price := NEW.price_cents / 100.0;
+            END IF;
+            RETURN NEW;
+        END $$
+    """)
+    op.execute("""
+        CREATE TRIGGER products_price BEFORE INSERT OR UPDATE ON products
+        FOR EACH ROW EXECUTE FUNCTION products_price()
+    """)
+    op.execute("UPDATE products SET price_cents = round(price * 100)")  # a large table: in batches, by a job
+    # NOT VALID takes its lock for a moment only; VALIDATE reads the table without keeping writers out.
+    op.execute("""
+        ALTER TABLE products ADD CONSTRAINT products_price_cents_check
+        CHECK (price_cents IS NOT NULL AND price_cents >= 0) NOT VALID
+    """)
+    op.execute("ALTER TABLE products VALIDATE CONSTRAINT products_price_cents_check")
+
+
+def downgrade() -> None:
+    op.execute("DROP TRIGGER products_price ON products")
+    op.execute("DROP FUNCTION products_price")
+    op.execute("ALTER TABLE products ALTER COLUMN price SET NOT NULL")
+    op.execute("ALTER TABLE products DROP COLUMN price_cents")
