@@ -12,6 +12,7 @@ from pushrod.apps import App, now
 from pushrod.engines.engine import Engine
 from pushrod.errors import ManifestError
 from pushrod.gears import compose, git
+from pushrod.gears.nginx.locations import group
 from pushrod.passwords import Passwords
 from pushrod.progress import Progress
 from pushrod.releases import Releases
@@ -96,7 +97,9 @@ class Sealing:
             s if s.role == "job" else msgspec.structs.replace(s, replicas=replicas.get(s.name, s.replicas))
             for s in wanted.services
         ]
-        found = snippets.read(wanted.snippets, checkout, self.app.name, self.app.settings.allowed)
+        found = snippets.read(
+            wanted.snippets, checkout, self.app.name, _groups(self.app, wanted), self.app.settings.allowed
+        )
         routing = msgspec.structs.replace(wanted.routing, snippets=found)
         wanted = msgspec.structs.replace(wanted, services=tuple(services), routing=routing)
         self.static.check(routing, checkout)
@@ -207,6 +210,12 @@ class Sealing:
             routing=wanted.routing,
             passwords=self.passwords.write(wanted.routing),
         )
+
+
+def _groups(app: App, wanted: Manifest) -> tuple[str, ...]:
+    """The names by which the edge's nginx knows the instances that requests may go to."""
+    entry = wanted.entry.name
+    return tuple(group(app.name, s, entry) for s in (entry, *wanted.routing.services))
 
 
 def _without_values(service: Service) -> Service:

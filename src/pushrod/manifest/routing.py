@@ -14,9 +14,10 @@ _OURS = ("/.pushrod", "/.well-known/acme-challenge")
 _RATE = re.compile(r"([1-9][0-9]{0,5})/(s|second|m|min|minute)")
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
 _TEXT = re.compile(r"[ -#%-~]{0,1000}")  # printable, without `$`, which nginx would expand
-_TARGET = re.compile(r"(?:https?://[^\s$\"']+|/[^\s$\"']*)(?:\$request_uri)?")
+_TARGET = re.compile(r"(?:https?://[!#%-&(-~]+|/[!#%-&(-~]*)(?:\$request_uri)?")
 _KEY = re.compile(
-    r"(?:[A-Za-z0-9/:._-]|\$(?:args|host|is_args|request_uri|scheme|uri|arg_\w+|cookie_\w+|http_\w+))+"
+    r"(?:[A-Za-z0-9/:._-]|\$(?:args|host|is_args|request_uri|scheme|uri|arg_\w+|cookie_\w+|http_\w+))+",
+    re.ASCII,
 )
 _STATUS = (301, 302, 303, 307, 308)
 _FRAMING = ("connection", "content-length", "content-type", "date", "server", "transfer-encoding", "upgrade")
@@ -220,9 +221,12 @@ def _auth(key: Key, service: str, services: Mapping[str, Key]) -> Auth | None:
 def _networks(key: Key) -> Iterator[str]:
     for item in key.sequence():
         try:
-            yield str(ipaddress.ip_network(item.text()))
+            network = str(ipaddress.ip_network(item.text()))
         except ValueError:
+            network = "%"
+        if "%" in network:  # the zone of an address may be any text
             item.wrong("an address or a network such as 203.0.113.0/24")
+        yield network
 
 
 def _headers(key: Key) -> dict[str, str]:

@@ -1,13 +1,14 @@
 """nginx, as the edge that stands in front of every app: what it serves, as values, and how it moves to it."""
 
 from pushrod.gears.nginx.edge import Edge, Mark, Switch, everywhere
-from pushrod.gears.nginx.sites import CHAIN, KEY, Site, Tls
+from pushrod.gears.nginx.sites import CHAIN, KEY, SNIPPET, Site, Tls
 from pushrod.gears.nginx.tree import DRAIN_BUDGET
 
 __all__ = [
     "CHAIN",
     "DRAIN_BUDGET",
     "KEY",
+    "SNIPPET",
     "Edge",
     "Mark",
     "Site",

@@ -51,6 +51,8 @@ _LEAVING = "is shutting down"
 _PLACE = re.compile(r'^\s*(?:pid|listen) "(?:unix:)?((?:[^"\\]|\\.)*)";$', re.MULTILINE)
 """The paths that only the nginx of one directory may have: its pid file, and the socket of its mark listener."""
 
+_EMERGENCY = re.compile(r"\[emerg\] (?:\d+#\d+: )?(.+)")
+
 _BIND = re.compile(r"bind\(\) to (\S+):(\d+) failed \((.+)\)")
 
 
@@ -222,8 +224,13 @@ class Edge:
         return host.certificate_at(address, site.tls.port, names[0])
 
     def check(self, changes: Mapping[str, Site | None]) -> None:
-        """Raise EdgeError if these sites could not be served beside the others: a name or a port is another app's."""
-        check(self._with(changes).values(), self._listening)
+        """Raise EdgeError if these sites could not be served beside the others: a name or a port is another app's, or
+        nginx refuses what they say. Nothing is changed."""
+        with self._locked("trying the edge's sites"):
+            check(self._with(changes).values(), self._listening)
+            before, after = self._generation, self._candidate(changes)
+            if after != before:
+                host.remove_tree(self.trees / after)
 
     def place(self, changes: Mapping[str, Site | None]) -> None:
         """Make `changes` part of what nginx starts with. Only while it does not run: nothing is reloaded.
@@ -369,7 +376,8 @@ class Edge:
         tree = self.trees / generation
         files = self._render(generation, sites)
         with self._removed_on_failure(generation):
-            for path in sorted({tree, tree / "sites", *((tree / name).parent for name in files)}):
+            places = {tree, tree / "sites", *(tree / up for name in files for up in Path(name).parents)}
+            for path in sorted(places):
                 path.mkdir()
                 path.chmod(0o755)
             for name, text in files.items():
@@ -505,18 +513,25 @@ class Edge:
 
 
 def _refused(tree: Path, lines: tuple[str, ...]) -> EdgeError:
-    """nginx's own words about a tree it refuses, with the line they mean, because the tree does not stay."""
-    message = next((line.partition("[emerg] ")[2] for line in lines if "[emerg] " in line), "")
-    found = re.search(r" in (.+):(\d+)$", message)
-    where = ""
-    if found and Path(found[1]).is_relative_to(tree):
-        path, number = Path(found[1]), int(found[2])
-        where = f"{path.relative_to(tree)}:{number}: {path.read_text().splitlines()[number - 1].strip()}"
+    """nginx's own words about a tree it refuses, with the line they mean, because the tree does not stay.
+
+    A snippet is named as it is in the repository.
+    """
+    message = next((m[1] for m in map(_EMERGENCY.search, lines) if m), "no reason given")
+    where, hint = str(tree), "the edge stays as it was"
+    found = re.search(r"^(.+) in (.+):(\d+)$", message)
+    if found and Path(found[2]).is_relative_to(tree):
+        path, number = Path(found[2]), int(found[3])
+        name = path.relative_to(tree)
+        if re.fullmatch(r"sites/[^/]+\.d", "/".join(name.parts[:2])):
+            name, hint = Path(*name.parts[2:]), f"mend that line; {hint}"
+        shown = path.read_text().split("\n")[number - 1].strip()
+        message, where = found[1], f"{name}:{number}: {shown}"
     return EdgeError(
-        f"nginx refuses the new configuration: {message or 'no reason given'}",
-        where=where or str(tree),
-        hint="the edge stays as it was",
-        log=lines,
+        f"nginx refuses the new configuration: {message}",
+        where=where,
+        hint=hint,
+        log=tuple(line.replace(f"{tree}/", "") for line in lines),
     )
 
 

@@ -33,12 +33,24 @@ MAPS = r"""
 """
 
 
+INSIDE = """\
+if ($uri ~ "(?:^|/)\\.\\.(?:/|$)") {
+    return 404;
+}
+"""
+"""No file outside of a root: nginx sees to that for what clients ask, but not for what a snippet has rewritten."""
+
 _FILE_CACHE = "add_header Cache-Control $file_cache;\n"
 
 
-def upstream(site: Site, service: str) -> str:
+def group(app: str, service: str, entry: str) -> str:
     """The name of a service's group of instances."""
-    return f"app-{site.app}" if service == site.entry else f"app-{site.app}.{service}"
+    return f"app-{app}" if service == entry else f"app-{app}.{service}"
+
+
+def upstream(site: Site, service: str) -> str:
+    """The name of the group that a site's requests to a service go to."""
+    return group(site.app, service, site.entry)
 
 
 def tag(*words: str) -> str:
@@ -132,7 +144,7 @@ def sticks(site: Site, service: str) -> bool:
 
 def stuck(site: Site, service: str) -> str:
     """What the variables of a sticky service are called by."""
-    return tag(site.app, service)
+    return f"{name(site.app)}_{tag(service)}"
 
 
 def _cached(site: Site, route: Route, cache: Cache) -> str:
@@ -156,7 +168,7 @@ def _asked(item: str) -> str:
 
 
 def _given(site: Site, item: str) -> str:
-    return f"$given_{tag(site.app, item)}"
+    return f"$given_{name(site.app)}_{tag(item)}"
 
 
 # ---- who may, and how often -----------------------------------------------------------------------------------
@@ -174,7 +186,7 @@ def _zone(site: Site, route: Route, rate: Rate) -> str:
     zone, key = _rate(site, route, rate), "$binary_remote_addr"
     text = ""
     if rate.header:
-        asked, key = f"$http_{name(rate.header)}", f"$client_{zone}"
+        asked, key = f"$http_{name(rate.header)}", f"$client_{name(zone)}"
         text = f'map {asked} {key} {{\n    default {asked};\n    "" $binary_remote_addr;\n}}\n'
     return (
         text
@@ -188,7 +200,7 @@ def _limited(site: Site, route: Route, rate: Rate) -> str:
 
 
 def _rate(site: Site, route: Route, rate: Rate) -> str:
-    return tag(site.app, route.prefix, rate.header)
+    return f"{site.app}-{tag(route.prefix, rate.header)}"
 
 
 def _authorized(site: Site, number: int, auth: Auth, directory: Path) -> str:
@@ -222,7 +234,8 @@ def _question(site: Site, number: int, auth: Auth) -> str:
 
 def _files(site: Site, number: int, directory: Path) -> str:
     """An index is looked for by `try_files`, so that a directory without one is what any missing file is."""
-    return f"root {quoted(_own(site, number, directory))};\ntry_files $uri ${{uri}}index.html @missing-{number};\n"
+    own = quoted(_own(site, number, directory))
+    return f"{INSIDE}root {own};\ntry_files $uri ${{uri}}index.html @missing-{number};\n"
 
 
 def _own(site: Site, number: int, directory: Path) -> Path:
@@ -235,13 +248,17 @@ def _missing(site: Site, number: int, route: Route, directory: Path, added: str)
     own = _own(site, number, directory)
     index = f'if (-f {quoted(own)[:-1]}$uri/index.html") {{\n    return 308 $uri/$is_args$args;\n}}\n'
     last = f"@page-{number}" if route.fallback else "=404"
-    text = f"{index}root {quoted(own.parent.parent / POOL)};\ntry_files $uri {last};\n" + added + _FILE_CACHE
+    text = (
+        f"{INSIDE}{index}root {quoted(own.parent.parent / POOL)};\ntry_files $uri {last};\n"
+        + added
+        + _FILE_CACHE
+    )
     found = f"location @missing-{number} {{\n{indented(text, 4)}}}\n"
     if route.fallback:
         place = f"{route.prefix.rstrip('/')}/{route.fallback}"
         text = (
             "if ($immutable) {\n    return 404;\n}\n"
-            f"root {quoted(own)};\ntry_files {place} =404;\n{added}add_header Cache-Control no-cache;\n"
+            f"root {quoted(own)};\ntry_files {word(place)} =404;\n{added}add_header Cache-Control no-cache;\n"
         )
         found += f"location @page-{number} {{\n{indented(text, 4)}}}\n"
     return found

@@ -61,7 +61,7 @@ map "@scheme@:$uri" @variable@ {
 
 _CHALLENGED = """
     location ^~ @place@ {
-        root @directory@;
+@inside@        root @directory@;
         try_files $uri =404;
     }
 """
@@ -197,7 +197,8 @@ def _server(
     answered = (
         shared + "add_header Cache-Control no-store always;\nadd_header Retry-After $retry_after always;\n"
     )
-    acme = fill(_CHALLENGED, place=CHALLENGES, directory=quoted(directory / "acme"))
+    inside = indented(locations.INSIDE, 8)
+    acme = fill(_CHALLENGED, place=CHALLENGES, inside=inside, directory=quoted(directory / "acme"))
     own = tree / "sites" / f"{site.app}.d"
     snippets = "".join(f"    include {quoted(own / snippet)};\n" for snippet in sorted(site.routing.snippets))
     return fill(

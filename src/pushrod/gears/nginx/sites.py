@@ -15,8 +15,11 @@ _APP = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}$)(?:\*\.{_LABEL}|{_LABEL})(?:\.{_LABEL})*")
+_NETWORK = re.compile(r"[0-9a-fA-F.:]{2,45}(?:/[0-9]{1,3})?")
 _GENERATION = re.compile(r"[0-9a-f]{8,64}")
-_SNIPPET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.conf")
+
+SNIPPET = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,63}/){0,8}[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\.conf")
+"""The path of a snippet in its repository, which it has below `sites/<app>.d` too."""
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -107,8 +110,9 @@ def validate(site: Site) -> None:
             problems.append("it has no instances" if service == site.entry else f"{service} has no instances")
         problems += [f"{b!r} is not an IP address and a port" for b in backends if _backend(b) is None]
     problems += [f"{s} has no instances" for s in site.routing.services if s not in site.services]
+    problems += [f"{n!r} is not a network" for n in _networks(site) if not _NETWORK.fullmatch(n)]
     problems += [f"{d!r} is not a domain" for d in site.domains if not _DOMAIN.fullmatch(d)]
-    problems += [f"{n!r} is not a snippet" for n in site.routing.snippets if not _SNIPPET.fullmatch(n)]
+    problems += [f"{n!r} is not a snippet" for n in site.routing.snippets if not SNIPPET.fullmatch(n)]
     problems += [
         f"{p!r} is no file of passwords" for p in site.passwords.values() if not _GENERATION.fullmatch(p)
     ]
@@ -124,6 +128,11 @@ def validate(site: Site) -> None:
         problems.append("its certificate is for other names than its own")
     if problems:
         raise EdgeError(f"this site cannot be served: {', '.join(problems)}", where=repr(site.app))
+
+
+def _networks(site: Site) -> list[str]:
+    closed = site.maintenance.allow if site.maintenance else ()
+    return [n for r in site.routing.routes for n in (*r.allow, *r.deny)] + [*site.routing.proxies, *closed]
 
 
 def _backend(text: str) -> Backend | None:
