@@ -30,7 +30,7 @@ VERBS = {
     ("maintenance", "off"): ("--app", "--root"),
     ("releases",): ("--app", "--root", "--json"),
     ("status",): ("--app", "--root", "--json"),
-    ("logs",): ("--follow", "--lines", "--app", "--root", "--json"),
+    ("logs",): ("--follow", "--lines", "--edge", "--status", "--slow", "--app", "--root", "--json"),
     ("exec",): ("-- CMD", "--app", "--root"),
     ("run",): ("CMD", "--service", "--app", "--root"),
     ("secret",): ("set", "import", "list", "unset"),

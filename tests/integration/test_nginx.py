@@ -20,7 +20,7 @@ import pytest
 from pushrod import host
 from pushrod.errors import EdgeError, Interrupted
 from pushrod.gears import nginx
-from pushrod.gears.nginx import Edge, Site, Switch, tree
+from pushrod.gears.nginx import Edge, Site, Switch, rotation, tree
 from pushrod.gears.nginx import edge as edges
 from tests.integration.edges import (
     PATIENCE,
@@ -634,7 +634,7 @@ def test_rotated_logs_go_on_in_a_new_file(before: Before) -> None:
     edge, log = before.edge, before.edge.logs / "access.log"
     ask(before.port, "/first")
     assert host.wait_until(lambda: "/first" in log.read_text(), PATIENCE)
-    assert set(edge.rotate(max_bytes=1, keep=2)) == {"access.log", "error.log"}
+    assert set(rotation.rotate(edge.directory, max_bytes=1, keep=2)) == {"access.log", "error.log"}
     assert host.wait_until(log.exists, PATIENCE)
 
     def logged() -> bool:
@@ -647,7 +647,7 @@ def test_rotated_logs_go_on_in_a_new_file(before: Before) -> None:
 
 
 def test_a_port_taken_while_the_error_log_is_new_is_still_explained(before: Before) -> None:
-    before.edge.rotate(max_bytes=1, keep=1)
+    rotation.rotate(before.edge.directory, max_bytes=1, keep=1)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

@@ -2,10 +2,12 @@
 
 import datetime
 import json
+import re
 
 import click
+import msgspec
 
-from pushrod import status
+from pushrod import status, traffic
 from pushrod.apps import App
 from pushrod.cli import remote
 from pushrod.cli.context import find_app, find_root, finished, named_app, with_app, with_json
@@ -13,6 +15,8 @@ from pushrod.cli.hosted import visible
 from pushrod.cli.output import age, closed, print_json, print_table
 from pushrod.engines import choice
 from pushrod.errors import PushrodError
+from pushrod.gears.nginx.access import Request
+from pushrod.manifest.document import duration
 from pushrod.secrets import Secrets
 
 
@@ -83,11 +87,37 @@ def releases_command(app_name: str | None, root: str | None, as_json: bool) -> N
     print_table(("RELEASE", "STATE", "COMMIT", "WHEN", ""), cells)
 
 
+def _statuses(
+    _context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, ...]:
+    for text in given:
+        if not re.fullmatch(r"[1-5](xx|[0-9]{2})", text):
+            raise click.BadParameter(f"`{text}` is no status such as 404 or 5xx")
+    return given
+
+
+def _duration(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
+    if given and duration(given) is None:
+        raise click.BadParameter(f"`{given}` is no time such as 500ms or 2s")
+    return given
+
+
 @click.command("logs", cls=remote.Verb)
 @click.argument("service", required=False, default="")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
 @click.option("-n", "--lines", default=50, show_default=True, help="How many lines of each log.")
 @click.option("--release", default=0, help="The logs of one release, also one that has failed.")
+@click.option("--edge", is_flag=True, help="The requests that came in at the edge instead.")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    callback=_statuses,
+    help="Requests answered so: 404, 5xx; repeatable.",
+)
+@click.option(
+    "--slow", default="", callback=_duration, help="Requests that took at least that long: 500ms, 2s."
+)
 @with_app
 @with_json
 def logs_command(
@@ -95,14 +125,22 @@ def logs_command(
     follow: bool,
     lines: int,
     release: int,
+    edge: bool,
+    statuses: tuple[str, ...],
+    slow: str,
     app_name: str | None,
     root: str | None,
     as_json: bool,
 ) -> None:
     """Show the logs of the app's processes, or of one SERVICE."""
     app = find_app(root, app_name)
-    secrets = Secrets(app)
-    for line in choice.of(app.root).logs(app, service, release, lines=lines, follow=follow):
+    secrets, engine = Secrets(app), choice.of(app.root)
+    if edge or statuses or slow:
+        wanted = traffic.Wanted(statuses, duration(slow) or 0.0, service, release)
+        for request in traffic.of(app, engine.edge, wanted, lines=lines, follow=follow):
+            _print_request(msgspec.structs.replace(request, path=secrets.redact(request.path)), as_json)
+        return
+    for line in engine.logs(app, service, release, lines=lines, follow=follow):
         _print_line(line.process, secrets.redact(line.text), as_json)
 
 
@@ -111,3 +149,26 @@ def _print_line(name: str, line: str, as_json: bool) -> None:
         click.echo(json.dumps({"process": name, "line": line}, ensure_ascii=False))  # one object a line
     else:
         click.echo(f"{click.style(f'{name:<12}', bold=True)} | {line}")
+
+
+def _print_request(request: Request, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(msgspec.to_builtins(request), ensure_ascii=False))
+        return
+    colour = {4: "yellow", 5: "red"}.get(request.status // 100)
+    words = (
+        request.time[:19].replace("T", " "),
+        click.style(f"{request.status:>3}", bold=True, fg=colour),
+        f"{request.seconds:>7.3f} s",
+        f"{_plain(request.method) or '-':<6}",
+        f"{_plain(request.path) or '-':<32}",
+        f"{request.instance or 'edge':<12}",
+        f"{request.cache.lower() or '-':<6}",
+        request.request,
+    )
+    click.echo("  ".join(words))
+
+
+def _plain(text: str) -> str:
+    """What a client has sent, as it cannot reach the terminal it is read on: a path may hold any bytes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

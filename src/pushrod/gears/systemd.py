@@ -33,12 +33,14 @@ _PLAIN = re.compile(r"/[A-Za-z0-9._/-]+")
 
 
 class Layout(NamedTuple):
-    """What the units name: the root, the pushrod program, the account, the edge's argv, and the pool of addresses."""
+    """What the units name: the root, the pushrod program, the account, the edge's argv and that of what rotates its
+    logs, and the pool of addresses."""
 
     root: Path
     pushrod: Path
     account: str
     edge: tuple[str, ...]
+    rotation: tuple[str, ...]
     pool: str
 
 
@@ -214,7 +216,7 @@ MemoryDenyWriteExecute=yes
 def _watch_timer() -> str:
     return f"""{_WRITTEN}
 [Unit]
-Description=pushrod: look every 10 s for what runs and is unhealthy
+Description=pushrod: look every 10 s for what runs and is unhealthy, and at the edge's logs
 PartOf={TARGET}
 
 [Timer]
@@ -227,13 +229,14 @@ AccuracySec=1s
 def _watch_service(layout: Layout) -> str:
     return f"""{_WRITTEN}
 [Unit]
-Description=pushrod: restart what runs and is unhealthy
+Description=pushrod: rotate the edge's logs, restart what runs and is unhealthy
 After=docker.service
 
 [Service]
 Type=oneshot
 User={layout.account}
 Group={layout.account}
+ExecStartPre=-{" ".join(layout.rotation)}
 ExecStart={PYTHON} -I -S {layout.root}/programs/watch.py {layout.root}
 TimeoutStartSec=120
 # Quiet about each of its 8640 runs a day; what it prints itself is a notice.

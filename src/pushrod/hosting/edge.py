@@ -14,3 +14,8 @@ def of(root: Root) -> Edge:
 def argv(root: Root) -> tuple[str, ...]:
     """What the unit runs: the edge's own argv, with the system's Python."""
     return of(root).argv(systemd.PYTHON)
+
+
+def rotation(root: Root) -> tuple[str, ...]:
+    """What rotates its logs once, likewise."""
+    return of(root).rotation(systemd.PYTHON)

@@ -20,7 +20,9 @@ _PATIENCE = 20.0  # seconds for a unit to become active
 
 def layout(root: Root, settings: HostSettings) -> Layout:
     """What the units of this host name."""
-    return Layout(root.path, installation.program(), account.NAME, edge.argv(root), settings.pool)
+    return Layout(
+        root.path, installation.program(), account.NAME, edge.argv(root), edge.rotation(root), settings.pool
+    )
 
 
 def files(root: Root, settings: HostSettings) -> list[Work]:

@@ -77,6 +77,7 @@ def test_a_host_is_never_an_option(url: str) -> None:
         ("status --json", "status --app shop --json"),
         ("releases --app blog", "releases --app blog"),
         ("logs -f -n 3 web", "logs --app shop --follow --lines 3 web"),
+        ("logs --status 5xx --status 404 --slow 1s", "logs --app shop --status 5xx --status 404 --slow 1s"),
         ("rollback 3 --across-migrations", "rollback --app shop --across-migrations 3"),
         ("rollback", "rollback --app shop"),
         ("scale web=2 worker=1", "scale --app shop web=2 worker=1"),

@@ -21,6 +21,7 @@ LAYOUT = Layout(
         "/s",
         "/var/lib/pushrod/programs/nginx",
     ),
+    ("/usr/bin/python3", "-I", "-S", "/var/lib/pushrod/edge/nginx_rotation.py", "/var/lib/pushrod/edge"),
     "10.213.0.0/16",
 )
 EXPECTED = Path(__file__).with_name("units")

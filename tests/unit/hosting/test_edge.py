@@ -14,3 +14,4 @@ def test_the_argv_names_nothing_of_the_package() -> None:
         *(f"{at}/programs/nginx", "-p", f"{at}/edge/", "-c", f"{at}/edge/current/nginx.conf"),
         *("-e", f"{at}/edge/logs/error.log"),
     )
+    assert edge.rotation(Root(Path(at))) == (*argv[:3], f"{at}/edge/nginx_rotation.py", f"{at}/edge")

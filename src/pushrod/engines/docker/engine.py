@@ -436,7 +436,7 @@ class Docker:
             ) from e
 
     def prune(self, app: App) -> None:
-        """Remove images that no kept release needs, old logs, and rotate the edge's logs."""
+        """Remove images that no kept release needs, and old logs."""
         kept = Releases(app).all()
         images.prune(app, [image.location for release in kept for image in release.images.values()])
         kept_files = [*(app.state / "releases").glob("*/*.yaml"), names.running_stores(app)]
@@ -446,7 +446,6 @@ class Docker:
             number = int(directory.name[1:])
             if number not in numbers and number < max(numbers, default=0) - _KEPT_LOGS:
                 host.remove_tree(directory)
-        self.edge.rotate()
 
     def forget(self, app: App) -> None:
         """Remove an app's containers, networks, volumes with their data, and images."""

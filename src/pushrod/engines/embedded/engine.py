@@ -48,6 +48,8 @@ from pushrod.values import (
 # The environment of the engine's own parts: the same whoever calls, or they would be started anew for nothing.
 _SYSTEM = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 _KEPT_LOGS = 5  # releases that have failed or were pruned whose logs stay
+_LOGS = "pushrod-logs"  # a group of its own: were it of the edge's, taking it in would restart nginx
+_ROTATION = 10  # seconds between looks at how large the edge's logs are
 _INSTANCES, _EDGE = 20, 30  # the supervisor starts what has the lower priority first, and stops it last
 
 
@@ -84,6 +86,7 @@ class Embedded:
             self.supervisor.ensure()
             self.edge.prepare()
             self.supervisor.apply("edge", (self._edge_process(),))
+            self.supervisor.apply(_LOGS, (self._logs_process(),))
             self._make_room()
         if not host.wait_until(self.edge.answering, timeout=10):
             raise HostError(
@@ -138,6 +141,17 @@ class Embedded:
             stop_signal="QUIT",
             stop_grace=35,
             death_signal="TERM",
+        )
+
+    def _logs_process(self) -> Process:
+        return Process(
+            group=_LOGS,
+            name="rotation",
+            argv=(*self.edge.rotation(), str(_ROTATION)),
+            cwd=str(self.root.edge),
+            environment=_SYSTEM,
+            log=str(self.root.supervisor / "rotation.log"),
+            priority=_EDGE + 1,
         )
 
     # ---- images ---------------------------------------------------------------------------------------------
@@ -381,7 +395,7 @@ class Embedded:
         host.remove_tree(directory)
 
     def prune(self, app: App) -> None:
-        """Remove environments and logs that no kept release needs, and rotate the edge's logs."""
+        """Remove environments and logs that no kept release needs."""
         kept = set(Releases(app).numbers())
         for directory in app.logs.glob("r*"):
             if (
@@ -391,7 +405,6 @@ class Embedded:
                 host.remove_tree(directory)
         used = {i.id for a in self.root.apps() for r in Releases(a).all() for i in r.images.values()}
         images.prune(self.root.environments, used)
-        self.edge.rotate()
 
     def forget(self, app: App) -> None:
         """Nothing: all that is kept of an app is in its own directory."""

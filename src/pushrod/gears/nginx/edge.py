@@ -3,7 +3,8 @@
 Its configuration is a tree of plain files, `trees/<generation>/`, and the link `current` says which tree is
 in use. A switch never edits a tree: it renders a new one, has nginx itself test it, moves the link, sends
 SIGHUP, and believes only a worker that answers with the new generation. If none does, the link goes back.
-nginx goes on from these files without pushrod: the step before it, `start`, is copied beside them.
+nginx goes on from these files without pushrod: the step before it, `start`, and what keeps its logs small,
+`rotation`, are copied beside them.
 """
 
 import contextlib
@@ -44,6 +45,9 @@ _HTTP2_SINCE = (1, 25, 1)
 
 _SOCKET_PATH_BYTES = 107
 """The longest path of a unix socket on Linux (unix(7): 108 bytes with the closing zero)."""
+
+_PROGRAMS = ("start.py", "rotation.py")
+"""The modules beside this one that run without pushrod, from copies."""
 
 _LEAVING = "is shutting down"
 """What nginx puts into the title of a worker that finishes its requests and accepts no more."""
@@ -151,7 +155,7 @@ class Edge:
             python,
             "-I",
             "-S",
-            str(self._starter),
+            str(self._copy("start.py")),
             str(self.socket),
             *self._nginx(self.current),
         )
@@ -183,7 +187,7 @@ class Edge:
         for path in (self.logs, self.directory / "run", self.runtime):
             host.own(host.make_private(path), self.account)
         with self._locked("preparing the edge"):
-            self._copy_starter()
+            self._copy_programs()
             if not (self.current / "nginx.conf").exists():
                 host.point(self.current, f"trees/{self._write({})}")
             elif not self._at_home():
@@ -278,36 +282,21 @@ class Edge:
         """All that the trees say of an app, for whoever asks what of its files is still in use."""
         return "".join(p.read_text() for p in self.trees.glob(f"*/sites/{app}.conf"))
 
-    def reopen(self) -> None:
-        """Have nginx open its logs again, after they were moved. Raises EdgeError when it does not run."""
-        self._master().send_signal(signal.SIGUSR1)
+    def rotation(self, python: str = sys.executable) -> tuple[str, ...]:
+        """What moves the logs aside that have grown, run as `account`: once, or with a number of seconds after it
+        every so often."""
+        return (python, "-I", "-S", str(self._copy("rotation.py")), str(self.directory))
 
-    def rotate(self, max_bytes: int = 10_000_000, keep: int = 3) -> tuple[str, ...]:
-        """Move aside each log above `max_bytes`, keeping the last `keep` as .1 (newest), .2 …; which it was."""
-        with self._locked("rotating the edge's logs"):
-            grown = [log for log in (self._access_log, self._error_log) if _size(log) > max_bytes]
-            for log in grown:
-                for number in range(keep, 0, -1):
-                    older = log.with_name(f"{log.name}.{number - 1}") if number > 1 else log
-                    if older.exists():
-                        older.replace(log.with_name(f"{log.name}.{number}"))
-            if grown and self.running():
-                self.reopen()
-            return tuple(log.name for log in grown)
+    def _copy(self, module: str) -> Path:
+        """Where the copy of a module is that runs by itself; not beside the supervisor's, which nginx's account may
+        not read."""
+        return self.directory / f"nginx_{module}"
 
-    @property
-    def _starter(self) -> Path:
-        """The copy of `start`; not beside the supervisor's, which nginx's account may not read."""
-        return self.directory / "nginx_start.py"
-
-    def _copy_starter(self) -> None:
-        source = Path(__file__).with_name("start.py").read_text()
-        if not self._starter.exists() or self._starter.read_text() != source:
-            host.write(self._starter, source)
-
-    @property
-    def _access_log(self) -> Path:
-        return self.logs / "access.log"
+    def _copy_programs(self) -> None:
+        for module in _PROGRAMS:
+            copy, source = self._copy(module), Path(__file__).with_name(module).read_text()
+            if not copy.exists() or copy.read_text() != source:
+                host.write(copy, source)
 
     @property
     def _error_log(self) -> Path:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pushrod.gears.nginx import headers, locations, pages
+from pushrod.gears.nginx import access, headers, locations, pages
 from pushrod.gears.nginx.sites import CHAIN, KEY, Known, Listening, Site, Tls, validate
 from pushrod.gears.nginx.words import fill, indented, name, quoted
 
@@ -11,12 +11,7 @@ CHALLENGES = "/.well-known/acme-challenge/"
 
 _HEAD = """\
 # @app@, release @release@. Rendered by pushrod; a change made here is lost at the next switch.
-log_format app-@app@ escape=json '{"time":"$time_iso8601","app":"@app@","release":@release@,'
-    '"request":"$request_id","client":"$remote_addr","method":"$request_method","path":"$uri",'
-    '"status":$status_number,"bytes":$body_bytes_sent,"seconds":$request_time,'
-    '"upstream":"$upstream_addr","upstream_status":"$upstream_status",'
-    '"upstream_seconds":"$upstream_response_time","cache":"$upstream_cache_status"}';
-"""
+@log@"""
 
 _UPSTREAM = """
 upstream @name@ {
@@ -98,7 +93,8 @@ def render(site: Site, *, listening: Listening, directory: Path, tree: Path, kno
     parts = [_server(site, site.tls, site.tls.names, listening, directory, tree, known)] if site.tls else []
     if plain or not parts:
         parts.append(_server(site, None, plain, listening, directory, tree, known))
-    head = fill(_HEAD, app=site.app, release=str(site.release))
+    log = access.log_format(f"app-{site.app}", site.app, site.release)
+    head = fill(_HEAD, app=site.app, release=str(site.release), log=log)
     return head + upstreams + _maps(site, directory) + "".join(parts)
 
 
@@ -207,7 +203,7 @@ def _server(
         listen=indented(listen, 4),
         names=" ".join(names) or site.app,  # which is the Host of a request that has none
         tls=encrypted,
-        access_log=quoted(directory / "logs" / "access.log"),
+        access_log=quoted(directory / "logs" / access.NAME),
         believed=indented(believed, 4),
         headers=indented(shared, 4),
         away=_away(site),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from pushrod.gears.nginx import headers, locations, pages, server, types
+from pushrod.gears.nginx import access, headers, locations, pages, server, types
 from pushrod.gears.nginx.sites import Known, Listening, Site, check
 from pushrod.gears.nginx.words import fill, indented, quoted
 
@@ -33,7 +33,10 @@ http {
 @types@    server_tokens off;
     absolute_redirect off; # the address of a redirect is what the client called us
     access_log off;
-
+    map $request_uri $asked_path { # as the client sent it, but for the query; $uri is what became of it
+        "~^([^?]*)" $1;
+    }
+@log@
     client_body_temp_path @run@/client_body";
     proxy_temp_path @run@/proxy";
     fastcgi_temp_path @run@/fastcgi";
@@ -133,6 +136,7 @@ _CIPHERS = (
 _DEFAULT = """
     server {
 @listen@        server_name "";
+        access_log @access_log@ unknown;
         return 404 "@text@";
     }
 """
@@ -140,6 +144,7 @@ _DEFAULT = """
 _NO_HANDSHAKE = """
     server {
 @listen@        server_name "";
+        access_log @access_log@ unknown;
         ssl_reject_handshake on;
     }
 """
@@ -166,12 +171,14 @@ def render_main(
     ports = {s.port for s in sites} | ({listening.port} if listening.port else set())
     nameless = sorted(ports - {s.port for s in sites if not s.domains})
     encrypted = {s.tls.port for s in sites if s.tls}
+    log = directory / "logs" / access.NAME
     rejecting = sorted(encrypted - {s.tls.port for s in sites if s.tls and not s.domains})
     return fill(
         _MAIN,
         generation=generation,
         pid=quoted(directory / "run" / "nginx.pid"),
         error_log=quoted(directory / "logs" / "error.log"),
+        log=indented(access.log_format("unknown"), 4),
         run=quoted(directory / "run")[:-1],
         drain=f"{DRAIN_BUDGET:g}",
         socket=quoted(socket, prefix="unix:"),
@@ -182,18 +189,18 @@ def render_main(
         types=indented(types.TYPES, 4),
         maps=headers.MAPS + pages.MAPS + locations.MAPS,
         defaults="".join(
-            [*(_default(p, listening) for p in nameless), *(_no_handshake(p, listening) for p in rejecting)]
+            [
+                *(_answering(_DEFAULT, p, listening, log, " default_server") for p in nameless),
+                *(_answering(_NO_HANDSHAKE, p, listening, log, " ssl default_server") for p in rejecting),
+            ]
         ),
     )
 
 
-def _default(port: int, listening: Listening) -> str:
-    listen = indented(server.listen_at(port, listening, " default_server"), 8)
-    return fill(_DEFAULT, listen=listen, text=NO_SUCH_NAME.replace("\n", "\\n"))
-
-
-def _no_handshake(port: int, listening: Listening) -> str:
-    return fill(_NO_HANDSHAKE, listen=indented(server.listen_at(port, listening, " ssl default_server"), 8))
+def _answering(template: str, port: int, listening: Listening, log: Path, words: str) -> str:
+    """The server of a port that answers where no site does. Also what is no request at all ends up there."""
+    listen = indented(server.listen_at(port, listening, words), 8)
+    return fill(template, listen=listen, access_log=quoted(log), text=NO_SUCH_NAME.replace("\n", "\\n"))
 
 
 def render_tree(

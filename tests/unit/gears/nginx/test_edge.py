@@ -8,12 +8,13 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from pushrod import host
 from pushrod.errors import EdgeError, HostError, StateError
-from pushrod.gears.nginx import Edge, Site, Switch, start
+from pushrod.gears.nginx import Edge, Site, Switch, rotation, start
 
 
 def program(path: Path, says: str) -> Path:
@@ -89,8 +90,10 @@ def test_prepare_again_changes_nothing(edge: Edge) -> None:
     assert len(list(edge.trees.iterdir())) == 1
 
 
-def test_prepare_copies_the_starter_and_keeps_it_up_to_date(edge: Edge) -> None:
-    copy, source = edge.directory / "nginx_start.py", Path(start.__file__).read_text()
+@pytest.mark.parametrize("module", [start, rotation])
+def test_prepare_copies_what_runs_by_itself_and_keeps_it_up_to_date(edge: Edge, module: ModuleType) -> None:
+    source = Path(str(module.__file__))
+    copy, source = edge.directory / f"nginx_{source.name}", source.read_text()
     for _ in range(2):
         edge.prepare()
         assert copy.read_text() == source
@@ -171,8 +174,6 @@ def test_an_edge_that_never_ran(edge: Edge) -> None:
     assert not edge.answering()
     with pytest.raises(EdgeError, match="nginx is not running"):
         edge.switch({})
-    with pytest.raises(EdgeError, match="nginx is not running"):
-        edge.reopen()
 
 
 def test_a_pid_file_that_names_another_process(edge: Edge) -> None:
@@ -187,18 +188,3 @@ def test_after_a_switch_without_older_workers_there_is_nothing_to_drain(edge: Ed
 
 def test_a_process_that_is_no_nginx_is_not_waited_for(edge: Edge) -> None:
     assert edge.drained(Switch("1-00000000", (os.getpid(),)), 0.0)
-
-
-def test_rotation_moves_grown_logs_and_forgets_the_oldest(edge: Edge) -> None:
-    edge.prepare()
-    access, error = edge.logs / "access.log", edge.logs / "error.log"
-    error.write_text("short")
-    for text in ("first...", "second...", "third...", "fourth..."):
-        access.write_text(text)
-        assert edge.rotate(max_bytes=5, keep=2) == ("access.log",)
-    assert {p.name: p.read_text() for p in edge.logs.iterdir()} == {
-        "access.log.1": "fourth...",
-        "access.log.2": "third...",
-        "error.log": "short",
-    }
-    assert edge.rotate(max_bytes=5, keep=2) == ()

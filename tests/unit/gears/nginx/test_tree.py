@@ -98,6 +98,7 @@ NAMELESS = """
         listen 0.0.0.0:80 default_server;
         listen [::]:80 default_server;
         server_name "";
+        access_log "/srv/push rod/edge/logs/access.log" unknown;
         return 404 "No app on this host answers to that name.\\n";
     }
 """
@@ -239,6 +240,7 @@ REJECTING = """
         listen 0.0.0.0:443 ssl default_server;
         listen [::]:443 ssl default_server;
         server_name "";
+        access_log "/srv/push rod/edge/logs/access.log" unknown;
         ssl_reject_handshake on;
     }
 """

@@ -1,0 +1,82 @@
+"""Move the edge's logs aside once they have grown: at once, or every so often as long as it runs.
+
+Beside a busy edge a day without that can fill a disk, so it does not wait for the next pushrod command. Standard
+library only, run with `-I -S` from a copy beside the edge's files, as whom nginx runs as.
+
+    python -I -S nginx_rotation.py EDGE [SECONDS]
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+MAX_BYTES = 10_000_000
+KEEP = 3
+LOGS = ("access.log", "error.log")
+
+
+def rotate(edge: Path, max_bytes: int = MAX_BYTES, keep: int = KEEP) -> tuple[str, ...]:
+    """Move aside each log above `max_bytes`, keeping the last `keep` as .1 (newest), .2 …; which it was.
+
+    nginx goes on in the file that was moved until it is told; then it makes a new one.
+    """
+    grown = [edge / "logs" / name for name in LOGS if _size(edge / "logs" / name) > max_bytes]
+    for log in grown:
+        for number in range(keep, 0, -1):
+            older = log.with_name(f"{log.name}.{number - 1}") if number > 1 else log
+            if older.exists():
+                older.replace(log.with_name(f"{log.name}.{number}"))
+    if grown and (pid := master(edge)):
+        os.kill(pid, signal.SIGUSR1)
+    return tuple(log.name for log in grown)
+
+
+def master(edge: Path) -> int:
+    """The process id of this edge's nginx; 0 where it does not run: a killed one leaves its pid file."""
+    try:
+        pid = int((edge / "run" / "nginx.pid").read_text())
+        title = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode()
+    except (OSError, ValueError):
+        return 0
+    return pid if title.startswith("nginx: master process ") and f" -p {edge}/ " in f"{title} " else 0
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[bool]:
+    """Hold the edge's lock if nobody does; whether we do. A switch reads the error log while it goes on."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(fd)
+
+
+def main(arguments: list[str]) -> None:
+    """Rotate once, or again and again."""
+    edge, seconds = Path(arguments[0]), float(arguments[1]) if len(arguments) > 1 else 0.0
+    while True:
+        with _alone(edge / "lock") as alone:
+            if alone:
+                rotate(edge)
+        if not seconds:
+            return
+        time.sleep(seconds)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,61 @@
+"""Which requests are wanted, and who answered them."""
+
+import json
+
+import pytest
+
+from pushrod import traffic
+from pushrod.apps import App
+from pushrod.gears.nginx import Edge
+from pushrod.gears.nginx.access import Request
+from pushrod.releases import Releases
+from pushrod.traffic import Wanted
+from pushrod.values import Instance
+from tests.unit.samples import release
+
+ONE, TWO = Instance("backend-1", "backend", 20001), Instance("backend-2", "backend", 20002)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fits"),
+    [
+        (Wanted(), True),
+        (Wanted(("502",)), True),
+        (Wanted(("404", "5xx")), True),
+        (Wanted(("4xx", "50", "500")), False),
+        (Wanted(slow=1.25), True),
+        (Wanted(slow=1.26), False),
+        (Wanted(service="backend"), True),
+        (Wanted(service="backend-2"), True),
+        (Wanted(service="back"), False),
+        (Wanted(service="backend-3"), False),
+        (Wanted(release=7), True),
+        (Wanted(release=8), False),
+        (Wanted(("5xx",), 1.0, "backend", 7), True),
+        (Wanted(("2xx",), 1.0, "backend", 7), False),
+    ],
+)
+def test_which_are_wanted(wanted: Wanted, fits: bool) -> None:
+    request = Request("", release=7, status=502, seconds=1.25, instance="backend-1, backend-2")
+    assert wanted.fits(request) is fits
+
+
+def test_instances_have_the_names_of_their_own_release(app: App, edge_of: Edge) -> None:
+    Releases(app).seal(release(1, instances=(ONE, TWO)))
+    Releases(app).seal(release(2, instances=(TWO,)))
+    asked = [(1, "127.0.0.1:20001"), (2, "127.0.0.1:20001"), (2, "127.0.0.1:20002"), (3, "127.0.0.1:20002")]
+    lines = [
+        json.dumps({"time": "t", "app": "shop", "release": n, "upstream": at}, separators=(",", ":")) + "\n"
+        for n, at in asked
+    ]
+    edge_of.logs.mkdir(parents=True)
+    (edge_of.logs / "access.log").write_text("".join(lines))
+    found = list(traffic.of(app, edge_of, Wanted(), lines=9, follow=False))
+    assert [r.instance for r in found] == ["backend-1", "127.0.0.1:20001", "backend-2", "127.0.0.1:20002"]
+    one = list(traffic.of(app, edge_of, Wanted(service="backend-2"), lines=9, follow=False))
+    assert [r.release for r in one] == [2]
+
+
+@pytest.fixture
+def edge_of(app: App) -> Edge:
+    return Edge(app.root.path / "no-nginx", app.root.edge, app.root.runtime)
