@@ -285,6 +285,15 @@ def make_private(path: Path) -> Path:
     return path
 
 
+def make_open(path: Path) -> Path:
+    """Create a directory, and what is missing above it, that all may enter (0755) whatever the umask; return it."""
+    for directory in (*reversed(path.parents), path):
+        if not directory.exists():
+            directory.mkdir(exist_ok=True)
+            directory.chmod(0o755)
+    return path
+
+
 def own(path: Path, account: Account | None) -> None:
     """Give one file or directory to the account that will write to it; nothing when children run as we do."""
     if account is not None:
@@ -310,18 +319,27 @@ def copy(source: Path, target: Path) -> None:
 
 def link(source: Path, target: Path) -> None:
     """Give a file a second name, which appears with all that is above it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_open(target.parent)
     target.hardlink_to(source)
 
 
 def publish(source: Path, target: Path, leave_out: Callable[[str], bool]) -> None:
-    """Copy a directory for all to read, times and all, but for names that `leave_out`; whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Copy a directory for all to read, times and all, but for names that `leave_out`; whole or not at all.
+
+    Raises HostError with the first of its files that cannot be copied.
+    """
+    make_open(target.parent)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.copytree(source, temporary, ignore=lambda _, names: filter(leave_out, names))
-    for path in (temporary, *temporary.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    temporary.replace(target)
+    try:
+        shutil.copytree(source, temporary, ignore=lambda _, names: set(filter(leave_out, names)))
+        for path in (temporary, *temporary.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        temporary.replace(target)
+    except shutil.Error as e:
+        path, _, why = e.args[0][0]
+        raise HostError(f"cannot be copied: {why}", where=str(path), hint="is the disk full?") from e
+    finally:
+        remove_tree(temporary)
     sync_directory(target.parent)
 
 

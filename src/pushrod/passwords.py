@@ -46,6 +46,7 @@ class Passwords:
             path = self.directory / generation
             if not path.exists():
                 lines = "".join(f"{user}:{_hashed(password, salt)}\n" for user, password in pairs)
+                host.make_open(self.directory)
                 host.write(path, lines, mode=0o600, owner=owner)
             found[name] = generation
         return found

@@ -455,7 +455,6 @@ class Pipeline:
         for number in [n for n in numbers if n != release.number][: max(0, len(numbers) - release.keep)]:
             self.sealing.discard(number)
         self.engine.prune(self.app)
-        self.sealing.tidy()
 
     # ---- undo and recovery ----------------------------------------------------------------------------------
 

@@ -127,9 +127,10 @@ class Sealing:
         self.static.remove(number)
         git.remove_archive(self.app.checkout(number))
         self.engine.clear(self.app, self.app.checkout(number))
+        self._tidy()
 
-    def tidy(self) -> None:
-        """Remove what only releases of before needed of the edge's files."""
+    def _tidy(self) -> None:
+        """Remove what none of the releases that are kept needs of the edge's files."""
         kept = self.releases.all()
         self.static.pool([r.number for r in kept])
         self.passwords.prune({generation for r in kept for generation in r.passwords.values()})

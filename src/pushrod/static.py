@@ -7,6 +7,7 @@
 Copies, because a checkout belongs to the release's instances, and on a Docker host is hidden from the edge.
 """
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -41,8 +42,12 @@ class Static:
                     hint="what a build makes is not in Git: commit it, or have a service serve it from its image",
                 )
             for link in (p for p in source.rglob("*") if p.is_symlink()):
-                if not link.resolve().is_relative_to(source.resolve()):
-                    raise ManifestError("leads out of the directory", where=str(link.relative_to(checkout)))
+                if not link.is_file() or not link.resolve().is_relative_to(source.resolve()):
+                    raise ManifestError(
+                        f"this link does not lead to a file in `{route.files}`",
+                        where=str(link.relative_to(checkout)),
+                        hint="put the file itself there",
+                    )
             if route.fallback and not (source / route.fallback).is_file():
                 raise ManifestError(
                     f"`{route.files}` has no file `{route.fallback}`",
@@ -65,7 +70,9 @@ class Static:
             if path.relative_to(pool) not in wanted:
                 path.unlink()
         for name, path in wanted.items():
-            if not (pool / name).exists():
+            with contextlib.suppress(
+                FileExistsError, NotADirectoryError
+            ):  # is there, or below a file of that name
                 host.link(path, pool / name)
 
     def remove(self, number: int) -> None:

@@ -324,6 +324,48 @@ def test_free_space_is_in_bytes(tmp_path: Path) -> None:
     assert abs(host.free_space(tmp_path) - found.f_bavail * found.f_frsize) < 1 << 30
 
 
+def test_an_open_directory_is_open_whatever_the_umask_and_one_that_is_there_stays_as_it_is(
+    tmp_path: Path,
+) -> None:
+    host.make_private(tmp_path / "a")
+    before = os.umask(0o077)
+    try:
+        assert host.make_open(tmp_path / "a" / "b" / "c") == tmp_path / "a" / "b" / "c"
+    finally:
+        os.umask(before)
+    assert [mode(tmp_path / name) for name in ("a", "a/b", "a/b/c")] == [0o700, 0o755, 0o755]
+
+
+def test_what_is_published_can_be_read_by_all_and_has_its_times(tmp_path: Path) -> None:
+    for name in ("source/.secret", "source/a/.secret", "source/a/.hidden/b", "source/a/c"):
+        host.write(tmp_path / name, name, mode=0o600)
+    os.utime(tmp_path / "source/a/c", (1000, 2000))
+    host.publish(tmp_path / "source", tmp_path / "to" / "target", lambda name: name.startswith("."))
+    assert names(tmp_path / "to") == ["target"]
+    assert sorted(
+        str(p.relative_to(tmp_path / "to/target")) for p in (tmp_path / "to").rglob("*") if p.is_file()
+    ) == ["a/c"]
+    assert mode(tmp_path / "to/target/a/c") == 0o644
+    assert (tmp_path / "to/target/a/c").stat().st_mtime == 2000
+
+
+def test_what_cannot_be_published_whole_is_not_there(tmp_path: Path) -> None:
+    host.write(tmp_path / "source" / "a", "a")
+    (tmp_path / "source" / "b").symlink_to("nowhere")
+    with pytest.raises(HostError, match="No such file") as caught:
+        host.publish(tmp_path / "source", tmp_path / "target", lambda _: False)
+    assert caught.value.where == str(tmp_path / "source" / "b")
+    assert names(tmp_path) == ["source"]
+
+
+def test_a_link_is_a_second_name_below_open_directories(tmp_path: Path) -> None:
+    host.write(tmp_path / "a", "a")
+    host.link(tmp_path / "a", tmp_path / "b" / "c" / "d")
+    assert (tmp_path / "b/c/d").samefile(tmp_path / "a")
+    with pytest.raises(FileExistsError):
+        host.link(tmp_path / "a", tmp_path / "b" / "c" / "d")
+
+
 # ---- the lock -------------------------------------------------------------------------------------------------
 
 # Holds the lock until it is told to go on. Its child, which only waits, must not hold it for it.

@@ -21,6 +21,8 @@ def _networks(
     _context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]
 ) -> tuple[str, ...]:
     try:
+        if any("%" in text for text in given):
+            raise ValueError("an address has no zone here")
         return tuple(dict.fromkeys(str(ipaddress.ip_network(text)) for text in given))
     except ValueError as e:
         raise click.BadParameter(f"{e}; give an address or a network such as 203.0.113.0/24") from e

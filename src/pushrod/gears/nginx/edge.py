@@ -275,8 +275,13 @@ class Edge:
         return host.wait_until(lambda: not any(map(_title, switch.workers)), budget, 0.05)
 
     def forget(self, app: str) -> None:
-        """Remove what nginx has kept of an app's answers, which it no longer serves."""
+        """Remove what is left of an app that is no longer served: what nginx has kept of its answers, older trees."""
         host.remove_tree(self.directory / "run" / f"cache-{app}")
+        if self.current.is_symlink():
+            with self._locked("removing an app's sites"):
+                for path in self.trees.glob(f"*/sites/{app}.conf"):
+                    if path.parent.parent.name != self._generation:
+                        host.remove_tree(path.parent.parent)
 
     def named(self, app: str) -> str:
         """All that the trees say of an app, for whoever asks what of its files is still in use."""
