@@ -1,7 +1,8 @@
-"""Constant-rate HTTP/1.1 load that sees every failure: open loop, own client, nothing retried.
+"""Constant-rate HTTP load that sees every failure: open loop, own client, nothing retried.
 
 The instants of all requests are fixed before the first is sent, so a slow answer never slows the rate, and
-latency counts from the instant a request was due: a stall shows in full. It sends to loopback only.
+latency counts from the instant a request was due: a stall shows in full. It speaks HTTP/1.1, without TLS and with it,
+and HTTP/2. It sends to loopback and to the lab's own network only.
 
     python -m tests.load --url http://127.0.0.1:8080/ --rate 200 --seconds 30 --json load.json
 
@@ -11,21 +12,24 @@ From a test:
         deploy()
     assert load.report.total.failed == 0, load.report.table()
 
-`wire` is the client, `streams` what it does on connections that last, `shapes` what is sent, `figures` what came of
-it, `run` one run, `process` that run beside a test.
+`wire` are connections, `http1` and `http2` the client on them, `streams` what it does on those that last, `shapes`
+what is sent, `figures` what came of it, `run` one run, `process` that run beside a test.
 """
 
-from tests.load.figures import Delivery, Figures, Report, delivery, percentile
+from tests.load.figures import Delivery, Failure, Figures, Report, delivery, percentile
+from tests.load.http1 import parse_head
 from tests.load.process import Load
 from tests.load.run import Run
 from tests.load.shapes import Plan, Shape, mixture
-from tests.load.wire import FAILURES, RACE, Failed, parse_head, target
+from tests.load.wire import FAILURES, RACE, UNPROCESSED, Failed, secured, target
 
 __all__ = [
     "FAILURES",
     "RACE",
+    "UNPROCESSED",
     "Delivery",
     "Failed",
+    "Failure",
     "Figures",
     "Load",
     "Plan",
@@ -36,5 +40,6 @@ __all__ = [
     "mixture",
     "parse_head",
     "percentile",
+    "secured",
     "target",
 ]

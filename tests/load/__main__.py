@@ -9,15 +9,17 @@ import sys
 from pathlib import Path
 
 from tests.load.run import Run
-from tests.load.shapes import MAX_RATE, MAX_SECONDS, RELEASE_HEADER, Plan, Shape
-from tests.load.wire import target
+from tests.load.shapes import MAX_RATE, MAX_SECONDS, RELEASE_HEADER, Plan, Protocol, Shape
+from tests.load.wire import secured, target
 
 NAMES = ("keep", "close", "post", "slow", "upload", "events", "websocket")
 UPLOAD = '{"id": "{id}", "filling": "' + "x" * 20000 + '"}'
 
 
 def _arguments(argv: list[str] | None) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
-    parser = argparse.ArgumentParser(prog="load", description="Constant-rate HTTP load on loopback.")
+    parser = argparse.ArgumentParser(
+        prog="load", description="Constant-rate HTTP load on loopback and in the lab."
+    )
     add = parser.add_argument
     add("--url", action="append", default=[], help="what `keep` and `close` get; several are taken in turn")
     add("--rate", type=float, required=True, help=f"requests a second, all shapes together, to {MAX_RATE:g}")
@@ -39,6 +41,18 @@ def _arguments(argv: list[str] | None) -> tuple[argparse.ArgumentParser, argpars
     add("--timeout", type=float, default=10.0, help="seconds for one request")
     add("--connections", type=int, default=16, help="persistent connections kept open at least")
     add("--distance", type=float, default=0.0, help="seconds that stand for the way to the server and back")
+    add(
+        "--protocol",
+        action="append",
+        default=[],
+        choices=["http", "tls", "h2"],
+        help="http where none is given",
+    )
+    add("--tls-port", type=int, default=443, help="where `tls` and `h2` are asked")
+    add("--tls-name", default="localhost", help="under which name")
+    add("--trust", default="", metavar="FILE", help="the authority that vouches for it")
+    add("--at", default="", metavar="ADDRESS", help="ask there, whatever the URLs name: loopback or the lab")
+    add("--forwarded", action="store_true", help="say without TLS that a proxy has ended it")
     add("--header", default=RELEASE_HEADER, help="the header that names the release")
     add("--json", type=Path, metavar="FILE", help="write the report there too")
     return parser, parser.parse_args(argv)
@@ -51,9 +65,9 @@ def _shapes(options: argparse.Namespace) -> tuple[Shape, ...]:
         if name not in NAMES or not share.isdigit():
             raise ValueError(f"--shape {item}: one of {', '.join(NAMES)}, then = and a whole number")
         shares[name] = int(share)
-    urls, long = tuple(map(target, options.url)), options.lasting
+    urls, long = tuple(target(url, options.at) for url in options.url), options.lasting
     post, slow, upload, events, websocket = (
-        tuple(target(u) for u in (url,) if u)
+        tuple(target(u, options.at) for u in (url,) if u)
         for url in (
             options.post_url,
             options.slow_url,
@@ -82,7 +96,19 @@ def _shapes(options: argparse.Namespace) -> tuple[Shape, ...]:
     for shape in shapes:
         if shape.share and not shape.targets:
             raise ValueError(f"the shape {shape.name} has no URL")
-    return shapes
+    return tuple(_over(shape, p, options) for p in options.protocol or ["http"] for shape in shapes)
+
+
+def _over(shape: Shape, protocol: Protocol, options: argparse.Namespace) -> Shape:
+    """The same shape over a protocol. HTTP/2 has no WebSocket here, for nginx has none (RFC 8441), and but for what
+    asks to be alone all streams share its connections."""
+    if protocol == "http":
+        return shape
+    secure = tuple(secured(t, options.tls_name, options.tls_port, options.trust) for t in shape.targets)
+    changed = shape._replace(protocol=protocol, targets=secure)
+    if protocol == "tls":
+        return changed
+    return changed._replace(persistent=shape.name != "close", share=shape.share * (shape.kind != "websocket"))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -98,6 +124,7 @@ def main(argv: list[str] | None = None) -> int:
             options.connections,
             options.header,
             options.distance,
+            forwarded=options.forwarded,
         )
     except ValueError as e:
         parser.error(str(e))

@@ -8,6 +8,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from tests.load.wire import UNPROCESSED
+
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
@@ -22,7 +24,8 @@ class Seen:
 class Figures:
     """What became of the requests of one shape, or of all. Latencies and `gap` are in seconds.
 
-    `failed` is `sent` minus `ok`, by kind in `failures`; an answer outside 2xx counts there as `status NNN`.
+    What is not `ok` is by kind in `failures`; an answer outside 2xx counts there as `status NNN`. `failed` is all of
+    it but `unprocessed`: of those the server has said that it did nothing, and that they may be sent again.
     The latencies are those of the 2xx answers. `gap` is the longest time without a success, the time before
     the first and after the last included; it began `gap_at` seconds after the start. `closed` are streams and
     WebSockets among the successes that the server ended early and in order.
@@ -40,6 +43,11 @@ class Figures:
     gap_at: float
     releases: dict[str, Seen]
     closed: int = 0
+
+    @property
+    def unprocessed(self) -> int:
+        """How many the server has said to have left alone."""
+        return self.failures.get(UNPROCESSED, 0)
 
 
 class Tally:
@@ -82,7 +90,7 @@ class Tally:
         return Figures(
             sent=self.sent,
             ok=self.ok,
-            failed=self.sent - self.ok,
+            failed=self.sent - self.ok - self.failures[UNPROCESSED],
             failures=dict(self.failures.most_common()),
             statuses=dict(self.statuses.most_common()),
             p50=percentile(latencies, 0.50),
@@ -101,22 +109,44 @@ def percentile(ordered: list[float], part: float) -> float:
 
 
 @dataclasses.dataclass(frozen=True)
+class Failure:
+    """A request that failed, `at` seconds from the start; `instance` and `id` are who answered, and the edge's name
+    for the request, where the head of an answer said so."""
+
+    shape: str
+    number: int
+    at: float
+    kind: str
+    detail: str
+    instance: str = ""
+    id: str = ""
+
+    def __str__(self) -> str:
+        why = f": {self.detail}" if self.detail else ""
+        return f"{self.at:8.3f} s  {self.shape} request {self.number}: {self.kind}{why}"
+
+
+@dataclasses.dataclass(frozen=True)
 class Report:
     """The result of a run.
 
     `rate` is the one reached and `lag` the longest that the generator itself was late, in seconds: where it
-    is large, the machine was too busy for the figures to mean much. `samples` are the first failures.
+    is large, the machine was too busy for the figures to mean much. `started` is by the machine's monotonic clock.
+    `failures` are the first ones, one by one. `goaways` are HTTP/2 connections that the server took nothing more on.
     `acknowledged` are the ids of the requests that carried one and got a 2xx answer, `unacknowledged` of the others.
     """
 
     rate: float
     seconds: float
+    started: float
     lag: float
     idle_closed: int
     idle_reset: int
+    goaways: int
     shapes: dict[str, Figures]
+    protocols: dict[str, Figures]
     total: Figures
-    samples: list[str]
+    failures: list[Failure]
     acknowledged: list[str]
     unacknowledged: list[str]
 
@@ -124,6 +154,11 @@ class Report:
     def passed(self) -> bool:
         """Whether something was sent and nothing failed."""
         return self.total.ok > 0 and self.total.failed == 0
+
+    @property
+    def samples(self) -> list[str]:
+        """The first failures, for people."""
+        return [str(f) for f in self.failures[:20]]
 
     def json(self) -> str:
         """The whole report, for `load`."""
@@ -133,15 +168,19 @@ class Report:
     def load(cls, text: str) -> "Report":
         """Read back what `json` wrote."""
         raw = json.loads(text)
-        raw["shapes"] = {name: _figures(f) for name, f in raw["shapes"].items()}
+        for part in ("shapes", "protocols"):
+            raw[part] = {name: _figures(f) for name, f in raw[part].items()}
+        raw["failures"] = [Failure(**f) for f in raw["failures"]]
         raw["total"] = _figures(raw["total"])
         return cls(**raw)
 
     def table(self) -> str:
         """The report for people."""
-        titles = ("shape", "sent", "ok", "closed", "failed", "p50", "p99", "max", "longest gap")
+        titles = ("shape", "sent", "ok", "closed", "failed", UNPROCESSED, "p50", "p99", "max", "longest gap")
         rows: list[tuple[str, ...]] = [titles]
-        rows += [_row(name, f) for name, f in {**self.shapes, "all": self.total}.items()]
+        several = self.protocols if len(self.protocols) > 1 else {}
+        parts = {**self.shapes, **{f"all {name}": f for name, f in several.items()}, "all": self.total}
+        rows += [_row(name, f) for name, f in parts.items()]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
         lines += [
@@ -152,7 +191,8 @@ class Report:
             for value, seen in self.total.releases.items()
         ]
         lines.append(f"{self.rate:.1f}/s for {self.seconds:.1f} s; generator late by {_ms(self.lag)} at most")
-        lines.append(f"idle connections closed by the server: {self.idle_closed}, reset: {self.idle_reset}")
+        idle = f"idle connections closed by the server: {self.idle_closed}, reset: {self.idle_reset}"
+        lines.append(f"{idle}; no more taken on {self.goaways} of HTTP/2")
         return "\n".join([*lines, *self.samples])
 
 
@@ -166,7 +206,7 @@ def _ms(seconds: float) -> str:
 
 
 def _row(name: str, f: Figures) -> tuple[str, ...]:
-    counts = (str(f.sent), str(f.ok), str(f.closed), str(f.failed))
+    counts = map(str, (f.sent, f.ok, f.closed, f.failed, f.unprocessed))
     return (name, *counts, _ms(f.p50), _ms(f.p99), _ms(f.max), f"{_ms(f.gap)} at {f.gap_at:.2f} s")
 
 

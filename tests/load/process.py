@@ -5,12 +5,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from tests.load.figures import Report
-from tests.load.shapes import RELEASE_HEADER
+from tests.load.shapes import RELEASE_HEADER, Protocol
 
 _TOP = Path(__file__).resolve().parents[2]
 
@@ -20,7 +20,8 @@ class Load:
 
     `shapes` maps `keep`, `close`, `post`, `slow`, `upload`, `events` and `websocket` to their shares; all but the
     first two need their URL. `lasting` is for how many seconds an upload is written and a WebSocket held.
-    `seconds` bounds the run whatever happens to whoever started it.
+    `seconds` bounds the run whatever happens to whoever started it. `tls` is the name and the port where the
+    protocols `tls` and `h2` are asked, and who vouches for the name.
     """
 
     def __init__(
@@ -40,6 +41,10 @@ class Load:
         connections: int = 16,
         header: str = RELEASE_HEADER,
         distance: float = 0.0,
+        protocols: Sequence[Protocol] = (),
+        tls: tuple[str, int, Path] | None = None,
+        at: str = "",
+        forwarded: bool = False,
     ) -> None:
         self._argv = [sys.executable, "-m", "tests.load", "--rate", str(rate), "--lasting", str(lasting)]
         self._argv += ["--seconds", str(seconds), "--timeout", str(timeout), "--header", header]
@@ -48,7 +53,13 @@ class Load:
             self._argv += ["--url", url]
         for name, share in (shapes or {"keep": 1, "close": 1}).items():
             self._argv += ["--shape", f"{name}={share}"]
+        for protocol in protocols:
+            self._argv += ["--protocol", protocol]
+        if tls:
+            self._argv += ["--tls-name", tls[0], "--tls-port", str(tls[1]), "--trust", str(tls[2])]
+        self._argv += ["--forwarded"] if forwarded else []
         options = (
+            ("--at", at),
             ("--post-url", post_url),
             ("--post-body", post_body),
             ("--slow-url", slow_url),

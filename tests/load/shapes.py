@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from tests.load.wire import Target
+from tests.load.wire import Request, Target
 
 MAX_RATE = 5000.0
 MAX_SECONDS = 600.0
@@ -12,12 +12,14 @@ RELEASE_HEADER = "X-Pushrod-Release"
 PIECES = 10  # in which the body of a slow upload is written
 
 Kind = Literal["exchange", "events", "websocket"]
+Protocol = Literal["http", "tls", "h2"]
+"""HTTP/1.1 without TLS and with it, and HTTP/2, which is always with it."""
 
 
 class Shape(NamedTuple):
     """One kind of request in the mix.
 
-    `share` is its part of the rate; `{id}` in `body` becomes unique: `RUN-NUMBER`. `kind` is how the connection is
+    `share` is its part of the rate; `{id}` in `body` becomes unique. `kind` is how the connection is
     used: one request and its answer, a stream of server-sent events, or a WebSocket. `seconds` is how long it takes
     by its nature: the body in pieces over that time, or the WebSocket held for so long. What `lasts` says nothing
     about how fast the server is: it has its own row, and no part in the latencies and the gap of the whole.
@@ -32,29 +34,27 @@ class Shape(NamedTuple):
     kind: Kind = "exchange"
     seconds: float = 0.0
     lasts: bool = False
+    protocol: Protocol = "http"
 
-    def request(self, to: Target, identity: str) -> bytes:
-        """The bytes of one request."""
-        lines = [f"{self.method} {to.path} HTTP/1.1", f"Host: {to.authority}", "User-Agent: pushrod-load"]
-        body = self.body.replace("{id}", identity).encode()
-        if self.method != "GET":
-            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
-        lines.append(f"Connection: {'keep-alive' if self.persistent else 'close'}")
-        return "\r\n".join([*lines, "", ""]).encode() + body
+    @property
+    def key(self) -> str:
+        """Its name, with the protocol where that is not the plain one."""
+        return self.name if self.protocol == "http" else f"{self.name}/{self.protocol}"
 
-    def pieces(self, to: Target, identity: str) -> list[bytes]:
-        """The bytes of one request, in the pieces that are written one after the other over `seconds`."""
-        whole = self.request(to, identity)
-        if not (self.seconds and self.body):
-            return [whole]
-        start = whole.index(b"\r\n\r\n") + 4
-        step = max(1, -(-(len(whole) - start) // PIECES))
-        return [whole[:start], *(whole[at : at + step] for at in range(start, len(whole), step))]
+    def request(self, to: Target, identity: str, headers: tuple[tuple[str, str], ...] = ()) -> Request:
+        """One request, with headers besides its own."""
+        body = self.body.replace("{id}", identity).encode() if self.method != "GET" else b""
+        step = max(1, -(-len(body) // PIECES)) if self.seconds else max(1, len(body))
+        pieces = [body[at : at + step] for at in range(0, len(body), step)]
+        if self.protocol != "h2":
+            headers = (*headers, ("Connection", "keep-alive" if self.persistent else "close"))
+        pause = self.seconds / max(1, len(pieces)) if pieces else 0.0
+        return Request(self.method, to, headers, pieces, pause)
 
     @property
     def numbered(self) -> bool:
         """Whether each request can be told from all others by its body."""
-        return "{id}" in self.body
+        return self.method != "GET" and "{id}" in self.body
 
 
 def mixture(shapes: Iterable[Shape]) -> list[Shape]:
@@ -75,8 +75,9 @@ def mixture(shapes: Iterable[Shape]) -> list[Shape]:
 class Plan:
     """What to send: `rate` requests a second for `seconds`; each may take `timeout` seconds.
 
-    `distance` stands for the way from the client to the server and back, in seconds: how old what a client knows of a
-    kept connection is when it writes on it.
+    `connections` are kept open of HTTP/1.1, at least, and `sessions` of HTTP/2. `distance` stands for the way from
+    the client to the server and back, in seconds: how old what a client knows of a kept connection is when it writes
+    on it. `forwarded` has what is sent without TLS say that a proxy has ended it.
     """
 
     shapes: tuple[Shape, ...]
@@ -86,6 +87,8 @@ class Plan:
     connections: int = 16
     header: str = RELEASE_HEADER
     distance: float = 0.0
+    sessions: int = 4
+    forwarded: bool = False
 
     def __post_init__(self) -> None:
         if not mixture(self.shapes):

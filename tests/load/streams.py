@@ -12,7 +12,9 @@ import re
 import secrets
 from typing import NamedTuple
 
-from tests.load.wire import Answer, Connection, Failed, Target
+from tests.load.http1 import Connection
+from tests.load.http2 import Stream
+from tests.load.wire import Answer, Failed, Request
 
 _EVERY = 0.25  # seconds between what a WebSocket says
 _TEXT, _CLOSE, _PING, _PONG = 0x1, 0x8, 0x9, 0xA  # opcodes, RFC 6455, 11.8
@@ -20,7 +22,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 _LONGEST = 65535
 
 
-async def listen(connection: Connection, request: bytes) -> tuple[Answer, bool]:
+async def listen(connection: Connection | Stream, request: Request) -> tuple[Answer, bool]:
     """Read server-sent events, numbered from 0, to the end of the body; whether the server ended them early.
 
     The last of a stream that is complete is named `end`. Raises Failed.
@@ -37,13 +39,13 @@ async def listen(connection: Connection, request: bytes) -> tuple[Answer, bool]:
     return answer, "event: end\n" not in text
 
 
-async def talk(connection: Connection, to: Target, seconds: float) -> tuple[Answer, bool]:
+async def talk(connection: Connection, request: Request, seconds: float) -> tuple[Answer, bool]:
     """Hold a WebSocket for `seconds`, say numbers and want each echoed, then close; whether the server did before.
 
     Raises Failed.
     """
     key = base64.b64encode(secrets.token_bytes(16))
-    answer = await connection.begin(_opening(to, key))
+    answer = await connection.begin(_opening(request, key))
     if answer.status != 101:
         async for _ in connection.body(answer):
             pass
@@ -125,13 +127,12 @@ def accept(key: bytes) -> bytes:
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 
 
-def _opening(to: Target, key: bytes) -> bytes:
-    lines = [
-        f"GET {to.path} HTTP/1.1",
-        f"Host: {to.authority}",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        "Sec-WebSocket-Version: 13",
-        f"Sec-WebSocket-Key: {key.decode()}",
-    ]
-    return "\r\n".join([*lines, "", ""]).encode()
+def _opening(request: Request, key: bytes) -> Request:
+    wanted = (
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", key.decode()),
+    )
+    others = (field for field in request.headers if field[0] != "Connection")
+    return request._replace(headers=(*others, *wanted))

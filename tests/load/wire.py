@@ -1,72 +1,37 @@
-"""HTTP/1.1 on raw sockets, because libraries hide what matters here: they reconnect, retry and follow.
-
-This is the one module that knows the protocol: another (TLS, HTTP/2) is another `Connection`.
+"""Connections on raw sockets, with TLS or without, because libraries hide what matters here: they reconnect, retry
+and follow. `http1` and `http2` are the protocols on them.
 """
 
 import asyncio
-import collections
-import contextlib
+import functools
 import ipaddress
-import re
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import NamedTuple
+import ssl
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-MAX_HEAD = 65536
+LAB = ipaddress.ip_network(
+    "10.212.0.0/16"
+)  # the network of tests/lab; load goes to it and to loopback, nowhere else
 RACE = "idle-close race"
+UNPROCESSED = "unprocessed"
 
 FAILURES = {
     "refused": "nothing accepted the connection",
-    "reset": "reset before any byte of the answer, on a connection's first request",
-    "unanswered": "closed before any byte of the answer, on a connection's first request",
+    "reset": "reset before any byte of the answer, on a connection's first request or on an HTTP/2 stream",
+    "unanswered": "closed before any byte of the answer, likewise",
     RACE: "a request already written on a used connection, then closed or reset without an answer",
-    "truncated": "the answer ended before its Content-Length or its last chunk",
+    UNPROCESSED: "HTTP/2: the server says that it has done nothing of it, and that it may be sent again",
+    "truncated": "the answer ended before its Content-Length, its last chunk or its last frame",
     "surplus": "bytes after the end of an answer",
-    "malformed": "not an HTTP/1.1 answer",
+    "malformed": "not an answer of the protocol",
+    "tls": "no handshake, or not for the name that was asked",
     "time-out": "no whole answer in time",
     "cut": "a WebSocket that ended without a Close frame from the server",
     "wrong": "an echo or an event other than the one that was due",
     "local": "the generator's own limits: descriptors, ports, memory",
 }
-
-
-class Failed(Exception):
-    """One request failed; `kind` is a key of FAILURES."""
-
-    def __init__(self, kind: str, detail: str = "") -> None:
-        super().__init__(f"{kind}: {detail}" if detail else kind)
-        self.kind = kind
-        self.detail = detail
-
-
-class Target(NamedTuple):
-    """A loopback address and what to ask there."""
-
-    family: socket.AddressFamily
-    address: str
-    port: int
-    authority: str
-    path: str
-
-
-def target(url: str) -> Target:
-    """Read a URL. ValueError unless it is plain HTTP on loopback; no name is ever looked up."""
-    parts = urlsplit(url)
-    name = parts.hostname or ""
-    if parts.scheme != "http" or not name:
-        raise ValueError(f"{url}: only http://HOST[:PORT]/PATH")
-    if name == "localhost" or name.endswith(".localhost"):
-        name = "127.0.0.1"
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        raise ValueError(f"{url}: only an IP address or a name below localhost") from None
-    if not address.is_loopback:
-        raise ValueError(f"{url}: load goes to loopback only")
-    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(family, str(address), parts.port or 80, parts.netloc.rpartition("@")[2], path)
 
 
 class Answer(NamedTuple):
@@ -77,222 +42,203 @@ class Answer(NamedTuple):
     reusable: bool
 
 
-def parse_head(head: bytes) -> Answer:
-    """Read a status line and headers, without the empty line. Raises Failed when they are not that."""
-    first, *lines = head.decode("latin-1").split("\r\n")
-    matched = re.fullmatch(r"HTTP/1\.([01]) ([1-5]\d\d)(?: .*)?", first)
-    fields = [line.partition(":") for line in lines]
-    if not matched or any(not colon or not name or name != name.strip() for name, colon, _ in fields):
-        raise Failed("malformed", first[:80])
-    headers = {name.lower(): value.strip() for name, _, value in fields}
-    connection = headers.get("connection", "").lower()
-    reusable = connection != "close" if matched[1] == "1" else connection == "keep-alive"
-    return Answer(int(matched[2]), headers, reusable)
+class Failed(Exception):
+    """One request failed; `kind` is a key of FAILURES. `answer` is the head, where that had arrived."""
+
+    def __init__(self, kind: str, detail: str = "", answer: Answer | None = None) -> None:
+        super().__init__(f"{kind}: {detail}" if detail else kind)
+        self.kind = kind
+        self.detail = detail
+        self.answer = answer
 
 
-class Connection:
-    """One TCP connection. Every way an answer can fail to arrive ends in a Failed that names it."""
+class Target(NamedTuple):
+    """An address and what to ask there; with TLS where there is a `name`, which `trust`, a file, must vouch for."""
 
-    def __init__(self, to: Target) -> None:
+    family: socket.AddressFamily
+    address: str
+    port: int
+    authority: str
+    path: str
+    name: str = ""
+    trust: str = ""
+
+
+def target(url: str, at: str = "") -> Target:
+    """Read a URL; what it names is asked `at` an address, where that is given. ValueError unless it is plain HTTP to
+    loopback or to the lab; no name is ever looked up."""
+    parts = urlsplit(url)
+    name = parts.hostname or ""
+    if parts.scheme != "http" or not name:
+        raise ValueError(f"{url}: only http://HOST[:PORT]/PATH")
+    if name == "localhost" or name.endswith(".localhost"):
+        name = "127.0.0.1"
+    try:
+        address = ipaddress.ip_address(at or name)
+    except ValueError:
+        raise ValueError(f"{url}: only an IP address or a name below localhost") from None
+    if not address.is_loopback and address not in LAB:
+        raise ValueError(f"{url}: load goes to loopback only")
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Target(family, str(address), parts.port or 80, parts.netloc.rpartition("@")[2], path)
+
+
+def secured(to: Target, name: str, port: int, trust: str) -> Target:
+    """The same with TLS: under this name, at this port."""
+    authority = name if port == 443 else f"{name}:{port}"
+    return to._replace(port=port, authority=authority, name=name, trust=trust)
+
+
+class Request(NamedTuple):
+    """What is asked. The pieces of `content` are written one after the other, each `pause` seconds after the one
+    before."""
+
+    method: str
+    to: Target
+    headers: tuple[tuple[str, str], ...] = ()
+    content: Sequence[bytes] = ()
+    pause: float = 0.0
+
+    @property
+    def fields(self) -> list[tuple[str, str]]:
+        """The headers, with what belongs to the content."""
+        found = [("User-Agent", "pushrod-load"), *self.headers]
+        if self.method != "GET":
+            length = str(sum(map(len, self.content)))
+            found += [("Content-Type", "application/json"), ("Content-Length", length)]
+        return found
+
+
+@functools.cache
+def _context(trust: str, protocol: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=trust)
+    context.set_alpn_protocols([protocol])
+    return context
+
+
+State = Literal["open", "closed", "reset", "surplus"]
+
+
+class Channel:
+    """One TCP connection, with TLS where the target has a name for it; `orderly` once its end was announced.
+
+    The TLS is done in memory, beside the socket, so that what the server did to the connection can be seen.
+    """
+
+    def __init__(self, to: Target, protocol: str) -> None:
         self.socket = socket.socket(to.family, socket.SOCK_STREAM)
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.answers = 0
-        self._buffer = bytearray()
-        self._received = 0
+        self.orderly = not to.name
+        self._protocol = protocol
+        self._early = b""
+        self._tls: ssl.SSLObject | None = None
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._sending = asyncio.Lock()
 
     async def connect(self, to: Target) -> None:
-        """Open it. Raises Failed when it is refused or reset."""
+        """Open it. Raises Failed when it is refused or reset, or there is no TLS with this name and protocol."""
         try:
             await asyncio.get_running_loop().sock_connect(self.socket, (to.address, to.port))
+            if to.name:
+                await self._shake(to)
         except ConnectionRefusedError as e:
             raise Failed("refused") from e
         except ConnectionError as e:
             raise Failed("reset", "while connecting") from e
+        except ssl.SSLError as e:
+            raise Failed("tls", str(e.reason or e)) from e
+
+    async def _shake(self, to: Target) -> None:
+        loop = asyncio.get_running_loop()
+        tls = _context(to.trust, self._protocol).wrap_bio(self._in, self._out, server_hostname=to.name)
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                await loop.sock_sendall(self.socket, self._out.read())
+            data = await loop.sock_recv(self.socket, 65536)
+            if not data:
+                raise Failed("tls", "closed during the handshake")
+            self._in.write(data)
+        await loop.sock_sendall(self.socket, self._out.read())
+        if tls.selected_alpn_protocol() != self._protocol:
+            raise Failed("tls", f"{tls.selected_alpn_protocol()} instead of {self._protocol}")
+        self._tls = tls
 
     def close(self) -> None:
         """Close it; more than once is allowed."""
         self.socket.close()
 
-    def idle_state(self) -> str:
-        """What the server did while nothing was asked: `open`, `closed`, `reset` or `surplus`."""
-        try:
-            return "surplus" if self.socket.recv(1, socket.MSG_PEEK) else "closed"
-        except BlockingIOError:
-            return "open"
-        except ConnectionError:
-            return "reset"
+    async def send(self, data: bytes) -> None:
+        """Write it all; several may, one after the other."""
+        async with self._sending:
+            if self._tls:
+                self._tls.write(data)
+                data = self._out.read()
+            await asyncio.get_running_loop().sock_sendall(self.socket, data)
 
-    async def exchange(self, request: bytes, rest: Sequence[bytes] = (), pause: float = 0.0) -> Answer:
-        """Write a request and read its answer to the last byte. Raises Failed.
+    async def receive(self) -> bytes:
+        """What comes next; nothing at the end. Raises ConnectionError, and Failed for what is not TLS."""
+        while not (found := self._decrypted()):
+            if self._tls and self.orderly:
+                return b""
+            data = await asyncio.get_running_loop().sock_recv(self.socket, 65536)
+            if not (data and self._tls):
+                return data
+            self._in.write(data)
+        return found
 
-        `rest` are further pieces of the request, each written `pause` seconds after the one before.
+    def now(self) -> tuple[State, bytes]:
+        """What the server has done so far, without waiting: it is `open`, or `surplus` with what has arrived.
+
+        What has arrived without TLS stays to be received.
         """
-        answer = await self.begin(request, rest, pause)
-        async for _ in self.body(answer):
-            pass
-        if self._buffer:
-            raise Failed("surplus", bytes(self._buffer[:40]).decode("latin-1"))
-        self.answers += 1
-        return answer
+        try:
+            data = self.socket.recv(65536, 0 if self._tls else socket.MSG_PEEK)
+        except BlockingIOError:
+            data = None
+        except ConnectionError:
+            return "reset", b""
+        if self._tls is None:
+            return ("open", b"") if data is None else ("surplus", b"") if data else ("closed", b"")
+        if data:
+            self._in.write(data)
+        if found := self._decrypted():
+            return "surplus", found
+        return ("closed", b"") if data == b"" or self.orderly else ("open", b"")
 
-    async def begin(self, request: bytes, rest: Sequence[bytes] = (), pause: float = 0.0) -> Answer:
-        """Write a request and read the head of its answer. Raises Failed."""
-        self._received = 0
-        with self._explained():
-            await self.send(request)
-            for piece in rest:
-                await asyncio.sleep(pause)
-                await self.send(piece)
-            answer = parse_head(await self._until(b"\r\n\r\n"))
-            while 100 <= answer.status < 200 and answer.status != 101:
-                answer = parse_head(await self._until(b"\r\n\r\n"))
-        framed = answer.status in (204, 304) or {"transfer-encoding", "content-length"} & set(answer.headers)
-        return answer if framed else answer._replace(reusable=False)
+    def keep(self, data: bytes) -> None:
+        """Give back what `now` has found: it is received next."""
+        self._early = data + self._early
 
-    async def body(self, answer: Answer) -> AsyncIterator[bytes]:
-        """The body of an answer, to its end, in the pieces it arrives in. Raises Failed."""
-        with self._explained():
-            length = answer.headers.get("content-length")
-            if answer.status in (101, 204, 304):
-                return
-            if "transfer-encoding" in answer.headers:
-                async for chunk in self._chunks(answer.headers["transfer-encoding"]):
-                    yield chunk
-            elif length is None:
-                async for piece in self._to_end():
-                    yield piece
-            elif re.fullmatch(r"[0-9]+", length):
-                yield await self.take(int(length))
-            else:
-                raise Failed("malformed", f"Content-Length: {length[:40]}")
+    def _decrypted(self) -> bytes:
+        """What TLS has ready."""
+        found, self._early = self._early, b""
+        if found or self._tls is None:
+            return found
+        try:
+            found = self._tls.read(65536)
+        except ssl.SSLWantReadError:
+            return b""
+        except ssl.SSLError as e:
+            raise Failed("malformed", str(e.reason or e)) from e
+        self.orderly = not found  # nothing, without an error, is the other side's close_notify
+        return found
 
     async def ahead(self) -> None:
         """Wait until something has arrived, or the end has; takes nothing, so that it may be cancelled."""
-        if self._buffer:
-            return
         loop = asyncio.get_running_loop()
-        arrived = asyncio.Event()
-        loop.add_reader(self.socket, arrived.set)
-        try:
-            await arrived.wait()
-        finally:
-            loop.remove_reader(self.socket)
-
-    async def send(self, data: bytes) -> None:
-        """Write it all."""
-        await asyncio.get_running_loop().sock_sendall(self.socket, data)
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except ConnectionError as e:
-            raise self._cut("reset") from e
-        except EOFError as e:
-            raise self._cut("unanswered") from e
-
-    def _cut(self, kind: str) -> Failed:
-        if self._received:
-            return Failed("truncated", f"after {self._received} bytes")
-        return Failed(RACE, kind) if self.answers else Failed(kind)
-
-    async def _chunks(self, encoding: str) -> AsyncIterator[bytes]:
-        if encoding.lower() != "chunked":
-            raise Failed("malformed", f"Transfer-Encoding: {encoding[:40]}")
-        size = -1
-        while size:
-            line = (await self._until(b"\r\n")).partition(b";")[0].strip()
-            if not re.fullmatch(rb"[0-9a-fA-F]{1,16}", line):
-                raise Failed("malformed", "chunk size")
-            size = int(line, 16)
-            if size:
-                yield await self.take(size)
-                if await self.take(2) != b"\r\n":
-                    raise Failed("malformed", "end of chunk")
-        while await self._until(b"\r\n"):
-            pass
-
-    async def _fill(self) -> None:
-        data = await asyncio.get_running_loop().sock_recv(self.socket, 65536)
-        if not data:
-            raise EOFError
-        self._received += len(data)
-        self._buffer += data
-
-    async def _until(self, mark: bytes) -> bytes:
-        while (at := self._buffer.find(mark)) < 0:
-            if len(self._buffer) > MAX_HEAD:
-                raise Failed("malformed", "endless head")
-            await self._fill()
-        taken = bytes(self._buffer[:at])
-        del self._buffer[: at + len(mark)]
-        return taken
-
-    async def take(self, count: int) -> bytes:
-        """The next `count` bytes. Raises EOFError or ConnectionError when they do not come."""
-        while len(self._buffer) < count:
-            await self._fill()
-        taken = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        return taken
-
-    async def _to_end(self) -> AsyncIterator[bytes]:
-        """A body without a length lasts until the server closes; a reset there still cuts it."""
-        try:
-            while True:
-                if self._buffer:
-                    yield await self.take(len(self._buffer))
-                await self._fill()
-        except EOFError:
-            return
-
-
-class Pool:
-    """Persistent connections to one address, each used in turn, so that all of them are idle now and then.
-
-    One that the server closed while it was idle, before a byte of the next request was written, is replaced
-    without a word: that is HTTP's own rule. One that is reset while idle is replaced and counted.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.closed = 0
-        self.reset = 0
-        self._open = 0
-        self._idle: collections.deque[Connection] = collections.deque()
-
-    async def take(self, to: Target) -> Connection:
-        """A connection to write one request on: an idle one once `size` are open, else a new one."""
-        while self._idle and self._open >= self.size:
-            connection = self._idle.popleft()
-            state = connection.idle_state()
-            if state == "open":
-                return connection
-            self.drop(connection)
-            self.closed += state == "closed"
-            self.reset += state == "reset"
-            if state == "surplus":
-                raise Failed("surplus", "on an idle connection")
-        connection = Connection(to)
-        self._open += 1
-        try:
-            await connection.connect(to)
-        except BaseException:
-            self.drop(connection)
-            raise
-        return connection
-
-    def give(self, connection: Connection) -> None:
-        """Take one back for the next request."""
-        self._idle.append(connection)
-
-    def drop(self, connection: Connection) -> None:
-        """Close one that is not to be used again."""
-        connection.close()
-        self._open -= 1
-
-    def close(self) -> None:
-        """Close all idle ones."""
-        while self._idle:
-            self.drop(self._idle.popleft())
+        while True:
+            state, data = self.now()
+            self.keep(data)
+            if state != "open":
+                return
+            arrived = asyncio.Event()
+            loop.add_reader(self.socket, arrived.set)
+            try:
+                await arrived.wait()
+            finally:
+                loop.remove_reader(self.socket)
