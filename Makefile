@@ -45,8 +45,8 @@ bench: .venv ## figures as a table, each a ratio within one run
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch .venv/current
 
-soak: .venv ## is any request dropped? half an hour's deployments under load; SOAK="--requests 5000" for less
-	@$(BIN)/python tools/soak.py $(SOAK)
+soak: .venv ## is any request dropped? half an hour's deployments under load; ENGINE=docker; SOAK="--requests 5000" for less
+	@$(BIN)/python tools/soak.py $(if $(ENGINE),--engine $(ENGINE)) $(SOAK)
 
 lock: .venv ## resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

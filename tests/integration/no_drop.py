@@ -1,70 +1,235 @@
 """What a promise needs that no request is dropped: the load, what happens meanwhile, and who must be caught.
 
-Each step is done while shapes of requests come at a constant rate, and gives a row of the table. The saboteurs are
-the real pipeline on the real engine with one rule broken; if the load does not notice them, it proves nothing.
+Each step is done while shapes of requests come at a constant rate over HTTP/1.1, without TLS and with it, and over
+HTTP/2, and gives a row of the table. The saboteurs are the real pipeline on the real engine with one rule broken; if
+the load does not notice them, it proves nothing.
 """
 
+import abc
+import contextlib
 import dataclasses
 import functools
+import http.client
 import itertools
+import json
 import os
 import random
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import yaml
 
 from pushrod.apps import App as OwnApp
 from pushrod.apps import Root
+from pushrod.certificates import tls_port
 from pushrod.engines.embedded.engine import Embedded
 from pushrod.gears.nginx import DRAIN_BUDGET, Edge, Switch
 from pushrod.pipeline import Pipeline
 from pushrod.releases import Releases
 from pushrod.values import Release
-from tests.integration import apps
-from tests.integration.apps import App
-from tests.load import RACE, Delivery, Load, Report, delivery
+from tests.integration.apps import Machine, Tree, eventually
+from tests.load import RACE, Delivery, Failure, Figures, Load, Report, delivery
+from tests.load.shapes import Protocol
 
 SOURCE = Path(__file__).with_name("steady.py").read_text()
 BOOT = 0.5  # seconds the app takes to listen, so that whoever does not wait for it is seen
 SHAPES = {"keep": 6, "close": 3, "post": 3, "slow": 1, "upload": 1, "events": 1, "websocket": 1}
 QUICK = {"keep", "close", "post"}
+PROTOCOLS: tuple[Protocol, ...] = ("http", "tls", "h2")
 GAP = 0.25  # seconds without a success that nobody notices
 DISTANCE = 0.02  # seconds from the edge to a client of which the race is measured, and back
 
 
-def manifest(*, deadline: str = "15s", **environment: str) -> str:
-    """The compose file of the app."""
-    web = {
-        "build": ".",
-        "command": "python app.py",
-        "ports": ["8000:8000"],
-        "stop_grace_period": "10s",
-        "environment": {"BOOT": str(BOOT), **environment},
-        "x-pushrod": {"health": {"path": "/healthz", "deadline": deadline}},
-    }
-    return yaml.safe_dump({"services": {"web": web}}, sort_keys=False)
+# ---- the app --------------------------------------------------------------------------------------------------
 
 
-FILES = {"app.py": SOURCE, "compose.yaml": manifest()}
+class Instance(NamedTuple):
+    """A process of the app: `name` is what it says of itself, an address and which process there."""
+
+    name: str
+    pid: int
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as the edge writes it."""
+        return self.name.partition("/")[0]
+
+
+class Steady(abc.ABC):
+    """The app that is asked, on one engine or the other; `tree` is the work tree that it is pushed from."""
+
+    tree: Tree
+    good = ""
+
+    # What differs between the engines.
+
+    @abc.abstractmethod
+    def manifest(self, deadline: str, **environment: str) -> str:
+        """Its compose file, with these variables."""
+
+    @abc.abstractmethod
+    def ask(self, path: str) -> tuple[int, str]:
+        """The status and the body of an answer, on a connection of its own."""
+
+    @abc.abstractmethod
+    def load(self, rate: float, **options: Any) -> Load:
+        """The load of these options, sent to it."""
+
+    @abc.abstractmethod
+    def must(self, *verb: str) -> object:
+        """A verb of pushrod, which must succeed."""
+
+    @property
+    @abc.abstractmethod
+    def live(self) -> int:
+        """The release that is live."""
+
+    @abc.abstractmethod
+    def renew(self) -> object:
+        """It gets a new certificate."""
+
+    @abc.abstractmethod
+    def hang_up(self) -> None:
+        """The edge's nginx gets SIGHUP, as an administrator sends it."""
+
+    @abc.abstractmethod
+    def end(self, instance: Instance) -> None:
+        """An instance gets SIGKILL, from nobody that the engine knows of."""
+
+    @abc.abstractmethod
+    def log(self) -> str:
+        """The edge's access log."""
+
+    # What does not.
+
+    def get(self, path: str = "/") -> str:
+        """What it answers."""
+        status, body = self.ask(path)
+        assert status == 200, (path, status, body)
+        return body
+
+    def files(self, version: str = "one", deadline: str = "15s", **environment: str) -> dict[str, str]:
+        """What is committed of it."""
+        source = SOURCE.replace('VERSION = "one"', f'VERSION = "{version}"')
+        return {"app.py": source, "compose.yaml": self.manifest(deadline, BOOT=str(BOOT), **environment)}
+
+    def deploy(self) -> None:
+        """A change, pushed, is live."""
+        version = f"v{random.randrange(10**9)}"
+        self.tree.commit(self.files(version), version)
+        done = self.tree.push()
+        assert done.ok, done.err
+        self.good = self.tree.head()
+        assert self.get() == version
+
+    def fail(self, trouble: str) -> None:
+        """A push that is rejected, because the app ends before it listens (`crash`) or is never healthy (`sick`)."""
+        live = self.live
+        self.tree.commit(self.files(trouble, "2s", TROUBLE=trouble), trouble)
+        done = self.tree.push()
+        self.tree.reset(self.good)
+        assert not done.ok
+        assert self.live == live
+
+    def kill(self) -> "Killed":
+        """One of two instances is killed, and comes back."""
+        both = self.instances()
+        assert len(both) == 2, "two instances share the requests"
+        victim = min(both)
+        began = time.monotonic()
+        self.end(victim)
+        eventually(lambda: len(self.instances() - {victim}) == 2, "the killed instance is back", 60.0)
+        return Killed(victim, began, time.monotonic())
+
+    def instances(self) -> set[Instance]:
+        """Those that answer."""
+        said = (self.get("/process").split() for _ in range(12))
+        return {Instance(name, int(pid)) for name, pid in said}
+
+    def rows(self) -> list[str]:
+        """What it has stored."""
+        return self.get("/rows").split()
+
+
+class OnThisMachine(Steady):
+    """On the embedded engine, with a certificate of the machine's own authority."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.app = machine.app("steady", self.files())
+        self.tree, self.good = self.app.tree, self.app.good
+        self.machine = machine
+        assert self.get() == "one"
+
+    def manifest(self, deadline: str, **environment: str) -> str:
+        web = {
+            "build": ".",
+            "command": "python app.py",
+            "ports": ["8000:8000"],
+            "stop_grace_period": "10s",
+            "environment": environment,
+            "x-pushrod": {"health": {"path": "/healthz", "deadline": deadline}},
+        }
+        whole = {"services": {"web": web}, "x-pushrod": {"tls": {"source": "local"}}}
+        return yaml.safe_dump(whole, sort_keys=False)
+
+    def ask(self, path: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers={"Connection": "close", "X-Forwarded-Proto": "https"})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
+    def load(self, rate: float, **options: Any) -> Load:
+        trust = self.machine.root / "authority" / "chain.pem"
+        tls = ("localhost", tls_port(self.port), trust)
+        # Without TLS it is what a proxy on this machine that has ended it passes on: all else is led to TLS.
+        return load(f"http://127.0.0.1:{self.port}", rate, tls=tls, forwarded=True, **options)
+
+    @property
+    def port(self) -> int:
+        return int(self.app.settings["port"])
+
+    def must(self, *verb: str) -> object:
+        return self.app.must(*verb)
+
+    @property
+    def live(self) -> int:
+        return self.app.live
+
+    def renew(self) -> object:
+        return self.must("cert", "renew", "--force")
+
+    def hang_up(self) -> None:
+        os.kill(int((self.machine.root / "edge" / "run" / "nginx.pid").read_text()), signal.SIGHUP)
+
+    def end(self, instance: Instance) -> None:
+        os.kill(instance.pid, signal.SIGKILL)
+
+    def log(self) -> str:
+        return (self.machine.root / "edge" / "logs" / "access.log").read_text()
 
 
 # ---- the load -------------------------------------------------------------------------------------------------
 
 
 def load(
-    app: App,
+    url: str,
     rate: float,
     *,
     lasting: float = 2.0,
     shapes: Mapping[str, int] | None = None,
     seconds: float = 600.0,
-    distance: float = 0.0,
+    protocols: Sequence[Protocol] = PROTOCOLS,
+    **options: Any,
 ) -> Load:
-    """All shapes at once, unless told otherwise; what lasts takes `lasting` seconds. `seconds` bounds the sending."""
-    url = app.url
+    """All shapes at once, unless told otherwise; what lasts takes `lasting` seconds. `seconds` bounds the sending.
+
+    As many connections are kept as are each used about once a second: who waits for longer than the 2 s that a
+    draining worker does may meet the end of that, which is what `race` measures.
+    """
     return Load(
         f"{url}/",
         rate=rate,
@@ -77,165 +242,205 @@ def load(
         lasting=lasting,
         timeout=lasting + 15.0,
         seconds=seconds,
-        distance=distance,
+        protocols=protocols,
+        connections=max(2, round(rate / 12)),
+        **options,
     )
+
+
+class Killed(NamedTuple):
+    """An instance that was killed, and between which instants of the machine's clock it was gone."""
+
+    instance: Instance
+    began: float
+    ended: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What came of one step."""
+    """What came of one step. `spared` are failures on an instance that the step has killed."""
 
     step: str
     report: Report
     rows: Delivery
+    spared: tuple[Failure, ...] = ()
+
+    @property
+    def failed(self) -> int:
+        """How many requests failed that had no need to."""
+        return self.report.total.failed - len(self.spared)
 
     @property
     def clean(self) -> bool:
         """Whether nothing failed, and every acknowledged POST is there exactly once."""
-        return self.report.passed and self.rows.exactly_once
-
-    def spared(self, rate: float, lasting: float) -> bool:
-        """Whether nothing failed but what no server can repeat when an instance is killed.
-
-        Of what was under way there: answers that had begun, WebSockets, and POSTs, whose client is told so.
-        """
-        allowed = {
-            "events": {"truncated"},
-            "websocket": {"cut"},
-            "post": {"status 502"},
-            "upload": {"status 502"},
-        }
-        shapes = self.report.shapes.items()
-        kinds = all(set(f.failures) <= allowed.get(name, set()) for name, f in shapes)
-        few = all(f.failed <= max(1.0, rate * lasting * _part(name)) for name, f in shapes)
-        return kinds and few and self.rows.exactly_once
-
-    def count(self, *kinds: str) -> int:
-        """How many requests failed in one of these ways."""
-        return sum(n for kind, n in self.report.total.failures.items() if kind in kinds)
+        return self.report.total.ok > 0 and self.failed == 0 and self.rows.exactly_once
 
     @property
     def gap(self) -> float:
         """The longest time without a success, in seconds; 0 where only what lasts was sent, and it says nothing."""
-        return self.report.total.gap if QUICK & set(self.report.shapes) else 0.0
-
-    @property
-    def refused(self) -> int:
-        """How many answers were not 2xx."""
-        return sum(n for kind, n in self.report.total.failures.items() if kind.startswith("status "))
-
-    @property
-    def reset(self) -> int:
-        """How many connections ended without an answer, or a WebSocket's without a Close frame."""
-        return self.count("reset", "refused", "unanswered", "cut", RACE)
+        return self.report.total.gap if any(map(_is_quick, self.report.shapes)) else 0.0
 
     def __str__(self) -> str:
-        return f"{self.step}: {self.rows}\n{self.report.table()}"
-
-
-def _part(name: str) -> float:
-    return SHAPES[name] / sum(SHAPES.values())
+        return f"{self.step}: {self.rows}\n{self.report.table()}\nspared: {list(map(str, self.spared))}"
 
 
 def under_load(
-    app: App,
+    app: Steady,
     step: str,
-    does: Callable[[App], object],
+    does: Callable[[Steady], object],
     rate: float,
     *,
     at_least: float = 0.0,
-    **changes: float,
+    **options: Any,
 ) -> Row:
     """Do something while requests come, for `at_least` seconds."""
-    with load(app, rate, **changes) as running:  # type: ignore[arg-type]
+    with app.load(rate, **options) as running:
         start = time.monotonic()
         # What is under way when it begins is part of it: wait until each shape has been sent.
-        time.sleep(max(0.2, sum(SHAPES.values()) / rate))
-        does(app)
+        time.sleep(max(0.2, len(PROTOCOLS) * sum(SHAPES.values()) / rate))
+        done = does(app)
         time.sleep(max(0.3, at_least - (time.monotonic() - start)))
-    return Row(step, running.report, delivery(running.report, app.get("/rows").body.split()))
+    report = running.report
+    lost = spared(report, done, app.log()) if isinstance(done, Killed) else ()
+    return Row(step, report, delivery(report, app.rows()), lost)
 
 
-TITLES = ("step", "requests", "ended early", "failed", "non-2xx", "resets", "truncated", "lost", "doubled")
+def spared(report: Report, killed: Killed, log: str) -> tuple[Failure, ...]:
+    """The failures that were on the killed instance, and are proved to have been: no server can repeat them.
+
+    An answer that had begun there, or a WebSocket, names the instance. A POST has no answer but the edge's own 502:
+    there the edge's log must say that it was sent to that address and to no other, while the instance was gone.
+    """
+    lines = (
+        json.loads(line)
+        for line in log.splitlines()
+        if line.startswith("{") and '"upstream_status":"502"' in line
+    )
+    sent = {line["request"]: line["upstream"] for line in lines}
+
+    def proved(f: Failure) -> bool:
+        if f.kind in ("truncated", "cut"):
+            return f.instance == killed.instance.name
+        gone = killed.began <= report.started + f.at <= killed.ended
+        post = f.shape.partition("/")[0] in ("post", "upload")
+        return f.kind == "status 502" and post and gone and sent.get(f.id) == killed.instance.address
+
+    return tuple(filter(proved, report.failures))
+
+
+# ---- tables ---------------------------------------------------------------------------------------------------
+
+COUNTS = (
+    "requests", "ended early", "failed", "non-2xx", "resets", "truncated", "other",
+    "unprocessed", "on the killed", "lost", "doubled",
+)  # fmt: skip
+_RESETS = ("reset", "refused", "unanswered", "cut", RACE)
 
 
 def table(rows: Sequence[Row]) -> str:
     """The rows for people, and their sum."""
-    lines: list[tuple[str, ...]] = [(*TITLES, "longest gap", "p99")]
-    for row in rows:
-        total = row.report.total
-        counts = (total.sent, sum(f.closed for f in row.report.shapes.values()), total.failed, row.refused)
-        counts += (row.reset, row.count("truncated"), len(row.rows.lost), len(row.rows.doubled))
-        times = (_ms(row.gap), _ms(total.p99)) if row.gap else ("", "")
-        lines.append((row.step, *map(str, counts), *times))
-    sums = [str(sum(int(line[at]) for line in lines[1:])) for at in range(1, len(TITLES))]
-    lines.append(("all", *sums, _ms(max((row.gap for row in rows), default=0.0)), ""))
+    counted = [_counted(row, None) for row in rows]
+    lines: list[Sequence[str | float]] = [
+        (row.step, *counts, row.gap, row.report.total.p99 if row.gap else 0.0)
+        for row, counts in zip(rows, counted, strict=True)
+    ]
+    longest = max((row.gap for row in rows), default=0.0)
+    lines.append(("all", *map(sum, zip(*counted, strict=True)), longest, 0.0))
+    return _table(("step", *COUNTS, "longest gap", "p99"), lines)
+
+
+def table_by_shape(rows: Sequence[Row]) -> str:
+    """The same requests by shape and protocol, of all steps together; then those of each protocol."""
+    lines = []
+    for name in dict.fromkeys(name for row in rows for name in row.report.shapes):
+        of = [(row, row.report.shapes[name]) for row in rows if name in row.report.shapes]
+        lines.append(_sum(name, [_counted(row, name) for row, _ in of], [f for _, f in of]))
+    for protocol in PROTOCOLS:
+        of = [(row, row.report.protocols[protocol]) for row in rows if protocol in row.report.protocols]
+        names = {name for row in rows for name in row.report.shapes if _protocol(name) == protocol}
+        counted = [_counted(row, name) for row, _ in of for name in names if name in row.report.shapes]
+        quick = [f for row, f in of if any(map(_is_quick, row.report.shapes))]
+        if of:
+            lines.append(_sum(f"all {protocol}", counted, quick))
+    return _table(("shape", *COUNTS, "longest gap", "p99"), lines)
+
+
+def _sum(name: str, counted: Iterable[Sequence[int]], figures: Sequence[Figures]) -> tuple[str | float, ...]:
+    sums = map(sum, zip(*counted, strict=True))
+    quick = name.startswith("all ") or _is_quick(name)
+    gap = max((f.gap for f in figures), default=0.0) if quick else 0.0
+    return (name, *sums, gap, max((f.p99 for f in figures), default=0.0) if quick else 0.0)
+
+
+def _counted(row: Row, shape: str | None) -> list[int]:
+    """The COUNTS of a row, or of one shape of it."""
+    f = row.report.shapes[shape] if shape else row.report.total
+    early = f.closed if shape else sum(s.closed for s in row.report.shapes.values())
+    spared = [s for s in row.spared if shape in (None, s.shape)]
+    kinds = dict(f.failures)
+    for s in spared:
+        kinds[s.kind] -= 1
+    refused = sum(n for kind, n in kinds.items() if kind.startswith("status "))
+    reset = sum(kinds.get(kind, 0) for kind in _RESETS)
+    truncated, failed = kinds.get("truncated", 0), f.failed - len(spared)
+    lost, doubled = (
+        sum(1 for i in ids if shape in (None, i.split("-", 2)[-1]))
+        for ids in (row.rows.lost, row.rows.doubled)
+    )
+    other = failed - refused - reset - truncated
+    return [
+        f.sent,
+        early,
+        failed,
+        refused,
+        reset,
+        truncated,
+        other,
+        f.unprocessed,
+        len(spared),
+        lost,
+        doubled,
+    ]
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
+    """Times, the last two columns, are in seconds, and empty where they are 0."""
+    lines: list[Sequence[str]] = [titles]
+    for name, *values in rows:
+        times = (f"{float(t) * 1000:.0f} ms" if t else "" for t in values[-2:])
+        lines.append((str(name), *map(str, values[:-2]), *times))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
             [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]
-        )
+        ).rstrip()
         for line in lines
     )
 
 
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms"
+def _is_quick(shape: str) -> bool:
+    return shape.partition("/")[0] in QUICK
+
+
+def _protocol(shape: str) -> str:
+    return shape.partition("/")[2] or "http"
 
 
 # ---- what happens meanwhile -----------------------------------------------------------------------------------
 
-
-def deploy(app: App) -> None:
-    """A change, pushed, is live."""
-    version = f"v{random.randrange(10**9)}"
-    app.tree.commit({"app.py": SOURCE.replace('VERSION = "one"', f'VERSION = "{version}"')}, version)
-    done = app.tree.push()
-    assert done.ok, done.err
-    app.good = app.tree.head()
-    assert app.get().body == version
-
-
-def fail(app: App, trouble: str) -> None:
-    """A push that is rejected, because the app ends before it listens (`crash`) or is never healthy (`sick`)."""
-    live = app.live
-    app.tree.commit({"compose.yaml": manifest(deadline="2s", TROUBLE=trouble)}, trouble)
-    done = app.tree.push()
-    app.tree.reset(app.good)
-    assert not done.ok
-    assert app.live == live
-
-
-def reload(app: App) -> None:
-    """The edge reads its configuration anew, as an administrator would have it."""
-    os.kill(int((app.machine.root / "edge" / "run" / "nginx.pid").read_text()), signal.SIGHUP)
-
-
-def kill(app: App) -> None:
-    """One of two instances is killed, and comes back."""
-    both = processes(app)
-    assert len(both) == 2, "two instances share the requests"
-    victim = min(both)
-    os.kill(victim, signal.SIGKILL)
-    apps.eventually(lambda: len(processes(app) - {victim}) == 2, "the killed instance is back")
-
-
-def processes(app: App) -> set[int]:
-    """The instances that answer."""
-    return {int(app.get("/process").body) for _ in range(12)}
-
-
-STEPS: Mapping[str, Callable[[App], object]] = {
-    "deploy": deploy,
+KILL = "kill -9 of one instance of two"
+STEPS: Mapping[str, Callable[[Steady], object]] = {
+    "deploy": Steady.deploy,
     "rollback": lambda app: app.must("rollback"),
-    "failed deploy: crashes": functools.partial(fail, trouble="crash"),
-    "failed deploy: never healthy": functools.partial(fail, trouble="sick"),
+    "failed deploy: crashes": lambda app: app.fail("crash"),
+    "certificate renewed": lambda app: app.renew(),
+    "failed deploy: never healthy": lambda app: app.fail("sick"),
     "scale to 2": lambda app: app.must("scale", "web=2"),
+    KILL: Steady.kill,
     "restart": lambda app: app.must("restart"),
-    "edge reload": reload,
+    "edge reload": lambda app: app.hang_up(),
     "scale to 1": lambda app: app.must("scale", "web=1"),
 }
-KILL = "kill -9 of one instance of two"
 
 
 # ---- saboteurs ------------------------------------------------------------------------------------------------
@@ -286,13 +491,15 @@ class _MoveTooSoon(Pipeline):
         super()._ready(release)
 
 
-def pipeline(app: App, kind: type[Pipeline] = Pipeline, engine: type[Embedded] = Embedded) -> Pipeline:
+def pipeline(
+    app: OnThisMachine, kind: type[Pipeline] = Pipeline, engine: type[Embedded] = Embedded
+) -> Pipeline:
     """A pipeline in this process, honest unless told otherwise."""
     root = Root(app.machine.root)
-    return kind(root.app(app.name), engine(root), Silent())
+    return kind(root.app(app.app.name), engine(root), Silent())
 
 
-SABOTAGE: Mapping[str, Callable[[App], object]] = {
+SABOTAGE: Mapping[str, Callable[[OnThisMachine], object]] = {
     "killed right after the switch": lambda app: pipeline(app, engine=_Hasty).renew(),
     "stopped, then started": lambda app: pipeline(app, _StopThenStart).renew(),
     "switched before it is ready": lambda app: pipeline(app, _MoveTooSoon).renew(),
@@ -310,15 +517,15 @@ class _OlderEdge(Edge):
         return (1, 26, 0)
 
 
-def race(app: App, rate: float, reloads: int, *, older: bool) -> Row:
+def race(app: OnThisMachine, rate: float, reloads: int, *, older: bool) -> Row:
     """Requests on kept connections alone, from a client DISTANCE away, while the edge is reloaded once a second."""
     engine = Embedded(Root(app.machine.root))
     kind = _OlderEdge if older else Edge
     kind(engine.parts.nginx, engine.root.edge, engine.root.runtime / "edge", engine.account).switch({})
     try:
-        with load(app, rate, shapes={"keep": 1}, distance=DISTANCE) as running:
+        with app.load(rate, shapes={"keep": 1}, distance=DISTANCE) as running:
             for _ in itertools.repeat(None, reloads):
-                reload(app)
+                app.hang_up()
                 time.sleep(1.0)
     finally:
         engine.edge.switch({})
@@ -326,6 +533,6 @@ def race(app: App, rate: float, reloads: int, *, older: bool) -> Row:
     return Row(name, running.report, delivery(running.report, ()))
 
 
-def held(app: App, count: int, lasting: float) -> Load:
+def held(app: Steady, count: int, lasting: float) -> Load:
     """As many WebSockets, opened within a second and held for longer than any drain waits."""
-    return load(app, count, lasting=lasting, shapes={"websocket": 1}, seconds=1.0)
+    return app.load(count, lasting=lasting, shapes={"websocket": 1}, seconds=1.0, protocols=("http", "tls"))

@@ -1,10 +1,11 @@
 """An app that ends as an app should: the program itself, one file of standard Python, pushed by tests.
 
 On SIGTERM it accepts no more, closes what is idle, answers what it was asked, ends server-sent events with the last
-chunk and WebSockets with a Close frame, and leaves. What is posted is in a file below HOME before it is answered.
+chunk and WebSockets with a Close frame, and leaves. What is posted is in the file ROWS, or one below HOME, before it
+is answered. Each answer says in `X-Instance` whose it is: at which address, and which process there.
 
 `TROUBLE=crash` ends it before it listens, `TROUBLE=sick` makes it unhealthy; `BOOT` is how many seconds it takes to
-listen.
+listen, `LISTEN` where, if not on loopback.
 """
 
 import asyncio
@@ -13,13 +14,15 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import signal
 import time
 import urllib.parse
 from pathlib import Path
 
 VERSION = "one"
-ROWS = Path(os.environ.get("HOME", "."), "rows")
+ROWS = Path(os.environ.get("ROWS") or Path(os.environ.get("HOME", "."), "rows"))
+PROCESS = secrets.token_hex(4)  # a process id may come again, and is 1 in every container
 EVERY = 0.25  # seconds between two events
 PATIENCE = 2.0  # seconds for a client to answer a Close frame
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
@@ -41,7 +44,8 @@ class App:
     async def run(self, port: int) -> None:
         """Serve until SIGTERM, then until the last connection has ended."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.stopping.set)
-        server = await asyncio.start_server(self.accept, "127.0.0.1", port, backlog=128)
+        address = os.environ.get("LISTEN", "127.0.0.1")
+        server = await asyncio.start_server(self.accept, address, port, backlog=512)
         await self.stopping.wait()
         server.close()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -74,6 +78,8 @@ class Exchange:
         self.app = app
         self.reader = reader
         self.writer = writer
+        address, port = writer.get_extra_info("sockname")[:2]
+        self.instance = f"{address}:{port}/{PROCESS}"
 
     async def answer(self) -> None:
         """Wait for the request, and answer it."""
@@ -88,7 +94,7 @@ class Exchange:
         elif url.path == "/healthz":
             await self._say(500 if os.environ.get("TROUBLE") == "sick" else 200, "")
         elif url.path == "/process":
-            await self._say(200, str(os.getpid()))
+            await self._say(200, f"{self.instance} {os.getpid()}")
         elif url.path == "/slow":
             await asyncio.sleep(float(query["seconds"]))
             await self._say(200, VERSION)
@@ -115,9 +121,12 @@ class Exchange:
     async def _say(self, status: int, text: str) -> None:
         body = text.encode()
         last = "Connection: close\r\n" if self.app.stopping.is_set() else ""
-        head = f"HTTP/1.1 {status} Said\r\nContent-Length: {len(body)}\r\n{last}\r\n"
-        self.writer.write(head.encode() + body)
+        self._begin(f"{status} Said", f"Content-Length: {len(body)}\r\n{last}")
+        self.writer.write(body)
         await self.writer.drain()
+
+    def _begin(self, status: str, headers: str) -> None:
+        self.writer.write(f"HTTP/1.1 {status}\r\nX-Instance: {self.instance}\r\n{headers}\r\n".encode())
 
     def _store(self, body: bytes) -> str:
         """One line in one write, so that two instances do not mix theirs."""
@@ -127,8 +136,8 @@ class Exchange:
         return identity
 
     async def _events(self, count: int) -> None:
-        head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
-        self.writer.write(f"{head}X-Accel-Buffering: no\r\n\r\n".encode())
+        headers = "Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
+        self._begin("200 OK", f"{headers}X-Accel-Buffering: no\r\n")
         going = True
         for number in range(count):
             self._chunk(f"data: {number}\n\n")
@@ -148,8 +157,8 @@ class Exchange:
     async def _socket(self) -> None:
         key = self.headers["sec-websocket-key"].encode()
         accept = base64.b64encode(hashlib.sha1(key + GUID, usedforsecurity=False).digest()).decode()
-        head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        self.writer.write(f"{head}Sec-WebSocket-Accept: {accept}\r\n\r\n".encode())
+        headers = "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+        self._begin("101 Switching Protocols", f"{headers}Sec-WebSocket-Accept: {accept}\r\n")
         echoing = asyncio.ensure_future(self._echo())
         stopping = asyncio.ensure_future(self.app.stopping.wait())
         await asyncio.wait([echoing, stopping], return_when=asyncio.FIRST_COMPLETED)
