@@ -1,6 +1,7 @@
 """`python -m bench`: take the figures, print one table. Times are never asserted; a failed request is."""
 
 import argparse
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from types import FrameType
 
 from bench import rows
 from bench.figures import Figure, document, table
+from bench.gate import Gate
 from bench.server import Server
 from bench.stage import BenchError, Stage
 from tests.lab import images
@@ -20,6 +22,7 @@ ROWS = (
     (rows.nothing_changed, 5, 2),
     (rows.under_load, 10, 2),
 )
+GATE_ROWS = ((rows.through_the_edge, 5, 2), (rows.switch_among_many, 9, 3))
 SERVER_ROWS = ((rows.push_to_server, 5, 2),)
 
 
@@ -33,7 +36,7 @@ def main() -> int:
     parser.add_argument(
         "--row",
         action="append",
-        choices=[r.__name__ for r, _, _ in (*ROWS, *SERVER_ROWS)],
+        choices=[r.__name__ for r, _, _ in (*ROWS, *GATE_ROWS, *SERVER_ROWS)],
         help="only this one",
     )
     options = parser.parse_args()
@@ -49,20 +52,23 @@ def main() -> int:
     print(table(figures))
     if options.json:
         options.json.write_text(document(figures))
-    return 1 if any(f.met is False for f in figures if f.unit != "s") else 0
+    return 1 if any(f.met is False for f in figures if f.unit in ("requests", "processes")) else 0
 
 
 def measure(only: list[str] | None, *, quick: bool) -> list[Figure]:
     """Take every row's figures: from the template's app on this machine, and from an app on a server in a box."""
     figures: list[Figure] = []
-    for place, wanted in ((Stage, ROWS), (Server, SERVER_ROWS)):
+    for place, wanted in ((Stage, ROWS), (Gate, GATE_ROWS), (Server, SERVER_ROWS)):
         chosen = [row for row in wanted if not only or row[0].__name__ in only]
         if not chosen:
             continue
         if place is Server and not only and (problem := images.box_problem()):
             _say(f"no figures of a Docker host: {problem} (make lab)")
             continue
-        _say("the first deployment")
+        if place is Gate and not only and not shutil.which("wrk"):
+            _say("no figures of the edge alone: apt-get install wrk")
+            continue
+        _say("what the edge stands before" if place is Gate else "the first deployment")
         with place() as stage:
             for row, times, few in chosen:
                 _say(row.__name__.replace("_", " "))

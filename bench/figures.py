@@ -7,14 +7,15 @@ import platform
 import statistics
 from typing import Literal
 
-Unit = Literal["s", "requests", "processes"]
+Unit = Literal["s", "1/s", "requests", "processes", "x"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
     """Something measured `len(values)` times.
 
-    `target` is the most that it should be; the median is held against it, or with `worst` the largest value.
+    `target` is the most that it should be, with `least` the least; the median is held against it, or with `worst` the
+    largest value. The unit `x` is a ratio, taken of figures that belong together.
     `reference` is another figure of the run, `ratio` to it is what can be compared between machines.
     """
 
@@ -23,6 +24,7 @@ class Figure:
     unit: Unit = "s"
     target: float | None = None
     worst: bool = False
+    least: bool = False
     reference: "Figure | None" = None
 
     @property
@@ -35,7 +37,8 @@ class Figure:
         """Whether the target is met; None where there is none."""
         if self.target is None:
             return None
-        return (max(self.values) if self.worst else self.median) <= self.target
+        value = max(self.values) if self.worst else self.median
+        return value >= self.target if self.least else value <= self.target
 
     @property
     def ratio(self) -> float | None:
@@ -53,15 +56,19 @@ def table(figures: list[Figure]) -> str:
 
 def _row(f: Figure) -> tuple[str, str, str, str, str, str, str]:
     met = {None: "", True: "yes", False: "NO"}[f.met]
-    target = "" if f.target is None else f"<= {_text(f.target, f.unit)}"
+    target = "" if f.target is None else f"{'>=' if f.least else '<='} {_text(f.target, f.unit)}"
     ratio = f"{f.ratio:.2f} x {f.reference.name}" if f.ratio is not None and f.reference else ""
     spread = f"[{_text(min(f.values), f.unit)} .. {_text(max(f.values), f.unit)}]"
     return (f.name, _text(f.median, f.unit), spread, str(len(f.values)), target, met, ratio)
 
 
 def _text(value: float, unit: Unit) -> str:
+    if unit == "x":
+        return f"{value:.3f}"
     if unit != "s":
-        return f"{value:g}"
+        return f"{value:.0f}" if unit == "1/s" else f"{value:g}"
+    if value < 0.02:
+        return f"{value * 1000:.2f} ms"
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
 
 

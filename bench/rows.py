@@ -5,13 +5,19 @@ import time
 
 from bench import floor
 from bench.figures import Figure
+from bench.gate import Gate, Pace, timed_switch
 from bench.server import Server
 from bench.stage import PUSHROD, PYTHON, TIMEOUT, BenchError, Stage
+from tests.integration.apps import edge_port
 from tests.load import Load, Report
 
 RATE = 200.0
 PATHS = ("/api/", "/api/products/1")  # the one answers by itself, the other from the cache
 OVER_FLOOR = 1.0  # seconds that a push may take beyond its floor
+LEAST = 0.95  # of a bare nginx's requests a second that the edge should make
+MOST = 1.1  # of its 99th percentile
+MANY = 100  # apps
+OVER_MANY = 2.0  # times what a switch takes with one app
 OVER_HAND = 1.5  # seconds that a push to a Docker host may take beyond Docker's own commands
 
 
@@ -102,6 +108,47 @@ def under_load(stage: Stage, times: int) -> list[Figure]:
         Figure(f"{rate}: longest gap", tuple(r.total.gap for r in loaded), reference=without[1]),
         Figure(f"{rate}: p99", tuple(r.total.p99 for r in loaded), reference=without[2]),
     ]
+
+
+def through_the_edge(gate: Gate, times: int) -> list[Figure]:
+    """As many requests as can be made through the edge, in turn with as many through a bare nginx."""
+    found = []
+    for backend, pair in gate.pairs.items():
+        for at, protocol in enumerate(("HTTP", "TLS")):
+            what = f"{protocol}, {backend}"
+            paces = [_in_turn(gate, pair.bare[at], pair.edge[at], number) for number in range(times)]
+            rate = Figure(f"{what}: requests/s, bare", tuple(b.rate for b, _ in paces), "1/s")
+            p99 = Figure(f"{what}: p99, bare", tuple(b.p99 for b, _ in paces))
+            rates, p99s = (tuple(e[i] / b[i] for b, e in paces) for i in (0, 1))
+            found += [
+                rate,
+                Figure(f"{what}: requests/s, edge", tuple(e.rate for _, e in paces), "1/s", reference=rate),
+                Figure(f"{what}: requests/s, edge to bare", rates, "x", target=LEAST, least=True),
+                p99,
+                Figure(f"{what}: p99, edge", tuple(e.p99 for _, e in paces), reference=p99),
+                Figure(f"{what}: p99, edge to bare", p99s, "x", target=MOST),
+            ]
+    return found
+
+
+def _in_turn(gate: Gate, bare: str, edge: str, number: int) -> tuple[Pace, Pace]:
+    """One after the other, each first every second time."""
+    if number % 2:
+        second, first = gate.load(edge), gate.load(bare)
+        return first, second
+    return gate.load(bare), gate.load(edge)
+
+
+def switch_among_many(gate: Gate, times: int) -> list[Figure]:
+    """A switch of one app with many others on the edge, in turn with one where it is alone."""
+    among = gate.edge("many", MANY, edge_port())
+    took: list[tuple[float, float]] = []
+    for release in range(2, times + 2):
+        took.append((timed_switch(*gate.alone, release), timed_switch(*among, release)))
+    one, many = zip(*took, strict=True)
+    alone = Figure("edge switch, 1 app", one)
+    target = OVER_MANY * alone.median
+    return [alone, Figure(f"edge switch, {MANY} apps", many, target=target, reference=alone)]
 
 
 def push_to_server(server: Server, times: int) -> list[Figure]:

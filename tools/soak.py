@@ -41,13 +41,9 @@ def main() -> int:
     parser.add_argument("--requests", type=int, help="at least, all steps together: 100000, on Docker 50000")
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second")
     options = parser.parse_args()
-    docker = options.engine == "docker"
-    deployments, requests = (
-        options.deployments or (10 if docker else 20),
-        options.requests or (50_000 if docker else 100_000),
-    )
+    run, *usual = (on_a_server, 10, 50_000) if options.engine == "docker" else (on_this_machine, 20, 100_000)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
-    return (on_a_server if docker else on_this_machine)(deployments, requests, options.rate)
+    return run(options.deployments or usual[0], options.requests or usual[1], options.rate)
 
 
 def on_this_machine(deployments: int, requests: int, rate: float) -> int:
@@ -109,11 +105,9 @@ def conclude(rows: list[Row], wrong: list[str]) -> int:
     short = longest <= no_drop.GAP
     print(f"\n{no_drop.table(rows)}\n\n{no_drop.table_by_shape(rows)}")
     print(f"\nlongest gap at most {no_drop.GAP * 1000:g} ms: {'met' if short else 'NOT met'}")
-    lost, unprocessed = (
-        sum(n) for n in zip(*((len(r.spared), r.report.total.unprocessed) for r in rows), strict=True)
-    )
+    lost, left = sum(len(r.spared) for r in rows), sum(r.report.total.unprocessed for r in rows)
     print(f"lost with a killed instance, as its answers or the edge's log prove: {lost}")
-    print(f"HTTP/2, said by the edge to be unprocessed and free to be sent again: {unprocessed}")
+    print(f"HTTP/2, said by the edge to be unprocessed and free to be sent again: {left}")
     print("WRONG: " + ", ".join(wrong) if wrong else "no request was dropped but with a killed instance")
     return 0 if short and not wrong else 1
 

@@ -1,0 +1,233 @@
+"""Where the edge's figures are taken: the edge, and beside it a bare nginx tuned by hand, before the same backend.
+
+Both are the same program, so what differs is what the edge does by default: its log, its headers, its limits. The
+backend is an app in Python, or one that costs next to nothing: a third nginx that answers from memory.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+from bench.stage import BenchError
+from pushrod import host
+from pushrod.engines.embedded.parts import Parts
+from pushrod.gears import openssl
+from pushrod.gears.nginx import Edge, Site, Tls
+from tests.integration import steady
+from tests.integration.apps import edge_port
+
+NAME = "localhost"  # which wrk asks for: the name in its URL
+_LENGTH = 900  # bytes of an answer: some JSON, below what is compressed
+_STARTS = 15.0  # seconds
+_CONNECTIONS = 32
+_SECONDS = 3
+
+_COMMON = """\
+daemon off;
+pid "@here@/nginx.pid";
+error_log "@here@/error.log";
+worker_processes 2;
+worker_rlimit_nofile 4096;
+events { worker_connections 2048; }
+http {
+    access_log off;
+    client_body_temp_path "@here@/t1"; proxy_temp_path "@here@/t2"; fastcgi_temp_path "@here@/t3";
+    uwsgi_temp_path "@here@/t4"; scgi_temp_path "@here@/t5";
+    sendfile on; tcp_nopush on; keepalive_timeout 65s;
+"""
+_BACKEND = """\
+    keepalive_requests 1000000;
+    server {
+        listen 127.0.0.1:@port@;
+        default_type application/json;
+        return 200 "@answer@";
+    }
+}
+"""
+_BARE = """\
+    upstream backend { server 127.0.0.1:@backend@ max_fails=0; keepalive 32; }
+    server {
+        listen 127.0.0.1:@port@;
+        listen 127.0.0.1:@tls@ ssl;
+        http2 on;
+        server_name @host@;
+        ssl_certificate "@here@/chain.pem";
+        ssl_certificate_key "@here@/key.pem";
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_session_cache shared:bare:10m;
+        location / {
+            proxy_pass http://backend;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $host;
+        }
+    }
+}
+"""
+
+
+class Pace(NamedTuple):
+    """What a load of as many requests as can be made has shown: how many a second, and their 99th percentile in
+    seconds."""
+
+    rate: float
+    p99: float
+
+
+class Pair(NamedTuple):
+    """A bare nginx and an edge with one site, before one backend: where each is asked, without TLS and with it."""
+
+    bare: tuple[str, str]
+    edge: tuple[str, str]
+
+
+class Gate:
+    """Two backends, a bare nginx and an edge before each; leaving stops them.
+
+    `alone` is an edge with one app, and the site of that.
+    """
+
+    def __init__(self) -> None:
+        self.top = Path(tempfile.mkdtemp(prefix="pushrod-gate-", dir="/tmp"))
+        self.top.chmod(0o755)
+        self._stack = contextlib.ExitStack()
+        self._stack.callback(shutil.rmtree, self.top, ignore_errors=True)
+        self._program = Parts().nginx
+        self._certificate = openssl.issue(openssl.authority("bench"), [NAME])
+        self.pairs: dict[str, Pair] = {}
+
+    def __enter__(self) -> "Gate":
+        if not shutil.which("wrk"):
+            raise BenchError("no `wrk`, which makes the load: apt-get install wrk")
+        try:
+            self._pair("an app in Python", self._app())
+            self._pair("a backend that costs nothing", self._memory())
+            self.alone = self.edge("alone", 1, edge_port())
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _app(self) -> int:
+        """The app of the tests, which does little beside speaking HTTP; its port."""
+        port = edge_port()
+        environment = {"PATH": os.defpath, "PORT": str(port), "HOME": str(self.top)}
+        self._start([sys.executable, "-I", steady.__file__], self.top, environment)
+        self._await(port, "the app")
+        return port
+
+    def _memory(self) -> int:
+        port = edge_port()
+        answer = "{" + "x" * (_LENGTH - 2) + "}"
+        self._plain("memory", _BACKEND, port=str(port), answer=answer)
+        return port
+
+    def _pair(self, name: str, backend: int) -> None:
+        port, tls = edge_port(), edge_port()
+        self._plain(f"bare{backend}", _BARE, port=str(port), tls=str(tls), backend=str(backend), host=NAME)
+        _, site = self.edge(f"edge{backend}", 1, backend)
+        assert site.tls
+        self.pairs[name] = Pair(_urls(port, tls), _urls(site.port, site.tls.port))
+
+    def edge(self, name: str, apps: int, backend: int) -> tuple[Edge, Site]:
+        """A running edge with so many sites, and one of them."""
+        directory, runtime = self.top / name, self.top / f"{name}-run"
+        account = host.child_account([self.top, self._program, Path(sys.executable)])
+        edge = Edge(self._program, directory, runtime, account)
+        edge.prepare()
+        port, tls_port = edge_port(), edge_port()
+        sites = [self._site(edge, number, (port, tls_port, backend)) for number in range(apps)]
+        edge.place({site.app: site for site in sites})
+        argv = host.as_account(edge.argv(), account, death_signal="TERM")
+        self._start(argv, directory)
+        if not host.wait_until(edge.answering, _STARTS):
+            raise BenchError("the edge does not answer")
+        return edge, sites[0]
+
+    def _site(self, edge: Edge, number: int, ports: tuple[int, int, int]) -> Site:
+        app, (port, tls_port, backend) = f"app{number}", ports
+        name = NAME if number == 0 else f"{app}.localhost"
+        generation = openssl.describe(self._certificate.chain).fingerprint[:16]
+        owner = (edge.account.uid, edge.account.gid) if edge.account else None
+        _place(edge.certificates / app / generation, self._certificate, owner)
+        tls = Tls(generation, (name,), tls_port, 600)
+        return Site(app, 1, port, (f"127.0.0.1:{backend}",), (name,), tls)
+
+    def _plain(self, name: str, text: str, **values: str) -> None:
+        here = self.top / name
+        here.mkdir()
+        _place(here, self._certificate, None)
+        config = here / "nginx.conf"
+        values |= {"here": str(here)}
+        config.write_text(re.sub(r"@(\w+)@", lambda found: values[found[1]], _COMMON + text))
+        self._start(
+            [str(self._program), "-p", f"{here}/", "-c", str(config), "-e", str(here / "error.log")], here
+        )
+        self._await(int(values["port"]), name)
+
+    def _await(self, port: int, what: str) -> None:
+        if not host.wait_until(lambda: host.accepts(port), _STARTS):
+            raise BenchError(f"{what} does not listen on port {port}")
+
+    def _start(self, argv: list[str], directory: Path, environment: dict[str, str] | None = None) -> None:
+        none = subprocess.DEVNULL
+        child = subprocess.Popen(argv, cwd=directory, env=environment, stdin=none, stderr=none)
+        self._stack.callback(child.wait, 30)
+        self._stack.callback(child.terminate)
+
+    def load(self, url: str) -> Pace:
+        """As many requests as a client on kept connections can make; BenchError where one of them fails."""
+        argv = [
+            "wrk",
+            "-t1",
+            f"-c{_CONNECTIONS}",
+            f"-d{_SECONDS}s",
+            "--latency",
+            "-H",
+            "X-Forwarded-Proto: https",
+            url,
+        ]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
+        p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", done.stdout)
+        if (
+            done.returncode
+            or not rate
+            or not p99
+            or "Non-2xx" in done.stdout
+            or "Socket errors" in done.stdout
+        ):
+            raise BenchError(f"`{' '.join(argv)}` has failed:\n{done.stdout}{done.stderr}")
+        return Pace(float(rate[1]), float(p99[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[p99[2]])
+
+
+def timed_switch(edge: Edge, site: Site, release: int) -> float:
+    """Seconds of a switch of one app to another release; the old workers are waited for, and not counted."""
+    changed = Site(**{f: getattr(site, f) for f in site.__struct_fields__} | {"release": release})
+    started = time.perf_counter()
+    switch = edge.switch({site.app: changed})
+    took = time.perf_counter() - started
+    edge.drained(switch)
+    return took
+
+
+def _urls(port: int, tls: int) -> tuple[str, str]:
+    return f"http://{NAME}:{port}/", f"https://{NAME}:{tls}/"
+
+
+def _place(directory: Path, pair: openssl.Pair, owner: tuple[int, int] | None) -> None:
+    host.write(directory / "chain.pem", pair.chain)
+    host.write(directory / "key.pem", pair.key, mode=0o600, owner=owner)
