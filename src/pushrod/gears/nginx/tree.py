@@ -137,6 +137,7 @@ _DEFAULT = """
     server {
 @listen@        server_name "";
         access_log @access_log@ unknown;
+        include @headers@;
         return 404 "@text@";
     }
 """
@@ -145,6 +146,7 @@ _NO_HANDSHAKE = """
     server {
 @listen@        server_name "";
         access_log @access_log@ unknown;
+        include @headers@;
         ssl_reject_handshake on;
     }
 """
@@ -166,12 +168,11 @@ def render_main(
     middle of a switch cannot mix two trees.
     """
     sites = sorted(sites, key=lambda s: s.app)
-    place = directory / "trees" / generation / "sites"
-    includes = "".join(f"\n    include {quoted(place / f'{s.app}.conf')};" for s in sites)
+    tree = directory / "trees" / generation
+    includes = "".join(f"\n    include {quoted(tree / 'sites' / f'{s.app}.conf')};" for s in sites)
     ports = {s.port for s in sites} | ({listening.port} if listening.port else set())
     nameless = sorted(ports - {s.port for s in sites if not s.domains})
     encrypted = {s.tls.port for s in sites if s.tls}
-    log = directory / "logs" / access.NAME
     rejecting = sorted(encrypted - {s.tls.port for s in sites if s.tls and not s.domains})
     return fill(
         _MAIN,
@@ -190,17 +191,28 @@ def render_main(
         maps=headers.MAPS + pages.MAPS + locations.MAPS,
         defaults="".join(
             [
-                *(_answering(_DEFAULT, p, listening, log, " default_server") for p in nameless),
-                *(_answering(_NO_HANDSHAKE, p, listening, log, " ssl default_server") for p in rejecting),
+                _answering(template, port, listening, words, directory, tree)
+                for template, words, unanswered in (
+                    (_DEFAULT, " default_server", nameless),
+                    (_NO_HANDSHAKE, " ssl default_server", rejecting),
+                )
+                for port in unanswered
             ]
         ),
     )
 
 
-def _answering(template: str, port: int, listening: Listening, log: Path, words: str) -> str:
+def _answering(
+    template: str, port: int, listening: Listening, words: str, directory: Path, tree: Path
+) -> str:
     """The server of a port that answers where no site does. Also what is no request at all ends up there."""
-    listen = indented(server.listen_at(port, listening, words), 8)
-    return fill(template, listen=listen, access_log=quoted(log), text=NO_SUCH_NAME.replace("\n", "\\n"))
+    return fill(
+        template,
+        listen=indented(server.listen_at(port, listening, words), 8),
+        access_log=quoted(directory / "logs" / access.NAME),
+        headers=quoted(tree / "headers.conf"),
+        text=NO_SUCH_NAME.replace("\n", "\\n"),
+    )
 
 
 def render_tree(

@@ -99,6 +99,7 @@ NAMELESS = """
         listen [::]:80 default_server;
         server_name "";
         access_log "/srv/push rod/edge/logs/access.log" unknown;
+        include "/srv/push rod/edge/trees/3-00c0ffee/headers.conf";
         return 404 "No app on this host answers to that name.\\n";
     }
 """
@@ -241,6 +242,7 @@ REJECTING = """
         listen [::]:443 ssl default_server;
         server_name "";
         access_log "/srv/push rod/edge/logs/access.log" unknown;
+        include "/srv/push rod/edge/trees/3-00c0ffee/headers.conf";
         ssl_reject_handshake on;
     }
 """

@@ -1,0 +1,250 @@
+"""What every kind of answer carries, each header exactly once: of the app, a file, a redirect, the edge's own."""
+
+import contextlib
+import http.client
+import json
+import re
+import socket
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from pushrod import host
+from pushrod.gears import openssl
+from pushrod.gears.nginx import Edge, Site, Tls, tree
+from pushrod.gears.openssl import Pair
+from pushrod.values import Auth, Cache, Maintenance, Rate, Route, Routing
+from tests.integration.edges import PATIENCE, Backend, Handler, Started, free_port
+from tests.integration.test_tls import client, put
+
+pytestmark = pytest.mark.integration
+
+NAME, PLAIN = "shop.example", "plain.example"  # the second has no certificate
+LONG = "Strict-Transport-Security"
+OURS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+}
+ONCE = {"Server": "nginx", "X-Request-Id": "[0-9a-f]{32}", "X-Pushrod-Release": "1", **OURS}
+
+FILES = Route("/files/", files="f")
+ROUTES = (
+    Route("/own/", service="web", headers={"X-Own": "1"}),
+    Route("/cached/", service="web", cache=Cache(60)),
+    FILES,
+    Route("/moved", redirect="/", status=301),
+    Route("/moved-too", redirect="/", headers={"X-Own": "1"}),
+    Route("/closed/", service="web", auth=Auth(basic="ADMINS")),
+    Route("/judged/", service="web", auth=Auth(service="web", path="/refuse")),
+    Route("/denied/", service="web", deny=("127.0.0.0/8",)),
+    Route("/small/", service="web", max_body=10),
+    Route("/rated/", service="web", rate=Rate(1, 60)),
+    Route("/gone/", service="gone"),
+    Route("/slow", service="web", timeout=0.2),
+)
+SNIPPET = "location = /snippet {\n    return 200 hi;\n}\n"
+
+
+NAMELESS = "a path that cannot be"
+"""nginx gives up before it has read for which name it is; with TLS it was told before."""
+
+
+class Asked(NamedTuple):
+    """A request, and the status that it is answered with; `lines` are further headers of it."""
+
+    status: int
+    path: str
+    method: str = "GET"
+    lines: str = ""
+    body: str = ""
+    times: int = 1
+
+
+# Not among them: 416, for a part that a file has not. nginx runs its filters twice then: its headers come twice.
+KINDS = {
+    "of the app": Asked(200, "/"),
+    "of the app, with a header of the route's": Asked(200, "/own/"),
+    "of the app, which refuses": Asked(503, "/refuse"),
+    "compressed": Asked(200, "/long", lines="Accept-Encoding: gzip\r\n"),
+    "out of the cache": Asked(200, "/cached/", times=2),
+    "a file": Asked(200, "/files/a.css"),
+    "a file to HEAD": Asked(200, "/files/a.css", "HEAD"),
+    "a file as it was": Asked(304, "/files/a.css", lines="If-None-Match: *\r\n"),
+    "a part of a file": Asked(206, "/files/a.css", lines="Range: bytes=1-2\r\n"),
+    "no such file": Asked(404, "/files/none"),
+    "a directory without its slash": Asked(308, "/files/below"),
+    "a method that files do not have": Asked(405, "/files/a.css", "POST", body="x"),
+    "a redirect": Asked(301, "/moved"),
+    "a redirect with a header of its own": Asked(308, "/moved-too"),
+    "no password": Asked(401, "/closed/"),
+    "not let pass by a service": Asked(500, "/judged/"),
+    "an address that may not": Asked(403, "/denied/"),
+    "too large": Asked(413, "/small/", "POST", body="x" * 11),
+    "too many": Asked(429, "/rated/", times=2),
+    "an app that is not there": Asked(502, "/gone/"),
+    "an app that is silent": Asked(504, "/slow"),
+    "the app's own line": Asked(200, "/snippet"),
+    "of a page that is the edge's own": Asked(404, "/.pushrod/page"),
+    "a proof for an ACME server": Asked(200, "/.well-known/acme-challenge/token"),
+    "no proof": Asked(404, "/.well-known/acme-challenge/none"),
+    NAMELESS: Asked(400, "/%zz"),
+    "a header that is too large": Asked(400, "/", lines=f"X-Big: {'a' * 100_000}\r\n"),
+    "two framings": Asked(400, "/", "POST", lines="Transfer-Encoding: chunked\r\n", body="x"),
+}
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: list[tuple[str, str]]
+    body: str
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+
+def ask(port: int, asked: Asked, trust: Path | None = None, name: str = "") -> Answer:
+    """The last answer, with every line of its head; over TLS where there is somebody to trust."""
+    name = name or (NAME if trust else PLAIN)
+    lines = f"Content-Length: {len(asked.body)}\r\n{asked.lines}" if asked.body else asked.lines
+    raw = f"{asked.method} {asked.path} HTTP/1.1\r\nHost: {name}\r\n{lines}Connection: close\r\n\r\n{asked.body}"
+    for _ in range(asked.times):
+        with contextlib.ExitStack() as stack:
+            s = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
+            if trust:
+                s = stack.enter_context(client(trust).wrap_socket(s, server_hostname=name))
+            s.sendall(raw.encode())
+            response = http.client.HTTPResponse(s, method=asked.method)
+            response.begin()
+            answer = Answer(response.status, response.getheaders(), response.read().decode("latin-1"))
+    return answer
+
+
+def wrong(asked: Asked, answer: Answer, *, hsts: bool, release: bool = True) -> list[str]:
+    """What is not as it should be."""
+    found = [] if answer.status == asked.status else [f"status {answer.status}"]
+    for name, pattern in ONCE.items():
+        values = answer.all(name)
+        if (name != "X-Pushrod-Release" or release) and not (
+            len(values) == 1 and re.fullmatch(pattern, values[0])
+        ):
+            found.append(f"{name}: {values}")
+    if answer.all(LONG) != (["max-age=600"] if hsts else []):
+        found.append(f"{LONG}: {answer.all(LONG)}")
+    found += [
+        f"{name} {n} times" for name, n in Counter(k.lower() for k, _ in answer.headers).items() if n > 1
+    ]
+    return found + (["nginx says its version"] if "nginx/" in f"{answer.headers}{answer.body}" else [])
+
+
+@pytest.fixture(scope="module")
+def authority() -> Pair:
+    return openssl.authority("tests")
+
+
+@pytest.fixture
+def trust(authority: Pair, tmp_path: Path) -> Path:
+    path = tmp_path / "authority.pem"
+    path.write_text(authority.chain)
+    return path
+
+
+@pytest.fixture
+def site(edge: Edge, backend: Callable[[str], Backend], authority: Pair) -> Site:
+    """A site with every kind of route, one of its names with TLS."""
+    number = ROUTES.index(FILES)
+    for name in ("files/a.css", "files/below/index.html"):
+        host.write(edge.static / "shop" / "1" / str(number) / name, "text")
+    host.write(edge.challenges / ".well-known" / "acme-challenge" / "token", "proof")
+    owner = (edge.account.uid, edge.account.gid) if edge.account else None
+    host.write(edge.passwords / "shop" / "00c0ffee", "ann:{SSHA}x\n", mode=0o600, owner=owner)
+    return Site(
+        app="shop",
+        release=1,
+        port=free_port(),
+        backends=(backend("web").address,),
+        domains=(NAME, PLAIN),
+        tls=Tls(put(edge, openssl.issue(authority, [NAME])), (NAME,), free_port(), 600),
+        challenges=True,
+        entry="web",
+        others={"gone": (f"127.0.0.1:{free_port()}",)},
+        routing=Routing(routes=ROUTES, snippets={"own.conf": SNIPPET}),
+        passwords={"ADMINS": "00c0ffee"},
+    )
+
+
+def changed(site: Site, **changes: Any) -> dict[str, Site | None]:
+    return {"shop": Site(**{f: getattr(site, f) for f in site.__struct_fields__} | changes)}
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_every_kind_of_answer(edge: Edge, site: Site, trust: Path, tls: bool) -> None:
+    edge.switch({"shop": site})
+    assert site.tls
+    port, by = (site.tls.port, trust) if tls else (site.port, None)
+    found = {
+        what: wrong(asked, ask(port, asked, by), hsts=tls, release=tls or what != NAMELESS)
+        for what, asked in KINDS.items()
+    }
+    assert {what: problems for what, problems in found.items() if problems} == {}
+
+
+@pytest.mark.parametrize("why", [{"maintenance": Maintenance()}, {"present": "/nowhere/at/all"}], ids=str)
+def test_in_the_apps_place(edge: Edge, site: Site, trust: Path, why: dict[str, Any]) -> None:
+    edge.switch(changed(site, **why))
+    assert site.tls
+    for accepts in ("", "Accept: text/html\r\n"):
+        asked = Asked(503, "/", lines=accepts)
+        assert wrong(asked, ask(site.tls.port, asked, trust), hsts=True) == []
+        assert wrong(asked, ask(site.port, asked), hsts=False) == []
+
+
+def test_to_who_is_led_to_tls(edge: Edge, site: Site) -> None:
+    edge.switch({"shop": site})
+    asked = Asked(308, "/")
+    assert wrong(asked, ask(site.port, asked, name=NAME), hsts=False) == []
+
+
+def test_plain_words_at_the_port_of_tls(edge: Edge, site: Site) -> None:
+    edge.switch({"shop": site})
+    assert site.tls
+    asked = Asked(400, "/")
+    assert wrong(asked, ask(site.tls.port, asked), hsts=False, release=False) == []
+
+
+def test_to_a_name_that_no_app_has(shared: Started) -> None:
+    asked = Asked(404, "/")
+    answer = ask(shared.edge.port, asked)
+    assert (wrong(asked, answer, hsts=False, release=False), answer.body) == ([], tree.NO_SUCH_NAME)
+    asked = Asked(400, "/%zz")
+    assert wrong(asked, ask(shared.edge.port, asked), hsts=False, release=False) == []
+
+
+def test_the_id_of_a_request_is_the_edges_own_and_reaches_the_app(edge: Edge, site: Site) -> None:
+    edge.switch({"shop": site})
+    answer = ask(site.port, Asked(200, "/headers", lines="X-Request-Id: a client's\r\n"))
+    assert json.loads(answer.body)["X-Request-Id"] == answer.all("X-Request-Id")[0] != "a client's"
+
+
+def test_what_the_app_has_decided_itself(
+    edge: Edge, site: Site, trust: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own values go before the edge's, but for those that say who answered."""
+
+    def end_headers(self: Handler) -> None:
+        for name in (*OURS, LONG, "X-Pushrod-Release"):
+            self.send_header(name, "mine")
+        super(Handler, self).end_headers()
+
+    edge.switch({"shop": site})
+    monkeypatch.setattr(Handler, "end_headers", end_headers)
+    assert site.tls
+    for path in ("/", "/own/", "/cached/"):
+        answer = ask(site.tls.port, Asked(200, path), trust)
+        assert [answer.all(name) for name in (*OURS, LONG)] == [["mine"]] * 4
+        assert answer.all("X-Pushrod-Release") == ["1"]
+        (request,) = answer.all("X-Request-Id")
+        assert re.fullmatch("[0-9a-f]{32}", request)
