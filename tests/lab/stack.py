@@ -69,6 +69,15 @@ class Stack:
         """Ask the published port."""
         return self.send("GET", path)
 
+    def page(self, path: str) -> str:
+        """What the published port has that is not JSON."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.status
+            return answer.read().decode()
+
     def send(self, method: str, path: str, value: object = None) -> Answer:
         """Send a request to the published port, with a value as its JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)

@@ -22,6 +22,14 @@ def test_the_published_port_reads_postgresql_and_then_the_cache(shop: Stack) -> 
     assert shop.sql("SELECT stock FROM products WHERE id = 2") == "43"
 
 
+def test_nginx_serves_the_page_and_leads_to_nothing_but_the_api(shop: Stack) -> None:
+    page = shop.page("/")
+    assert "<title>shop</title>" in page
+    assert shop.page("/metrics") == page
+    look = "stat -c %u /proc/1 && ! echo >/usr/share/nginx/html/index.html"
+    assert shop.inside("nginx", "sh", "-c", look).splitlines()[0] != "0"
+
+
 @pytest.mark.parametrize("service", ["backend"])
 def test_the_image_runs_as_an_account_that_cannot_change_its_code(shop: Stack, service: str) -> None:
     look = "import os; print(os.stat('/proc/1').st_uid, os.getuid(), os.access('app/main.py', os.W_OK))"
@@ -60,4 +68,4 @@ def test_the_redis_stores_have_the_settings_of_their_files(shop: Stack) -> None:
 
 def test_all_of_it_ends_when_it_is_told_to(shop: Stack) -> None:
     shop.compose("stop")
-    assert shop.exits() == {"backend": 0, "postgres": 0, "redis": 0, "cache": 0}
+    assert shop.exits() == {"nginx": 0, "backend": 0, "postgres": 0, "redis": 0, "cache": 0}

@@ -205,6 +205,7 @@ STANDINS = {
         _no_state,
     ),
     "nginx:latest": Standin("nginx", {}, _no_programs, _no_state),
+    "nginx:1.29": Standin("nginx", {}, _no_programs, _no_state),
 }
 
 OWN = {

@@ -24,7 +24,7 @@ def embedded(drafts: Sequence[Draft], versions: Mapping[str, str]) -> list[str]:
     """The notes of a manifest. `versions` are what the engine has of each kind of store (`PostgreSQL 18.6`)."""
     stateless = [d for d in drafts if d.service.role in ("entry", "worker")]
     stores = [d for d in drafts if d.service.role == "store"]
-    notes = [*_edge([d for d in drafts if d.service.role == "edge"])]
+    notes = [*_edge([d for d in drafts if d.service.role == "edge" and d.chosen != "edge"])]
     notes += _closed_ports(stateless)
     notes += [note for d in stores for note in _store(d, versions)]
     notes += _python(stateless)

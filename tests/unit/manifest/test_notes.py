@@ -51,6 +51,12 @@ def test_an_extension_that_is_not_there() -> None:
     ]
 
 
+def test_who_wants_the_edge_in_its_place_need_not_be_told() -> None:
+    nginx = {"image": "nginx:1.29", "depends_on": ["web"]}
+    assert len(said({"nginx": nginx})) == 1
+    assert said({"nginx": {**nginx, "x-pushrod": {"role": "edge"}}}) == []
+
+
 def test_what_a_store_does_not_use() -> None:
     binds = [{"type": "bind", "source": "init.sql", "target": "/docker-entrypoint-initdb.d/init.sql"}]
     data = [{"type": "volume", "source": "data", "target": "/var/lib/postgresql/data"}]

@@ -11,7 +11,6 @@ const by = (id) => document.getElementById(id);
 const money = new Intl.NumberFormat("en", { style: "currency", currency: CURRENCY });
 const price = (cents) => money.format(cents / 100);
 const day = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
-const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 const products = new Map(); // by id
 const orders = new Map(); // by id
@@ -29,23 +28,39 @@ class Problem extends Error {
   }
 }
 
-async function ask(method, path, body, headers = {}, again = true) {
-  const safe = method === "GET";
-  const response = await fetch(`/api${path}`, {
+// A request that can be repeated is, while the server is away; a form's token is asked for again once.
+
+async function ask(method, path, body, headers = {}) {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await askOnce(method, path, body, headers);
+    } catch (problem) {
+      if (problem.status === 403 && method !== "GET" && attempt === 1) {
+        session = await askOnce("GET", "/session"); // a login in another window has changed the token
+        continue;
+      }
+      const passing = !problem.status || problem.status >= 500; // no connection, or a server that is away
+      const repeatable = method !== "POST" || headers["Idempotency-Key"];
+      if (!passing || !repeatable || attempt === 4) throw problem;
+      await new Promise((done) => setTimeout(done, 300 * 2 ** attempt));
+    }
+  }
+}
+
+async function askOnce(method, path, body, headers = {}) {
+  const request = {
     method,
     headers: {
-      Accept: "application/json",
       ...(body !== undefined && { "Content-Type": "application/json" }),
-      ...(!safe && { "X-CSRF-Token": session.csrf }),
+      ...(method !== "GET" && { "X-CSRF-Token": session.csrf }),
       ...headers,
     },
     body: body === undefined ? undefined : JSON.stringify(body),
+  };
+  const response = await fetch(`/api${path}`, request).catch(() => {
+    throw new Problem(0, { detail: "The shop cannot be reached. Please try again." });
   });
   if (response.ok) return response.status === 204 ? null : response.json();
-  if (response.status === 403 && !safe && again) {
-    session = await ask("GET", "/session"); // a login in another window has changed the token
-    return ask(method, path, body, headers, false);
-  }
   throw new Problem(response.status, await response.json().catch(() => ({})));
 }
 
@@ -163,18 +178,13 @@ function orderKey(body) {
 async function placeOrder() {
   await saving;
   const body = { items: items() };
-  const headers = { "Idempotency-Key": orderKey(JSON.stringify(body)) };
-  for (let attempt = 1; ; attempt++) {
-    try {
-      const order = await ask("POST", "/orders", body, headers);
-      sessionStorage.removeItem("order");
-      return order;
-    } catch (problem) {
-      const certain = problem instanceof Problem && problem.status < 500;
-      if (certain) sessionStorage.removeItem("order");
-      if (certain || attempt === 4) throw problem;
-      await pause(300 * 2 ** attempt);
-    }
+  try {
+    const order = await ask("POST", "/orders", body, { "Idempotency-Key": orderKey(JSON.stringify(body)) });
+    sessionStorage.removeItem("order");
+    return order;
+  } catch (problem) {
+    if (problem.status < 500) sessionStorage.removeItem("order"); // refused; else nobody knows yet
+    throw problem;
   }
 }
 
