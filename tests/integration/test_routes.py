@@ -300,7 +300,8 @@ def test_maintenance_lets_those_pass_who_are_named(edge: Edge, backend: Make) ->
     assert ask(port, "/", X_Forwarded_For="203.0.113.9").body == "web"
     page = ask(port, "/", Accept="text/html,*/*")
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert "<h1>shop is closed for maintenance." in page.body
+    assert "<h1>shop is closed for maintenance.</h1>" in page.body
+    assert "<meta http-equiv=refresh content=600>" in page.body
     assert ask(port, "/.pushrod/page").status == 404
 
 

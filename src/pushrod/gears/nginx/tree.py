@@ -104,7 +104,8 @@ http {
     # Says which generation a worker has: a switch is believed when a new worker answers here.
     server {
         listen @socket@;
-        set $away ""; # known where no site sets it
+        set $away ""; # known where no site sets them
+        set $retry_after 1;
         return 200 "@generation@ $pid\\n";
     }
 @tls@@includes@@defaults@}
