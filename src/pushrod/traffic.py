@@ -1,5 +1,6 @@
 """What an app was asked: its requests in the edge's log, with the names of the instances that answered."""
 
+import datetime
 import functools
 import re
 from collections.abc import Iterable, Sequence
@@ -38,10 +39,16 @@ class Wanted(NamedTuple):
 
 
 def of(app: App, edge: Edge, wanted: Wanted, *, lines: int, follow: bool) -> Iterable[Request]:
-    """The last `lines` requests that are wanted; with `follow` then those that come, without end."""
+    """The last `lines` requests that are wanted; with `follow` then those that come, without end.
+
+    Those of an earlier app of that name, which is gone, are not this one's.
+    """
+    since = datetime.datetime.fromisoformat(app.settings.created).replace(microsecond=0)
     names = functools.cache(functools.partial(_names, app))
 
     def told(request: Request) -> Request | None:
+        if datetime.datetime.fromisoformat(request.time) < since:
+            return None
         known = msgspec.structs.replace(request, instance=named(request, names(request.release)))
         return known if wanted.fits(known) else None
 

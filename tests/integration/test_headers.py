@@ -110,7 +110,8 @@ def ask(port: int, asked: Asked, trust: Path | None = None, name: str = "") -> A
     """The last answer, with every line of its head; over TLS where there is somebody to trust."""
     name = name or (NAME if trust else PLAIN)
     lines = f"Content-Length: {len(asked.body)}\r\n{asked.lines}" if asked.body else asked.lines
-    raw = f"{asked.method} {asked.path} HTTP/1.1\r\nHost: {name}\r\n{lines}Connection: close\r\n\r\n{asked.body}"
+    lines = lines if "Host:" in lines else f"Host: {name}\r\n{lines}"
+    raw = f"{asked.method} {asked.path} HTTP/1.1\r\n{lines}Connection: close\r\n\r\n{asked.body}"
     for _ in range(asked.times):
         with contextlib.ExitStack() as stack:
             s = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
@@ -221,6 +222,16 @@ def test_to_a_name_that_no_app_has(shared: Started) -> None:
     assert (wrong(asked, answer, hsts=False, release=False), answer.body) == ([], tree.NO_SUCH_NAME)
     asked = Asked(400, "/%zz")
     assert wrong(asked, ask(shared.edge.port, asked), hsts=False, release=False) == []
+
+
+def test_to_a_name_that_no_app_has_after_a_handshake_for_one_that_has(
+    edge: Edge, site: Site, trust: Path
+) -> None:
+    edge.switch({"shop": site})
+    assert site.tls
+    asked = Asked(404, "/", lines="Host: nobody.example\r\n")
+    answer = ask(site.tls.port, asked, trust)
+    assert (wrong(asked, answer, hsts=False, release=False), answer.body) == ([], tree.NO_SUCH_NAME)
 
 
 def test_the_id_of_a_request_is_the_edges_own_and_reaches_the_app(edge: Edge, site: Site) -> None:

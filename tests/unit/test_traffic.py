@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from pushrod import traffic
@@ -13,6 +14,7 @@ from pushrod.traffic import Wanted
 from pushrod.values import Instance
 from tests.unit.samples import release
 
+NOW = "2026-11-25T11:00:00+01:00"
 ONE, TWO = Instance("backend-1", "backend", 20001), Instance("backend-2", "backend", 20002)
 
 
@@ -45,7 +47,7 @@ def test_instances_have_the_names_of_their_own_release(app: App, edge_of: Edge) 
     Releases(app).seal(release(2, instances=(TWO,)))
     asked = [(1, "127.0.0.1:20001"), (2, "127.0.0.1:20001"), (2, "127.0.0.1:20002"), (3, "127.0.0.1:20002")]
     lines = [
-        json.dumps({"time": "t", "app": "shop", "release": n, "upstream": at}, separators=(",", ":")) + "\n"
+        json.dumps({"time": NOW, "app": "shop", "release": n, "upstream": at}, separators=(",", ":")) + "\n"
         for n, at in asked
     ]
     edge_of.logs.mkdir(parents=True)
@@ -54,6 +56,16 @@ def test_instances_have_the_names_of_their_own_release(app: App, edge_of: Edge) 
     assert [r.instance for r in found] == ["backend-1", "127.0.0.1:20001", "backend-2", "127.0.0.1:20002"]
     one = list(traffic.of(app, edge_of, Wanted(service="backend-2"), lines=9, follow=False))
     assert [r.release for r in one] == [2]
+
+
+def test_what_an_earlier_app_of_that_name_was_asked_is_not_shown(app: App, edge_of: Edge) -> None:
+    app.save(msgspec.structs.replace(app.settings, created="2026-11-25T10:00:00.900+00:00"))
+    edge_of.logs.mkdir(parents=True)
+    times = ("2026-11-25T10:59:59+01:00", NOW, "2026-11-25T10:00:01+00:00")
+    lines = [f'{{"time":"{t}","app":"shop"}}\n' for t in times]
+    (edge_of.logs / "access.log").write_text("".join(lines))
+    found = traffic.of(app, edge_of, Wanted(), lines=9, follow=False)
+    assert [r.time for r in found] == list(times[1:])
 
 
 @pytest.fixture

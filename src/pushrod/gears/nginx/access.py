@@ -4,6 +4,7 @@ All apps share one file, which is rotated: `access.log`, then `access.log.1` and
 """
 
 import contextlib
+import datetime
 import itertools
 import os
 import re
@@ -131,7 +132,8 @@ class AccessLog:
             return None
         try:
             request = msgspec.json.decode(line.decode(errors="replace"), type=Request)
-        except msgspec.DecodeError:
+            datetime.datetime.fromisoformat(request.time)
+        except (msgspec.DecodeError, ValueError):
             return None
         return self._told(request) if request.app == self._app else None
 

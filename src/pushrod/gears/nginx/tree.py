@@ -139,16 +139,7 @@ _DEFAULT = """
 @listen@        server_name "";
         access_log @access_log@ unknown;
         include @headers@;
-        return 404 "@text@";
-    }
-"""
-
-_NO_HANDSHAKE = """
-    server {
-@listen@        server_name "";
-        access_log @access_log@ unknown;
-        include @headers@;
-        ssl_reject_handshake on;
+@handshake@        return 404 "@text@";
     }
 """
 
@@ -192,26 +183,22 @@ def render_main(
         maps=headers.MAPS + pages.MAPS + locations.MAPS,
         defaults="".join(
             [
-                _answering(template, port, listening, words, directory, tree)
-                for template, words, unanswered in (
-                    (_DEFAULT, " default_server", nameless),
-                    (_NO_HANDSHAKE, " ssl default_server", rejecting),
-                )
-                for port in unanswered
+                *(_default(port, listening, directory, tree) for port in nameless),
+                *(_default(port, listening, directory, tree, tls=True) for port in rejecting),
             ]
         ),
     )
 
 
-def _answering(
-    template: str, port: int, listening: Listening, words: str, directory: Path, tree: Path
-) -> str:
-    """The server of a port that answers where no site does. Also what is no request at all ends up there."""
+def _default(port: int, listening: Listening, directory: Path, tree: Path, *, tls: bool = False) -> str:
+    """The server of a port that answers where no site does: for a name that no app has, which with TLS it can only be
+    asked after a handshake for another one, and to what is no request at all."""
     return fill(
-        template,
-        listen=indented(server.listen_at(port, listening, words), 8),
+        _DEFAULT,
+        listen=indented(server.listen_at(port, listening, f"{' ssl' if tls else ''} default_server"), 8),
         access_log=quoted(directory / "logs" / access.NAME),
         headers=quoted(tree / "headers.conf"),
+        handshake="        ssl_reject_handshake on;\n" if tls else "",
         text=NO_SUCH_NAME.replace("\n", "\\n"),
     )
 

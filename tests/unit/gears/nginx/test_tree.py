@@ -244,6 +244,7 @@ REJECTING = """
         access_log "/srv/push rod/edge/logs/access.log" unknown;
         include "/srv/push rod/edge/trees/3-00c0ffee/headers.conf";
         ssl_reject_handshake on;
+        return 404 "No app on this host answers to that name.\\n";
     }
 """
 
