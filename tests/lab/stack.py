@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import sys
+import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ class Stack:
     def __init__(self, directory: Path, port: int) -> None:
         self.directory = directory
         self.port = port
+        self._known: dict[str, str] = {}  # the headers of who has logged in
 
     def create(self) -> None:
         """As its user makes it: `pushrod new shop`, then `cp .env.example .env` with a port of one's own.
@@ -78,12 +80,25 @@ class Stack:
             assert answer.status == 200, answer.status
             return answer.read().decode()
 
+    def log_in(self) -> None:
+        """Be one of the staff from now on, made as the README says."""
+        email = f"{uuid.uuid4().hex}@example.com"
+        password = self.inside("backend", "python", "-m", "app.manage", "user", "--staff", email)
+        self._known = {}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        with contextlib.closing(connection):
+            body = json.dumps({"email": email, "password": password})
+            connection.request("POST", "/api/session", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            cookie = answer.headers["Set-Cookie"].partition(";")[0]
+            self._known = {"Cookie": cookie, "X-CSRF-Token": json.loads(answer.read())["csrf"]}
+
     def send(self, method: str, path: str, value: object = None) -> Answer:
-        """Send a request to the published port, with a value as its JSON."""
+        """Send a request to the published port, with a value as its JSON, as who has logged in."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         with contextlib.closing(connection):
             body = None if value is None else json.dumps(value)
-            connection.request(method, path, body, {"Content-Type": "application/json"})
+            connection.request(method, path, body, {"Content-Type": "application/json", **self._known})
             answer = connection.getresponse()
             return Answer(answer.status, answer.headers.get("X-Cache", ""), json.loads(answer.read()))
 

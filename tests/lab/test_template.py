@@ -16,6 +16,7 @@ def test_the_published_port_reads_postgresql_and_then_the_cache(shop: Stack) -> 
     assert shop.get("/api/products/2") == first._replace(cache="hit")
     assert '"stock":41' in shop.redis("GET", "product:2", service="cache")
 
+    shop.log_in()
     changed = shop.send("PUT", "/api/products/2", {"name": "Reading lamp", "price_cents": 7950, "stock": 43})
     assert changed.status == 200
     assert shop.get("/api/products/2").body["stock"] == 43
@@ -44,6 +45,7 @@ def test_nothing_in_its_containers_can_be_written(shop: Stack) -> None:
 
 
 def test_what_the_durable_stores_hold_outlives_the_containers(shop: Stack) -> None:
+    shop.log_in()
     added = shop.send("POST", "/api/products", {"name": "Brass hook", "price_cents": 650, "stock": 12})
     assert added.status == 201
     shop.redis("SET", "kept", "yes")

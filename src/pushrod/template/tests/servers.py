@@ -100,7 +100,7 @@ class Valkey(Part):
         self.configuration = directory / f"valkey-{self.port}.conf"
         self.configuration.write_text(
             f"bind 127.0.0.1\nport {self.port}\nsave ''\nappendonly no\ndir {directory}\n"
-            f"user default off\nuser app on >{password} ~* &* +@all -@admin -@dangerous +info +flushdb\n"
+            f"user default off\nuser app on >{password} ~* &* +@all -@admin -@dangerous +info +flushdb +keys\n"
         )
         _give(self.configuration)
         self.client = redis.Redis.from_url(self.url, decode_responses=True, socket_timeout=3)

@@ -1,16 +1,21 @@
 """The app's own services, as a server runs them, and its release command."""
 
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 
 from parts import BACKEND, DEADLINE, Part, free_port
 from servers import Postgres, Valkey
+
+PASSWORD = "correct horse battery"
 
 
 def environment(postgres: Postgres, redis: Valkey, cache: Valkey, **more: str) -> dict[str, str]:
@@ -22,6 +27,7 @@ def environment(postgres: Postgres, redis: Valkey, cache: Valkey, **more: str) -
         "PUSHROD_APP": "shop",
         "PUSHROD_RELEASE": "7",
         "PUSHROD_COMMIT": "c0ffee",
+        "WRITES_PER_MINUTE": "100000",
         **more,
     }
 
@@ -48,15 +54,28 @@ class Backend(Part):
         except httpx.TransportError:
             return False
 
+    @cached_property
+    def staff(self) -> "Visitor":
+        """Somebody who may change products."""
+        visitor = Visitor(self.url)
+        email = visitor.register()
+        with psycopg.connect(self.given["DATABASE_URL"], autocommit=True) as connection:
+            connection.execute("UPDATE users SET is_staff = true WHERE email = %s", [email])
+        return visitor
+
     def add(self, name: str = "Oak stool", price_cents: int = 8900, stock: int = 3) -> int:
         """The id of a new product."""
         product = {"name": name, "price_cents": price_cents, "stock": stock}
-        return int(self.client.post("/api/products", json=product).raise_for_status().json()["id"])
+        return int(self.staff.post("/api/products", product).raise_for_status().json()["id"])
 
     def put(self, id: int, **changes: Any) -> httpx.Response:
         """Change a product."""
         product = {"name": "Oak stool", "price_cents": 9100, "stock": 2, **changes}
-        return self.client.put(f"/api/products/{id}", json=product).raise_for_status()
+        return self.staff.put(f"/api/products/{id}", product).raise_for_status()
+
+    def manage(self, *arguments: str) -> str:
+        """Run the command for whoever runs the shop; what it prints."""
+        return _run("app.manage", *arguments, **self.given)
 
     def look(self, id: int) -> str:
         """Look at a product; where it was from: hit, miss or stale."""
@@ -72,10 +91,63 @@ class Backend(Part):
         return float(found[0].rpartition(" ")[2]) if found else 0.0
 
 
+class Visitor:
+    """A browser: it keeps its cookie, and sends the token that its page has read."""
+
+    def __init__(self, url: str, **cookies: str) -> None:
+        self.client = httpx.Client(base_url=url, timeout=DEADLINE, cookies=cookies)
+        self.refresh()
+
+    @property
+    def cookie(self) -> str:
+        """Its session's id."""
+        return str(self.client.cookies["session"])
+
+    def refresh(self) -> str | None:
+        """Who the backend says it is."""
+        return self._learn(self.client.get("/api/session").raise_for_status())
+
+    def register(self, email: str = "", password: str = PASSWORD) -> str:
+        """Become a user, and be logged in; the address."""
+        email = email or f"{secrets.token_hex(8)}@example.com"
+        self._learn(self.post("/api/users", {"email": email, "password": password}).raise_for_status())
+        return email
+
+    def log_in(self, email: str, password: str = PASSWORD) -> httpx.Response:
+        answer = self.post("/api/session", {"email": email, "password": password})
+        if answer.is_success:
+            self._learn(answer)
+        return answer
+
+    def get(self, path: str) -> httpx.Response:
+        return self.client.get(path)
+
+    def post(self, path: str, body: object, **headers: str) -> httpx.Response:
+        return self.client.post(path, json=body, headers=headers)
+
+    def put(self, path: str, body: object) -> httpx.Response:
+        return self.client.put(path, json=body)
+
+    def delete(self, path: str) -> httpx.Response:
+        return self.client.delete(path)
+
+    def _learn(self, answer: httpx.Response) -> str | None:
+        who = answer.json()
+        self.client.headers["X-CSRF-Token"] = who["csrf"]
+        email: str | None = who["email"]
+        return email
+
+
 def alembic(database_url: str, *arguments: str) -> None:
     """Run the release command, or another of alembic's."""
-    argv = [sys.executable, "-m", "alembic", *arguments]
-    given = {**os.environ, "DATABASE_URL": database_url}
-    ended = subprocess.run(argv, cwd=BACKEND, env=given, capture_output=True, text=True, timeout=DEADLINE)
+    _run("alembic", *arguments, DATABASE_URL=database_url)
+
+
+def _run(module: str, *arguments: str, **given: str) -> str:
+    argv = [sys.executable, "-m", module, *arguments]
+    ended = subprocess.run(
+        argv, cwd=BACKEND, env=os.environ | given, capture_output=True, text=True, timeout=DEADLINE
+    )
     if ended.returncode:
         raise ChildProcessError(ended.stderr)
+    return ended.stdout

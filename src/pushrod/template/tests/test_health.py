@@ -95,7 +95,7 @@ def test_request_under_way_is_answered_before_the_end(
     product = {"name": "Slow", "price_cents": 1, "stock": 1, "picture": None}
     with ThreadPoolExecutor() as threads, psycopg.connect(postgres.url("app")) as holder:
         holder.execute("SELECT 1 FROM products WHERE id = %s FOR UPDATE", [id])
-        answer = threads.submit(backend.client.put, f"/api/products/{id}", json=product)
+        answer = threads.submit(backend.staff.put, f"/api/products/{id}", product)
         wait_until(lambda: bool(postgres.execute(WAITING)), "the request in PostgreSQL")
         backend.send(signal.SIGTERM)
         wait_until(lambda: backend.says("Shutting down"), "the signal noticed")

@@ -23,13 +23,13 @@ def test_every_migration_goes_back_and_forth(postgres: Postgres) -> None:
     postgres.make_database("other")
     url = postgres.url("app_owner", "other")
     tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1"
-    made = [("alembic_version",), ("products",)]
+    made = [("alembic_version",), ("products",), ("users",)]
     alembic(url, "upgrade", "head")
     assert postgres.execute(tables, database="other") == made
     alembic(url, "downgrade", "base")
     assert postgres.execute(tables, database="other") == made[:1]
     alembic(url, "upgrade", "head")
-    assert postgres.execute("SELECT count(*) FROM products", database="other") == [(4,)]
+    assert postgres.execute("SELECT count(*) FROM products", database="other") == [(7,)]
 
 
 def test_old_release_goes_on_beside_the_first_half_of_a_change(postgres: Postgres) -> None:
@@ -46,17 +46,17 @@ def test_old_release_goes_on_beside_the_first_half_of_a_change(postgres: Postgre
     alembic(url, "upgrade", "0001")
     postgres.execute("INSERT INTO products (name, price, stock) VALUES ('x', 12.34, 1)", "app", "halfway")
     alembic(url, "upgrade", "0002")
-    assert both(5) == ("12.34", 1234)
+    assert both(8) == ("12.34", 1234)
     postgres.execute("INSERT INTO products (name, price, stock) VALUES ('y', 99.99, 1)", "app", "halfway")
-    assert both(6) == ("99.99", 9999)
-    postgres.execute("UPDATE products SET price = 0.05 WHERE id = 5", "app", "halfway")
-    assert both(5) == ("0.05", 5)
-    postgres.execute("UPDATE products SET price_cents = 777 WHERE id = 5", "app", "halfway")
-    assert both(5) == ("7.77", 777)
+    assert both(9) == ("99.99", 9999)
+    postgres.execute("UPDATE products SET price = 0.05 WHERE id = 8", "app", "halfway")
+    assert both(8) == ("0.05", 5)
+    postgres.execute("UPDATE products SET price_cents = 777 WHERE id = 8", "app", "halfway")
+    assert both(8) == ("7.77", 777)
     postgres.execute("INSERT INTO products (name, price_cents, stock) VALUES ('z', 1, 1)", "app", "halfway")
-    assert both(7) == ("0.01", 1)
+    assert both(10) == ("0.01", 1)
     alembic(url, "upgrade", "0003")
-    cents = "SELECT price_cents FROM products WHERE id >= 5 ORDER BY id"
+    cents = "SELECT price_cents FROM products WHERE id >= 8 ORDER BY id"
     assert postgres.execute(cents, "app", "halfway") == [(777,), (9999,), (1,)]
     alembic(url, "downgrade", "0002")
-    assert both(5) == ("7.77", 777)
+    assert both(8) == ("7.77", 777)

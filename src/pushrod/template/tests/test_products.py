@@ -32,7 +32,7 @@ def test_pages_follow_each_other(backend: Backend) -> None:
 
 def test_product_is_added(backend: Backend) -> None:
     product = {"name": "Théière", "price_cents": 3900, "stock": 12, "picture": "teapot"}
-    answer = backend.client.post("/api/products", json=product)
+    answer = backend.staff.post("/api/products", product)
     assert answer.status_code == 201
     assert backend.client.get(answer.headers["Location"]).json() == {"id": answer.json()["id"], **product}
 
@@ -40,7 +40,7 @@ def test_product_is_added(backend: Backend) -> None:
 def test_product_is_replaced(backend: Backend) -> None:
     id = backend.add()
     product = {"name": "Ash stool", "price_cents": 9900, "stock": 0, "picture": None}
-    assert backend.client.put(f"/api/products/{id}", json=product).json() == {"id": id, **product}
+    assert backend.staff.put(f"/api/products/{id}", product).json() == {"id": id, **product}
     assert backend.client.get(f"/api/products/{id}").json() == {"id": id, **product}
 
 
@@ -48,7 +48,7 @@ def test_product_is_replaced(backend: Backend) -> None:
 def test_unknown_product_is_not_found(backend: Backend, path: str) -> None:
     product = {"name": "Nothing", "price_cents": 1, "stock": 1}
     assert backend.client.get(path).status_code == 404
-    assert backend.client.put(path, json=product).status_code == 404
+    assert backend.staff.put(path, product).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_unknown_product_is_not_found(backend: Backend, path: str) -> None:
 )
 def test_wrong_product_is_refused(backend: Backend, wrong: dict[str, object]) -> None:
     product = {"name": "Bench", "price_cents": 100, "stock": 1, **wrong}
-    assert backend.client.post("/api/products", json=product).status_code == 422
+    assert backend.staff.post("/api/products", product).status_code == 422
 
 
 @pytest.mark.parametrize("path", ["/0", f"/{2**63}", "?limit=0", "?limit=201", "?after=-1"])
@@ -76,7 +76,7 @@ def test_wrong_address_is_refused(backend: Backend, path: str) -> None:
 
 
 def test_error_is_a_problem_that_says_where(backend: Backend) -> None:
-    answer = backend.client.post("/api/products", json={"name": "Bench", "price_cents": -1})
+    answer = backend.staff.post("/api/products", {"name": "Bench", "price_cents": -1})
     assert answer.headers["Content-Type"] == "application/problem+json"
     problem = answer.json()
     assert (problem["type"], problem["title"], problem["status"]) == (
@@ -106,7 +106,7 @@ def test_body_too_large_is_refused(backend: Backend) -> None:
             yield b" " * 1024
 
     for body in (b" " * 100_000, chunks()):
-        answer = backend.client.post(
+        answer = backend.staff.client.post(
             "/api/products", content=body, headers={"Content-Type": "application/json"}
         )
         assert (answer.status_code, answer.headers["Content-Type"]) == (413, "application/problem+json")

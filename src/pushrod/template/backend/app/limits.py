@@ -1,9 +1,21 @@
-"""How much a client may ask for."""
+"""How much a client may ask for: so large a body, so often."""
 
+import time
+from typing import Any
+
+import structlog
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import problems
+from app.problems import Problem
+
+log = structlog.get_logger()
 
 BODY = 64 * 1024  # bytes; nothing here takes files
 
@@ -34,3 +46,32 @@ class BodyLimit:
             return message
 
         return await self.app(scope, receiving, send)
+
+
+class Rates:
+    """How often a user may do things, counted in Redis over all instances; the edge limits addresses.
+
+    `limits` keeps the counts, as a sliding window: two keys for each who. While Redis is away nothing is counted
+    and everything is allowed: what needs it cannot be done then anyway.
+    """
+
+    def __init__(self, redis: Redis, **per_minute: int) -> None:
+        shared: Any = {"connection_pool": redis.connection_pool}
+        storage = RedisStorage("redis://", implementation="redispy", **shared)
+        self._limiter = SlidingWindowCounterRateLimiter(storage)
+        self._items = {
+            name: RateLimitItemPerMinute(count, namespace=name) for name, count in per_minute.items()
+        }
+
+    async def spend(self, name: str, who: str) -> None:
+        """Count one. Raises Problem 429, with when to try again, when it is one too many."""
+        item = self._items[name]
+        try:
+            if await self._limiter.hit(item, who):
+                return
+            reset = (await self._limiter.get_window_stats(item, who)).reset_time
+        except RedisError as error:
+            log.warning("not counted, because Redis is away", error=str(error))
+            return
+        seconds = max(1, round(reset - time.time()))
+        raise Problem(429, f"too often; try again in {seconds} s", {"Retry-After": str(seconds)})

@@ -5,11 +5,12 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 
-from app import health, problems
+from app import health, problems, users
 from app.cache import Cache
-from app.limits import BodyLimit
+from app.limits import BodyLimit, Rates
+from app.sessions import Sessions
 from app.settings import Settings
-from app.shop import products
+from app.shop import baskets, products
 from app.stores import OptionalRedis, open_postgres, open_redis
 from app.telemetry import Telemetry, configure_logging
 
@@ -38,6 +39,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             settings.cache_seconds,
             settings.stale_seconds,
         )
+        app.state.sessions = Sessions(redis, settings.session_seconds)
+        app.state.rates = Rates(redis, writes=settings.writes_per_minute, logins=settings.logins_per_minute)
+        app.state.users = users.Users(pool, users.Passwords())
         app.state.products = products.Products(pool, cache)
         yield
 
@@ -68,4 +72,6 @@ async def root(request: Request) -> dict[str, str | None]:
 
 
 app.include_router(products.router)
+app.include_router(baskets.router)
+app.include_router(users.router)
 app.include_router(health.router)

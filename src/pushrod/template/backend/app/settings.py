@@ -21,6 +21,12 @@ class Settings(BaseSettings):
     """How long a cached value is fresh."""
     stale_seconds: int = Field(default=600, ge=0)
     """How much longer it may be served while PostgreSQL is slow or away."""
+    session_seconds: int = Field(default=14 * 24 * 3600, ge=1)
+    """How long a user stays logged in without a request."""
+    writes_per_minute: int = Field(default=120, ge=1)
+    """How often one user may change anything."""
+    logins_per_minute: int = Field(default=10, ge=1)
+    """How often somebody may try to log in as one user."""
     log_level: str = "INFO"
 
     name: str = Field(default="{{name}}", validation_alias="PUSHROD_APP")

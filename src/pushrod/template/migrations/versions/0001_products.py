@@ -25,6 +25,9 @@ def upgrade() -> None:
             {"name": "Reading lamp", "price": "79.50", "stock": 40, "picture": "lamp"},
             {"name": "Wool blanket", "price": "119.00", "stock": 18, "picture": "blanket"},
             {"name": "Enamel mug", "price": "14.50", "stock": 250, "picture": "mug"},
+            {"name": "Ash chair", "price": "219.00", "stock": 12, "picture": "chair"},
+            {"name": "Wall clock", "price": "64.00", "stock": 9, "picture": "clock"},
+            {"name": "Rubber plant", "price": "39.90", "stock": 1, "picture": "plant"},
         ],
     )
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from app.cache import Cache
 from app.problems import Problem
 from app.stores import Pool
+from app.visitors import Staff
 
 SHAPE = 1  # of the JSON of a product in the cache; another number whenever it changes
 
@@ -122,8 +123,8 @@ async def list_products(request: Request, after: After = 0, limit: Limit = 50) -
 
 
 @router.post("", status_code=201)
-async def add_product(request: Request, new: NewProduct, response: Response) -> Product:
-    """Add a product."""
+async def add_product(request: Request, _: Staff, new: NewProduct, response: Response) -> Product:
+    """Add a product; for staff."""
     product = await _products(request).add(new)
     response.headers["Location"] = f"{request.url.path}/{product.id}"
     return product
@@ -146,8 +147,8 @@ router.add_api_route("/{product_id}", get_product, response_model=Product, route
 
 
 @router.put("/{product_id}")
-async def replace_product(request: Request, product_id: Id, new: NewProduct) -> Product:
-    """Replace a product."""
+async def replace_product(request: Request, _: Staff, product_id: Id, new: NewProduct) -> Product:
+    """Replace a product; for staff."""
     product = await _products(request).replace(product_id, new)
     if product is None:
         raise Problem(404, "there is no such product")

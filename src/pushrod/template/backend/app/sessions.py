@@ -1,0 +1,146 @@
+"""Sessions in the durable Redis: who a visitor is, and what they carry.
+
+Few lines of our own, because what libraries offer (starsessions was looked at) is loaded for every request by a
+middleware, keeps the session's id in clear, and knows nothing of the other sessions of a user. Here a session is a
+hash under the digest of its id, so that who reads Redis cannot be anybody; each user has an index of theirs.
+"""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from fastapi import Response
+from redis.asyncio import Redis
+
+ANONYMOUS_SECONDS = 24 * 3600  # without a request; one who has logged in has Settings.session_seconds
+LONGEST = 30 * 24 * 3600  # seconds from a login to the next, however busy
+
+
+@dataclass(frozen=True)
+class Session:
+    """One visitor's. `user_id` and `email` are None until they log in."""
+
+    key: str
+    csrf: str
+    user_id: int | None = None
+    email: str | None = None
+
+
+class Sessions:
+    """All of them. Every method raises RedisError when Redis is away."""
+
+    def __init__(self, redis: Redis, seconds: int) -> None:
+        self._redis = redis
+        self._seconds = seconds
+
+    async def find(self, id: str) -> Session | None:
+        """The session of that id, which lives on from now."""
+        key = _key(id)
+        found = await _answer(self._redis.hgetall(key))
+        if not found:
+            return None
+        user_id = int(found[b"user_id"]) if b"user_id" in found else None
+        if user_id is not None and time.time() - float(found[b"since"]) > LONGEST:
+            await self._redis.delete(key)
+            return None
+        await self._redis.expire(key, self._life(user_id))
+        return Session(key, found[b"csrf"].decode(), user_id, found.get(b"email", b"").decode() or None)
+
+    async def begin(self) -> tuple[Session, str]:
+        """A session of nobody in particular, and its id."""
+        return await self._create(None, None, None)
+
+    async def log_in(self, old: Session | None, user_id: int, email: str) -> tuple[Session, str]:
+        """A new session with a new id, which nobody can have planted; it takes over what the old one carries."""
+        basket = await self.basket(old) if old else None
+        session, id = await self._create(user_id, email, basket)
+        if old:
+            await self.end(old)
+        return session, id
+
+    async def end(self, session: Session) -> None:
+        """This one is over."""
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.delete(session.key)
+            if session.user_id is not None:
+                pipeline.zrem(_index(session.user_id), session.key)
+            await pipeline.execute()
+
+    async def end_all(self, user_id: int) -> None:
+        """All of a user's are over, on every device."""
+        keys = await _answer(self._redis.zrange(_index(user_id), 0, -1))
+        if keys:
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.delete(*keys)
+                pipeline.zrem(_index(user_id), *keys)
+                await pipeline.execute()
+
+    async def lives(self, session: Session) -> bool:
+        """Whether it is not over yet."""
+        return bool(await self._redis.exists(session.key))
+
+    async def basket(self, session: Session) -> bytes | None:
+        """What was put last, if anything."""
+        return cast(bytes | None, await _answer(self._redis.hget(session.key, "basket")))
+
+    async def put_basket(self, session: Session, basket: bytes) -> None:
+        """Carry this; a session that is over in this moment stays so."""
+        await _answer(self._redis.eval(_PUT, 1, session.key, "basket", basket))
+
+    async def _create(
+        self, user_id: int | None, email: str | None, basket: bytes | None
+    ) -> tuple[Session, str]:
+        id = secrets.token_urlsafe(32)
+        session = Session(_key(id), secrets.token_urlsafe(32), user_id, email)
+        now = time.time()
+        values: dict[Any, Any] = {"csrf": session.csrf, "since": now}
+        values |= {} if user_id is None else {"user_id": user_id, "email": email}
+        values |= {} if basket is None else {"basket": basket}
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hset(session.key, mapping=values)
+            pipeline.expire(session.key, self._life(user_id))
+            if user_id is not None:
+                pipeline.zadd(_index(user_id), {session.key: now})
+                pipeline.zremrangebyscore(_index(user_id), 0, now - LONGEST)
+                pipeline.expire(_index(user_id), LONGEST)
+            await pipeline.execute()
+        return session, id
+
+    def _life(self, user_id: int | None) -> int:
+        return min(ANONYMOUS_SECONDS, self._seconds) if user_id is None else self._seconds
+
+
+_PUT = "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end"
+
+
+def _key(id: str) -> str:
+    return f"session:{hashlib.sha256(id.encode()).hexdigest()}"
+
+
+def _index(user_id: int) -> str:
+    return f"sessions-of:{user_id}"
+
+
+async def _answer(question: Awaitable[Any] | Any) -> Any:
+    return await question
+
+
+# ---- the cookie -------------------------------------------------------------------------------------------------
+
+
+def cookie(scheme: str) -> str:
+    """Its name. A browser takes one with `__Host-` from this very host alone, over TLS, for all paths."""
+    return "__Host-session" if scheme == "https" else "session"
+
+
+def set_cookie(response: Response, scheme: str, id: str) -> None:
+    """Give the browser its session's id; it forgets it when it closes, or when the session is over."""
+    response.set_cookie(cookie(scheme), id, path="/", secure=scheme == "https", httponly=True, samesite="lax")
+
+
+def clear_cookie(response: Response, scheme: str) -> None:
+    """Have the browser forget it."""
+    response.delete_cookie(cookie(scheme), path="/", secure=scheme == "https", httponly=True, samesite="lax")

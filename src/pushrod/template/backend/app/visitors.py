@@ -1,0 +1,59 @@
+"""Who asks: a visitor, a user, one of the staff. Routes say whom they serve by the type of an argument."""
+
+import secrets
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+
+from app.problems import Problem
+from app.sessions import Session, Sessions, cookie
+
+SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+
+Token = Annotated[str | None, Header(alias="X-CSRF-Token", description="from GET /api/session")]
+
+
+def sessions(request: Request) -> Sessions:
+    """The app's sessions."""
+    found: Sessions = request.app.state.sessions
+    return found
+
+
+async def visitor(request: Request, token: Token = None) -> Session | None:
+    """The session of the request's cookie, if it has one that is not over.
+
+    A browser sends the cookie whoever made it ask, so what changes anything must also have the session's token,
+    which only a page of our own can read: else 403. Whoever asks too often is answered with 429.
+    """
+    id = request.cookies.get(cookie(request.url.scheme))
+    session = await sessions(request).find(id) if id else None
+    if session is None or request.method in SAFE:
+        return session
+    if not secrets.compare_digest((token or "").encode(), session.csrf.encode()):
+        raise Problem(403, "X-CSRF-Token is not the one that GET /api/session gives")
+    who = session.key if session.user_id is None else str(session.user_id)
+    await request.app.state.rates.spend("writes", who)
+    return session
+
+
+Visitor = Annotated[Session | None, Depends(visitor)]
+
+
+async def user(visitor: Visitor) -> Session:
+    """One who has logged in: else 401."""
+    if visitor is None or visitor.user_id is None:
+        raise Problem(401, "log in first: POST /api/session")
+    return visitor
+
+
+User = Annotated[Session, Depends(user)]
+
+
+async def staff(request: Request, user: User) -> Session:
+    """One of the staff: else 403. Asked of the table each time, so that it ends at once."""
+    if not await request.app.state.pool.fetchval("SELECT is_staff FROM users WHERE id = $1", user.user_id):
+        raise Problem(403, "for staff only")
+    return user
+
+
+Staff = Annotated[Session, Depends(staff)]
