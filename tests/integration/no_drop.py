@@ -209,7 +209,8 @@ class OnThisMachine(Steady):
         os.kill(instance.pid, signal.SIGKILL)
 
     def log(self) -> str:
-        return (self.machine.root / "edge" / "logs" / "access.log").read_text()
+        files = (self.machine.root / "edge" / "logs").glob("access.log*")  # the older ones too
+        return "".join(path.read_text() for path in files)
 
 
 # ---- the load -------------------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ class OnAServer(Steady):
         self.box.exec("kill", "-KILL", pid)
 
     def log(self) -> str:
-        return self.box.get(f"{EDGE}/logs/access.log").decode()
+        return self.box.exec("sh", "-c", f"cat {EDGE}/logs/access.log*").stdout  # the older ones too
 
 
 @contextlib.contextmanager

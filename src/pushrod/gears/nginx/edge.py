@@ -189,9 +189,9 @@ class Edge:
         with self._locked("preparing the edge"):
             self._copy_programs()
             if not (self.current / "nginx.conf").exists():
-                host.point(self.current, f"trees/{self._write({})}")
+                host.point(self.current, f"trees/{self._write_first({})}")
             elif not self._at_home():
-                host.point(self.current, f"trees/{self._write(self.sites())}")
+                host.point(self.current, f"trees/{self._write_first(self.sites())}")
 
     def sites(self) -> dict[str, Site]:
         """The sites of the current tree, by app. Raises StateError when they cannot be read."""
@@ -335,11 +335,11 @@ class Edge:
 
     def _candidate(self, changes: Mapping[str, Site | None]) -> str:
         """The generation with `changes`: the current one if it has them, else a new one that nginx accepts."""
-        before, sites = self._generation, self._with(changes)
-        files = self._render(before, sites)
-        if files == self._read(before):
+        before, after = self._generation, self._next()
+        files = self._render(after, self._with(changes))
+        if {name: text.replace(after, before) for name, text in files.items()} == self._read(before):
             return before
-        after = self._write(sites)
+        self._write(after, files)
         with self._removed_on_failure(after):
             self._test(after)
         return after
@@ -363,21 +363,26 @@ class Edge:
         tree = self.trees / generation
         return {str(p.relative_to(tree)): p.read_text() for p in tree.rglob("*") if p.is_file()}
 
-    def _write(self, sites: Mapping[str, Site]) -> str:
-        """Write a new tree. Part of its name is random: a late answer of one that failed is never its own."""
-        number = max(map(_number, self._all()), default=0) + 1
-        generation = f"{number}-{secrets.token_hex(4)}"
+    def _next(self) -> str:
+        """The name of a new tree. Part of it is random: a late answer of one that failed is never its own, and no
+        app's text has it."""
+        return f"{max(map(_number, self._all()), default=0) + 1}-{secrets.token_hex(4)}"
+
+    def _write_first(self, sites: Mapping[str, Site]) -> str:
+        """Write a new tree that is held against none before it; its name."""
+        generation = self._next()
+        self._write(generation, self._render(generation, sites))
+        return generation
+
+    def _write(self, generation: str, files: Mapping[str, str]) -> None:
         tree = self.trees / generation
-        files = self._render(generation, sites)
         with self._removed_on_failure(generation):
             places = {tree, tree / "sites", *(tree / up for name in files for up in Path(name).parents)}
             for path in sorted(places):
                 path.mkdir()
                 path.chmod(0o755)
-            for name, text in files.items():
-                host.write(tree / name, text)
+            host.write_new({tree / name: text for name, text in files.items()})
             host.sync_directory(self.trees)
-        return generation
 
     def _all(self) -> list[str]:
         return [p.name for p in self.trees.iterdir() if re.fullmatch(r"\d+-[0-9a-f]{8}", p.name)]

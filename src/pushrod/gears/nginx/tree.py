@@ -176,7 +176,7 @@ def render_main(
         drain=f"{DRAIN_BUDGET:g}",
         socket=quoted(socket, prefix="unix:"),
         keepalive_min="    keepalive_min_timeout 2s;\n" if known.keepalive_min else "",
-        tls=fill(_TLS, ciphers=":".join(_CIPHERS)) if encrypted else "",
+        tls=fill(_TLS, ciphers=":".join(_CIPHERS)) + _strict(sites) if encrypted else "",
         includes=f"{includes}\n" if includes else "",
         passed=indented(headers.passed(), 4),
         types=indented(types.TYPES, 4),
@@ -201,6 +201,11 @@ def _default(port: int, listening: Listening, directory: Path, tree: Path, *, tl
         handshake="        ssl_reject_handshake on;\n" if tls else "",
         text=NO_SUCH_NAME.replace("\n", "\\n"),
     )
+
+
+def _strict(sites: Iterable[Site]) -> str:
+    maps = dict.fromkeys(server.strict(s) for s in sites if not s.routing.proxies)
+    return "".join(indented(text, 4) for text in maps)
 
 
 def render_tree(

@@ -12,6 +12,7 @@ from pushrod.gears.nginx import server
 from pushrod.gears.nginx.headers import SHARED
 from pushrod.gears.nginx.sites import Known, Listening, Site, Tls, check
 from pushrod.gears.nginx.tree import render_main, render_tree
+from pushrod.values import Routing
 
 SHOP = Site(app="shop", release=7, port=8000, backends=("127.0.0.1:20001", "127.0.0.1:20002"))
 BLOG = Site(app="blog", release=1, port=8001, backends=("127.0.0.1:20003",))
@@ -261,6 +262,29 @@ def test_all_sites_with_tls_have_one_profile_and_unknown_names_no_handshake() ->
     assert PROFILE in text
     assert REJECTING in text
     assert text.count("ssl_reject_handshake") == 1
+
+
+STRICT = """
+    map "$client_scheme:$upstream_http_strict_transport_security" $hsts_600 {
+        default "";
+        "https:" "max-age=600";
+    }
+"""
+
+
+def test_sites_share_the_map_of_one_time_but_for_those_that_believe_other_proxies() -> None:
+    other = changed(
+        SECURE, app="other", domains=("other.org",), tls=Tls(GENERATION, ("other.org",), 443, 600)
+    )
+    longer = changed(other, app="long", domains=("l.org",), tls=Tls(GENERATION, ("l.org",), 443, 9))
+    text = main(SECURE, other, longer)
+    assert text.count(STRICT) == 1
+    assert text.count("$hsts_9 {") == 1
+    behind = changed(other, routing=Routing(proxies=("10.0.0.0/8",)))
+    assert main(behind).count("$hsts_") == 0
+    own = rendered(behind)
+    assert 'map "$scheme_other:$upstream_http_strict_transport_security" $hsts_other {' in own
+    assert "add_header Strict-Transport-Security $hsts_other always;" in own
 
 
 def test_a_site_that_answers_to_every_name_does_so_with_tls_too() -> None:
