@@ -30,7 +30,7 @@ _PASSED = (
     "timeout",
     "websocket",
 )  # only for requests to a service
-_ACCESS = ("allow", "auth", "deny", "rate_limit")  # nginx redirects before it asks who may
+_ACCESS = ("allow", "auth", "deny", "rate_limit")
 _PATTERN = "docker/nginx/*.conf"
 
 
@@ -102,6 +102,9 @@ def _route(prefix: str, service: str, key: Key, services: Mapping[str, Key]) -> 
             key.get(name).wrong(
                 f"nothing: `{name}` is for requests to a service, and this route has `{other}`"
             )
+    for name in _ACCESS:
+        if key.get(name).given and redirect.given:
+            key.get(name).wrong(f"nothing: this route redirects, which nginx does before it looks at `{name}`")
     target, status = _redirect(redirect)
     return Route(
         prefix=prefix,

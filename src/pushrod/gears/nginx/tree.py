@@ -12,6 +12,9 @@ from pushrod.gears.nginx.words import fill, indented, quoted
 DRAIN_BUDGET = 30.0
 """Seconds that old workers have to finish their requests; nginx itself closes what is left after them."""
 
+HEADERS_WITHIN = 20.0
+"""Seconds in which a client has to send all headers of a request; then it is cut off."""
+
 NO_SUCH_NAME = "No app on this host answers to that name.\n"
 """What a request for a name that no app has is answered, with status 404."""
 
@@ -45,6 +48,7 @@ http {
 
     sendfile on;
     tcp_nopush on;
+    client_header_timeout @headers_within@s;
     keepalive_timeout 65s;
 @keepalive_min@    client_max_body_size 64m;
     server_names_hash_bucket_size 512; # a name has at most 253 characters
@@ -75,9 +79,10 @@ http {
         default "";
         https "; Secure";
     }
-    map $http_host $client_host {
-        default $http_host;
-        "" $host;
+    # A request whose target is a whole address is for the name in it, whatever its Host says (RFC 9112, 3.2.2).
+    map "$host $http_host" $client_host {
+        default $host;
+        "~*^(\\S+) \\1(?::[0-9]+)?$" $http_host;
     }
     map $http_upgrade $upgrade_to {
         default "";
@@ -174,6 +179,7 @@ def render_main(
         log=indented(access.log_format("unknown"), 4),
         run=quoted(directory / "run")[:-1],
         drain=f"{DRAIN_BUDGET:g}",
+        headers_within=f"{HEADERS_WITHIN:g}",
         socket=quoted(socket, prefix="unix:"),
         keepalive_min="    keepalive_min_timeout 2s;\n" if known.keepalive_min else "",
         tls=fill(_TLS, ciphers=":".join(_CIPHERS)) + _strict(sites) if encrypted else "",

@@ -1,0 +1,305 @@
+"""`x-pushrod.routes` and what else says who gets a request: what each key means, and what is refused."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushrod import manifest
+from pushrod.errors import ManifestError
+from pushrod.manifest import routing
+from pushrod.manifest.document import Key
+from pushrod.values import Auth, Cache, Rate, Route, Routing
+
+
+def read(routes: Any, top: Any = None, *, service: str = "web", **others: Any) -> Routing:
+    """The routing of a service with these routes beside others with theirs."""
+    services = {service: {"routes": routes}} | {name: {"routes": value} for name, value in others.items()}
+    keys = {name: Key(f"services.{name}.x-pushrod", value) for name, value in services.items()}
+    return routing.read(keys, Key("x-pushrod", top))
+
+
+def route(**keys: Any) -> Route:
+    return read({"/a/": keys}).routes[0]
+
+
+def refused(routes: Any, top: Any = None, **others: Any) -> ManifestError:
+    with pytest.raises(ManifestError) as caught:
+        read(routes, top, **others)
+    assert caught.value.hint
+    return caught.value
+
+
+EVERYTHING = {
+    "strip_prefix": True,
+    "rate_limit": {"rate": "300/min", "burst": 20, "by": "header:X-Api-Key"},
+    "cache": {"time": "1m30s", "key": "$host$uri$arg_page", "bypass": ["cookie:session", "header:X-Fresh"]},
+    "max_body": "10m",
+    "timeout": "5s",
+    "stream": True,
+    "websocket": True,
+    "auth": {"path": "/auth/check", "service": "api", "passes": ["X-User"]},
+    "allow": ["203.0.113.0/24", "2001:db8::1"],
+    "deny": ["203.0.113.7"],
+    "headers": {"X-Robots-Tag": "none"},
+}
+
+
+def test_every_key_of_a_route_to_a_service() -> None:
+    assert read({"/api": EVERYTHING}, api={}).routes == (
+        Route(
+            prefix="/api",
+            service="web",
+            strip=True,
+            rate=Rate(300, 60, 20, "X-Api-Key"),
+            cache=Cache(90.0, "$host$uri$arg_page", ("cookie:session", "header:X-Fresh")),
+            max_body=10 << 20,
+            timeout=5.0,
+            stream=True,
+            websocket=True,
+            auth=Auth(service="api", path="/auth/check", passes=("X-User",)),
+            allow=("203.0.113.0/24", "2001:db8::1/128"),
+            deny=("203.0.113.7/32",),
+            headers={"X-Robots-Tag": "none"},
+        ),
+    )
+
+
+def test_the_short_forms() -> None:
+    assert route() == Route("/a/", service="web")
+    assert route(files="./dist/", **{"try": "index.html"}) == Route(
+        "/a/", files="dist", fallback="index.html"
+    )
+    assert route(redirect="/new/") == Route("/a/", redirect="/new/", status=308)
+    assert route(redirect={"to": "https://x.example$request_uri", "status": 301}).status == 301
+    assert route(rate_limit="50/s").rate == Rate(50, 1, 50)
+    assert route(rate_limit="30/min").rate == Rate(30, 60, 1)
+    assert route(rate_limit={"rate": "5/s", "burst": 0}).rate == Rate(5, 1, 0)
+    assert route(cache=60).cache == Cache(60.0)
+    assert route(cache={"time": "1m", "bypass": []}).cache == Cache(60.0, bypass=())
+    assert route(auth={"basic": "ADMINS"}).auth == Auth(basic="ADMINS")
+    assert route(auth={"path": "/check"}).auth == Auth(service="web", path="/check")
+
+
+def test_the_longest_prefix_is_first_and_each_knows_its_service() -> None:
+    found = read({"/": {}, "/api/v2": {}}, api={"/api/": {}, "/abc/": {}})
+    assert [(r.prefix, r.service) for r in found.routes] == [
+        *[("/api/v2", "web"), ("/abc/", "api"), ("/api/", "api"), ("/", "web")]
+    ]
+    assert found.services == ("api", "web")
+
+
+def test_what_sticks_and_who_is_believed() -> None:
+    keys = {
+        "web": Key("services.web.x-pushrod", {"sticky": True}),
+        "api": Key("services.api.x-pushrod", None),
+    }
+    found = routing.read(keys, Key("x-pushrod", {"trusted_proxies": ["198.51.100.0/24"]}))
+    assert (found.sticky, found.proxies) == (("web",), ("198.51.100.0/24",))
+
+
+# ---- what is refused ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        *["api/", "", "/a b", "/a/../b", "/a/./b", "/..", "//", "/a//b", "/ä", "/a;b", "/a{", '/a"', "/a%20b"],
+        *["/a\nb", "/a?b", "/a#b", "~ /a", "= /a", "@a", "/.pushrod", "/.pushrod/x", "/.well-known/acme-challenge/"],
+    ],
+)  # fmt: skip
+def test_what_is_no_path(prefix: str) -> None:
+    error = refused({prefix: {}})
+    assert error.what in (f"`{prefix}` is no route", f"`{prefix}` is pushrod's own")
+    assert error.where == f"services.web.x-pushrod.routes.{prefix}"
+
+
+def test_an_unknown_key_and_the_nearest_that_is_known() -> None:
+    error = refused({"/a/": {"ratelimit": "50/s"}})
+    assert (error.what, error.where) == (
+        "unknown key `ratelimit`",
+        "services.web.x-pushrod.routes./a/.ratelimit",
+    )
+    assert error.hint.startswith("did you mean `rate_limit`?")
+
+
+@pytest.mark.parametrize("other", ["/api/", "/api"])
+def test_a_path_stands_once_in_the_whole_file(other: str) -> None:
+    error = refused({"/api/": {}}, api={other: {}})
+    assert error.what == f"two routes for `{other}`"
+    assert error.where == f"services.api.x-pushrod.routes.{other}"
+    assert error.hint == "the other is services.web.x-pushrod.routes./api/: leave one of them out"
+
+
+def test_a_path_with_and_without_its_slash_in_one_service() -> None:
+    assert refused({"/api/": {}, "/api": {}}).what == "two routes for `/api`"
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "said"),
+    [
+        *[
+            ({"rate_limit": rate}, "rate_limit", "a rate such as 50/s or 300/min")
+            for rate in ("50/min/s", "50", "0/s", "50 /s")
+        ],
+        *[
+            ({"rate_limit": rate}, "rate_limit", "a rate such as")
+            for rate in ("-1/s", "1.5/s", "50/h", "1000000/s", "٥/s", "1/s;")
+        ],
+        ({"rate_limit": {"burst": 1}}, "rate_limit.rate", "a rate such as"),
+        ({"rate_limit": {"rate": "1/s", "burst": -1}}, "rate_limit.burst", "a whole number"),
+        *[
+            ({"rate_limit": {"rate": "1/s", "by": by}}, "rate_limit.by", "`address`, or a header")
+            for by in ("header:", "cookie:a", "X-Key", "header:X Key", "header:X;")
+        ],
+        *[({"cache": time}, "cache", "at least 1s") for time in (0, "500ms")],
+        ({"cache": "soon"}, "cache", "a duration"),
+        ({"cache": {"key": "$uri"}}, "cache.time", "at least 1s"),
+        *[
+            ({"cache": {"time": 60, "key": key}}, "cache.key", "text with variables of the request")
+            for key in ("$pid", "${uri}", "a b", 'a"b', "$upstream_addr", "a;b", "$http_", "$uri é")
+        ],
+        *[
+            ({"cache": {"time": 60, "bypass": [item]}}, "cache.bypass[0]", "`cookie`, `cookie:NAME` or `header:NAME`")
+            for item in ("cookie:", "cookie:a-b", "cookie:ä", "header:", "header:a b", "session", "cookie:a;b")
+        ],
+        *[({"max_body": size}, "max_body", "a size such as") for size in ("10 mb", "0", "-1", "1t", "big")],
+        *[({"timeout": time}, "timeout", "a duration") for time in ("soon", -1, "32d", True)],
+        *[({"stream": value}, "stream", "true or false") for value in ("yes", 2)],
+        *[
+            ({"allow": [net]}, "allow[0]", "an address or a network")
+            for net in ("x", "203.0.113.1/24", "1.2.3", "::1%a;b", "all")
+        ],
+        ({"deny": ["fe80::1%eth0"]}, "deny[0]", "an address or a network"),
+        ({"allow": "203.0.113.0/24"}, "allow", "a list"),
+        *[
+            ({"redirect": to}, "redirect", "a path or an address")
+            for to in ("new", "ftp://x", "/a b", "/$uri", '/"', "/a\x01", "/$request_uri/x")
+        ],
+        ({"redirect": {"status": 301}}, "redirect.to", "where to"),
+        ({"redirect": {"to": "/x", "status": 200}}, "redirect.status", "301 or 302"),
+        ({"redirect": "/x", "files": "dist"}, "redirect", "either `files` or `redirect`"),
+        ({"try": "index.html"}, "try", "nothing: `try` goes with `files`"),
+        *[
+            ({"files": place}, "files", "a place inside the repository")
+            for place in ("", "/etc", "..", "a/../../b", 'a"b', "a$b", "a\\b")
+        ],
+        ({"files": "dist", "try": "../index.html"}, "try", "a place inside the repository"),
+        *[({"files": "dist", key: value}, key, "nothing: ") for key, value in (("cache", 60), ("timeout", 5))],
+        *[({"auth": {"basic": name}}, "auth.basic", "the name of a secret") for name in ("a b", "1A", "../x", "")],
+        ({"auth": {"basic": "A", "path": "/x"}}, "auth", "either `basic`, or `path`"),
+        *[
+            ({"auth": {"path": path}}, "auth.path", "a path that answers 2xx")
+            for path in ("check", "", "/a b", "/a;", "/$uri")
+        ],
+        ({"auth": {"path": "/x", "service": "other"}}, "auth.service", "one of the services: web"),
+        ({"auth": {"path": "/x", "passes": ["X User"]}}, "auth.passes[0]", "the name of a header"),
+        *[
+            ({"headers": {"X-A": value}}, "headers.X-A", "text without `$`")
+            for value in ("$uri", "a\nb", "é", "a" * 1001)
+        ],
+    ],
+)  # fmt: skip
+def test_what_a_key_cannot_be(keys: Any, key: str, said: str) -> None:
+    error = refused({"/a/": keys})
+    assert error.where == f"services.web.x-pushrod.routes./a/.{key}"
+    assert said in error.what
+
+
+@pytest.mark.parametrize(
+    "name", ["Content-Length", "transfer-encoding", "Connection", "X A", "X-A;", "", "Server"]
+)
+def test_what_is_no_header_to_add(name: str) -> None:
+    assert refused({"/a/": {"headers": {name: "x"}}}).what == f"`{name}` is no header to add"
+
+
+@pytest.mark.parametrize("key", ["rate_limit", "auth", "allow", "deny"])
+def test_nginx_redirects_before_it_asks_who_may(key: str) -> None:
+    value = {"rate_limit": "1/s", "auth": {"basic": "A"}}.get(key, ["203.0.113.0/24"])
+    assert "this route redirects" in refused({"/a/": {"redirect": "/b", key: value}}).what
+
+
+def test_a_proxy_is_an_address() -> None:
+    assert refused({}, {"trusted_proxies": ["lb.example"]}).where == "x-pushrod.trusted_proxies[0]"
+
+
+@pytest.mark.parametrize("value", [["/api/"], "/api/", {"/api/": "web"}, {"/api/": []}])
+def test_routes_are_mappings(value: Any) -> None:
+    assert "expected a mapping" in refused(value).what
+
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=8)
+    | st.sampled_from(["50/s", "1m", "/x", "dist"])
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=6), inner, max_size=2),
+)
+KEYS = st.dictionaries(st.sampled_from([*EVERYTHING, "files", "try", "redirect"]), VALUES, max_size=4)
+
+
+@given(st.dictionaries(st.text(max_size=4) | st.just("/a/"), KEYS | VALUES, max_size=2))
+def test_any_document_is_read_or_refused(routes: Any) -> None:
+    try:
+        read(routes)
+    except ManifestError as e:
+        assert e.where
+
+
+# ---- snippets -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "patterns"),
+    [
+        (None, ()),
+        ("./docker/nginx/*.conf", ("docker/nginx/*.conf",)),
+        (["a.conf", "b/../c.conf"], ("a.conf", "c.conf")),
+    ],
+)
+def test_patterns_of_snippets(value: Any, patterns: tuple[str, ...]) -> None:
+    assert routing.snippets(Key("x-pushrod", {"nginx": value})) == patterns
+
+
+@pytest.mark.parametrize(
+    "value", ["/etc/nginx/*.conf", "../*.conf", "a/../../*.conf", "", [""], {"a": 1}, [None]]
+)
+def test_snippets_are_in_the_repository(value: Any) -> None:
+    with pytest.raises(ManifestError, match="expected") as caught:
+        routing.snippets(Key("x-pushrod", {"nginx": value}))
+    assert caught.value.where.startswith("x-pushrod.nginx")
+
+
+# ---- in a whole manifest --------------------------------------------------------------------------------------
+
+
+def whole(services: dict[str, Any], engine: Any = "embedded", **top: Any) -> manifest.services.Manifest:  # type: ignore[name-defined]
+    return manifest.read({"name": "shop", "services": services, "x-pushrod": top}, engine=engine)
+
+
+WEB = {"build": ".", "ports": ["80"], "x-pushrod": {"role": "entry"}}
+
+
+def test_a_service_with_routes_runs_and_a_pattern_is_kept_for_the_checkout() -> None:
+    found = whole({"web": WEB, "api": {"build": ".", "x-pushrod": {"routes": {"/api/": {}}}}}, nginx="a.conf")
+    assert found.routing.services == ("api",)
+    assert found.snippets == ("a.conf",)
+
+
+@pytest.mark.parametrize(
+    ("service", "problem"),
+    [
+        ({"image": "postgres:17"}, "api"),
+        ({"build": ".", "deploy": {"replicas": 0}}, "api"),
+        ({"image": "nginx:1"}, "api"),
+    ],
+)
+def test_requests_go_to_what_runs_as_instances(service: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        whole({"web": WEB, "api": {**service, "x-pushrod": {"routes": {"/api/": {}}}}})
+    assert problem in caught.value.where
