@@ -92,7 +92,10 @@ class AccessLog:
                 if self._replaced(growing):
                     with contextlib.suppress(FileNotFoundError):
                         # Until all workers have opened the new one, some still write to the one before.
-                        growing = [*growing[-1:], _Growing(stack.enter_context(self._path.open("rb")), 0)]
+                        growing.append(_Growing(stack.enter_context(self._path.open("rb")), 0))
+                        for file in growing[:-2]:
+                            file.close()
+                        del growing[:-2]
                 for file in growing:
                     yield from filter(None, map(self._read, file.lines()))
                 time.sleep(_POLL)
@@ -146,7 +149,11 @@ class _Growing:
         self._at = at
         self.inode = os.fstat(file.fileno()).st_ino
 
+    def close(self) -> None:
+        self._file.close()
+
     def lines(self) -> list[bytes]:
+        """What was written since the last call, up to the last whole line."""
         if os.fstat(self._file.fileno()).st_size < self._at:  # somebody has emptied it
             self._at = 0
         self._file.seek(self._at)

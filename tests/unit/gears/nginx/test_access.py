@@ -116,6 +116,12 @@ def test_what_comes_is_followed_through_rotations(logs: Path) -> None:
         worker.write(line("/4") + "\n")  # by a worker that has not been told yet
         worker.flush()
         assert sorted(paths(list(itertools.islice(found, 2)))) == ["/4", "/5"]
+    for number in range(6, 9):
+        assert rotation.rotate(logs.parent, max_bytes=1) == ("access.log",)
+        write(log, line(f"/{number}"))
+        assert next(found).path == f"/{number}"
+    held = [str(f.readlink()) for f in Path("/proc/self/fd").iterdir() if f.is_symlink()]
+    assert len([f for f in held if f.startswith(str(logs))]) == 2
 
 
 def test_a_log_that_somebody_has_emptied_is_read_from_its_beginning(logs: Path) -> None:
