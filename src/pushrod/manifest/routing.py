@@ -104,7 +104,9 @@ def _route(prefix: str, service: str, key: Key, services: Mapping[str, Key]) -> 
             )
     for name in _ACCESS:
         if key.get(name).given and redirect.given:
-            key.get(name).wrong(f"nothing: this route redirects, which nginx does before it looks at `{name}`")
+            key.get(name).wrong(
+                f"nothing: this route redirects, which nginx does before it looks at `{name}`"
+            )
     target, status = _redirect(redirect)
     return Route(
         prefix=prefix,
