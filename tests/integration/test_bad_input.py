@@ -466,13 +466,13 @@ def test_the_port_wanted_is_taken(machine: Machine, shop: App, listener: socket.
     tree = machine.tree("another")
     for verb in (("apps", "create", "another", "--port", port), ("up", "--port", port)):
         done = machine.pushrod(*verb, cwd=tree.path)
-        assert done.status == 11
+        assert done.status == 10
         said = apps.complaint(done)
         assert f"port {port}" in said.what
         assert f"(process {os.getpid()})" in said.what
         assert "--port" in said.to_do
     done = machine.pushrod("up", "--port", str(shop.settings["port"]), cwd=tree.path)
-    assert done.status == 11
+    assert done.status == 10
     assert "belongs to another app" in apps.complaint(done).what
     shop.untouched(before, release)
 
@@ -484,7 +484,7 @@ def test_an_instance_port_is_taken_at_a_rollback(shop: App, listener: socket.soc
     listener.bind(("127.0.0.1", shop.release(older)["instances"][0]["port"]))
     listener.listen()
     done = shop.pushrod("rollback")
-    assert done.status == 11
+    assert done.status == 10
     said = apps.complaint(done)
     assert f"web-1 of release {older} is taken" in said.what
     assert f"(process {os.getpid()})" in said.what
@@ -711,7 +711,7 @@ def test_no_space(full: App, leaving: int, files: dict[str, bytes]) -> None:
         assert "no space left on device" in pushed.err.lower()
         still_serves(full, release)
         done = full.pushrod("deploy")
-        assert done.status == 11, done.err
+        assert done.status == 10, done.err
         assert "no space left on device" in apps.complaint(done).what
         still_serves(full, release)
         assert full.json("status", "--app", "full")[0]["condition"] == "live"
@@ -799,7 +799,7 @@ def test_json_stays_json_when_state_is_damaged(shop: App) -> None:
     path.write_bytes(b"nonsense\n" + whole)
     try:
         done = shop.pushrod("doctor", "--json")
-        assert done.status == 11
+        assert done.status == 10
         broken = [f for f in json.loads(done.out) if f["state"] == "broken"]
         assert [f["what"] for f in broken] == ["app shop"]
         done = shop.pushrod("status", "--json")
