@@ -204,6 +204,13 @@ def test_an_app_that_is_silent_for_longer_than_its_route_allows(edge: Edge, back
     assert ask(port, "/slow").status == 504
 
 
+def test_a_stream_is_the_last_on_its_connection(edge: Edge, backend: Make) -> None:
+    """Else whoever asks again would reach, through a draining worker, the instance that has just ended it."""
+    port = serve(edge, backend("web"), Route("/events", service="web", stream=True))
+    assert ask(port, "/events").headers["Connection"] == "close"
+    assert ask(port, "/other").headers["Connection"] == "keep-alive"
+
+
 def test_headers_are_added_and_an_apps_own_are_not_doubled(edge: Edge, backend: Make) -> None:
     port = serve(edge, backend("web"), Route("/", service="web", headers={"X-Robots-Tag": 'none, "all"'}))
     headers = ask(port, "/").headers

@@ -23,7 +23,8 @@ let events = null;
 
 class Problem extends Error {
   constructor(status, body) {
-    super(body.detail || body.title || "That did not work. Please try again.");
+    const text = body.detail || body.title || "that did not work; please try again";
+    super(`${text[0].toUpperCase()}${text.slice(1)}${text.endsWith(".") ? "" : "."}`);
     this.status = status;
   }
 }
@@ -58,7 +59,7 @@ async function askOnce(method, path, body, headers = {}) {
     body: body === undefined ? undefined : JSON.stringify(body),
   };
   const response = await fetch(`/api${path}`, request).catch(() => {
-    throw new Problem(0, { detail: "The shop cannot be reached. Please try again." });
+    throw new Problem(0, { detail: "the shop cannot be reached; please try again" });
   });
   if (response.ok) return response.status === 204 ? null : response.json();
   throw new Problem(response.status, await response.json().catch(() => ({})));
@@ -203,6 +204,7 @@ async function checkout() {
     by("orders").focus({ preventScroll: true });
     by("orders").scrollIntoView({ block: "nearest" });
   } catch (problem) {
+    if (problem.status === 401) return openAccount(true); // the session is over
     by("checkout-problem").textContent = problem.message;
   } finally {
     button.disabled = false;
