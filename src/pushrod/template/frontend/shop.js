@@ -26,6 +26,7 @@ class Problem extends Error {
     const text = body.detail || body.title || "that did not work; please try again";
     super(`${text[0].toUpperCase()}${text.slice(1)}${text.endsWith(".") ? "" : "."}`);
     this.status = status;
+    this.body = body;
   }
 }
 
@@ -205,11 +206,19 @@ async function checkout() {
     by("orders").scrollIntoView({ block: "nearest" });
   } catch (problem) {
     if (problem.status === 401) return openAccount(true); // the session is over
-    by("checkout-problem").textContent = problem.message;
+    by("checkout-problem").textContent = problem.status === 409 ? shortage(problem) : problem.message;
   } finally {
     button.disabled = false;
   }
   await loadProducts();
+}
+
+function shortage(problem) {
+  const lines = (problem.body.items ?? []).map(({ product_id, stock }) => {
+    const name = products.get(product_id)?.name ?? "product";
+    return stock ? `${name}: only ${stock} left.` : `${name}: sold out.`;
+  });
+  return lines.join(" ") || problem.message;
 }
 
 // ---- orders and their events -----------------------------------------------------------------------------------
