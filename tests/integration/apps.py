@@ -463,6 +463,7 @@ class App:
         patterns = [f"apps/{self.name}/{p}" for p in ("*", "checkouts/*", "secrets/*", "secrets/releases/*")]
         patterns += [f"apps/{self.name}/{p}" for p in ("state/*", "state/releases/*", "repo.git/*")]
         patterns += [f"apps/{self.name}/repo.git/objects/*incoming*", "environments/*", "apps/*"]
+        patterns += ["edge/static/*/*", "edge/static/*/*/*", "edge/passwords/*/*"]
         patterns += ["supervisor/conf.d/*", "supervisor/specs/*", "supervisor/locks/*", "*"]
         files = {str(p.relative_to(root)) for pattern in patterns for p in root.glob(pattern)}
         return {

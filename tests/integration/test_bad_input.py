@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 import pytest
 
+from pushrod.gears import openssl
 from tests.integration import apps
 from tests.integration.apps import App, Machine
+from tests.unit.gears.test_openssl import made as certificate
 
 pytestmark = pytest.mark.integration
 
@@ -171,12 +173,126 @@ SECRETS = (
     Case("a private key", {"deploy/id_rsa": KEY}, 4, ("deploy/id_rsa line 1", "Private Key")),
 )
 
+OWN = "docker/nginx/own.conf"
 
-@pytest.mark.parametrize("case", [*MANIFESTS, *BUILDS, *STARTS, *SECRETS], ids=lambda c: c.name)
+
+def snippet(text: str) -> dict[str, str]:
+    return {OWN: text, "compose.yaml": apps.manifest() + f"x-pushrod: {{nginx: {OWN}}}\n"}
+
+
+def routes(**keys: object) -> dict[str, str]:
+    return compose(**own(routes={"/a/": keys}))
+
+
+GATE = (
+    Case(
+        "an unknown key of a route",
+        routes(ratelimit="50/s"),
+        3,
+        (
+            "unknown key `ratelimit`",
+            "services.web.x-pushrod.routes./a/.ratelimit",
+            "did you mean `rate_limit`?",
+        ),
+    ),
+    Case(
+        "two routes with one path",
+        {"compose.yaml": apps.manifest() + "    routes: {/a/: {}, /a/: {}}\n"},
+        3,
+        ("mapping key", "already defined", "compose.yaml"),
+    ),
+    Case(
+        "two services with one path",
+        compose(
+            {"api": {"build": ".", "command": "python app.py", **own(routes={"/a": {}})}},
+            **own(routes={"/a/": {}}),
+        ),
+        3,
+        ("two routes for `/a/`", "services.web.x-pushrod.routes./a/", "services.api.x-pushrod.routes./a"),
+    ),
+    Case(
+        "no rate",
+        routes(rate_limit="50/min/s"),
+        3,
+        ("a rate such as 50/s", "found `50/min/s`", "routes./a/.rate_limit"),
+    ),
+    Case(
+        "no such directory",
+        routes(files="./dist"),
+        3,
+        ("the commit has no directory `dist`", "routes./a/.files", "image"),
+    ),
+    Case(
+        "no such fallback",
+        {"dist/x": "x", **routes(files="dist", **{"try": "index.html"})},
+        3,
+        ("has no file `index.html`", "routes./a/.try"),
+    ),
+    Case(
+        "no such secret",
+        routes(auth={"basic": "ADMINS"}),
+        3,
+        ("the secret ADMINS is not set", "routes./a/.auth.basic", "pushrod secret set ADMINS"),
+    ),
+    Case(
+        "no domain",
+        {"compose.yaml": apps.manifest() + "x-pushrod: {domains: ['https://shop.example.com/']}\n"},
+        3,
+        ("x-pushrod.domains",),
+    ),
+    Case(
+        "no such snippet",
+        {"compose.yaml": apps.manifest() + "x-pushrod: {nginx: no/*.conf}\n"},
+        3,
+        ("no/*.conf",),
+    ),
+    Case(
+        "a snippet that reaches beyond the app",
+        snippet("gzip on;\nlocation /etc/ {\n    alias /etc/;\n}\n"),
+        3,
+        ("`alias` is not for a snippet", f"{OWN}:3", "pushrod apps allow shop nginx"),
+    ),
+    Case(
+        "a snippet that nginx refuses",
+        snippet("gzip on;\nlocation = /x {\n    return 200 a b;\n}\n"),
+        9,
+        ('invalid number of arguments in "return" directive', f"{OWN}:3: return 200 a b;", "mend that line"),
+    ),
+    Case(
+        "an expression that nginx refuses",
+        snippet('location ~ "^/(a" { break; }\n'),
+        9,
+        ("compile() failed", f"{OWN}:1"),
+    ),
+)
+
+
+@pytest.mark.parametrize("case", [*MANIFESTS, *BUILDS, *STARTS, *SECRETS, *GATE], ids=lambda c: c.name)
 def test_a_commit_that_cannot_be_deployed(shop: App, case: Case) -> None:
     shop.tree.commit(case.files, case.name)
     said = shop.refuses(case.code, *case.words)
     assert "swordfish" not in str(said)
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "what"),
+    [
+        ("20200101000000Z", "20210101000000Z", "the certificate expired on 2021-01-01"),
+        ("20900101063000Z", "20910101000000Z", "the certificate is not valid before 2090-01-01 06:30 UTC"),
+        ("20200101000000Z", "20900101000000Z", "the private key is not that of the certificate"),
+    ],
+)
+def test_a_certificate_that_cannot_be_used(
+    shop: App, tmp_path: Path, begins: str, ends: str, what: str
+) -> None:
+    pair = certificate(tmp_path, begins, ends, "-addext", "subjectAltName=DNS:shop.example")
+    key = openssl.authority("other").key if "private key" in what else pair.key
+    before, live = shop.footprint(), shop.live
+    done = shop.pushrod("cert", "set", "--certificate", "-", stdin=pair.chain + key)
+    assert apps.complaint(done).what == what
+    assert done.status == 11
+    assert key not in done.err
+    shop.untouched(before, live)
 
 
 def test_no_compose_file(shop: App) -> None:

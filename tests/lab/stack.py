@@ -93,12 +93,14 @@ class Stack:
             cookie = answer.headers["Set-Cookie"].partition(";")[0]
             self._known = {"Cookie": cookie, "X-CSRF-Token": json.loads(answer.read())["csrf"]}
 
-    def send(self, method: str, path: str, value: object = None) -> Answer:
+    def send(self, method: str, path: str, value: object = None, **headers: str) -> Answer:
         """Send a request to the published port, with a value as its JSON, as who has logged in."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         with contextlib.closing(connection):
             body = None if value is None else json.dumps(value)
-            connection.request(method, path, body, {"Content-Type": "application/json", **self._known})
+            connection.request(
+                method, path, body, {"Content-Type": "application/json", **self._known, **headers}
+            )
             answer = connection.getresponse()
             return Answer(answer.status, answer.headers.get("X-Cache", ""), json.loads(answer.read()))
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.integration.apps import eventually
 from tests.lab.stack import Stack
 
 pytestmark = pytest.mark.lab
@@ -31,7 +32,17 @@ def test_nginx_serves_the_page_and_leads_to_nothing_but_the_api(shop: Stack) -> 
     assert shop.inside("nginx", "sh", "-c", look).splitlines()[0] != "0"
 
 
-@pytest.mark.parametrize("service", ["backend"])
+def test_the_worker_moves_an_order_on(shop: Stack) -> None:
+    shop.log_in()
+    wanted = {"items": [{"product_id": 3, "quantity": 1}]}
+    placed = shop.send("POST", "/api/orders", wanted, **{"Idempotency-Key": "one"})
+    assert (placed.status, placed.body["status"]) == (201, "placed")
+    path = f"/api/orders/{placed.body['id']}"
+    eventually(lambda: shop.get(path).body["status"] == "shipped", "the order is shipped", 60.0)
+    assert shop.sql("SELECT count(*) FROM order_steps WHERE order_id = (SELECT max(id) FROM orders)") == "4"
+
+
+@pytest.mark.parametrize("service", ["backend", "worker"])
 def test_the_image_runs_as_an_account_that_cannot_change_its_code(shop: Stack, service: str) -> None:
     look = "import os; print(os.stat('/proc/1').st_uid, os.getuid(), os.access('app/main.py', os.W_OK))"
     runs_as, enters_as, writes = shop.inside(service, "python", "-c", look).split()
@@ -70,4 +81,4 @@ def test_the_redis_stores_have_the_settings_of_their_files(shop: Stack) -> None:
 
 def test_all_of_it_ends_when_it_is_told_to(shop: Stack) -> None:
     shop.compose("stop")
-    assert shop.exits() == {"nginx": 0, "backend": 0, "postgres": 0, "redis": 0, "cache": 0}
+    assert shop.exits() == {"nginx": 0, "backend": 0, "worker": 0, "postgres": 0, "redis": 0, "cache": 0}

@@ -117,8 +117,8 @@ def _passed(site: Site, number: int, route: Route, shared: str, added: str) -> s
     if silent:
         text += f"proxy_read_timeout {_milliseconds(silent)};\nproxy_send_timeout {_milliseconds(silent)};\n"
     if route.stream:
-        # The last on its connection: a draining worker keeps one open for 2 s, and who asks again over it so soon after
-        # the old instance has ended the stream would reach that instance.
+        # The last on its connection: a draining worker keeps one open for 2 s, and who asks again over it so soon
+        # after the old instance has ended the stream would reach that instance.
         text += "proxy_buffering off;\ngzip off;\nkeepalive_timeout 0;\n"
     if route.cache:
         text += _cached(site, route, route.cache)

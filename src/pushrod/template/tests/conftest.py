@@ -9,7 +9,7 @@ import pytest
 
 from parts import Keeper
 from servers import Postgres, Valkey, give_directory
-from services import Backend, alembic, environment
+from services import Backend, Worker, alembic, environment
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +50,11 @@ def cache(session: Keeper) -> Valkey:
 @pytest.fixture(scope="session")
 def backend(session: Keeper, postgres: Postgres, valkey: Valkey, cache: Valkey) -> Backend:
     return session(Backend, environment(postgres, valkey, cache))
+
+
+@pytest.fixture
+def worker(own: Keeper, backend: Backend, valkey: Valkey) -> Worker:
+    return own(Worker, backend.given, valkey)
 
 
 @pytest.fixture

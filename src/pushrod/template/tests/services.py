@@ -28,6 +28,8 @@ def environment(postgres: Postgres, redis: Valkey, cache: Valkey, **more: str) -
         "PUSHROD_RELEASE": "7",
         "PUSHROD_COMMIT": "c0ffee",
         "WRITES_PER_MINUTE": "100000",
+        "STEP_SECONDS": "0",
+        "RETRY_SECONDS": "0.05",
         **more,
     }
 
@@ -91,6 +93,29 @@ class Backend(Part):
         return float(found[0].rpartition(" ")[2]) if found else 0.0
 
 
+class Worker(Part):
+    """The worker."""
+
+    def __init__(self, directory: Path, given: Mapping[str, str], redis: Valkey) -> None:
+        super().__init__(directory)
+        self.given = dict(given)
+        self.redis = redis
+
+    def argv(self) -> list[str]:
+        return [sys.executable, "-m", "app.worker"]
+
+    def environment(self) -> dict[str, str]:
+        return self.given
+
+    def is_ready(self) -> bool:
+        return self.says("waiting for jobs")
+
+
+def order(wanted: Mapping[int, int]) -> list[dict[str, int]]:
+    """So many of each product, as the API takes it."""
+    return [{"product_id": id, "quantity": quantity} for id, quantity in wanted.items()]
+
+
 class Visitor:
     """A browser: it keeps its cookie, and sends the token that its page has read."""
 
@@ -124,6 +149,11 @@ class Visitor:
 
     def post(self, path: str, body: object, **headers: str) -> httpx.Response:
         return self.client.post(path, json=body, headers=headers)
+
+    def order(self, wanted: Mapping[int, int], key: str = "") -> httpx.Response:
+        """Buy something."""
+        key = key or secrets.token_hex(16)
+        return self.post("/api/orders", {"items": order(wanted)}, **{"Idempotency-Key": key})
 
     def put(self, path: str, body: object) -> httpx.Response:
         return self.client.put(path, json=body)

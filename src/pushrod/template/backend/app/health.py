@@ -2,17 +2,25 @@
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import suppress
 
 import asyncpg
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from redis.exceptions import RedisError
 
+from app import outbox
 from app.problems import Problem
+from app.stores import POSTGRES_AWAY
 
 router = APIRouter(include_in_schema=False)
 
+OUTBOX = {
+    "due": Gauge("outbox_due", "Events and jobs that wait to be handed on"),
+    "dead": Gauge("outbox_dead", "Jobs that have failed for good"),
+    "late": Gauge("outbox_late_seconds", "For how long the oldest of those that wait has been due"),
+}
 PATIENCE = 2.0  # seconds for each store
 
 
@@ -38,6 +46,9 @@ async def metrics(request: Request) -> Response:
     """For Prometheus, which asks the instance itself; not for who comes through the edge."""
     if "x-forwarded-for" in request.headers:
         raise Problem(404, "Not Found")
+    with suppress(*POSTGRES_AWAY):
+        for name, value in (await outbox.figures(request.app.state.pool)).items():
+            OUTBOX[name].set(value)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

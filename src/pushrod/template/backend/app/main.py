@@ -5,13 +5,12 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 
-from app import health, problems, users
-from app.cache import Cache
+from app import events, health, problems, users
 from app.limits import BodyLimit, Rates
 from app.sessions import Sessions
 from app.settings import Settings
-from app.shop import baskets, products
-from app.stores import OptionalRedis, open_postgres, open_redis
+from app.shop import baskets, orders, products
+from app.stores import open_postgres, open_redis
 from app.telemetry import Telemetry, configure_logging
 
 MESSAGE = "Hello from {{name}}"
@@ -26,23 +25,19 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         open_postgres(settings.database_url) as pool,
         open_redis(settings.redis_url) as redis,
         open_redis(settings.cache_url) as cache_redis,
+        events.open_hub(redis) as hub,
     ):
         app.state.settings = settings
         app.state.pool = pool
         app.state.redis = redis
         app.state.cache_redis = cache_redis
-        cache = Cache(
-            OptionalRedis(cache_redis),
-            "product",
-            products.SHAPE,
-            products.Product.model_validate_json,
-            settings.cache_seconds,
-            settings.stale_seconds,
-        )
+        cache = products.make_cache(cache_redis, settings)
         app.state.sessions = Sessions(redis, settings.session_seconds)
         app.state.rates = Rates(redis, writes=settings.writes_per_minute, logins=settings.logins_per_minute)
         app.state.users = users.Users(pool, users.Passwords())
         app.state.products = products.Products(pool, cache)
+        app.state.orders = orders.Orders(pool, cache, settings.step_seconds)
+        app.state.hub = hub
         yield
 
 
@@ -73,5 +68,7 @@ async def root(request: Request) -> dict[str, str | None]:
 
 app.include_router(products.router)
 app.include_router(baskets.router)
+app.include_router(orders.router)
+app.include_router(events.router)
 app.include_router(users.router)
 app.include_router(health.router)

@@ -19,19 +19,35 @@ def main() -> None:
     user = verbs.add_parser("user", help="add a user, and print the password made for them")
     user.add_argument("email", type=TypeAdapter(Email).validate_python)
     user.add_argument("--staff", action="store_true", help="may change products")
+    verbs.add_parser("dead", help="list the jobs that have failed for good")
+    verbs.add_parser("retry", help="have all of those done again")
     given = parser.parse_args()
-    try:
+    if given.verb == "user":
         asyncio.run(add_user(given.email, staff=given.staff))
-    except Problem as problem:
-        raise SystemExit(f"{given.email}: {problem.detail}") from None
+    else:
+        asyncio.run(dead_letters(again=given.verb == "retry"))
 
 
 async def add_user(email: str, *, staff: bool) -> None:
     """Add a user with a password that nobody has chosen, and print it: it is nowhere else."""
     password = secrets.token_urlsafe(12)
     async with open_postgres(Settings.from_environment().database_url, 1) as pool:
-        await Users(pool, Passwords()).add(email, password, is_staff=staff)
+        try:
+            await Users(pool, Passwords()).add(email, password, is_staff=staff)
+        except Problem as problem:
+            raise SystemExit(f"{email}: {problem.detail}") from None
     print(password)
+
+
+async def dead_letters(*, again: bool) -> None:
+    """Print the dead letters, and have them done again if that is wanted."""
+    async with open_postgres(Settings.from_environment().database_url, 1) as pool:
+        sql = "SELECT id, topic, payload, error FROM outbox WHERE dead_at IS NOT NULL ORDER BY id"
+        if again:
+            sql = """UPDATE outbox SET dead_at = NULL, tries = 0, due_at = now() WHERE dead_at IS NOT NULL
+                     RETURNING id, topic, payload, error"""
+        for row in await pool.fetch(sql):
+            print(row["id"], row["topic"], row["payload"], row["error"])
 
 
 if __name__ == "__main__":

@@ -27,6 +27,16 @@ class Settings(BaseSettings):
     """How often one user may change anything."""
     logins_per_minute: int = Field(default=10, ge=1)
     """How often somebody may try to log in as one user."""
+    step_seconds: float = Field(default=2.0, ge=0)
+    """How long an order stays in each status: short, so that a person sees it move."""
+    max_tries: int = Field(default=8, ge=1)
+    """How often a job is tried before it is a dead letter."""
+    retry_seconds: float = Field(default=1.0, gt=0)
+    """The pause after the first failure; each further one is twice as long."""
+    lease_seconds: float = Field(default=60.0, gt=0)
+    """When a job is handed out again of which nothing has been heard."""
+    nightly: str = "0 3 * * *"
+    """When the day before is closed: cron, in UTC."""
     log_level: str = "INFO"
 
     name: str = Field(default="{{name}}", validation_alias="PUSHROD_APP")

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 import structlog
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -67,14 +67,15 @@ async def _leave_as_it_is(_connection: object) -> None:
 
 def open_redis(url: str, timeout: float = 0.5, size: int = 50) -> Redis:
     """A client to enter with `async with`. One retry, for a connection that died while it was idle."""
-    return Redis.from_url(
+    pool = BlockingConnectionPool.from_url(
         url,
-        decode_responses=False,
         max_connections=size,
+        timeout=timeout,  # for a connection when all are in use
         socket_connect_timeout=timeout,
         socket_timeout=timeout,
         retry=Retry(NoBackoff(), 1),
     )
+    return Redis.from_pool(pool)
 
 
 class OptionalRedis:

@@ -6,10 +6,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
+from redis.asyncio import Redis
 
 from app.cache import Cache
 from app.problems import Problem
-from app.stores import Pool
+from app.settings import Settings
+from app.stores import OptionalRedis, Pool
 from app.visitors import Staff
 
 SHAPE = 1  # of the JSON of a product in the cache; another number whenever it changes
@@ -43,6 +45,14 @@ class Page(BaseModel):
 
     items: list[Product]
     next: str | None
+
+
+def make_cache(redis: Redis, settings: Settings) -> Cache:
+    """The cache of products, by id."""
+    check = Product.model_validate_json
+    return Cache(
+        OptionalRedis(redis), "product", SHAPE, check, settings.cache_seconds, settings.stale_seconds
+    )
 
 
 _COLUMNS = "id, name, price_cents, stock, picture"

@@ -1,0 +1,69 @@
+"""orders, what happens to them, and what is to happen: the outbox; days that are closed, and the fences of locks"""
+
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+TABLES = ("daily_sales", "fences", "outbox", "order_steps", "order_items", "orders")
+
+
+def upgrade() -> None:
+    op.execute("""
+        CREATE TABLE orders (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            user_id bigint NOT NULL REFERENCES users,
+            idempotency_key text NOT NULL,
+            fingerprint bytea NOT NULL,
+            status text NOT NULL DEFAULT 'placed' CHECK (status IN ('placed', 'paid', 'packed', 'shipped')),
+            created_at timestamptz NOT NULL DEFAULT now(),
+            UNIQUE (user_id, idempotency_key)
+        )
+    """)
+    op.execute("CREATE INDEX orders_of_user ON orders (user_id, id)")
+    op.execute("CREATE INDEX orders_by_time ON orders (created_at)")
+    op.execute("""
+        CREATE TABLE order_items (
+            order_id bigint REFERENCES orders ON DELETE CASCADE,
+            product_id bigint REFERENCES products,
+            quantity integer NOT NULL CHECK (quantity > 0),
+            price_cents integer NOT NULL CHECK (price_cents >= 0),
+            PRIMARY KEY (order_id, product_id)
+        )
+    """)
+    op.execute("""
+        CREATE TABLE order_steps (
+            order_id bigint REFERENCES orders ON DELETE CASCADE,
+            status text NOT NULL,
+            at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (order_id, status)
+        )
+    """)
+    op.execute("""
+        CREATE TABLE outbox (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            topic text NOT NULL,
+            payload jsonb NOT NULL,
+            due_at timestamptz NOT NULL,
+            tries integer NOT NULL DEFAULT 0,
+            error text,
+            dead_at timestamptz
+        )
+    """)
+    op.execute("CREATE INDEX outbox_due ON outbox (due_at) WHERE dead_at IS NULL")
+    op.execute("CREATE TABLE fences (name text PRIMARY KEY, token bigint NOT NULL)")
+    op.execute("""
+        CREATE TABLE daily_sales (
+            day date PRIMARY KEY,
+            orders integer NOT NULL,
+            total_cents bigint NOT NULL,
+            token bigint NOT NULL
+        )
+    """)
+
+
+def downgrade() -> None:
+    for table in TABLES:
+        op.execute(f"DROP TABLE {table}")

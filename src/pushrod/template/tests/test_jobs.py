@@ -1,0 +1,369 @@
+"""Outbox, worker, dead letters, the nightly job and its fence."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Awaitable, Callable
+from datetime import date
+from typing import Any
+
+import psycopg
+import pytest
+
+from app import outbox
+from app.jobs import GROUP, QUEUE, Jobs
+from app.locks import Locks, SupersededError
+from app.outbox import Relay
+from app.settings import Settings
+from app.shop.sales import Sales
+from app.stores import Pool, open_postgres, open_redis
+from parts import Keeper, wait_until
+from servers import Postgres, Valkey
+from services import Backend, Visitor, Worker
+
+DAY = date(2024, 2, 29)
+
+
+@pytest.fixture
+def buyer(backend: Backend) -> Visitor:
+    visitor = Visitor(backend.url)
+    visitor.register()
+    return visitor
+
+
+@pytest.fixture(autouse=True)
+def nothing_to_do(postgres: Postgres) -> None:
+    postgres.execute("TRUNCATE outbox, fences, daily_sales")
+
+
+@pytest.fixture
+def empty(own: Keeper) -> Valkey:
+    """A Redis without the jobs of tests before, which may have been killed with some in hand."""
+    return own(Valkey)
+
+
+def settings(backend: Backend, **more: Any) -> Settings:
+    given = {name.lower(): value for name, value in backend.given.items()}
+    return Settings(**{**given, **more})
+
+
+def put(postgres: Postgres, topic: str, **payload: object) -> int:
+    """A row of the outbox that is due."""
+    values = f"('{topic}', '{json.dumps(payload)}', now())"
+    sql = f"INSERT INTO outbox (topic, payload, due_at) VALUES {values} RETURNING id"
+    return int(postgres.execute(sql)[0][0])
+
+
+def rows(postgres: Postgres, columns: str = "count(*)") -> list[tuple[Any, ...]]:
+    return postgres.execute(f"SELECT {columns} FROM outbox")
+
+
+def with_relay(
+    backend: Backend, scenario: Callable[[Pool, Relay, list[int]], Awaitable[None]], **more: Any
+) -> None:
+    """Run a scenario with a relay that notes the ids of what it hands on."""
+
+    async def run() -> None:
+        handed: list[int] = []
+
+        async def note(id: int, _payload: dict[str, Any]) -> None:
+            handed.append(id)
+
+        async with open_postgres(backend.given["DATABASE_URL"]) as pool:
+            await scenario(pool, Relay(pool, note, {"job": note}, settings(backend, **more)), handed)
+
+    asyncio.run(run())
+
+
+# ---- the outbox -------------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_committed_is_not_invented(backend: Backend, postgres: Postgres) -> None:
+    async def scenario(pool: Pool, relay: Relay, handed: list[int]) -> None:
+        with pytest.raises(RuntimeError):
+            async with pool.acquire() as connection, connection.transaction():
+                await outbox.put(connection, outbox.EVENT, {})
+                assert await relay.round() == 0
+                raise RuntimeError
+        assert await relay.round() == 0
+        assert handed == []
+
+    with_relay(backend, scenario)
+
+
+def test_killed_between_handing_on_and_commit_nothing_is_lost(backend: Backend, postgres: Postgres) -> None:
+    ids = [put(postgres, topic) for topic in ("event", "job")]
+
+    async def scenario(pool: Pool, relay: Relay, handed: list[int]) -> None:
+        async def killed(id: int, payload: dict[str, Any]) -> None:
+            handed.append(id)
+            if id == ids[1]:
+                raise ConnectionResetError
+
+        dying = Relay(pool, killed, {"job": killed}, settings(backend))
+        with pytest.raises(ConnectionResetError):
+            await dying.round()
+        assert rows(postgres) == [(2,)]
+        assert await relay.round() == 2
+        assert handed == ids * 2
+
+    with_relay(backend, scenario)
+
+
+def test_event_is_handed_on_and_gone_and_a_job_stays_until_it_is_done(
+    backend: Backend, postgres: Postgres
+) -> None:
+    event, job = put(postgres, "event"), put(postgres, "job")
+
+    async def scenario(pool: Pool, relay: Relay, handed: list[int]) -> None:
+        assert await relay.round() == 2
+        assert await relay.round() == 0
+        assert handed == [event, job]
+        assert rows(postgres, "id, tries") == [(job, 1)]
+        await asyncio.sleep(0.3)  # nothing is heard of it for longer than its lease
+        assert await relay.round() == 1
+        assert handed == [event, job, job]
+
+    with_relay(backend, scenario, lease_seconds=0.2)
+
+
+def test_what_only_another_release_knows_is_left_to_it(backend: Backend, postgres: Postgres) -> None:
+    put(postgres, "job_of_a_newer_release")
+
+    async def scenario(pool: Pool, relay: Relay, handed: list[int]) -> None:
+        assert await relay.round() == 0
+
+    with_relay(backend, scenario)
+    assert rows(postgres, "tries, dead_at") == [(0, None)]
+
+
+def test_pause_doubles_and_then_it_is_dead(backend: Backend, postgres: Postgres) -> None:
+    id = put(postgres, "job")
+
+    async def scenario(pool: Pool, relay: Relay, handed: list[int]) -> None:
+        mine = settings(backend, max_tries=3, retry_seconds=10)
+        relay = Relay(pool, lambda *_: None, {"job": relay._senders["job"]}, mine)  # type: ignore[arg-type]
+        for pause in (10, 20, 40):
+            assert await relay.round() == 1
+            await outbox.failed(pool, id, "no luck", mine)
+            [(due,)] = rows(postgres, "round(extract(epoch FROM due_at - now()))")
+            assert pause - 1 <= due <= pause
+            await pool.execute("UPDATE outbox SET due_at = now()")
+        assert await relay.round() == 1
+        assert handed == [id] * 3
+        assert await relay.round() == 0
+        assert (await outbox.figures(pool))["dead"] == 1
+
+    with_relay(backend, scenario)
+    assert rows(postgres, "error, dead_at IS NULL") == [("no luck", False)]
+
+
+# ---- the worker -------------------------------------------------------------------------------------------------
+
+
+def test_job_that_comes_twice_is_done_once(
+    own: Keeper, backend: Backend, buyer: Visitor, empty: Valkey, postgres: Postgres
+) -> None:
+    worker = own(Worker, backend.given | {"REDIS_URL": empty.url}, empty)
+    placed = buyer.order({backend.add(): 1}).json()["id"]
+    wait_until(lambda: buyer.get(f"/api/orders/{placed}").json()["status"] == "shipped", "shipped")
+    wait_until(lambda: rows(postgres) == [(0,)], "all of it done")
+
+    async def again() -> None:
+        async with open_postgres(backend.given["DATABASE_URL"]) as pool:
+            mine = settings(backend, redis_url=empty.url)
+            jobs = Jobs(pool, mine, {"advance_order": lambda *_: asyncio.sleep(0)})
+            [(newest,)] = postgres.execute("SELECT last_value FROM outbox_id_seq")
+            for id in range(newest - 20, newest + 1):
+                await jobs.senders["advance_order"](id, {"order_id": placed, "status": "paid"})
+            await jobs.broker.shutdown()
+
+    asyncio.run(again())
+    settled(empty)
+    steps = postgres.execute(f"SELECT count(*) FROM order_steps WHERE order_id = {placed}")
+    assert steps == [(4,)]
+    assert not worker.says("a job failed")
+
+
+def settled(valkey: Valkey) -> None:
+    """Wait until every message has been taken and acknowledged."""
+
+    def left() -> list[tuple[int, int]]:
+        groups: list[dict[str, int]] = valkey.client.xinfo_groups(QUEUE)
+        return [(group["pending"], group["lag"]) for group in groups]
+
+    wait_until(lambda: left() == [(0, 0)], "every message settled")
+
+
+def test_job_that_fails_is_tried_again_and_then_a_dead_letter_for_a_person(
+    own: Keeper, backend: Backend, buyer: Visitor, postgres: Postgres, valkey: Valkey, cache: Valkey
+) -> None:
+    worker = own(Worker, backend.given | {"MAX_TRIES": "3"}, valkey)
+    missing = 10**12
+    id = put(postgres, "advance_order", order_id=missing, status="paid")
+    wait_until(lambda: rows(postgres, "dead_at IS NOT NULL") == [(True,)], "a dead letter")
+    assert rows(postgres, "id, tries") == [(id, 3)]
+    assert worker.log.read_text().count("a job failed") == 3
+    assert str(missing) in backend.manage("dead")
+    assert backend.figure("outbox_dead") == 1
+
+    placed = buyer.order({backend.add(): 1}).json()["id"]
+    wait_until(lambda: buyer.get(f"/api/orders/{placed}").json()["status"] == "shipped", "others go on")
+    postgres.execute(f"UPDATE outbox SET payload = '{{}}' WHERE id = {id}")  # a person looks at it
+    postgres.execute(f"DELETE FROM outbox WHERE id = {id}")
+    assert backend.manage("dead") == ""
+
+
+def test_job_is_done_once_the_cause_is_gone(
+    backend: Backend, buyer: Visitor, postgres: Postgres, worker: Worker
+) -> None:
+    placed = buyer.order({backend.add(): 1}).json()["id"]
+    with psycopg.connect(postgres.url("app_owner")) as holder:
+        holder.execute("ALTER TABLE orders ADD CONSTRAINT none_paid CHECK (status <> 'paid') NOT VALID")
+        holder.commit()
+        wait_until(lambda: worker.says("a job failed"), "a failure")
+        holder.execute("ALTER TABLE orders DROP CONSTRAINT none_paid")
+        holder.commit()
+    wait_until(lambda: buyer.get(f"/api/orders/{placed}").json()["status"] == "shipped", "shipped")
+
+
+def test_killed_worker_leaves_its_job_to_another_one(
+    own: Keeper, backend: Backend, buyer: Visitor, postgres: Postgres, valkey: Valkey
+) -> None:
+    first = own(Worker, backend.given | {"LEASE_SECONDS": "1"}, valkey)
+    with psycopg.connect(postgres.url("app")) as holder:
+        placed = buyer.order({backend.add(): 1}).json()["id"]
+        holder.execute("SELECT 1 FROM orders WHERE id = %s FOR UPDATE", [placed])
+        waiting = (
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE orders%'"
+        )
+        wait_until(lambda: bool(postgres.execute(waiting)), "the job in PostgreSQL")
+        first.stop(signal.SIGKILL)
+        holder.rollback()
+    own(Worker, backend.given | {"LEASE_SECONDS": "1"}, valkey)
+    wait_until(lambda: buyer.get(f"/api/orders/{placed}").json()["status"] == "shipped", "shipped")
+    assert postgres.execute(f"SELECT count(*) FROM order_steps WHERE order_id = {placed}") == [(4,)]
+
+
+def test_job_in_hand_is_done_before_the_end(
+    own: Keeper, backend: Backend, buyer: Visitor, postgres: Postgres, valkey: Valkey
+) -> None:
+    worker = own(Worker, backend.given, valkey)
+    with psycopg.connect(postgres.url("app")) as holder:
+        placed = buyer.order({backend.add(): 1}).json()["id"]
+        holder.execute("SELECT 1 FROM orders WHERE id = %s FOR UPDATE", [placed])
+        waiting = (
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE orders%'"
+        )
+        wait_until(lambda: bool(postgres.execute(waiting)), "the job in PostgreSQL")
+        worker.send(signal.SIGTERM)
+        wait_until(lambda: worker.says("Waiting for 1 running tasks"), "the signal noticed")
+        holder.rollback()
+    assert worker.wait() == 0
+    assert worker.says("stopped")
+    assert postgres.execute(f"SELECT status FROM orders WHERE id = {placed}") == [("paid",)]
+
+
+def test_redis_may_come_back_empty_and_postgres_after_a_while(
+    own: Keeper, backend: Backend, postgres: Postgres, cache: Valkey
+) -> None:
+    valkey = own(Valkey)
+    given = backend.given | {"REDIS_URL": valkey.url, "LEASE_SECONDS": "1", "STEP_SECONDS": "0.3"}
+    mine, worker = own(Backend, given), own(Worker, given, valkey)
+    buyer = Visitor(mine.url)
+    email = buyer.register()
+    placed = buyer.order({backend.add(): 1}).json()["id"]
+    valkey.stop()
+    wait_until(lambda: worker.says("the outbox waits") or worker.says("jobs wait"), "the worker waiting")
+    valkey.start()  # without its sessions, its streams and the jobs in them
+    postgres.stop()
+    postgres.start()
+    again = Visitor(mine.url)
+    wait_until(lambda: again.log_in(email).status_code == 200, "logged in again")
+    wait_until(lambda: again.get(f"/api/orders/{placed}").json()["status"] == "shipped", "shipped")
+    assert postgres.execute(f"SELECT count(*) FROM order_steps WHERE order_id = {placed}") == [(4,)]
+
+
+# ---- every night ------------------------------------------------------------------------------------------------
+
+
+def test_nightly_job_is_done_once_by_many_workers(
+    own: Keeper, backend: Backend, buyer: Visitor, postgres: Postgres, empty: Valkey
+) -> None:
+    buyer.order({backend.add(price_cents=250): 2})
+    postgres.execute("UPDATE orders SET created_at = created_at - interval '1 day'")
+    [(orders, cents)] = postgres.execute(
+        """SELECT count(DISTINCT order_id), sum(quantity * price_cents) FROM order_items JOIN orders ON id = order_id
+           WHERE created_at::date = (now() AT TIME ZONE 'UTC')::date - 1"""
+    )
+    workers = [own(Worker, backend.given | {"REDIS_URL": empty.url}, empty) for _ in range(3)]
+
+    async def as_three_schedules_do() -> None:
+        async with open_postgres(backend.given["DATABASE_URL"]) as pool:
+            jobs = Jobs(pool, settings(backend, redis_url=empty.url), {})
+            jobs.every("0 3 * * *", "close_day", lambda: asyncio.sleep(0))
+            task = jobs.broker.find_task("close_day")
+            assert task is not None and task.labels["schedule"] == [{"cron": "0 3 * * *"}]
+            await asyncio.gather(*(task.kiq() for _ in range(9)))
+            await jobs.broker.shutdown()
+
+    asyncio.run(as_three_schedules_do())
+    settled(empty)
+    assert postgres.execute("SELECT orders, total_cents FROM daily_sales") == [(orders, cents)]
+    assert sum(w.log.read_text().count("day closed") for w in workers) == 1
+
+
+def with_sales(backend: Backend, scenario: Callable[[Sales, Locks], Awaitable[None]]) -> None:
+    async def run() -> None:
+        given = backend.given
+        async with open_postgres(given["DATABASE_URL"]) as pool, open_redis(given["REDIS_URL"]) as redis:
+            locks = Locks(redis, pool)
+            await scenario(Sales(pool, locks), locks)
+
+    asyncio.run(run())
+
+
+def test_late_write_of_a_holder_that_was_paused_is_refused(backend: Backend, postgres: Postgres) -> None:
+    async def scenario(sales: Sales, locks: Locks) -> None:
+        paused = await locks.acquire("close_day", 0.2)
+        assert paused is not None
+        assert await locks.acquire("close_day", 0.2) is None
+        await asyncio.sleep(0.3)  # longer than its time-out
+        async with locks.hold("close_day", 10) as following:
+            assert following is not None and following.token > paused.token
+            await sales.write(following, DAY, 7, 700)
+            with pytest.raises(SupersededError):
+                await sales.write(paused, DAY, 6, 600)  # it thinks that it still holds it
+        assert postgres.execute("SELECT orders, total_cents FROM daily_sales") == [(7, 700)]
+
+    with_sales(backend, scenario)
+
+
+def test_who_holds_a_lock_no_longer_does_not_release_it(backend: Backend) -> None:
+    async def scenario(_sales: Sales, locks: Locks) -> None:
+        paused = await locks.acquire("x", 0.1)
+        assert paused is not None
+        await asyncio.sleep(0.2)
+        async with locks.hold("x", 10) as following:
+            assert following is not None
+            await locks.release(paused)
+            assert await locks.acquire("x", 10) is None
+        assert await locks.acquire("x", 10) is not None
+
+    with_sales(backend, scenario)
+
+
+def test_tokens_rise_also_after_redis_has_forgotten_them(backend: Backend, valkey: Valkey) -> None:
+    async def scenario(sales: Sales, locks: Locks) -> None:
+        for turn in (1, 2):
+            async with locks.hold("close_day", 10) as lock:
+                assert lock is not None
+                await sales.write(lock, DAY, turn, turn)
+            valkey.client.delete("token:close_day")
+
+    with_sales(backend, scenario)
+
+
+def test_group_of_workers_is_one(valkey: Valkey, worker: Worker) -> None:
+    groups: list[dict[str, Any]] = valkey.client.xinfo_groups(QUEUE)
+    assert [(group["name"], group["consumers"] <= 1) for group in groups] == [(GROUP, True)]
