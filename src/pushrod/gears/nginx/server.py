@@ -104,7 +104,9 @@ def _upstreams(site: Site, service: str) -> str:
     limit = "max_fails=1 fail_timeout=2s" if several else "max_fails=0"
     servers = "".join(f"    server {backend} {limit};\n" for backend in backends)
     group = locations.upstream(site, service)
-    text = fill(_UPSTREAM, name=group, servers=("    least_conn;\n" if several else "") + servers)
+    # Without a zone each worker of nginx would count its own requests and failures.
+    choice = f"    zone of-{group} 64k;\n    least_conn;\n" if several else ""
+    text = fill(_UPSTREAM, name=group, servers=choice + servers)
     return text + (_stuck(site, service, group, limit) if locations.sticks(site, service) else "")
 
 
