@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -158,6 +159,17 @@ def test_a_service_is_asked_who_may_pass(edge: Edge, backend: Make) -> None:
     port = serve(edge, web, *routes, others={"auth": (judge.address,)})
     assert ask(port, "/open/x").body == "web"
     assert ask(port, "/shut/x").status == 500
+
+
+def test_who_may_open_a_websocket_is_asked_by_a_plain_request(edge: Edge, backend: Make) -> None:
+    web, judge = backend("web"), backend("judge")
+    route = Route(
+        "/chat/", service="web", auth=Auth(service="auth", path="/headers", passes=("X-Request-Id",))
+    )
+    port = serve(edge, web, route, others={"auth": (judge.address,)})
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as s:
+        s.sendall(b"GET /chat/ HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        assert s.recv(100).startswith(b"HTTP/1.1 101 ")
 
 
 # ---- how they are passed on -----------------------------------------------------------------------------------

@@ -32,8 +32,20 @@ proxy_set_header X-Real-IP $remote_addr;
 proxy_set_header X-Forwarded-For $remote_addr;
 proxy_set_header X-Forwarded-Proto @scheme@;
 proxy_set_header X-Request-Id $request_id;
+"""
+
+_UPGRADED = """\
 proxy_set_header Upgrade $upgrade_to;
 proxy_set_header Connection $upgrade_connection;
+"""
+
+# A question has no body, and is no WebSocket where its request is one.
+_ASKED = """\
+proxy_set_header Upgrade "";
+proxy_set_header Connection "";
+proxy_set_header Content-Length "";
+proxy_set_header X-Original-URI $request_uri;
+proxy_set_header X-Original-Method $request_method;
 """
 
 _SCHEME = """
@@ -52,7 +64,12 @@ MACHINE = ("127.0.0.0/8", "::1")
 
 def passed(scheme: str = "$client_scheme") -> str:
     """What a request to an instance carries. All of it, because one of them in an inner block hides all above it."""
-    return fill(_PASSED, scheme=scheme)
+    return fill(_PASSED, scheme=scheme) + _UPGRADED
+
+
+def asked(scheme: str) -> str:
+    """What the question carries whether a request may pass."""
+    return fill(_PASSED, scheme=scheme) + _ASKED
 
 
 def scheme(app: str) -> str:

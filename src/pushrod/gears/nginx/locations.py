@@ -223,10 +223,8 @@ def _question(site: Site, number: int, auth: Auth) -> str:
     scheme = headers.scheme(site.app) if site.routing.proxies else "$client_scheme"
     inner = (
         "internal;\nproxy_method GET;\nproxy_pass_request_body off;\n"
-        + headers.passed(scheme)
-        + 'proxy_set_header Content-Length "";\n'
-        "proxy_set_header X-Original-URI $request_uri;\nproxy_set_header X-Original-Method $request_method;\n"
-        f"proxy_pass http://{upstream(site, auth.service)}{auth.path};\n"
+        + headers.asked(scheme)
+        + f"proxy_pass http://{upstream(site, auth.service)}{auth.path};\n"
     )
     return f"location = /.pushrod/auth/{number} {{\n{indented(inner, 4)}}}\n"
 
