@@ -136,6 +136,14 @@ def test_open_pages_find_their_scripts_as_long_as_their_release_is_kept(shop: Ap
     assert get(shop, "/").body == "page dddd"
 
 
+def test_a_deployment_is_one_reload(shop: App) -> None:
+    """Whatever it moves: instances, files, snippets."""
+    log = shop.machine.root / "edge" / "logs" / "error.log"
+    before = log.read_text().count("signal 1 (SIGHUP) received")
+    replace(shop, "dddd")
+    assert log.read_text().count("signal 1 (SIGHUP) received") == before + 1
+
+
 def test_a_deployment_that_fails_leaves_no_files(shop: App) -> None:
     shop.restore()
     before, live, page = kept(shop), shop.live, get(shop, "/").body

@@ -6,7 +6,7 @@ import pytest
 
 from pushrod import manifest
 from pushrod.errors import ManifestError
-from pushrod.values import Manifest
+from pushrod.values import EngineName, Manifest
 
 
 def read(services: dict[str, dict[str, Any]], **options: Any) -> Manifest:
@@ -92,6 +92,14 @@ class TestEntry:
     def test_the_health_path(self) -> None:
         assert read({"a": BUILD, "web": {**BUILD, "x-pushrod": {"health": "/up"}}}).entry.name == "web"
 
+    @pytest.mark.parametrize("engine", ["embedded", "docker"])
+    def test_a_route_says_so_before_a_published_port_does(self, engine: EngineName) -> None:
+        routes = {"x-pushrod": {"routes": {"/": {}}}}
+        found = read(
+            {"admin": BUILD | PUBLISHED, "web": BUILD | {"expose": ["8000"]} | routes}, engine=engine
+        )
+        assert found.entry.name == "web"
+
     def test_a_health_path_tells_two_published_ones_apart(self) -> None:
         services = {
             "flower": {**BUILD, **PUBLISHED},
@@ -168,6 +176,23 @@ class TestEdge:
         services = {"proxy": {"build": {"context": "proxy"}, **PUBLISHED}, "web": BUILD}
         assert read(services, bases={"proxy": "nginx:1.27"}).service("proxy").role == "edge"
         assert read(services).entry.name == "proxy"
+
+    @pytest.mark.parametrize("engine", ["embedded", "docker"])
+    def test_so_does_whatever_is_written_to_be_one(self, engine: EngineName) -> None:
+        """Also on Docker, where a web server of the app's own would be the entry."""
+        front = {"image": "nginx:1", **PUBLISHED, "depends_on": ["api"], "x-pushrod": {"role": "edge"}}
+        found = read({"front": front, "web": BUILD, "api": BUILD}, engine=engine)
+        assert (found.service("front").role, found.entry.name) == ("edge", "api")
+
+    def test_no_request_goes_there(self) -> None:
+        routes = {"role": "edge", "routes": {"/a/": {}}}
+        error = refused(
+            {"front": {"image": "nginx:1", "x-pushrod": routes}, "web": BUILD | PUBLISHED}, engine="docker"
+        )
+        assert (error.what, error.where) == (
+            "requests cannot go to front, which has no instances",
+            "services.front",
+        )
 
 
 class TestJobs:
