@@ -16,7 +16,7 @@ from pushrod.apps import check_name
 def new_command(name: str, directory: Path | None) -> None:
     """Make a repository to start from.
 
-    A FastAPI backend, a worker, PostgreSQL, Redis, migrations and tests, with its first commit.
+    A small shop: a page, an API, a worker, PostgreSQL, Redis, migrations, tests and CI, with its first commit.
     """
     target = (directory or Path(name)).absolute()
     scaffold.create(check_name(name), target)
