@@ -52,9 +52,11 @@ def backend(session: Keeper, postgres: Postgres, valkey: Valkey, cache: Valkey) 
     return session(Backend, environment(postgres, valkey, cache))
 
 
-@pytest.fixture
-def worker(own: Keeper, backend: Backend, valkey: Valkey) -> Worker:
-    return own(Worker, backend.given, valkey)
+@pytest.fixture(scope="module")
+def worker(directory: Path, backend: Backend, valkey: Valkey) -> Iterator[Worker]:
+    """One for the tests of a file."""
+    with Keeper(directory) as keep:
+        yield keep(Worker, backend.given, valkey)
 
 
 @pytest.fixture

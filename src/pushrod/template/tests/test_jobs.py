@@ -26,9 +26,7 @@ DAY = date(2024, 2, 29)
 
 @pytest.fixture
 def buyer(backend: Backend) -> Visitor:
-    visitor = Visitor(backend.url)
-    visitor.register()
-    return visitor
+    return backend.user()
 
 
 @pytest.fixture(autouse=True)
@@ -215,8 +213,9 @@ def test_job_that_fails_is_tried_again_and_then_a_dead_letter_for_a_person(
 
 
 def test_job_is_done_once_the_cause_is_gone(
-    backend: Backend, buyer: Visitor, postgres: Postgres, worker: Worker
+    own: Keeper, backend: Backend, buyer: Visitor, postgres: Postgres, valkey: Valkey
 ) -> None:
+    worker = own(Worker, backend.given, valkey)
     placed = buyer.order({backend.add(): 1}).json()["id"]
     with psycopg.connect(postgres.url("app_owner")) as holder:
         holder.execute("ALTER TABLE orders ADD CONSTRAINT none_paid CHECK (status <> 'paid') NOT VALID")
@@ -264,26 +263,6 @@ def test_job_in_hand_is_done_before_the_end(
     assert postgres.execute(f"SELECT status FROM orders WHERE id = {placed}") == [("paid",)]
 
 
-def test_redis_may_come_back_empty_and_postgres_after_a_while(
-    own: Keeper, backend: Backend, postgres: Postgres, cache: Valkey
-) -> None:
-    valkey = own(Valkey)
-    given = backend.given | {"REDIS_URL": valkey.url, "LEASE_SECONDS": "1", "STEP_SECONDS": "0.3"}
-    mine, worker = own(Backend, given), own(Worker, given, valkey)
-    buyer = Visitor(mine.url)
-    email = buyer.register()
-    placed = buyer.order({backend.add(): 1}).json()["id"]
-    valkey.stop()
-    wait_until(lambda: worker.says("the outbox waits") or worker.says("jobs wait"), "the worker waiting")
-    valkey.start()  # without its sessions, its streams and the jobs in them
-    postgres.stop()
-    postgres.start()
-    again = Visitor(mine.url)
-    wait_until(lambda: again.log_in(email).status_code == 200, "logged in again")
-    wait_until(lambda: again.get(f"/api/orders/{placed}").json()["status"] == "shipped", "shipped")
-    assert postgres.execute(f"SELECT count(*) FROM order_steps WHERE order_id = {placed}") == [(4,)]
-
-
 # ---- every night ------------------------------------------------------------------------------------------------
 
 
@@ -309,6 +288,8 @@ def test_nightly_job_is_done_once_by_many_workers(
 
     asyncio.run(as_three_schedules_do())
     settled(empty)
+    groups: list[dict[str, Any]] = empty.client.xinfo_groups(QUEUE)
+    assert [(group["name"], group["consumers"]) for group in groups] == [(GROUP, 1)]
     assert postgres.execute("SELECT orders, total_cents FROM daily_sales") == [(orders, cents)]
     assert sum(w.log.read_text().count("day closed") for w in workers) == 1
 
@@ -362,8 +343,3 @@ def test_tokens_rise_also_after_redis_has_forgotten_them(backend: Backend, valke
             valkey.client.delete("token:close_day")
 
     with_sales(backend, scenario)
-
-
-def test_group_of_workers_is_one(valkey: Valkey, worker: Worker) -> None:
-    groups: list[dict[str, Any]] = valkey.client.xinfo_groups(QUEUE)
-    assert [(group["name"], group["consumers"] <= 1) for group in groups] == [(GROUP, True)]

@@ -16,9 +16,7 @@ from services import Backend, Visitor, Worker, order
 
 @pytest.fixture
 def buyer(backend: Backend) -> Visitor:
-    visitor = Visitor(backend.url)
-    visitor.register()
-    return visitor
+    return backend.user()
 
 
 def stock(postgres: Postgres, id: int) -> int:
@@ -45,13 +43,11 @@ def test_order_is_placed_out_of_what_is_in_stock(
 
 
 def test_last_item_is_sold_once(backend: Backend, postgres: Postgres) -> None:
-    buyers = [Visitor(backend.url) for _ in range(4)]
-    for buyer in buyers:
-        buyer.register()
+    buyers = [backend.user() for _ in range(8)]
     id = backend.add(stock=1)
 
     def buy(number: int) -> int:
-        return buyers[number % 4].order({id: 1}).status_code
+        return buyers[number % 8].order({id: 1}).status_code
 
     with ThreadPoolExecutor(200) as threads:
         assert Counter(threads.map(buy, range(200))) == {201: 1, 409: 199}
@@ -110,8 +106,7 @@ def test_same_key_and_another_body_is_refused(backend: Backend, buyer: Visitor, 
 
 
 def test_key_is_the_users_own_and_free_after_a_refusal(backend: Backend, buyer: Visitor) -> None:
-    other = Visitor(backend.url)
-    other.register()
+    other = backend.user()
     id = backend.add(stock=2)
     assert buyer.order({id: 3}, key="k").status_code == 409
     assert [v.order({id: 1}, key="k").status_code for v in (buyer, other)] == [201, 201]
@@ -133,8 +128,7 @@ def test_wrong_order_is_refused(buyer: Visitor, items: Any) -> None:
 
 
 def test_orders_are_for_users_and_their_own(backend: Backend, buyer: Visitor) -> None:
-    nobody, other = Visitor(backend.url), Visitor(backend.url)
-    other.register()
+    nobody, other = Visitor(backend.url), backend.user()
     placed = buyer.order({backend.add(): 1}).json()
     path = f"/api/orders/{placed['id']}"
     assert [v.get(path).status_code for v in (buyer, other, nobody)] == [200, 404, 401]
@@ -171,8 +165,7 @@ def test_order_under_way_is_finished_before_the_end(
     own: Keeper, backend: Backend, postgres: Postgres
 ) -> None:
     mine = own(Backend, backend.given)
-    buyer = Visitor(mine.url)
-    buyer.register()
+    buyer = mine.user()
     id = backend.add(stock=1)
     with ThreadPoolExecutor() as threads, psycopg.connect(postgres.url("app")) as holder:
         holder.execute("SELECT 1 FROM products WHERE id = %s FOR UPDATE", [id])

@@ -1,0 +1,48 @@
+"""Every address asked with requests made up from the API's own description: whatever comes, no 500."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from services import Backend
+
+CHECKS = "not_a_server_error,content_type_conformance,response_schema_conformance"
+SCHEMATHESIS = str(Path(sys.executable).with_name("schemathesis"))
+
+
+WHO = "--{}-path-regex=^/api/(users|sessions?)$"
+
+
+def fuzz(place: Path, url: str, *arguments: str) -> None:
+    argv = [SCHEMATHESIS, "run", f"{url}/api/openapi.json", f"--checks={CHECKS}", "--phases=coverage,fuzzing"]
+    argv += [
+        "--max-examples=10",
+        "--seed=1",
+        "--generation-database=none",
+        "--request-timeout=10",
+        *arguments,
+    ]
+    ended = subprocess.run(argv, cwd=place, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stdout[-5000:]
+
+
+def test_one_of_the_staff_may_ask_whatever_they_like(backend: Backend, tmp_path: Path) -> None:
+    """Without what would end or change their session, and without the stream, which has no end."""
+    token = backend.staff.client.headers["X-CSRF-Token"]
+    session = [f"--header=Cookie: session={backend.staff.cookie}", f"--header=X-CSRF-Token: {token}"]
+    fuzz(tmp_path, backend.url, *session, WHO.format("exclude"), "--exclude-path=/api/events")
+    assert not backend.says("a request failed")
+    for reached in (  # and it is not refused before it comes to what it is about
+        'method="POST",route="/api/products",status="201"',
+        'method="PUT",route="/api/products/{product_id}",status="422"',
+        'method="PUT",route="/api/basket",status="200"',
+        'method="GET",route="/api/products/{product_id}",status="404"',
+        'method="POST",route="/api/orders",status="422"',
+        'method="GET",route="/api/orders/{order_id}",status="404"',
+    ):
+        assert backend.figure(f"http_requests_total{{{reached}}}"), reached
+
+
+def test_so_may_whoever_comes_and_goes(backend: Backend, tmp_path: Path) -> None:
+    fuzz(tmp_path, backend.url, WHO.format("include"))
+    assert not backend.says("a request failed")

@@ -1,0 +1,43 @@
+"""Stores that go and come back while orders are under way."""
+
+from parts import Keeper, wait_until
+from servers import Postgres, Valkey
+from services import Backend, Visitor, Worker, environment
+from sources import STEPS, listening
+
+
+def test_redis_away_ends_the_stream_and_the_browser_comes_back(
+    own: Keeper, postgres: Postgres, cache: Valkey
+) -> None:
+    valkey = own(Valkey)
+    given = environment(postgres, valkey, cache)
+    backend, _worker = own(Backend, given), own(Worker, given, valkey)
+    with listening(backend.url, backend.user()) as source:
+        valkey.stop()
+        assert source.ended.wait(20)
+    valkey.start()  # without its sessions
+    buyer = backend.user()
+    id = backend.add()
+    with listening(backend.url, buyer) as source:
+        placed = buyer.order({id: 1}).json()["id"]
+        wait_until(lambda: source.steps(placed) == STEPS, "told again")
+
+
+def test_redis_may_come_back_empty_and_postgres_after_a_while(
+    own: Keeper, backend: Backend, postgres: Postgres, cache: Valkey
+) -> None:
+    valkey = own(Valkey)
+    given = backend.given | {"REDIS_URL": valkey.url, "LEASE_SECONDS": "1", "STEP_SECONDS": "0.3"}
+    mine, worker = own(Backend, given), own(Worker, given, valkey)
+    buyer = Visitor(mine.url)
+    email = buyer.register()
+    placed = buyer.order({backend.add(): 1}).json()["id"]
+    valkey.stop()
+    wait_until(lambda: worker.says("the outbox waits") or worker.says("jobs wait"), "the worker waiting")
+    valkey.start()  # without its sessions, its streams and the jobs in them
+    postgres.stop()
+    postgres.start()
+    again = Visitor(mine.url)
+    wait_until(lambda: again.log_in(email).status_code == 200, "logged in again")
+    wait_until(lambda: again.get(f"/api/orders/{placed}").json()["status"] == "shipped", "shipped")
+    assert postgres.execute(f"SELECT count(*) FROM order_steps WHERE order_id = {placed}") == [(4,)]
