@@ -8,7 +8,7 @@ stream, is `unprocessed`, and so is what the server refuses as such: it may be s
 import asyncio
 import collections
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from types import TracebackType
 
 from h2.config import H2Configuration
@@ -115,7 +115,7 @@ class Session:
         self._streams: dict[int, Stream] = {}
         self._buffer = bytearray()
         self._window = asyncio.Event()
-        self._reading: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._opening = asyncio.ensure_future(self._open(to))
 
     async def _open(self, to: Target) -> None:
@@ -126,7 +126,8 @@ class Session:
             self.over = True
             self._channel.close()
             raise
-        self._reading = asyncio.ensure_future(self._read())
+        asyncio.get_running_loop().add_reader(self._channel.socket, self._arrived)
+        self._arrived()  # what came with the handshake
 
     async def opened(self) -> None:
         """Wait for the handshake. Raises Failed, to everybody who waits."""
@@ -150,8 +151,7 @@ class Session:
             self._machine.send_headers(stream.number, fields, end_stream=not request.content)
         except ProtocolError as e:
             raise Failed("local", str(e)) from e
-        if not self.over:
-            await self._flush()
+        await self._flush()
         if self.over or self.goaway is not None:
             stream.cut("unanswered", "the connection had ended", self.goaway)
 
@@ -185,12 +185,16 @@ class Session:
         if not self.over:
             self._machine.close_connection()
             await self._flush()
-        if self._reading:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
+            self._end("unanswered", "closed here")
+        await asyncio.gather(*self._tasks)
+
+    def _arrived(self) -> None:
+        self._look()
+        if not self.over:
+            self._soon(self._flush())
 
     def _look(self) -> None:
-        """Take what has arrived, without waiting."""
+        """Take all that has arrived, without waiting: two who wait for parts could take them in the wrong order."""
         try:
             state, data = self._channel.now()
             while state == "surplus":
@@ -200,26 +204,16 @@ class Session:
             self._end(e.kind, e.detail)
             return
         if state != "open":
-            self._end("unanswered" if state == "closed" else "reset", "the connection had ended")
+            self._end("unanswered" if state == "closed" else "reset", "the connection has ended")
 
-    async def _read(self) -> None:
-        """Until the end; closing is left to it alone, for nobody else knows that it waits at the socket no more."""
-        try:
-            while data := await self._channel.receive():
-                self._take(data)
-                await self._flush()
-            self._end("unanswered", "the connection has ended")
-        except ConnectionError:
-            self._end("reset", "the connection was reset")
-        except Failed as e:
-            self._end(e.kind, e.detail)
-        finally:
-            self._end("unanswered", "closed here")
-            self._channel.close()
+    def _soon(self, does: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(does)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _flush(self) -> None:
         """Write what is to be written; that the connection is over is seen by who reads it."""
-        if data := self._machine.data_to_send():
+        if not self.over and (data := self._machine.data_to_send()):
             with contextlib.suppress(ConnectionError):
                 await self._channel.send(data)
 
@@ -259,10 +253,14 @@ class Session:
                 stream.cut("unanswered", "", last)
 
     def _end(self, kind: str, why: str) -> None:
+        if self.over:
+            return
         self.over = True
         for stream in self._streams.values():
             stream.cut(kind, why, self.goaway)
         self._window.set()
+        asyncio.get_running_loop().remove_reader(self._channel.socket)
+        self._soon(self._channel.shut())
 
     async def __aenter__(self) -> "Session":
         await self.opened()

@@ -172,6 +172,11 @@ class Channel:
         """Close it; more than once is allowed."""
         self.socket.close()
 
+    async def shut(self) -> None:
+        """Close it once what is being written is out of the way."""
+        async with self._sending:
+            self.socket.close()
+
     async def send(self, data: bytes) -> None:
         """Write it all; several may, one after the other."""
         async with self._sending:

@@ -184,6 +184,22 @@ def test_an_upload_and_a_stream_share_a_connection(place: Path) -> None:
     assert all(len(a.body) > 200_000 for a in server.asked if a.body), "more than a window, and whole"
 
 
+def test_what_arrives_while_more_is_asked_is_taken_in_its_order(place: Path) -> None:
+    async def answer(asked: Asked) -> None:
+        asked.say(body=b"data: 0\n\n", end=False)
+        for number in range(1, 6):
+            await asyncio.sleep(0.001)
+            asked.machine.send_data(asked.stream, f"data: {number}\n\n".encode())
+            asked.flush()
+        asked.machine.send_data(asked.stream, END.encode(), end_stream=True)
+        asked.flush()
+
+    report = drive(
+        place, Http2(answer), Shape("events", (), kind="events"), requests=800, rate=1000, sessions=1
+    )
+    assert report.passed, report.table()
+
+
 async def resets(asked: Asked) -> None:
     asked.reset(ErrorCodes.INTERNAL_ERROR)
 
