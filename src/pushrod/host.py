@@ -222,20 +222,14 @@ def write(path: Path, data: str | bytes, *, mode: int = 0o644, owner: tuple[int,
     sync_directory(path.parent)
 
 
-def write_new(files: Mapping[Path, str], *, mode: int = 0o644) -> None:
-    """Write files that nobody reads yet, in directories that are there: all of them, then each is made durable, then
-    their names. So the first fsync does most of the work of the others.
+def write_new(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Write a file that nobody reads yet, in a directory that is there; `sync_tree` makes it durable, with others.
 
-    Raises OSError where one is there already.
+    Raises OSError where it is there already.
     """
-    for path, text in files.items():
-        with path.open("x") as f:
-            os.fchmod(f.fileno(), mode)
-            f.write(text)
-    for path in files:
-        _sync(path, os.O_RDONLY)
-    for directory in {path.parent for path in files}:
-        sync_directory(directory)
+    with path.open("x") as f:
+        os.fchmod(f.fileno(), mode)
+        f.write(text)
 
 
 def append(path: Path, line: str, *, mode: int = 0o644) -> None:
@@ -283,6 +277,13 @@ def point(link: Path, target: str) -> None:
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
     _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def sync_tree(directory: Path) -> None:
+    """Make a directory durable, and all that is in it: the first of many fsyncs does most of the others' work."""
+    for path in sorted(directory.rglob("*"), reverse=True):  # what is in a directory before its names
+        _sync(path, os.O_RDONLY)
+    sync_directory(directory)
 
 
 def _sync(path: Path, flags: int) -> None:

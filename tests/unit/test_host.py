@@ -238,21 +238,27 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     assert names(tmp_path) == ["file"]
 
 
-def test_new_files_are_written_whole_with_their_mode_and_never_over_others(
+def test_a_new_file_is_written_with_its_mode_and_never_over_another(tmp_path: Path) -> None:
+    host.write_new(tmp_path / "a", "ä")
+    assert (tmp_path / "a").read_text() == "ä"
+    assert mode(tmp_path / "a") == 0o644
+    with pytest.raises(FileExistsError):
+        host.write_new(tmp_path / "a", "other")
+    assert (tmp_path / "a").read_text() == "ä"
+
+
+def test_a_tree_is_made_durable_what_it_holds_before_its_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synced: list[str] = []
-    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(str(Path(f"/proc/self/fd/{fd}").readlink())))
+    synced: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink()))
     (tmp_path / "sub").mkdir()
-    files = {tmp_path / "a": "ä", tmp_path / "sub" / "b": "two"}
-    host.write_new(files)
-    assert {path: path.read_text() for path in files} == files
-    assert {mode(path) for path in files} == {0o644}
-    assert set(synced) == {*map(str, files), str(tmp_path), str(tmp_path / "sub")}
-    assert synced[:2] == [*map(str, files)], "what they hold before their names"
-    with pytest.raises(FileExistsError):
-        host.write_new({tmp_path / "a": "other"})
-    assert (tmp_path / "a").read_text() == "ä"
+    for name in ("a", "sub/b", "sub/c"):
+        host.write_new(tmp_path / name, name)
+    host.sync_tree(tmp_path)
+    assert sorted(synced) == sorted([tmp_path, *tmp_path.rglob("*")])
+    for path in synced[:-1]:
+        assert synced.index(path) < synced.index(path.parent)
 
 
 def test_append_adds_a_line_and_keeps_what_is_there(tmp_path: Path) -> None:

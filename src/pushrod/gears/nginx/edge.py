@@ -339,9 +339,13 @@ class Edge:
         files = self._render(after, self._with(changes))
         if {name: text.replace(after, before) for name, text in files.items()} == self._read(before):
             return before
+        from concurrent.futures import ThreadPoolExecutor
+
         self._write(after, files)
-        with self._removed_on_failure(after):
+        with self._removed_on_failure(after), ThreadPoolExecutor(1) as beside:
+            durable = beside.submit(self._make_durable, after)  # while nginx reads it
             self._test(after)
+            durable.result()
         return after
 
     def _with(self, changes: Mapping[str, Site | None]) -> dict[str, Site]:
@@ -372,6 +376,7 @@ class Edge:
         """Write a new tree that is held against none before it; its name."""
         generation = self._next()
         self._write(generation, self._render(generation, sites))
+        self._make_durable(generation)
         return generation
 
     def _write(self, generation: str, files: Mapping[str, str]) -> None:
@@ -381,8 +386,12 @@ class Edge:
             for path in sorted(places):
                 path.mkdir()
                 path.chmod(0o755)
-            host.write_new({tree / name: text for name, text in files.items()})
-            host.sync_directory(self.trees)
+            for name, text in files.items():
+                host.write_new(tree / name, text)
+
+    def _make_durable(self, generation: str) -> None:
+        host.sync_tree(self.trees / generation)
+        host.sync_directory(self.trees)
 
     def _all(self) -> list[str]:
         return [p.name for p in self.trees.iterdir() if re.fullmatch(r"\d+-[0-9a-f]{8}", p.name)]
