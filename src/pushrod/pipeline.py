@@ -213,7 +213,7 @@ class Pipeline:
         """What deploying a commit would change, and what it takes. Builds and changes nothing."""
         checkout = self.app.checkouts / f"plan-{os.getpid()}"
         try:
-            document, wanted = self.sealing.load(commit, checkout)
+            document, wanted = self.sealing.load(commit, checkout, planned=True)
             images = {
                 s.name: self.engine.identify(self.app, commit, s, checkout)
                 for s in self.engine.imaged(wanted)
@@ -221,7 +221,8 @@ class Pipeline:
             changes = plan.compare(self._live_release(), wanted.stateless, wanted.stores, images)
             foreseen, needs = self.engine.foresee(self.app, commit, document, wanted, checkout)
             lacking = self.sealing.lacking(document, wanted, checkout)
-            return plan.Plan(self.app.name, commit, changes + foreseen, needs, wanted.notes, lacking)
+            notes = (*wanted.notes, *self.sealing.unprovided(checkout))
+            return plan.Plan(self.app.name, commit, changes + foreseen, needs, notes, lacking)
         finally:
             git.remove_checkout(checkout)
 

@@ -73,10 +73,13 @@ class Sealing:
             self.releases.seal(release, self.engine.files(self.app, release, document, wanted))
         return release
 
-    def load(self, commit: str, checkout: Path) -> tuple[compose.Document, Manifest]:
+    def load(
+        self, commit: str, checkout: Path, *, planned: bool = False
+    ) -> tuple[compose.Document, Manifest]:
         """Write a commit's tree and read the manifest in it, with the replica counts that were set by hand.
 
-        Returns the resolved document too, after the engine has looked whether it may run what is in it.
+        Returns the resolved document too, after the engine has looked whether it may run what is in it. With
+        `planned` nothing is deployed, so secrets may be missing.
         """
         git.remove_checkout(checkout)
         git.checkout(self.app.repository, commit, checkout)
@@ -84,6 +87,7 @@ class Sealing:
             checkout,
             project=self.app.name,
             variables=self.secrets.variables(),
+            planned=planned,
             on_warning=self.progress.note,
         )
         wanted = manifest.read(
@@ -115,6 +119,14 @@ class Sealing:
         known = {*self.secrets.variables(), *given}
         asked = parse_dotenv(example.read_text(errors="replace"))
         return manifest.lacking(asked, known, document, env_file=compose.wants_env_file(checkout))
+
+    def unprovided(self, checkout: Path) -> tuple[str, ...]:
+        """A note where services read an env file that Git does not have, and there is no secret to stand for it."""
+        if not compose.wants_env_file(checkout) or self.secrets.variables():
+            return ()
+        return (
+            "an `env_file` is not in Git, so the secrets stand for it, and none is set: pushrod secret import .env",
+        )
 
     def inputs(self) -> str:
         """A keyed digest of what besides the commit goes into a release."""

@@ -334,6 +334,13 @@ def test_an_env_file_that_nothing_stands_for(tmp_path: Path, name: str) -> None:
     assert "pushrod secret import" in error.hint
 
 
+def test_a_plan_needs_no_variables_for_an_env_file(tmp_path: Path) -> None:
+    project(tmp_path, ENV_FILE)
+    planned = compose.load(tmp_path, project="shop", variables={}, planned=True)
+    assert planned["services"]["web"]["environment"] == {"B": "2", "C": ""}
+    assert names(tmp_path) == ["compose.yaml"]
+
+
 def test_no_file_is_made_outside_the_directory(tmp_path: Path) -> None:
     inside, outside = tmp_path / "in", tmp_path / "out"
     inside.mkdir()

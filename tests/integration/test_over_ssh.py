@@ -95,6 +95,15 @@ def test_a_commit_is_planned_there_and_nothing_changes(shop: App, desk: Desk) ->
     assert desk.pushrod("plan", "no-such-ref").status == 4
 
 
+def test_a_plan_of_an_app_that_is_not_there_makes_none(shop: App, desk: Desk) -> None:
+    done = desk.pushrod("plan", "--app", "nowhere")
+    desk.git("remote", "set-url", "pushrod", "pushrod@server:nowhere")
+    other = desk.pushrod("plan")
+    assert (done.status != 0, other.status != 0) == (True, True)
+    assert "no app `nowhere`" in other.err
+    assert not (shop.machine.root / "apps" / "nowhere").exists()
+
+
 def test_a_manifest_with_a_mistake_is_refused_there_with_the_same_exit_code(shop: App, desk: Desk) -> None:
     desk.commit({"compose.yaml": apps.manifest(**{"x-pushrod": {"helth": {}}})})
     done = desk.pushrod("plan")

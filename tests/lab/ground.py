@@ -141,8 +141,8 @@ class Shop:
         assert self.state()["version"] == version, done.err
         return done
 
-    def deploy_there(self) -> Completed:
-        """`pushrod deploy` of what is committed, in a clone on the server itself."""
+    def deploy_there(self, user: str = "pushrod") -> Completed:
+        """`pushrod deploy` of what is committed, by a user of the server, in a clone there that is the account's."""
         bundle = self.ground.directory / f"{self.name}.bundle"
         self.tree.git("bundle", "create", str(bundle), "main")
         place = f"/var/tmp/{self.name}"
@@ -150,7 +150,7 @@ class Shop:
         self.box.exec("rm", "-rf", place)
         self.box.exec("git", "clone", "--quiet", "--branch=main", f"{place}.bundle", place, user="pushrod")
         argv = ("env", f"--chdir={place}", "pushrod", "deploy", "--app", self.name)
-        return self.box.exec(*argv, user="pushrod", check=False)
+        return self.box.exec(*argv, user=user, check=False)
 
     def code(self) -> str:
         """Its program as it is in the work tree."""

@@ -337,8 +337,9 @@ def shop(ground: Ground) -> Rich:
     made = ground.app("rich", rich("one"))
     app = Rich(ground, "rich", made.tree)
     ground.box.ssh("apps", "create", "rich", "--port", str(PORT), user="pushrod")
-    unknown = _pushrod(app, "plan", check=False)
-    assert (unknown.status, "pushrod secret import .env" in unknown.stderr) == (3, True), unknown
+    unknown = json.loads(_pushrod(app, "plan", "--json").stdout)
+    assert unknown["lacking"] == ["DB_PASSWORD", "DEBUG", "GREETING", "PAYMENT_KEY"], unknown
+    assert any("pushrod secret import .env" in note for note in unknown["notes"]), unknown
     (app.tree.path.parent / "rich.env").write_text(DOTENV)
     _pushrod(app, "secret", "import", "../rich.env")
     planned = json.loads(_pushrod(app, "plan", "--json").stdout)

@@ -252,6 +252,16 @@ def test_a_build_is_bounded(shop: Shop) -> None:
     shop.push_version("no longer slow")
 
 
+def test_root_deploys_from_a_clone_that_is_the_accounts(shop: Shop) -> None:
+    """Git, asked by root, would refuse it: root becomes the account first."""
+    done = shop.deploy_there(user="root")
+    assert (done.status, done.stdout.startswith("already live: ")) == (0, True), done
+    planned = shop.box.exec(
+        "env", f"--chdir=/var/tmp/{shop.name}", "pushrod", "plan", "--app", shop.name, check=False
+    )
+    assert planned.status == 0, planned.stderr
+
+
 def test_root_on_the_host_gives_secrets_by_stdin(shop: Shop) -> None:
     told = shop.box.exec("pushrod", "secret", "import", "-", "--app", shop.name, stdin="A_KEY=1\n").stdout
     assert told.startswith("1 set: A_KEY"), told

@@ -171,17 +171,32 @@ def test_a_disk_that_fills_during_a_build(shop: Shop) -> None:
     eventually(lambda: _free(shop.box) > free - 100_000, "the builder has given the space back")  # KiB
 
 
-def test_a_disk_on_which_no_image_fits(shop: Shop) -> None:
-    shop.box.exec(
-        "sh", "-c", "head -c $(($(df --output=avail -B1 /disk | tail -1) - 200000000)) /dev/zero >/disk/much"
-    )
+@contextmanager
+def almost_full(box: Box) -> Iterator[None]:
+    """200 MB are left on Docker's disk in the block."""
+    left = "$(($(df --output=avail -B1 /disk | tail -1) - 200000000))"
+    box.exec("sh", "-c", f"head -c {left} /dev/zero >/disk/much")
     try:
+        yield
+    finally:
+        box.exec("rm", "/disk/much")
+
+
+def test_a_disk_on_which_no_image_fits(shop: Shop) -> None:
+    with almost_full(shop.box):
         found = refused(shop, files(more=CHANGE))
         assert re.match(r"it does not fit: \d+ MiB of disk are needed, 1\d\d MiB are free", found.what), found
         planned = asked(shop, "plan", shop.tree.head(), "--app", "shop")
         assert re.search(r"^needs .* of disk, .* too little$", planned.stdout, re.MULTILINE), planned
-    finally:
-        shop.box.exec("rm", "/disk/much")
+        looked = shop.ground.pushrod("doctor").stdout
+        assert re.search(r"^warning +disk +\d+ MB free at /disk", looked, re.MULTILINE), looked
+
+
+def test_a_restart_for_which_every_image_is_there_needs_no_disk(pushed: Shop) -> None:
+    with almost_full(pushed.box):
+        done = asked(pushed, "restart", "--app", "shop")
+    assert done.status == 0, done
+    assert pushed.get().status == 200
 
 
 def _free(box: Box) -> int:

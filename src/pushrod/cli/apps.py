@@ -110,19 +110,21 @@ def destroy_app(name: str, yes: bool, root: str | None) -> None:
 @click.command("prune")
 @with_root
 def prune_command(root: str | None) -> None:
-    """Remove what no kept release needs: images, logs.
+    """Remove what no kept release needs: images, logs, and what builds have left unused for a week.
 
-    Every deployment does so for its own app. An app that another command works on is left alone.
+    Every deployment does the first two for its own app. An app that another command works on is left alone.
     """
     where = find_root(root)
+    engine = choice.of(where)
     failed: list[PushrodError] = []
     for app in visible(where):
         try:
             with host.lock(app.lock, purpose="pruning", timeout=0):
-                choice.of(where).prune(app)
+                engine.prune(app)
         except BusyError as e:
             click.echo(f"{app.name} is left alone: {e.what}", err=True)
         except PushrodError as e:
             failed.append(e)
+    engine.sweep()
     if failed:
         raise failed[0]

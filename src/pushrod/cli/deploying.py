@@ -33,9 +33,9 @@ def up_command(directory: Path, app_name: str | None, port: int | None, root: st
     Makes the app and the Git remote `pushrod` if they are not there; from then on
     `git push pushrod HEAD:main` deploys. Prints the URL.
     """
+    where = find_root(root, directory)
     tree = git.toplevel(directory)
     commit = git.resolve(tree, "HEAD")
-    where = find_root(root, tree)
     name = check_name(app_name or _remote_app(where.path, tree) or slug(tree.name))
     with host.interruptible():
         app = create(choice.of(where), name, source=tree, port=port or 0)
@@ -55,11 +55,12 @@ def _remote_app(root: Path, tree: Path) -> str:
 @with_app
 def deploy_command(ref: str, app_name: str | None, root: str | None) -> None:
     """Deploy REF of the repository you are in (by default HEAD)."""
+    if there := remote.find(root, app_name):
+        there.push(f"{git.resolve(git.toplevel(Path()), ref)}:refs/heads/{git.BRANCH}")
+        return
+    find_root(root)  # on a host root becomes the account here: Git trusts a work tree of its own user's alone
     tree = git.toplevel(Path())
     commit = git.resolve(tree, ref)
-    if there := remote.find(root, app_name):
-        there.push(f"{commit}:refs/heads/{git.BRANCH}")
-        return
     with host.interruptible():
         _deploy(find_app(root, app_name), tree, commit)
 
@@ -133,7 +134,7 @@ def _plan_there(there: remote.Remote, ref: str, *, as_json: bool) -> NoReturn:
     tree = git.toplevel(Path())
     commit = git.resolve(tree, ref)
     leaks.check(tree, commit)
-    there.push(f"{commit}:{git.PLANS}/{commit}", "--quiet")
+    there.push(f"{commit}:{git.PLANS}/{commit}", "--quiet", f"--receive-pack=git-receive-pack {git.THERE}")
     there.run("plan", "--app", there.app, *(["--json"] if as_json else []), commit)
 
 

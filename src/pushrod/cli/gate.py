@@ -24,14 +24,14 @@ def gate_command(name: str, apps: tuple[str, ...]) -> None:
     if asked is None:
         click.echo(gate.greeting(name, apps))
     elif isinstance(asked, gate.Git):
-        _serve(root, asked, apps)
+        _serve(root, asked)
     else:
         _run(root, asked, apps)
 
 
-def _serve(root: Root, asked: gate.Git, apps: tuple[str, ...]) -> None:
+def _serve(root: Root, asked: gate.Git) -> None:
     """Become the half of Git that the client talks to. The first push to a name makes the app."""
-    if asked.service == "receive-pack" and not apps and asked.app not in {a.name for a in root.apps()}:
+    if asked.makes and asked.app not in {a.name for a in root.apps()}:
         app = creation.create(choice.of(root), check_name(asked.app), source=None)
     else:
         app = root.app(asked.app)

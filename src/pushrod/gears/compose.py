@@ -52,6 +52,7 @@ def load(
     project: str,
     variables: Mapping[str, str],
     files: Sequence[str] = (),
+    planned: bool = False,
     on_warning: Callable[[str], None] | None = None,
 ) -> Document:
     """The compose file of a directory, resolved by Compose; paths inside the directory come back relative to it.
@@ -62,8 +63,9 @@ def load(
     `variables` are what `${NAME}` and a missing `.env` stand for: they are the loader's environment, and nothing
     of this process's reaches it but PATH and HOME; names that would steer the loader itself are held back
     (`_steers`). `files` replaces the file (and its override file) that Compose
-    would find. `on_warning` hears of variables that are not set. Raises ManifestError with Compose's own message,
-    HostError when there is no loader.
+    would find. With `planned` nothing is deployed, and a missing `.env` may stand for no variable at all.
+    `on_warning` hears of variables that are not set. Raises ManifestError with Compose's own message, HostError when
+    there is no loader.
     """
     directory = directory.resolve()
     files = files or _found(directory)
@@ -77,7 +79,7 @@ def load(
         for _ in range(_ENV_FILES):
             result = host.run(argv, cwd=directory, env=_environment(variables), timeout=_TIMEOUT)
             missing = _missing_env_file(result.stderr, directory) if result.status else None
-            if missing is None or not variables:
+            if missing is None or not (variables or planned):
                 break
             stack.enter_context(_names_in(missing, variables))
     messages = _clean(result.stderr, directory, variables)

@@ -375,6 +375,11 @@ def prune_images(app: str) -> None:
     docker("image", "prune", "--force", "--filter", f"label={APP}={app}")
 
 
+def prune_builds(hours: int) -> None:
+    """Remove from the builder's cache what was last used so many hours ago, or longer."""
+    docker("builder", "prune", "--all", "--force", "--filter", f"until={hours}h", timeout=_BUILD)
+
+
 # ---- networks and volumes -----------------------------------------------------------------------------------
 
 

@@ -20,6 +20,9 @@ BRANCH = "main"
 PLANS = "refs/plans"
 """Below it commits can be pushed that are only to be planned: their objects are kept, and no ref is made."""
 
+THERE = "--there"
+"""What a client says after `git-receive-pack` whose push must not make the app, because it is only to be planned."""
+
 ZERO = "0" * 40
 _IDENTITY = ("-c", "user.name=pushrod", "-c", "user.email=pushrod@localhost")
 # What the user has configured for all repositories (signing, hooks, ignored files) is not meant for pushrod's own.

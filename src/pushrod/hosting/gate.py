@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from pushrod.apps import check_name
 from pushrod.errors import UnknownNameError
+from pushrod.gears import git
 
 APPS = "PUSHROD_KEY_APPS"
 """The variable that tells the verbs which apps a key is for, divided by commas; unset for all of them."""
@@ -41,10 +42,11 @@ _REFUSED = "this key may not do that"
 
 
 class Git(NamedTuple):
-    """A push (`receive-pack`) or a fetch (`upload-pack`) of an app."""
+    """A push (`receive-pack`) or a fetch (`upload-pack`) of an app; `makes` says that a push may make the app."""
 
     service: str
     app: str
+    makes: bool = False
 
 
 class Verb(NamedTuple):
@@ -72,10 +74,13 @@ def read(command: str, apps: Collection[str]) -> Git | Verb | None:
 
 
 def _git(words: list[str], apps: Collection[str]) -> Git:
-    if len(words) != 2:
+    service = _GIT[words[0]]
+    makes = service == "receive-pack" and not apps and words[1:2] != [git.THERE]
+    names = words[1:] if words[1:2] != [git.THERE] else words[2:]
+    if len(names) != 1:
         raise refused(f"{words[0]} takes one app")
-    name = re.sub(r"^(~/|/)?(.+?)(\.git)?/?$", r"\2", words[1])
-    return Git(_GIT[words[0]], permitted(check_name(name), apps))
+    name = re.sub(r"^(~/|/)?(.+?)(\.git)?/?$", r"\2", names[0])
+    return Git(service, permitted(check_name(name), apps), makes)
 
 
 def permitted(app: str, apps: Collection[str]) -> str:

@@ -12,9 +12,15 @@ from pushrod.hosting.gate import Git, Verb
 
 @pytest.mark.parametrize("path", ["shop", "/shop", "shop.git", "/shop.git", "~/shop", "shop/"])
 def test_a_push_and_a_fetch(path: str) -> None:
-    assert gate.read(f"git-receive-pack '{path}'", ()) == Git("receive-pack", "shop")
+    assert gate.read(f"git-receive-pack '{path}'", ()) == Git("receive-pack", "shop", makes=True)
     assert gate.read(f"git-upload-pack '{path}'", ["shop"]) == Git("upload-pack", "shop")
-    assert gate.read(f"git receive-pack '{path}'", ()) == Git("receive-pack", "shop")
+    assert gate.read(f"git receive-pack '{path}'", ()) == Git("receive-pack", "shop", makes=True)
+
+
+def test_a_push_that_must_not_make_the_app() -> None:
+    assert gate.read("git-receive-pack --there 'shop'", ()) == Git("receive-pack", "shop")
+    with pytest.raises(UnknownNameError, match="takes one app"):
+        gate.read("git-receive-pack --there", ())
 
 
 @pytest.mark.parametrize(

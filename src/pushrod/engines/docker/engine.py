@@ -64,6 +64,7 @@ _PORT = 80  # where the edge always answers
 _ALIVE = ("running", "restarting", "paused")
 _RUN = 3600.0  # seconds a release command may take
 _LIKE_RELEASE = re.compile(r".+-r[0-9]+(-.*)?")  # `shop-r7` is the seventh release of the app `shop`
+_UNUSED = 7 * 24  # hours after which a build's cache is not kept for the next
 _KEPT_LOGS = 5  # releases that have failed or were pruned whose logs stay
 
 
@@ -115,6 +116,7 @@ class Docker:
         """Whether Docker answers, and the edge."""
         try:
             yield Finding("docker", "ok", f"engine {docker.answers()}")
+            yield foresight.space()
         except PushrodError as e:
             yield Finding("docker", "broken", e.what, e.hint)
         up = self.edge.answering()
@@ -440,6 +442,10 @@ class Docker:
         kept = Releases(app).all()
         images.prune(app, [image.location for release in kept for image in release.images.values()])
         kept_files = [*(app.state / "releases").glob("*/*.yaml"), names.running_stores(app)]
+    def sweep(self) -> None:
+        """Remove from the builder's cache, which all builds on the host share, what none has used for a week."""
+        docker.prune_builds(_UNUSED)
+
         texts.prune(app, "".join(path.read_text() for path in kept_files if path.exists()))
         numbers = [r.number for r in kept]
         for directory in app.logs.glob("r*"):

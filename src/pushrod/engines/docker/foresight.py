@@ -12,7 +12,7 @@ from pushrod.engines.docker import environment, images, names, rendering
 from pushrod.engines.docker.stores import Stores
 from pushrod.gears import docker
 from pushrod.plan import Change, Need
-from pushrod.values import Manifest, Service
+from pushrod.values import Finding, Manifest, Service
 
 _INSTANCE = 128 << 20  # bytes of memory, for an instance of which nothing is known yet
 _IMAGE = 600 << 20  # bytes of disk, for an image that has never been here
@@ -65,7 +65,6 @@ def needs(app: App, commit: str, wanted: Manifest, document: Document) -> list[N
     memory += sum(_memory(s, document, []) for s in wanted.stores if not _runs(s, running))
     disk = sum(_disk(app, commit, s) for s in (*wanted.stateless, *wanted.stores))
     free = psutil.virtual_memory().available
-    place = Path(docker.info()["DockerRootDir"])
     return [
         Need(
             "memory",
@@ -73,8 +72,22 @@ def needs(app: App, commit: str, wanted: Manifest, document: Document) -> list[N
             free,
             "new instances run beside the old until those have drained",
         ),
-        Need("disk", disk + _SPARE_DISK, host.free_space(place), f"images, at {place}"),
+        Need("disk", disk + _SPARE_DISK if disk else 0, host.free_space(_place()), f"images, at {_place()}"),
     ]
+
+
+def space() -> Finding:
+    """Whether there is room for one more image where the engine keeps them, for `pushrod doctor`."""
+    free = host.free_space(_place())
+    low = free < _IMAGE + _SPARE_DISK
+    detail = f"{free // 1_000_000} MB free at {_place()}, where images and the stores' data are"
+    mend = "free some: `docker system df` shows what takes it, `pushrod prune` removes what no kept release needs"
+    return Finding("disk", "warning", detail, mend) if low else Finding("disk", "ok", detail)
+
+
+def _place() -> Path:
+    """Where the engine keeps images, and the volumes that stores have their data in."""
+    return Path(docker.info()["DockerRootDir"])
 
 
 def _memory(service: Service, document: Document, running: list[docker.Container]) -> int:

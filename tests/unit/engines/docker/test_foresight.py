@@ -81,6 +81,27 @@ def test_images_that_are_here_take_nothing_and_others_as_much_as_before(app: App
     assert changes["job"][0] == changes["postgres"][0] == "same"
 
 
+def test_where_every_image_is_here_a_full_disk_is_no_hindrance(
+    app: App, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that `pushrod restart` can be the way out."""
+    here = {"Id": "sha256:1", "Size": MB}
+    engine.images |= {"postgres:17": here, "pushrod/shop/backend:abc": here, "pushrod/shop/job:abc": here}
+    monkeypatch.setattr(host, "free_space", lambda _path: 0)
+    needed = {n.what: (n.wanted, n.met) for n in foresight.needs(app, "abc", WANTED, {"services": {}})}
+    assert needed["disk"] == (0, True)
+
+
+@pytest.mark.parametrize(("free", "state"), [(899, "warning"), (900, "ok")])
+def test_the_doctor_is_told_of_the_disk_that_images_are_on(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, free: int, state: str
+) -> None:
+    monkeypatch.setattr(host, "free_space", lambda _path: free * MB)
+    found = foresight.space()
+    assert (found.state, bool(found.mend)) == (state, state == "warning")
+    assert "/var/lib/docker" in found.detail
+
+
 def test_what_is_met(app: App, engine: Engine) -> None:
     disk = next(n for n in foresight.needs(app, "abc", WANTED, {"services": {}}) if n.what == "disk")
     assert (disk.free, disk.met) == (1000 * MB, False)
