@@ -11,7 +11,9 @@ from pushrod.errors import HostError
 
 BOX = "pushrod-lab/box"  # a server with systemd, Docker, Git and what pushrod needs of Python
 BARE = "pushrod-lab/bare"  # a server with systemd and nothing that pushrod needs but Python
-DEBIAN = "pushrod-lab/debian"  # what these two and the stand-ins begin with
+OLD = "pushrod-lab/old"  # the same of the oldest Debian that can be a host
+DEBIAN = "pushrod-lab/debian"  # what these and the stand-ins begin with: Debian 13
+DEBIAN_12 = "pushrod-lab/debian-12"  # what OLD begins with
 NETWORK = "pushrod-lab-boxes"
 SUBNET = "10.212.0.0/16"  # what pushrod takes on a server is 10.213.0.0/16 and 10.214.0.0/16
 LABEL = "pushrod.lab"  # on every image and volume that the lab has made
@@ -78,6 +80,11 @@ def box_problem() -> str:
     if found := _problem([*inner(), BOX, BARE]):
         return found
     return "" if has_volume(seed()) else "the volume of images for the boxes is missing"
+
+
+def old_problem() -> str:
+    """What keeps boxes of the oldest Debian from running here; empty when nothing does."""
+    return box_problem() or _problem([OLD])
 
 
 def _problem(needed: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""`python -m tools.lab up`, `clean`, or `box NAME [bare]`: a box to try things in."""
+"""`python -m tools.lab up`, `clean`, or `box NAME [bare|old]`: a box to try things in."""
 
 import sys
 
@@ -22,6 +22,8 @@ def main() -> None:
                 boxes.develop(name, images.BOX)
             case ["box", name, "bare"]:
                 boxes.develop(name, images.BARE)
+            case ["box", name, "old"]:
+                boxes.develop(name, images.OLD)
             case _:
                 raise LabError(str(__doc__))
     except (LabError, PushrodError) as e:
@@ -36,7 +38,7 @@ def up() -> None:
     for image in images.inner():
         standins.provide(image)
     boxes.provide()
-    if problem := images.box_problem():
+    if problem := images.old_problem():
         raise LabError(problem)
 
 

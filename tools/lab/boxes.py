@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[2]
 def provide() -> None:
     """See that the box images, the network and the volume of images are there."""
     standins.build_base()  # its cp fills the volume of each box, also where every image could be pulled
-    for image in (images.BOX, images.BARE):
+    for image in (images.BOX, images.BARE, images.OLD):
         standins.provide(image)
     if images.NETWORK not in docker("network", "ls", "--format", "{{.Name}}").split():
         label = f"--label={images.LABEL}=1"

@@ -28,18 +28,20 @@ BASE_COMMAND = (
     "--dpkgopt=path-exclude=/usr/share/locale/*",
     '--customize-hook=rm -f "$1"/var/cache/apt/*.bin',
     f"--customize-hook=copy-in {RECIPES / 'debian' / 'apt.conf'} /etc/apt/apt.conf.d",
-    "trixie",
 )
+BASES = {images.DEBIAN: "trixie", images.DEBIAN_12: "bookworm"}
 SERVER = "python3-venv iptables docker.io docker-cli docker-compose docker-buildx git curl"
 
 
 class Standin(NamedTuple):
-    """How to make an image: a folder of RECIPES, build arguments, what fills its context, what that depends on."""
+    """How to make an image: a folder of RECIPES, build arguments, what fills its context, what that depends on, and
+    the Debian that it begins with."""
 
     folder: str
     arguments: Mapping[str, str]
     fill: Callable[[Path], None]
     state: Callable[[], str]
+    base: str = images.DEBIAN
 
 
 def provide(image: str) -> None:
@@ -56,22 +58,22 @@ def provide(image: str) -> None:
             why = pulled.stderr.strip()
             raise LabError(f"{image} cannot be pulled, and {RECIPES} has nothing to stand in for it: {why}")
         tell(f"{image} cannot be pulled: building a stand-in from Debian's packages")
-    build_base()
+    build_base({**OWN, **STANDINS}[image].base)
     _build(image)
     tell(f"{image}: built in {time.monotonic() - started:.0f} s")
 
 
-def build_base() -> None:
-    """See that the Debian is there that all the others begin with."""
-    recipe = _base_recipe()
-    if (images.labels(images.DEBIAN) or {}).get(RECIPE) == recipe:
+def build_base(image: str = images.DEBIAN) -> None:
+    """See that a Debian is there that others begin with."""
+    recipe = _base_recipe(image)
+    if (images.labels(image) or {}).get(RECIPE) == recipe:
         return
     if not shutil.which("mmdebstrap"):
         engine.install("mmdebstrap", "debian-archive-keyring")
     with tempfile.TemporaryDirectory(prefix="pushrod-lab-") as scratch:
         archive = f"{scratch}/base.tar"
-        run([*BASE_COMMAND, archive])
-        docker("import", "--change", f"LABEL {images.LABEL}=1 {RECIPE}={recipe}", archive, images.DEBIAN)
+        run([*BASE_COMMAND, BASES[image], archive])
+        docker("import", "--change", f"LABEL {images.LABEL}=1 {RECIPE}={recipe}", archive, image)
 
 
 def _is_current(image: str) -> bool:
@@ -98,11 +100,12 @@ def _recipe(image: str) -> str:
     """A digest of everything an image is made from here; Debian's packages may have moved on since."""
     standin = {**OWN, **STANDINS}[image]
     arguments = [f"{name}={value}" for name, value in standin.arguments.items()]
-    return _digest(_base_recipe(), *_sources(standin.folder), *arguments, standin.state())
+    return _digest(_base_recipe(standin.base), *_sources(standin.folder), *arguments, standin.state())
 
 
-def _base_recipe() -> str:
-    return _digest(*(part.replace(str(RECIPES), "") for part in BASE_COMMAND), *_sources("debian"))
+def _base_recipe(image: str) -> str:
+    command = (*BASE_COMMAND, BASES[image])
+    return _digest(*(part.replace(str(RECIPES), "") for part in command), *_sources("debian"))
 
 
 def _sources(folder: str) -> list[str]:
@@ -211,4 +214,7 @@ STANDINS = {
 OWN = {
     images.BOX: Standin("box", {"PACKAGES": SERVER}, _fill_box, _box_state),
     images.BARE: Standin("box", {"PACKAGES": ""}, _fill_box, _box_state),
+    images.OLD: Standin(
+        "box", {"BASE": images.DEBIAN_12, "PACKAGES": ""}, _fill_box, _box_state, images.DEBIAN_12
+    ),
 }

@@ -23,7 +23,9 @@ NAME = "installed-from"
 def main(arguments: list[str]) -> None:
     """Install, or find that it is done. Ends with status 1 and one line where it cannot be done."""
     if sys.version_info < OLDEST:
-        sys.exit(f"Python {sys.version.split()[0]} is too old: install 3.11 or newer")
+        sys.exit(
+            f"Python {sys.version.split()[0]} is too old: 3.11 is needed, which Debian 12 and Ubuntu 24.04 have"
+        )
     prefix, wheel = map(Path, arguments)
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if installed(prefix) == digest:

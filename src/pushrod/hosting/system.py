@@ -7,7 +7,9 @@ from typing import NamedTuple
 from pushrod import host
 from pushrod.errors import HostError
 
-OLDEST = {"debian": (12,), "ubuntu": (22, 4)}
+OLDEST = {"debian": (12,), "ubuntu": (24, 4)}
+"""The first of each with Python 3.11 or newer as its own: Ubuntu 22.04 has 3.10."""
+
 _RELEASE = Path("/etc/os-release")
 _INIT = Path("/proc/1/comm")
 _PYTHON = (3, 11)
@@ -36,7 +38,7 @@ def supported(release: Path = _RELEASE, init: Path = _INIT) -> System:
         raise HostError(
             f"{name or 'this system'} cannot be a host",
             where=str(release),
-            hint="use Debian 12 or newer, or Ubuntu 22.04 or newer",
+            hint="use Debian 12 or newer, or Ubuntu 24.04 or newer",
         )
     if init.read_text().strip() != "systemd":
         raise HostError(

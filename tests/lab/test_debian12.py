@@ -1,0 +1,88 @@
+"""The oldest system that can be a host: Debian 12, with Docker 20.10, no buildx, and systemd 252."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pushrod import host
+from tests.lab import images
+from tests.lab.box import Box
+from tests.lab.ground import Ground, Shop
+from tests.lab.test_host import EXPOSURE, UNITS
+from tests.load import Load
+
+pytestmark = pytest.mark.lab
+
+IMAGES = ("python:3.13-slim", "postgres:18", "valkey/valkey:9")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """An app on a server that was bare, pushed once."""
+    if problem := images.old_problem():
+        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+    box = Box()
+    ground = Ground(box, tmp_path_factory.mktemp("desk"))
+    try:
+        box.create(
+            images.OLD, seed="", ports=[ground.published]
+        )  # an older dockerd need not read that volume
+        ground.init()
+        _load(box, ground.directory / "images.tar")
+        app = ground.app("shop")
+        pushed = app.push()
+        assert pushed.ok, pushed.err
+        yield app
+        print(box.journal())
+    finally:
+        box.remove()
+
+
+def _load(box: Box, archive: Path) -> None:
+    saved = host.run(["docker", "save", f"--output={archive}", *IMAGES], timeout=120)
+    assert saved.status == 0, saved.stderr
+    with archive.open("rb") as source:
+        box.exec("docker", "load", stdin=source)
+
+
+def test_it_is_what_it_is_taken_for(shop: Shop) -> None:
+    assert 'VERSION_ID="12"' in shop.box.get("/etc/os-release").decode()
+    assert shop.box.docker("version", "--format={{.Server.Version}}").startswith("20.10.")
+    assert shop.box.exec("docker", "buildx", "version", check=False).status != 0
+    assert shop.box.exec("systemctl", "--version").stdout.startswith("systemd 252 ")
+
+
+def test_it_serves_and_a_second_push_fails_no_request(shop: Shop) -> None:
+    with Load(shop.url, rate=50, seconds=60) as load:
+        shop.push_version("two")
+    assert load.report.total.failed == 0, load.report.table()
+    assert {"1", "2"} == set(load.report.total.releases)
+
+
+def test_its_doctor_finds_nothing_and_its_prune_runs(shop: Shop) -> None:
+    done = shop.ground.pushrod("doctor", check=False)
+    assert done.status == 0, done.stdout
+    assert "warning" not in done.stdout
+    shop.box.exec("systemctl", "start", "pushrod-prune.service")
+
+
+def test_its_systemd_has_nothing_to_say_about_the_units_and_they_are_closed(shop: Shop) -> None:
+    done = shop.box.exec("systemd-analyze", "verify", "--man=no", *UNITS, check=False)
+    assert (done.status, done.stdout, done.stderr) == (0, "", "")
+    services = [unit for unit in UNITS if unit.endswith(".service")]
+    look = "for unit; do systemd-analyze security --no-pager $unit; done"
+    told = shop.box.exec("sh", "-c", look, "sh", *services).stdout
+    found = re.findall(r"Overall exposure level for \S+: ([\d.]+)", told)
+    assert len(found) == len(services), told
+    assert max(map(float, found)) <= EXPOSURE, told
+
+
+def test_it_comes_back_after_a_reboot(shop: Shop) -> None:
+    shop.post("a row")
+    rows = shop.rows()
+    shop.box.reboot()
+    shop.back(2, "after a reboot of Debian 12")
+    assert shop.rows() == rows
+    shop.push_version("three")
