@@ -273,14 +273,21 @@ class Box:
             "GIT_TERMINAL_PROMPT": "0",
         }
 
-    def get_page(self, path: str = "/", site: str = "", port: int = 80, timeout: float = 10.0) -> Answer:
+    def get_page(
+        self,
+        path: str = "/",
+        site: str = "",
+        port: int = 80,
+        timeout: float = 10.0,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         """Ask the box's edge, as a browser would that found `site` at its address."""
         connection = http.client.HTTPConnection(self.address, port, timeout=timeout)
         with contextlib.closing(connection):
-            connection.request("GET", path, headers={"Host": site} if site else {})
+            connection.request("GET", path, headers={**(headers or {}), **({"Host": site} if site else {})})
             answer = connection.getresponse()
-            headers = {name.lower(): value for name, value in answer.getheaders()}
-            return Answer(answer.status, headers, answer.read())
+            told = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(answer.status, told, answer.read())
 
     # ---- making and removing ------------------------------------------------------------------------------------
 

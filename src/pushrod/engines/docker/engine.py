@@ -148,7 +148,8 @@ class Docker:
                 raise ManifestError(
                     "`models` are not supported", where=where, hint="run the model as a service"
                 )
-            if rendering.isolated(document, service) and service.role in ("entry", "store"):
+            reached = service.role in ("entry", "store") or service.name in wanted.routing.services
+            if reached and rendering.isolated(document, service):
                 raise ManifestError(
                     "nothing could reach it with `network_mode: none`", where=where, hint="take that out"
                 )
@@ -218,7 +219,7 @@ class Docker:
                 for n in range(1, (service.replicas if service.role != "job" else 0) + 1):
                     address = lower.address(len(instances))
                     instances.append(Instance(f"{service.name}-{n}", service.name, port, address))
-            self._check_entry(wanted, instances)
+            _check_ports(wanted, instances)
             yield Placement(tuple(instances), network)
 
     def files(self, app: App, release: Release, document: Document, wanted: Manifest) -> dict[str, str]:
@@ -249,15 +250,6 @@ class Docker:
                 f"there is no volume {name} on this host",
                 where="volumes",
                 hint=f"docker volume create {name}",
-            )
-
-    def _check_entry(self, wanted: Manifest, instances: Sequence[Instance]) -> None:
-        entry = wanted.entry
-        if not all(i.port for i in instances if i.service == entry.name):
-            raise ManifestError(
-                f"nothing says on which port {entry.name} listens",
-                where=f"services.{entry.name}",
-                hint='publish it (ports: ["8000:8000"]), or EXPOSE it in the Dockerfile',
             )
 
     def _blocks(self) -> list[str]:
@@ -471,5 +463,17 @@ class Docker:
 
 def _most_memory() -> int:
     """What a container may use that says nothing: half of this machine, in whole GiB so that it stays the same."""
+def _check_ports(wanted: Manifest, instances: Sequence[Instance]) -> None:
+    """Refuse a service that the edge could not reach: the entry, or one that a route leads to."""
+    reached = {wanted.entry.name, *wanted.routing.services}
+    for instance in instances:
+        if instance.service in reached and not instance.port:
+            raise ManifestError(
+                f"nothing says on which port {instance.service} listens",
+                where=f"services.{instance.service}",
+                hint='publish it (ports: ["8000:8000"]), `expose` it, or EXPOSE it in the Dockerfile',
+            )
+
+
     gib = 1 << 30
     return max(gib, psutil.virtual_memory().total // 2 // gib * gib)

@@ -1,0 +1,220 @@
+"""Routes on a Docker host: the edge sends requests to two services, reads files and passwords, and keeps answers."""
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.integration.apps import complaint, eventually
+from tests.lab import images
+from tests.lab.box import Answer, Box
+from tests.lab.ground import DOCKERFILE, ROOT, Ground, Shop, code
+
+pytestmark = pytest.mark.lab
+
+COMPOSE = """\
+x-pushrod: {domains: [routed.localhost], keep: 2, nginx: docker/edge/*.conf}
+services:
+  proxy:
+    image: nginx:latest
+    ports: ["80:80"]
+    depends_on: [web, api]
+    volumes: ["./docker/edge:/etc/nginx/conf.d:ro"]
+    x-pushrod: {role: edge}
+  web:
+    build: .
+    environment: {NAME: web}
+    x-pushrod:
+      role: entry
+      health: /healthz
+      routes:
+        /assets/: {files: ./dist}
+        /app/: {files: ./dist, try: index.html}
+        /old/: {redirect: /new/}
+  api:
+    build: .
+    environment: {NAME: api}
+    expose: ["8080"]
+    deploy: {replicas: 2}
+    x-pushrod:
+      health: /healthz
+      routes:
+        /api/: {rate_limit: {rate: 1/min, burst: 20}}
+        /kept/: {cache: 1h, strip_prefix: true}
+        /admin/: {auth: {basic: ADMINS}, strip_prefix: true}
+        /asked/: {auth: {service: web, path: /refuse}}
+"""
+# Of the program only what answers without stores, and whose answer it is.
+PROGRAM = code().replace("state,", 'lambda: os.environ["NAME"],')
+ASSET = "index-BWgbA4nX.js"
+
+
+def tree(asset: str = ASSET, more: str = "") -> dict[str, str]:
+    """The files of the app, one of which is named by its content."""
+    return {
+        "compose.yaml": COMPOSE + more,
+        "Dockerfile": DOCKERFILE,
+        "app.py": PROGRAM,
+        "docker/edge/own.conf": "add_header X-From-The-Commit yes always;\n",
+        "dist/index.html": "a page",
+        f"dist/{asset}": "a script",
+        "dist/.hidden": "hidden",
+    }
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """The app, pushed once, on a host of its own."""
+    if problem := images.box_problem():
+        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+    box = Box()
+    ground = Ground(box, tmp_path_factory.mktemp("desk"))
+    try:
+        box.create(ports=[ground.published])
+        ground.init()
+        app = ground.app("routed", tree())
+        lacking = complaint(app.push())
+        assert lacking.what == "the secret ADMINS is not set"
+        box.ssh("secret", "set", "ADMINS", "--app", "routed", user="pushrod", stdin="ann:open sesame\n")
+        app.tree.commit({}, "with its secret")
+        pushed = app.push()
+        assert pushed.ok, pushed.err
+        yield app
+        print(box.journal())
+    finally:
+        box.remove()
+
+
+def ask(shop: Shop, path: str, user: str = "") -> Answer:
+    """An answer of the edge, asked with a user and their password, if any."""
+    headers = {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"} if user else {}
+    return shop.box.get_page(path, shop.domain, headers=headers)
+
+
+def answered(shop: Shop) -> dict[str, Any]:
+    """What the edge makes of a request of each kind."""
+    found: dict[str, Any] = {
+        path: (a.status, a.body.decode().strip('"'))
+        for path in ("/", "/api/", "/kept/", f"/assets/{ASSET}", "/app/no/such", "/assets/.hidden")
+        for a in [ask(shop, path)]
+    }
+    found["/old/"] = (ask(shop, "/old/x").status, ask(shop, "/old/x").headers["location"])
+    found["/admin/"] = [ask(shop, "/admin/", user).status for user in ("", "ann:sesame", "ann:open sesame")]
+    found["/asked/"] = ask(shop, "/asked/").status
+    return found
+
+
+EXPECTED = {
+    "/": (200, "web"),
+    "/api/": (200, "api"),
+    "/kept/": (200, "api"),
+    f"/assets/{ASSET}": (200, "a script"),
+    "/app/no/such": (200, "a page"),
+    "/old/": (308, "/new/"),
+    "/admin/": [401, 401, 200],
+}
+
+
+def check(shop: Shop) -> None:
+    found = answered(shop)
+    assert {path: found[path] for path in EXPECTED} == EXPECTED
+    assert (found["/assets/.hidden"][0], found["/asked/"]) == (404, 500)
+
+
+def test_each_request_goes_where_its_route_says(shop: Shop) -> None:
+    check(shop)
+    assert ask(shop, "/").headers["x-from-the-commit"] == "yes"
+    assert "immutable" in ask(shop, f"/assets/{ASSET}").headers["cache-control"]
+
+
+def test_no_container_is_made_for_the_service_whose_place_the_edge_takes(shop: Shop) -> None:
+    made = {f"routed-r{shop.live}-{name}" for name in ("web-1", "api-1", "api-2")}
+    assert set(shop.box.docker("ps", "--all", "--format={{.Names}}").split()) == made
+    assert not [name for name in shop.images() if "proxy" in name]
+    assert {s["name"] for s in shop.release(shop.live)["services"]} == {"web", "api"}
+
+
+def test_an_answer_is_kept_below_the_edge_and_given_again(shop: Shop) -> None:
+    told = [ask(shop, "/kept/?a").headers["x-cache-status"] for _ in range(2)]
+    assert told == ["MISS", "HIT"]
+    cache = f"{ROOT}/edge/run/cache-routed"
+    owned = shop.box.exec("find", cache, "-type", "f", "-user", "pushrod").stdout.split()
+    assert owned, shop.box.exec("ls", "-lR", cache).stdout
+
+
+def test_who_asks_too_often_is_told_when_to_come_back(shop: Shop) -> None:
+    answers = [ask(shop, "/api/") for _ in range(30)]
+    assert {a.status for a in answers} == {200, 429}
+    assert {a.headers["retry-after"] for a in answers if a.status == 429} == {"1"}
+    shop.box.exec("systemctl", "restart", "pushrod-edge")  # which forgets what it has counted
+    eventually(lambda: _status(shop) == 200, "the edge answers", 15)
+
+
+def test_all_of_it_comes_back_after_a_power_cut(shop: Shop) -> None:
+    shop.box.power_cut()
+    eventually(lambda: _status(shop) == 200, "the app answers", 90)
+    check(shop)
+
+
+def test_a_page_that_is_open_finds_its_parts_after_the_next_release(shop: Shop) -> None:
+    other = "index-C0ffee12.js"
+    shop.tree.reset(shop.tree.head())
+    shop.tree.git("rm", "--quiet", f"dist/{ASSET}")
+    shop.tree.commit(tree(other), "another script")
+    pushed = shop.push()
+    assert pushed.ok, pushed.err
+    assert [ask(shop, f"/assets/{name}").status for name in (ASSET, other)] == [200, 200]
+    assert ask(shop, "/kept/?a").headers["x-cache-status"] == "MISS"
+    shop.box.ssh("restart", "--app", "routed", user="pushrod")
+    assert [ask(shop, f"/assets/{name}").status for name in (ASSET, other)] == [404, 200]
+
+
+BARE = """\
+  bare:
+    build: {context: ., dockerfile: bare.Dockerfile}
+    environment: {NAME: bare}
+    x-pushrod: {routes: {/bare/: {}}}
+"""
+
+
+def test_a_route_to_a_service_without_a_port_is_refused(shop: Shop) -> None:
+    good, before = shop.tree.head(), shop.footprint()
+    bare = {"bare.Dockerfile": DOCKERFILE.replace("EXPOSE 8080\n", "")}
+    shop.tree.commit(tree("index-C0ffee12.js", BARE) | bare, "a route to nowhere")
+    try:
+        refused = complaint(shop.push())
+    finally:
+        shop.tree.reset(good)
+    assert refused.what == "nothing says on which port bare listens"
+    assert refused.where == "services.bare"
+    assert "expose" in refused.to_do
+    assert shop.footprint() == before
+
+
+def test_a_snippet_that_reaches_further_than_its_app_is_refused_unless_the_owner_allows_it(
+    shop: Shop,
+) -> None:
+    good, before = shop.tree.head(), shop.footprint()
+    shop.tree.commit({"docker/edge/own.conf": "root /etc;\n"}, "somebody else's files")
+    try:
+        refused = complaint(shop.push())
+    finally:
+        shop.tree.reset(good)
+    assert "pushrod apps allow routed nginx" in refused.to_do
+    assert shop.footprint() == before
+
+
+def test_nothing_of_an_app_that_is_gone_stays_at_the_edge(shop: Shop) -> None:
+    shop.ground.pushrod("apps", "destroy", "routed", "--yes")
+    left = shop.box.exec("find", f"{ROOT}/edge", "-name", "*routed*").stdout.split()
+    assert not [path for path in left if "/trees/" not in path], left
+    assert json.loads(shop.box.get(f"{ROOT}/edge/current/sites.json")) == {}
+
+
+def _status(shop: Shop) -> int:
+    try:
+        return ask(shop, "/").status
+    except OSError:
+        return 0
