@@ -407,7 +407,7 @@ class Pipeline:
             routing=release.routing,
             passwords=release.passwords,
             maintenance=self.app.settings.maintenance,
-            present=self.engine.present(self.app),
+            present=self.engine.present(self.app, release.number),
         )
 
     # ---- retire ---------------------------------------------------------------------------------------------

@@ -253,6 +253,14 @@ class Shop:
         """The names of its containers that run."""
         return self._listed("ps", "--format={{.Names}}")
 
+    def addresses(self) -> dict[str, dict[str, str]]:
+        """Where each of its running containers is, in each of its networks."""
+        return {
+            name: {n: at["IPAddress"] for n, at in found["NetworkSettings"]["Networks"].items()}
+            for name in self.running()
+            for found in json.loads(self.box.docker("inspect", name))
+        }
+
     def stores(self) -> list[str]:
         """Which containers its stores are, and since when they run."""
         names = [self.container("postgres"), self.container("redis")]

@@ -12,8 +12,8 @@ import pytest
 from tests.integration.apps import eventually
 from tests.lab import images
 from tests.lab.box import PUSHROD, Box
-from tests.lab.ground import Ground, Shop
-from tests.lab.witness import Witness
+from tests.lab.ground import COMPOSE, ROOT, Ground, Shop
+from tests.lab.witness import Listener, Witness
 from tests.load import Load
 
 pytestmark = pytest.mark.lab
@@ -89,6 +89,29 @@ def record(app: Shop, container: str) -> list[str]:
 
 
 @contextlib.contextmanager
+def unwatched(box: Box) -> Iterator[None]:
+    """Nothing looks in the block."""
+    box.exec("systemctl", "stop", "pushrod-watch.timer", "pushrod-watch.service")
+    try:
+        yield
+    finally:
+        box.exec("systemctl", "start", "pushrod-watch.timer")
+
+
+@contextlib.contextmanager
+def without_pushrod(box: Box) -> Iterator[None]:
+    """The package is gone in the block."""
+    gone = ("/usr/local/bin/pushrod", "/root/gone-link"), (PUSHROD, "/root/gone")
+    for here, there in gone:
+        box.exec("mv", here, there)
+    try:
+        yield
+    finally:
+        for here, there in gone:
+            box.exec("mv", there, here)
+
+
+@contextlib.contextmanager
 def watched(
     hosted: Hosted, broken: dict[str, Shop], what: str, did: str
 ) -> Iterator[dict[str, dict[str, str]]]:
@@ -121,6 +144,7 @@ def test_both_apps_come_back_each_under_its_name(hosted: Hosted, ends: Callable[
     apps = (hosted.shop, hosted.blog)
     hosted.shop.push_version(f"before a {ends.__name__}")
     before = {app.name: app.journal_live for app in apps}
+    addresses = {app.name: app.addresses() for app in apps}
     with Witness(*apps) as witness:
         eventually(lambda: all(len(rows) > 5 for rows in witness.promised.values()), "rows are stored")
         ends(hosted.box)
@@ -132,9 +156,18 @@ def test_both_apps_come_back_each_under_its_name(hosted: Hosted, ends: Callable[
         )
         assert {h.release for h in witness.heard if h.asked == app.name} == {before[app.name]}
         settled(app)
+        assert _without_own(app.addresses(), app) == _without_own(addresses[app.name], app)
         stores = [app.inspect(name)["State"]["StartedAt"] for name in ("postgres", "redis")]
         assert max(stores) < app.inspect("web", before[app.name])["State"]["StartedAt"]
     witness.check()
+
+
+def _without_own(addresses: dict[str, dict[str, str]], app: Shop) -> dict[str, dict[str, str]]:
+    """The addresses but those of the stores' own network, by which nobody reaches them."""
+    return {
+        name: {network: at for network, at in found.items() if network != app.name}
+        for name, found in addresses.items()
+    }
 
 
 MOMENTS = {"build": r"COPY app\.py", "start": r"^ *start ", "ready": r"^ *ready ", "live": r"^ *live "}
@@ -168,6 +201,145 @@ def test_a_power_cut_in_the_middle_of_a_push(hosted: Hosted, moment: str) -> Non
     done = shop.push()
     assert done.ok, done.err
     settled(shop)
+
+
+# ---- the edge waits ---------------------------------------------------------------------------------------------
+
+COLD = {"compose.yaml": COMPOSE.replace("DOMAIN", "shop.localhost").replace('TROUBLE: ""', "TROUBLE: cold")}
+
+
+@pytest.fixture(scope="module")
+def cold(made: Hosted) -> Shop:
+    """The shop, in a version that answers 500 to whoever asks before it is warm. Its next one does not."""
+    made.box.power_on()
+    made.shop.back(made.shop.journal_live, "before the test", BOOT)
+    with Listener(made.shop) as listener:
+        made.shop.push_version("cold", COLD)
+    assert set(listener.told) == {200}, listener.told
+    return made.shop
+
+
+def _unit(box: Box) -> None:
+    box.exec("systemctl", "restart", "pushrod-app@shop")
+
+
+def _target(box: Box) -> None:
+    """The watch is a part of the target, and the edge is too."""
+    box.exec("systemctl", "stop", "pushrod.target")
+    try:
+        eventually(lambda: box.docker("ps", "--quiet") == "", "nothing runs", 60)
+    finally:
+        box.exec("systemctl", "start", "pushrod.target")
+
+
+def _without_pushrod(box: Box) -> None:
+    with without_pushrod(box):
+        box.reboot()
+
+
+@pytest.mark.parametrize("ends", [Box.reboot, Box.power_cut, _unit, _target, _without_pushrod])
+def test_the_edge_waits_until_instances_have_proved_healthy(
+    hosted: Hosted, cold: Shop, ends: Callable[[Box], None]
+) -> None:
+    """Until then it answers 503 by itself; the app's own answer would be 500, that of a lost connection 502."""
+    with Listener(cold) as listener:
+        eventually(lambda: 200 in listener.told, "the listener is answered")
+        ends(hosted.box)
+        cold.back(cold.journal_live, f"after {ends.__name__}, cold", BOOT)
+    print(f"{ends.__name__}: {listener.told}")
+    starting = [said for said in listener.heard if "is starting" in said.body]
+    assert starting, listener.told
+    assert {(said.status, said.retry_after) for said in starting} == {(503, "1")}
+    others = {said for said in listener.heard if said not in starting and said.status not in (0, 200)}
+    assert not others, others
+
+
+def test_an_app_that_was_taken_down_is_let_be_and_deployed_again(hosted: Hosted, cold: Shop) -> None:
+    with Listener(cold) as listener:
+        hosted.ground.pushrod("down", "--app", "shop")
+        eventually(lambda: 404 in listener.told, "the edge no longer answers for it")
+        cold.push_version("cold", COLD | {"again": ""})
+    assert set(listener.told) == {200, 404}, listener.told
+
+
+def test_a_rollback_to_one_that_is_cold_first(hosted: Hosted, cold: Shop) -> None:
+    live = cold.live
+    with Listener(cold) as listener:
+        cold.push_version("between")
+        cold.ssh("rollback")
+        cold.back(live, "after the rollback", AT_ONCE)
+    assert set(listener.told) == {200}, listener.told
+
+
+def test_a_first_deployment_that_fails_is_never_asked(hosted: Hosted) -> None:
+    """There is no release to say that it starts: the edge does not know the name until one is live."""
+    green = hosted.ground.app("green")
+    slow = {"compose.yaml": COLD["compose.yaml"].replace("shop.", "green.")}
+    with Listener(green) as listener:
+        green.tree.commit({"compose.yaml": slow["compose.yaml"].replace("20s", "2s")}, "too cold")
+        assert "web-1 is not healthy: after 2 s" in green.push().err
+        assert set(listener.told) == {404}
+        green.push_version("cold", slow)
+    hosted.ground.pushrod("apps", "destroy", "green", "--yes")
+    assert set(listener.told) == {404, 200}, listener.told
+
+
+def test_one_that_takes_longer_than_its_unit_waits_is_let_through_by_the_watch(hosted: Hosted) -> None:
+    shop = hosted.shop
+    mark = f"/run/pushrod/shop/up-{shop.live}"
+    with unwatched(hosted.box):
+        hosted.box.exec("rm", mark)  # as where the unit gave up before the app was healthy
+        assert (shop.get().status, shop.get().headers["retry-after"]) == (503, "1")
+    shop.back(shop.live, "after its unit gave up", WATCHED)
+    hosted.box.exec("test", "-e", mark)
+
+
+def test_an_app_whose_unit_is_stopped_stays_so(hosted: Hosted) -> None:
+    """The watch looks every 10 s."""
+    box, shop = hosted.box, hosted.shop
+    look = ("systemctl", "show", "--value", "--property=ExecMainExitTimestampMonotonic", "pushrod-watch")
+    box.exec("systemctl", "stop", "pushrod-app@shop")
+    seen = {box.exec(*look).stdout}
+
+    def looked() -> bool:
+        seen.add(box.exec(*look).stdout)
+        return len(seen) > 2
+
+    try:
+        eventually(looked, "the watch has looked twice", 90)
+        assert shop.running() == [""]
+        assert (shop.get().status, "is starting" in shop.get().body.decode()) == (503, True)
+        assert hosted.blog.serves(hosted.blog.live)
+    finally:
+        box.exec("systemctl", "start", "pushrod-app@shop")
+    shop.back(shop.live, "after its unit was started", AT_ONCE)
+
+
+def test_an_app_that_an_older_pushrod_has_deployed_goes_on(hosted: Hosted) -> None:
+    """Its site names no mark, and there is none. What changes the site next names one: the watch has made it."""
+    box, shop = hosted.box, hosted.shop
+    tree = box.exec("readlink", "-f", f"{ROOT}/edge/current").stdout.strip()
+    sites = json.loads(box.get(f"{tree}/sites.json"))
+    for site in sites.values():
+        del site["present"]
+    with unwatched(box):
+        box.exec("sh", "-c", "rm /run/pushrod/*/up-*")
+        assert shop.get().status == 503
+        box.put(f"{tree}/sites.json", json.dumps(sites))
+        box.exec("sed", "--in-place", "/if (!-f/,/}/d", f"{tree}/sites/shop.conf", f"{tree}/sites/blog.conf")
+        box.exec("systemctl", "reload", "pushrod-edge")
+        shop.back(shop.live, "without a mark", AT_ONCE)
+    marks = ("sh", "-c", "ls /run/pushrod/shop/up-* /run/pushrod/blog/up-*")
+    eventually(lambda: box.exec(*marks, check=False).status == 0, "the watch has looked", WATCHED)
+    with Listener(shop) as listener:
+        hosted.blog.push_version("of the newer pushrod")
+        assert shop.push().ok  # of what is live already
+        assert shop.deploy_there().status == 0
+        assert "present" in json.loads(box.get(f"{ROOT}/edge/current/sites.json"))["shop"]
+    assert set(listener.told) == {200}, listener.told
+    box.reboot()
+    for app in (shop, hosted.blog):
+        app.back(app.live, "after a reboot", BOOT)
 
 
 # ---- Docker -----------------------------------------------------------------------------------------------------
@@ -239,17 +411,11 @@ def test_what_is_frozen_is_restarted_by_the_watch(hosted: Hosted) -> None:
 
 def test_without_pushrod_it_serves_reboots_and_is_watched(hosted: Hosted) -> None:
     box, apps = hosted.box, (hosted.shop, hosted.blog)
-    gone = ("/usr/local/bin/pushrod", "/root/gone-link"), (PUSHROD, "/root/gone")
-    try:
-        for here, there in gone:
-            box.exec("mv", here, there)
+    with without_pushrod(box):
         box.reboot()
         for app in apps:
             app.back(app.live, "after a reboot without pushrod", BOOT)
         box.docker("kill", hosted.shop.container("web", hosted.shop.live))
         hosted.shop.back(hosted.shop.live, "after docker kill, without pushrod", WATCHED)
         assert box.units("--failed", "--no-legend", "pushrod*") == ""
-    finally:
-        for here, there in gone:
-            box.exec("mv", there, here)
     hosted.shop.push_version("with pushrod again")

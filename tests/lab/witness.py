@@ -1,5 +1,6 @@
 """Who asks apps all the time, whatever happens to the server: what was answered, and which rows were promised."""
 
+import collections
 import http.client
 import itertools
 import json
@@ -97,3 +98,48 @@ class Witness:
             lost = set(promised) - set(shop.rows())
             assert promised
             assert not lost, f"{len(lost)} of {len(promised)} rows are lost"
+
+
+class Said(NamedTuple):
+    """An answer, whatever it is; status 0 where there was none."""
+
+    status: int
+    retry_after: str = ""
+    body: str = ""
+
+
+class Listener:
+    """Asks an app for its page all the time, each time on a new connection, and keeps every kind of answer."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._until_stopped)
+        self.heard: list[Said] = []
+
+    def __enter__(self) -> "Listener":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _until_stopped(self) -> None:
+        while not self._stop.wait(0.01):
+            self.heard.append(self._ask())
+
+    def _ask(self) -> Said:
+        try:
+            answer = self._shop.get(timeout=2.0)
+        except _ERRORS:
+            return Said(0)
+        body = answer.body.decode() if answer.status != 200 else ""
+        return Said(answer.status, answer.headers.get("retry-after", ""), body)
+
+    @property
+    def told(self) -> dict[int, int]:
+        """How often each status was answered."""
+        return dict(collections.Counter(said.status for said in self.heard))

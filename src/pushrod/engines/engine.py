@@ -139,8 +139,8 @@ class Engine(Protocol):
     ) -> Program:
         """How a program is run where an instance of a service runs, on the user's terminal."""
 
-    def present(self, app: App) -> str:
-        """The file without which the edge says that the app is starting; empty where there is none."""
+    def present(self, app: App, number: int) -> str:
+        """The file without which the edge says that the app is starting; empty where a release needs none."""
 
     def at_boot(self, app: App, *, wanted: bool) -> None:
         """Whether the app's live release comes back when the machine starts."""

@@ -328,10 +328,11 @@ class Docker:
     def ready(self, app: App, release: Release) -> None:
         """Wait until every instance is healthy; ReadyError at its deadline, or at once if it ends."""
         Readiness(release, lambda i: names.instance(app, release.number, i.name)).wait()
-        reconcile.open_edge(self._place(app))
+        reconcile.open_edge(self._place(app), release.number)
 
     def stop(self, app: App, number: int) -> None:
         """Stop a release's instances, each within its grace; keep what they printed; take their networks away."""
+        reconcile.close_edge(self._place(app), number)
         found = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
         docker.stop([c for c in found if c.state in _ALIVE])
         logs.keep(app, [c for c in found if docker.INSTANCE in c.labels])
@@ -399,9 +400,9 @@ class Docker:
 
     # ---- afterwards -----------------------------------------------------------------------------------------
 
-    def present(self, app: App) -> str:
-        """The mark in the app's gate, on tmpfs: after a reboot the edge waits until the app has proved healthy."""
-        return str(names.GATES / app.name / names.UP)
+    def present(self, app: App, number: int) -> str:
+        """A mark in the app's gate, on tmpfs: after a reboot the edge waits until the release has proved healthy."""
+        return str(names.up(app, number))
 
     def at_boot(self, app: App, *, wanted: bool) -> None:
         """The link that says whether systemd brings the app back; a path unit sees it change."""
@@ -434,16 +435,16 @@ class Docker:
         kept = Releases(app).all()
         images.prune(app, [image.location for release in kept for image in release.images.values()])
         kept_files = [*(app.state / "releases").glob("*/*.yaml"), names.running_stores(app)]
-    def sweep(self) -> None:
-        """Remove from the builder's cache, which all builds on the host share, what none has used for a week."""
-        docker.prune_builds(_UNUSED)
-
         texts.prune(app, "".join(path.read_text() for path in kept_files if path.exists()))
         numbers = [r.number for r in kept]
         for directory in app.logs.glob("r*"):
             number = int(directory.name[1:])
             if number not in numbers and number < max(numbers, default=0) - _KEPT_LOGS:
                 host.remove_tree(directory)
+
+    def sweep(self) -> None:
+        """Remove from the builder's cache, which all builds on the host share, what none has used for a week."""
+        docker.prune_builds(_UNUSED)
 
     def forget(self, app: App) -> None:
         """Remove an app's containers, networks, volumes with their data, and images."""
@@ -452,6 +453,7 @@ class Docker:
             docker.remove_network(network)
         docker.remove_volumes(docker.volumes({docker.APP: app.name}))
         images.prune(app, [])
+        host.remove_tree(names.GATES / app.name)
         self.at_boot(app, wanted=False)
 
     def logs(
@@ -461,8 +463,6 @@ class Docker:
         return (logs.follow if follow else logs.lines)(app, service, release, lines)
 
 
-def _most_memory() -> int:
-    """What a container may use that says nothing: half of this machine, in whole GiB so that it stays the same."""
 def _check_ports(wanted: Manifest, instances: Sequence[Instance]) -> None:
     """Refuse a service that the edge could not reach: the entry, or one that a route leads to."""
     reached = {wanted.entry.name, *wanted.routing.services}
@@ -475,5 +475,7 @@ def _check_ports(wanted: Manifest, instances: Sequence[Instance]) -> None:
             )
 
 
+def _most_memory() -> int:
+    """What a container may use that says nothing: half of this machine, in whole GiB so that it stays the same."""
     gib = 1 << 30
     return max(gib, psutil.virtual_memory().total // 2 // gib * gib)

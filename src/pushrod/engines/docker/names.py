@@ -12,9 +12,12 @@ GATES = Path("/run/pushrod")
 """Where the directory of each app is that its instances mount. It is on tmpfs, and made once the stores have proved
 healthy: so after a power cut dockerd cannot start an instance before its stores, whatever its restart policy."""
 
-UP = "up"
-"""The file in an app's gate that says its instances have proved healthy since the machine started: the edge waits for
-it."""
+UP = "up-"
+"""What the name of a file in an app's gate begins with; the number of a release follows, whose instances have proved
+healthy since they were brought up: the edge waits for it."""
+
+STOPPED = "stopped"
+"""The file in an app's gate that says that its unit was stopped: the watch leaves it alone."""
 
 UNITS = Path("/etc/systemd/system/pushrod.target.wants")
 """A link `pushrod-app@shop.service` here says that the app comes back at boot."""
@@ -61,6 +64,11 @@ def files(app: App, number: int) -> Path:
 def running_stores(app: App) -> Path:
     """The compose file that the stores run as now."""
     return app.state / "stores" / COMPOSE
+
+
+def up(app: App, number: int) -> Path:
+    """The file without which the edge sends no request to a release."""
+    return GATES / app.name / f"{UP}{number}"
 
 
 def environments(app: App, number: int) -> Path:

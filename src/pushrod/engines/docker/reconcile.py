@@ -27,8 +27,11 @@ Found = dict[str, Any]
 GATES = Path("/run/pushrod")
 """See `names.GATES`: an app's directory here lets its instances start."""
 
-UP = "up"
-"""See `names.UP`: this file in the directory lets the edge send requests to them."""
+UP = "up-"
+"""See `names.UP`: with a release's number, a file in the directory that lets the edge send requests to it."""
+
+STOPPED = "stopped"
+"""See `names.STOPPED`: this file there has the watch leave the app alone."""
 
 STORES_DEADLINE = 300.0  # seconds; recovery after a power cut is part of it
 INSTANCES_DEADLINE = 180.0
@@ -83,16 +86,28 @@ def stores_up(app: App, containers: list[str]) -> None:
 def open_gate(app: App) -> None:
     """Let the app's instances start: its stores have proved healthy."""
     (GATES / app.name).mkdir(mode=0o755, exist_ok=True)
+    (GATES / app.name / STOPPED).unlink(missing_ok=True)
 
 
-def open_edge(app: App) -> None:
-    """Let the edge send requests to the app's instances: they have proved healthy."""
-    (GATES / app.name / UP).touch(mode=0o644)
+def open_edge(app: App, number: int) -> None:
+    """Let the edge send requests to the instances of a release: they have proved healthy."""
+    (GATES / app.name / f"{UP}{number}").touch(mode=0o644)
 
 
-def close_edge(app: App) -> None:
-    """Have the edge say that the app is starting, until it has proved healthy again."""
-    (GATES / app.name / UP).unlink(missing_ok=True)
+def close_edge(app: App, number: int | None = None) -> None:
+    """Have the edge say that the app is starting, until a release, or any, has proved healthy again."""
+    for mark in (GATES / app.name).glob(f"{UP}*" if number is None else f"{UP}{number}"):
+        mark.unlink(missing_ok=True)
+
+
+def is_open(app: App, number: int) -> bool:
+    """Whether the edge may send requests to the instances of a release."""
+    return (GATES / app.name / f"{UP}{number}").exists()
+
+
+def is_stopped(app: App) -> bool:
+    """Whether the app's unit was stopped, and nothing has brought the app up since."""
+    return (GATES / app.name / STOPPED).exists()
 
 
 def join(app: App, directory: Path) -> None:
@@ -157,6 +172,7 @@ def up(app: App) -> None:
         return
     release = json.loads((directory / "release.json").read_text())
     began = time.monotonic()
+    (GATES / app.name / STOPPED).unlink(missing_ok=True)
     if release["stores"]:
         stores_up(app, [f"{app.name}-{s['name']}" for s in release["stores"]])
         say(f"{app.name}: stores are up: {', '.join(s['name'] for s in release['stores'])}")
@@ -164,7 +180,7 @@ def up(app: App) -> None:
     join(app, directory)
     start(app, directory)
     healthy(instances(app, directory), INSTANCES_DEADLINE)
-    open_edge(app)
+    open_edge(app, release["number"])
     say(
         f"{app.name}: release {release['number']} is up: {', '.join(i['name'] for i in release['instances'])}"
     )
@@ -173,8 +189,10 @@ def up(app: App) -> None:
 
 
 def down(app: App) -> None:
-    """Stop what runs of the app: instances, each within its grace, then stores."""
-    close_edge(app)
+    """Stop what runs of the app: instances, each within its grace, then stores. The watch lets it be."""
+    if (GATES / app.name).is_dir():
+        close_edge(app)
+        (GATES / app.name / STOPPED).touch(mode=0o644)
     for label in ("pushrod.release", ""):
         filters = [
             "--filter",
@@ -187,10 +205,24 @@ def down(app: App) -> None:
             say(f"{app.name}: {'instances' if label else 'stores'} stopped")
 
 
+def reached(app: App, release: Found) -> list[str]:
+    """The containers of a release that the edge sends requests to; none where it serves another release."""
+    site = _site(app)
+    if site is None or site["release"] != release["number"]:
+        return []
+    at = {*site["backends"], *(address for others in site.get("others", {}).values() for address in others)}
+    found = [i["name"] for i in release["instances"] if f"{i['address']}:{i['port']}" in at]
+    return [f"{app.name}-r{release['number']}-{name}" for name in found]
+
+
+def _site(app: App) -> "Found | None":
+    sites: dict[str, Found] = json.loads((app.root / "edge" / "current" / "sites.json").read_text())
+    return sites.get(app.name)
+
+
 def verify_edge(app: App, release: Found) -> None:
     """Trouble where the edge does not serve the live release at its addresses."""
-    sites = json.loads((app.root / "edge" / "current" / "sites.json").read_text())
-    site = sites.get(app.name)
+    site = _site(app)
     wanted = [f"{i['address']}:{i['port']}" for i in release["instances"] if i["service"] == release["entry"]]
     if site is None or site["release"] != release["number"] or list(site["backends"]) != wanted:
         raise Trouble(
@@ -354,6 +386,9 @@ def main(arguments: list[str]) -> int:
     """Do it, unless a command works on the app: that leaves it as it should be by itself."""
     verb, root, name = arguments
     app = App(root, name)
+    if not app.directory.is_dir():
+        say(f"{name}: there is no such app")
+        return 0
     with alone(app) as held:
         if not held:
             say(f"{name}: a command works on it, and leaves it as it should be")

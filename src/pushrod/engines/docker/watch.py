@@ -62,7 +62,7 @@ def wait_after(restarts: int) -> float:
 def look(app: reconcile.App, memory: Memory, now: float) -> set[str]:
     """Look at one app and mend what needs it; returns the names of its containers."""
     directory = app.release()
-    if directory is None:
+    if directory is None or reconcile.is_stopped(app):
         return set()
     release = json.loads((directory / "release.json").read_text())
     names = [f"{app.name}-{s['name']}" for s in release["stores"]]
@@ -81,7 +81,21 @@ def look(app: reconcile.App, memory: Memory, now: float) -> set[str]:
         elif now - max(known["restarts"], default=0.0) >= wait_after(len(known["restarts"])):
             known.update(bad=0, told=False, restarts=[*known["restarts"], now])
             mend(app, name, why, act)
+    admit(app, release, found)
     return set(names)
+
+
+def admit(app: reconcile.App, release: dict[str, Any], found: dict[str, Any]) -> None:
+    """Let the edge send requests to a release once all that it asks are healthy: where its unit gave up before, for
+    those or for a worker, and where an older pushrod has brought it up, which did not say so."""
+    if reconcile.is_open(app, release["number"]) or not (reconcile.GATES / app.name).is_dir():
+        return
+    names = reconcile.reached(app, release)
+    if names and all(name in found and not reconcile.problem(found[name]) for name in names):
+        reconcile.open_edge(app, release["number"])
+        reconcile.say(
+            f"{app.name}: release {release['number']} is healthy, and the edge lets requests through"
+        )
 
 
 def trouble(name: str, container: "reconcile.Found | None", memory: Memory) -> tuple[str, str]:

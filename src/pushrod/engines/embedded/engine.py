@@ -326,7 +326,7 @@ class Embedded:
         """The same: an instance is a process beside others, with nothing around it to go into."""
         return self.one_shot(app, release, service, argv, environment)
 
-    def present(self, app: App) -> str:
+    def present(self, app: App, number: int) -> str:
         """None: supervisor and edge start together, and an instance is there at once, or answers nothing yet."""
         return ""
 

@@ -29,3 +29,10 @@ def live(root: Path, **changes: Any) -> reconcile.App:
     (directory / "release.json").write_text(json.dumps(release))
     app.live.symlink_to("releases/7")
     return app
+
+
+def served(root: Path, **site: Any) -> None:
+    """The edge's table: it sends the app's requests to the backend of its seventh release."""
+    path = root / "edge" / "current" / "sites.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"shop": {"release": 7, "backends": ["10.213.0.2:8080"], **site}}))

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from pushrod.engines.docker import reconcile
+from pushrod.apps import App, Root
+from pushrod.engines.docker import names, reconcile
 from pushrod.engines.docker.reconcile import Trouble
 from tests.unit.engines.docker import places
 
@@ -90,22 +91,16 @@ def test_one_that_ends_again_and_again_is_not_waited_for(monkeypatch: pytest.Mon
     assert next(counts) == 7 + reconcile._LOOP + 1
 
 
-def sites(root: Path, **site: Any) -> None:
-    path = root / "edge" / "current" / "sites.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"shop": {"release": 7, "backends": ["10.213.0.2:8080"], **site}}))
-
-
 def test_the_edge_must_serve_the_live_release(tmp_path: Path) -> None:
     app = places.live(tmp_path)
-    sites(tmp_path)
+    places.served(tmp_path)
     reconcile.verify_edge(app, json.loads((app.live / "release.json").read_text()))
 
 
 @pytest.mark.parametrize("wrong", [{"release": 6}, {"backends": ["10.213.0.3:8080"]}, {"backends": []}])
 def test_an_edge_that_serves_another_is_trouble(tmp_path: Path, wrong: dict[str, Any]) -> None:
     app = places.live(tmp_path)
-    sites(tmp_path, **wrong)
+    places.served(tmp_path, **wrong)
     with pytest.raises(Trouble, match="does not send shop to release 7"):
         reconcile.verify_edge(app, json.loads((app.live / "release.json").read_text()))
 
@@ -120,10 +115,45 @@ def test_an_app_that_a_command_works_on_is_left_to_it(
     assert "a command works on it" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("verb", ["up", "down"])
+def test_an_app_that_was_destroyed_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    """Its unit is stopped once its link is gone, which may be after all else is."""
+    assert reconcile.main([verb, str(tmp_path), "shop"]) == 0
+    assert "there is no such app" in capsys.readouterr().out
+
+
 def test_nothing_live_is_nothing_to_bring_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "apps" / "shop").mkdir(parents=True)
     assert reconcile.main(["up", str(tmp_path), "shop"]) == 0
     assert "no live release" in capsys.readouterr().out
+
+
+def test_the_edge_is_opened_for_one_release_and_closed_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "GATES", tmp_path)
+    monkeypatch.setattr(reconcile, "run", lambda _argv: "")
+    app = reconcile.App(str(tmp_path), "shop")
+    reconcile.open_gate(app)
+    reconcile.open_edge(app, 7)
+    reconcile.open_edge(app, 70)
+    reconcile.close_edge(app, 7)
+    assert (reconcile.is_open(app, 7), reconcile.is_open(app, 70)) == (False, True)
+    assert names.up(App(Root(tmp_path), "shop"), 70).name == "up-70"
+    reconcile.down(app)
+    assert (reconcile.is_open(app, 70), reconcile.is_stopped(app)) == (False, True)
+    reconcile.open_gate(app)
+    assert not reconcile.is_stopped(app)
+
+
+def test_what_never_was_up_can_be_taken_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "GATES", tmp_path)
+    monkeypatch.setattr(reconcile, "run", lambda _argv: "")
+    reconcile.down(reconcile.App(str(tmp_path), "shop"))
+    reconcile.close_edge(reconcile.App(str(tmp_path), "shop"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_program_that_fails_is_told_in_its_last_words() -> None:

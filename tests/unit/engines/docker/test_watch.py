@@ -75,6 +75,51 @@ def test_after_the_limit_it_is_left_alone_and_told_once(
     assert len(done) == watch.LIMIT + 1
 
 
+@pytest.mark.parametrize(
+    ("instance", "worker", "opened"),
+    [("running", "running", True), ("restarting", "running", False), ("running", "restarting", True)],
+)
+def test_the_edge_is_opened_once_all_that_it_asks_are_healthy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instance: str, worker: str, opened: bool
+) -> None:
+    """As where an app takes longer than its unit waits, or its worker does not come back."""
+    instances = [
+        {"name": "backend-1", "service": "backend", "address": "10.213.0.2", "port": 8080},
+        {"name": "worker-1", "service": "worker", "address": "10.213.0.3", "port": 0},
+    ]
+    app = places.live(tmp_path, instances=instances)
+    places.served(tmp_path)
+    monkeypatch.setattr(watch.reconcile, "GATES", tmp_path / "run")
+    found = {"shop-r7-backend-1": container(instance), "shop-r7-worker-1": container(worker)}
+    monkeypatch.setattr(watch.reconcile, "inspect", lambda _names: found)
+    memory = watch.Memory(tmp_path / "watch.json")
+    watch.look(app, memory, 1e9)  # its stores are not up: there is no gate
+    (tmp_path / "run" / "shop").mkdir(parents=True)
+    assert not watch.reconcile.is_open(app, 7)
+    watch.look(app, memory, 1e9)
+    assert watch.reconcile.is_open(app, 7) is opened
+
+
+def test_the_edge_is_not_opened_for_a_release_that_it_does_not_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = places.live(tmp_path)
+    places.served(tmp_path, release=6)
+    monkeypatch.setattr(watch.reconcile, "GATES", tmp_path / "run")
+    (tmp_path / "run" / "shop").mkdir(parents=True)
+    monkeypatch.setattr(watch.reconcile, "inspect", lambda _names: {"shop-r7-backend-1": container()})
+    watch.look(app, watch.Memory(tmp_path / "watch.json"), 1e9)
+    assert not watch.reconcile.is_open(app, 7)
+
+
+def test_an_app_whose_unit_was_stopped_is_let_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = places.live(tmp_path)
+    monkeypatch.setattr(watch.reconcile, "GATES", tmp_path / "run")
+    (tmp_path / "run" / "shop").mkdir(parents=True)
+    (tmp_path / "run" / "shop" / "stopped").touch()
+    assert watch.look(app, watch.Memory(tmp_path / "watch.json"), 1e9) == set()
+
+
 def test_what_is_remembered_is_of_containers_that_are_there(tmp_path: Path) -> None:
     memory = watch.Memory(tmp_path / "watch.json")
     memory.of("a")["bad"] = 2
@@ -87,4 +132,5 @@ def test_what_is_remembered_is_of_containers_that_are_there(tmp_path: Path) -> N
 
 def test_the_copies_agree_with_the_package() -> None:
     assert names.GATES == reconcile.GATES
+    assert (names.UP, names.STOPPED) == (reconcile.UP, reconcile.STOPPED)
     assert names.UNITS == watch.UNITS
