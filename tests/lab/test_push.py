@@ -202,6 +202,12 @@ def test_three_releases_are_kept_and_nothing_of_others_is_touched(
     commits = {shop.release(number)["commit"] for number in kept}
     built = {tag.partition(":")[2] for tag in shop.images() if "/web:" in tag}
     assert built == commits
+    label = '--format={{index .Config.Labels "org.opencontainers.image.revision"}}'
+    assert {shop.box.docker("image", "inspect", label, f"pushrod/shop/web:{c}") for c in commits} == commits
+    ground.box.exec(
+        "systemctl", "start", "pushrod-prune.service"
+    )  # what its timer starts finds nothing to add
+    assert {tag.partition(":")[2] for tag in shop.images() if "/web:" in tag} == commits
     assert _others(ground) == others
     assert blog.footprint() == theirs
     assert {n for n in shop.running() if re.match(r"shop-r\d", n)} == {shop.container("web", newest)}

@@ -134,6 +134,17 @@ def test_docker_that_is_stopped(shop: Shop) -> None:
         shop.box.exec("systemctl", "start", "docker.socket", "docker.service")
 
 
+def test_docker_that_is_gone(shop: Shop) -> None:
+    shop.box.exec("mv", "/usr/bin/docker", "/root/docker")
+    try:
+        found = refused(shop, files(more=CHANGE))
+        assert (found.what, found.to_do) == ("Docker is not installed", "as root: pushrod host init")
+        assert asked(shop, "restart", "--app", "shop").status == 10
+        assert re.search(r"^broken +docker +Docker is not installed", doctor(shop), re.MULTILINE)
+    finally:
+        shop.box.exec("mv", "/root/docker", "/usr/bin/docker")
+
+
 def test_an_account_without_rights_on_the_socket(shop: Shop) -> None:
     shop.box.exec("gpasswd", "--delete", "pushrod", "docker")
     try:

@@ -6,6 +6,7 @@ The command line is the contract that every engine since 20.10 keeps; nothing he
 import errno
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -124,7 +125,9 @@ def _last(said: str) -> str:
 
 
 def answers() -> str:
-    """The engine's version; HostError where none answers, or this user may not ask it."""
+    """The engine's version; HostError where there is none, none answers, or this user may not ask it."""
+    if shutil.which("docker") is None:
+        raise HostError("Docker is not installed", hint="as root: pushrod host init")
     said = docker("version", "--format", "{{.Server.Version}}", timeout=20).strip()
     if not said:
         raise failed("Cannot connect to the Docker daemon", "docker version")
