@@ -60,6 +60,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 def pebble(box: Box) -> None:
     """Have pebble run in the box, with a name server that leads every name to the box itself."""
+    box.exec("apt-get", "update")  # nothing else has: the box has all that `host init` installs
     box.exec("apt-get", "install", "-qy", "--no-install-recommends", "pebble")
     box.exec("mkdir", "-p", "/opt/pebble")
     box.exec("/opt/pushrod/bin/python", "-c", MADE)
