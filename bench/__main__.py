@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from bench import rows
+from bench import reads, rows
 from bench.figures import Figure, document, table
 from bench.gate import Gate
 from bench.server import Server
@@ -21,6 +21,7 @@ ROWS = (
     (rows.push_to_live, 5, 2),
     (rows.nothing_changed, 5, 2),
     (rows.under_load, 10, 2),
+    (reads.reads, 5, 2),
 )
 GATE_ROWS = ((rows.through_the_edge, 5, 2), (rows.switch_among_many, 9, 3))
 SERVER_ROWS = ((rows.push_to_server, 5, 2),)

@@ -16,7 +16,7 @@ from bench.stage import PUSHROD, TIMEOUT, BenchError, Stage
 
 RELEASE = ("alembic", "upgrade", "head")
 HEALTH = "/readyz"
-_ASK = "import json, os; print(json.dumps([os.getcwd(), dict(os.environ)]))"
+ASK = "import json, os; print(json.dumps([os.getcwd(), dict(os.environ)]))"
 
 
 class Floor(NamedTuple):
@@ -38,12 +38,12 @@ class _Place(NamedTuple):
 
 def measure(stage: Stage) -> Floor:
     """Measure both once, beside the live release."""
-    migrating = _place(stage, ["run", "python", "-c", _ASK])
-    serving = _place(stage, ["exec", "backend", "--", "python", "-c", _ASK])
+    migrating = place(stage, ["run", "python", "-c", ASK])
+    serving = place(stage, ["exec", "backend", "--", "python", "-c", ASK])
     return Floor(_release(migrating), _boot(serving))
 
 
-def _place(stage: Stage, verb: list[str]) -> _Place:
+def place(stage: Stage, verb: list[str]) -> _Place:
     """Where and with which environment pushrod runs a program; without writing bytecode into the release."""
     directory, environment = json.loads(stage.run([PUSHROD, *verb]).splitlines()[-1])
     return _Place(directory, {**environment, "PYTHONDONTWRITEBYTECODE": "1"})
@@ -67,7 +67,7 @@ def _release(place: _Place) -> float:
 
 
 def _boot(place: _Place) -> float:
-    port = _free_port()
+    port = free_port()
     argv = ["uvicorn", "app.main:app", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
     environment = {**place.environment, "PORT": str(port)}
     started = time.perf_counter()
@@ -97,7 +97,7 @@ def _healthy(port: int) -> bool:
             return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port: int = s.getsockname()[1]

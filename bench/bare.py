@@ -1,0 +1,30 @@
+"""The least that an answer out of PostgreSQL can be with FastAPI and asyncpg: a pool with its defaults, a handler, and
+the query of the template's page of products. No log, no figures, no limits. Served in the backend's environment."""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+from fastapi import FastAPI
+
+SQL = "SELECT id, name, price_cents, stock, picture FROM products WHERE id > $1 ORDER BY id LIMIT $2"
+
+
+@contextlib.asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """The pool, of the template's size."""
+    async with asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=1, max_size=10) as pool:
+        app.state.pool = pool
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.get("/api/products")
+async def page(after: int, limit: int) -> dict[str, Any]:
+    """What the template's page of products answers."""
+    rows = await app.state.pool.fetch(SQL, after, limit + 1)
+    return {"items": [dict(row) for row in rows[:limit]], "next": str(rows[limit - 1]["id"])}
