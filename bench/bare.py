@@ -1,5 +1,8 @@
-"""The least that an answer out of PostgreSQL can be with FastAPI and asyncpg: a pool with its defaults, a handler, and
-the query of the template's page of products. No log, no figures, no limits. Served in the backend's environment."""
+"""The least that an answer out of PostgreSQL can be with FastAPI and asyncpg.
+
+A pool with its defaults, a handler, the query of the template's page of products; no log, no figures, no limits.
+Served in the environment of the template's backend.
+"""
 
 import contextlib
 import os

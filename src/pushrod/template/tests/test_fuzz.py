@@ -16,7 +16,7 @@ WHO = "--{}-path-regex=^/api/(users|sessions?)$"
 def fuzz(place: Path, url: str, *arguments: str) -> None:
     argv = [SCHEMATHESIS, "run", f"{url}/api/openapi.json", f"--checks={CHECKS}", "--phases=coverage,fuzzing"]
     argv += [
-        "--max-examples=10",
+        "--max-examples=5",
         "--seed=1",
         "--generation-database=none",
         "--request-timeout=10",
