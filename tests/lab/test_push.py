@@ -1,6 +1,7 @@
 """From a server that has nothing to an app on it, over SSH: pushes that go live, and pushes that are refused."""
 
 import contextlib
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 from tests.integration.apps import complaint, eventually
 from tests.lab import images
 from tests.lab.box import Box
-from tests.lab.ground import COMPOSE, DOCKERFILE, Ground, Shop, code
+from tests.lab.ground import COMPOSE, DOCKERFILE, ROOT, Ground, Shop, code
 from tests.load import Load
 
 pytestmark = pytest.mark.lab
@@ -273,3 +274,49 @@ def test_root_on_the_host_gives_secrets_by_stdin(shop: Shop) -> None:
     assert told.startswith("1 set: A_KEY"), told
     assert shop.box.exec("pushrod", "secret", "list", "--app", shop.name).stdout == "A_KEY\n"
     shop.box.exec("pushrod", "secret", "unset", "A_KEY", "--app", shop.name)
+
+
+# ---- at the gate -------------------------------------------------------------------------------------------------
+
+
+def test_an_app_is_closed_over_a_reboot_and_opened_again(shop: Shop, blog: Shop) -> None:
+    """The edge has it in its tree, which is there before the app is."""
+    release = shop.live
+    shop.ssh("maintenance", "on", "--allow", "203.0.113.0/24", "--retry-after", "60")
+    assert (shop.get().status, shop.get().headers["retry-after"]) == (503, "60")
+    shop.box.reboot()
+    eventually(lambda: shop.get(timeout=3.0).status == 503, "the edge answers", 60.0)
+    assert "is closed for maintenance" in str(shop.get().body)
+    blog.back(blog.live, "after a reboot")
+    assert "is closed for maintenance" in str(shop.get().body)
+    told = shop.ground.pushrod("maintenance", "off", "--app", shop.name)
+    assert told.stdout == "shop is open\n"
+    shop.back(release, "opened again")
+
+
+def test_a_key_sees_the_requests_of_its_app_alone(shop: Shop, blog: Shop) -> None:
+    blog.get("/of-the-blog")
+    shop.get("/of-the-shop")
+
+    def shown(*words: str) -> list[dict[str, object]]:
+        return [json.loads(line) for line in shop.ssh("logs", "--json", *words).stdout.splitlines()]
+
+    eventually(
+        lambda: shown("--status", "404", "-n", "1")[0]["path"] == "/of-the-shop", "the request is in the log"
+    )
+    last = shown("--edge", "-n", "1")[0]
+    assert (last["path"], last["status"], last["instance"]) == ("/of-the-shop", 404, "web-1")
+    assert {r["app"] for r in shown("--edge", "-n", "100000")} == {"shop"}
+    assert "/of-the-shop" in shop.ground.pushrod("logs", "--edge", "--app", shop.name).stdout
+
+
+def test_the_logs_of_the_edge_stay_small(shop: Shop) -> None:
+    logs = f"{ROOT}/edge/logs"
+    shop.box.exec("truncate", "--size=11M", f"{logs}/access.log")
+
+    def moved() -> bool:
+        return int(shop.box.exec("stat", "--format=%s", f"{logs}/access.log.1", check=False).stdout) > 10**7
+
+    eventually(moved, "the watch has moved the log aside", 40.0)
+    eventually(lambda: shop.get("/after-that").status == 404, "the edge answers")
+    eventually(lambda: b"/after-that" in shop.box.get(f"{logs}/access.log"), "and writes to a new log")
