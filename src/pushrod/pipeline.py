@@ -256,8 +256,8 @@ class Pipeline:
         """Seal a release of a commit. Nothing live is touched, and a failure leaves nothing behind."""
         number = self.journal.story().last + 1
         live = self._live_release()
-        self.journal.append("prepare", number, commit=commit)
         try:
+            self.journal.append("prepare", number, commit=commit)
             with self._step("prepare", f"release {number} from {commit[:7]}", number) as step:
                 release = self.sealing.seal(number, commit, said=live.notes if live else ())
                 step.detail = f"release {number} from {commit[:7]} “{release.subject}”"
@@ -274,9 +274,11 @@ class Pipeline:
     def promote(self, release: Release, *, fresh: bool = True, migrate: bool = True) -> None:
         """Make a sealed release live, then retire the one before. `fresh` is false for one that was live before."""
         previous = self.journal.story().live
-        self.journal.append("promote", release.number, previous=previous, fresh=fresh, commit=release.commit)
         programs = _one_shots(release) if migrate else []
         try:
+            self.journal.append(
+                "promote", release.number, previous=previous, fresh=fresh, commit=release.commit
+            )
             self._plan(release, programs)
             self._stores(release)
             self._run_once(release, programs)
