@@ -9,7 +9,7 @@ import ipaddress
 from collections.abc import Iterable
 
 from pushrod.errors import HostError
-from pushrod.values import Value
+from pushrod.values import Manifest, Service, Value
 
 _SMALLEST = 32  # addresses of a half: 14 fixed ones, which is enough for most apps
 
@@ -24,6 +24,18 @@ class Subnet(Value, frozen=True):
     def address(self, index: int) -> str:
         """The fixed address of that index, from 0."""
         return str(ipaddress.ip_address(self.gateway) + 1 + index)
+
+
+def port(service: Service, exposed: int, wanted: Manifest) -> int:
+    """Where instances of a service listen: the manifest's port, else what its image exposes; 0 for nowhere.
+
+    An image exposes the port of its own command. A worker that runs another one (a queue's, in the image of the API)
+    need not listen there, unless requests are sent to it.
+    """
+    asked = service.role == "entry" or service.health.path or service.name in wanted.routing.services
+    if service.port or asked or not (service.command or service.entrypoint):
+        return service.port or exposed
+    return 0
 
 
 def choose(pool: str, used: Iterable[str], fixed: int) -> str:

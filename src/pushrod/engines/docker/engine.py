@@ -215,7 +215,7 @@ class Docker:
             lower, _ = addresses.halves(network)
             instances: list[Instance] = []
             for service in wanted.stateless:
-                port = service.port or parts(images[service.name].location).port
+                port = addresses.port(service, parts(images[service.name].location).port, wanted)
                 for n in range(1, (service.replicas if service.role != "job" else 0) + 1):
                     address = lower.address(len(instances))
                     instances.append(Instance(f"{service.name}-{n}", service.name, port, address))

@@ -55,7 +55,7 @@ def render(
         stores=wanted.stores,
         images={name: Image(id="sha256:0", location=parts.name) for name, parts in found.items()},
         instances=tuple(
-            Instance(name, s.name, s.port or found[s.name].port, lower.address(index))
+            Instance(name, s.name, addresses.port(s, found[s.name].port, wanted), lower.address(index))
             for index, (name, s) in enumerate(names)
         ),
         network=network,

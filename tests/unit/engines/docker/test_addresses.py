@@ -1,6 +1,7 @@
 """Blocks of addresses: none overlaps another, and no fixed address is one that Docker gives out."""
 
 import ipaddress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 
 from pushrod.engines.docker import addresses
 from pushrod.errors import HostError
+from pushrod.values import Health, Manifest, Route, Routing
+from tests.unit.samples import service
 
 POOL = "10.213.0.0/16"
 
@@ -58,3 +61,25 @@ def test_a_full_pool_says_what_to_do() -> None:
     assert "fewer releases" in caught.value.hint
     with pytest.raises(HostError):
         addresses.choose("10.0.0.0/26", [], 1)  # a block is smaller than the pool
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"role": "entry"}, 8000),
+        ({"role": "worker", "command": ()}, 8000),
+        ({"role": "worker"}, 0),
+        ({"role": "worker", "command": (), "entrypoint": ("work",)}, 0),
+        ({"role": "worker", "port": 9000}, 9000),
+        ({"role": "worker", "health": Health(path="/healthz")}, 8000),
+    ],
+)
+def test_an_image_exposes_the_port_of_its_own_command(changes: dict[str, Any], expected: int) -> None:
+    found = service(**{"port": 0, **changes})
+    assert addresses.port(found, 8000, Manifest((found,))) == expected
+
+
+def test_a_worker_that_requests_are_sent_to_listens_where_its_image_says() -> None:
+    admin = service("admin", role="worker", port=0)
+    routing = Routing(routes=(Route("/admin/", service="admin"),))
+    assert addresses.port(admin, 8000, Manifest((admin,), routing=routing)) == 8000
