@@ -48,10 +48,9 @@ map "@scheme@:$upstream_http_strict_transport_security" @variable@ {
 """
 
 _MUST_ENCRYPT = """
-map "@scheme@:$uri" @variable@ {
+map @scheme@ @variable@ {
     default "";
-    "~^http:/\\.well-known/acme-challenge/" "";
-    "~^http:" yes;
+    http $proves_nothing;
 }
 """
 

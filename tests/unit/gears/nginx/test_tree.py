@@ -39,10 +39,13 @@ PROFILE = """
     ssl_session_cache shared:pushrod:10m; # about 40000 sessions; they outlive a reload
     ssl_session_tickets off;
     ssl_buffer_size 4k; # an answer begins sooner, and costs less than with the usual 16k
-    map "$client_scheme:$uri" $must_encrypt {
+    map $client_scheme $must_encrypt { # which is all that a request by TLS costs
         default "";
-        "~^http:/\\.well-known/acme-challenge/" "";
-        "~^http:" yes;
+        http $proves_nothing;
+    }
+    map $uri $proves_nothing {
+        default yes;
+        "~^/\\.well-known/acme-challenge/" "";
     }
 """
 REJECTING = """
