@@ -33,6 +33,7 @@ def environment(postgres: Postgres, redis: Valkey, cache: Valkey, **more: str) -
         "WRITES_PER_MINUTE": "100000",
         "STEP_SECONDS": "0",
         "RETRY_SECONDS": "0.05",
+        "LEASE_SECONDS": "2",
         **more,
     }
 

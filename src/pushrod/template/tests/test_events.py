@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from parts import Keeper, wait_until
+from servers import Postgres
 from services import Backend, Visitor, Worker
 from sources import STEPS, listening
 
@@ -14,11 +15,15 @@ def buyer(backend: Backend) -> Visitor:
     return backend.user()
 
 
-def test_status_comes_by_itself(backend: Backend, buyer: Visitor, worker: Worker) -> None:
+def test_status_comes_by_itself(backend: Backend, buyer: Visitor, worker: Worker, postgres: Postgres) -> None:
     with listening(backend.url, buyer) as source:
         placed = buyer.order({backend.add(): 1}).json()["id"]
         wait_until(lambda: source.steps(placed) == STEPS, "every step told, once and in order")
         assert {"order_id", "status", "at"} == set(source.events[0])
+        wait_until(lambda: postgres.execute("SELECT count(*) FROM outbox") == [(0,)], "handed on once more")
+        with listening(backend.url, buyer, "0-1") as again:
+            wait_until(lambda: len(again.events) >= 4, "all of them")
+            assert again.steps(placed) == source.steps(placed) == STEPS
 
 
 def test_events_are_the_users_own(backend: Backend, buyer: Visitor, worker: Worker) -> None:

@@ -49,8 +49,13 @@ def test_last_item_is_sold_once(backend: Backend, postgres: Postgres) -> None:
     def buy(number: int) -> int:
         return buyers[number % 8].order({id: 1}).status_code
 
-    with ThreadPoolExecutor(200) as threads:
-        assert Counter(threads.map(buy, range(200))) == {201: 1, 409: 199}
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(200) as threads, psycopg.connect(postgres.url("app")) as holder:
+        holder.execute("SELECT 1 FROM products WHERE id = %s FOR UPDATE", [id])
+        statuses = threads.map(buy, range(200))
+        wait_until(lambda: postgres.execute(waiting)[0][0] > 5, "several want it in one moment")
+        holder.rollback()
+        assert Counter(statuses) == {201: 1, 409: 199}
     assert stock(postgres, id) == 0
     assert postgres.execute(f"SELECT count(*) FROM order_items WHERE product_id = {id}") == [(1,)]
 

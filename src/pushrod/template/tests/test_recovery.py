@@ -41,3 +41,19 @@ def test_redis_may_come_back_empty_and_postgres_after_a_while(
     wait_until(lambda: again.log_in(email).status_code == 200, "logged in again")
     wait_until(lambda: again.get(f"/api/orders/{placed}").json()["status"] == "shipped", "shipped")
     assert postgres.execute(f"SELECT count(*) FROM order_steps WHERE order_id = {placed}") == [(4,)]
+
+
+def test_event_that_redis_has_lost_is_published_again(
+    own: Keeper, backend: Backend, postgres: Postgres, valkey: Valkey
+) -> None:
+    own(Worker, backend.given | {"LEASE_SECONDS": "6"}, valkey)
+    buyer = backend.user()
+    with listening(backend.url, buyer) as source:
+        placed = buyer.order({backend.add(): 1}).json()["id"]
+        wait_until(lambda: source.steps(placed) == STEPS, "told")
+    for pattern in ("events:*", "event:*"):
+        for key in valkey.client.keys(pattern):
+            valkey.client.delete(key)  # as a crash of the machine may, for the last second
+    wait_until(lambda: postgres.execute("SELECT count(*) FROM outbox") == [(0,)], "handed on once more")
+    with listening(backend.url, buyer, "0-1") as source:
+        wait_until(lambda: source.steps(placed) == STEPS, "told again")

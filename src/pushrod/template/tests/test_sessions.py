@@ -68,6 +68,9 @@ def test_login_gives_a_new_id_and_ends_the_old_one(backend: Backend, visitor: Vi
     assert visitor.client.headers["X-CSRF-Token"] != token
     thief = Visitor(backend.url, session=planted)
     assert (thief.refresh(), visitor.refresh()) == (None, email)
+    before = visitor.cookie
+    visitor.log_in(email)
+    assert Visitor(backend.url, session=before).refresh() is None
 
 
 def test_basket_survives_login_and_is_nobody_elses(backend: Backend, visitor: Visitor) -> None:

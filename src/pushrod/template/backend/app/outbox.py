@@ -1,12 +1,13 @@
 """The transactional outbox: what is to happen after a transaction, written in it, so that both are or neither is.
 
-A row is an event to publish or a job to do. The relay hands due rows on: an event goes into its user's stream and the
-row is gone; a job is sent to the workers, and the row stays until the transaction that does the job deletes it. So:
+A row is an event to publish or a job to do. The relay hands due rows on, and hands them on again after a lease. A
+job's row stays until the transaction that does the job deletes it; an event's goes when it has been handed on twice,
+because Redis writes to its disk once a second, and a crash of its machine takes what it had promised since. So:
 
-- Nothing is lost: whatever dies, in whatever moment, the row is still there, and after LEASE is handed on again.
+- Nothing is lost: whatever dies, in whatever moment, the row is still there.
 - Nothing is invented: the row is only there if its transaction was committed.
 - A job that comes twice is done once: the second finds no row. An event that is published twice is in the stream
-  once: the stream's key of its row is taken.
+  once: Redis knows the row's id, unless it has lost the event too.
 
 A job that fails is due again after a pause that doubles each time; after `max_tries` the row is a dead letter, which
 stays for a person to look at (`python -m app.manage dead`).
@@ -98,7 +99,7 @@ class Relay:
                     dead.append(row["id"])
                     continue
                 await self._senders[row["topic"]](row["id"], from_json(row["payload"]))
-                (done if row["topic"] == EVENT else sent).append(row["id"])
+                (done if row["topic"] == EVENT and row["tries"] else sent).append(row["id"])
             await connection.execute("DELETE FROM outbox WHERE id = ANY($1)", done)
             await connection.execute(
                 """UPDATE outbox SET tries = tries + 1, due_at = now() + make_interval(secs => $2)

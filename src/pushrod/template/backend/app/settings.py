@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     retry_seconds: float = Field(default=1.0, gt=0)
     """The pause after the first failure; each further one is twice as long."""
     lease_seconds: float = Field(default=60.0, gt=0)
-    """When a job is handed out again of which nothing has been heard."""
+    """When a job of which nothing has been heard is handed on again, and an event once more."""
     nightly: str = "0 3 * * *"
     """When the day before is closed: cron, in UTC."""
     log_level: str = "INFO"

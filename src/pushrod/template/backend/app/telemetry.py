@@ -70,9 +70,8 @@ class Telemetry:
             return await self.app(scope, receive, send)
         started = perf_counter()
         request_id = _request_id(scope)
-        structlog.contextvars.bind_contextvars(
-            request_id=request_id
-        )  # the task, and so its context, is this request's
+        # The task is this request's, and so is its context.
+        structlog.contextvars.bind_contextvars(request_id=request_id)
         status = 0
 
         async def sending(message: Message) -> None:
