@@ -40,6 +40,12 @@ EARLY = 0.1  # the part of its life, at the end, in which a value is refreshed
 READS = Counter("cache_reads", "Reads of the cache by kind of value and result", ["kind", "result"])
 LOADS = Counter("cache_loads", "Values asked of PostgreSQL for the cache", ["kind"])
 
+_ASK = """local raw = redis.call('GET', KEYS[1])
+if raw then
+  local version, fresh_until = string.match(raw, '^(%d+) (%d+)\\n')
+  if version == ARGV[3] and tonumber(fresh_until) >= tonumber(ARGV[4]) then return {raw, false} end
+end
+return {raw, redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) and 1}"""
 _PUT = """if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('DEL', KEYS[2])
@@ -138,13 +144,17 @@ class Cache:
 
     async def _look(self, id: int, load: Load) -> tuple[Answer, float]:
         """The answer, and for how many seconds it may be kept near."""
+        end = time.monotonic() + LEASE
         try:
-            entry = self._parse(await self._redis.execute("GET", self._key(id)))
-            if entry is None:
-                return await self._fill_or_wait(id, load)
-            lease = None
-            if entry.fresh_for < self._seconds * EARLY:
-                lease = await self._take_lease(id)
+            while True:
+                entry, lease = await self._ask(id)
+                if entry is not None:
+                    break
+                if lease is not None:
+                    return Answer(await self._fill(id, lease, load), "miss"), NEAR
+                if time.monotonic() > end:
+                    return Answer(await self._load(load), "miss"), NEAR
+                await asyncio.sleep(POLL)
         except RedisError:
             return Answer(await self._load(load), "miss"), NEAR
         if lease is None:
@@ -159,23 +169,21 @@ class Cache:
             return Answer(filling.result(), "miss"), NEAR
         return Answer(entry.value, "stale"), 0.0
 
-    async def _fill_or_wait(self, id: int, load: Load) -> tuple[Answer, float]:
-        end = time.monotonic() + LEASE
-        while time.monotonic() < end:
-            if lease := await self._take_lease(id):
-                return Answer(await self._fill(id, lease, load), "miss"), NEAR
-            await asyncio.sleep(POLL)
-            if entry := self._parse(await self._redis.execute("GET", self._key(id))):
-                return Answer(entry.value, "hit"), entry.fresh_for
-        return Answer(await self._load(load), "miss"), NEAR
+    async def _ask(self, id: int) -> tuple[_Entry | None, bytes | None]:
+        """What there is, and a lease if it is this reader who has to load what is to be there."""
+        lease = secrets.token_bytes(8)
+        early = int((time.time() + self._seconds * EARLY) * 1000)
+        keys = (self._key(id), self._lease(id))
+        raw, taken = await self._redis.execute(
+            "EVAL", _ASK, 2, *keys, lease, int(LEASE * 1000), self._version, early
+        )
+        entry = self._parse(raw)
+        if raw is not None and entry is None and not taken:
+            await self._redis.execute("DEL", keys[0])  # it looks fresh, and is not what its head says
+        return entry, lease if taken else None
 
     async def _fill(self, id: int, lease: bytes, load: Load, retry: float = 0.0) -> bytes | None:
         """Load a value and put it, unless it has been written meanwhile; after a failure, a pause of `retry`."""
-        with suppress(RedisError):  # somebody may have filled it between our look and our lease
-            entry = self._parse(await self._redis.execute("GET", self._key(id)))
-            if entry is not None and entry.fresh_for >= self._seconds * EARLY:
-                await self._redis.execute("DEL", self._lease(id))
-                return entry.value
         try:
             value = await self._load(load)
         except Exception:
@@ -188,11 +196,6 @@ class Cache:
         keeps = (self._seconds + self._stale) * 1000
         await self._ignoring("EVAL", _PUT, 2, self._key(id), self._lease(id), lease, head + value, keeps)
         return value
-
-    async def _take_lease(self, id: int) -> bytes | None:
-        lease = secrets.token_bytes(8)
-        taken = await self._redis.execute("SET", self._lease(id), lease, "NX", "PX", int(LEASE * 1000))
-        return lease if taken else None
 
     async def _ignoring(self, *command: str | bytes | int) -> None:
         with suppress(RedisError):  # it is said where it happens; the value is known all the same
