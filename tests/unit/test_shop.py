@@ -1,0 +1,51 @@
+"""What is said of a shop whose orders are not as they must be."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from tests.integration.shop import STEPS, STOCK, wrong
+
+TOLD = {"a": 1, "b": 2}
+FOUND: dict[str, Any] = {
+    "keys": {"a": 1, "b": 2},
+    "steps": [[order, status] for status in STEPS for order in (1, 2)],
+    "statuses": ["shipped", "shipped"],
+    "sold": {"7": 2},
+    "stock": {"7": STOCK - 2, "1": 6},
+    "outbox": 0,
+    "dead": 0,
+    "events": {"1": STEPS, "2": [*STEPS[2:], *STEPS[:2]]},
+}
+
+
+def test_nothing_is_said_of_one_that_is_right() -> None:
+    assert wrong(TOLD, FOUND) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ({"keys": {"a": 1}}, "orders lost: 1"),
+        ({"keys": {"a": 1, "b": 2, "c": 3}}, "invented: 1"),
+        ({"keys": {"a": 1, "b": 1}}, "another id"),
+        ({"steps": FOUND["steps"][:-1]}, "not each step once"),
+        ({"steps": [*FOUND["steps"], [2, "paid"]]}, "not each step once"),
+        ({"events": {"1": STEPS, "2": STEPS[:3]}}, "not each event once: 1"),
+        ({"events": {"1": STEPS, "2": [*STEPS, "paid"]}}, "not each event once: 1"),
+        ({"events": {"1": STEPS}}, "not each event once: 1"),
+        ({"statuses": ["shipped", "packed"]}, "statuses"),
+        ({"stock": {"7": STOCK - 1}}, "do not add up"),
+        ({"sold": {"7": 3}, "stock": {"7": STOCK - 3}}, "do not add up"),
+        ({"dead": 1}, "dead letters: 1"),
+    ],
+    ids=str,
+)
+def test_whatever_is_wrong_is_said(damage: dict[str, Any], said: str) -> None:
+    assert said in " ".join(wrong(TOLD, copy.deepcopy(FOUND) | damage))
+
+
+def test_two_orders_with_one_id_are_seen() -> None:
+    told = {"a": 1, "b": 1}
+    assert "two orders with one id" in wrong(told, FOUND | {"keys": told})
