@@ -3,6 +3,7 @@ import secrets
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import psycopg
 import pytest
 
@@ -30,6 +31,17 @@ def test_postgres_away_is_said_and_survived(backend: Backend, postgres: Postgres
     finally:
         postgres.start()
     wait_until(lambda: backend.client.get("/readyz").status_code == 200, "ready again")
+
+
+def test_postgres_that_hangs_keeps_nobody_waiting_in_line(backend: Backend, postgres: Postgres) -> None:
+    """Ten have a connection until their statements give up, after 5 s; the others wait for one for 8 s."""
+
+    def ask(_: int) -> int:
+        return httpx.get(f"{backend.url}/api/products", timeout=25).status_code
+
+    with ThreadPoolExecutor(80) as threads, psycopg.connect(postgres.url("app_owner")) as holder:
+        holder.execute("LOCK TABLE products")
+        assert set(threads.map(ask, range(80))) == {503}
 
 
 def test_redis_away_is_said_and_survived(own: Keeper, postgres: Postgres, cache: Valkey) -> None:

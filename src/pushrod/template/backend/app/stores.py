@@ -19,8 +19,11 @@ log = structlog.get_logger()
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
-PATIENCE = 2.0  # how long a request waits for a connection to PostgreSQL before it is answered with 503
+PATIENCE = (
+    2.0  # how long a request waits for PostgreSQL to accept a connection before it is answered with 503
+)
 STATEMENT = 5.0  # how long any one statement may take
+TURN = 8.0  # how long a request waits while all connections are in use: many buyers of one product take their turns
 POOL_SIZE = 10  # per process; PostgreSQL takes 100 connections in all unless told otherwise
 
 # How it looks when PostgreSQL is away, starts, stops or is too slow: worth another try, and nobody's mistake.
@@ -38,16 +41,29 @@ POSTGRES_AWAY = (
 REDIS_AWAY = (RedisConnectionError, RedisTimeoutError)
 
 
+class _PatientPool(asyncpg.Pool):
+    """asyncpg's own, in which nobody waits for their turn for longer than TURN."""
+
+    def acquire(self, *, timeout: float | None = TURN) -> Any:
+        """As asyncpg's; the clock is set only where all connections are in use."""
+        return super().acquire(timeout=None if self.get_idle_size() else timeout)
+
+
 @asynccontextmanager
 async def open_postgres(url: str, size: int = POOL_SIZE) -> AsyncIterator[Pool]:
     """A pool that connects when it is used, and again after PostgreSQL was away.
 
     Single statements commit by themselves; several that belong together need `connection.transaction()`.
     """
-    pool = asyncpg.create_pool(
+    pool = _PatientPool(
         url,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
+        loop=None,
         min_size=0,
         max_size=size,
+        max_queries=50_000,
+        max_inactive_connection_lifetime=300.0,
         timeout=PATIENCE,
         command_timeout=STATEMENT + 1,  # for a server that does not even say that it is too slow
         server_settings={
