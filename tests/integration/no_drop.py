@@ -496,9 +496,9 @@ class _StopThenStart(Pipeline):
 
 
 class _MoveTooSoon(Pipeline):
-    def _ready(self, release: Release) -> None:
+    def _start(self, release: Release) -> None:
         self._serve(release)
-        super()._ready(release)
+        super()._start(release)
 
 
 def pipeline(

@@ -60,7 +60,7 @@ class Served:
         empty = git.git(app.repository, "hash-object", "-w", "-t", "tree", "--stdin", stdin="").strip()
         self.commit = git.git(app.repository, "commit-tree", empty, "-m", "first").strip()
 
-    def present(self, app: App) -> str:
+    def present(self, app: App, number: int) -> str:
         """Its one instance is there already."""
         return ""
 

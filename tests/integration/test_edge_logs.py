@@ -66,20 +66,20 @@ def test_who_is_too_fast_is_logged(edge: Edge, backend: Make) -> None:
     port = serve(edge, backend("web"), Route("/api/", service="web", rate=Rate(1, 60)))
     assert [ask(port, "/api/x").status for _ in range(2)] == [200, 429]
     eventually(lambda: len(logged(edge)) == 2, "both are in the log")
-    assert [(r["path"], r["status"], r["upstream"] != "") for r in logged(edge)] == [
-        ("/api/x", 200, True),
-        ("/api/x", 429, False),
-    ]
+    told = {
+        (r["path"], r["status"], r["upstream"] != "") for r in logged(edge)
+    }  # each worker's at its own time
+    assert told == {("/api/x", 200, True), ("/api/x", 429, False)}
 
 
 def test_what_reaches_no_app_is_logged_as_nobodys(shared: Started) -> None:
     assert ask(shared.edge.port, "/a", Host="nobody.example").status == 404
     assert b" 400 " in say(shared.edge.port, b"nonsense\r\n\r\n")
     eventually(lambda: len(logged(shared.edge)) == 2, "both are in the log")
-    assert [(r["app"], r["path"], r["status"]) for r in logged(shared.edge)] == [
+    assert {(r["app"], r["path"], r["status"]) for r in logged(shared.edge)} == {
         ("", "/a", 404),
         ("", "", 400),
-    ]
+    }
 
 
 # ---- what is shown --------------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ def test_each_of_two_releases_reaches_its_own_backend_and_rows_stay(seed: Shop) 
     """The second release's backend takes its time, and so the two stand side by side for a while."""
     stores = [seed.inspect(name)["Id"] for name in ("postgres", "redis")]
     rows = _api(seed)["rows"]
-    slow = code("two").replace('    server = Server(("",', '    time.sleep(3)\n    server = Server(("",')
+    slow = code("two").replace('    server = Server(("",', '    time.sleep(12)\n    server = Server(("",')
     seed.tree.commit({**classic("two"), "backend/app.py": slow}, "two")
     pushing = seed.pushing()
     try:
