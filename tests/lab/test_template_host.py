@@ -1,0 +1,97 @@
+"""What `pushrod new` makes, pushed to a server with Docker: the page from the edge, an order that is shipped."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from pushrod import scaffold
+from tests.lab import images
+from tests.lab.box import Box
+from tests.lab.ground import Ground, Shop
+
+pytestmark = pytest.mark.lab
+
+PATIENCE = 60.0  # seconds for one answer, and for the three steps of an order on a busy machine
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """The template, live on a host of its own; nothing of it is changed but that it has a name."""
+    if problem := images.box_problem():
+        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+    box = Box()
+    ground = Ground(box, tmp_path_factory.mktemp("desk"))
+    try:
+        box.create(images.BOX, ports=[ground.published])
+        ground.init()
+        files = scaffold.files("shop")
+        files["compose.yaml"] += "\nx-pushrod: {domains: [shop.localhost]}\n"
+        made = ground.app("shop", files)
+        push = made.pushing()  # its dependencies are installed in the box, over a network of its own
+        push.until("^live: |rejected", otherwise_end=True)
+        pushed = push.done()
+        assert pushed.ok, pushed.err
+        yield made
+    finally:
+        box.remove()
+
+
+class Visitor:
+    """A browser's part of it: cookies, and the token that goes with them."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.shop = shop
+        self.cookie = ""
+        self.csrf = ""
+
+    def open(self, method: str, path: str, value: object = None, **headers: str) -> http.client.HTTPResponse:
+        """The answer, whose body is still to be read."""
+        connection = http.client.HTTPConnection(self.shop.box.address, 80, timeout=PATIENCE)
+        sent = {"Host": self.shop.domain, "Cookie": self.cookie, "X-CSRF-Token": self.csrf, **headers}
+        body = None if value is None else json.dumps(value)
+        connection.request(method, path, body, {**sent, "Content-Type": "application/json"})
+        answer = connection.getresponse()
+        if given := answer.headers.get("Set-Cookie"):
+            self.cookie = given.partition(";")[0]
+        return answer
+
+    def send(self, method: str, path: str, value: object = None, **headers: str) -> Any:
+        """The JSON of an answer that says yes."""
+        with closing(self.open(method, path, value, **headers)) as answer:
+            text = answer.read().decode()
+            assert answer.status < 300, f"{method} {path} answered {answer.status}: {text}"
+            return json.loads(text)
+
+
+def test_the_edge_serves_the_page_and_the_backend_the_api(shop: Shop) -> None:
+    page = shop.get("/")
+    assert b"<title>shop</title>" in page.body
+    assert page.headers["content-security-policy"].startswith("default-src 'self';")
+    assert shop.get("/metrics").body == page.body
+    assert [shop.get("/api/products/1").headers["x-cache"] for _ in range(2)] == ["miss", "hit"]
+    names = {name.partition("-r")[2].partition("-")[2] for name in shop.running()}
+    assert not [name for name in names if name.startswith("nginx")], "the edge is in its place"
+
+
+def test_an_order_is_shipped_and_its_buyer_hears_of_every_step(shop: Shop) -> None:
+    visitor = Visitor(shop)
+    visitor.csrf = visitor.send("GET", "/api/session")["csrf"]
+    user = {"email": "ada@example.com", "password": "correct horse battery"}
+    visitor.csrf = visitor.send("POST", "/api/users", user)["csrf"]
+    with closing(visitor.open("GET", "/api/events")) as events:
+        assert events.status == 200
+        bought = {"items": [{"product_id": 2, "quantity": 1}]}
+        order = visitor.send("POST", "/api/orders", bought, **{"Idempotency-Key": "one"})
+        assert visitor.send("POST", "/api/orders", bought, **{"Idempotency-Key": "one"}) == order
+        heard: list[str] = []
+        while heard[-1:] != ["shipped"]:
+            line = events.readline().decode()
+            assert line, f"the stream ended after {heard}"
+            if line.startswith("data: {"):
+                heard.append(json.loads(line.removeprefix("data: "))["status"])
+    assert heard == ["placed", "paid", "packed", "shipped"]
+    assert visitor.send("GET", f"/api/orders/{order['id']}")["status"] == "shipped"
