@@ -52,6 +52,12 @@ def backend(session: Keeper, postgres: Postgres, valkey: Valkey, cache: Valkey) 
     return session(Backend, environment(postgres, valkey, cache))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_to_do(postgres: Postgres) -> None:
+    """What the tests of one file have ordered, and no worker has done, is not done during those of another."""
+    postgres.execute("TRUNCATE outbox")
+
+
 @pytest.fixture(scope="module")
 def worker(directory: Path, backend: Backend, valkey: Valkey) -> Iterator[Worker]:
     """One for the tests of a file."""

@@ -2,9 +2,14 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from services import Backend
+import pytest
+
+from parts import Keeper
+from servers import Postgres, Valkey
+from services import Backend, alembic, environment
 
 CHECKS = "not_a_server_error,content_type_conformance,response_schema_conformance"
 SCHEMATHESIS = str(Path(sys.executable).with_name("schemathesis"))
@@ -24,6 +29,18 @@ def fuzz(place: Path, url: str, *arguments: str) -> None:
     ]
     ended = subprocess.run(argv, cwd=place, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stdout[-5000:]
+
+
+@pytest.fixture(scope="module")
+def backend(directory: Path, postgres: Postgres, valkey: Valkey, cache: Valkey) -> Iterator[Backend]:
+    """One with a database of its own, because nothing in it is as it was afterwards."""
+    postgres.make_database("fuzzed")
+    alembic(postgres.url("app_owner", "fuzzed"), "upgrade", "head")
+    cache.client.flushdb()
+    given = environment(postgres, valkey, cache) | {"DATABASE_URL": postgres.url("app", "fuzzed")}
+    with Keeper(directory) as keep:
+        yield keep(Backend, given)
+    cache.client.flushdb()
 
 
 def test_one_of_the_staff_may_ask_whatever_they_like(backend: Backend, tmp_path: Path) -> None:

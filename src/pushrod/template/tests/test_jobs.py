@@ -30,7 +30,7 @@ def buyer(backend: Backend) -> Visitor:
 
 
 @pytest.fixture(autouse=True)
-def nothing_to_do(postgres: Postgres) -> None:
+def nothing_left(postgres: Postgres) -> None:
     postgres.execute("TRUNCATE outbox, fences, daily_sales")
 
 
