@@ -28,7 +28,7 @@ NAME = "localhost"  # which wrk asks for: the name in its URL
 _LENGTH = 900  # bytes of an answer: some JSON, below what is compressed
 _STARTS = 15.0  # seconds
 _CONNECTIONS = 32
-_SECONDS = 3
+_SECONDS = 1  # short, and many of them: how the connections fall to the two workers is drawn anew each time
 
 _COMMON = """\
 daemon off;
