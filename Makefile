@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo demo-down test lint lab lab-clean bench soak chaos lock clean
+.PHONY: help demo demo-down test lint lab lab-clean bench soak lock clean
 
 help: ## this list
 	@grep -E '^[a-z.-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
@@ -47,9 +47,6 @@ bench: .venv ## figures as a table, each a ratio within one run
 
 soak: .venv ## is any request dropped? half an hour's deployments under load; ENGINE=docker; SOAK="--requests 5000" for less
 	@$(BIN)/python tools/soak.py $(if $(ENGINE),--engine $(ENGINE)) $(SOAK)
-
-chaos: .venv ## is any order lost or done twice? 10,000 while the shop's stores and workers are killed; CHAOS="--orders 500" for less
-	@$(BIN)/python tools/chaos.py $(CHAOS)
 
 lock: .venv ## resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

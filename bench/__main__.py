@@ -8,14 +8,15 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from bench import reads, rows
+from bench import market, reads, rows
 from bench.figures import Figure, document, table
 from bench.gate import Gate
+from bench.market import Market
 from bench.server import Server
 from bench.stage import BenchError, Stage
 from tests.lab import images
 
-# What, how often, and how often with --quick.
+# What, how often (or how many orders), and how often with --quick.
 ROWS = (
     (rows.startup, 10, 3),
     (rows.push_to_live, 5, 2),
@@ -24,6 +25,7 @@ ROWS = (
     (reads.reads, 5, 2),
 )
 GATE_ROWS = ((rows.through_the_edge, 30, 4), (rows.switch_among_many, 9, 3))
+MARKET_ROWS = ((market.last_item, 20, 3), (market.killed_parts, 10_000, 300))
 SERVER_ROWS = ((rows.push_to_server, 5, 2),)
 
 
@@ -37,7 +39,7 @@ def main() -> int:
     parser.add_argument(
         "--row",
         action="append",
-        choices=[r.__name__ for r, _, _ in (*ROWS, *GATE_ROWS, *SERVER_ROWS)],
+        choices=[r.__name__ for r, _, _ in (*ROWS, *GATE_ROWS, *MARKET_ROWS, *SERVER_ROWS)],
         help="only this one",
     )
     options = parser.parse_args()
@@ -53,13 +55,14 @@ def main() -> int:
     print(table(figures))
     if options.json:
         options.json.write_text(document(figures))
-    return 1 if any(f.met is False for f in figures if f.unit in ("requests", "processes")) else 0
+    return 1 if any(f.met is False for f in figures if f.unit in ("requests", "processes", "times")) else 0
 
 
 def measure(only: list[str] | None, *, quick: bool) -> list[Figure]:
     """Take every row's figures: from the template's app on this machine, and from an app on a server in a box."""
     figures: list[Figure] = []
-    for place, wanted in ((Stage, ROWS), (Gate, GATE_ROWS), (Server, SERVER_ROWS)):
+    places = ((Stage, ROWS), (Gate, GATE_ROWS), (Market, MARKET_ROWS), (Server, SERVER_ROWS))
+    for place, wanted in places:
         chosen = [row for row in wanted if not only or row[0].__name__ in only]
         if not chosen:
             continue

@@ -7,7 +7,7 @@ import platform
 import statistics
 from typing import Literal
 
-Unit = Literal["s", "1/s", "requests", "processes", "x"]
+Unit = Literal["s", "1/s", "requests", "processes", "times", "x"]
 
 
 @dataclasses.dataclass(frozen=True)

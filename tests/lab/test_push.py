@@ -122,11 +122,16 @@ REFUSED = {
         8,
         "web-1 is not healthy: after 3 s",
     ),
+    "claim": (
+        {"compose.yaml": COMPOSE.replace("DOMAIN", "blog.localhost")},
+        9,
+        "the domain blog.localhost is blog's",
+    ),
 }
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_a_push_that_cannot_serve_is_refused_and_leaves_nothing(shop: Shop, kind: str) -> None:
+def test_a_push_that_cannot_serve_is_refused_and_leaves_nothing(shop: Shop, blog: Shop, kind: str) -> None:
     changes, status, words = REFUSED[kind]
     before, stores = shop.footprint(), shop.stores()
     everything = _everything(shop.box)
@@ -152,6 +157,7 @@ def test_a_push_that_cannot_serve_is_refused_and_leaves_nothing(shop: Shop, kind
     assert shop.stores() == stores
     assert shop.journal()[-1]["event"] == "failed"
     assert shop.serves(shop.live)
+    assert blog.serves(blog.live)
 
 
 def _everything(box: Box) -> list[str]:

@@ -1,0 +1,95 @@
+"""What must hold where people buy: nothing is sold twice, and no order is lost or done twice, whatever dies."""
+
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+
+from bench.figures import Figure
+from bench.stage import BenchError
+from tests.integration import shop as shops
+from tests.integration.apps import Machine
+from tests.integration.shop import Killer, Shop
+
+BUYERS = 200
+PEOPLE, AT_ONCE = 60, 6  # who order while parts are killed, and how many of them at a time
+WAVE = 500  # orders between two lines of what has come about
+
+
+class Market:
+    """The template's shop on a machine of its own; leaving removes both."""
+
+    def __init__(self) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix="pushrod-market-", dir="/tmp"))
+        self._directory.chmod(0o755)
+        self._machine = Machine(self._directory)
+
+    def __enter__(self) -> "Market":
+        try:
+            self.shop = Shop(self._machine)
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        problems = self._machine.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+        for problem in problems:
+            print(f"bench: {problem}", file=sys.stderr)
+
+
+def last_item(market: Market, times: int) -> list[Figure]:
+    """One item, and many who want it at once: one gets it, all others are refused."""
+    clean = {201: 1, 409: BUYERS - 1}
+    found = [shops.last_item(market.shop, BUYERS) for _ in range(times)]
+    return [
+        Figure(f"{BUYERS} buyers, 1 item: orders", tuple(float(a.get(201, 0)) for a in found), "requests"),
+        Figure(f"{BUYERS} buyers, 1 item: refusals", tuple(float(a.get(409, 0)) for a in found), "requests"),
+        Figure("anything else", tuple(float(a != clean) for a in found), "times", 0, worst=True),
+    ]
+
+
+def killed_parts(market: Market, orders: int) -> list[Figure]:
+    """So many orders, while PostgreSQL, Redis and the worker are killed, one at a time, at any moment.
+
+    What is wrong afterwards is said on stderr. BenchError where a part that was killed does not come back.
+    """
+    crowd = shops.crowd(market.shop, PEOPLE)
+    told: dict[str, int] = {}
+    sent = 0
+    started = time.perf_counter()
+    with Killer(market.shop) as killer:
+        while len(told) < orders and killer.trouble is None:
+            found = shops.buy(crowd, min(WAVE, orders - len(told)), AT_ONCE)
+            told |= found.orders
+            sent += found.sent
+            print(f"bench: {len(told)} orders, killed {_said(killer.kills)}", file=sys.stderr, flush=True)
+    took = time.perf_counter() - started
+    if killer.trouble:
+        raise BenchError(f"it did not come back: {killer.trouble}")
+    problems = shops.wrong(told, shops.settled(market.shop))
+    for problem in problems:
+        print(f"bench: WRONG: {problem}", file=sys.stderr)
+    return [
+        Figure("orders while parts are killed", (float(len(told)),), "requests"),
+        Figure("… sent for them, until they were acknowledged", (float(sent),), "requests"),
+        Figure("… seconds for all", (took,)),
+        *(
+            Figure(f"… {name} killed", (float(times),), "times")
+            for name, times in sorted(killer.kills.items())
+        ),
+        Figure("… lost, doubled, done twice or invented", (float(len(problems)),), "requests", 0, worst=True),
+    ]
+
+
+def _said(kills: Counter[str]) -> str:
+    return ", ".join(f"{name} {times}" for name, times in sorted(kills.items())) or "nothing yet"
