@@ -1,5 +1,6 @@
 """One PostgreSQL, one Valkey and one backend for all tests; a test that stops a part makes its own."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,11 @@ import pytest
 from parts import Keeper
 from servers import Postgres, Valkey, give_directory
 from services import Backend, Worker, alembic, environment
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: half of a test's time it waits."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from app.problems import RESPONSES
 from app.visitors import User, sessions
 
 log = structlog.get_logger()
@@ -126,7 +127,7 @@ def _before(number: int, act: Any) -> None:
     signal.signal(number, handler)
 
 
-router = APIRouter(prefix="/api/events", tags=["orders"])
+router = APIRouter(prefix="/api/events", tags=["orders"], responses=RESPONSES)
 
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description="as the browser sends it")]
 

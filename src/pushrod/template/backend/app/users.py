@@ -9,7 +9,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from fastapi import APIRouter, Request, Response
 from pydantic import AfterValidator, BaseModel, Field
 
-from app.problems import Problem
+from app.problems import RESPONSES, Problem
 from app.sessions import Session, clear_cookie, set_cookie
 from app.stores import Pool
 from app.visitors import User, Visitor, sessions
@@ -87,7 +87,7 @@ class Users:
         return row["id"] if row and right else None
 
 
-router = APIRouter(prefix="/api", tags=["users"])
+router = APIRouter(prefix="/api", tags=["users"], responses=RESPONSES)
 
 
 def _users(request: Request) -> Users:

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
+from app.problems import RESPONSES
 from app.sessions import Session, set_cookie
 from app.shop.products import Id
 from app.visitors import Visitor, sessions
@@ -32,7 +33,7 @@ class Basket(BaseModel):
     items: Items = []
 
 
-router = APIRouter(prefix="/api/basket", tags=["basket"])
+router = APIRouter(prefix="/api/basket", tags=["basket"], responses=RESPONSES)
 
 
 @router.get("")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from app import outbox
 from app.cache import Cache
-from app.problems import Problem
+from app.problems import RESPONSES, Problem
 from app.shop.baskets import Items
 from app.shop.products import Id
 from app.stores import Connection, Pool
@@ -170,7 +170,7 @@ def _order(row: Any) -> Order:
     )
 
 
-router = APIRouter(prefix="/api/orders", tags=["orders"])
+router = APIRouter(prefix="/api/orders", tags=["orders"], responses=RESPONSES)
 
 Key = Annotated[
     str, Header(alias="Idempotency-Key", pattern=r"^[!-~]{1,200}$", description="new for each order")

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from redis.asyncio import Redis
 
 from app.cache import Cache
-from app.problems import Problem
+from app.problems import RESPONSES, Problem
 from app.settings import Settings
 from app.stores import OptionalRedis, Pool
 from app.visitors import Staff
@@ -118,7 +118,7 @@ def _answer(value: bytes, how: str) -> Response:
     return Response(value, media_type="application/json", headers={"X-Cache": how})
 
 
-router = APIRouter(prefix="/api/products", tags=["products"])
+router = APIRouter(prefix="/api/products", tags=["products"], responses=RESPONSES)
 
 After = Annotated[int, Query(ge=0, le=2**63 - 1)]
 Limit = Annotated[int, Query(ge=1, le=200)]
