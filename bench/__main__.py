@@ -25,7 +25,8 @@ ROWS = (
     (reads.reads, 5, 2),
 )
 GATE_ROWS = ((rows.through_the_edge, 30, 4), (rows.switch_among_many, 9, 3))
-MARKET_ROWS = ((market.last_item, 20, 3), (market.killed_parts, 10_000, 300))
+ORDER_ROWS = ((market.killed_parts, 10_000, 300),)
+SALE_ROWS = ((market.last_item, 20, 3),)
 SERVER_ROWS = ((rows.push_to_server, 5, 2),)
 
 
@@ -39,7 +40,7 @@ def main() -> int:
     parser.add_argument(
         "--row",
         action="append",
-        choices=[r.__name__ for r, _, _ in (*ROWS, *GATE_ROWS, *MARKET_ROWS, *SERVER_ROWS)],
+        choices=[r.__name__ for r, _, _ in (*ROWS, *GATE_ROWS, *ORDER_ROWS, *SALE_ROWS, *SERVER_ROWS)],
         help="only this one",
     )
     options = parser.parse_args()
@@ -61,7 +62,8 @@ def main() -> int:
 def measure(only: list[str] | None, *, quick: bool) -> list[Figure]:
     """Take every row's figures: from the template's app on this machine, and from an app on a server in a box."""
     figures: list[Figure] = []
-    places = ((Stage, ROWS), (Gate, GATE_ROWS), (Market, MARKET_ROWS), (Server, SERVER_ROWS))
+    shops = ((Market, ORDER_ROWS), (Market, SALE_ROWS))
+    places = ((Stage, ROWS), (Gate, GATE_ROWS), *shops, (Server, SERVER_ROWS))
     for place, wanted in places:
         chosen = [row for row in wanted if not only or row[0].__name__ in only]
         if not chosen:
