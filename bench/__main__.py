@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from bench import market, reads, rows
+from bench import reads, rows
 from bench.figures import Figure, document, table
 from bench.gate import Gate
-from bench.market import Market
+from bench.market import killed_parts, last_item, market
 from bench.server import Server
 from bench.stage import BenchError, Stage
 from tests.lab import images
@@ -25,8 +25,8 @@ ROWS = (
     (reads.reads, 5, 2),
 )
 GATE_ROWS = ((rows.through_the_edge, 30, 4), (rows.switch_among_many, 9, 3))
-ORDER_ROWS = ((market.killed_parts, 10_000, 300),)
-SALE_ROWS = ((market.last_item, 20, 3),)
+ORDER_ROWS = ((killed_parts, 10_000, 300),)
+SALE_ROWS = ((last_item, 20, 3),)
 SERVER_ROWS = ((rows.push_to_server, 5, 2),)
 
 
@@ -62,7 +62,7 @@ def main() -> int:
 def measure(only: list[str] | None, *, quick: bool) -> list[Figure]:
     """Take every row's figures: from the template's app on this machine, and from an app on a server in a box."""
     figures: list[Figure] = []
-    shops = ((Market, ORDER_ROWS), (Market, SALE_ROWS))
+    shops = ((market, ORDER_ROWS), (market, SALE_ROWS))
     places = ((Stage, ROWS), (Gate, GATE_ROWS), *shops, (Server, SERVER_ROWS))
     for place, wanted in places:
         chosen = [row for row in wanted if not only or row[0].__name__ in only]

@@ -1,17 +1,15 @@
 """What must hold where people buy: nothing is sold twice, and no order is lost or done twice, whatever dies."""
 
-import shutil
+import contextlib
 import sys
-import tempfile
 import time
 from collections import Counter
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Iterator
 
 from bench.figures import Figure
 from bench.stage import BenchError
 from tests.integration import shop as shops
-from tests.integration.apps import Machine
+from tests.integration.apps import a_machine
 from tests.integration.shop import Killer, Shop
 
 BUYERS = 200
@@ -19,45 +17,24 @@ PEOPLE, AT_ONCE = 60, 2  # who order while parts are killed, and how many of the
 WAVE = 500  # orders between two lines of what has come about
 
 
-class Market:
+@contextlib.contextmanager
+def market() -> Iterator[Shop]:
     """The template's shop on a machine of its own; leaving removes both."""
-
-    def __init__(self) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="pushrod-market-", dir="/tmp"))
-        self._directory.chmod(0o755)
-        self._machine = Machine(self._directory)
-
-    def __enter__(self) -> "Market":
-        try:
-            self.shop = Shop(self._machine)
-        except BaseException:
-            self._close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        problems = self._machine.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
-        for problem in problems:
-            print(f"bench: {problem}", file=sys.stderr)
+    with a_machine("market") as machine:
+        yield Shop(machine)
 
 
-def killed_parts(market: Market, orders: int) -> list[Figure]:
+def killed_parts(shop: Shop, orders: int) -> list[Figure]:
     """So many orders, while PostgreSQL, Redis and the worker are killed, one at a time, at any moment.
 
     In a shop of its own, because an order of anybody else counts as invented. What is wrong is said on stderr.
     BenchError where a part that was killed does not come back.
     """
-    crowd = shops.crowd(market.shop, PEOPLE)
+    crowd = shops.crowd(shop, PEOPLE)
     told: dict[str, int] = {}
     sent = 0
     started = time.perf_counter()
-    with Killer(market.shop) as killer:
+    with Killer(shop) as killer:
         while len(told) < orders and killer.trouble is None:
             found = shops.buy(crowd, min(WAVE, orders - len(told)), AT_ONCE)
             told |= found.orders
@@ -66,7 +43,7 @@ def killed_parts(market: Market, orders: int) -> list[Figure]:
     took = time.perf_counter() - started
     if killer.trouble:
         raise BenchError(f"it did not come back: {killer.trouble}")
-    problems = shops.wrong(told, shops.settled(market.shop))
+    problems = shops.wrong(told, shops.settled(shop))
     for problem in problems:
         print(f"bench: WRONG: {problem}", file=sys.stderr)
     return [
@@ -81,10 +58,10 @@ def killed_parts(market: Market, orders: int) -> list[Figure]:
     ]
 
 
-def last_item(market: Market, times: int) -> list[Figure]:
+def last_item(shop: Shop, times: int) -> list[Figure]:
     """One item, and many who want it at once: one gets it, all others are refused."""
     clean = {201: 1, 409: BUYERS - 1}
-    found = [shops.last_item(market.shop, BUYERS) for _ in range(times)]
+    found = [shops.last_item(shop, BUYERS) for _ in range(times)]
     return [
         Figure(f"{BUYERS} buyers, 1 item: orders", tuple(float(a.get(201, 0)) for a in found), "requests"),
         Figure(f"{BUYERS} buyers, 1 item: refusals", tuple(float(a.get(409, 0)) for a in found), "requests"),

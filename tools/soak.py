@@ -9,7 +9,6 @@ dropped where none may be, the longest gap was short enough, and each saboteur w
 
 import argparse
 import itertools
-import shutil
 import signal
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.integration import no_drop
-from tests.integration.apps import Machine
+from tests.integration.apps import a_machine
 from tests.integration.no_drop import OnThisMachine, Row, Steady
 from tests.lab import images
 from tests.lab.no_drop import a_server
@@ -48,10 +47,7 @@ def main() -> int:
 
 def on_this_machine(deployments: int, requests: int, rate: float) -> int:
     """On the embedded engine, with the saboteurs and the race that its parts can be made to run."""
-    directory = Path(tempfile.mkdtemp(prefix="pushrod-soak-", dir="/tmp"))
-    directory.chmod(0o755)
-    machine = Machine(directory)
-    try:
+    with a_machine("soak") as machine:
         app = OnThisMachine(machine)
         rows, wrong = soak(app, deployments, requests, rate)
         controls = []
@@ -63,10 +59,6 @@ def on_this_machine(deployments: int, requests: int, rate: float) -> int:
         print(f"\nsaboteurs, who must be caught\n{no_drop.table(controls)}")
         _tell_races(races, rate)
         return conclude(rows, wrong)
-    finally:
-        problems = machine.close()
-        shutil.rmtree(directory, ignore_errors=True)
-        print("\n".join(problems), file=sys.stderr, end="")
 
 
 def on_a_server(deployments: int, requests: int, rate: float) -> int:

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -352,6 +353,19 @@ class Machine:
             left = self.processes()
         shutil.rmtree(self.directory, ignore_errors=True)
         return problems
+
+
+@contextlib.contextmanager
+def a_machine(purpose: str) -> Iterator[Machine]:
+    """A machine below /tmp for a program that is no test; what could not be removed of it is said on stderr."""
+    directory = Path(tempfile.mkdtemp(prefix=f"pushrod-{purpose}-", dir="/tmp"))
+    directory.chmod(0o755)  # the account that children get as root must pass here
+    machine = Machine(directory)
+    try:
+        yield machine
+    finally:
+        for problem in machine.close():
+            print(problem, file=sys.stderr)
 
 
 class App:

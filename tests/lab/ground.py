@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,16 @@ def files(domain: str, version: str = "one") -> dict[str, str]:
         "Dockerfile": DOCKERFILE,
         "compose.yaml": COMPOSE.replace("DOMAIN", domain),
     }
+
+
+@contextlib.contextmanager
+def unwatched(box: Box) -> Iterator[None]:
+    """Nothing looks after the apps in the block: what is stopped stays stopped, and no app is busy coming back."""
+    box.exec("systemctl", "stop", "pushrod-watch.timer", "pushrod-watch.service")
+    try:
+        yield
+    finally:
+        box.exec("systemctl", "start", "pushrod-watch.timer")
 
 
 class Ground:

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.apps import eventually
 from tests.lab import images
 from tests.lab.box import PUSHROD, Box
-from tests.lab.ground import COMPOSE, ROOT, Ground, Shop
+from tests.lab.ground import COMPOSE, ROOT, Ground, Shop, unwatched
 from tests.lab.witness import Listener, Witness
 from tests.load import Load
 
@@ -86,16 +86,6 @@ def record(app: Shop, container: str) -> list[str]:
     """What the watch has written down about a container."""
     lines = app.box.exec("cat", f"{app.directory}/watch.log", check=False).stdout.splitlines()
     return [line for line in lines if json.loads(line)["container"] == container]
-
-
-@contextlib.contextmanager
-def unwatched(box: Box) -> Iterator[None]:
-    """Nothing looks in the block."""
-    box.exec("systemctl", "stop", "pushrod-watch.timer", "pushrod-watch.service")
-    try:
-        yield
-    finally:
-        box.exec("systemctl", "start", "pushrod-watch.timer")
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from app.settings import Settings
+from app.telemetry import as_json
 from parts import Keeper, wait_until
 from servers import Postgres, Valkey
 from services import Backend, environment
@@ -65,6 +66,13 @@ def test_request_has_an_id_that_the_log_knows(backend: Backend) -> None:
         wait_until(lambda id=id: backend.says(id), "logged")  # type: ignore[misc]
         [line] = [json.loads(x) for x in backend.log.read_text().splitlines() if id in x]
         assert (line["request_id"], line["event"], line["status"]) == (id, "request", status)
+
+
+@pytest.mark.parametrize("odd", ["\ud800", b"\xff", float("inf"), {("a", "key"): 1}, object()])
+def test_log_writes_whatever_it_is_told(odd: object) -> None:
+    line = as_json({"event": "request", "odd": odd})
+    assert json.loads(line)["event"] == "request"
+    assert b"\n" not in line
 
 
 @pytest.mark.parametrize("forged", ["x" * 65, 'a" b', "{}"])

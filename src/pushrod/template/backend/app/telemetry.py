@@ -39,7 +39,7 @@ def configure_logging(level: str) -> None:
     ]
     exceptions = structlog.processors.format_exc_info
     structlog.configure(
-        processors=[*shared, exceptions, structlog.processors.JSONRenderer(serializer=_json)],
+        processors=[*shared, exceptions, structlog.processors.JSONRenderer(serializer=as_json)],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping().get(level.upper(), 20)
         ),
@@ -64,7 +64,7 @@ def configure_logging(level: str) -> None:
     logging.getLogger("uvicorn.access").disabled = True  # said here, with the request's id
 
 
-def _json(event: Any, **_: Any) -> bytes:
+def as_json(event: Any, **_: Any) -> bytes:
     """By Pydantic's writer, in a sixth of the time; it refuses what is no Unicode text, which `json` escapes."""
     try:
         return to_json(event, fallback=repr)
