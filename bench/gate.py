@@ -5,6 +5,7 @@ backend is an app in Python, or one that costs next to nothing: a third nginx th
 """
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -90,9 +92,9 @@ class Pair(NamedTuple):
 
 
 class Gate:
-    """Two backends, a bare nginx and an edge before each; leaving stops them.
+    """Two backends, by what they are called with their ports, and an edge with one app; leaving stops them.
 
-    `alone` is an edge with one app, and the site of that.
+    `alone` is that edge, and its site.
     """
 
     def __init__(self) -> None:
@@ -102,14 +104,15 @@ class Gate:
         self._stack.callback(shutil.rmtree, self.top, ignore_errors=True)
         self._program = Parts().nginx
         self._certificate = openssl.issue(openssl.authority("bench"), [NAME])
-        self.pairs: dict[str, Pair] = {}
+        self.backends: dict[str, int] = {}
+        self._pairs = itertools.count()
 
     def __enter__(self) -> "Gate":
         if not shutil.which("wrk"):
             raise BenchError("no `wrk`, which makes the load: apt-get install wrk")
         try:
-            self._pair("an app in Python", self._app())
-            self._pair("a backend that costs nothing", self._memory())
+            self.backends["an app in Python"] = self._app()
+            self.backends["a backend that costs nothing"] = self._memory()
             self.alone = self.edge("alone", 1, edge_port())
         except BaseException:
             self._stack.close()
@@ -135,12 +138,22 @@ class Gate:
         self._plain("memory", _BACKEND, port=str(port), answer=answer)
         return port
 
-    def _pair(self, name: str, backend: int) -> None:
-        port, tls = edge_port(), edge_port()
-        self._plain(f"bare{backend}", _BARE, port=str(port), tls=str(tls), backend=str(backend), host=NAME)
-        _, site = self.edge(f"edge{backend}", 1, backend)
-        assert site.tls
-        self.pairs[name] = Pair(_urls(port, tls), _urls(site.port, site.tls.port))
+    @contextlib.contextmanager
+    def pair(self, backend: int) -> Iterator[Pair]:
+        """A bare nginx and an edge that have just started, before a backend; leaving stops both.
+
+        Where a start lays its memory is drawn anew each time, and is worth a tenth of the requests either way.
+        """
+        number, port, tls = next(self._pairs), edge_port(), edge_port()
+        kept, self._stack = self._stack, contextlib.ExitStack()
+        try:
+            self._plain(f"bare{number}", _BARE, port=str(port), tls=str(tls), backend=str(backend), host=NAME)
+            _, site = self.edge(f"edge{number}", 1, backend)
+            assert site.tls
+            yield Pair(_urls(port, tls), _urls(site.port, site.tls.port))
+        finally:
+            self._stack.close()
+            self._stack = kept
 
     def edge(self, name: str, apps: int, backend: int) -> tuple[Edge, Site]:
         """A running edge with so many sites, and one of them."""

@@ -111,12 +111,20 @@ def under_load(stage: Stage, times: int) -> list[Figure]:
 
 
 def through_the_edge(gate: Gate, times: int) -> list[Figure]:
-    """As many requests as can be made through the edge, in turn with as many through a bare nginx."""
+    """As many requests as can be made through the edge, in turn with as many through a bare nginx.
+
+    Each time both have just started, and have had a load that is not counted.
+    """
     found = []
-    for backend, pair in gate.pairs.items():
-        for at, protocol in enumerate(("HTTP", "TLS")):
+    for backend, port in gate.backends.items():
+        turns = []
+        for number in range(times):
+            with gate.pair(port) as pair:
+                turns.append(
+                    [_in_turn(gate, *urls, number) for urls in zip(pair.bare, pair.edge, strict=True)]
+                )
+        for protocol, paces in zip(("HTTP", "TLS"), zip(*turns, strict=True), strict=True):
             what = f"{protocol}, {backend}"
-            paces = [_in_turn(gate, pair.bare[at], pair.edge[at], number) for number in range(times)]
             rate = Figure(f"{what}: requests/s, bare", tuple(b.rate for b, _ in paces), "1/s")
             p99 = Figure(f"{what}: p99, bare", tuple(b.p99 for b, _ in paces))
             rates, p99s = (tuple(e[i] / b[i] for b, e in paces) for i in (0, 1))
@@ -132,7 +140,9 @@ def through_the_edge(gate: Gate, times: int) -> list[Figure]:
 
 
 def _in_turn(gate: Gate, bare: str, edge: str, number: int) -> tuple[Pace, Pace]:
-    """One after the other, each first every second time."""
+    """One after the other, each first every second time, once both are warm."""
+    for url in (bare, edge):
+        gate.load(url)
     if number % 2:
         second, first = gate.load(edge), gate.load(bare)
         return first, second

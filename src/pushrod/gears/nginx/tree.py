@@ -36,7 +36,12 @@ http {
 @types@    server_tokens off;
     absolute_redirect off; # the address of a redirect is what the client called us
     access_log off;
-    map $request_uri $asked_path { # as the client sent it, but for the query; $uri is what became of it
+    # As the client sent it, but for the query; $uri is what became of it. No regex where there is no query.
+    map $args $asked_path {
+        "" $request_uri;
+        default $before_query;
+    }
+    map $request_uri $before_query {
         "~^([^?]*)" $1;
     }
 @log@
@@ -53,6 +58,8 @@ http {
     # A request's pieces are of 4k. While no connection keeps one of that size, musl gives the last of them back to
     # the system, and takes it from there for the next request: with a page fault or two, a fifth of its time.
     connection_pool_size 4k;
+    # Likewise: with the 16k of the default a request by TLS has two page faults, and takes half as long again.
+    ssl_buffer_size 8k;
 @keepalive_min@    client_max_body_size 64m;
     server_names_hash_bucket_size 512; # a name has at most 253 characters
     server_names_hash_max_size 4096;
@@ -97,7 +104,8 @@ http {
     }
     map $status $status_number {
         default $status;
-        "~^0" 0;
+        000 0; # a client that left before its answer
+        009 0; # HTTP/0.9, which has none
     }
 
     limit_req_status 429;
