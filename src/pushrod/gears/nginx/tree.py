@@ -58,8 +58,6 @@ http {
     # A request's pieces are of 4k. While no connection keeps one of that size, musl gives the last of them back to
     # the system, and takes it from there for the next request: with a page fault or two, a fifth of its time.
     connection_pool_size 4k;
-    # Likewise: with the 16k of the default a request by TLS has two page faults, and takes half as long again.
-    ssl_buffer_size 8k;
 @keepalive_min@    client_max_body_size 64m;
     server_names_hash_bucket_size 512; # a name has at most 253 characters
     server_names_hash_max_size 4096;
@@ -138,6 +136,8 @@ _TLS = """
     ssl_session_timeout 1d;
     ssl_session_cache shared:pushrod:10m; # about 40000 sessions; they outlive a reload
     ssl_session_tickets off;
+    # Pieces of the 16k that is the default go back to the system too: two page faults a request, half its time again.
+    ssl_buffer_size 8k;
     map $client_scheme $must_encrypt { # which is all that a request by TLS costs
         default "";
         http $proves_nothing;
