@@ -135,7 +135,7 @@ class Gate:
     def _memory(self) -> int:
         port = edge_port()
         answer = "{" + "x" * (_LENGTH - 2) + "}"
-        self._plain("memory", _BACKEND, port=str(port), answer=answer)
+        self._plain("memory", _BACKEND, {"port": str(port), "answer": answer}, self._stack)
         return port
 
     @contextlib.contextmanager
@@ -145,18 +145,17 @@ class Gate:
         Where a start lays its memory is drawn anew each time, and is worth a tenth of the requests either way.
         """
         number, port, tls = next(self._pairs), edge_port(), edge_port()
-        kept, self._stack = self._stack, contextlib.ExitStack()
-        try:
-            self._plain(f"bare{number}", _BARE, port=str(port), tls=str(tls), backend=str(backend), host=NAME)
-            _, site = self.edge(f"edge{number}", 1, backend)
+        values = {"port": str(port), "tls": str(tls), "backend": str(backend), "host": NAME}
+        with contextlib.ExitStack() as stack:
+            self._plain(f"bare{number}", _BARE, values, stack)
+            _, site = self.edge(f"edge{number}", 1, backend, stack)
             assert site.tls
             yield Pair(_urls(port, tls), _urls(site.port, site.tls.port))
-        finally:
-            self._stack.close()
-            self._stack = kept
 
-    def edge(self, name: str, apps: int, backend: int) -> tuple[Edge, Site]:
-        """A running edge with so many sites, and one of them."""
+    def edge(
+        self, name: str, apps: int, backend: int, stack: contextlib.ExitStack | None = None
+    ) -> tuple[Edge, Site]:
+        """A running edge with so many sites, and one of them; it is stopped with `stack`, or with all others."""
         directory, runtime = self.top / name, self.top / f"{name}-run"
         account = host.child_account([self.top, self._program, Path(sys.executable)])
         edge = Edge(self._program, directory, runtime, account)
@@ -165,7 +164,7 @@ class Gate:
         sites = [self._site(edge, number, (port, tls_port, backend)) for number in range(apps)]
         edge.place({site.app: site for site in sites})
         argv = host.as_account(edge.argv(), account, death_signal="TERM")
-        self._start(argv, directory)
+        self._start(argv, directory, stack=stack)
         if not host.wait_until(edge.answering, _STARTS):
             raise BenchError("the edge does not answer")
         return edge, sites[0]
@@ -179,27 +178,33 @@ class Gate:
         tls = Tls(generation, (name,), tls_port, 600)
         return Site(app, 1, port, (f"127.0.0.1:{backend}",), (name,), tls)
 
-    def _plain(self, name: str, text: str, **values: str) -> None:
+    def _plain(self, name: str, text: str, values: dict[str, str], stack: contextlib.ExitStack) -> None:
         here = self.top / name
         here.mkdir()
         _place(here, self._certificate, None)
         config = here / "nginx.conf"
-        values |= {"here": str(here)}
-        config.write_text(re.sub(r"@(\w+)@", lambda found: values[found[1]], _COMMON + text))
-        self._start(
-            [str(self._program), "-p", f"{here}/", "-c", str(config), "-e", str(here / "error.log")], here
-        )
+        filled = values | {"here": str(here)}
+        config.write_text(re.sub(r"@(\w+)@", lambda found: filled[found[1]], _COMMON + text))
+        argv = [str(self._program), "-p", f"{here}/", "-c", str(config), "-e", str(here / "error.log")]
+        self._start(argv, here, stack=stack)
         self._await(int(values["port"]), name)
 
     def _await(self, port: int, what: str) -> None:
         if not host.wait_until(lambda: host.accepts(port), _STARTS):
             raise BenchError(f"{what} does not listen on port {port}")
 
-    def _start(self, argv: list[str], directory: Path, environment: dict[str, str] | None = None) -> None:
+    def _start(
+        self,
+        argv: list[str],
+        directory: Path,
+        environment: dict[str, str] | None = None,
+        stack: contextlib.ExitStack | None = None,
+    ) -> None:
         none = subprocess.DEVNULL
         child = subprocess.Popen(argv, cwd=directory, env=environment, stdin=none, stderr=none)
-        self._stack.callback(child.wait, 30)
-        self._stack.callback(child.terminate)
+        stack = stack or self._stack
+        stack.callback(child.wait, 30)
+        stack.callback(child.terminate)
 
     def load(self, url: str) -> Pace:
         """As many requests as a client on kept connections can make; BenchError where one of them fails."""

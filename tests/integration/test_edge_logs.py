@@ -72,6 +72,15 @@ def test_who_is_too_fast_is_logged(edge: Edge, backend: Make) -> None:
     assert told == {("/api/x", 200, True), ("/api/x", 429, False)}
 
 
+def test_no_query_is_logged_whoever_answers(edge: Edge, backend: Make) -> None:
+    """Not of an answer by the edge's own page either, on the way to which nginx has forgotten what was asked."""
+    port = serve(edge, backend("web"), Route("/api/", service="web", rate=Rate(1, 60)))
+    assert [ask(port, "/api/x?token=hidden").status for _ in range(2)] == [200, 429]
+    eventually(lambda: len(logged(edge)) == 2, "both are in the log")
+    assert {(r["path"], r["status"]) for r in logged(edge)} == {("/api/x", 200), ("/api/x", 429)}
+    assert "hidden" not in (edge.logs / "access.log").read_text()
+
+
 def test_what_reaches_no_app_is_logged_as_nobodys(shared: Started) -> None:
     assert ask(shared.edge.port, "/a", Host="nobody.example").status == 404
     assert b" 400 " in say(shared.edge.port, b"nonsense\r\n\r\n")

@@ -36,12 +36,7 @@ http {
 @types@    server_tokens off;
     absolute_redirect off; # the address of a redirect is what the client called us
     access_log off;
-    # As the client sent it, but for the query; $uri is what became of it. No regex where there is no query.
-    map $args $asked_path {
-        "" $request_uri;
-        default $before_query;
-    }
-    map $request_uri $before_query {
+    map $request_uri $asked_path { # as the client sent it, but for the query; $uri is what became of it
         "~^([^?]*)" $1;
     }
 @log@
@@ -102,8 +97,7 @@ http {
     }
     map $status $status_number {
         default $status;
-        000 0; # a client that left before its answer
-        009 0; # HTTP/0.9, which has none
+        "~^0" 0;
     }
 
     limit_req_status 429;
