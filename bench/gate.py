@@ -78,10 +78,23 @@ _BARE = """\
 
 class Pace(NamedTuple):
     """What a load of as many requests as can be made has shown: how many a second, and their 99th percentile in
-    seconds."""
+    seconds. `stolen` is the share of the processors' time that the host of this machine took away meanwhile."""
 
     rate: float
     p99: float
+    stolen: float
+
+
+class Turn(NamedTuple):
+    """A load of a bare nginx and one of an edge, one right after the other."""
+
+    bare: Pace
+    edge: Pace
+
+    @property
+    def stolen(self) -> float:
+        """The larger share of the two: what was taken from one of them only, the other seems to have won."""
+        return max(self.bare.stolen, self.edge.stolen)
 
 
 class Pair(NamedTuple):
@@ -218,7 +231,9 @@ class Gate:
             "X-Forwarded-Proto: https",
             url,
         ]
+        before = _processors()
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        after = _processors()
         rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
         p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", done.stdout)
         if (
@@ -229,7 +244,8 @@ class Gate:
             or "Socket errors" in done.stdout
         ):
             raise BenchError(f"`{' '.join(argv)}` has failed:\n{done.stdout}{done.stderr}")
-        return Pace(float(rate[1]), float(p99[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[p99[2]])
+        stolen = (after.stolen - before.stolen) / max(1, after.all - before.all)
+        return Pace(float(rate[1]), float(p99[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[p99[2]], stolen)
 
 
 def timed_switch(edge: Edge, site: Site, release: int) -> float:
@@ -240,6 +256,19 @@ def timed_switch(edge: Edge, site: Site, release: int) -> float:
     took = time.perf_counter() - started
     edge.drained(switch)
     return took
+
+
+class _Processors(NamedTuple):
+    """The time of all processors since this machine has started, in ticks: whatever for, and what its host took."""
+
+    all: int
+    stolen: int
+
+
+def _processors() -> _Processors:
+    """From the first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal (proc_stat(5))."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return _Processors(sum(ticks), ticks[7])
 
 
 def _urls(port: int, tls: int) -> tuple[str, str]:

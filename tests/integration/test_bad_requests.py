@@ -334,15 +334,21 @@ def test_what_is_no_request_for_the_app(shop: Shop, request_: str, status: int) 
     [
         ("/x", "shop.test", "shop.test"),
         ("/x", "SHOP.test:8000", "SHOP.test:8000"),
+        ("/x", "SHOP.test:PORT", "SHOP.test:PORT"),
         ("/x", "shop.test.", "shop.test"),
         ("http://shop.test/x", "shop.test", "shop.test"),
         ("http://shop.test:81/x", "shop.test:81", "shop.test:81"),
+        ("http://shop.test/x", "shop.test:PORT", "shop.test:PORT"),
         ("http://shop.test/x", "evil.test", "shop.test"),
         ("http://shop.test/x", "shop.test.evil.test", "shop.test"),
     ],
 )
 def test_an_app_is_told_a_name_that_is_its_own(shop: Shop, target: str, name: str, seen: str) -> None:
-    """A link that it makes of it leads nowhere else (RFC 9112, 3.2.2: the target goes before the Host)."""
+    """A link that it makes of it leads nowhere else (RFC 9112, 3.2.2: the target goes before the Host).
+
+    PORT is the edge's own.
+    """
+    name, seen = (text.replace("PORT", str(shop.port)) for text in (name, seen))
     assert statuses(exchange(shop.port, f"GET {target} HTTP/1.1\r\nHost: {name}\r\n\r\n")) == [200]
     (request,) = shop.recorder.requests
     assert request.startswith(b"GET /x HTTP/1.1\r\n")

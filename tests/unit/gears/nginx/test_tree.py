@@ -82,6 +82,16 @@ def test_an_older_nginx_is_not_told_what_it_does_not_know() -> None:
     )
 
 
+def test_how_a_client_says_a_name_is_known_without_a_regex() -> None:
+    """With a port where it has to say it; a name that stands for many is left to the regex."""
+    names = re.findall(r'"([a-z.*-]+ [a-z.*0-9:-]+)" \$http_host;', main(SECURE))
+    assert names == ["blog.org blog.org", "new.org new.org"]
+    names = re.findall(
+        r'"([a-z.*-]+ [a-z.*0-9:-]+)" \$http_host;', main(changed(SHOP, domains=("*.a.org", "b.org")))
+    )
+    assert names == ["b.org b.org", "b.org b.org:8000"]
+
+
 NAMELESS = """
     server {
         listen 0.0.0.0:80 default_server;
