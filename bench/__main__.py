@@ -24,7 +24,7 @@ ROWS = (
     (rows.under_load, 10, 2),
     (reads.reads, 5, 2),
 )
-GATE_ROWS = ((rows.through_the_edge, 120, 4), (rows.switch_among_many, 9, 3))
+GATE_ROWS = ((rows.through_the_edge, 240, 4), (rows.switch_among_many, 9, 3))
 ORDER_ROWS = ((killed_parts, 10_000, 300),)
 SALE_ROWS = ((last_item, 20, 3),)
 SERVER_ROWS = ((rows.push_to_server, 5, 2),)
