@@ -19,7 +19,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -223,13 +223,27 @@ def write(path: Path, data: str | bytes, *, mode: int = 0o644, owner: tuple[int,
 
 
 def write_new(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Write a file that nobody reads yet, in a directory that is there; `sync_tree` makes it durable, with others.
+    """Write a file that nobody reads yet, in a directory that is there; `sync` makes it durable, with others.
 
     Raises OSError where it is there already.
     """
     with path.open("x") as f:
         os.fchmod(f.fileno(), mode)
         f.write(text)
+
+
+def link_same(path: Path, other: Path, text: str) -> bool:
+    """Make `path` the same file as `other`, if that holds just this text; whether it is one now.
+
+    Neither may be written to afterwards, only replaced. False too where the file system has no such links.
+    """
+    try:
+        if other.read_bytes() != text.encode():
+            return False
+        path.hardlink_to(other)
+    except OSError:
+        return False
+    return True
 
 
 def append(path: Path, line: str, *, mode: int = 0o644) -> None:
@@ -279,11 +293,10 @@ def sync_directory(path: Path) -> None:
     _sync(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
-def sync_tree(directory: Path) -> None:
-    """Make a directory durable, and all that is in it: the first of many fsyncs does most of the others' work."""
-    for path in sorted(directory.rglob("*"), reverse=True):  # what is in a directory before its names
+def sync(paths: Iterable[Path]) -> None:
+    """Make files and directories durable, in this order: the first of many fsyncs does most of the others' work."""
+    for path in paths:
         _sync(path, os.O_RDONLY)
-    sync_directory(directory)
 
 
 def _sync(path: Path, flags: int) -> None:

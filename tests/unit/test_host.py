@@ -247,18 +247,43 @@ def test_a_new_file_is_written_with_its_mode_and_never_over_another(tmp_path: Pa
     assert (tmp_path / "a").read_text() == "ä"
 
 
-def test_a_tree_is_made_durable_what_it_holds_before_its_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_are_made_durable_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[Path] = []
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink()))
     (tmp_path / "sub").mkdir()
-    for name in ("a", "sub/b", "sub/c"):
-        host.write_new(tmp_path / name, name)
-    host.sync_tree(tmp_path)
-    assert sorted(synced) == sorted([tmp_path, *tmp_path.rglob("*")])
-    for path in synced[:-1]:
-        assert synced.index(path) < synced.index(path.parent)
+    paths = [tmp_path / name for name in ("sub/b", "a", "sub", "")]
+    for path in paths[:2]:
+        host.write_new(path, "text")
+    host.sync(paths)
+    assert synced == paths
+
+
+def test_a_file_with_the_same_text_becomes_one_with_the_other(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    host.write_new(other, "ä")
+    assert host.link_same(one, other, "ä")
+    assert one.samefile(other)
+
+
+@pytest.mark.parametrize("held", ["a", "äb", ""])
+def test_a_file_with_another_text_does_not(tmp_path: Path, held: str) -> None:
+    host.write_new(tmp_path / "other", held)
+    assert not host.link_same(tmp_path / "one", tmp_path / "other", "ä")
+    assert names(tmp_path) == ["other"]
+
+
+def test_nor_does_one_that_is_not_there_or_where_links_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not host.link_same(tmp_path / "one", tmp_path / "other", "")
+    host.write_new(tmp_path / "other", "ä")
+
+    def refused(*args: object, **more: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refused)
+    assert not host.link_same(tmp_path / "one", tmp_path / "other", "ä")
+    assert names(tmp_path) == ["other"]
 
 
 def test_append_adds_a_line_and_keeps_what_is_there(tmp_path: Path) -> None:

@@ -337,13 +337,13 @@ class Edge:
         """The generation with `changes`: the current one if it has them, else a new one that nginx accepts."""
         before, after = self._generation, self._next()
         files = self._render(after, self._with(changes))
-        if {name: text.replace(after, before) for name, text in files.items()} == self._read(before):
+        if self._has(before, {name: text.replace(after, before) for name, text in files.items()}):
             return before
         from concurrent.futures import ThreadPoolExecutor
 
-        self._write(after, files)
+        written = self._write(after, files, before)
         with self._removed_on_failure(after), ThreadPoolExecutor(1) as beside:
-            durable = beside.submit(self._make_durable, after)  # while nginx reads it
+            durable = beside.submit(host.sync, written)  # while nginx reads it
             self._test(after)
             durable.result()
         return after
@@ -363,6 +363,11 @@ class Edge:
             known=Known(self.version >= _KEEPALIVE_MIN_SINCE, self.version >= _HTTP2_SINCE),
         )
 
+    def _has(self, generation: str, files: Mapping[str, str]) -> bool:
+        """Whether a tree is just these files; where its sites are others, nothing else is read."""
+        table = (self.trees / generation / "sites.json").read_text()
+        return table == files["sites.json"] and self._read(generation) == files
+
     def _read(self, generation: str) -> dict[str, str]:
         tree = self.trees / generation
         return {str(p.relative_to(tree)): p.read_text() for p in tree.rglob("*") if p.is_file()}
@@ -375,23 +380,27 @@ class Edge:
     def _write_first(self, sites: Mapping[str, Site]) -> str:
         """Write a new tree that is held against none before it; its name."""
         generation = self._next()
-        self._write(generation, self._render(generation, sites))
-        self._make_durable(generation)
+        host.sync(self._write(generation, self._render(generation, sites)))
         return generation
 
-    def _write(self, generation: str, files: Mapping[str, str]) -> None:
+    def _write(self, generation: str, files: Mapping[str, str], before: str = "") -> list[Path]:
+        """Write a tree; what of it is not yet durable, contents before names.
+
+        What the tree `before` has just so becomes one file with it: a switch among many apps would otherwise wait for
+        the disk.
+        """
         tree = self.trees / generation
+        places = {tree, tree / "sites", *(tree / up for name in files for up in Path(name).parents)}
+        written = []
         with self._removed_on_failure(generation):
-            places = {tree, tree / "sites", *(tree / up for name in files for up in Path(name).parents)}
             for path in sorted(places):
                 path.mkdir()
                 path.chmod(0o755)
             for name, text in files.items():
-                host.write_new(tree / name, text)
-
-    def _make_durable(self, generation: str) -> None:
-        host.sync_tree(self.trees / generation)
-        host.sync_directory(self.trees)
+                if not (before and host.link_same(tree / name, self.trees / before / name, text)):
+                    host.write_new(tree / name, text)
+                    written.append(tree / name)
+        return [*written, *sorted(places, reverse=True), self.trees]
 
     def _all(self) -> list[str]:
         return [p.name for p in self.trees.iterdir() if re.fullmatch(r"\d+-[0-9a-f]{8}", p.name)]

@@ -2,6 +2,10 @@
 
 from pushrod.gears.nginx.words import fill, name
 
+NAME = "headers.conf"
+"""The file of SHARED in its tree. nginx looks for it beside its nginx.conf, so the files of the sites, which name no
+tree, can be the same in several."""
+
 SHARED = """\
 # What every answer of the edge carries. Rendered by pushrod; a change made here is lost at the next switch.
 add_header X-Request-Id $request_id always;

@@ -199,9 +199,7 @@ def _server(
             must_encrypt=_must_encrypt(site),
             port="" if tls.port == 443 else f":{tls.port}",
         )
-    shared = (
-        f"include {quoted(tree / 'headers.conf')};\nadd_header X-Pushrod-Release {site.release} always;\n"
-    )
+    shared = f"include {headers.NAME};\nadd_header X-Pushrod-Release {site.release} always;\n"
     if tls and tls.hsts:
         shared += f"add_header Strict-Transport-Security {_hsts(site)} always;\n"
     proxies = site.routing.proxies
@@ -209,10 +207,10 @@ def _server(
     answered = (
         shared + "add_header Cache-Control no-store always;\nadd_header Retry-After $retry_after always;\n"
     )
-    inside = indented(locations.INSIDE, 8)
-    acme = fill(_CHALLENGED, place=CHALLENGES, inside=inside, directory=quoted(directory / "acme"))
-    own = tree / "sites" / f"{site.app}.d"
-    snippets = "".join(f"    include {quoted(own / snippet)};\n" for snippet in sorted(site.routing.snippets))
+    snippets = "".join(
+        f"    include {quoted(tree / 'sites' / f'{site.app}.d' / snippet)};\n"
+        for snippet in sorted(site.routing.snippets)
+    )
     return fill(
         _SERVER,
         app=site.app,
@@ -223,11 +221,16 @@ def _server(
         believed=indented(believed, 4),
         headers=indented(shared, 4),
         away=_away(site),
-        challenges=acme if site.challenges else "",
+        challenges=_challenged(directory) if site.challenges else "",
         locations=indented(locations.render(site, directory, shared), 4),
         pages=pages.locations(site.app, indented(answered, 8)),
         snippets=f"\n{snippets}" if snippets else "",
     )
+
+
+def _challenged(directory: Path) -> str:
+    inside = indented(locations.INSIDE, 8)
+    return fill(_CHALLENGED, place=CHALLENGES, inside=inside, directory=quoted(directory / "acme"))
 
 
 def _away(site: Site) -> str:

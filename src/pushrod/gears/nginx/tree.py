@@ -187,7 +187,7 @@ def render_main(
     on which no site answers to every name a server that says so: with TLS, one that rejects the handshake.
 
     The sites are included from this generation's own tree, never through `current`, so that a start in the
-    middle of a switch cannot mix two trees.
+    middle of a switch cannot mix two trees; only the headers that all answers carry are read beside nginx.conf.
     """
     sites = sorted(sites, key=lambda s: s.app)
     tree = directory / "trees" / generation
@@ -215,8 +215,8 @@ def render_main(
         maps=headers.MAPS + pages.MAPS + locations.MAPS,
         defaults="".join(
             [
-                *(_default(port, listening, directory, tree) for port in nameless),
-                *(_default(port, listening, directory, tree, tls=True) for port in rejecting),
+                *(_default(port, listening, directory) for port in nameless),
+                *(_default(port, listening, directory, tls=True) for port in rejecting),
             ]
         ),
     )
@@ -236,14 +236,14 @@ def _hosts(sites: Iterable[Site]) -> str:
     )
 
 
-def _default(port: int, listening: Listening, directory: Path, tree: Path, *, tls: bool = False) -> str:
+def _default(port: int, listening: Listening, directory: Path, *, tls: bool = False) -> str:
     """The server of a port that answers where no site does: for a name that no app has, which with TLS it can only be
     asked after a handshake for another one, and to what is no request at all."""
     return fill(
         _DEFAULT,
         listen=indented(server.listen_at(port, listening, f"{' ssl' if tls else ''} default_server"), 8),
         access_log=quoted(directory / "logs" / access.NAME),
-        headers=quoted(tree / "headers.conf"),
+        headers=headers.NAME,
         handshake="        ssl_reject_handshake on;\n" if tls else "",
         text=NO_SUCH_NAME.replace("\n", "\\n"),
     )
@@ -266,7 +266,7 @@ def render_tree(
     """All files of a generation, by their path in its tree. Raises EdgeError for sites that collide."""
     check(sites.values(), listening)
     tree = directory / "trees" / generation
-    files = {"headers.conf": headers.SHARED}
+    files = {headers.NAME: headers.SHARED}
     for site in sites.values():
         files[f"sites/{site.app}.conf"] = server.render(
             site, listening=listening, directory=directory, tree=tree, known=known

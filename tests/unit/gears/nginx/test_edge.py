@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import pytest
 
 from pushrod import host
@@ -157,6 +158,64 @@ def test_a_runtime_directory_too_long_for_a_socket_is_refused(edge: Edge) -> Non
     long = Edge(edge.program, edge.directory, edge.runtime / ("x" * 107))
     with pytest.raises(HostError, match="at most 107 bytes"):
         long.prepare()
+
+
+BLOG = Site(app="blog", release=1, port=8001, backends=("127.0.0.1:20001",))
+
+
+def shared(used: Edge, before: Path) -> set[str]:
+    """The files that the current tree is one with another in."""
+    now = used.current.resolve()
+    names = {str(p.relative_to(now)) for p in now.rglob("*") if p.is_file()}
+    return {name for name in names if (before / name).exists() and (now / name).samefile(before / name)}
+
+
+def test_what_a_change_leaves_as_it_is_is_one_file_in_both_trees(used: Edge) -> None:
+    before = used.current.resolve()
+    used.place({"blog": BLOG})
+    assert shared(used, before) == {"headers.conf", "sites/shop.conf"}
+
+
+def test_what_changes_is_a_file_of_its_own(used: Edge) -> None:
+    before = used.current.resolve()
+    old = (before / "sites" / "shop.conf").read_text()
+    used.place({"shop": msgspec.structs.replace(SITE, release=8)})
+    assert shared(used, before) == {"headers.conf"}
+    assert (before / "sites" / "shop.conf").read_text() == old
+    assert "release 8" in (used.current / "sites" / "shop.conf").read_text()
+
+
+def test_a_change_made_by_hand_is_lost_at_the_next_switch(used: Edge) -> None:
+    before = used.current.resolve()
+    rendered = (before / "sites" / "shop.conf").read_text()
+    with (before / "sites" / "shop.conf").open("a") as f:
+        f.write("# by hand\n")
+    used.place({"blog": BLOG})
+    assert (used.current / "sites" / "shop.conf").read_text() == rendered
+
+
+def test_all_of_a_tree_that_is_new_is_durable_before_it_is_pointed_to(
+    used: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    point = host.point
+    before = used.current.resolve()
+    monkeypatch.setattr(os, "fsync", lambda fd: done.append(str(Path(f"/proc/self/fd/{fd}").readlink())))
+
+    def pointed(link: Path, target: str) -> None:
+        done.append("pointed")
+        point(link, target)
+
+    monkeypatch.setattr(host, "point", pointed)
+    used.place({"blog": BLOG})
+    tree = used.current.resolve()
+    new = [tree / name for name in ("sites/blog.conf", "nginx.conf", "sites.json", "sites", "", "..")]
+    assert {str(p.resolve()) for p in new} <= set(done[: done.index("pointed")])
+    for path in tree.rglob("*"):
+        name = path.relative_to(tree)
+        assert str(path) in done or path.samefile(before / name)
+        if str(path) in done:
+            assert done.index(str(path)) < done.index(str(path.parent))
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"shop": {"app": "shop"}}', '{"shop": {"surprise": 1}}'])

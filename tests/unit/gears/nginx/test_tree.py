@@ -55,7 +55,7 @@ REJECTING = """
         listen [::]:443 ssl default_server;
         server_name "";
         access_log "/srv/push rod/edge/logs/access.log" unknown;
-        include "/srv/push rod/edge/trees/3-00c0ffee/headers.conf";
+        include headers.conf;
         ssl_reject_handshake on;
         return 404 "No app on this host answers to that name.\\n";
     }
@@ -99,7 +99,7 @@ NAMELESS = """
         listen [::]:80 default_server;
         server_name "";
         access_log "/srv/push rod/edge/logs/access.log" unknown;
-        include "/srv/push rod/edge/trees/3-00c0ffee/headers.conf";
+        include headers.conf;
         return 404 "No app on this host answers to that name.\\n";
     }
 """
