@@ -101,12 +101,14 @@ class OnAServer(Steady):
 
 @contextlib.contextmanager
 def a_server(directory: Path) -> Iterator[OnAServer]:
-    """A new server, with the app on it."""
+    """A new server, with the app on it. Beside a failure stands the end of its journal."""
     ground = Ground(Box(), directory)
     try:
         ground.box.create()
         ground.init()
         yield OnAServer(ground)
-    finally:
+    except BaseException:
         print(ground.box.journal())
+        raise
+    finally:
         ground.box.remove()

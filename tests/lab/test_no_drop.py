@@ -21,8 +21,8 @@ def test_nothing_is_dropped_over_any_protocol(tmp_path_factory: pytest.TempPathF
 
     with a_server(tmp_path_factory.mktemp("desk")) as app:
         row = no_drop.under_load(app, "all steps, one after the other", everything, 50.0, lasting=1.0)
-    print(no_drop.table_by_shape([row]))
-    assert row.clean, str(row)
-    assert set(row.report.protocols) == set(no_drop.PROTOCOLS)
-    assert len(row.report.total.releases) >= 2, str(row)
-    assert row.report.goaways > 0, "HTTP/2 was led from old workers to new ones"
+        print(no_drop.table_by_shape([row]))
+        assert row.clean, str(row)
+        assert set(row.report.protocols) == set(no_drop.PROTOCOLS)
+        assert len(row.report.total.releases) >= 2, str(row)
+        assert row.report.goaways > 0, "HTTP/2 was led from old workers to new ones"
