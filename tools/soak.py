@@ -67,7 +67,10 @@ def on_a_server(deployments: int, requests: int, rate: float) -> int:
         print(f"soak: {problem}; this prepares it, as root: make lab", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="pushrod-soak-") as directory, a_server(Path(directory)) as app:
-        return conclude(*soak(app, deployments, requests, rate))
+        status = conclude(*soak(app, deployments, requests, rate))
+        if status:
+            print(app.box.journal())
+        return status
 
 
 def soak(app: Steady, deployments: int, requests: int, rate: float) -> tuple[list[Row], list[str]]:

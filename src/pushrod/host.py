@@ -16,6 +16,7 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -232,13 +233,13 @@ def write_new(path: Path, text: str, *, mode: int = 0o644) -> None:
         f.write(text)
 
 
-def link_same(path: Path, other: Path, text: str) -> bool:
-    """Make `path` the same file as `other`, if that holds just this text; whether it is one now.
+def link_same(path: Path, other: Path, text: str, *, mode: int = 0o644) -> bool:
+    """Make `path` the same file as `other`, if that is what `write_new` would make of it; whether it is one now.
 
     Neither may be written to afterwards, only replaced. False too where the file system has no such links.
     """
     try:
-        if other.read_bytes() != text.encode():
+        if other.read_bytes() != text.encode() or stat.S_IMODE(other.stat().st_mode) != mode:
             return False
         path.hardlink_to(other)
     except OSError:

@@ -272,6 +272,12 @@ def test_a_file_with_another_text_does_not(tmp_path: Path, held: str) -> None:
     assert names(tmp_path) == ["other"]
 
 
+def test_nor_does_one_that_others_may_not_read(tmp_path: Path) -> None:
+    host.write_new(tmp_path / "other", "ä", mode=0o600)
+    assert not host.link_same(tmp_path / "one", tmp_path / "other", "ä")
+    assert names(tmp_path) == ["other"]
+
+
 def test_nor_does_one_that_is_not_there_or_where_links_cannot_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
