@@ -12,7 +12,7 @@ demo: .venv ## from nothing to a live app, pushed, broken, rolled back
 	@$(BIN)/python tools/demo.py up
 
 demo-down: ## stop the demo and remove all of it
-	@if [ -x $(BIN)/python ]; then $(BIN)/python tools/demo.py down; else rm -rf .demo; fi
+	@if [ -e .venv/current ]; then $(BIN)/python tools/demo.py down; else rm -rf .demo; fi
 
 test: .venv lint ## everything; what needs a Docker engine is skipped where none answers
 	$(BIN)/pytest -n 2 --dist loadfile
