@@ -224,12 +224,17 @@ def _pack(source: Path, revisions: str, target: IO[bytes], quarantine: Mapping[s
 
 
 def checkout(repository: Path, commit: str, target: Path) -> None:
-    """Write the tree of a commit below `target`, from the repository alone: never a work tree someone edits."""
-    target.mkdir(parents=True)
+    """Write the tree of a commit below `target`, from the repository alone: never a work tree someone edits.
+
+    Whoever an instance runs as can read it, whatever the umask. Raises FileExistsError where `target` is.
+    """
+    host.make_open(target.parent)
+    target.mkdir()
+    target.chmod(0o755)
     archive = _archive(target)
     try:
         git(repository, "-c", "tar.umask=0022", "archive", "--format=tar", f"--output={archive}", commit)
-        done = host.run(["tar", "-xf", archive, "-C", target], timeout=300)
+        done = host.run(["tar", "-xf", archive, "-C", target], timeout=300, umask=0o022)
         if done.status != 0:
             raise _failed("tar", done.stderr.strip(), target)
     finally:

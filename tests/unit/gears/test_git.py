@@ -282,6 +282,22 @@ def test_a_checkout_leaves_out_what_the_commit_marks_so(repository: Path, tree: 
     assert (tmp_path / "out" / "version").read_text() == commit
 
 
+def test_whoever_an_instance_runs_as_can_read_a_checkout_whatever_the_umask(
+    repository: Path, tree: Tree, tmp_path: Path
+) -> None:
+    commit = tree.commit("one", a="1", **{"b/c": "2"})
+    git.transfer(tree.path, repository, commit)
+    out = tmp_path / "below" / "out"
+    before = os.umask(0o077)
+    try:
+        git.checkout(repository, commit, out)
+    finally:
+        os.umask(before)
+    directories, files = {out.parent, out, out / "b"}, {out / "a", out / "b/c"}
+    assert {stat.S_IMODE(p.stat().st_mode) for p in directories} == {0o755}
+    assert {stat.S_IMODE(p.stat().st_mode) for p in files} == {0o644}
+
+
 def test_a_checkout_never_goes_over_another(repository: Path, tree: Tree, tmp_path: Path) -> None:
     commit = tree.commit("one", a="1")
     git.transfer(tree.path, repository, commit)
