@@ -30,7 +30,7 @@ NAME = "localhost"  # which wrk asks for: the name in its URL
 _LENGTH = 900  # bytes of an answer: some JSON, below what is compressed
 _STARTS = 15.0  # seconds
 _CONNECTIONS = 32
-_APPS = 13  # at most, on the host of the two that are compared: all of 1 to 13, as often
+_APPS = 13  # at most, on the host of the two that are compared: 1 to 13, in turn
 _SECONDS = 1  # short, and many of them: how the connections fall to the two workers is drawn anew each time
 
 _COMMON = """\

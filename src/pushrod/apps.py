@@ -130,8 +130,9 @@ class Root:
 
     def create(self) -> None:
         """Make the root's own directories; raises HostError if the short one belongs to somebody else."""
-        for directory in (self.path, self.apps_directory, self.runtime):
+        for directory in (self.path, self.runtime):
             directory.mkdir(parents=True, exist_ok=True, mode=0o755)
+        host.make_open(self.apps_directory)
         if self.runtime.stat().st_uid != os.geteuid() or self.runtime.is_symlink():
             raise HostError(
                 "belongs to another user", where=str(self.runtime), hint="choose another place with --root"

@@ -49,8 +49,9 @@ def create(engine: Engine, name: str, *, source: Path | None = None, port: int =
 
 
 def _make_places(app: App) -> None:
-    for directory in (app.checkouts, app.stores, app.logs):
-        directory.mkdir(parents=True, exist_ok=True)
+    for directory in (app.checkouts, app.stores):  # what instances and stores are in, whoever they run as
+        host.make_open(directory)
+    app.logs.mkdir(parents=True, exist_ok=True)
     host.make_private(app.secrets)
     hook = [sys.executable, "-m", "pushrod", "--root", str(app.root.path), "hook", app.name]
     git.create_repository(app.repository, hook)

@@ -6,6 +6,7 @@ command line and `git push`; nothing of pushrod is imported but what says where 
 
 import contextlib
 import http.client
+import io
 import json
 import os
 import random
@@ -15,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -581,6 +583,23 @@ def command_of(directory: Path, *words: str) -> int:
             if all(word in " ".join(process.cmdline()) for word in words):
                 return process.pid
     return 0
+
+
+def wheel(name: str, files: Mapping[str, str | bytes]) -> bytes:
+    """A package of these files, which needs no index; what is large in them is small in it."""
+    info = f"{name}-1.0.dist-info"
+    about = {
+        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        "WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": "",
+    }
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, data in files.items():
+            archive.writestr(path, data)
+        for path, text in about.items():
+            archive.writestr(f"{info}/{path}", text)
+    return raw.getvalue()
 
 
 def eventually(condition: Callable[[], bool], what: str, timeout: float = 20.0) -> None:

@@ -723,8 +723,9 @@ def test_no_space(full: App, leaving: int, files: dict[str, bytes]) -> None:
 
 def test_no_space_for_an_environment(full: App) -> None:
     release = full.live
+    large = apps.wheel("large", {"large/__init__.py": "", "large/zeros": ZEROS})  # 30 MB
     full.tree.commit(
-        {"large-1.0-py3-none-any.whl": wheel(), "requirements.txt": "./large-1.0-py3-none-any.whl\n"}
+        {"large-1.0-py3-none-any.whl": large, "requirements.txt": "./large-1.0-py3-none-any.whl\n"}
     )
     environments = sorted((full.machine.root / "environments").iterdir())
     free = fill(full, leaving=6_000_000)
@@ -741,22 +742,6 @@ def test_no_space_for_an_environment(full: App) -> None:
     assert not left
     full.push_change()
     full.settled()
-
-
-def wheel() -> bytes:
-    """A package of 30 MB that is small as an archive."""
-    import io
-    import zipfile
-
-    raw = io.BytesIO()
-    with zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
-        info = "large-1.0.dist-info"
-        archive.writestr("large/__init__.py", "")
-        archive.writestr("large/zeros", ZEROS)
-        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: large\nVersion: 1.0\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr(f"{info}/RECORD", "")
-    return raw.getvalue()
 
 
 FILLING = """\

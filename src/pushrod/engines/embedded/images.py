@@ -286,7 +286,7 @@ def _environment(
     if _complete(place):
         os.utime(marker)
         return place
-    environments.mkdir(parents=True, exist_ok=True)
+    host.make_open(environments)
     purpose = f"installing the dependencies of {service.name}"
     with host.lock(_lock_file(place), purpose=purpose, timeout=2 * _TIMEOUT, on_wait=on_line):
         if not _complete(place):

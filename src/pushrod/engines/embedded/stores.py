@@ -113,8 +113,7 @@ class Stores:
         return Endpoint(record.name, "postgres", url_of(roles.app, "app"), url_of(roles.migrator, "migrator"))
 
     def _prepare(self, record: StoreRecord) -> tuple[Process, bool]:
-        directory = self.app.stores / record.name
-        directory.mkdir(parents=True, exist_ok=True)
+        directory = host.make_open(self.app.stores / record.name)
         prepare = self._postgres if record.kind == "postgres" else self._redis
         argv, stop, changed = prepare(record, directory)
         process = Process(

@@ -1,0 +1,60 @@
+"""Whoever pushes may have a strict umask: what is made then is read by whoever instances and stores run as."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration import apps
+from tests.integration.apps import App, Machine
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def shop(machine: Machine) -> Iterator[App]:
+    """An app with stores and dependencies, made and pushed with the umask 077, in a root that is open."""
+    machine.root.mkdir()
+    files: dict[str, str | bytes] = {
+        "app.py": f"import two\n{apps.APP}",
+        "compose.yaml": apps.manifest_with_stores(),
+        "requirements.txt": "./two-1.0-py3-none-any.whl\n",
+        "two-1.0-py3-none-any.whl": apps.wheel("two", {"two.py": ""}),
+    }
+    before = os.umask(0o077)
+    try:
+        yield machine.app("shop", files)
+    finally:
+        os.umask(before)
+
+
+def test_it_is_live_and_goes_on(shop: App) -> None:
+    assert shop.get().body == "one"
+    shop.push_change()
+    number = shop.live
+    shop.must("restart")
+    assert shop.live == number + 1
+
+
+def test_all_may_enter_what_instances_and_stores_are_in(shop: App, machine: Machine) -> None:
+    """Also where they could not but for a capability, which they have where Python is in a closed home."""
+    root = machine.root
+    places = [
+        shop.directory / f"checkouts/{shop.live}",
+        *(shop.directory / "stores" / name for name in ("postgres", "redis")),
+    ]
+    environments = list((root / "environments").glob("*/bin"))
+    assert environments
+    closed = [
+        str(p)
+        for place in places + environments
+        for p in upwards(place, root)
+        if not p.stat().st_mode & 0o001
+    ]
+    assert closed == []
+
+
+def upwards(place: Path, root: Path) -> list[Path]:
+    """A directory and those above it, below a root."""
+    return [p for p in (place, *place.parents) if p.is_relative_to(root)]
