@@ -1,0 +1,49 @@
+"""One server for all attacks; what the victim is must be the same before each and after it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.attacks.town import Attacker, Party, Town
+from tests.lab import images
+from tests.lab.box import Box
+
+
+@pytest.fixture(scope="session")
+def made_town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    """A server with the apps `victim` and `attacker`, both live."""
+    if problem := images.box_problem():
+        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+    box = Box()
+    found = Town(box, tmp_path_factory.mktemp("town"))
+    try:
+        box.create(ports=[found.ground.published])
+        found.ground.init()
+        yield found.settle()
+        print(box.journal())
+    finally:
+        box.remove()
+
+
+@pytest.fixture
+def town(made_town: Town) -> Iterator[Town]:
+    """The server; the victim serves as before, from the same containers, whatever the attacker has tried."""
+    victim = made_town.victim
+    made_town.attacker.reset()
+    before = victim.footprint()
+    assert victim.get("/healthz").status == 200
+    yield made_town
+    assert victim.get("/healthz").status == 200
+    assert victim.footprint() == before
+
+
+@pytest.fixture
+def attacker(town: Town) -> Attacker:
+    """Whoever has a key for the app `attacker` alone."""
+    return town.attacker
+
+
+@pytest.fixture
+def victim(town: Town) -> Party:
+    """The app beside it."""
+    return town.victim

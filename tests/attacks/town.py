@@ -1,0 +1,131 @@
+"""A server that two parties share: the app `victim`, which must not notice anything, and the app `attacker`, whose
+owner tries. Each has one key, which is for that app alone, and a work tree."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pushrod import host
+from pushrod.host import Completed
+from tests.integration.apps import Complaint, Done, complaint
+from tests.lab.box import Box
+from tests.lab.ground import DOCKERFILE, Ground, Shop, files
+
+PROGRAM = """\
+import http.server, os, signal
+
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        body = b"attacker"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words):
+        pass
+
+
+http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
+"""
+MANIFEST = """\
+x-pushrod: {domains: [attacker.localhost], keep: 3}
+services:
+  web:
+    build: .
+    ports: ["8080:8080"]
+    x-pushrod: {health: /}
+"""
+SECRET = "topsecret-victim-value-123"
+"""The value of the victim's variable VICTIM_SECRET, which only its own instances may hold."""
+
+
+class Party(Shop):
+    """An app with a key of its own, which is for it alone."""
+
+    def __init__(self, ground: Ground, name: str, tree: Mapping[str, str | bytes]) -> None:
+        self.key = ground.directory / f"{name}.key"
+        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(self.key)]
+        made = host.run(argv, timeout=20)
+        assert made.status == 0, made.stderr
+        ground.pushrod("apps", "create", name)
+        public = self.key.with_suffix(".key.pub").read_text()
+        ground.box.exec("pushrod", "host", "keys", "add", "-", "--app", name, stdin=public)
+        desk = ground.app(name, tree).tree
+        own = ground.box.git_environment(self.key)["GIT_SSH_COMMAND"]
+        desk.env = {**desk.env, "GIT_SSH_COMMAND": own}
+        super().__init__(ground, name, desk)
+        self.first = desk.head()
+
+    def asks(self, *argv: str, stdin: str | None = None, timeout: float = 120.0) -> Completed:
+        """What its key is answered over SSH, whatever that is; words are quoted, so they arrive as they are."""
+        return self.box.ssh(*argv, user="pushrod", key=self.key, stdin=stdin, check=False, timeout=timeout)
+
+
+class Attacker(Party):
+    """The party that tries. Each test begins with the tree of `reset`."""
+
+    def reset(self) -> None:
+        """Back to the first commit; what was pushed and live stays on the server until the next push."""
+        self.tree.reset(self.first)
+
+    def pushes(self, tree: Mapping[str, str | bytes], message: str = "attack") -> Done:
+        """Write files over those of the first commit, and push them."""
+        self.tree.commit(tree, message)
+        return self.push()
+
+    def refused(self, tree: Mapping[str, str | bytes]) -> Complaint:
+        """The one message with which a push of these files is refused; nothing of it is left on the server."""
+        before = self.footprint() if self.is_live else None
+        found = complaint(self.pushes(tree))
+        assert before is None or self.footprint() == before
+        return found
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a release of it is live."""
+        return self.box.exec("test", "-L", f"{self.directory}/state/live", check=False).status == 0
+
+
+class Town:
+    """The server with both."""
+
+    def __init__(self, box: Box, directory: Path) -> None:
+        self.box = box
+        self.ground = Ground(box, directory)
+
+    def settle(self) -> "Town":
+        """Both apps, the victim's with PostgreSQL, Redis and a secret, live."""
+        self.victim = Party(self.ground, "victim", files("victim.localhost"))
+        told = self.victim.asks("secret", "set", "VICTIM_SECRET", "--app", "victim", stdin=SECRET)
+        assert told.status == 0, told.stderr
+        done = self.victim.push()
+        assert done.ok, done.err
+        tree = {"app.py": PROGRAM, "Dockerfile": DOCKERFILE, "compose.yaml": MANIFEST}
+        self.attacker = Attacker(self.ground, "attacker", tree)
+        done = self.attacker.push()
+        assert done.ok, done.err
+        return self
+
+    def recover(self) -> None:
+        """The attacker's app made anew, whatever a test has left of it."""
+        self.attacker.reset()
+        self.ground.pushrod("apps", "destroy", "attacker", "--yes", check=False)
+        self.ground.pushrod("apps", "create", "attacker")
+        done = self.attacker.push()
+        assert done.ok, done.err
+
+    def container(self, app: str, service: str = "web") -> str:
+        """A running container of an app's service."""
+        filters = (f"--filter=label=pushrod.app={app}", f"--filter=label=pushrod.service={service}")
+        return self.box.docker("ps", *filters, "--format={{.Names}}").split("\n")[0]
+
+    def inspect(self, name: str) -> dict[str, object]:
+        """What the host's Docker says of a container."""
+        found: dict[str, object] = json.loads(self.box.docker("inspect", name))[0]
+        return found
