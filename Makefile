@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo demo-down test lint lab lab-clean bench soak lock clean
+.PHONY: help demo demo-down test lint lab lab-clean bench soak fuzz vulnerabilities lock clean
 
 help: ## this list
 	@grep -E '^[a-z.-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
@@ -17,11 +17,13 @@ demo-down: ## stop the demo and remove all of it
 test: .venv lint ## everything; what needs a Docker engine is skipped where none answers
 	$(BIN)/pytest -n 2 --dist loadfile
 
-lint: .venv ## format, lint, types, layers
+lint: .venv ## format, lint, types, layers, Dockerfiles, shell scripts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint --config .hadolint.yaml $(shell git ls-files '*Dockerfile')
+	$(BIN)/shellcheck .ci/run $(shell git ls-files '*.sh') tests/lab/standins/box/init
 
 lab: .venv ## prepare what the lab's tests need, a Docker engine and images for servers in boxes; `make test` runs them
 	$(BIN)/python -m tools.lab up
@@ -47,6 +49,12 @@ bench: .venv ## figures as a table, each a ratio within one run
 
 soak: .venv ## is any request dropped? half an hour's deployments under load; ENGINE=docker; SOAK="--requests 5000" for less
 	@$(BIN)/python tools/soak.py $(if $(ENGINE),--engine $(ENGINE)) $(SOAK)
+
+fuzz: .venv ## made-up input to what reads a stranger's, for SECONDS (600); what is found is printed with its seed
+	@$(BIN)/python tools/fuzz.py $(or $(SECONDS),600)
+
+vulnerabilities: .venv ## what is known of the locked packages' faults; needs the index's list of them
+	$(BIN)/uv tool run pip-audit --require-hashes --disable-pip --requirement requirements.lock
 
 lock: .venv ## resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
