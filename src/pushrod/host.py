@@ -10,6 +10,7 @@ import errno
 import fcntl
 import getpass
 import hashlib
+import ipaddress
 import os
 import pwd
 import select
@@ -18,6 +19,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -462,6 +464,37 @@ def wait_until(condition: Callable[[], bool], timeout: float, interval: float = 
             return False
         time.sleep(interval)
     return True
+
+
+_LISTENING = "0A"  # the kernel's TCP_LISTEN, as /proc prints it
+
+
+def listens(pid: int) -> bool:
+    """Whether something listens on TCP in a process's own network, loopback left out (proc_pid_net(5)).
+
+    True too where that cannot be told: whoever asks wants to know who answers nobody.
+    """
+    try:
+        return any(
+            reachable_listeners(path.read_text())
+            for path in (Path(f"/proc/{pid}/net/{table}") for table in ("tcp", "tcp6"))
+            if path.exists()  # not where it has ended, or where there is no IPv6
+        )
+    except OSError:
+        return True
+
+
+def reachable_listeners(table: str) -> bool:
+    """Whether a table of TCP sockets, as the kernel prints it, has one that listens elsewhere than on loopback."""
+    rows = [row.split() for row in table.splitlines()[1:]]
+    return any(r[3] == _LISTENING and not _address(r[1].partition(":")[0]).is_loopback for r in rows)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address as the kernel prints it: words of four bytes in hex, each in the machine's own order."""
+    words = (bytes.fromhex(text[i : i + 8]) for i in range(0, len(text), 8))
+    found = ipaddress.ip_address(b"".join(w[::-1] if sys.byteorder == "little" else w for w in words))
+    return getattr(found, "ipv4_mapped", None) or found
 
 
 def port_is_free(port: int, address: str = "127.0.0.1") -> bool:

@@ -12,6 +12,7 @@ import contextlib
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import msgspec
@@ -430,13 +431,30 @@ class Pipeline:
         if others:
             names = ", ".join(f"release {n}" for n in others)
             with self._step("drain", f"{names} finishes its requests", release.number):
-                self.engine.edge.drained(switch, DRAIN)
+                with self._workers_stopping(others):
+                    self.engine.edge.drained(switch, DRAIN)
                 for number in others:
                     self.engine.stop(self.app, number)
         self._prune(release)  # first, so that what it removes is part of the record
         with self._step("record", "") as step:
             step.detail = self._record(release, previous, fresh=fresh)
         self.journal.append("done", release.number)
+
+    @contextlib.contextmanager
+    def _workers_stopping(self, others: Sequence[int]) -> Iterator[None]:
+        """While the requests of other releases finish, end those of their instances that get none: a scheduler, or a
+        queue's worker, must not run beside the new one for as long as somebody's download takes.
+
+        Each has its own grace, so it must not hold up those that answer requests.
+        """
+        kept = set(self.releases.numbers())
+        older = [self.releases.read(number) for number in others if number in kept]
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            with host.signals_held():
+                stopping = [pool.submit(self.engine.stop_workers, self.app, before) for before in older]
+            yield
+            for stopped in stopping:
+                stopped.result()
 
     def _record(self, release: Release, previous: int, *, fresh: bool) -> str:
         """Who, what, when and how long, as a commit of the state; a new release also as a tag on its commit."""

@@ -291,6 +291,11 @@ class Release(Value, frozen=True):
         """The stateless service of that name; KeyError when there is none."""
         return {s.name: s for s in self.services}[name]
 
+    @property
+    def serving(self) -> frozenset[str]:
+        """The services that the edge sends requests to."""
+        return frozenset((self.entry, *self.routing.services))
+
     def instances_of(self, service: str) -> tuple[Instance, ...]:
         """The instances of a service, to which the edge sends its requests."""
         return tuple(i for i in self.instances if i.service == service)

@@ -529,6 +529,29 @@ def test_a_port_somebody_listens_on_is_not_free(listener: socket.socket) -> None
     assert host.accepts(port)
 
 
+@pytest.mark.parametrize(
+    ("row", "listens"),
+    [
+        ("0: 00000000:1F90 00000000:0000 0A 00000000:00000000", True),
+        ("0: 0100007F:1F90 00000000:0000 0A 00000000:00000000", False),
+        ("0: 0B00007F:9C41 00000000:0000 0A 00000000:00000000", False),
+        ("0: 0200D50A:1F90 0100D50A:C350 01 00000000:00000000", False),
+        ("0: 00000000000000000000000000000000:1F90 00000000000000000000000000000000:0000 0A", True),
+        ("0: 00000000000000000000000001000000:1F90 00000000000000000000000000000000:0000 0A", False),
+        ("0: 0000000000000000FFFF00000100007F:1F90 00000000000000000000000000000000:0000 0A", False),
+    ],
+)
+def test_what_listens_is_what_others_can_reach(row: str, listens: bool) -> None:
+    if sys.byteorder == "little":
+        assert host.reachable_listeners(f"  sl  local_address rem_address st\n   {row}\n") is listens
+
+
+def test_a_process_that_has_ended_listens_on_nothing() -> None:
+    pid = os.posix_spawn("/bin/true", ["true"], {})
+    os.waitpid(pid, 0)
+    assert not host.listens(pid)
+
+
 def test_a_port_is_free_again_after_its_listener_although_a_connection_lingers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -111,6 +111,10 @@ class Engine(Protocol):
     def stop(self, app: App, number: int) -> None:
         """Stop a release's instances, each within its grace, and forget them."""
 
+    def stop_workers(self, app: App, release: Release) -> None:
+        """Stop those of a release's instances that answer nobody: of no service that requests go to, and with no TCP
+        port open to others. The rest of the release goes on until `stop`."""
+
     def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
         """What can be backed up of a release's stores, which have to run. `ddl` is as for `ensure_stores`."""
 

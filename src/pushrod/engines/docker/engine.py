@@ -343,6 +343,12 @@ class Docker:
         late = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
         docker.remove([c.name for c in late])
 
+    def stop_workers(self, app: App, release: Release) -> None:
+        """Stop the instances that answer nobody, each within its grace."""
+        found = docker.containers({docker.APP: app.name, docker.RELEASE: str(release.number)})
+        workers = [c for c in found if c.labels.get(docker.SERVICE) not in release.serving and c.running]
+        docker.stop([c for c in workers if docker.INSTANCE in c.labels and not host.listens(c.pid)])
+
     def running(self, app: App) -> list[int]:
         """The releases of an app that have containers."""
         found = docker.containers({docker.APP: app.name, docker.RELEASE: ""})

@@ -284,6 +284,18 @@ class Embedded:
         """Stop a release's group within its grace and take its files away."""
         self.supervisor.remove(_group(app, number))
 
+    def stop_workers(self, app: App, release: Release) -> None:
+        """Stop the instances that answer nobody, each within its grace."""
+        group = _group(app, release.number)
+        services = {i.name: i.service for i in release.instances}
+        names = {
+            state.name
+            for state in self.supervisor.states(group)
+            if services.get(state.name) not in release.serving and state.pid and not _listens(state.pid)
+        }
+        if names:
+            self.supervisor.stop(group, names)
+
     def running(self, app: App) -> list[int]:
         """The releases whose groups the supervisor has."""
         pattern = re.compile(rf"{re.escape(app.name)}-r(\d+)")
@@ -456,3 +468,17 @@ def _base_environment() -> dict[str, str]:
         "LANG": "C.UTF-8",
         **passed,
     }
+
+
+def _listens(pid: int) -> bool:
+    """Whether a process or one below it listens on TCP; True where that cannot be told."""
+    import psutil
+
+    try:
+        parent = psutil.Process(pid)
+        found = [c for p in (parent, *parent.children(recursive=True)) for c in p.net_connections("tcp")]
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True
+    return any(c.status == psutil.CONN_LISTEN for c in found)

@@ -15,7 +15,7 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -147,13 +147,15 @@ class Supervisor:
             host.remove_tree(self.place.specs(group))
             self._group_lock(group).unlink()
 
-    def stop(self, group: str) -> None:
-        """Stop the processes of a group in order; they stay known, and start again with the supervisor."""
+    def stop(self, group: str, names: Collection[str] = ()) -> None:
+        """Stop the processes of a group in order, or those of these names; they stay known, and start again with the
+        supervisor."""
         with self._changing(group):
             if self.running():
-                self._stop(self._order(group))
+                self._stop(t for t in self._order(group) if not names or t.name in names)
             for lock in self._locks(group):
-                self._clear(lock)
+                if not names or lock.name.partition(".")[2] in names:
+                    self._clear(lock)
 
     def start(self, group: str) -> None:
         """Start what is stopped in a group."""
