@@ -5,6 +5,7 @@ place. Programs are started from argv lists, never through a shell; nothing wait
 is replaced by a synced temporary and a rename, so that a reader sees the old file or the new one.
 """
 
+import collections
 import contextlib
 import errno
 import fcntl
@@ -26,7 +27,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from pushrod import lines
 from pushrod.errors import BusyError, HostError, Interrupted
+
+_KEPT = (
+    1 << 20
+)  # characters of a program's output, its last, that are kept when it is handed over line by line
+_BLOCK, _FARTHEST = 1 << 16, 1 << 23  # bytes; how a log is read from its end, and how far back
 
 
 class Completed(NamedTuple):
@@ -73,7 +80,7 @@ def run(
                 argv, cwd=cwd, env=env, stdin=source_file, timeout=timeout, on_line=on_line, umask=umask
             )
     args = [os.fspath(a) for a in argv]
-    text_in = stdin if isinstance(stdin, str) else None
+    text_in = stdin.encode() if isinstance(stdin, str) else None
     source: int | IO[bytes] = subprocess.DEVNULL
     if stdin is not None:
         source = subprocess.PIPE if isinstance(stdin, str) else stdin
@@ -86,8 +93,6 @@ def run(
             stdout=stdout or subprocess.PIPE,
             stderr=subprocess.STDOUT if on_line else subprocess.PIPE,
             start_new_session=True,
-            text=True,
-            errors="replace",
             umask=umask,
         )
     except FileNotFoundError as e:
@@ -110,11 +115,14 @@ def run(
     finally:
         if child.poll() is None:
             _kill_group(child)
-    return Completed(child.returncode, out or "", err or "")
+    return Completed(child.returncode, lines.decode(out or b""), lines.decode(err or b""))
 
 
-def _stream(child: subprocess.Popen[str], on_line: Callable[[str], None], deadline: float) -> Completed:
-    """Hand over output line by line; a timer thread ends a child that outlives its deadline."""
+def _stream(child: subprocess.Popen[bytes], on_line: Callable[[str], None], deadline: float) -> Completed:
+    """Hand over output line by line; a timer thread ends a child that outlives its deadline.
+
+    What has no end is cut and marked: a line past `lines.LONGEST`, and all that was printed but its last _KEPT bytes.
+    """
     import threading
 
     expired = threading.Event()
@@ -127,20 +135,26 @@ def _stream(child: subprocess.Popen[str], on_line: Callable[[str], None], deadli
     timer.daemon = True
     with signals_held():
         timer.start()
-    lines: list[str] = []
+    kept: collections.deque[str] = collections.deque()
+    size = 0
     try:
-        for line in child.stdout or ():
-            lines.append(line)
-            on_line(line.rstrip("\n"))
+        while child.stdout and (raw := child.stdout.readline(lines.LONGEST)):
+            line = lines.decode(raw.removesuffix(b"\n"))
+            line += f" {lines.CUT}" if len(raw) == lines.LONGEST and not raw.endswith(b"\n") else ""
+            on_line(line)
+            kept.append(line + "\n" if raw.endswith(b"\n") else line)
+            size += len(kept[-1])
+            while size > _KEPT:
+                size -= len(kept.popleft())
         child.wait()
     finally:
         timer.cancel()
     if expired.is_set():
         raise subprocess.TimeoutExpired(child.args, 0)
-    return Completed(child.returncode, "".join(lines), "")
+    return Completed(child.returncode, "".join(kept), "")
 
 
-def _kill_group(child: subprocess.Popen[str]) -> None:
+def _kill_group(child: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
@@ -272,14 +286,29 @@ def append(path: Path, line: str, *, mode: int = 0o644) -> None:
         sync_directory(path.parent)
 
 
-def tail(path: Path, lines: int = 50) -> tuple[str, ...]:
-    """The last lines of a log, oldest first; none when there is no such file. Reads at most its last 64 KiB."""
+def tail(path: Path, lines_wanted: int = 50) -> tuple[str, ...]:
+    """The last lines of a log, oldest first; none when there is no such file.
+
+    Reads at most its last _FARTHEST bytes; where they begin in the middle of a line that is marked.
+    """
     try:
         with path.open("rb") as f:
-            f.seek(max(0, f.seek(0, os.SEEK_END) - 65536))
-            return tuple(f.read().decode(errors="replace").splitlines()[-lines:])
+            return tuple(tail_of(f, lines_wanted)[0])
     except FileNotFoundError:
         return ()
+
+
+def tail_of(f: IO[bytes], lines_wanted: int) -> tuple[list[str], int]:
+    """The last lines of an open log as `tail` reads them, and where it ended then; the last may lack its newline."""
+    end = f.seek(0, os.SEEK_END)
+    start, raw = end, b""
+    while start > 0 and raw.count(b"\n") <= lines_wanted and end - start < _FARTHEST:
+        step = min(max(_BLOCK, len(raw)), start)
+        start -= step
+        f.seek(start)
+        raw = f.read(step) + raw
+    found = lines.split(lines.after_cut(raw) if start > 0 else lines.decode(raw))
+    return found[max(0, len(found) - lines_wanted) :], end
 
 
 def point(link: Path, target: str) -> None:

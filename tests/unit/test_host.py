@@ -331,6 +331,24 @@ def test_append_takes_back_a_line_of_which_only_a_part_fits(tmp_path: Path) -> N
     assert (tmp_path / "file").read_text() == "x" * 990 + "\n"
 
 
+def test_run_splits_at_newlines_alone_and_keeps_every_byte_of_a_line() -> None:
+    script = r"printf 'bad \000 byte\rx\014\302\205\n\033]0;t\007\nlast'"
+    got: list[str] = []
+    done = host.run(["sh", "-c", script], on_line=got.append, timeout=20)
+    assert got == ["bad \0 byte\rx\x0c\x85", "\x1b]0;t\x07", "last"]
+    assert done.stdout == host.run(["sh", "-c", script], timeout=20).stdout == "\n".join(got)
+
+
+def test_run_cuts_what_has_no_end_and_says_so() -> None:
+    got: list[str] = []
+    done = host.run(
+        ["sh", "-c", "yes | head -c 9000000 | tr -d '\\n'; yes | head -c 4000000"], on_line=got.append
+    )
+    assert got[0] == "y" * 65536 + " […]"
+    assert max(map(len, got)) == 65536 + 4
+    assert len(done.stdout) <= 1 << 20
+
+
 def test_tail_reads_the_end_of_a_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert host.tail(log) == ()

@@ -6,7 +6,7 @@ import sys
 import click
 
 from pushrod import __version__
-from pushrod.cli.output import print_error
+from pushrod.cli.output import print_error, print_wrong_call
 from pushrod.errors import PushrodError
 from pushrod.host import os_error
 
@@ -88,7 +88,7 @@ def main() -> None:
         print_error(error)
         sys.exit(error.exit_code)
     except click.ClickException as e:
-        e.show()
+        print_wrong_call(e)
         sys.exit(e.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)

@@ -11,6 +11,7 @@ from pushrod.cli.context import find_root, pipeline, with_json, with_root
 from pushrod.cli.hosted import visible
 from pushrod.cli.output import print_json, print_table
 from pushrod.cli.reading import all_of
+from pushrod.cli.terminal import ask, say
 from pushrod.engines import choice
 from pushrod.errors import BusyError, HostError, PushrodError, RepositoryError
 from pushrod.gears import git
@@ -32,7 +33,7 @@ def list_apps(root: str | None, as_json: bool) -> None:
     if as_json:
         print_json(found)
     elif not found and not damaged:
-        click.echo(f"none in {where.path}")
+        say(f"none in {where.path}")
     else:
         rows = [(s.app, s.condition, str(s.release or "-"), s.url) for s in found]
         print_table(("APP", "STATE", "RELEASE", "URL"), rows)
@@ -57,10 +58,10 @@ def create_app(name: str, port: int | None, root: str | None) -> None:
     tree = git.toplevel(Path()) if engine.name == "embedded" else _tree()
     app = creation.create(engine, check_name(name), source=tree, port=port or 0)
     if tree is None:
-        click.echo(f"{name}: in its repository, git remote add pushrod {host.user_name()}@HOST:{name}")
+        say(f"{name}: in its repository, git remote add pushrod {host.user_name()}@HOST:{name}")
         return
     git.set_remote(tree, str(app.repository))
-    click.echo(f"{name}: `git push pushrod HEAD:main` deploys it to {app.settings.url()}")
+    say(f"{name}: `git push pushrod HEAD:main` deploys it to {app.settings.url()}")
 
 
 def _tree() -> Path | None:
@@ -87,7 +88,7 @@ def allow_app(name: str, words: tuple[str, ...], remove: bool, root: str | None)
             "only the host's owner allows this", where=app.name, hint="run it as root, on the host"
         )
     allowed = creation.allow(app, [check_word(w) for w in words], remove=remove)
-    click.echo(f"{name} may have: {', '.join(allowed) or 'nothing beyond the ordinary'}")
+    say(f"{name} may have: {', '.join(allowed) or 'nothing beyond the ordinary'}")
 
 
 @apps_command.command("destroy")
@@ -98,13 +99,13 @@ def destroy_app(name: str, yes: bool, root: str | None) -> None:
     """Stop an app and remove it: releases, stores and their data, secrets. It cannot be undone."""
     app = find_root(root).app(name)
     if not yes:
-        click.echo(f"This removes {app.directory}: every release, all data in its stores, its secrets.")
-        if click.prompt("Type the app's name to go on") != name:
+        say(f"This removes {app.directory}: every release, all data in its stores, its secrets.")
+        if ask("Type the app's name to go on") != name:
             raise click.Abort
     with host.interruptible():
         pipeline(app).down()
         creation.destroy(app, choice.of(app.root))
-    click.echo(f"{name} is gone")
+    say(f"{name} is gone")
 
 
 @click.command("prune")
@@ -122,7 +123,7 @@ def prune_command(root: str | None) -> None:
             with host.lock(app.lock, purpose="pruning", timeout=0):
                 engine.prune(app)
         except BusyError as e:
-            click.echo(f"{app.name} is left alone: {e.what}", err=True)
+            say(f"{app.name} is left alone: {e.what}", err=True)
         except PushrodError as e:
             failed.append(e)
     engine.sweep()

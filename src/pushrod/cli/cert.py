@@ -12,6 +12,7 @@ from pushrod.cli import remote
 from pushrod.cli.context import find_app, find_root, with_app, with_json
 from pushrod.cli.hosted import visible
 from pushrod.cli.output import Steps, age, print_error, print_json, print_table
+from pushrod.cli.terminal import say
 from pushrod.engines import choice
 from pushrod.errors import HostError, PushrodError
 from pushrod.gears import openssl
@@ -31,7 +32,7 @@ def list_command(app_name: str | None, root: str | None, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif not rows:
-        click.echo("none; `x-pushrod.tls` in a manifest asks for one")
+        say("none; `x-pushrod.tls` in a manifest asks for one")
     else:
         cells = [(r.app, ", ".join(r.names), r.source, _left(r.ends), r.problem) for r in rows]
         print_table(("APP", "NAMES", "SOURCE", "ENDS IN", ""), cells)
@@ -62,7 +63,7 @@ def renew_command(every: bool, force: bool, app_name: str | None, root: str | No
                 failed.append(outcome)
             else:
                 app, kept = outcome
-                click.echo(f"{app.name}: certificate until {kept.certificate.ends[:10]}")
+                say(f"{app.name}: certificate until {kept.certificate.ends[:10]}")
     for error in failed[1:]:
         print_error(error)
     if failed:
@@ -89,9 +90,7 @@ def set_command(certificate: str, key: str | None, app_name: str | None, root: s
     with host.interruptible():
         described, placed = renewal.give(app, choice.of(app.root), Steps(), openssl.pair(*texts))
     then = "served" if placed else "kept; a release with `x-pushrod.tls.source: files` is served with it"
-    click.echo(
-        f"{app.name}: certificate for {', '.join(described.names)} until {described.ends[:10]}, {then}"
-    )
+    say(f"{app.name}: certificate for {', '.join(described.names)} until {described.ends[:10]}, {then}")
 
 
 def _text(name: str) -> str:
@@ -109,4 +108,4 @@ def _text(name: str) -> str:
 def unset_command(app_name: str | None, root: str | None) -> None:
     """Forget what `pushrod cert set` was given; what is served stays until the manifest says otherwise."""
     there = Certificates(find_app(root, app_name)).take_back()
-    click.echo("forgotten" if there else "nothing was given")
+    say("forgotten" if there else "nothing was given")

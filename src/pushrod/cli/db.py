@@ -9,6 +9,7 @@ from pushrod.cli import remote
 from pushrod.cli.context import find_app, find_root, with_app, with_json
 from pushrod.cli.hosted import visible
 from pushrod.cli.output import Steps, age, print_error, print_json, print_table
+from pushrod.cli.terminal import ask, say
 from pushrod.engines import choice
 from pushrod.errors import PushrodError
 
@@ -28,7 +29,7 @@ def backup_command(every: bool, app_name: str | None, root: str | None) -> None:
         return
     app = find_app(root, app_name)
     with host.interruptible():
-        click.echo(_told(_of(app).take()))
+        say(_told(_of(app).take()))
 
 
 def _all(root: str | None) -> None:
@@ -38,7 +39,7 @@ def _all(root: str | None) -> None:
     with host.interruptible():
         for outcome in backups.all_due(choice.of(where), visible(where), Steps()):
             if isinstance(outcome, Backup):
-                click.echo(_told(outcome))
+                say(_told(outcome))
             else:
                 failed.append(outcome)
     for error in failed[1:]:
@@ -56,7 +57,7 @@ def backups_command(app_name: str | None, root: str | None, as_json: bool) -> No
     if as_json:
         print_json(found)
     elif not found:
-        click.echo("none; `pushrod db backup` takes one")
+        say("none; `pushrod db backup` takes one")
     else:
         rows = [(b.name, _size(b.size), str(b.release), age(b.age), _stores(b)) for b in found]
         print_table(("BACKUP", "SIZE", "RELEASE", "AGE", "OF"), rows)
@@ -76,7 +77,7 @@ def verify_command(when: str, app_name: str | None, root: str | None) -> None:
         tried = _of(app).verify(name)
     for found in tried:
         what = f"{found.tables} tables, {found.rows} rows" if found.restored else "whole, not restored"
-        click.echo(f"{name} {found.store}: {what}")
+        say(f"{name} {found.store}: {what}")
 
 
 @db_command.command("restore", cls=remote.Verb)
@@ -91,15 +92,16 @@ def restore_command(when: str, yes: bool, app_name: str | None, root: str | None
     app = find_app(root, app_name)
     backup = backups.find(app, when)
     if not yes:
-        click.echo(
+        say(
             f"This puts the data of {backup.name}, {age(backup.age)} old, in the place of {app.name}'s. "
             "What is there now is backed up before."
         )
-        if click.prompt("Type the app's name to go on") != app.name:
+        if ask("Type the app's name to go on") != app.name:
             raise click.Abort
     with host.interruptible():
         told = _of(app).restore(backup.name)
-    click.echo("\n".join(told))
+    for line in told:
+        say(line)
 
 
 def _of(app: App) -> Backups:

@@ -11,6 +11,7 @@ from pushrod.apps import App, check_name, slug
 from pushrod.cli import remote
 from pushrod.cli.context import find_app, find_root, pipeline, with_app, with_json, with_root
 from pushrod.cli.output import print_json, print_table
+from pushrod.cli.terminal import Styled, say
 from pushrod.creation import create
 from pushrod.engines import choice
 from pushrod.errors import UnknownNameError
@@ -72,9 +73,9 @@ def _deploy(app: App, tree: Path, commit: str) -> None:
     git.transfer(tree, app.repository, commit)
     release = line.deploy(commit)
     if release.number == before:
-        click.echo(f"already live: release {release.number} ({commit[:7]}) at {line.url}")
+        say(f"already live: release {release.number} ({commit[:7]}) at {line.url}")
     else:
-        click.echo(line.url)
+        say(line.url)
 
 
 @click.command("down", cls=remote.Verb)
@@ -88,7 +89,7 @@ def down_command(directory: Path, app_name: str | None, root: str | None) -> Non
     app = find_app(root, app_name, directory)
     with host.interruptible():
         pipeline(app).down()
-    click.echo(f"{app.name} is down; its data is in {app.directory}")
+    say(f"{app.name} is down; its data is in {app.directory}")
 
 
 @click.command("plan")
@@ -105,17 +106,18 @@ def plan_command(ref: str, app_name: str | None, root: str | None, as_json: bool
     if as_json:
         print_json(found)
         return
-    click.echo(f"{app.name}: {commit[:7]} “{git.subject(app.repository, commit)}”")
+    say(f"{app.name}: {commit[:7]} “{git.subject(app.repository, commit)}”")
     print_table(("WHAT", "NAME", "", ""), [(c.what, c.name, c.action, c.detail) for c in found.changes])
     for need in found.needs:
-        short = "" if need.met else click.style("  too little", bold=True)
-        click.echo(
-            f"needs {need.wanted >> 20} MiB of {need.what}, {need.free >> 20} MiB are free: {need.why}{short}"
+        short = Styled("" if need.met else "  too little", bold=True)
+        say(
+            f"needs {need.wanted >> 20} MiB of {need.what}, {need.free >> 20} MiB are free: {need.why}",
+            short,
         )
     for name in found.lacking:
-        click.echo(f"lacks {name}, which .env.example asks for: pushrod secret set {name}")
+        say(f"lacks {name}, which .env.example asks for: pushrod secret set {name}")
     for note in found.notes:
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
 
 
 def _stored(app: App, ref: str) -> str:
@@ -150,7 +152,7 @@ def rollback_command(number: int, across_migrations: bool, app_name: str | None,
     line = pipeline(find_app(root, app_name))
     with host.interruptible():
         release = line.rollback(number, across_migrations=across_migrations)
-    click.echo(f"release {release.number} ({release.commit[:7]} “{release.subject}”) is live at {line.url}")
+    say(f"release {release.number} ({release.commit[:7]} “{release.subject}”) is live at {line.url}")
 
 
 @click.command("restart", cls=remote.Verb)
@@ -163,7 +165,7 @@ def restart_command(app_name: str | None, root: str | None) -> None:
     app = find_app(root, app_name)
     with host.interruptible():
         release = pipeline(app).renew()
-    click.echo(f"release {release.number} has replaced the one before")
+    say(f"release {release.number} has replaced the one before")
 
 
 @click.command("scale", cls=remote.Verb)
@@ -178,7 +180,7 @@ def scale_command(counts: tuple[str, ...], app_name: str | None, root: str | Non
     line = pipeline(find_app(root, app_name))
     with host.interruptible():
         line.renew(wanted)
-    click.echo(", ".join(f"{name}: {n}" for name, n in wanted.items()))
+    say(", ".join(f"{name}: {n}" for name, n in wanted.items()))
 
 
 def _count(text: str) -> tuple[str, int]:

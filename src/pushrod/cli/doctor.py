@@ -7,6 +7,7 @@ import click
 from pushrod import doctor
 from pushrod.cli.context import find_root, named_app, with_app, with_json
 from pushrod.cli.output import print_json
+from pushrod.cli.terminal import Styled, say
 
 
 @click.command("doctor")
@@ -21,18 +22,16 @@ def doctor_command(repair: bool, app_name: str | None, root: str | None, as_json
     if repair:
         app = named_app(root, app_name)
         live = doctor.repair(app)
-        click.echo(f"{app.name}: a new journal, live is release {live}; the old one is kept beside it")
+        say(f"{app.name}: a new journal, live is release {live}; the old one is kept beside it")
         return
     found = doctor.examine(find_root(root))
     if as_json:
         print_json(found)
     else:
         for f in found:
-            mark = click.style(
-                f"{f.state:<8}", fg={"ok": "green", "warning": "yellow", "broken": "red"}[f.state]
-            )
-            click.echo(f"{mark} {f.what:<11} {f.detail}")
+            colour = {"ok": "green", "warning": "yellow", "broken": "red"}[f.state]
+            say(Styled(f"{f.state:<8}", fg=colour), f" {f.what:<11} {f.detail}")
             if f.mend:
-                click.echo(f"{'':<8} {'':<11} to do: {f.mend}")
+                say(f"{'':<8} {'':<11} to do: {f.mend}")
     if any(f.state == "broken" for f in found):
         sys.exit(10)

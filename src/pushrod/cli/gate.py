@@ -7,6 +7,7 @@ import click
 from pushrod import creation
 from pushrod.apps import Root, check_name
 from pushrod.cli.context import find_root
+from pushrod.cli.terminal import say
 from pushrod.engines import choice
 from pushrod.errors import UnknownNameError
 from pushrod.gears import git
@@ -22,7 +23,7 @@ def gate_command(name: str, apps: tuple[str, ...]) -> None:
     root = find_root(None)
     os.environ["LOGNAME"] = name  # so that the record of a release says whose key it was
     if asked is None:
-        click.echo(gate.greeting(name, apps))
+        say(gate.greeting(name, apps))
     elif isinstance(asked, gate.Git):
         _serve(root, asked)
     else:

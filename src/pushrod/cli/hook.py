@@ -9,6 +9,7 @@ import click
 from pushrod import host, leaks
 from pushrod.apps import App
 from pushrod.cli.context import find_root, finished, pipeline
+from pushrod.cli.terminal import say
 from pushrod.errors import RepositoryError
 from pushrod.gears import git
 
@@ -59,7 +60,7 @@ def pre_receive(app: App, updates: str) -> None:
 def _deploy(app: App, old: str, new: str) -> None:
     line = pipeline(app)
     release = line.deploy(new, replacing="" if old == git.ZERO else old)
-    click.echo(f"live: {line.url} (release {release.number})", err=True)
+    say(f"live: {line.url} (release {release.number})", err=True)
 
 
 def _one_update(updates: str) -> _Update:

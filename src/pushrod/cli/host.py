@@ -10,6 +10,7 @@ import click
 from pushrod.apps import Root
 from pushrod.cli.context import with_json, with_root
 from pushrod.cli.output import Steps, print_json, print_table
+from pushrod.cli.terminal import say
 from pushrod.errors import HostError
 from pushrod.hosting import account, edge, host_init, installation, keys, remote
 from pushrod.hosting.work import Change, Work
@@ -36,7 +37,7 @@ def init(server: str | None, plan: bool, root: str | None, as_json: bool) -> Non
     if server:
         options = [*(["--plan"] if plan else []), *(["--json"] if as_json else [])]
         options += ["--root", given] if (given := _given(root)) else []
-        sys.exit(remote.initialise(server, options, plan=plan, say=steps.line, out=click.echo))
+        sys.exit(remote.initialise(server, options, plan=plan, say=steps.line, out=say))
     where = _host_root(root)
     works = host_init.plan(where, steps.line)
     if not plan and not installation.stays():
@@ -57,9 +58,9 @@ def _show(works: list[Work], plan: bool, as_json: bool) -> None:
         if change.action != "same":
             _print(change)
     if not any(change.pending for change in changes):
-        click.echo("nothing to do: this is a host already")
+        say("nothing to do: this is a host already")
     elif not plan:
-        click.echo("this is a host; `pushrod host keys add FILE` lets somebody push to it")
+        say("this is a host; `pushrod host keys add FILE` lets somebody push to it")
 
 
 def _told(works: list[Work]) -> list[Change]:
@@ -72,7 +73,7 @@ def _told(works: list[Work]) -> list[Change]:
 
 
 def _print(change: Change) -> None:
-    click.echo(f"{change.action:<8} {change.what}" + (f"  {change.detail}" if change.detail else ""))
+    say(f"{change.action:<8} {change.what}" + (f"  {change.detail}" if change.detail else ""))
 
 
 @host_command.command("edge", hidden=True)
@@ -98,9 +99,7 @@ def add_key(file: TextIO, name: str, apps: tuple[str, ...], root: str | None) ->
     key = keys.parse(file.read(), name=name, apps=apps)
     _key_file(where).add(key, installation.program(), where.path)
     reach = ", ".join(key.apps) or "every app"
-    click.echo(
-        f"{key.name} may push to {reach}: git remote add pushrod {account.NAME}@{os.uname().nodename}:APP"
-    )
+    say(f"{key.name} may push to {reach}: git remote add pushrod {account.NAME}@{os.uname().nodename}:APP")
 
 
 @keys_group.command("list")
@@ -112,7 +111,7 @@ def list_keys(root: str | None, as_json: bool) -> None:
     if as_json:
         print_json(found)
     elif not found:
-        click.echo("none; `pushrod host keys add FILE` adds one")
+        say("none; `pushrod host keys add FILE` adds one")
     else:
         print_table(
             ("NAME", "APPS", "FINGERPRINT"),
@@ -126,7 +125,7 @@ def list_keys(root: str | None, as_json: bool) -> None:
 def remove_key(which: str, root: str | None) -> None:
     """Take a key out: its owner can no longer push."""
     removed = _key_file(_host_root(root)).remove(which)
-    click.echo(f"{removed.name} may no longer push")
+    say(f"{removed.name} may no longer push")
 
 
 def _given(root: str | None) -> str | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from pushrod.cli.context import find_root, with_root
+from pushrod.cli.terminal import say
 from pushrod.errors import HostError
 from pushrod.gears import docker
 
@@ -30,8 +31,8 @@ def load(file: str, root: str | None) -> None:
             "images are for a Docker host", where=str(where.path), hint="the embedded engine builds its own"
         )
     if file == "-":
-        names = docker.load(sys.stdin.buffer, click.echo)
+        names = docker.load(sys.stdin.buffer, say)
     else:
         with Path(file).open("rb") as archive:
-            names = docker.load(archive, click.echo)
-    click.echo(f"loaded: {', '.join(names)}")
+            names = docker.load(archive, say)
+    say(f"loaded: {', '.join(names)}")

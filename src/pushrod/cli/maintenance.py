@@ -9,6 +9,7 @@ from pushrod.apps import App
 from pushrod.cli import remote
 from pushrod.cli.context import find_app, pipeline, with_app
 from pushrod.cli.output import closed
+from pushrod.cli.terminal import say
 from pushrod.values import Maintenance
 
 
@@ -49,7 +50,7 @@ def on_command(allow: tuple[str, ...], retry_after: int, app_name: str | None, r
     app, wanted = find_app(root, app_name), Maintenance(allow, retry_after)
     with host.interruptible():
         pipeline(app).maintain(wanted)
-    click.echo(f"{app.name} is {closed(wanted)}{_later(app)}")
+    say(f"{app.name} is {closed(wanted)}{_later(app)}")
 
 
 @maintenance_command.command("off", cls=remote.Verb)
@@ -59,7 +60,7 @@ def off_command(app_name: str | None, root: str | None) -> None:
     app = find_app(root, app_name)
     with host.interruptible():
         pipeline(app).maintain(None)
-    click.echo(f"{app.name} is open{_later(app)}")
+    say(f"{app.name} is open{_later(app)}")
 
 
 def _later(app: App) -> str:

@@ -6,6 +6,7 @@ import click
 
 from pushrod import scaffold
 from pushrod.apps import check_name
+from pushrod.cli.terminal import say
 
 
 @click.command("new")
@@ -20,5 +21,5 @@ def new_command(name: str, directory: Path | None) -> None:
     """
     target = (directory or Path(name)).absolute()
     scaffold.create(check_name(name), target)
-    click.echo(f"{target}: a repository with its first commit")
-    click.echo(f"  cd {target} && pushrod up")
+    say(f"{target}: a repository with its first commit")
+    say(f"  cd {target} && pushrod up")

@@ -1,16 +1,15 @@
 """How pushrod talks: steps with their times, errors with a place and a remedy, JSON for programs."""
 
-import json
-import os
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import Any
 
 import click
-import msgspec
 
+from pushrod import lines
+from pushrod.cli.terminal import Styled, is_terminal, plain, say, say_json
 from pushrod.errors import PushrodError
 from pushrod.host import signals_held
 from pushrod.values import Maintenance
@@ -20,27 +19,45 @@ _SLOW = 1.0  # seconds after which a plain line says what is being waited for
 
 def print_error(error: PushrodError) -> None:
     """Print an error to stderr: the end of the log that shows it, what, where, and what to do."""
-    lines = [f"  | {line}" for line in error.log]
-    lines.append(f"pushrod: {error.what}")
-    if error.where:
-        lines.append(f"  where:  {error.where}")
-    if error.hint:
-        lines.append(f"  to do:  {error.hint}")
-    for line in lines:
-        _say(line)
+    for line in error.log:
+        say(f"  | {line}", err=True)
+    for label, text in (
+        ("pushrod: ", error.what),
+        ("  where:  ", error.where),
+        ("  to do:  ", error.hint),
+    ):
+        for number, line in enumerate(lines.split(text)):
+            say(label if number == 0 else " " * len(label), line, err=True)
+
+
+def print_wrong_call(error: click.ClickException) -> None:
+    """Print what is wrong with a call, and how it is called, to stderr."""
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        say_lines(context.get_usage(), err=True)
+        say(f"Try '{context.command_path} --help' for help.", err=True)
+        say(err=True)
+    say_lines(f"Error: {error.format_message()}", err=True)
+
+
+def say_lines(text: str, *, err: bool = False) -> None:
+    """Print each line of a text."""
+    for line in lines.split(text):
+        say(line, err=err)
 
 
 def print_json(value: Any) -> None:
     """Print a value of ours, or one made of them, as JSON."""
-    click.echo(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False))
+    say_json(value)
 
 
 def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Print rows in columns; bold header on a terminal, plain text elsewhere."""
-    widths = [max(len(r[i]) for r in [header, *rows]) for i in range(len(header))]
-    for n, row in enumerate([header, *rows]):
+    table = [tuple(map(plain, row)) for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
+    for n, row in enumerate(table):
         text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        click.echo(click.style(text, bold=True) if n == 0 else text)
+        say(Styled(text, bold=n == 0))
 
 
 def age(seconds: float) -> str:
@@ -65,7 +82,7 @@ class Steps:
     """
 
     def __init__(self) -> None:
-        self._terminal = bool(sys.stderr) and sys.stderr.isatty()
+        self._terminal = is_terminal(sys.stderr)
         self._lock = threading.Lock()
         self._stop: threading.Event | None = None
 
@@ -80,20 +97,21 @@ class Steps:
     def end(self, step: str, detail: str, took: float) -> None:
         """Print a finished step."""
         self._end_watch()
-        self._print(f"  {click.style(f'{step:<8}', bold=True)} {detail:<62} {took:6.2f} s")
+        self._print("  ", Styled(f"{step:<8}", bold=True), f" {detail:<62} {took:6.2f} s")
 
     def fail(self, step: str, took: float) -> None:
         """Print that a step has failed."""
         self._end_watch()
-        self._print(f"  {click.style(f'{step:<8}', bold=True, fg='red')} {'failed':<62} {took:6.2f} s")
+        self._print("  ", Styled(f"{step:<8}", bold=True, fg="red"), f" {'failed':<62} {took:6.2f} s")
 
     def line(self, text: str) -> None:
         """Print a line of something that runs within a step."""
-        self._print(click.style(f"           | {text}", dim=True))
+        self._print(Styled(f"           | {text}", dim=True))
 
     def note(self, text: str) -> None:
         """Print a remark."""
-        self._print(f"  note     {text}")
+        for number, line in enumerate(lines.split(text)):
+            self._print("  note     " if number == 0 else " " * 11, line)
 
     def _watch(self, step: str, detail: str, stop: threading.Event) -> None:
         started = time.monotonic()
@@ -113,32 +131,8 @@ class Steps:
     def _transient(self, text: str) -> None:
         with self._lock:
             if self._stop is not None:
-                _say(f"\r\033[K{text[:110]}", newline=False)
+                say(text[:110], err=True, newline=False, clear=True)
 
-    def _print(self, text: str) -> None:
+    def _print(self, *parts: str | Styled) -> None:
         with self._lock:
-            _say(f"\r\033[K{text}" if self._terminal else text)
-
-
-def _say(text: str, *, newline: bool = True) -> None:
-    """Write to stderr, if there is one; a reader that has gone away (a client that hung up) must not end a
-    deployment."""
-    if not sys.stderr:  # closed by whoever called us
-        return
-    try:
-        click.echo(text, err=True, nl=newline)
-        sys.stderr.flush()
-    except BrokenPipeError:
-        silence(sys.stderr)
-    except ValueError:  # closed by somebody of ours
-        pass
-
-
-def silence(stream: TextIO) -> None:
-    """Send what goes to a stream, and what it still holds, nowhere: its reader has gone away.
-
-    Else Python would try once more at its end and leave with status 120 (library reference, `sys.exit`).
-    """
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+            say(*parts, err=True, clear=self._terminal)

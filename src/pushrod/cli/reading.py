@@ -1,7 +1,6 @@
 """status, releases, logs: the verbs that only read."""
 
 import datetime
-import json
 import re
 
 import click
@@ -13,6 +12,7 @@ from pushrod.cli import remote
 from pushrod.cli.context import find_app, find_root, finished, named_app, with_app, with_json
 from pushrod.cli.hosted import visible
 from pushrod.cli.output import age, closed, print_json, print_table
+from pushrod.cli.terminal import Styled, plain, say, say_json
 from pushrod.engines import choice
 from pushrod.errors import PushrodError
 from pushrod.gears.nginx.access import Request
@@ -31,7 +31,7 @@ def status_command(app_name: str | None, root: str | None, as_json: bool) -> Non
     if as_json:
         print_json(found)
     elif not apps:
-        click.echo(f"no apps in {where.path}; `pushrod up` in a repository with a compose file makes one")
+        say(f"no apps in {where.path}; `pushrod up` in a repository with a compose file makes one")
     for one in [] if as_json else found:
         _print_status(one)
     if damaged:
@@ -54,12 +54,12 @@ def _print_status(one: status.Status) -> None:
     head = f"{one.app}: {one.condition}"
     if one.release:
         head += f", release {one.release} ({one.commit[:7]} “{one.subject}”) since {_ago(one.since)}"
-    click.echo(click.style(head, bold=True))
-    click.echo(f"  {one.url}" + (f"   {one.under_way}" if one.under_way else ""))
+    say(Styled(head, bold=True))
+    say(f"  {one.url}" + (f"   {one.under_way}" if one.under_way else ""))
     if one.maintenance:
-        click.echo(f"  {closed(one.maintenance)}")
+        say(f"  {closed(one.maintenance)}")
     for warning in one.warnings:
-        click.echo(f"  warning: {warning}")
+        say(f"  warning: {warning}")
     rows = [
         (f"  {p.group}", p.name, p.state, str(p.pid or ""), age(p.since), p.detail) for p in one.processes
     ]
@@ -146,29 +146,26 @@ def logs_command(
 
 def _print_line(name: str, line: str, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"process": name, "line": line}, ensure_ascii=False))  # one object a line
+        say_json({"process": name, "line": line}, indent=None)  # one object a line
     else:
-        click.echo(f"{click.style(f'{name:<12}', bold=True)} | {line}")
+        say(Styled(f"{name:<12}", bold=True), " | ", line, colours=True)
 
 
 def _print_request(request: Request, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(msgspec.to_builtins(request), ensure_ascii=False))
+        say_json(request, indent=None)
         return
     colour = {4: "yellow", 5: "red"}.get(request.status // 100)
     words = (
-        request.time[:19].replace("T", " "),
-        click.style(f"{request.status:>3}", bold=True, fg=colour),
         f"{request.seconds:>7.3f} s",
-        f"{_plain(request.method) or '-':<6}",
-        f"{_plain(request.path) or '-':<32}",
+        f"{request.method or '-':<6}",
+        f"{plain(request.path) or '-':<32}",
         f"{request.instance or 'edge':<12}",
         f"{request.cache.lower() or '-':<6}",
         request.request,
     )
-    click.echo("  ".join(words))
-
-
-def _plain(text: str) -> str:
-    """What a client has sent, as it cannot reach the terminal it is read on: a path may hold any bytes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    say(
+        f"{request.time[:19].replace('T', ' ')}  ",
+        Styled(f"{request.status:>3}", bold=True, fg=colour),
+        *(f"  {word}" for word in words),
+    )

@@ -17,6 +17,7 @@ import click
 from click.core import ParameterSource
 
 from pushrod import host
+from pushrod.cli.output import say_lines
 from pushrod.errors import HostError, RepositoryError
 from pushrod.gears import git
 
@@ -47,8 +48,8 @@ class Remote(NamedTuple):
     def feed(self, text: str, *words: str) -> NoReturn:
         """Run a verb there that reads `text`; it never is an argument. Ends with its status."""
         done = host.run(self.argv(*words), stdin=text, timeout=120)
-        click.echo(done.stdout, nl=False)
-        click.echo(done.stderr, nl=False, err=True)
+        say_lines(done.stdout)
+        say_lines(done.stderr, err=True)
         sys.exit(done.status)
 
 

@@ -9,6 +9,7 @@ import click
 from pushrod.cli import remote
 from pushrod.cli.context import find_app, with_app, with_json
 from pushrod.cli.output import print_json
+from pushrod.cli.terminal import ask, say
 from pushrod.errors import HostError
 from pushrod.secrets import Secrets, parse_dotenv
 
@@ -25,12 +26,12 @@ def set_secret(name: str, app_name: str | None, root: str | None) -> None:
     """Set NAME to a value that is asked for, or read from stdin: never given as an argument."""
     there = remote.find(root, app_name)
     secrets = None if there else Secrets(find_app(root, app_name))  # so that nobody is asked in vain
-    value = click.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
+    value = ask(name, hidden=True) if sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
     if there:
         there.feed(value, "secret", "set", "--app", there.app, name)
     if secrets:
         secrets.store({name: value})
-    click.echo(f"{name} is set; `pushrod deploy` gives it to the app")
+    say(f"{name} is set; `pushrod deploy` gives it to the app")
 
 
 @secret_command.command("import")
@@ -48,7 +49,7 @@ def import_secrets(file: Path, app_name: str | None, root: str | None) -> None:
     )  # first: on a Docker host root becomes the host's account here, in a new process
     found = parse_dotenv(_read(file))
     Secrets(app).store(found)
-    click.echo(f"{len(found)} set: {', '.join(found)}; `pushrod deploy` gives them to the app")
+    say(f"{len(found)} set: {', '.join(found)}; `pushrod deploy` gives them to the app")
 
 
 def _read(file: Path) -> str:
@@ -63,10 +64,10 @@ def list_secrets(app_name: str | None, root: str | None, as_json: bool) -> None:
     names = sorted(Secrets(find_app(root, app_name)).variables())
     if as_json:
         print_json(names)
-    else:
-        click.echo(
-            "\n".join(names) if names else "none; `pushrod secret set NAME` or `pushrod secret import .env`"
-        )
+    elif not names:
+        say("none; `pushrod secret set NAME` or `pushrod secret import .env`")
+    for name in [] if as_json else names:
+        say(name)
 
 
 @secret_command.command("unset", cls=remote.Verb)
@@ -75,4 +76,4 @@ def list_secrets(app_name: str | None, root: str | None, as_json: bool) -> None:
 def unset_secrets(names: tuple[str, ...], app_name: str | None, root: str | None) -> None:
     """Forget variables."""
     Secrets(find_app(root, app_name)).unset(names)
-    click.echo(f"{', '.join(names)} unset; `pushrod deploy` takes them from the app")
+    say(f"{', '.join(names)} unset; `pushrod deploy` takes them from the app")

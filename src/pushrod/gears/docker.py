@@ -16,6 +16,7 @@ import msgspec
 
 from pushrod import host
 from pushrod.errors import BuildError, HostError
+from pushrod.lines import split
 from pushrod.values import Value
 
 APP, RELEASE, SERVICE, INSTANCE = "pushrod.app", "pushrod.release", "pushrod.service", "pushrod.instance"
@@ -91,7 +92,7 @@ def failed(said: str, where: str) -> HostError:
         last,
         where=where,
         hint="`pushrod doctor` looks at the engine and what drives it",
-        log=tuple(said.splitlines()[-20:]),
+        log=tuple(split(said)[-20:]),
     )
 
 
@@ -347,7 +348,7 @@ def build(
         return
     # Only the builder's own last words: a step of the build, or its text, may have such words too. But a full disk
     # is found by a step, and told of before the lines of the Dockerfile that the builder shows.
-    end = done.stdout.splitlines()[-20:]
+    end = split(done.stdout)[-20:]
     own = [*filter(_FULL.search, end), *(line for line in end[-5:] if not _STEP.match(line))]
     raise known("\n".join(own), "docker build") or BuildError(
         f"the image could not be built: {_last(done.stdout).removeprefix('ERROR: ')}",

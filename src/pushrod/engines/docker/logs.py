@@ -9,6 +9,7 @@ from pushrod.apps import App
 from pushrod.errors import HostError, UnknownNameError
 from pushrod.gears import docker
 from pushrod.gears.docker import Container
+from pushrod.lines import CUT
 from pushrod.values import Line
 
 _KEPT = 5000  # lines of a container that are kept when it is removed
@@ -21,7 +22,9 @@ def keep(app: App, containers: list[Container]) -> None:
     for container in containers:
         path = app.logs / f"r{container.labels[docker.RELEASE]}" / f"{_process(container)}.log"
         with suppress(HostError, OSError):  # on a full disk removing them must go on
-            host.write(path, "".join(f"{line}\n" for line in docker.logs(container.name, _KEPT)))
+            found = docker.logs(container.name, _KEPT)
+            cut = [CUT] if len(found) == _KEPT else []
+            host.write(path, "".join(f"{line}\n" for line in [*cut, *found]))
 
 
 def lines(app: App, service: str, release: int, count: int) -> Iterator[Line]:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 
-from pushrod import health
+from pushrod import health, lines
 from pushrod.engines.docker.reconcile import ended_well
 from pushrod.errors import ReadyError
 from pushrod.gears import docker
@@ -90,7 +90,7 @@ class Readiness:
         done = docker.execute(container.name, container.check, timeout=_CHECK_TIMEOUT)
         if done.status == 0:
             return ""
-        said = (done.stdout + done.stderr).strip().splitlines()
+        said = lines.split((done.stdout + done.stderr).strip())
         return f"its health check ended with status {done.status}{': ' + said[-1] if said else ''}"
 
     def _error(self, instance: Instance, why: str) -> ReadyError:

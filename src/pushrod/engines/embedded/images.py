@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from pushrod import host
+from pushrod import host, lines
 from pushrod.dockerfile import Recipe
 from pushrod.engines.embedded import commands
 from pushrod.engines.embedded.parts import Parts
@@ -352,7 +352,7 @@ def _install(
                 f"{service.name}: its dependencies cannot be installed",
                 where=names[0] if names else f"services.{service.name}",
                 hint="the last lines above are uv's own; mend the requirements, commit and push again",
-                log=tuple(result.stdout.splitlines()[-_LOG_LINES:]),
+                log=tuple(lines.split(result.stdout)[-_LOG_LINES:]),
             )
 
 

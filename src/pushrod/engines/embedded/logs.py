@@ -4,10 +4,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from pushrod import host
+from pushrod import lines as text
 from pushrod.values import Line
 
 _POLL = 0.2  # seconds between looks at the logs that are followed
-_TAIL = 65536  # bytes of a log in which its last lines are looked for
+_PATIENCE = 5  # looks for which the end of a line is waited for
+_MOST = 1 << 20  # bytes of a log that one look reads
 
 
 def read(
@@ -15,38 +18,66 @@ def read(
 ) -> Iterator[Line]:
     """The last lines of `files`; with `follow` then the new ones of whatever `find` names, for ever.
 
-    A log that was not there yet, or that was rotated, is read from its beginning.
+    A log that was not there yet, or that was rotated, is read from its beginning. A line without its newline is the
+    last one of a process that has ended, or is still being written: who follows gets it a second later.
     """
-    offsets: dict[Path, int] = {}
+    logs: dict[Path, _Log] = {}
     for path in files:
-        raw, offsets[path] = _read(path, max(0, _size(path) - _TAIL))
-        yield from _lines(path, raw)[-lines:] if lines > 0 else ()
+        log = logs[path] = _Log(path)
+        for line in log.last(max(0, lines), whole=follow):
+            yield Line(path.stem, line)
     while follow:
         for path in find():
-            start = offsets.get(path, 0)
-            raw, offsets[path] = _read(path, start if _size(path) >= start else 0)
-            yield from _lines(path, raw)
+            log = logs.setdefault(path, _Log(path))
+            for line in log.new():
+                yield Line(path.stem, line)
         time.sleep(_POLL)
 
 
-def _read(path: Path, start: int) -> tuple[bytes, int]:
-    """What a log has from an offset on, up to its last whole line, and where that ends."""
-    try:
-        with path.open("rb") as f:
-            f.seek(start)
-            raw = f.read()
-    except FileNotFoundError:
-        return b"", 0
-    complete = raw.rfind(b"\n") + 1
-    return raw[:complete], start + complete
+class _Log:
+    """A log, and how far it has been read."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._waiting = (0, 0)  # bytes of a line without its end, and how many looks have found just those
 
-def _lines(path: Path, raw: bytes) -> list[Line]:
-    return [Line(path.stem, text) for text in raw.decode(errors="replace").splitlines()]
+    def last(self, count: int, *, whole: bool) -> list[str]:
+        """Its last lines; with `whole` one without its newline is left to `new`."""
+        try:
+            with self._path.open("rb") as f:
+                if not whole:
+                    return host.tail_of(f, count)[0]
+                found, self._offset = host.tail_of(f, count + 1)
+                f.seek(max(0, self._offset - text.LONGEST))
+                rest = f.read(min(text.LONGEST, self._offset)).rpartition(b"\n")[2]
+                self._offset -= len(rest)
+                found = found[:-1] if rest else found
+                return found[max(0, len(found) - count) :]
+        except FileNotFoundError:
+            return []
 
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
+    def new(self) -> list[str]:
+        """What has been written since."""
+        try:
+            with self._path.open("rb") as f:
+                if f.seek(0, 2) < self._offset:  # another file by now
+                    self._offset = 0
+                f.seek(self._offset)
+                raw = f.read(_MOST)
+        except FileNotFoundError:
+            self._offset = 0
+            return []
+        complete = raw[: raw.rfind(b"\n") + 1]
+        if not complete and len(raw) > text.LONGEST:
+            self._offset += text.LONGEST
+            return [f"{text.decode(raw[: text.LONGEST])} {text.CUT}"]
+        if not complete and raw:
+            length, looks = self._waiting
+            self._waiting = (len(raw), looks + 1 if length == len(raw) else 1)
+            if self._waiting[1] < _PATIENCE:
+                return []
+            complete = raw
+        self._waiting = (0, 0)
+        self._offset += len(complete)
+        return text.split(text.decode(complete))

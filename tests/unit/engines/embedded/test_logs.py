@@ -32,13 +32,38 @@ def test_the_last_lines_of_each_log(tmp_path: Path) -> None:
         Line("web-1", "98"),
         Line("web-1", "99"),
         Line("worker-1", "a"),
+        Line("worker-1", "not whole"),
     ]
     assert read([web], 0) == []
 
 
-def test_only_the_end_of_a_long_log_is_read(tmp_path: Path) -> None:
-    path = written(tmp_path / "web-1.log", *("x" * 99 for _ in range(2000)))
-    assert 600 < len(read([path], 2000)) < 700
+def test_a_long_log_is_read_from_its_end_as_far_as_it_takes(tmp_path: Path) -> None:
+    path = written(tmp_path / "web-1.log", *("x" * 99 for _ in range(20_000)))
+    assert len(read([path], 19_000)) == 19_000
+    endless = tmp_path / "worker-1.log"
+    endless.write_bytes(b"first\n" + "ü".encode() * (6 << 20))
+    (line,) = read([endless], 2)
+    assert line.text.startswith("[…] ü")
+    assert "\N{REPLACEMENT CHARACTER}" not in line.text
+
+
+def test_lines_end_at_newlines_alone(tmp_path: Path) -> None:
+    path = written(tmp_path / "web-1.log", "a\x0bb\x0c\x1c\x85\u2028c\rd", "e\r")
+    assert [line.text for line in read([path])] == ["a\x0bb\x0c\x1c\x85\u2028c\rd", "e\r"]
+
+
+def test_following_gets_a_last_line_that_has_no_end(tmp_path: Path) -> None:
+    written(tmp_path / "web-1.log", "one", "and the reason", end="")
+    assert [line.text for line in islice(followed(tmp_path, 5), 2)] == ["one", "and the reason"]
+
+
+def test_following_a_line_without_end_is_cut_and_marked(tmp_path: Path) -> None:
+    path = written(tmp_path / "web-1.log", "one")
+    found = followed(tmp_path, 5)
+    assert next(found).text == "one"
+    written(path, "x" * 70_000)
+    written(path, "y" * 70_000, end="")
+    assert [len(line.text) for line in islice(found, 3)] == [70_000, 65_536 + 4, 70_000 - 65_536]
 
 
 def test_following_misses_nothing_and_says_nothing_twice(tmp_path: Path) -> None:
