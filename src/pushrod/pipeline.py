@@ -84,6 +84,11 @@ def _addresses(release: Release, service: str) -> tuple[str, ...]:
     return tuple(f"{i.address}:{i.port}" for i in release.instances_of(service))
 
 
+def _stops_first(release: Release) -> frozenset[str]:
+    """The services whose old instances must end before the new ones start."""
+    return frozenset(s.name for s in release.services if s.stop_first)
+
+
 def _one_shots(release: Release) -> list[_OneShot]:
     """The jobs, in the manifest's order, then the release commands."""
     jobs = [_OneShot(s) for s in release.services if s.role == "job"]
@@ -283,7 +288,7 @@ class Pipeline:
             self._plan(release, programs)
             self._stores(release)
             self._run_once(release, programs)
-            self._start(release)
+            self._start(release, previous)
             self._ready(release)
             switch = self._serve(release)
             with host.uninterrupted():
@@ -372,8 +377,12 @@ class Pipeline:
                 log=tuple(lines[-50:]),
             )
 
-    def _start(self, release: Release) -> None:
+    def _start(self, release: Release, previous: int) -> None:
         with self._step("start", plan.count(release.instances), release.number):
+            if previous and (first := _stops_first(release)) and previous != release.number:
+                before = self.releases.read(previous)
+                names = [i.name for i in before.instances if i.service in first]
+                self.engine.stop_instances(self.app, before, names)
             self.engine.start(self.app, release, self.secrets.sealed(release.number))
 
     def _ready(self, release: Release) -> None:
@@ -451,10 +460,13 @@ class Pipeline:
         older = [self.releases.read(number) for number in others if number in kept]
         with ThreadPoolExecutor(max_workers=1) as pool:
             with host.signals_held():
-                stopping = [pool.submit(self.engine.stop_workers, self.app, before) for before in older]
+                stopping = [pool.submit(self._stop_workers, before) for before in older]
             yield
             for stopped in stopping:
                 stopped.result()
+
+    def _stop_workers(self, release: Release) -> None:
+        self.engine.stop_instances(self.app, release, self.engine.workers(self.app, release))
 
     def _record(self, release: Release, previous: int, *, fresh: bool) -> str:
         """Who, what, when and how long, as a commit of the state; a new release also as a tag on its commit."""
@@ -486,12 +498,22 @@ class Pipeline:
         self.engine.edge.drained(self._switch(before), DRAIN)
         if number != previous or stopped:
             self.engine.stop(self.app, number)
+        if before and number in self.releases.numbers() and _stops_first(self.releases.read(number)):
+            self._start_again(before)
         if stopped:
             self.engine.stop_stores(self.app)
         if fresh:
             self.sealing.discard(number)
         self.journal.append("failed", number, why=why)
         self.engine.prune(self.app)
+
+    def _start_again(self, release: Release) -> None:
+        """What was stopped to make room for a release that did not go live. One that is not well is the watch's."""
+        self.engine.start(self.app, release, self.secrets.sealed(release.number))
+        try:
+            self.engine.ready(self.app, release)
+        except PushrodError as e:
+            self.progress.note(f"release {release.number} was started again, and is not healthy: {e}")
 
     @contextlib.contextmanager
     def _left_for_later(self) -> Iterator[None]:

@@ -140,7 +140,8 @@ class Service(Value, frozen=True):
     is published or exposed (0: none). `environment` maps names to values; None means the variable is taken
     from the app's secrets if it is there. `memory` is the most it may use, in bytes (0: not said). `read_only` asks
     for a root file system that cannot be written. `java` says that its image is one for Java programs. A job has no
-    instances: it runs once for each release, before any new instance, and must end with status 0.
+    instances: it runs once for each release, before any new instance, and must end with status 0. With `stop_first`
+    the old release's instances end before the new one's start, because only one of them may have its data open.
     """
 
     name: str
@@ -160,6 +161,7 @@ class Service(Value, frozen=True):
     memory: int = 0
     read_only: bool = False
     java: bool = False
+    stop_first: bool = False
 
 
 class Schedule(Value, frozen=True):

@@ -74,3 +74,53 @@ def test_a_scheduler_ends_at_the_switch_and_what_listens_after_the_drain(beating
     last, served = (float((shared / name).read_text()) for name in (str(old), f"served-{old}"))
     assert steps["drain"] > 1, "the request did not hold the drain up"
     assert served - last > steps["drain"] / 2, (served - last, steps)
+
+
+EXCLUSIVE = """\
+import fcntl, os, sys, time
+
+lock = open(os.environ["DATA"], "a")
+try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except OSError:
+    sys.exit("somebody else has it open")
+while True:
+    time.sleep(1)
+"""
+
+
+@pytest.fixture(scope="module")
+def exclusive(machine: Machine) -> App:
+    """An app with a worker whose file one program at a time may have open."""
+    data = machine.directory / "data"
+    data.touch()
+    data.chmod(0o666)
+    keeper = {
+        "build": ".",
+        "command": "python keeper.py",
+        "environment": {"DATA": str(data)},
+        "deploy": {"update_config": {"order": "stop-first"}},
+    }
+    files = {"app.py": apps.APP, "keeper.py": EXCLUSIVE, "compose.yaml": apps.manifest({"keeper": keeper})}
+    return machine.app("exclusive", files)
+
+
+def keepers(app: App) -> dict[str, str]:
+    """The state of each release's keeper."""
+    processes = app.json("status", "--app", app.name)[0]["processes"]
+    return {p["group"]: p["state"] for p in processes if p["name"].startswith("keeper")}
+
+
+def test_what_is_stopped_first_makes_room_for_the_new_one(exclusive: App) -> None:
+    exclusive.push_change()
+    assert keepers(exclusive) == {f"exclusive-r{exclusive.live}": "running"}
+
+
+def test_what_was_stopped_first_runs_again_where_the_new_release_fails(exclusive: App) -> None:
+    live = exclusive.live
+    exclusive.tree.commit({"app.py": "import sys\nsys.exit('broken')\n"}, "broken")
+    done = exclusive.tree.push()
+    exclusive.restore()
+    assert not done.ok
+    assert exclusive.live == live
+    apps.eventually(lambda: keepers(exclusive) == {f"exclusive-r{live}": "running"}, "the old one runs again")

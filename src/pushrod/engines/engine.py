@@ -1,6 +1,6 @@
 """The narrow protocol between the pipeline and whatever runs services."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -115,9 +115,12 @@ class Engine(Protocol):
     def stop(self, app: App, number: int) -> None:
         """Stop a release's instances, each within its grace, and forget them."""
 
-    def stop_workers(self, app: App, release: Release) -> None:
-        """Stop those of a release's instances that answer nobody: of no service that requests go to, and with no TCP
-        port open to others. The rest of the release goes on until `stop`."""
+    def workers(self, app: App, release: Release) -> Collection[str]:
+        """Those of a release's running instances that answer nobody: of no service that requests go to, and with no
+        TCP port open to others."""
+
+    def stop_instances(self, app: App, release: Release, names: Collection[str]) -> None:
+        """Stop some of a release's instances, each within its grace. The rest goes on; `start` starts them again."""
 
     def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
         """What can be backed up of a release's stores, which have to run. `ddl` is as for `ensure_stores`."""

@@ -69,9 +69,17 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
         lambda d: bool({*d.key.get("networks").names()} - {"default"}),
     )
     notes += _said(
-        "it has a volume, which two releases use at the same time for a moment",
+        "has a volume, which the old and the new release have open at the same time for a moment; if only one may: "
+        "`deploy: {update_config: {order: stop-first}}`",
         stateless,
-        lambda d: d.service.role == "entry" and _keeps_data(d),
+        lambda d: (
+            d.service.role != "job" and d.holds_data and not d.service.stop_first and not _serves_files(d)
+        ),
+    )
+    notes += _said(
+        "stops before its new instances start, as `order: stop-first` says; it does not answer meanwhile",
+        stateless,
+        lambda d: d.service.stop_first,
     )
     notes += [note for d in stateless for note in _too_early(d, drafts)]
     notes += _said(
@@ -82,10 +90,9 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
     return notes
 
 
-def _keeps_data(draft: Draft) -> bool:
-    """Whether it is somebody else's app with data of its own; a web server only reads what others write."""
-    pulled = draft.service.build is None
-    return pulled and draft.holds_data and not references.is_web_server(draft.reference)
+def _serves_files(draft: Draft) -> bool:
+    """Whether it is a web server, which only reads what others write."""
+    return draft.service.build is None and references.is_web_server(draft.reference)
 
 
 def _publishes(draft: Draft) -> bool:

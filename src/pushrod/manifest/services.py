@@ -124,6 +124,7 @@ def _draft(name: str, key: Key, base: str, engine: EngineName) -> Draft:
         memory=_memory(key),
         read_only=own.get("read_only").yes() or key.get("read_only").yes(),
         java=references.is_java(reference),
+        stop_first=_stops_first(key.get("deploy").get("update_config").get("order")),
     )
     return Draft(
         service=service,
@@ -222,6 +223,11 @@ def _memory(key: Key) -> int:
 
 def _replicas(key: Key) -> int:
     return key.get("deploy").get("replicas").whole(key.get("scale").whole(1))
+
+
+def _stops_first(order: Key) -> bool:
+    """Compose's own key for it; where nothing is said both run for a moment, so that no request is dropped."""
+    return order.given and order.choice("start-first", "stop-first") == "stop-first"
 
 
 def _release(key: Key) -> tuple[str, ...]:

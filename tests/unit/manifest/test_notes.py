@@ -118,7 +118,7 @@ class TestDocker:
 
     def test_nothing_to_say_of_what_runs_as_it_is_written(self) -> None:
         keys = {
-            "restart": "no", "cpus": 1, "mem_limit": "1048576", "links": ["web"], "volumes": ["data:/x"],
+            "restart": "no", "cpus": 1, "mem_limit": "1048576", "links": ["web"], "volumes": ["./x:/x"],
             "networks": {"default": None}, "configs": [{"source": "c"}], "secrets": [{"source": "s"}],
             "build": {"context": ".", "network": "none"}, "pull_policy": "always", "init": True, "tmpfs": ["/t"],
         }  # fmt: skip
@@ -136,6 +136,14 @@ class TestDocker:
         assert self.said({"web": {**WEB, "ports": ports}}) == [
             "web: of its published ports only 80 is reached, through the edge"
         ]
+
+    def test_a_volume_that_two_releases_have_open(self) -> None:
+        worker = {**WEB, "volumes": [{"type": "volume", "source": "data", "target": "/x"}]}
+        (note,) = self.said({"worker": worker})
+        assert note.startswith("worker: has a volume, which the old and the new release have open")
+        first = {**worker, "deploy": {"update_config": {"order": "stop-first"}}}
+        (note,) = self.said({"worker": first})
+        assert note.startswith("worker: stops before its new instances start")
 
     def test_names_and_networks(self) -> None:
         mine = {**WEB, "networks": {"front": None}}

@@ -290,7 +290,8 @@ class TestEntryOnDocker:
             "cron": "worker",
         }
         assert found.notes == (
-            "wordpress: it has a volume, which two releases use at the same time for a moment",
+            "wordpress: has a volume, which the old and the new release have open at the same time for a moment; "
+            "if only one may: `deploy: {update_config: {order: stop-first}}`",
         )
 
     def test_beside_one_that_is_the_apps_own_it_is_a_store(self) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -351,11 +351,23 @@ class Docker:
         late = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
         docker.remove([c.name for c in late])
 
-    def stop_workers(self, app: App, release: Release) -> None:
-        """Stop the instances that answer nobody, each within its grace."""
-        found = docker.containers({docker.APP: app.name, docker.RELEASE: str(release.number)})
-        workers = [c for c in found if c.labels.get(docker.SERVICE) not in release.serving and c.running]
-        docker.stop([c for c in workers if docker.INSTANCE in c.labels and not host.listens(c.pid)])
+    def workers(self, app: App, release: Release) -> Collection[str]:
+        """The instances that answer nobody."""
+        return [
+            name
+            for name, c in self._instances(app, release.number).items()
+            if c.running and c.labels.get(docker.SERVICE) not in release.serving and not host.listens(c.pid)
+        ]
+
+    def stop_instances(self, app: App, release: Release, names: Collection[str]) -> None:
+        """Stop their containers, which Docker then does not start again by itself."""
+        found = self._instances(app, release.number)
+        docker.stop([c for name, c in found.items() if name in names and c.state in _ALIVE])
+
+    def _instances(self, app: App, number: int) -> dict[str, docker.Container]:
+        """A release's containers by their instances' names."""
+        found = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
+        return {c.labels[docker.INSTANCE]: c for c in found if docker.INSTANCE in c.labels}
 
     def running(self, app: App) -> list[int]:
         """The releases of an app that have containers."""

@@ -8,7 +8,7 @@ import contextlib
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -290,17 +290,19 @@ class Embedded:
         """Stop a release's group within its grace and take its files away."""
         self.supervisor.remove(_group(app, number))
 
-    def stop_workers(self, app: App, release: Release) -> None:
-        """Stop the instances that answer nobody, each within its grace."""
-        group = _group(app, release.number)
+    def workers(self, app: App, release: Release) -> Collection[str]:
+        """The instances that answer nobody."""
         services = {i.name: i.service for i in release.instances}
-        names = {
+        return [
             state.name
-            for state in self.supervisor.states(group)
+            for state in self.supervisor.states(_group(app, release.number))
             if services.get(state.name) not in release.serving and state.pid and not _listens(state.pid)
-        }
-        if names:
-            self.supervisor.stop(group, names)
+        ]
+
+    def stop_instances(self, app: App, release: Release, names: Collection[str]) -> None:
+        """Stop their processes; the supervisor does not start them again by itself."""
+        if names and _group(app, release.number) in self.supervisor.groups():
+            self.supervisor.stop(_group(app, release.number), names)
 
     def running(self, app: App) -> list[int]:
         """The releases whose groups the supervisor has."""
