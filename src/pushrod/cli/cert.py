@@ -1,14 +1,13 @@
 """cert: certificates of the apps, and their renewal."""
 
 import os
-import sys
 from pathlib import Path
 
 import click
 
 from pushrod import host, renewal
 from pushrod.certificates import Certificates
-from pushrod.cli import remote
+from pushrod.cli import remote, sent
 from pushrod.cli.context import find_app, find_root, with_app, with_json
 from pushrod.cli.hosted import visible
 from pushrod.cli.output import Steps, age, print_error, print_json, print_table
@@ -95,7 +94,7 @@ def set_command(certificate: str, key: str | None, app_name: str | None, root: s
 
 def _text(name: str) -> str:
     if name == "-":
-        return sys.stdin.read()
+        return sent.text()
     if not os.access(name, os.R_OK) or not Path(name).is_file():
         raise HostError(
             "no such file, or not to be read", where=name, hint="name a PEM file, or give it by stdin: -"

@@ -9,7 +9,7 @@ import click
 
 from pushrod import host
 from pushrod.apps import App, Root
-from pushrod.cli.hosted import default_root, permitted, stepped_down, visible
+from pushrod.cli.hosted import caller, default_root, permitted, stepped_down, visible
 from pushrod.cli.output import Steps
 from pushrod.engines import choice
 from pushrod.errors import PushrodError, RepositoryError, UnknownNameError
@@ -41,8 +41,11 @@ def with_json(command: F) -> F:
 def find_root(root: str | None, directory: Path | None = None) -> Root:
     """The root: --root, PUSHROD_ROOT, the one the repository's `pushrod` remote is in, this host's, else the user's.
 
-    On a host root, root becomes the account that the root belongs to.
+    On a host root, root becomes the account that the root belongs to. Whoever came through the gate gets the root of
+    their key, whatever they have given.
     """
+    if who := caller():
+        return who.root
     return stepped_down(_find_root(root, directory))
 
 
@@ -84,7 +87,7 @@ def named_app(root: str | None, name: str | None, directory: Path | None = None)
     where = find_root(root, directory)
     if name:
         return where.app(permitted(name))
-    remote = _remote(directory or Path.cwd())
+    remote = None if caller() else _remote(directory or Path.cwd())
     if remote is not None and remote.parent.parent.parent == where.path:
         return where.app(permitted(remote.parent.name))
     apps = visible(where)

@@ -1,4 +1,4 @@
-"""gate: what sshd runs for the owner of a key, whatever they asked for (`hosting/gate.py` decides)."""
+"""gate: what sshd runs for the owner of a key, whatever they asked for (`hosting/gate.py` judges it)."""
 
 import os
 
@@ -6,28 +6,74 @@ import click
 
 from pushrod import creation
 from pushrod.apps import Root, check_name
+from pushrod.cli import hosted
 from pushrod.cli.context import find_root
 from pushrod.cli.terminal import say
 from pushrod.engines import choice
-from pushrod.errors import UnknownNameError
 from pushrod.gears import git
 from pushrod.hosting import gate
+from pushrod.hosting.gate import Reach
+
+# What a session may bring along where the root is a host's: sshd's own and the account's. A client sends what its
+# server's AcceptEnv lets through, and nothing of it means anything here but these.
+_KEPT = (
+    *("HOME", "USER", "SHELL", "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ"),
+    *("SSH_CONNECTION", "SSH_ORIGINAL_COMMAND", "GIT_PROTOCOL"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+)
 
 
 @click.command("gate", hidden=True)
 @click.argument("name")
 @click.option("--app", "apps", multiple=True)
-def gate_command(name: str, apps: tuple[str, ...]) -> None:
+@click.pass_context
+def gate_command(context: click.Context, name: str, apps: tuple[str, ...]) -> None:
     """Called by sshd, not by people."""
-    asked = gate.read(os.environ.get("SSH_ORIGINAL_COMMAND", ""), apps)
-    root = find_root(None)
-    os.environ["LOGNAME"] = name  # so that the record of a release says whose key it was
-    if asked is None:
+    root, reach = find_root(None), Reach(apps)
+    _settle(root, name)
+    words = gate.divide(os.environ.get("SSH_ORIGINAL_COMMAND", ""))
+    if not words:
         say(gate.greeting(name, apps))
-    elif isinstance(asked, gate.Git):
+    elif asked := gate.git_call(words, reach):
         _serve(root, asked)
     else:
-        _run(root, asked, apps)
+        call = parse(context.find_root().command, words, hosted.Caller(name, root, reach))
+        with call:
+            call.command.invoke(call)
+
+
+def _settle(root: Root, name: str) -> None:
+    """Leave behind what the client or the directory it was put in could say: variables, and a repository above."""
+    if root.host_settings is not None:
+        for variable in set(os.environ) - set(_KEPT):
+            del os.environ[variable]
+    os.environ["LOGNAME"] = name  # so that the record of a release says whose key it was
+    os.chdir("/")
+
+
+def parse(cli: click.Command, words: list[str], caller: hosted.Caller) -> click.Context:
+    """The call that the words are, as the command line's own parser has it, once it has been judged.
+
+    It is not parsed again: what is judged is what is run. Raises UnknownNameError for what a key may not do, and
+    click's own errors for what is no call.
+    """
+    context = click.Context(cli, info_name="pushrod", obj=str(caller.root.path))
+    context.meta[hosted.CALLER] = caller
+    command, path, name, rest = cli, "", "", list(words)
+    while isinstance(command, click.Group):
+        name = rest.pop(0) if rest else ""
+        path = f"{path} {name}".strip()
+        known = any(f"{verb} ".startswith(f"{path} ") for verb in gate.VERBS)
+        found = command.get_command(context, name) if known else None
+        if found is None:
+            raise gate.refused(f"`{path}` is no verb that a key may run")
+        command = found
+        if isinstance(command, click.Group):
+            context = click.Context(command, info_name=name, parent=context)
+    gate.rule(path, caller.reach)  # before its parser runs
+    call = command.make_context(name, rest, parent=context)
+    gate.judge(path, call.params, caller.reach)
+    return call
 
 
 def _serve(root: Root, asked: gate.Git) -> None:
@@ -40,14 +86,3 @@ def _serve(root: Root, asked: gate.Git) -> None:
     if protocol := os.environ.get("GIT_PROTOCOL"):
         environment["GIT_PROTOCOL"] = protocol
     os.execvpe("git", ["git", asked.service, str(app.repository)], environment)  # noqa: S606
-
-
-def _run(root: Root, asked: gate.Verb, apps: tuple[str, ...]) -> None:
-    """Run a verb as the command line would, for these apps only."""
-    from pushrod.cli import cli
-
-    if not asked.argv:
-        raise UnknownNameError("nothing to run")
-    if apps:
-        os.environ[gate.APPS] = ",".join(apps)
-    cli.main(["--root", str(root.path), *asked.argv], prog_name="pushrod", standalone_mode=False)

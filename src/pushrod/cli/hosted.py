@@ -4,6 +4,7 @@ import os
 import pwd
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -53,16 +54,31 @@ def _verb() -> str:
     return click.get_current_context().command_path.partition(" ")[2]
 
 
+class Caller(NamedTuple):
+    """Who asks over SSH: the name of their key, the root that the key's line names, and the apps it is for."""
+
+    key: str
+    root: Root
+    reach: gate.Reach
+
+
+CALLER = "pushrod.caller"
+"""Where the context of a call that came through the gate has its caller."""
+
+
+def caller() -> Caller | None:
+    """Who asks over SSH; None where somebody runs the command line here."""
+    context = click.get_current_context(silent=True)
+    return context.meta.get(CALLER) if context else None
+
+
 def permitted(name: str) -> str:
     """The app's name, if who asks may name it: over SSH, a key can be for some apps only."""
-    return gate.permitted(name, _limits())
+    who = caller()
+    return who.reach.permitted(name) if who else name
 
 
 def visible(root: Root) -> list[App]:
     """The apps of a root that who asks may see."""
-    limits = _limits()
-    return [app for app in root.apps() if not limits or app.name in limits]
-
-
-def _limits() -> list[str]:
-    return [name for name in os.environ.get(gate.APPS, "").split(",") if name]
+    who = caller()
+    return [app for app in root.apps() if not who or not who.reach.apps or app.name in who.reach.apps]

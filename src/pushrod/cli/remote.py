@@ -17,6 +17,7 @@ import click
 from click.core import ParameterSource
 
 from pushrod import host
+from pushrod.cli import hosted
 from pushrod.cli.output import say_lines
 from pushrod.errors import HostError, RepositoryError
 from pushrod.gears import git
@@ -56,9 +57,9 @@ class Remote(NamedTuple):
 def find(root: str | None, app: str | None, directory: Path | None = None) -> Remote | None:
     """The app that the repository's `pushrod` remote names on another machine; None where the app is on this one.
 
-    A root that was given, by --root or PUSHROD_ROOT, is on this machine.
+    A root that was given, by --root or PUSHROD_ROOT, is on this machine, and so is whoever came through the gate.
     """
-    if root or click.get_current_context().find_root().obj:
+    if hosted.caller() or root or click.get_current_context().find_root().obj:
         return None
     try:
         tree = git.toplevel(directory or Path.cwd())
@@ -126,7 +127,7 @@ def _given(command: click.Command, ctx: click.Context) -> list[str]:
                 word for v in given for word in (parameter.opts[-1], *([] if parameter.is_flag else [str(v)]))
             ]
         elif parameter.type is click.UNPROCESSED:  # the words of a program of the user's own, to the end
-            arguments += ["--", *(value[1:] if value[:1] == ("--",) else value)]
+            arguments += ["--", *value]
         else:
             arguments += map(str, value if isinstance(value, tuple) else [value])
     return [*options, *arguments]

@@ -19,9 +19,19 @@ from pushrod.values import Program, Release, Service
 _REST = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
+def _program(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """The program and its words, without the `--` before them; an option in its place is a wrong call."""
+    words = given[1:] if given[:1] == ("--",) else given
+    if not words or words[0].startswith("-"):
+        raise click.BadParameter(f"`{''.join(words[:1])}` is no program; options come before it")
+    return words
+
+
 @click.command("exec", cls=remote.Verb, context_settings=_REST)
 @click.argument("service")
-@click.argument("argv", metavar="-- CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument(
+    "argv", metavar="-- CMD...", nargs=-1, required=True, type=click.UNPROCESSED, callback=_program
+)
 @with_app
 def exec_command(service: str, argv: tuple[str, ...], app_name: str | None, root: str | None) -> None:
     """Run CMD as an instance of SERVICE would run.
@@ -30,11 +40,11 @@ def exec_command(service: str, argv: tuple[str, ...], app_name: str | None, root
     """
     app = find_app(root, app_name)
     release, found, environment = _live(app, service, key=service)
-    _attach(choice.of(app.root).inside(app, release, found, _words(argv), environment))
+    _attach(choice.of(app.root).inside(app, release, found, argv, environment))
 
 
 @click.command("run", cls=remote.Verb, context_settings=_REST)
-@click.argument("argv", metavar="CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("argv", metavar="CMD...", nargs=-1, required=True, type=click.UNPROCESSED, callback=_program)
 @click.option("--service", default="", help="Whose image and environment; by default the entry's.")
 @with_app
 def run_command(argv: tuple[str, ...], service: str, app_name: str | None, root: str | None) -> None:
@@ -46,7 +56,7 @@ def run_command(argv: tuple[str, ...], service: str, app_name: str | None, root:
     live = Releases(app).pointed()
     name = service or (Releases(app).read(live).entry if live else "")
     release, found, environment = _live(app, name, key=f"{name}:release")
-    _attach(choice.of(app.root).one_shot(app, release, found, _words(argv), environment))
+    _attach(choice.of(app.root).one_shot(app, release, found, argv, environment))
 
 
 def _live(app: App, service: str, *, key: str) -> tuple[Release, Service, dict[str, str]]:
@@ -59,10 +69,6 @@ def _live(app: App, service: str, *, key: str) -> tuple[Release, Service, dict[s
     if service not in known:
         raise UnknownNameError(f"no service `{service}`", hint=f"services with instances: {', '.join(known)}")
     return release, known[service], Secrets(app).sealed(live)[key]
-
-
-def _words(argv: tuple[str, ...]) -> tuple[str, ...]:
-    return argv[1:] if argv[0] == "--" else argv
 
 
 def _attach(program: Program) -> NoReturn:

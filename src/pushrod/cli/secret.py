@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pushrod.cli import remote
+from pushrod.cli import remote, sent
 from pushrod.cli.context import find_app, with_app, with_json
 from pushrod.cli.output import print_json
 from pushrod.cli.terminal import ask, say
@@ -26,7 +26,7 @@ def set_secret(name: str, app_name: str | None, root: str | None) -> None:
     """Set NAME to a value that is asked for, or read from stdin: never given as an argument."""
     there = remote.find(root, app_name)
     secrets = None if there else Secrets(find_app(root, app_name))  # so that nobody is asked in vain
-    value = ask(name, hidden=True) if sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
+    value = ask(name, hidden=True) if sys.stdin.isatty() else sent.text().rstrip("\n")
     if there:
         there.feed(value, "secret", "set", "--app", there.app, name)
     if secrets:
@@ -53,7 +53,7 @@ def import_secrets(file: Path, app_name: str | None, root: str | None) -> None:
 
 
 def _read(file: Path) -> str:
-    return sys.stdin.read() if str(file) == "-" else file.read_text()
+    return sent.text() if str(file) == "-" else file.read_text()
 
 
 @secret_command.command("list", cls=remote.Verb)

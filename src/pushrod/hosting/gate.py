@@ -1,44 +1,45 @@
 """What the owner of a key may ask for over SSH: push to and fetch from an app, and some of the verbs. Pure.
 
-sshd hands over the words that the client sent (SSH_ORIGINAL_COMMAND). They are split as a shell would, and never
-given to one.
+sshd hands over the words that the client sent (SSH_ORIGINAL_COMMAND). They are divided as a shell would, and never
+given to one. What they mean is for the command line's own parser alone; what is judged here is the call that came
+out of it, each parameter by its kind, and that very call is run. What is not in VERBS is refused, verb or parameter.
 """
 
 import re
 import shlex
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from pushrod.apps import check_name
 from pushrod.errors import UnknownNameError
 from pushrod.gears import git
 
-APPS = "PUSHROD_KEY_APPS"
-"""The variable that tells the verbs which apps a key is for, divided by commas; unset for all of them."""
-
-VERBS = (
-    *("status", "releases", "logs", "plan", "rollback", "restart", "scale", "down"),
-    *("maintenance", "exec", "run", "secret", "db", "cert", "apps", "image", "doctor"),
-)
-"""The verbs that a key may run: about an app that is there. None of them is about the host."""
-
-_WHOLE = {"doctor", "apps create", "apps destroy", "image load"}
-"""What only a key for all apps may run: it looks at every app, makes and removes them, or replaces what they are
-made from."""
-
-_SUBVERBS = {
-    "apps": {"list", "create", "destroy"},
-    "image": {"load"},
-    "db": {"backup", "backups", "verify", "restore"},
-    "cert": {"list", "renew", "set", "unset"},
-    "secret": {"set", "import", "list", "unset"},
-    "maintenance": {"on", "off"},
-}
-_SENT = {"secret import", "image load"}
-"""What reads a file, which must be the one that the client sends."""
+MOST_WORDS = 1000
+"""Words that a call may have; Linux itself takes 2 MiB of them."""
 
 _GIT = {"git-receive-pack": "receive-pack", "git-upload-pack": "upload-pack"}
 _REFUSED = "this key may not do that"
+
+# A name of something of the app's: a service, an instance, a variable, a backup. It is no path and no option.
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:+-]{0,127}")
+_COUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}=[0-9]{1,3}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_TEXT = re.compile(r"[A-Za-z0-9.:/]{1,64}")
+
+
+class Reach(NamedTuple):
+    """The apps that a key is for; none means all, also ones that are not there yet."""
+
+    apps: tuple[str, ...] = ()
+
+    def permitted(self, app: str) -> str:
+        """The app, if a key with this reach may name it; UnknownNameError if not."""
+        if self.apps and app not in self.apps:
+            raise UnknownNameError(
+                f"this key is not for `{app}`", hint=f"it is for {', '.join(sorted(self.apps))}"
+            )
+        return app
 
 
 class Git(NamedTuple):
@@ -49,77 +50,211 @@ class Git(NamedTuple):
     makes: bool = False
 
 
-class Verb(NamedTuple):
-    """A verb of pushrod with its arguments."""
-
-    argv: tuple[str, ...]
+# ---- what is asked for --------------------------------------------------------------------------------------------
 
 
-def read(command: str, apps: Collection[str]) -> Git | Verb | None:
-    """What a client asks for; None where it asks for nothing. `apps` are those of the key; none means all.
-
-    Raises UnknownNameError for everything that is not allowed.
-    """
+def divide(command: str) -> list[str]:
+    """The words of what a client sent; UnknownNameError where they are no words, or too many."""
     try:
         words = shlex.split(command)
     except ValueError as e:
         raise refused(f"the command cannot be read: {e}") from e
-    if not words:
+    if len(words) > MOST_WORDS:
+        raise refused(f"these are {len(words)} words, and {MOST_WORDS} is the most")
+    return words[1:] if words[:1] == ["pushrod"] else words
+
+
+def git_call(words: list[str], reach: Reach) -> Git | None:
+    """The half of Git that the words ask for; None where they ask for something else.
+
+    Raises UnknownNameError for another repository than that of an app in reach, or for an option of Git's.
+    """
+    if words[:1] == ["git"] and len(words) > 1 and f"git-{words[1]}" in _GIT:
+        words = [f"git-{words[1]}", *words[2:]]
+    if not words or words[0] not in _GIT:
         return None
-    if words[0] in _GIT:
-        return _git(words, apps)
-    if words[0] == "git" and len(words) > 1 and f"git-{words[1]}" in _GIT:
-        return _git([f"git-{words[1]}", *words[2:]], apps)
-    return _verb(words[1:] if words[0] == "pushrod" else words, apps)
-
-
-def _git(words: list[str], apps: Collection[str]) -> Git:
     service = _GIT[words[0]]
-    makes = service == "receive-pack" and not apps and words[1:2] != [git.THERE]
-    names = words[1:] if words[1:2] != [git.THERE] else words[2:]
+    there = service == "receive-pack" and words[1:2] == [git.THERE]
+    names = words[2:] if there else words[1:]
     if len(names) != 1:
         raise refused(f"{words[0]} takes one app")
     name = re.sub(r"^(~/|/)?(.+?)(\.git)?/?$", r"\2", names[0])
-    return Git(service, permitted(check_name(name), apps), makes)
+    makes = service == "receive-pack" and not reach.apps and not there
+    return Git(service, reach.permitted(check_name(name)), makes)
 
 
-def permitted(app: str, apps: Collection[str]) -> str:
-    """The app, if a key with these apps may name it."""
-    if apps and app not in apps:
-        raise UnknownNameError(f"this key is not for `{app}`", hint=f"it is for {', '.join(sorted(apps))}")
-    return app
+# ---- kinds of parameters ------------------------------------------------------------------------------------------
+
+Kind = Callable[[Any, Reach], str]
+"""What a parsed parameter may be: says what is wrong with a value, nothing where it may be that."""
 
 
-def _verb(words: list[str], apps: Collection[str]) -> Verb:
-    verb = words[0] if words else ""
-    if verb not in VERBS:
-        raise refused(f"`{verb}` is no verb that a key may run")
-    own = words[: words.index("--")] if "--" in words else words
-    if any(word.startswith("--root") for word in own):
-        raise refused("--root is not for a key to choose")
-    if verb in _SUBVERBS:
-        if len(words) < 2 or words[1] not in _SUBVERBS[verb]:
-            raise refused(f"`{' '.join(words[:2])}` is no verb that a key may run")
-        verb = f"{verb} {words[1]}"
-    if verb in _WHOLE and apps:
-        raise refused(f"`{verb}` is for a key of all apps")
-    if verb in _SENT and words[2:3] != ["-"]:
-        raise refused(f"a file of the host is not for a key to read: `{verb} -` reads what is sent")
-    if verb == "cert set" and (words[2:4] != ["--certificate", "-"] or words[4::2] not in ([], ["--app"])):
-        raise refused(
-            f"a file of the host is not for a key to read: `{verb} --certificate -` reads what is sent"
-        )
-    if verb == "down" and any("/" in word for word in words):
-        raise refused("a directory of the host is not for a key to name")
-    return Verb(tuple(words))
+def app(value: Any, reach: Reach) -> str:
+    """An app that the key is for; without one it is the only one in reach, or none."""
+    if value is not None:
+        reach.permitted(check_name(value))
+    return ""
+
+
+def new_app(value: Any, reach: Reach) -> str:
+    """A name for an app that may not be there yet; only a key for all apps gets here."""
+    return app(value, reach)
+
+
+def flag(value: Any, _: Reach) -> str:
+    """On or off."""
+    return "" if isinstance(value, bool) else "it is on or off"
+
+
+def number(least: int, most: int) -> Kind:
+    """A whole number within bounds; none is for the verb's own default."""
+
+    def check(value: Any, _: Reach) -> str:
+        fits = value is None or (isinstance(value, int) and least <= value <= most)
+        return "" if fits else f"it is a number from {least} to {most}"
+
+    return check
+
+
+def matching(pattern: re.Pattern[str], what: str, *, empty: bool = False) -> Kind:
+    """One text, or several, each of this form; `empty` allows the empty text too, where it is the verb's default."""
+
+    def check(value: Any, _: Reach) -> str:
+        texts = value if isinstance(value, tuple) else (value,)
+        fits = all(isinstance(t, str) and (pattern.fullmatch(t) or (empty and not t)) for t in texts)
+        return "" if fits else what
+
+    return check
+
+
+def sent(value: Any, _: Reach) -> str:
+    """A file: the one that the client sends. None of the host is read for a key."""
+    return "" if str(value) == "-" else "a file of the host is not for a key to read; - is what is sent"
+
+
+def not_given(value: Any, _: Reach) -> str:
+    """What is the host's own to say."""
+    return "" if value is None else "it is not for a key to choose"
+
+
+def here(value: Any, _: Reach) -> str:
+    """A directory: only the default, which says nothing under the gate."""
+    return "" if value == Path() else "a directory of the host is not for a key to name"
+
+
+def program(value: Any, _: Reach) -> str:
+    """The words of a program that is run in the app's own container; an option is no program."""
+    return "" if value and not value[0].startswith("-") else "a program's name cannot begin with a dash"
+
+
+word = matching(_WORD, "it is a name of letters, digits and _.:+-")
+perhaps = matching(_WORD, "it is a name of letters, digits and _.:+-", empty=True)
+count = matching(_COUNT, "it is SERVICE=N")
+commit = matching(_COMMIT, "it is the whole id of a commit, which was sent before")
+text = matching(_TEXT, "it is a short text of letters, digits and .:/", empty=True)
+
+# ---- what a key may run -------------------------------------------------------------------------------------------
+
+_QUICK, _LONG, _DAY = 120, 4 * 3600, 24 * 3600
+
+
+class Rule(NamedTuple):
+    """A verb that a key may run: the kind of each parameter it has, how long it may take (seconds), whether it only
+    looks, and whether it takes a key for all apps."""
+
+    parameters: Mapping[str, Kind]
+    seconds: int
+    looks: bool = False
+    whole: bool = False
+
+
+_ROOT: dict[str, Kind] = {"root": not_given}
+_APP: dict[str, Kind] = {"app_name": app, **_ROOT}
+_JSON: dict[str, Kind] = {"as_json": flag}
+_LOGS: dict[str, Kind] = {
+    "service": perhaps,
+    "follow": flag,
+    "lines": number(0, 1_000_000),
+    "release": number(0, 1 << 31),
+    "edge": flag,
+    "statuses": text,
+    "slow": text,
+}
+
+VERBS: dict[str, Rule] = {
+    "status": Rule(_APP | _JSON, _QUICK, looks=True),
+    "releases": Rule(_APP | _JSON, _QUICK, looks=True),
+    "logs": Rule(_APP | _JSON | _LOGS, _DAY, looks=True),
+    "plan": Rule(_APP | _JSON | {"ref": commit}, 600, looks=True),
+    "rollback": Rule(_APP | {"number": number(0, 1 << 31), "across_migrations": flag}, _LONG),
+    "restart": Rule(_APP, _LONG),
+    "scale": Rule(_APP | {"counts": count}, _LONG),
+    "down": Rule(_APP | {"directory": here}, _LONG),
+    "maintenance on": Rule(_APP | {"allow": text, "retry_after": number(1, 31_536_000)}, _LONG),
+    "maintenance off": Rule(_APP, _LONG),
+    "exec": Rule(_APP | {"service": word, "argv": program}, _DAY),
+    "run": Rule(_APP | {"service": perhaps, "argv": program}, _DAY),
+    "secret set": Rule(_APP | {"name": word}, _QUICK),
+    "secret import": Rule(_APP | {"file": sent}, _QUICK),
+    "secret list": Rule(_APP | _JSON, _QUICK, looks=True),
+    "secret unset": Rule(_APP | {"names": word}, _QUICK),
+    "db backup": Rule(_APP | {"every": flag}, _LONG),
+    "db backups": Rule(_APP | _JSON, _QUICK, looks=True),
+    "db verify": Rule(_APP | {"when": perhaps}, _LONG),
+    "db restore": Rule(_APP | {"when": word, "yes": flag}, _LONG),
+    "cert list": Rule(_APP | _JSON, _QUICK, looks=True),
+    "cert renew": Rule(_APP | {"every": flag, "force": flag}, _LONG),
+    "cert set": Rule(_APP | {"certificate": sent, "key": not_given}, _QUICK),
+    "cert unset": Rule(_APP, _QUICK),
+    "apps list": Rule(_ROOT | _JSON, _QUICK, looks=True),
+    "apps create": Rule(_ROOT | {"name": new_app, "port": number(1, 65535)}, _QUICK, whole=True),
+    "apps destroy": Rule(_ROOT | {"name": app, "yes": flag}, _LONG, whole=True),
+    "image load": Rule(_ROOT | {"file": sent}, _LONG, whole=True),
+    "doctor": Rule(_APP | _JSON | {"repair": flag}, 600, whole=True),
+}
+"""Every verb that a key may run, and every parameter of it. None of them is about the host."""
+
+REFUSED = (*("new", "up", "deploy", "prune", "host", "hook", "recover", "gate", "apps allow"),)
+"""The verbs that no key may run; what is here or below is refused as what nobody has heard of is."""
+
+PUSH_SECONDS = 4 * 3600
+"""How long a push may take: a build may take an hour, the release command another, and so may the wait for the app's
+lock."""
+
+FETCH_SECONDS = 3600
+"""How long a fetch may take."""
+
+NAMES = tuple(dict.fromkeys(path.split()[0] for path in VERBS))
+"""The first words of the verbs, as people are told them."""
+
+
+def rule(path: str, reach: Reach) -> Rule:
+    """The rule for the verb of that path; UnknownNameError where a key may not run it."""
+    found = VERBS.get(path)
+    if found is None:
+        raise refused(f"`{path}` is no verb that a key may run")
+    if found.whole and reach.apps:
+        raise refused(f"`{path}` is for a key of all apps")
+    return found
+
+
+def judge(path: str, parameters: Mapping[str, Any], reach: Reach) -> None:
+    """Refuse a parsed call with a parameter that a key may not give; UnknownNameError says which."""
+    kinds = rule(path, reach).parameters
+    for name, value in parameters.items():
+        if name not in kinds:
+            raise refused(f"`{path}` takes no {name} from a key")
+        if wrong := kinds[name](value, reach):
+            label = "--root" if name == "root" else name.removesuffix("_name")
+            raise refused(f"{label} of `{path}`: {wrong}")
 
 
 def refused(why: str) -> UnknownNameError:
     """The error for what is not allowed, with all that is."""
-    return UnknownNameError(f"{_REFUSED}: {why}", hint=f"git push and fetch, and: {', '.join(VERBS)}")
+    return UnknownNameError(f"{_REFUSED}: {why}", hint=f"git push and fetch, and: {', '.join(NAMES)}")
 
 
 def greeting(name: str, apps: Collection[str]) -> str:
     """What a key's owner is told who asks for nothing: who they are, and what they may do."""
     reach = ", ".join(sorted(apps)) or "every app, also a new one"
-    return f"{name}: you may push to {reach}, and run {', '.join(VERBS)}"
+    return f"{name}: you may push to {reach}, and run {', '.join(NAMES)}"

@@ -1,21 +1,28 @@
 """What sshd runs: Git is become, a verb is run for the key's apps alone, all else ends with 12."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
+import msgspec
 import pytest
 from click.testing import CliRunner
 
-from pushrod.apps import App
+from pushrod.apps import App, HostSettings, Root
 from pushrod.cli import cli
+from pushrod.cli import gate as gate_command
+from pushrod.cli.gate import parse
+from pushrod.cli.hosted import Caller
 from pushrod.errors import UnknownNameError
 from pushrod.hosting import gate
+from pushrod.hosting.gate import Reach
 
 
 def ask(app: App, command: str, *options: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("SSH_ORIGINAL_COMMAND", command)
     monkeypatch.setenv("LOGNAME", "pushrod")  # restored after the test, as what the gate sets
-    monkeypatch.setenv(gate.APPS, "")
+    monkeypatch.chdir(app.root.path)  # likewise
     argv = ["--root", str(app.root.path), "gate", "alice", *options]
     return CliRunner().invoke(cli, argv, catch_exceptions=False, standalone_mode=False).output
 
@@ -81,3 +88,169 @@ def test_who_asks_for_nothing_is_told_what_there_is(app: App, monkeypatch: pytes
     told = ask(app, "", "--app", "shop", monkeypatch=monkeypatch)
     assert told.startswith("alice: you may push to shop, and run ")
     assert len(told.splitlines()) == 1
+
+
+def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        found = f"{path} {name}".strip()
+        if isinstance(command, click.Group):
+            assert not command.params, f"options of {found} itself are judged by nobody"
+            yield from commands(command, found)
+        else:
+            yield found, command
+
+
+COMMANDS = dict(commands(cli))
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_verb_and_every_parameter_is_classified(path: str) -> None:
+    """One that is new is refused until somebody has said of which kind it is, here, or that no key may run it."""
+    kept = any(f"{path} ".startswith(f"{verb} ") for verb in gate.REFUSED)
+    assert kept != (path in gate.VERBS), f"{path}: put it into VERBS or REFUSED"
+    if not kept:
+        assert {p.name for p in COMMANDS[path].params} == set(gate.VERBS[path].parameters)
+
+
+def test_no_verb_is_classified_that_is_not_there() -> None:
+    assert set(gate.VERBS) <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("path", gate.VERBS)
+def test_no_parameter_of_a_key_is_opened_or_read_before_it_is_judged(path: str) -> None:
+    for parameter in COMMANDS[path].params:
+        assert not isinstance(parameter.type, click.File)
+        assert not getattr(parameter.type, "exists", False)
+        assert parameter.envvar is None
+        assert not (isinstance(parameter, click.Option) and parameter.prompt)
+
+
+REFUSED = [
+    *("bash", "sh -c id", "scp -t /", "rsync --server .", "/usr/lib/openssh/sftp-server", "internal-sftp"),
+    *(
+        "host init",
+        "host keys add",
+        "hook shop pre-receive",
+        "gate root",
+        "recover shop",
+        "new x",
+        "up",
+        "deploy",
+    ),
+    *("prune", "db", "db drop", "db --help", "apps", "apps allow shop privileged", "secret", "image", "cert"),
+    *("db backup --root /srv", "status --root /tmp", "status --root=/tmp", "--root /tmp status", "--version"),
+    *(
+        "--root=/tmp status",
+        "-h",
+        "",
+        "pushrod pushrod status",
+        "status; id",
+        "git-upload-archive shop",
+        "git daemon",
+    ),
+    *("secret import /etc/passwd --app shop", "secret import --app shop -- /etc/passwd"),
+    *("image load /var/lib/x.tar", "down /srv", "down ..", "cert set --certificate /etc/key.pem"),
+    *("cert set --certificate - --key /etc/key.pem", "cert set --key - --certificate -"),
+    *("cert set --certificate - --certificate /etc/key.pem", "secret set -- --x", "secret unset ../x"),
+    *(
+        "plan HEAD",
+        "plan --app shop -- --upload-pack=id",
+        "plan ''",
+        "rollback -- -1",
+        "logs -n -5",
+        "logs ../x",
+    ),
+    *(
+        "logs -- --x",
+        "exec -- --privileged id",
+        "exec -e A=1 web id",
+        "exec web -- --x",
+        "run -- --rm",
+        "run --rm id",
+    ),
+    *(
+        "run --entrypoint id x",
+        "run -v/:/host id",
+        "exec web -- -- id",
+        "scale ../x=1",
+        "scale --root=/x web=1",
+    ),
+    # two parsers of one line: what one takes for the end of options, the other takes for the value of one
+    *("run --app -- --app shop --root /srv/r true", "exec --app -- --app shop --root /srv/r web true"),
+    *(
+        "run --root=/srv/r --app shop true",
+        "run --service -- --root /srv/r true",
+        "logs --slow -- --root=/srv/r",
+    ),
+    *("run --app=-- --root /srv/r true", "db verify -- x --root /srv", "exec --root -- --app shop web id"),
+]
+
+
+@pytest.mark.parametrize("command", REFUSED)
+def test_everything_else_is_refused(command: str, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(App, "__init__", lambda *_: pytest.fail("an app was looked at"))
+    with pytest.raises((UnknownNameError, click.UsageError)) as refused:
+        ask_parsed(app, command)
+    if isinstance(refused.value, UnknownNameError):
+        assert refused.value.exit_code == 12
+
+
+def ask_parsed(app: App, command: str, *apps: str) -> click.Context:
+    words = gate.divide(command)
+    assert gate.git_call(words, Reach(apps)) is None
+    return parse(cli, words, Caller("alice", app.root, Reach(apps)))
+
+
+@pytest.mark.parametrize(
+    ("command", "path", "parameters"),
+    [
+        ("status", "status", {"app_name": None}),
+        ("pushrod logs -f backend", "logs", {"service": "backend", "follow": True}),
+        ("logs --app x --app shop", "logs", {"app_name": "shop"}),  # the last counts, and is what is judged
+        ("exec api -- sh -c 'a b'", "exec", {"service": "api", "argv": ("sh", "-c", "a b")}),
+        ("run -- tool --root /x", "run", {"argv": ("tool", "--root", "/x"), "root": None}),
+        ("run tool --root /x --app zoo", "run", {"argv": ("tool", "--root", "/x", "--app", "zoo")}),
+        ("run --service=web -- tool -- --x", "run", {"service": "web", "argv": ("tool", "--", "--x")}),
+        ("db restore --yes 2026", "db restore", {"when": "2026", "yes": True}),
+        ("scale web=2 api=1", "scale", {"counts": ("web=2", "api=1")}),
+        ("maintenance on --allow 203.0.113.0/24", "maintenance on", {"allow": ("203.0.113.0/24",)}),
+    ],
+)
+def test_a_call_that_is_allowed(command: str, path: str, parameters: dict[str, object], app: App) -> None:
+    call = ask_parsed(app, command, "shop")
+    assert call.command_path == f"pushrod {path}"
+    assert {name: call.params[name] for name in parameters} == parameters
+
+
+def test_help_is_shown_and_nothing_is_run(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Usage: pushrod rollback" in ask(app, "rollback --help", "--app", "shop", monkeypatch=monkeypatch)
+
+
+def test_the_gate_leads_to_its_own_root(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else says where a root is: a variable, the directory, a repository there with a remote."""
+    other = App(Root(tmp_path / "other"), "zoo")
+    other.save(msgspec.structs.replace(app.settings, name="zoo"))
+    monkeypatch.setenv("PUSHROD_ROOT", str(other.root.path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(other.root.path))
+    told = ask(app, "apps list", monkeypatch=monkeypatch)
+    assert ("shop" in told, "zoo" in told) == (True, False)
+
+
+def test_what_a_client_brings_along_is_left_behind_on_a_host(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = dict(os.environ)
+    try:
+        for name in ("GIT_DIR", "DOCKER_HOST", "PUSHROD_COMPOSE", "PYTHONPATH", "LD_PRELOAD"):
+            monkeypatch.setenv(name, "/srv/x")
+        app.root.host_settings_path.write_bytes(msgspec.json.encode(HostSettings()))
+        monkeypatch.chdir(app.root.path)
+        gate_command._settle(app.root, "alice")
+        left = {n for n in os.environ if os.environ[n] == "/srv/x"}
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    assert left == set()

@@ -86,12 +86,13 @@ def test_what_only_root_may_do_stays_with_root(root: Root, monkeypatch: pytest.M
         assert find_root(str(root.path)).path == root.path
 
 
-def test_a_key_sees_its_own_apps(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_sees_its_own_apps(root: Root) -> None:
     assert [a.name for a in hosted.visible(root)] == ["shop", "zoo"]
-    monkeypatch.setenv(gate.APPS, "zoo")
-    assert [a.name for a in hosted.visible(root)] == ["zoo"]
-    with ask():
-        assert named_app(str(root.path), None).name == "zoo"
-        assert named_app(str(root.path), "zoo").name == "zoo"
+    with ask() as context:
+        context.meta[hosted.CALLER] = hosted.Caller("alice", root, gate.Reach(("zoo",)))
+        assert [a.name for a in hosted.visible(root)] == ["zoo"]
+        assert find_root("/srv/another").path == root.path
+        assert named_app("/srv/another", None).name == "zoo"
+        assert named_app(None, "zoo").name == "zoo"
         with pytest.raises(UnknownNameError, match="this key is not for `shop`"):
-            named_app(str(root.path), "shop")
+            named_app(None, "shop")

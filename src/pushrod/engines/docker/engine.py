@@ -310,7 +310,7 @@ class Docker:
         """Run a program once from a release's image, on its networks. The environment is the sealed one."""
         self._join(app, release)
         command = self._compose(
-            app, release, "run", "--rm", "--no-deps", "--no-TTY", f"{service.name}.run", *argv
+            app, release, "run", "--rm", "--no-deps", "--no-TTY", "--", f"{service.name}.run", *argv
         )
         return host.run(command, env=docker.environment(), timeout=_RUN, on_line=say).status
 
@@ -388,7 +388,7 @@ class Docker:
         """A new container of the service's image, on the release's networks, removed at its end."""
         terminal = [] if sys.stdin.isatty() else ["--no-TTY"]
         words = self._compose(
-            app, release, "run", "--rm", "--no-deps", *terminal, f"{service.name}.run", *argv
+            app, release, "run", "--rm", "--no-deps", *terminal, "--", f"{service.name}.run", *argv
         )
         return Program(tuple(words), str(app.directory), docker.environment())
 
@@ -403,7 +403,7 @@ class Docker:
         if not running:
             raise UnknownNameError(f"no instance of {service.name} runs", hint="`pushrod status` says why")
         terminal = ["--tty"] if sys.stdin.isatty() else []
-        words = ("docker", "exec", "--interactive", *terminal, running[0], *argv)
+        words = ("docker", "exec", "--interactive", *terminal, "--", running[0], *argv)
         return Program(words, str(app.directory), docker.environment())
 
     def _place(self, app: App) -> reconcile.App:

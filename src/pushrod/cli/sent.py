@@ -1,0 +1,18 @@
+"""What a verb reads from standard input, which over SSH is whatever a client sends."""
+
+import sys
+
+from pushrod.errors import HostError
+
+MOST = 1 << 20
+"""Characters: secrets, `.env` files and certificates are far smaller."""
+
+
+def text() -> str:
+    """All of standard input; HostError where it is longer than MOST."""
+    found = sys.stdin.read(MOST + 1)
+    if len(found) > MOST:
+        raise HostError(
+            f"standard input is longer than {MOST >> 20} MiB", hint="send the one file that is meant"
+        )
+    return found
