@@ -17,7 +17,8 @@ from pushrod.gears.nginx import Edge
 from pushrod.secrets import Secrets
 from pushrod.values import Routing
 
-_LINE = re.compile(r"([^:\s\x00-\x1f]{1,64}):(\S.{7,})")
+_MOST = 500  # lines: nginx looks through them for each request
+_LINE = re.compile(r"([^:\s\x00-\x1f]{1,64}):(\S.{7,255})")
 
 
 class Passwords:
@@ -72,13 +73,17 @@ class Passwords:
 def _lines(text: str, where: str, name: str) -> list[tuple[str, str]]:
     found = [_LINE.fullmatch(line.strip()) for line in text.splitlines() if line.strip()]
     if not found or None in found:
-        what = (
-            "is not set" if not text else "has a line that is not `user:password` with 8 characters or more"
-        )
+        what = "is not set" if not text else "has a line that is not `user:password` with 8 to 256 characters"
         raise ManifestError(
             f"the secret {name} {what}",
             where=where,
             hint=f"one `user:password` a line: pushrod secret set {name} < FILE",
+        )
+    if len(found) > _MOST:
+        raise ManifestError(
+            f"the secret {name} has more than {_MOST} lines",
+            where=where,
+            hint="let the app know its users: `auth: {path: …}` asks it",
         )
     return [(pair[1], pair[2]) for pair in found if pair]
 

@@ -9,9 +9,11 @@ smaller one: it refuses what nginx could read in another way.
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from pushrod import expressions
 from pushrod.errors import ManifestError
 from pushrod.gears.nginx import SNIPPET
 
@@ -19,29 +21,67 @@ ALLOWED = "nginx"
 """The word of `pushrod apps allow` for snippets of any content."""
 
 _BLOCKS = frozenset(("if", "limit_except", "location", "types"))
-_DIRECTIVES = _BLOCKS | frozenset((
+_PLAIN = frozenset((
     "absolute_redirect", "add_header", "add_trailer", "allow", "auth_request", "auth_request_set", "break",
     "charset", "charset_types", "chunked_transfer_encoding", "client_body_buffer_size", "client_body_timeout",
     "client_max_body_size", "default_type", "deny", "error_page", "etag", "expires", "gzip", "gzip_buffers",
-    "gzip_comp_level", "gzip_disable", "gzip_http_version", "gzip_min_length", "gzip_proxied", "gzip_types",
-    "gzip_vary", "if_modified_since", "internal", "keepalive_requests", "keepalive_timeout", "limit_rate",
-    "limit_rate_after", "log_not_found", "max_ranges", "more_clear_headers", "more_clear_input_headers",
-    "more_set_headers", "more_set_input_headers", "port_in_redirect", "proxy_buffer_size", "proxy_buffering",
-    "proxy_buffers", "proxy_busy_buffers_size", "proxy_connect_timeout", "proxy_cookie_domain",
-    "proxy_cookie_flags", "proxy_cookie_path", "proxy_force_ranges", "proxy_hide_header", "proxy_http_version",
-    "proxy_ignore_client_abort", "proxy_ignore_headers", "proxy_intercept_errors", "proxy_limit_rate",
-    "proxy_max_temp_file_size", "proxy_method", "proxy_next_upstream", "proxy_next_upstream_timeout",
-    "proxy_next_upstream_tries", "proxy_pass", "proxy_pass_header", "proxy_pass_request_body",
-    "proxy_pass_request_headers", "proxy_read_timeout", "proxy_redirect", "proxy_request_buffering",
+    "gzip_comp_level", "gzip_http_version", "gzip_min_length", "gzip_proxied", "gzip_types", "gzip_vary",
+    "if_modified_since", "internal", "keepalive_requests", "keepalive_timeout", "limit_rate", "limit_rate_after",
+    "log_not_found", "max_ranges", "more_clear_headers", "more_clear_input_headers", "more_set_headers",
+    "more_set_input_headers", "port_in_redirect", "proxy_buffer_size", "proxy_buffering", "proxy_buffers",
+    "proxy_busy_buffers_size", "proxy_connect_timeout", "proxy_force_ranges", "proxy_hide_header",
+    "proxy_http_version", "proxy_ignore_client_abort", "proxy_ignore_headers", "proxy_intercept_errors",
+    "proxy_limit_rate", "proxy_max_temp_file_size", "proxy_method", "proxy_next_upstream",
+    "proxy_next_upstream_timeout", "proxy_next_upstream_tries", "proxy_pass", "proxy_pass_header",
+    "proxy_pass_request_body", "proxy_pass_request_headers", "proxy_read_timeout", "proxy_request_buffering",
     "proxy_send_timeout", "proxy_set_header", "recursive_error_pages", "reset_timedout_connection", "return",
-    "rewrite", "rewrite_log", "satisfy", "send_timeout", "set", "sub_filter", "sub_filter_last_modified",
-    "sub_filter_once", "sub_filter_types", "tcp_nodelay", "valid_referers",
+    "rewrite_log", "satisfy", "send_timeout", "set", "sub_filter", "sub_filter_last_modified", "sub_filter_once",
+    "sub_filter_types", "tcp_nodelay",
 ))  # fmt: skip
+# Those that know regular expressions, by nginx's documentation of each; `if` and `location` do too.
+_ALWAYS = frozenset(("rewrite",))  # as their first word
+_MARKED = frozenset((
+    "proxy_cookie_domain", "proxy_cookie_flags", "proxy_cookie_path", "proxy_redirect", "valid_referers",
+))  # behind a `~`  # fmt: skip
+_ALL = frozenset(("gzip_disable",))  # each word; `msie6` stands for one
+_DIRECTIVES = _BLOCKS | _PLAIN | _ALWAYS | _MARKED | _ALL
+_VARIABLES = frozenset((
+    "args", "binary_remote_addr", "body_bytes_sent", "bytes_sent", "client_host", "client_scheme", "connection",
+    "connection_requests", "content_length", "content_type", "date_gmt", "date_local", "document_uri", "gzip_ratio",
+    "host", "http2", "https", "invalid_referer", "is_args", "limit_rate", "msec", "pipe", "proxy_add_x_forwarded_for",
+    "query_string", "remote_addr", "remote_port", "remote_user", "request", "request_completion", "request_id",
+    "request_length", "request_method", "request_time", "request_uri", "scheme", "server_addr", "server_name",
+    "server_port", "server_protocol", "ssl_cipher", "ssl_protocol", "status", "time_iso8601", "time_local",
+    "upstream_addr", "upstream_bytes_received", "upstream_cache_status", "upstream_response_time", "upstream_status",
+    "uri",
+))  # fmt: skip
+_FAMILY = re.compile(r"(?:own|arg|cookie|http|sent_http|upstream_cookie|upstream_http)_[A-Za-z0-9_]+")
+# What can be made longer by what was made of it before.
+_GROWING = re.compile(r"own_\w+|[1-9]|args|query_string|arg_\w+")
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([1-9])|([A-Za-z_][A-Za-z0-9_]*)|)")
 _OWN_VARIABLE = re.compile(r"\$(?:own_[A-Za-z0-9_]+|args|limit_rate)")
 _NAMED_GROUP = re.compile(r"\(\?P?(?:<(?![=!])|')")
 _MEMORY = re.compile(r".*_buffers?(?:_size)?")
 _MOST_MEMORY = 1 << 20  # bytes, for one request
-_LONGEST = 64 * 1024  # characters of a file
+_BODY = "client_max_body_size"  # of which 0 is no end
+_DISK = frozenset((_BODY, "proxy_max_temp_file_size"))
+_MOST_DISK = 64 << 20  # bytes, likewise
+_LONGEST_WAIT = 3600.0  # seconds
+_SECONDS: Mapping[str, float] = {
+    "ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "M": 2592000, "y": 31536000,
+}  # fmt: skip
+
+# What all snippets of an app may come to. They are read anew at each switch of any app; and of what is counted here
+# each may take memory, or time, of the one process that serves all apps, for each request.
+_MOST_FILES = 20
+_LONGEST = 64 * 1024  # characters
+_MOST_DIRECTIVES = 400
+_MOST_VARIABLES = 200
+_MOST_CHANGES = 60  # `set`, `auth_request_set`, `rewrite`: nginx may come to each eleven times in one request
+_MOST_STEPS = 2_000_000  # of regular expressions, see `expressions`: some 10 ms
+_DEEPEST = 5  # blocks in each other
+_MOST_JOINED = 4  # variables in one value that is kept
+_MOST_ADDED = 100  # characters beside a variable that can grow
 
 _PIECE = re.compile(
     r"""(?P<space>[ \t\r\n]+)|(?P<comment>\#[^\n]*)|(?P<mark>[;{}])
@@ -53,6 +93,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _ESCAPED = re.compile(r"""\\(["'\\trn])""")
 _MEANT: Mapping[str, str] = {"t": "\t", "r": "\r", "n": "\n"}
 _TYPES = "types"
+_NEAR = "those of the request and the answer, such as $host, $request_uri, $http_origin, and $own_… are"
 
 
 class Line(NamedTuple):
@@ -61,6 +102,32 @@ class Line(NamedTuple):
     number: int
     words: tuple[str, ...]
     ends: str
+
+
+@dataclass
+class Spent:
+    """What the snippets of an app have come to so far."""
+
+    characters: int = 0
+    directives: int = 0
+    variables: int = 0
+    changes: int = 0
+    steps: int = 0
+
+    def check(self, at: str, owner: str) -> None:
+        """Raise ManifestError where it is more than an app's share."""
+        for found, most, what in (
+            (self.directives, _MOST_DIRECTIVES, "lines"),
+            (self.variables, _MOST_VARIABLES, "variables in their values"),
+            (self.changes, _MOST_CHANGES, "lines that set or rewrite"),
+            (self.steps, _MOST_STEPS, "steps to match their regular expressions"),
+        ):
+            if found > most:
+                raise ManifestError(
+                    f"the snippets of this app have more than {most} {what}",
+                    where=at,
+                    hint=f"leave out what is not used; {owner}",
+                )
 
 
 def read(
@@ -88,18 +155,37 @@ def read(
                 where=name,
                 hint="rename it: letters, digits, dots, dashes and underscores",
             )
-    texts = {name: found[name].read_text(errors="replace") for name in sorted(found)}
-    for name, text in texts.items():
-        check(text, name, app, groups, free=ALLOWED in allowed)
+    if len(found) > _MOST_FILES:
+        raise ManifestError(
+            f"{len(found)} files, of at most {_MOST_FILES}", where="x-pushrod.nginx", hint="put them together"
+        )
+    spent, texts = Spent(), {}
+    for name in sorted(found):
+        with found[name].open("rb") as f:
+            texts[name] = (
+                f.read(4 * _LONGEST).decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+            )
+        check(texts[name], name, app, groups, free=ALLOWED in allowed, spent=spent)
     return texts
 
 
-def check(text: str, where: str, app: str, groups: Collection[str], *, free: bool = False) -> None:
+def check(
+    text: str,
+    where: str,
+    app: str,
+    groups: Collection[str],
+    *,
+    free: bool = False,
+    spent: "Spent | None" = None,
+) -> None:
     """Raise ManifestError, with file and line, for what is no part of one server, or not allowed.
 
-    With `free` only its blocks have to be whole; what is in them is nginx's to judge.
+    With `free` only its blocks have to be whole; what is in them is nginx's to judge. `spent` is what other files of
+    the app have come to.
     """
-    if len(text) > _LONGEST:
+    spent = spent or Spent()
+    spent.characters += len(text)
+    if spent.characters > _LONGEST:
         raise ManifestError(
             f"longer than {_LONGEST} characters", where=where, hint="leave out what is not used"
         )
@@ -116,23 +202,32 @@ def check(text: str, where: str, app: str, groups: Collection[str], *, free: boo
         if not line.words:
             raise ManifestError(f"nothing before `{line.ends}`", where=at, hint="a directive has a name")
         if not free:
-            _check_line(line, at, app, groups, types=opened[-1:] == [_TYPES])
+            _check_line(line, at, app, groups, spent, types=opened[-1:] == [_TYPES])
         if line.ends == "{":
             opened.append(line.words[0])
+            if len(opened) > _DEEPEST:
+                raise ManifestError(
+                    f"more than {_DEEPEST} blocks in each other", where=at, hint="take them apart"
+                )
     if opened:
         raise ManifestError(f"its `{opened[-1]}` is not closed", where=where, hint="nginx's blocks are { … }")
 
 
-def _check_line(line: Line, at: str, app: str, groups: Collection[str], *, types: bool) -> None:
+def _check_line(line: Line, at: str, app: str, groups: Collection[str], spent: Spent, *, types: bool) -> None:
     name, *arguments = line.words
+    owner = f"the host's owner can allow it: pushrod apps allow {app} {ALLOWED}"
     # In `types` there is nothing but media types; `include` would be known there too.
     known = name in (_BLOCKS if line.ends == "{" else _DIRECTIVES)
     if not ("/" in name and line.ends == ";" if types else known):
         raise ManifestError(
             f"`{name}` is not for a snippet: it can reach beyond this app's own requests",
             where=at,
-            hint=f"the host's owner can allow it: pushrod apps allow {app} {ALLOWED}",
+            hint=owner,
         )
+    spent.directives += 1
+    if types:
+        spent.check(at, owner)
+        return
     if name == "if" and re.match(r"[( ]*!?-", " ".join(arguments)):
         raise ManifestError("`if` may not look at files", where=at, hint="a route with `files` serves them")
     if name == "proxy_pass" and not (arguments and _leads_to(arguments[0], groups)):
@@ -157,6 +252,183 @@ def _check_line(line: Line, at: str, app: str, groups: Collection[str], *, types
         raise ManifestError(
             f"`{name}` takes more than 1m of memory for a request", where=at, hint="take less"
         )
+    if name in _DISK and (_bytes(arguments) > _MOST_DISK or (name == _BODY and not _bytes(arguments))):
+        raise ManifestError(
+            f"`{name}` takes more than 64m of the disk for a request",
+            where=at,
+            hint="take less, or give a route `max_body`, which passes larger bodies on as they come",
+        )
+    if name.endswith("_timeout") and any(_wait(a) > _LONGEST_WAIT for a in arguments):
+        raise ManifestError(f"`{name}` is longer than an hour", where=at, hint="wait for less")
+    expressions_, texts = _told_apart(name, arguments, at)
+    for text in expressions_:
+        spent.steps += _steps(text, at, owner)
+    spent.variables += sum(len(_variables(text, name, at, owner)) for text in texts)
+    if name in ("set", "auth_request_set", "rewrite"):
+        spent.changes += 1
+        _check_growth(name, arguments, at, owner)
+    if name == "error_page" and any(map(_growing, texts)):
+        raise ManifestError(
+            "`error_page` may not lead to what was made of a request before",
+            where=at,
+            hint=f"$request_uri, $host and $scheme can be in it; {owner}",
+        )
+    spent.check(at, owner)
+
+
+# ---- what may take the time of all -----------------------------------------------------------------------------
+
+
+def _told_apart(name: str, arguments: Sequence[str], at: str) -> tuple[list[str], list[str]]:
+    """The words of a directive that nginx reads as regular expressions, and the others."""
+    if name == "if":
+        return _condition(arguments, at)
+    if name == "location":
+        return _place(arguments, at)
+    if name in _ALWAYS:
+        return list(arguments[:1]), list(arguments[1:])
+    if name in _ALL:
+        return list(arguments), []
+    if name in _MARKED:
+        marked = [a for a in arguments if a.startswith("~")]
+        return [a[1:].removeprefix("*") for a in marked], [a for a in arguments if a not in marked]
+    return [], list(arguments)
+
+
+def _condition(arguments: Sequence[str], at: str) -> tuple[list[str], list[str]]:
+    """As nginx reads it: a variable, or one, an operator and a word, in brackets."""
+    words = list(arguments)
+    if words and words[0].startswith("(") and words[-1].endswith(")") and words != ["("]:
+        words[0] = words[0][1:]
+        words[-1] = words[-1][:-1]
+        words = words[not words[0] : len(words) - (not words[-1])]
+        if words and re.fullmatch(r"\$[A-Za-z0-9_]+", words[0]):
+            if len(words) == 1:
+                return [], words
+            if len(words) == 3 and words[1] in ("=", "!="):
+                return [], [words[0], words[2]]
+            if len(words) == 3 and words[1] in ("~", "~*", "!~", "!~*"):
+                return [words[2]], [words[0]]
+    raise ManifestError(
+        "a condition that cannot be read with certainty",
+        where=at,
+        hint="($variable), or ($variable = word) with =, !=, ~, ~*, !~ or !~*; put quotes around the word",
+    )
+
+
+def _place(arguments: Sequence[str], at: str) -> tuple[list[str], list[str]]:
+    if len(arguments) == 2 and arguments[0] in ("~", "~*"):
+        return [arguments[1]], []
+    if len(arguments) == 1 and arguments[0].startswith("~"):
+        return [arguments[0][1:].removeprefix("*")], []
+    prefix = arguments[-1] if arguments else ""
+    if len(arguments) == 2 and arguments[0] in ("=", "^~"):
+        prefix = arguments[1]
+    elif len(arguments) == 1:
+        prefix = prefix.removeprefix("^~").removeprefix("=")
+    else:
+        prefix = ""
+    if not prefix.startswith(("/", "@")):
+        raise ManifestError(
+            "a `location` that cannot be read with certainty", where=at, hint="such as `location /img/ {`"
+        )
+    return [], []
+
+
+def _steps(text: str, at: str, owner: str) -> int:
+    try:
+        steps = expressions.read(text).steps
+    except expressions.UnreadableError as e:
+        raise ManifestError(
+            f"a regular expression with {e}: how long it takes to match cannot be known, and all apps wait for it",
+            where=at,
+            hint=f"say it with characters, classes, groups and alternatives; repeat single characters; {owner}",
+        ) from e
+    if steps > _MOST_STEPS:
+        raise ManifestError(
+            f"a regular expression that can take {steps} steps, for which all apps wait",
+            where=at,
+            hint="begin it with ^, and let what is repeated not match what comes behind it, as in ^/([^/]+)/(.*)$; "
+            + owner,
+        )
+    return steps
+
+
+def _variables(text: str, name: str, at: str, owner: str) -> list[str]:
+    """The variables of a word, which are those that a snippet may use."""
+    found = ["".join(filter(None, m.groups())) for m in _VARIABLE.finditer(text)]
+    for variable in found:
+        if (
+            not (variable in _VARIABLES or variable in "123456789" or _FAMILY.fullmatch(variable))
+            or not variable
+        ):
+            raise ManifestError(
+                f"the variable `${variable}` is not for a snippet", where=at, hint=f"{_NEAR}; {owner}"
+            )
+    if found and name == "sub_filter":
+        raise ManifestError(
+            "`sub_filter` puts in words, no variables", where=at, hint=f"write the word; {owner}"
+        )
+    return found
+
+
+def _growing(text: str) -> list[str]:
+    return [v for m in _VARIABLE.finditer(text) if _GROWING.fullmatch(v := "".join(filter(None, m.groups())))]
+
+
+def _check_growth(name: str, arguments: Sequence[str], at: str, owner: str) -> None:
+    """What a request keeps must not double: nginx can come to the same line again, and to others made of it."""
+    if name != "rewrite":
+        parts, final = [" ".join(arguments[1:])], False
+    else:
+        target, flag = (*arguments, "", "", "")[1:3]
+        final = flag in ("redirect", "permanent") or target.startswith(("http://", "https://", "$scheme"))
+        parts = list(target.partition("?")[::2])
+        if not final and (
+            any(v not in "123456789" and v not in ("uri", "document_uri") for p in parts for v in _names(p))
+            or any(len(set(names)) < len(names) for names in map(_names, parts))
+            or (any(len(_names(p)) > 1 for p in parts) and expressions.read(arguments[0]).nested)
+            or any("uri" in name and len(_names(p)) > 1 for p in parts for name in _names(p))
+        ):
+            raise ManifestError(
+                "a `rewrite` can only use $1 to $9, each once before the `?` and once behind it",
+                where=at,
+                hint="groups are not in each other; `return 302 …` and `rewrite … redirect` know all variables; "
+                + owner,
+            )
+        if not final and _names(parts[1]) and not target.endswith("?") and flag not in ("last", "break"):
+            raise ManifestError(
+                "a `rewrite` that adds to the query goes with `last` or `break`",
+                where=at,
+                hint="or ends with `?`, which leaves the query of the request out",
+            )
+    for part in parts:
+        grown, names = _growing(part), _names(part)
+        added = len(_VARIABLE.sub("", part))
+        alone = name == "rewrite" or len(names) == 1
+        if not final and (
+            (name != "rewrite" and len(grown) > 1)
+            or (grown and not (alone and added <= _MOST_ADDED))
+            or len(names) > _MOST_JOINED
+        ):
+            raise ManifestError(
+                f"`{name}` joins too much: what a request keeps could grow each time nginx comes here",
+                where=at,
+                hint=f"one variable of your own, $1 or $args with at most {_MOST_ADDED} characters, or "
+                f"{_MOST_JOINED} others; {owner}",
+            )
+
+
+def _names(text: str) -> list[str]:
+    return ["".join(filter(None, m.groups())) for m in _VARIABLE.finditer(text)]
+
+
+def _wait(text: str) -> float:
+    """A time as nginx reads it (`1h 30m`, `500ms`), in seconds; longer than allowed where it is none."""
+    parts = re.findall(r"([0-9]{1,9})(ms|[smhdwMy]?)", text)
+    if "".join(f"{n}{unit}" for n, unit in parts) != text.replace(" ", ""):
+        return math.inf
+    return sum(int(n) * _SECONDS[unit] for n, unit in parts)
 
 
 def _leads_to(address: str, groups: Collection[str]) -> bool:
@@ -166,8 +438,8 @@ def _leads_to(address: str, groups: Collection[str]) -> bool:
 
 def _bytes(arguments: Sequence[str]) -> int:
     """What `8 16k` comes to; what is no number, nginx refuses."""
-    found = filter(None, (re.fullmatch(r"([0-9]{1,18})([kKmM]?)", a) for a in arguments))
-    return math.prod(int(n[1]) << {"": 0, "k": 10, "m": 20}[n[2].lower()] for n in found)
+    found = filter(None, (re.fullmatch(r"([0-9]{1,18})([kKmMgG]?)", a) for a in arguments))
+    return math.prod(int(n[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[n[2].lower()] for n in found)
 
 
 def _lines(text: str, where: str) -> Iterator[Line]:

@@ -175,7 +175,7 @@ def serve(edge: Edge, apps: dict[str, Backend], own: dict[str, str], *routes: Ro
         "error_page 404 {}; location = /x {{ return 404; }}",
         "error_page 404 =200 {}; location = /x {{ proxy_pass http://app-shop/refuse; error_page 503 =200 {}; "
         "proxy_intercept_errors on; }}",
-        'set $own_dots "."; rewrite ^/x$ /files/$own_dots$own_dots/../../../../secret last;',
+        'rewrite "^/x(/y)?$" "/files/..$1/../../../../../secret" last;',
         "location = /x {{ rewrite ^ /../secret break; }}",
         "location ~ ^/x {{ rewrite ^ /secret break; }}",
     ],

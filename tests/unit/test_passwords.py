@@ -91,3 +91,10 @@ def test_a_secret_that_holds_something_else(passwords: Passwords, text: str, pro
 def test_without_such_a_route_there_is_no_file(passwords: Passwords) -> None:
     assert passwords.write(Routing((Route("/", service="web"),))) == {}
     assert not passwords.directory.exists()
+
+
+def test_a_file_that_nginx_looks_through_for_each_request_is_short(passwords: Passwords) -> None:
+    many = "".join(f"user{n}:long enough\n" for n in range(501))
+    passwords.secrets.store({"ADMINS": many})
+    with pytest.raises(ManifestError, match="more than 500 lines"):
+        passwords.check(Routing((Route("/admin/", auth=Auth(basic="ADMINS")),)))

@@ -1,5 +1,6 @@
 """What an app may say in nginx's own language: read as nginx does, and refused where it reaches beyond the app."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -169,8 +170,222 @@ def test_a_request_does_not_take_all_of_the_memory(text: str) -> None:
     assert "more than 1m" in refused(text).what
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "client_max_body_size 0;",
+        "client_max_body_size 1g;",
+        "proxy_max_temp_file_size 65m;",
+    ],
+)
+def test_a_request_does_not_take_all_of_the_disk(text: str) -> None:
+    assert "of the disk" in refused(text).what
+    check("client_max_body_size 64m; proxy_max_temp_file_size 0;")
+
+
+@pytest.mark.parametrize(
+    "text", ["send_timeout 61m;", "keepalive_timeout 65s 1y;", "proxy_read_timeout 1h1s;", "send_timeout x;"]
+)
+def test_a_wait_has_an_end(text: str) -> None:
+    assert "longer than an hour" in refused(text).what
+    check("send_timeout 60m; keepalive_timeout '30m 30s' 1h; proxy_read_timeout 500ms;")
+
+
+# ---- what would hold up all apps -----------------------------------------------------------------------------------
+
+SLOW = "^(a+)+[b-c]{7}$"
+EXPRESSIONS = (
+    *("if ($arg_q ~ {}) {{ break; }}", "if ($arg_q ~* {}) {{ break; }}", "if ($arg_q !~ {}) {{ break; }}"),
+    *("if ( $arg_q !~* {} ) {{ break; }}", "location ~ {} {{ break; }}", "location ~* {} {{ break; }}"),
+    *(
+        "location ~{} {{ break; }}",
+        "location ~*{} {{ break; }}",
+        "rewrite {} /x last;",
+        "gzip_disable msie6 {};",
+    ),
+    *(
+        "proxy_redirect ~{} /;",
+        "proxy_redirect ~*{} /;",
+        "proxy_cookie_path ~{} /;",
+        "proxy_cookie_domain ~{} a.example;",
+    ),
+    *(
+        "proxy_cookie_flags ~{} secure;",
+        "valid_referers none ~{};",
+        "location /x {{ valid_referers a.example ~*{}; }}",
+    ),
+    "location / {{ if ($own_a) {{ rewrite {} /x break; }} }}",
+)
+
+
+@pytest.mark.parametrize("text", EXPRESSIONS)
+def test_an_expression_that_could_take_for_ever_is_refused_wherever_nginx_knows_one(text: str) -> None:
+    bare = re.search(r"~\*?\{\}", text) is not None
+    quoted = text.replace("~*{}", '"~*{}"').replace("~{}", '"~{}"') if bare else text.replace("{}", '"{}"')
+    error = refused(quoted.format(SLOW))
+    assert "a group that is repeated" in error.what
+    assert "pushrod apps allow shop nginx" in error.hint
+    assert "steps" in refused(quoted.format("^(.*)a(.*)a(.*)$")).what
+    check(quoted.format("^/([a-z]+)/$"))
+    check(quoted.format(SLOW), free=True)
+
+
+def test_every_directive_that_knows_expressions_is_tried() -> None:
+    tried = {word for text in EXPRESSIONS for word in re.findall(r"[a-z_]+", text)}
+    known = snippets._ALWAYS | snippets._MARKED | snippets._ALL | {"if", "location"}
+    assert known <= tried
+
+
+def test_all_expressions_of_an_app_together_have_an_end() -> None:
+    line = 'if ($arg_q ~ "^(?:[^a]*b){8}") { break; }\n'
+    assert "steps" in refused(line * 399).what
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "if ($own_a~b) { break; }",
+            "if ($own_a ~ a b) { break; }",
+            "if $own_a { break; }",
+            "if ($own_a) x { break; }",
+        ),
+        *("if () { break; }", "if ((a) { break; }", "if (a ~ b) { break; }", "if ($own_a = ) { break; }"),
+        *(
+            "location x { break; }",
+            "location = ~a { break; }",
+            "location ~ a b { break; }",
+            "location { break; }",
+        ),
+        "location ^~ ~a { break; }",
+    ],
+)
+def test_where_an_expression_might_be_is_read_with_certainty(text: str) -> None:
+    assert "with certainty" in refused(text).what
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            'set $own_a "$own_a$own_a";',
+            'set $own_a "$own_b$own_c";',
+            "set $own_a $1$2;",
+            "set $args $args&$args;",
+        ),
+        *('set $own_a "$own_a$host";', "set $args $arg_a$own_b;", f"set $own_a $own_a-{'x' * 100};"),
+        *(
+            "set $own_a $host$host$host$host$host;",
+            "auth_request_set $own_a $own_a$own_a;",
+            "set $own_a ${own_a}${own_a};",
+        ),
+        *(
+            "rewrite ^(.*)$ $1$1 last;",
+            "rewrite ^((.)*)$ /$1$2 last;",
+            "rewrite ^ /x?$args last;",
+            "rewrite ^ /$own_a last;",
+        ),
+        *(
+            "rewrite ^(.*)$ /x?a=$1;",
+            "rewrite ^(.*)$ $uri$1 last;",
+            "rewrite ^ $uri$uri;",
+            "rewrite ^ /$arg_a? last;",
+        ),
+        *(
+            f"rewrite ^/(.*)$ /{'x' * 101}$1 last;",
+            "rewrite ^ /$args? last;",
+            "rewrite ^(.*)$ $document_uri$uri last;",
+        ),
+    ],
+)
+def test_what_a_request_keeps_does_not_double(text: str) -> None:
+    """nginx comes to a line up to eleven times for one request, and each time with what it has made."""
+    text = text.replace("((.)*)", "((a)b)")
+    assert refused(text).hint
+    check(text, free=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            'set $own_a "${own_a}A";',
+            'set $own_a "$scheme://$host$uri";',
+            "set $args $args&x=1;",
+            "set $own_a $1;",
+        ),
+        *("rewrite ^/old/(\\d+)$ /x?id=$1 last;", "rewrite ^/(\\w+)/(\\d+)$ /x?a=$1&b=$2 break;"),
+        *("rewrite ^/(\\w+)/(\\d+)$ /$2/$1;", "rewrite ^ https://$host$request_uri permanent;"),
+        *("rewrite ^/a/(.*)$ /b/$1? redirect;", "rewrite ^ $scheme://www.$host$request_uri redirect;"),
+        *("error_page 401 =302 /login?next=$request_uri;", "return 301 https://$1$request_uri$args$own_a;"),
+        "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+    ],
+)
+def test_what_people_write_may_still_be_said(text: str) -> None:
+    check(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "add_header A $request_body;",
+            "set $own_a $document_root;",
+            "return 200 $realpath_root;",
+            "set $own_a $pool_blog;",
+        ),
+        *(
+            "add_header A $given_blog_00c0ffee;",
+            "return 200 $hostname;",
+            "if ($peer_blog) { break; }",
+            "set $own_a a$-b;",
+        ),
+        *(
+            "return 200 $nginx_version;",
+            "set $own_a $ssl_client_raw_cert;",
+            "error_page 404 /$own_a;",
+            "error_page 404 $1;",
+        ),
+        "sub_filter a $http_a;",
+    ],
+)
+def test_variables_are_those_of_the_request_and_the_answer(text: str) -> None:
+    assert "pushrod apps allow shop nginx" in refused(text).hint
+    check(text, free=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("break;\n", "400 lines"),
+        ("add_header A $host$host$host$host$host$host$host$host;\n", "200 variables"),
+        ("set $own_a 1;\n", "60 lines that set or rewrite"),
+        ("types { " + "a/b c; " * 20 + "}\n", "400 lines"),
+    ],
+)
+def test_what_all_snippets_come_to_has_an_end(line: str, what: str) -> None:
+    assert what in refused(line * 401).what
+
+
+def test_blocks_do_not_lie_in_each_other_for_ever() -> None:
+    assert "blocks in each other" in refused("location / { " * 6 + "}" * 6).what
+
+
 def test_a_file_has_an_end() -> None:
     assert "longer than" in refused("break;\n" * 20000).what
+
+
+def test_files_count_together(tmp_path: Path) -> None:
+    write(tmp_path, *(f"a/{n}.conf" for n in range(3)), text="break;\n" * 150)
+    with pytest.raises(ManifestError, match="more than 400 lines") as caught:
+        read(tmp_path, "a/*.conf")
+    assert caught.value.where == "a/2.conf:101"
+    write(tmp_path, *(f"b/{n}.conf" for n in range(21)))
+    with pytest.raises(ManifestError, match="21 files"):
+        read(tmp_path, "b/*.conf")
+    write(tmp_path, "c/0.conf", text="#" * 300_000)
+    with pytest.raises(ManifestError, match="longer than"):
+        read(tmp_path, "c/*.conf")
 
 
 @given(st.text(alphabet=" \t\r\n\x0b\x0c\x85\u00a0;{}\"'\\#$()ab", max_size=30))

@@ -7,8 +7,7 @@ import struct
 import sys
 from pathlib import Path
 
-import pushrod
-from pushrod import host
+from pushrod import engines, host
 from pushrod.apps import Root
 from pushrod.engines.embedded.parts import Parts
 from pushrod.errors import HostError
@@ -19,12 +18,8 @@ from pushrod.hosting.work import Action, Change, Work
 OLDEST_COMPOSE = (2, 20)
 """The oldest Compose that is taken; it is from July 2023."""
 
-_PACKAGE = Path(pushrod.__file__).parent
-SCRIPTS = (
-    *(_PACKAGE / "engines" / "docker" / name for name in ("reconcile.py", "watch.py")),
-    _PACKAGE / "probing.py",
-)
-"""What is copied: modules that need the standard library alone, and each other beside them."""
+SCRIPTS = ("reconcile.py", "watch.py")
+_SCRIPTS_FROM = Path(engines.__file__).parent / "docker"
 
 # capabilities(7), linux/capability.h: a file's permitted and effective set, revision 2. CAP_NET_BIND_SERVICE is 10.
 _CAPABILITY = "security.capability"
@@ -33,7 +28,9 @@ _BIND = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
 
 def plan(root: Root, *, installing: bool) -> list[Work]:
     """Every program of the host, current. `installing` says that packages with one of them are still to come."""
-    scripts = [work.file(root.programs / path.name, path.read_bytes(), mode=0o755) for path in SCRIPTS]
+    scripts = [
+        work.file(root.programs / name, (_SCRIPTS_FROM / name).read_bytes(), mode=0o755) for name in SCRIPTS
+    ]
     return [
         work.file(root.programs, None, mode=0o755),
         nginx(root.programs / "nginx", Parts().nginx),

@@ -7,6 +7,7 @@ from pushrod.manifest.document import Key
 
 _LONGEST = 253  # characters of a name as text (RFC 1035, 2.3.4: 255 octets with its lengths)
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+_MOST = 100  # names of an app: each is looked up by an nginx that all apps share
 _EXAMPLE = "a host name such as shop.example.com, or *.example.com"
 
 
@@ -16,6 +17,12 @@ def read(key: Key) -> tuple[str, ...]:
     Raises ManifestError for what is no name, and for one that is there twice.
     """
     found: list[str] = []
+    if len(key.sequence()) > _MOST:
+        raise ManifestError(
+            f"more than {_MOST} names",
+            where=key.path,
+            hint="`*.` in front of one stands for every name below it",
+        )
     for item in key.sequence():
         name = _name(item)
         if name in found:

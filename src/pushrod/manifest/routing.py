@@ -3,7 +3,7 @@
 import ipaddress
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from pushrod.errors import ManifestError
 from pushrod.manifest.document import Key
@@ -33,6 +33,20 @@ _PASSED = (
 _ACCESS = ("allow", "auth", "deny", "rate_limit")
 _PATTERN = "docker/nginx/*.conf"
 
+# What an app may take of the edge that it shares with all others: each of these is read anew at a switch of any app,
+# and some of them are looked through for each request.
+_MOST_ROUTES = 200
+_MOST_RATES = 20  # each has 2 MB of memory of its own
+_MOST_NETWORKS = 300  # in one list: as many as a CDN publishes
+_MOST_ALL_NETWORKS = 2000
+_MOST_HEADERS = 50  # of a route
+_MOST_ALL_HEADERS = 500
+_MOST_ITEMS = 20  # of `bypass`, of `passes`
+_MOST_ALL_BYPASSED = 40
+_MOST_VARIABLES = 10  # of a cache's key
+_LONGEST = 1000  # characters of a path, an address, a key
+_LARGEST_BODY = 10 << 30
+
 
 def read(services: Mapping[str, Key], top: Key) -> Routing:
     """The routes of all services (their `x-pushrod` by name), the longest prefix first, and the proxies of `top`.
@@ -50,8 +64,38 @@ def read(services: Mapping[str, Key], top: Key) -> Routing:
                 hint=f"the other is {other.path}: leave one of them out",
             )
     routes = sorted((route for route, _ in found), key=lambda r: (-len(r.prefix), r.prefix))
+    proxies = tuple(_networks(top.get("trusted_proxies")))
+    _check_share(routes, proxies)
     sticky = tuple(sorted(name for name, own in services.items() if own.get("sticky").yes()))
-    return Routing(tuple(routes), sticky, tuple(_networks(top.get("trusted_proxies"))))
+    return Routing(tuple(routes), sticky, proxies)
+
+
+def _check_share(routes: Collection[Route], proxies: Collection[str]) -> None:
+    bypassed = {item for r in routes if r.cache for item in r.cache.bypass}
+    networks = len(proxies) + sum(len(r.allow) + len(r.deny) for r in routes)
+    for found, most, what, hint in (
+        (len(routes), _MOST_ROUTES, "routes", "a shorter path takes in all below it; or let the app decide"),
+        (
+            sum(r.rate is not None for r in routes),
+            _MOST_RATES,
+            "rates",
+            "one at a shorter path counts for all below it",
+        ),
+        (networks, _MOST_ALL_NETWORKS, "addresses and networks", "put them together to larger networks"),
+        (
+            len(bypassed),
+            _MOST_ALL_BYPASSED,
+            "conditions of `bypass`",
+            "let the app say what is not to be kept",
+        ),
+        (sum(len(r.headers) for r in routes), _MOST_ALL_HEADERS, "headers", "let the app set them"),
+    ):
+        if found > most:
+            raise ManifestError(
+                f"{found} {what}, of at most {most} for an app: the edge is every app's",
+                where="services.*.x-pushrod.routes",
+                hint=hint,
+            )
 
 
 def snippets(top: Key) -> tuple[str, ...]:
@@ -66,7 +110,7 @@ def snippets(top: Key) -> tuple[str, ...]:
 
 def _routes(name: str, own: Key, services: Mapping[str, Key]) -> Iterator[tuple[Route, Key]]:
     for prefix, key in own.get("routes").mapping().items():
-        if not _PREFIX.fullmatch(prefix) or {".", ".."} & {*prefix.split("/")}:
+        if len(prefix) > _LONGEST or not _PREFIX.fullmatch(prefix) or {".", ".."} & {*prefix.split("/")}:
             raise ManifestError(
                 f"`{prefix}` is no route", where=key.path, hint="a path from its root on, such as /api/ or /"
             )
@@ -118,7 +162,7 @@ def _route(prefix: str, service: str, key: Key, services: Mapping[str, Key]) -> 
         strip=key.get("strip_prefix").yes(),
         rate=_rate(key.get("rate_limit")),
         cache=_cache(key.get("cache")),
-        max_body=key.get("max_body").size(),
+        max_body=_body(key.get("max_body")),
         timeout=key.get("timeout").seconds(0.0),
         stream=key.get("stream").yes(),
         websocket=key.get("websocket").yes(),
@@ -129,8 +173,23 @@ def _route(prefix: str, service: str, key: Key, services: Mapping[str, Key]) -> 
     )
 
 
+def _body(key: Key) -> int:
+    size = key.size()
+    if size > _LARGEST_BODY:
+        key.wrong("a size of at most 10g")
+    return size
+
+
+def _short(key: Key) -> str:
+    """Its text, which nginx keeps several times over."""
+    text = key.text()
+    if len(text) > _LONGEST:
+        key.wrong(f"text of at most {_LONGEST} characters")
+    return text
+
+
 def _inside(key: Key) -> str:
-    path = posixpath.normpath(key.text() or "/")
+    path = posixpath.normpath(_short(key) or "/")
     if path.startswith(("/", "..")) or re.search(r"[\x00-\x1f$\"\\]", path):
         key.wrong("a place inside the repository, such as ./frontend/dist")
     return path
@@ -146,7 +205,7 @@ def _redirect(key: Key) -> tuple[str, int]:
         key = key.get("to")
         if not key.given:
             key.wrong("where to")
-    if key.given and not _TARGET.fullmatch(key.text()):
+    if key.given and not _TARGET.fullmatch(_short(key)):
         key.wrong("a path or an address (https://example.com/), which may end with $request_uri")
     return key.text(), status
 
@@ -185,9 +244,9 @@ def _cache(key: Key) -> Cache | None:
     if seconds < 1:
         time.wrong("a time of at least 1s")
     usual, wanted = Cache(seconds), whole.get("key")
-    if wanted.given and not _KEY.fullmatch(wanted.text()):
+    if wanted.given and (not _KEY.fullmatch(_short(wanted)) or wanted.text().count("$") > _MOST_VARIABLES):
         wanted.wrong("text with variables of the request, such as $host$uri$is_args$args")
-    bypass = whole.get("bypass")
+    bypass = _few(whole.get("bypass"), _MOST_ITEMS)
     items = tuple(_bypass(item) for item in bypass.sequence()) if bypass.given else usual.bypass
     return Cache(seconds, wanted.text() or usual.key, items)
 
@@ -211,20 +270,26 @@ def _auth(key: Key, service: str, services: Mapping[str, Key]) -> Auth | None:
         if len(key.mapping()) > 1:
             key.wrong("either `basic`, or `path` with `service`")
         return Auth(basic=basic.text())
-    if not re.fullmatch(r"/[A-Za-z0-9._~@+/-]*", path.text()):
+    if not re.fullmatch(r"/[A-Za-z0-9._~@+/-]*", _short(path)):
         path.wrong("a path that answers 2xx for whom to let pass, such as /auth/check; or `basic`")
     asked = key.get("service").text() or service
     if asked not in services:
         key.get("service").wrong(f"one of the services: {', '.join(sorted(services))}")
-    passes = tuple(item.text() for item in key.get("passes").sequence())
+    passes = tuple(item.text() for item in _few(key.get("passes"), _MOST_ITEMS).sequence())
     for item in key.get("passes").sequence():
         if not _HEADER.fullmatch(item.text()):
             item.wrong("the name of a header")
     return Auth(service=asked, path=path.text(), passes=passes)
 
 
+def _few(key: Key, most: int) -> Key:
+    if isinstance(key.value, list | dict) and len(key.value) > most:
+        key.wrong(f"at most {most} of them")
+    return key
+
+
 def _networks(key: Key) -> Iterator[str]:
-    for item in key.sequence():
+    for item in _few(key, _MOST_NETWORKS).sequence():
         try:
             network = str(ipaddress.ip_network(item.text()))
         except ValueError:
@@ -235,7 +300,7 @@ def _networks(key: Key) -> Iterator[str]:
 
 
 def _headers(key: Key) -> dict[str, str]:
-    found = {name: item.text() for name, item in key.mapping().items()}
+    found = {name: item.text() for name, item in _few(key, _MOST_HEADERS).mapping().items()}
     for name, item in key.mapping().items():
         if not _HEADER.fullmatch(name) or name.lower() in _FRAMING:
             raise ManifestError(f"`{name}` is no header to add", where=item.path, hint="such as X-Robots-Tag")

@@ -70,3 +70,10 @@ def test_one_that_is_there_twice(pair: list[str]) -> None:
 def test_one_name_is_a_list_too() -> None:
     with pytest.raises(ManifestError, match="expected a list"):
         read("shop.example.com")
+
+
+def test_an_app_has_no_thousands_of_names() -> None:
+    names = [f"n{n}.example.com" for n in range(101)]
+    assert len(read(names[:100]).domains) == 100
+    with pytest.raises(ManifestError, match="more than 100 names"):
+        read(names)

@@ -303,3 +303,57 @@ def test_requests_go_to_what_runs_as_instances(service: dict[str, Any], problem:
     with pytest.raises(ManifestError) as caught:
         whole({"web": WEB, "api": {**service, "x-pushrod": {"routes": {"/api/": {}}}}})
     assert problem in caught.value.where
+
+
+# ---- what an app may take of the edge that it shares --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("routes", "what"),
+    [
+        ({f"/r{n}/": {} for n in range(201)}, "201 routes, of at most 200"),
+        ({f"/r{n}/": {"redirect": "/"} for n in range(5000)}, "5000 routes"),
+        ({f"/r{n}/": {"rate_limit": "5/s"} for n in range(21)}, "21 rates, of at most 20"),
+        ({"/": {"allow": [f"10.0.{n}.0/24" for n in range(301)]}}, "expected at most 300 of them"),
+        (
+            {f"/r{n}/": {"deny": [f"10.{n}.{m}.0/24" for m in range(250)]} for n in range(9)},
+            "2250 addresses and networks, of at most 2000",
+        ),
+        ({"/": {"headers": {f"X-{n}": "a" for n in range(51)}}}, "expected at most 50 of them"),
+        (
+            {f"/r{n}/": {"headers": {f"X-{m}": "a" for m in range(50)}} for n in range(11)},
+            "550 headers, of at most 500",
+        ),
+        ({"/": {"cache": {"time": "1s", "bypass": ["cookie"] * 21}}}, "expected at most 20 of them"),
+        (
+            {
+                f"/{n}": {"cache": {"time": "1s", "bypass": [f"cookie:a{n}b{m}" for m in range(20)]}}
+                for n in range(3)
+            },
+            "60 conditions of `bypass`",
+        ),
+        ({"/": {"cache": {"time": "1s", "key": "$uri" * 11}}}, "expected text with variables"),
+        ({"/": {"cache": {"time": "1s", "key": "a" * 1001}}}, "expected text of at most 1000 characters"),
+        ({"/": {"auth": {"path": "/a", "passes": ["X-A"] * 21}}}, "expected at most 20 of them"),
+        ({"/": {"auth": {"path": "/" + "a" * 1000}}}, "expected text of at most 1000 characters"),
+        ({"/": {"redirect": "/" + "a" * 1000}}, "expected text of at most 1000 characters"),
+        ({"/": {"files": "a" * 1001}}, "expected text of at most 1000 characters"),
+        ({"/": {"max_body": "11g"}}, "expected a size of at most 10g"),
+        ({"/" + "a" * 1000: {}}, "is no route"),
+    ],
+)
+def test_an_app_has_its_share_of_the_edge(routes: Any, what: str) -> None:
+    assert what in refused(routes).what
+
+
+def test_trusted_proxies_are_not_without_end() -> None:
+    networks = [f"10.{n // 256}.{n % 256}.0/24" for n in range(300)]
+    assert len(read({}, {"trusted_proxies": networks}).proxies) == 300
+    assert "at most 300" in refused({}, {"trusted_proxies": [*networks, "192.0.2.1"]}).what
+
+
+def test_a_share_is_more_than_what_people_write() -> None:
+    routes: Any = {
+        f"/r{n}/": {"headers": {"X-A": "a", "X-B": "b"}, "allow": ["10.0.0.0/8"] * 9} for n in range(200)
+    }
+    assert len(read(routes).routes) == 200

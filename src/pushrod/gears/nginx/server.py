@@ -9,6 +9,9 @@ from pushrod.gears.nginx.words import fill, indented, name, quoted
 CHALLENGES = "/.well-known/acme-challenge/"
 """Where an ACME server looks for what proves a name (RFC 8555, 8.3): always answered without TLS."""
 
+_BEHIND = 4
+"""How many instances stand behind the one at which a client stays: so that a hundred are not ten thousand lines."""
+
 _HEAD = """\
 # @app@, release @release@. Rendered by pushrod; a change made here is lost at the next switch.
 @log@"""
@@ -121,7 +124,8 @@ def _stuck(site: Site, service: str, group: str, limit: str) -> str:
     text, pools, cookies = "", "", ""
     for number, own in enumerate(backends, 1):
         servers = f"    server {own} {limit};\n"
-        servers += "".join(f"    server {other} {limit} backup;\n" for other in backends if other != own)
+        others = (*backends[number:], *backends[: number - 1])[:_BEHIND]
+        servers += "".join(f"    server {other} {limit} backup;\n" for other in others)
         text += fill(_UPSTREAM, name=f"{group}+{number}", servers=servers)
         pools += f'    "{number}" {group}+{number};\n'
         said = f"{cookie}={number}; Path=/; HttpOnly; SameSite=Lax$cookie_secure"

@@ -1,0 +1,338 @@
+"""Regular expressions that nginx may match for an app: read, and the most they can cost counted. Pure.
+
+nginx matches with PCRE, which tries every way there is to match (pcre2perform(3)), in the one thread that serves all
+apps. So an expression is read here by a small grammar of its own: characters, classes, `.`, anchors, groups,
+alternatives, what stands ahead or behind; a character may be repeated, a group may be there or not. For everything in
+it the most that PCRE can have to try is known, and is counted from the end to the beginning:
+
+- A repeated character is given back one at a time, and what follows is tried again each time. Where what follows
+  cannot begin with such a character (`[^/]+/`), that ends at once, and what follows is matched once.
+- Of several alternatives those are matched which can begin with the character that is there.
+- An expression without `^` is tried at every place of the text.
+"""
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+LONGEST_TEXT = 8192
+"""Characters that an expression is matched against: a line of a request, or a header, has no more at the edge."""
+
+LONGEST = 500
+"""Characters of an expression."""
+
+_DEEPEST = 8  # groups in each other
+_MOST = 1000  # of a repetition with a number
+_MOST_GROUPS = 8  # of that of a group
+_MOST_PARTS = 1000
+
+_END = 1 << 256  # beside the 256 characters: that the text ends here, or ends with the line feed here
+_ALL = (1 << 257) - 1
+_NEWLINE = 1 << 10
+
+
+def _set(characters: str) -> int:
+    return sum(1 << ord(c) for c in set(characters))
+
+
+_ANY = (1 << 256) - 1
+_DIGIT = _set(string.digits)
+_WORD = _set(string.ascii_letters + string.digits + "_")
+_SPACE = _set(" \t\n\r\x0b\x0c")
+_CLASSES = {
+    "d": _DIGIT, "w": _WORD, "s": _SPACE, "D": _ANY & ~_DIGIT, "W": _ANY & ~_WORD, "S": _ANY & ~_SPACE,
+}  # fmt: skip
+_CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
+_ESCAPED = frozenset(string.punctuation)
+_GROUPS = ("(?:", "(?=", "(?!", "(?<=", "(?<!")  # the longer before what they begin with: none does
+
+
+class UnreadableError(ValueError):
+    """An expression that the grammar does not know; its text says what is not known."""
+
+
+class Expression(NamedTuple):
+    """What is known of an expression: the most that matching it can take, in single steps, and how many groups it
+    has; `nested` says that one of them lies in another."""
+
+    steps: int
+    groups: int
+    nested: bool
+
+
+def read(text: str) -> Expression:
+    """Read an expression. Raises UnreadableError."""
+    if len(text) > LONGEST:
+        raise UnreadableError(f"it has more than {LONGEST} characters")
+    reader = _Reader(text)
+    branches = reader.alternatives(0)
+    if reader.at < len(text):
+        raise UnreadableError("a `)` that closes nothing")
+    anchored = [b for b in branches if b[:1] == [_START]]
+    others = [b for b in branches if b[:1] != [_START]]
+    steps = sum(_sequence(b, _DONE).steps + LONGEST_TEXT for b in anchored)
+    if others:
+        steps += (LONGEST_TEXT + 1) * _either(others, _DONE).steps
+    return Expression(steps, reader.groups, reader.nested)
+
+
+# ---- what an expression is made of ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Characters:
+    """One of a set of characters, `least` to `most` times."""
+
+    characters: int
+    least: int = 1
+    most: int = 1
+
+
+@dataclass(frozen=True)
+class _Group:
+    """One of some branches; `ahead` says that it takes nothing of the text (what stands ahead or behind)."""
+
+    branches: tuple[tuple["_Part", ...], ...]
+    optional: bool = False
+    ahead: bool = False
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A place between characters: the start or the end of the text, or the edge of a word."""
+
+    kind: str
+
+
+_Part = _Characters | _Group | _Place
+_START, _FINISH, _EDGE = _Place("^"), _Place("$"), _Place("\\b")
+
+
+def _size(part: _Part) -> int:
+    inner = part.branches if isinstance(part, _Group) else ()
+    return 1 + sum(_size(p) for branch in inner for p in branch)
+
+
+class _Reader:
+    def __init__(self, text: str) -> None:
+        self.text, self.at, self.groups, self.nested, self.parts = text, 0, 0, False, 0
+        self._open = 0  # groups that are open and are kept
+
+    def alternatives(self, depth: int) -> list[list[_Part]]:
+        if depth > _DEEPEST:
+            raise UnreadableError(f"more than {_DEEPEST} groups in each other")
+        branches: list[list[_Part]] = [[]]
+        while self.at < len(self.text) and self.text[self.at] != ")":
+            if self.text[self.at] == "|":
+                self.at += 1
+                branches.append([])
+            elif self.text[self.at] == "(":
+                branches[-1] += self._group(depth)
+            else:
+                branches[-1].append(self._part())
+        return branches
+
+    def _part(self) -> _Part:
+        c = self.text[self.at]
+        self.at += 1
+        if c == "^":
+            return _START
+        if c == "$":
+            return _FINISH
+        if c == "\\" and self._next() in ("b", "B"):
+            self.at += 1
+            return _EDGE
+        if c == ".":
+            found = _ANY & ~_NEWLINE
+        elif c == "[":
+            found = self._class()
+        elif c == "\\":
+            found = self._escaped()
+        elif c in "*+?{}])" or not " " <= c <= "~":
+            raise UnreadableError(
+                f"`{c if ' ' <= c <= '~' else '�'}` as it stands there: put a backslash before it"
+            )
+        else:
+            found = _set(c)
+        return self._repeated(_caseless(found))
+
+    def _group(self, depth: int) -> list[_Part]:
+        kind = next((k for k in _GROUPS if self.text.startswith(k, self.at)), "(")
+        self.at += len(kind)
+        if self._next() == "?" and kind == "(":
+            raise UnreadableError("a group that begins with `(?` and is none of (?: (?= (?! (?<= (?<!")
+        kept = kind == "("
+        self.groups += kept
+        self.nested = self.nested or (kept and self._open > 0)
+        self._open += kept
+        branches = tuple(tuple(b) for b in self.alternatives(depth + 1))
+        self._open -= kept
+        if self._next() != ")":
+            raise UnreadableError("a `(` that is not closed")
+        self.at += 1
+        if kind in _GROUPS[1:]:
+            return [_Group(branches, ahead=True)]
+        least, most = 1, 1
+        if self._next() == "?":
+            self.at += 1
+            least = 0
+        elif self._next() == "{":
+            least, most = self._numbers()
+        if most > _MOST_GROUPS or (self._next() and self._next() in "*+?{"):
+            raise UnreadableError(f"a group that is repeated without end, or more than {_MOST_GROUPS} times")
+        self.parts += most * (1 + sum(_size(part) for branch in branches for part in branch))
+        if self.parts > _MOST_PARTS:
+            raise UnreadableError(f"more than {_MOST_PARTS} parts, each repetition of a group counted")
+        return [_Group(branches, optional=n >= least) for n in range(most)]
+
+    def _next(self) -> str:
+        return self.text[self.at : self.at + 1]
+
+    def _escaped(self) -> int:
+        c = self._next()
+        self.at += 1
+        if c in _CLASSES:
+            return _CLASSES[c]
+        if c in _CONTROLS or c in _ESCAPED:
+            return _set(_CONTROLS.get(c, c))
+        raise UnreadableError(f"`\\{c}`")
+
+    def _class(self) -> int:
+        negated = self._next() == "^"
+        self.at += negated
+        found = 0
+        while (c := self._next()) != "]" or not found:
+            if c in ("", "[", "]"):
+                raise UnreadableError(
+                    "a class that ends at once, or has a `[` in it: put a backslash before it"
+                )
+            first = self._member()
+            if self._next() == "-" and self.text[self.at + 1 : self.at + 2] not in ("]", ""):
+                self.at += 1
+                last = self._member()
+                low, high = first.bit_length(), last.bit_length()
+                if first.bit_count() != 1 or last.bit_count() != 1 or low > high:
+                    raise UnreadableError("a range of a class that is not from one character to a later one")
+                first = (1 << high) - (1 << (low - 1))
+            found |= first
+        self.at += 1
+        found = _caseless(found)
+        return _ANY & ~found if negated else found
+
+    def _member(self) -> int:
+        c = self._next()
+        self.at += 1
+        if c == "\\":
+            return self._escaped()
+        if c in ("", "[", "]") or not " " <= c <= "~":
+            raise UnreadableError("what is in a class: put a backslash before it")
+        return _set(c)
+
+    def _repeated(self, characters: int) -> _Characters:
+        least, most = 1, 1
+        c = self._next()
+        if c and c in "*+?":
+            self.at += 1
+            least, most = (1 if c == "+" else 0), (1 if c == "?" else LONGEST_TEXT)
+        elif c == "{":
+            least, most = self._numbers()
+        else:
+            return _Characters(characters)
+        if (
+            self._next() and self._next() in "?+"
+        ):  # as little as possible, or nothing given back: no more to try
+            self.at += 1
+        if self._next() and self._next() in "*+?{":
+            raise UnreadableError("a repetition of a repetition")
+        return _Characters(characters, least, most)
+
+    def _numbers(self) -> tuple[int, int]:
+        end = self.text.find("}", self.at)
+        low, comma, high = self.text[self.at + 1 : max(end, self.at + 1)].partition(",")
+        numbers = [n for n in (low, high) if n]
+        if not low or not all(
+            n.isascii() and n.isdigit() and len(n) <= 4 and int(n) <= _MOST for n in numbers
+        ):
+            raise UnreadableError(f"a `{{` that is no repetition up to {_MOST}: put a backslash before it")
+        self.at = end + 1
+        least = int(low)
+        most = least if not comma else int(high) if high else LONGEST_TEXT
+        if most < least:
+            raise UnreadableError("a repetition with the larger number first")
+        return least, most
+
+
+def _caseless(characters: int) -> int:
+    """The set as it is where case does not matter: it is never taken for smaller than it is."""
+    for upper, lower in zip(string.ascii_uppercase, string.ascii_lowercase, strict=True):
+        both = _set(upper + lower)
+        if characters & both:
+            characters |= both
+    return characters
+
+
+# ---- what it costs ----------------------------------------------------------------------------------------------
+
+
+class _Rest(NamedTuple):
+    """What matching the rest of an expression takes: at most `steps`; `misses` where the character that is there is
+    none of `first`, with which it can begin. `always` says that it matches whatever is there."""
+
+    steps: int
+    first: int
+    always: bool
+    misses: int
+
+
+_DONE = _Rest(0, _ALL, True, 0)
+
+
+def _sequence(parts: Sequence[_Part], rest: _Rest) -> _Rest:
+    for part in reversed(parts):
+        rest = _one(part, rest)
+    return rest
+
+
+def _one(part: _Part, rest: _Rest) -> _Rest:
+    if isinstance(part, _Place):
+        first = _END if part == _FINISH else rest.first
+        return _Rest(1 + rest.steps, first, False, 1 + rest.misses)
+    if isinstance(part, _Characters):
+        return _characters(part, rest)
+    if part.ahead:
+        looked = _either(part.branches, _DONE).steps
+        return _Rest(1 + looked + rest.steps, rest.first, False, 1 + looked + rest.misses)
+    found = _either(part.branches, rest, *([rest] if part.optional else []))
+    return found._replace(steps=found.steps + 1, misses=found.misses + 1)
+
+
+def _characters(part: _Characters, rest: _Rest) -> _Rest:
+    spare = part.most - part.least
+    if spare == 0 or rest.always:
+        steps = part.most + rest.steps
+    elif part.characters & rest.first:
+        steps = part.most + (spare + 1) * rest.steps
+    else:  # a `$` matches before a last line feed and behind it
+        steps = part.most + spare * rest.misses + (2 if rest.first & _END else 1) * rest.steps
+    if part.least:
+        return _Rest(steps, part.characters, False, 1)
+    return _Rest(steps, part.characters | rest.first, rest.always, 1 + rest.misses)
+
+
+def _either(branches: Sequence[Sequence[_Part]], rest: _Rest, *more: _Rest) -> _Rest:
+    found = [*(_sequence(b, rest) for b in branches), *more]
+    misses = sum(f.misses for f in found)
+    first = 0
+    for f in found:
+        first |= f.first
+    tried = max((sum(f.steps for f in found if f.first & bit) for bit in _kinds(found)), default=0)
+    return _Rest(tried + misses, first, any(f.always for f in found), misses)
+
+
+def _kinds(found: Sequence[_Rest]) -> list[int]:
+    """A character of each kind: that are told apart by which of the branches can begin with them."""
+    kinds = [_ALL]
+    for f in found:
+        kinds = [part for kind in kinds for part in (kind & f.first, kind & ~f.first) if part]
+    return [kind & -kind for kind in kinds]
