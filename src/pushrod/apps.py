@@ -52,11 +52,14 @@ class Settings(Value, frozen=True):
 class HostSettings(Value, frozen=True):
     """What `pushrod host init` decided, in ROOT/host.json; where that file is, Docker runs the apps.
 
-    `pool` is the block of addresses that releases are given parts of.
+    `pool` is the block of addresses that releases are given parts of. `limits` are those that the owner has changed
+    (`manifest.limits`), for every app; `app_limits` those of one app.
     """
 
     pool: str = "10.213.0.0/16"
     created: str = ""
+    limits: dict[str, float] = {}
+    app_limits: dict[str, dict[str, float]] = {}
 
 
 def check_name(name: str) -> str:

@@ -1,18 +1,14 @@
-"""Proving that an instance can serve: HTTP, a command, an open port, or having settled.
+"""Proving that an instance can serve: HTTP, a command, an open port, or having settled."""
 
-`http.client` and `psutil` are imported where they are used: `pushrod status` needs neither and should be quick.
-"""
-
-import http.client
 import time
-import urllib.parse
 
 import psutil
 
-from pushrod import host
+from pushrod import host, probing
+from pushrod.probing import Question
 from pushrod.values import Health, Instance
 
-_TIMEOUT = 5.0  # seconds one question may take
+_TIMEOUT = 5.0  # seconds one question may take, from its first packet to the end of the answer's head
 
 
 def ask(instance: Instance, health: Health) -> str:
@@ -46,19 +42,11 @@ def _closed(instance: Instance) -> str:
 
 def _get(instance: Instance, path: str) -> int | str:
     """The status of an answer, or why there is none."""
-    connection = http.client.HTTPConnection(instance.address, instance.port, timeout=_TIMEOUT)
-    try:
-        target = urllib.parse.quote(path, safe="/?&=%:@!$'()*+,;~")
-        connection.request("GET", target, headers={"Connection": "close", "User-Agent": "pushrod-health"})
-        return connection.getresponse().status
-    except ConnectionRefusedError:
+    (answer,) = probing.ask([Question(instance.address, instance.port, path)], _TIMEOUT)
+    if answer.refused:
         return _closed(instance)
-    except OSError as e:
-        return f"GET {path}: {e}"
-    except http.client.HTTPException as e:
-        return f"GET {path} was not answered in HTTP ({type(e).__name__})"
-    finally:
-        connection.close()
+    divided = "" if answer.why.startswith("was ") else ":"
+    return answer.status or f"GET {path}{divided} {answer.why}"
 
 
 _STILL = 0.15  # seconds without any work after which a process has done with starting

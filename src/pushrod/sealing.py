@@ -13,6 +13,7 @@ from pushrod.engines.engine import Engine
 from pushrod.errors import ManifestError
 from pushrod.gears import compose, git
 from pushrod.gears.nginx.locations import group
+from pushrod.manifest import policy
 from pushrod.passwords import Passwords
 from pushrod.progress import Progress
 from pushrod.releases import Releases
@@ -90,6 +91,8 @@ class Sealing:
             planned=planned,
             on_warning=self.progress.note,
         )
+        terms = self.engine.terms(self.app, checkout)
+        document, said = policy.apply(document, terms)
         wanted = manifest.read(
             document,
             engine=self.engine.name,
@@ -105,7 +108,9 @@ class Sealing:
             wanted.snippets, checkout, self.app.name, _groups(self.app, wanted), self.app.settings.allowed
         )
         routing = msgspec.structs.replace(wanted.routing, snippets=found)
-        wanted = msgspec.structs.replace(wanted, services=tuple(services), routing=routing)
+        notes = (*said, *wanted.notes)
+        wanted = msgspec.structs.replace(wanted, services=tuple(services), routing=routing, notes=notes)
+        wanted = policy.within(wanted, terms.limits)
         self.static.check(routing, checkout)
         self.engine.check(self.app, document, wanted, checkout)
         return document, wanted

@@ -2,9 +2,13 @@
 
 from typing import Any
 
+from pushrod.manifest import limits
+from pushrod.manifest.limits import GIB, Machine
 from pushrod.values import Health, Image, Instance, Release, Service
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+LIMITS = limits.defaults(Machine(memory=4 * GIB, cpus=2, tasks=30_000))
+"""Those of a small server: a container may have 2 GiB."""
 
 
 def service(name: str = "backend", **changes: Any) -> Service:

@@ -21,8 +21,11 @@ from pushrod.configuration import Endpoint
 from pushrod.errors import ManifestError, PushrodError
 from pushrod.gears import compose
 from pushrod.hosting.work import Change
-from pushrod.manifest import notes, refusals
+from pushrod.manifest import allowances, policy
+from pushrod.manifest.policy import Terms
 from pushrod.values import EngineName, Finding, Manifest
+from tests.unit import samples
+from tools import keys as compose_keys
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DOCS = CHECKOUT / "docs"
@@ -108,21 +111,25 @@ def test_no_key_is_documented_that_is_not_there() -> None:
     assert sorted(described) == sorted(KEYS)
 
 
-@pytest.mark.parametrize("key", [*notes._UNUSED, "deploy.resources"])
-def test_every_compose_key_that_is_not_applied_is_named(key: str) -> None:
-    assert f"`{key}`" in page("manifest.md")
+def test_the_tables_of_compose_keys_are_the_programs() -> None:
+    """To write them anew: python -m tools.keys"""
+    assert compose_keys.page() in page("manifest.md")
 
 
-@pytest.mark.parametrize("word", refusals.WORDS)
+def test_the_table_of_limits_is_the_programs() -> None:
+    assert compose_keys.limits() in page("host.md")
+
+
+@pytest.mark.parametrize("word", allowances.WORDS)
 def test_every_word_for_the_owner_is_documented(word: str) -> None:
     text = section(page("manifest.md"), "What the host's owner must allow")
-    assert f"| `{word}` | {refusals.WORDS[word]} |" in text
+    assert f"| `{word}` | {allowances.WORDS[word]} |" in text
 
 
 def test_the_refusal_on_the_page_is_the_programs() -> None:
     document = {"name": "shop", "services": {"web": {"privileged": True}}}
     with pytest.raises(ManifestError) as refused:
-        refusals.refuse(document, (), lambda _: True)
+        policy.apply(document, Terms("docker", samples.LIMITS))
     error, text = refused.value, page("manifest.md")
     assert all(part in text for part in (error.what, error.where, error.hint))
 
@@ -149,8 +156,8 @@ def load(text: str, directory: Path, engine: EngineName = "embedded") -> Manifes
     said: list[str] = []
     document = compose.load(directory, project="shop", variables={"A": "1"}, on_warning=said.append)
     assert not said
-    if engine == "docker":
-        refusals.refuse(document, (), lambda _: True)
+    document, notes = policy.apply(document, Terms(engine, samples.LIMITS))
+    assert notes == ()
     return manifest.read(document, engine=engine, bases=compose.bases(document, directory))
 
 

@@ -105,7 +105,7 @@ def test_any_other_answer_says_which(status: str, serve: Serve) -> None:
 )
 def test_garbage_is_not_healthy_and_not_shown(answer: bytes, serve: Serve) -> None:
     said = ask(serve(answer).instance, PATH)
-    assert said.startswith("GET /healthz?deep=1 was not answered in HTTP (")
+    assert said.startswith("GET /healthz?deep=1 was not answered in HTTP")
     assert len(said) < 80
 
 

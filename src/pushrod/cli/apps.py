@@ -15,7 +15,7 @@ from pushrod.cli.terminal import ask, say
 from pushrod.engines import choice
 from pushrod.errors import BusyError, HostError, PushrodError, RepositoryError
 from pushrod.gears import git
-from pushrod.manifest.refusals import check_word
+from pushrod.manifest.allowances import check_word
 
 
 @click.group("apps")

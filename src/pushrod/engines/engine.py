@@ -9,6 +9,7 @@ from pushrod.apps import App, Root
 from pushrod.configuration import Endpoint
 from pushrod.engines.archives import Archive
 from pushrod.gears.nginx import Edge
+from pushrod.manifest import policy
 from pushrod.plan import Change, Need
 from pushrod.values import (
     EngineName,
@@ -45,6 +46,9 @@ class Engine(Protocol):
 
     def store_versions(self) -> dict[str, str]:
         """The version this engine has of each kind of store, where it has only one."""
+
+    def terms(self, app: App, checkout: Path) -> policy.Terms:
+        """What an app may ask for on this engine and this machine."""
 
     def check(self, app: App, document: Mapping[str, Any], wanted: Manifest, checkout: Path) -> None:
         """Refuse, as ManifestError, what this engine must not run for this app."""

@@ -238,7 +238,7 @@ User={layout.account}
 Group={layout.account}
 ExecStartPre=-{" ".join(layout.rotation)}
 ExecStart={PYTHON} -I -S {layout.root}/programs/watch.py {layout.root}
-TimeoutStartSec=120
+TimeoutStartSec=660
 # Quiet about each of its 8640 runs a day; what it prints itself is a notice.
 LogLevelMax=notice
 SyslogLevel=notice

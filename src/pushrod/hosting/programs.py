@@ -7,7 +7,8 @@ import struct
 import sys
 from pathlib import Path
 
-from pushrod import engines, host
+import pushrod
+from pushrod import host
 from pushrod.apps import Root
 from pushrod.engines.embedded.parts import Parts
 from pushrod.errors import HostError
@@ -18,8 +19,12 @@ from pushrod.hosting.work import Action, Change, Work
 OLDEST_COMPOSE = (2, 20)
 """The oldest Compose that is taken; it is from July 2023."""
 
-SCRIPTS = ("reconcile.py", "watch.py")
-_SCRIPTS_FROM = Path(engines.__file__).parent / "docker"
+_PACKAGE = Path(pushrod.__file__).parent
+SCRIPTS = (
+    *(_PACKAGE / "engines" / "docker" / name for name in ("reconcile.py", "watch.py")),
+    _PACKAGE / "probing.py",
+)
+"""What is copied: modules that need the standard library alone, and each other beside them."""
 
 # capabilities(7), linux/capability.h: a file's permitted and effective set, revision 2. CAP_NET_BIND_SERVICE is 10.
 _CAPABILITY = "security.capability"
@@ -28,9 +33,7 @@ _BIND = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
 
 def plan(root: Root, *, installing: bool) -> list[Work]:
     """Every program of the host, current. `installing` says that packages with one of them are still to come."""
-    scripts = [
-        work.file(root.programs / name, (_SCRIPTS_FROM / name).read_bytes(), mode=0o755) for name in SCRIPTS
-    ]
+    scripts = [work.file(root.programs / path.name, path.read_bytes(), mode=0o755) for path in SCRIPTS]
     return [
         work.file(root.programs, None, mode=0o755),
         nginx(root.programs / "nginx", Parts().nginx),

@@ -8,20 +8,19 @@ from collections.abc import Collection
 from pushrod.errors import UnknownNameError
 
 WORDS = {
-    "cgroup-parent": "a control group of the manifest's choice (`cgroup_parent`)",
     "devices": "devices of the host, GPUs among them (`devices`, `device_cgroup_rules`, `gpus`)",
     "docker-socket": "the Docker socket: whoever has it is root on the host",
     "host-cgroup": "the host's control groups (`cgroup: host`)",
     "host-ipc": "the host's shared memory (`ipc: host`)",
-    "host-network": "the host's network (`network_mode: host`, and `network: host` of a build)",
+    "host-network": "the host's network (`network_mode: host`)",
     "host-pid": "the host's processes (`pid: host`)",
     "host-userns": "the host's user namespace (`userns_mode: host`)",
     "host-uts": "the host's name (`uts: host`)",
     "nginx": "lines of nginx's configuration of any content (`x-pushrod.nginx`): the edge is every app's",
-    "privileged": "everything that root may do (`privileged`); also every capability, also in a build",
+    "privileged": "everything that root may do (`privileged`); also every capability",
     "runtime": "another container runtime (`runtime`)",
-    "sysctls": "kernel settings other than those of the container's own network (`sysctls`)",
-    "unconfined": "security profiles other than Docker's own (`security_opt`)",
+    "sysctls": "kernel settings other than the harmless ones of the container's own network and IPC (`sysctls`)",
+    "unconfined": "security profiles other than Docker's own, and `no-new-privileges: false` (`security_opt`)",
     "volume-driver": "volumes of a driver other than `local`, or with mount options of the manifest's choice",
 }
 """The fixed words. Besides them: a capability (`NET_ADMIN`), an absolute path, `volume:NAME`."""
@@ -32,7 +31,12 @@ DEFAULT_CAPABILITIES = frozenset((
     "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW",
     "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
 ))  # fmt: skip
-CAPABILITIES = frozenset((
+ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
+"""What a container that begins as root keeps: what the entry points of the official images need to give their data
+to an account of their own and become it, and to listen below 1024. Seven of Docker's fourteen; of the others MKNOD
+and SETFCAP leave files that are more than files to the host, NET_RAW forges addresses, AUDIT_WRITE audit records."""
+
+CAPABILITIES = (DEFAULT_CAPABILITIES - {*ROOT_CAPABILITIES}) | frozenset((
     "AUDIT_CONTROL", "AUDIT_READ", "BLOCK_SUSPEND", "BPF", "CHECKPOINT_RESTORE", "DAC_READ_SEARCH",
     "IPC_LOCK", "IPC_OWNER", "LEASE", "LINUX_IMMUTABLE", "MAC_ADMIN", "MAC_OVERRIDE", "NET_ADMIN",
     "NET_BROADCAST", "PERFMON", "SYSLOG", "SYS_ADMIN", "SYS_BOOT", "SYS_MODULE", "SYS_NICE", "SYS_PACCT",

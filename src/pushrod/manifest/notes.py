@@ -7,15 +7,11 @@ and the like have no counterpart to miss.
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from pushrod.manifest import contracts, references
+from pushrod.manifest import contracts, keys, references
 from pushrod.manifest.document import Key
 from pushrod.manifest.roles import Draft
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"  # what the engine's images run
-_UNUSED = (
-    "cap_add", "configs", "cpus", "devices", "extra_hosts", "gpus", "mem_limit", "network_mode", "privileged",
-    "secrets", "sysctls", "tmpfs", "ulimits", "working_dir",
-)  # fmt: skip
 _PRODUCTS = {"postgres": "PostgreSQL", "redis": "Redis", "valkey": "Valkey"}
 _KINDS = {"postgres": "PostgreSQL", "redis": "Redis or Valkey"}  # of a version given without its product
 
@@ -91,7 +87,6 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
         [d for d in stores if d.service.store == "redis"],
         lambda d: contracts.redis_password(d.service) is None,
     )
-    notes += [note for d in drafts for note in _not_on_docker(d)]
     return notes
 
 
@@ -121,12 +116,6 @@ def _too_early(draft: Draft, drafts: Sequence[Draft]) -> Iterable[str]:
     for store in drafts:
         if store.service.role == "store" and draft.name in store.awaits:
             yield f"{store.name}: starts before {draft.name}, which it waits for: stores come first"
-
-
-def _not_on_docker(draft: Draft) -> Iterable[str]:
-    words = [word for word in ("external_links", "mac_address") if draft.key.get(word).value]
-    if words:
-        yield f"{draft.name}: {', '.join(f'`{w}`' for w in words)} not applied"
 
 
 def _edge(drafts: Sequence[Draft]) -> Iterable[str]:
@@ -185,7 +174,7 @@ def _python(drafts: Sequence[Draft]) -> Iterable[str]:
 
 
 def _unused(draft: Draft) -> Iterable[str]:
-    words = [word for word in _UNUSED if draft.key.get(word).value]
+    words = [word for word in keys.of_services("embedded", "noted") if draft.key.get(word).value]
     if draft.key.get("deploy").get("resources").value:
         words.append("deploy.resources")
     if words:

@@ -64,10 +64,10 @@ def test_no_compose_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_every_script_is_there_and_stands_alone(tmp_path: Path) -> None:
     """They are run by the system's Python with `-I -S`: nothing but the standard library is there."""
-    for name in programs.SCRIPTS:
-        (tmp_path / name).write_bytes((programs._SCRIPTS_FROM / name).read_bytes())
-    for name in programs.SCRIPTS:
-        done = host.run([sys.executable, "-I", "-S", tmp_path / name], timeout=20)
+    for path in programs.SCRIPTS:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    for path in programs.SCRIPTS:
+        done = host.run([sys.executable, "-I", "-S", tmp_path / path.name], timeout=20)
         assert "ModuleNotFoundError" not in done.stderr, done.stderr
 
 

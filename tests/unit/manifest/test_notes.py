@@ -154,6 +154,3 @@ class TestDocker:
             "at once",
             "a, b: its networks are not made: all services of a release share one, and reach the stores on another",
         ]
-
-    def test_keys_that_have_no_effect(self) -> None:
-        assert self.said({"a": {**WEB, "external_links": ["x"]}}) == ["a: `external_links` not applied"]

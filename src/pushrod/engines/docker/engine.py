@@ -14,11 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from pushrod import host
 from pushrod.apps import App, HostSettings, Root
 from pushrod.configuration import Endpoint
+from pushrod.engines import machine
 from pushrod.engines.archives import Archive
 from pushrod.engines.docker import (
     addresses,
@@ -40,7 +39,7 @@ from pushrod.engines.docker.stores import Stores
 from pushrod.engines.engine import Say
 from pushrod.errors import HostError, ManifestError, PushrodError, ReadyError, UnknownNameError
 from pushrod.gears import docker, nginx
-from pushrod.manifest.refusals import refuse
+from pushrod.manifest.policy import Terms
 from pushrod.plan import Change, Need
 from pushrod.releases import Releases
 from pushrod.secrets import Secrets
@@ -134,20 +133,21 @@ class Docker:
 
     # ---- what may run ---------------------------------------------------------------------------------------
 
+    def terms(self, app: App, checkout: Path) -> Terms:
+        """What the host's owner lets the app ask for, within the host's limits."""
+        return Terms(
+            "docker",
+            machine.of(self.root, app.name),
+            app.settings.allowed,
+            lambda path: (checkout / path).exists(),
+            str(self.root.path),
+        )
+
     def check(self, app: App, document: Document, wanted: Manifest, checkout: Path) -> None:
-        """Refuse what would reach beyond the app's own containers, unless the host's owner allowed it."""
-
-        def tracked(path: str) -> bool:
-            return (checkout / path).exists()
-
-        refuse(document, app.settings.allowed, tracked, private=str(self.root.path))
+        """Refuse names that would be two things', and what nothing could reach."""
         self._check_names(app, wanted)
         for service in wanted.services:
             where = f"services.{service.name}"
-            if (document["services"][service.name] or {}).get("models"):
-                raise ManifestError(
-                    "`models` are not supported", where=where, hint="run the model as a service"
-                )
             reached = service.role in ("entry", "store") or service.name in wanted.routing.services
             if reached and rendering.isolated(document, service):
                 raise ManifestError(
@@ -174,6 +174,14 @@ class Docker:
                 hint="make the app under a name without `-r` and a number",
             )
 
+    def _room(self, app: App) -> rendering.Room:
+        """What bounds the app's containers on this host."""
+        found = docker.info()
+        slices = (
+            found.get("CgroupDriver") == "systemd"
+        )  # with cgroupfs a slice would be a directory that nobody bounds
+        return rendering.Room(machine.of(self.root, app.name), slices=slices)
+
     # ---- images ---------------------------------------------------------------------------------------------
 
     def imaged(self, wanted: Manifest) -> Sequence[Service]:
@@ -193,7 +201,7 @@ class Docker:
     ) -> tuple[list[Change], list[Need]]:
         """What happens for each image, which stores restart, and the memory and disk it takes."""
         document = texts.placed(app, document)
-        place = rendering.Place(app, Binds(app, commit, checkout, writable(document)).store, _most_memory())
+        place = rendering.Place(app, Binds(app, commit, checkout, writable(document)).store, self._room(app))
         changes = foresight.image_changes(app, commit, wanted)
         changes += foresight.store_changes(app, wanted, place, document)
         return changes, foresight.needs(app, commit, wanted, document)
@@ -231,7 +239,7 @@ class Docker:
         document = texts.placed(app, document)
         found = {name: parts(image.location) for name, image in release.images.items()}
         binds = Binds(app, release.commit, app.checkout(release.number), writable(document))
-        place = rendering.Place(app, binds.instance, _most_memory())
+        place = rendering.Place(app, binds.instance, self._room(app))
         stores_place = place._replace(bind=binds.store)
         for name, declared in rendering.volumes(app, document, found, wanted).items():
             self._make_volume(app, name, declared)
@@ -491,9 +499,3 @@ def _check_ports(wanted: Manifest, instances: Sequence[Instance]) -> None:
                 where=f"services.{instance.service}",
                 hint='publish it (ports: ["8000:8000"]), `expose` it, or EXPOSE it in the Dockerfile',
             )
-
-
-def _most_memory() -> int:
-    """What a container may use that says nothing: half of this machine, in whole GiB so that it stays the same."""
-    gib = 1 << 30
-    return max(gib, psutil.virtual_memory().total // 2 // gib * gib)

@@ -4,7 +4,7 @@ A name of its own keeps what a release runs from moving under it (`nginx:latest`
 says what may be removed with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,13 @@ path, and only a slice at the top is at that path (systemd.slice(5): `a-b.slice`
 
 _BOUNDS = ("--cgroup-parent", SLICE)
 """How a build is kept from starving the server."""
+
+_CHECK = {
+    "interval": "Interval",
+    "timeout": "Timeout",
+    "start_period": "StartPeriod",
+    "start_interval": "StartInterval",
+}  # a health check's times, as Compose and as Docker call them
 
 _INDEX = 12  # digits of an image's id in the name of one that was pulled
 
@@ -88,7 +95,28 @@ def parts(name: str) -> Parts:
     ports = [p.partition("/") for p in config.get("ExposedPorts") or {}]
     exposed = sorted(int(number) for number, _, protocol in ports if protocol in ("", "tcp"))
     data = tuple(sorted(config.get("Volumes") or {}))
-    return Parts(name, root=user in ("", "0", "root"), data=data, port=exposed[0] if exposed else 0)
+    check = config.get("Healthcheck") or {}
+    # Docker has times in nanoseconds.
+    times = {name: (check.get(known) or 0) / 1e9 for name, known in _CHECK.items()}
+    _check_labels(name, config.get("Labels") or {})
+    return Parts(
+        name,
+        root=user in ("", "0", "root"),
+        data=data,
+        port=exposed[0] if exposed else 0,
+        check={**times, "retries": check.get("Retries") or 0} if check.get("Test") else {},
+    )
+
+
+def _check_labels(name: str, labels: Mapping[str, str]) -> None:
+    """Refuse an image that calls itself what pushrod calls containers: those have the labels of their image."""
+    own = {docker.APP, docker.SERVICE}
+    if taken := sorted(label for label in labels if label.startswith("pushrod.") and label not in own):
+        raise BuildError(
+            f"the image has the label `{taken[0][:60]}`, which is pushrod's own",
+            where=name,
+            hint="take the LABEL out of its Dockerfile",
+        )
 
 
 def of_pulled(app: App, service: Service) -> Parts:

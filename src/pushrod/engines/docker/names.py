@@ -46,6 +46,12 @@ def instance(app: App, number: int, name: str) -> str:
     return f"{project(app, number)}-{name}"
 
 
+def slice(app: App, *, store: bool) -> str:
+    """The systemd slice of an app's containers, or of its stores. A dash in a slice's name leads into another one
+    (systemd.slice(5)), so that of an app's name, which has no underscore, becomes one."""
+    return f"pushrod-{'store' if store else 'app'}-{app.name.replace('-', '_')}.slice"
+
+
 def image(app: App, service: str, version: str) -> str:
     """The name pushrod gives an image: of a commit, or of an image that was pulled."""
     return f"pushrod/{app.name}/{_path(service)}:{version}"

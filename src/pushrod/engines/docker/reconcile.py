@@ -10,17 +10,21 @@ ROOT, so that a server from which pushrod is removed goes on, and comes back aft
 
 import contextlib
 import fcntl
-import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent import futures
 from pathlib import Path
 from typing import Any
+
+try:
+    from pushrod import probing
+except ImportError:  # a copy below ROOT: what it needs lies beside it
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    import probing  # type: ignore[no-redef]
 
 Found = dict[str, Any]
 
@@ -41,6 +45,7 @@ _CHECK = 10.0  # seconds for one run of a container's own health check
 _LOOP = 5  # restarts while it is waited for: about 4 s, as Docker doubles the time between them from 0.1 s
 _POLL = 0.2
 _INTERFACES = 32  # attempts: a container has far fewer interfaces
+_AT_ONCE = 8  # containers whose health is looked at, or stores that are connected, at the same time
 
 
 class Trouble(Exception):
@@ -120,7 +125,9 @@ def attach(directory: Path) -> None:
     """Connect the stores to a release whose networks are there: a store that was made anew is on none of them."""
     rows = json.loads((directory / "attachments.json").read_text())
     connected = networks([row["container"] for row in rows])
-    with futures.ThreadPoolExecutor(8) as pool:  # each takes Docker a moment, which all of them can share
+    with futures.ThreadPoolExecutor(
+        _AT_ONCE
+    ) as pool:  # each takes Docker a moment, which all of them can share
         for done in [pool.submit(connect, row, connected.get(row["container"], {})) for row in rows]:
             done.result()
 
@@ -243,7 +250,11 @@ def healthy(names: list[str], deadline: float) -> None:
             if container["RestartCount"] - before.setdefault(name, container["RestartCount"]) >= _LOOP:
                 status = container["State"]["ExitCode"]
                 raise Trouble(f"{name} ends with status {status} as often as it is started")
-        waiting = {name: problem(found[name]) if name in found else "is not there" for name in names}
+        with futures.ThreadPoolExecutor(
+            _AT_ONCE
+        ) as pool:  # one that does not answer must not use up others' time
+            why = dict(zip(found, pool.map(problem, found.values()), strict=True))
+        waiting = {name: why.get(name, "is not there") for name in names}
         told = ", ".join(f"{name} {why}" for name, why in waiting.items() if why)
         if not told:
             return
@@ -289,25 +300,23 @@ def ended_well(status: str, exit_code: int, started: str, policy: str) -> bool:
     return ended and policy in ("no", "on-failure", "")
 
 
-def probe(target: str, timeout: float = 5.0) -> bool:
-    """Ask `http://address:port/path` (any answer below 500 will do) or `tcp://address:port`; whether it answers."""
+def probe(target: str, timeout: float = probing.TIMEOUT) -> bool:
+    """Ask one target, as `answering`; whether it answers."""
+    return target in answering([target], timeout)
+
+
+def answering(targets: Iterable[str], timeout: float = probing.TIMEOUT) -> set[str]:
+    """Those of `http://address:port/path` (any answer below 500 will do) and `tcp://address:port` that answer."""
+    asked = {target: _question(target) for target in targets}
+    answers = probing.ask(list(asked.values()), timeout)
+    return {t for t, answer in zip(asked, answers, strict=True) if not answer.why and answer.status < 500}
+
+
+def _question(target: str) -> probing.Question:
     kind, _, rest = target.partition("://")
     at, slash, path = rest.partition("/")
     address, _, port = at.rpartition(":")
-    try:
-        if kind == "tcp":
-            with socket.create_connection((address, int(port)), timeout):
-                return True
-        connection = http.client.HTTPConnection(address, int(port), timeout=timeout)
-        try:
-            connection.request(
-                "GET", slash + path, headers={"Connection": "close", "User-Agent": "pushrod-health"}
-            )
-            return bool(connection.getresponse().status < 500)
-        finally:
-            connection.close()
-    except (OSError, http.client.HTTPException):
-        return False
+    return probing.Question(address, int(port), slash + path if kind == "http" else "")
 
 
 def inspect(names: list[str]) -> dict[str, Found]:

@@ -14,20 +14,16 @@ import yaml
 from pushrod.apps import App
 from pushrod.engines.docker import addresses, names
 from pushrod.gears import docker
-from pushrod.manifest import contracts
+from pushrod.manifest import allowances, contracts, keys, policy
+from pushrod.manifest.limits import Limits
 from pushrod.values import Instance, Manifest, Release, Service
 
 Document = Mapping[str, Any]
 Raw = dict[str, Any]
 
-ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
-"""What a container that begins as root keeps: what the entry points of the official images need to give their data
-to an account of their own and become it, and to listen below 1024. Seven of Docker's fourteen."""
-
 PIDS = 1024
 """Processes and threads of one container, unless the manifest says otherwise."""
 
-_LOGGING = {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}}
 _REPLACED = frozenset((
     "attach", "build", "cgroup_parent", "container_name", "cpu_count", "depends_on", "deploy",
     "develop", "domainname", "env_file", "environment", "expose", "extends", "external_links",
@@ -35,6 +31,7 @@ _REPLACED = frozenset((
     "networks", "ports", "profiles", "provider", "pull_policy", "restart", "scale", "volumes",
     "volumes_from",
 ))  # fmt: skip
+_PASSED = {*keys.of_services("docker", "used", "bounded", "word")} - _REPLACED
 _HEADER = """\
 # Rendered by pushrod for release {number} of {app}, and sealed with it. Docker Compose alone brings it up:
 #   docker compose --file {path} up --detach
@@ -43,21 +40,31 @@ _HEADER = """\
 
 class Parts(NamedTuple):
     """What rendering needs to know of an image: its name here, whether it begins as root, the directories that it
-    keeps data in (`VOLUME`), and the port that it says it listens on (0: none)."""
+    keeps data in (`VOLUME`), the port that it says it listens on (0: none), and its own health check's times."""
 
     name: str
     root: bool
     data: tuple[str, ...] = ()
     port: int = 0
+    check: Mapping[str, float] = {}
+
+
+class Room(NamedTuple):
+    """What bounds an app's containers: the host's limits, whether systemd keeps those of all of them together, and
+    whether Docker can keep what each writes outside of its volumes."""
+
+    limits: Limits
+    slices: bool = False
+    quota: bool = False
 
 
 class Place(NamedTuple):
-    """Where an app's files are: `bind` gives the path on this host for a bind mount's source, which is there;
-    `memory` is the most a container may use that says nothing itself, in bytes."""
+    """Where an app's files are, and what it may take: `bind` gives the path on this host for a bind mount's source,
+    which is there."""
 
     app: App
     bind: Callable[[str], str]
-    memory: int
+    room: Room
 
 
 def release(place: Place, sealed: Release, document: Document, images: Mapping[str, Parts]) -> str:
@@ -113,13 +120,13 @@ def stores(place: Place, wanted: Manifest, document: Document, images: Mapping[s
     services: Raw = {}
     for store in wanted.stores:
         raw = _service(place, document, store, images[store.name])
+        raw["healthcheck"] = raw["healthcheck"] or _healthcheck(store).get("healthcheck")
         given = [
             {"type": "volume", "source": own_volume(store.name, path), "target": path}
             for path in _unnamed(document, store, images[store.name])
         ]
         services[store.name] = {
             "container_name": names.store(app, store.name),
-            **_healthcheck(store),
             **raw,
             "restart": "unless-stopped",
             "env_file": [str(names.store_environment(app, store.name))],
@@ -255,7 +262,7 @@ _Dumper.add_representer(str, _text)
 def _service(place: Place, document: Document, service: Service, image: Parts) -> Raw:
     """What an instance, a store and a run have in common."""
     raw = _raw(document, service.name)
-    kept = {k: v for k, v in raw.items() if k not in _REPLACED and not k.startswith("x-")}
+    kept = {k: v for k, v in raw.items() if k in _PASSED}
     volumes, tmpfs = mounted(document, service.name), _listed(raw.get("tmpfs"))
     taken = {
         *(t.partition(":")[0] for t in tmpfs),
@@ -269,14 +276,18 @@ def _service(place: Place, document: Document, service: Service, image: Parts) -
         "image": image.name,
         "pull_policy": "never",
         **kept,
-        **_limits(raw, place.memory),
+        **_limits(raw, place.room.limits),
+        "cgroup_parent": names.slice(place.app, store=service.role == "store") if place.room.slices else None,
+        "oom_score_adj": _oom_score(raw, service),
+        "healthcheck": _check(raw, service, image, place.room.limits) or None,
+        "storage_opt": {"size": str(place.room.limits.layer)} if place.room.quota else None,
         "network_mode": "none" if isolated(document, service) else None,
         "read_only": True if service.read_only else None,
         "tmpfs": tmpfs or None,
         "security_opt": _security(raw),
         "cap_drop": ["ALL"],
         "cap_add": _capabilities(raw, root=root) or None,
-        "logging": raw.get("logging") or _LOGGING,
+        "logging": _logging(raw.get("logging") or {}),
         "volumes": [_mount(place, v) for v in volumes],
     }
 
@@ -302,16 +313,37 @@ def _raw(document: Document, name: str) -> Raw:
     return found
 
 
-def _limits(raw: Raw, memory: int) -> Raw:
+def _limits(raw: Raw, limits: Limits) -> Raw:
     """The bounds of a container. Compose wants each in one place: in `deploy.resources`, where that is there."""
     resources = ((raw.get("deploy") or {}).get("resources")) or {}
-    reserved = (resources.get("reservations") or {}).get("memory") or raw.get("mem_reservation") or 0
-    most = raw.get("mem_limit") or max(memory, int(reserved))
-    pids = raw.get("pids_limit") or PIDS
+    most = raw.get("mem_limit") or limits.memory
+    pids = raw.get("pids_limit") or min(PIDS, limits.pids)
     if not resources:
         return {"mem_limit": most, "pids_limit": pids}
-    limits = {"memory": str(most), "pids": int(pids)} | ({"cpus": raw["cpus"]} if raw.get("cpus") else {})
-    return {"deploy": {"resources": {**resources, "limits": {**limits, **(resources.get("limits") or {})}}}}
+    bounds = {"memory": str(most), "pids": int(pids)} | ({"cpus": raw["cpus"]} if raw.get("cpus") else {})
+    return {"deploy": {"resources": {**resources, "limits": {**bounds, **(resources.get("limits") or {})}}}}
+
+
+def _check(raw: Raw, service: Service, image: Parts, limits: Limits) -> Raw:
+    """The health check: what the manifest does not say of it is the image's own, which is bounded likewise."""
+    given: Raw = raw.get("healthcheck") or {}
+    return given if service.store and not given else {**policy.paced(image.check, limits), **given}
+
+
+def _oom_score(raw: Raw, service: Service) -> int | None:
+    """The kernel, short of memory, ends instances before stores."""
+    given = int(raw.get("oom_score_adj") or 0)
+    return given or None if service.role == "store" else max(given, policy.EXPENDABLE)
+
+
+def _logging(given: Raw) -> Raw:
+    if given.get("driver") == "none":
+        return {"driver": "none"}
+    bounds = {"max-size": f"{policy.LOG_SIZE >> 20}m", "max-file": str(policy.LOG_FILES)}
+    return {
+        "driver": given.get("driver") or "json-file",
+        "options": {**bounds, **(given.get("options") or {})},
+    }
 
 
 def _security(raw: Raw) -> list[str]:
@@ -323,7 +355,7 @@ def _security(raw: Raw) -> list[str]:
 def _capabilities(raw: Raw, *, root: bool) -> list[str]:
     asked = [str(c).upper().removeprefix("CAP_") for c in raw.get("cap_add") or []]
     dropped = [str(c).upper().removeprefix("CAP_") for c in raw.get("cap_drop") or []]
-    given = ROOT_CAPABILITIES if root and "ALL" not in dropped else ()
+    given = allowances.ROOT_CAPABILITIES if root and "ALL" not in dropped else ()
     return sorted({*asked, *(c for c in given if c not in dropped)})
 
 

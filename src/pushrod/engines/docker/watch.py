@@ -1,7 +1,12 @@
-"""Look at every app once, and mend what should run and does not, or runs and is not healthy; Docker never does that.
+"""Look at every app, and mend what should run and does not, or runs and is not healthy; Docker never does that.
 
 Run by a timer every few seconds: nothing stays in memory in between. What it did is told to the journal and written
 to `apps/<app>/watch.log`. Standard library only, and copied below ROOT beside `reconcile`, as that is.
+
+No app can hold up another. One question to Docker tells of all containers, and those that have no health check of
+their own are asked at the same time, each within one time for the whole of it (`probing`). What is to be mended is
+mended apart, a few apps at once, each with a time of its own, while looks go on; who had help longest ago comes
+first, also after a run that was cut off.
 
     python3 -I -S watch.py ROOT
 """
@@ -10,10 +15,16 @@ import contextlib
 import datetime
 import json
 import os
+import signal
+import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Collection
+from concurrent import futures
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -28,17 +39,33 @@ PATIENCE = 3
 LIMIT = 6
 """Restarts of one container in an hour, after which it is left for a person to look at."""
 
+AT_ONCE = 4
+"""Apps that are mended at the same time; as many again are brought up, which takes longer."""
+
+EVERY = 10.0
+"""Seconds between two looks while something is mended; as the timer's."""
+
+RUN = 240.0
+"""Seconds after which a run looks no more, and begins nothing; what is under way has its time."""
+
+ATTEND, UP = 60.0, 300.0
+"""Seconds for mending one app's containers, and for bringing it up where one is gone. An app that takes longer to
+come up goes on by itself: nothing of it is stopped."""
+
 _HOUR = 3600.0
 _FIRST, _LONGEST = 10.0, 600.0  # seconds between two restarts of a container: doubled each time
 _DONE = {"up": "brought up", "start": "started", "restart": "restarted"}
 _GRACE = "5"  # seconds that a container which does not answer has to end
+_COMMAND = 60.0  # seconds for one command of Docker's
+_LIST = '{{json .Names}} {{json .Status}} {{json (.Label "pushrod.probe")}}'
 
 
 class Memory:
-    """What earlier looks saw, by container; on tmpfs, so that a boot begins anew."""
+    """What earlier looks saw, by container; on tmpfs, so that a boot begins anew. Threads may share it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.lock = threading.Lock()
         self.seen: dict[str, dict[str, Any]] = {}
         with contextlib.suppress(OSError, ValueError):
             self.seen = json.loads(path.read_text())
@@ -47,11 +74,37 @@ class Memory:
         """What is remembered of one container."""
         return self.seen.setdefault(name, {"bad": 0, "restarts": [], "told": False})
 
-    def save(self, names: set[str]) -> None:
+    def helped(self, names: Collection[str]) -> float:
+        """When one of these containers was last mended; 0 for never."""
+        return max((at for n in names if n in self.seen for at in self.seen[n]["restarts"]), default=0.0)
+
+    def save(self, names: Collection[str]) -> None:
         """Keep what is known of these containers, and forget all others."""
+        with self.lock:
+            text = json.dumps({n: m for n, m in self.seen.items() if n in names})
         temporary = self.path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps({n: m for n, m in self.seen.items() if n in names}))
+        temporary.write_text(text)
         temporary.replace(self.path)
+
+
+class Glance(NamedTuple):
+    """What the list of all containers says of one: its status in Docker's words, and where it is to be asked."""
+
+    status: str
+    probe: str = ""
+
+    @property
+    def fine(self) -> bool:
+        """Whether it runs, and Docker has not found it unhealthy."""
+        return self.status.startswith("Up ") and "(unhealthy)" not in self.status
+
+
+class Live(NamedTuple):
+    """An app that should be up, and its containers."""
+
+    app: reconcile.App
+    release: dict[str, Any]
+    names: tuple[str, ...]
 
 
 def wait_after(restarts: int) -> float:
@@ -59,30 +112,116 @@ def wait_after(restarts: int) -> float:
     return 0.0 if not restarts else min(_FIRST * 2.0 ** (restarts - 1), _LONGEST)
 
 
-def look(app: reconcile.App, memory: Memory, now: float) -> set[str]:
-    """Look at one app and mend what needs it; returns the names of its containers."""
+# ---- looking ------------------------------------------------------------------------------------------------
+
+
+def live(app: reconcile.App) -> Live | None:
+    """What should run of an app; None where nothing should."""
     directory = app.release()
     if directory is None or reconcile.is_stopped(app):
-        return set()
+        return None
     release = json.loads((directory / "release.json").read_text())
     names = [f"{app.name}-{s['name']}" for s in release["stores"]]
     names += [f"{app.name}-r{release['number']}-{i['name']}" for i in release["instances"]]
-    found = reconcile.inspect(names)
-    for name in names:
-        why, act = trouble(name, found.get(name), memory)
-        if not why:
-            continue
+    return Live(app, release, tuple(names))
+
+
+def glances() -> dict[str, Glance]:
+    """Every container of every app, by name: one question to Docker, however many there are."""
+    argv = ["docker", "ps", "--all", "--no-trunc", "--filter", "label=pushrod.app", "--format", _LIST]
+    found = {}
+    for line in reconcile.run(argv, _COMMAND).splitlines():
+        decoder, at, words = json.JSONDecoder(), 0, []
+        for _ in range(3):
+            word, at = decoder.raw_decode(line, at)
+            words.append(str(word))
+            at += 1
+        found[words[0]] = Glance(*words[1:])
+    return found
+
+
+def look(apps: list[Live], memory: Memory) -> list[Live]:
+    """Look at all apps at once; those that may need something, who had help longest ago first."""
+    seen = glances()
+    running = {n: seen[n] for one in apps for n in one.names if n in seen and seen[n].fine}
+    asked = {name: glance.probe for name, glance in running.items() if glance.probe}
+    answered = reconcile.answering(set(asked.values()))
+    needy = set()
+    with memory.lock:
+        for name in asked:
+            known = memory.of(name)
+            known["bad"] = 0 if asked[name] in answered else known["bad"] + 1
+            needy |= {name} if known["bad"] >= PATIENCE else set()
+    needy |= {n for one in apps for n in one.names if n not in running}
+    found = [
+        one for one in apps if needy & set(one.names) or not reconcile.is_open(one.app, one.release["number"])
+    ]
+    return sorted(found, key=lambda one: memory.helped(one.names))
+
+
+def trouble(container: "reconcile.Found | None", known: dict[str, Any]) -> tuple[str, str]:
+    """What is wrong with a container, and what mends it: `start`, `restart` or `up`; nothing if nothing is."""
+    if container is None:
+        return "is not there", "up"
+    state, policy = container["State"], container["HostConfig"]["RestartPolicy"]["Name"]
+    if reconcile.ended_well(state["Status"], state["ExitCode"], state["StartedAt"], policy):
+        return "", ""
+    if state["Status"] in ("exited", "dead") and policy in ("no", ""):
+        return "", ""  # the manifest says that it is not to be brought back
+    if state["Status"] in ("exited", "created", "dead"):
+        return f"is {state['Status']} (status {state['ExitCode']})", "start"
+    if (state.get("Health") or {}).get("Status") == "unhealthy":
+        return "is unhealthy", "restart"
+    target = (container["Config"]["Labels"] or {}).get("pushrod.probe", "")
+    if state["Status"] == "running" and target and known["bad"] >= PATIENCE:
+        return f"does not answer at {target}", "restart"
+    return "", ""
+
+
+# ---- mending ------------------------------------------------------------------------------------------------
+
+
+def attend(one: Live, memory: Memory, now: Callable[[], float] = time.time) -> bool:
+    """Look closer at one app, and mend what needs it, unless a command works on it: that leaves it as it should be.
+
+    Returns whether it has to be brought up: a container is gone.
+    """
+    end, missing = time.monotonic() + ATTEND, False
+    with reconcile.alone(one.app) as held:
+        current = live(one.app) if held else None
+        if current is None:
+            return False
+        found = reconcile.inspect(list(current.names))
+        for name in sorted(current.names, key=lambda name: memory.helped([name])):
+            if time.monotonic() > end:
+                break
+            why, act = _due(current.app, name, found.get(name), memory, now())
+            missing = missing or act == "up"
+            if act not in ("", "up"):
+                mend(current.app, name, why, act)
+        admit(current.app, current.release, found)
+    return missing
+
+
+def _due(
+    app: reconcile.App, name: str, container: "reconcile.Found | None", memory: Memory, now: float
+) -> tuple[str, str]:
+    """What is to be done now about a container, remembered as done; nothing where it is to be let be."""
+    with memory.lock:
         known = memory.of(name)
+        why, act = trouble(container, known)
+        if not act:
+            return "", ""
         known["restarts"] = [at for at in known["restarts"] if now - at < _HOUR]
         if len(known["restarts"]) >= LIMIT:
-            if not known["told"]:
+            told, known["told"] = known["told"], True
+            if not told:
                 record(app, name, why, f"left alone after {LIMIT} restarts in an hour: docker logs {name}")
-            known["told"] = True
-        elif now - max(known["restarts"], default=0.0) >= wait_after(len(known["restarts"])):
-            known.update(bad=0, told=False, restarts=[*known["restarts"], now])
-            mend(app, name, why, act)
-    admit(app, release, found)
-    return set(names)
+            return "", ""
+        if now - max(known["restarts"], default=0.0) < wait_after(len(known["restarts"])):
+            return "", ""
+        known.update(bad=0, told=False, restarts=[*known["restarts"], now])
+        return why, act
 
 
 def admit(app: reconcile.App, release: dict[str, Any], found: dict[str, Any]) -> None:
@@ -98,43 +237,39 @@ def admit(app: reconcile.App, release: dict[str, Any], found: dict[str, Any]) ->
         )
 
 
-def trouble(name: str, container: "reconcile.Found | None", memory: Memory) -> tuple[str, str]:
-    """What is wrong with a container, and what mends it: `start`, `restart` or `up`; nothing if nothing is."""
-    known = memory.of(name)
-    if container is None:
-        return "is not there", "up"
-    state, policy = container["State"], container["HostConfig"]["RestartPolicy"]["Name"]
-    if reconcile.ended_well(state["Status"], state["ExitCode"], state["StartedAt"], policy):
-        return "", ""
-    if state["Status"] in ("exited", "dead") and policy in ("no", ""):
-        return "", ""  # the manifest says that it is not to be brought back
-    if state["Status"] in ("exited", "created", "dead"):
-        return f"is {state['Status']} (status {state['ExitCode']})", "start"
-    if (state.get("Health") or {}).get("Status") == "unhealthy":
-        return "is unhealthy", "restart"
-    target = (container["Config"]["Labels"] or {}).get("pushrod.probe", "")
-    if state["Status"] != "running" or not target or reconcile.probe(target):
-        known["bad"] = 0
-        return "", ""
-    known["bad"] += 1
-    return (f"does not answer at {target}", "restart") if known["bad"] >= PATIENCE else ("", "")
-
-
 def mend(app: reconcile.App, name: str, why: str, act: str) -> None:
-    """Start or restart a container, or bring the whole app up where it is gone; and record it."""
+    """Start or restart a container, or bring the whole app up where one is gone; and record it."""
     began = time.monotonic()
     try:
         if act == "up":
-            reconcile.up(app)
+            bring_up(app)
         elif act == "start":
             reconcile.open_gate(app)
-            reconcile.run(["docker", "start", name])
+            reconcile.run(["docker", "start", name], _COMMAND)
         else:
-            reconcile.run(["docker", "restart", "-t", _GRACE, name])
+            reconcile.run(["docker", "restart", "-t", _GRACE, name], _COMMAND)
     except reconcile.Trouble as e:
         record(app, name, why, f"could not be mended: {e}")
         return
     record(app, name, why, f"{_DONE[act]} in {time.monotonic() - began:.1f} s")
+
+
+def bring_up(app: reconcile.App, timeout: float = UP) -> None:
+    """Bring an app up in a process of its own, which ends with all it has started when its time is up."""
+    program = str(Path(__file__).resolve().with_name("reconcile.py"))
+    argv = [sys.executable, "-I", "-S", program, "up", str(app.root), app.name]
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, text=True, errors="replace", start_new_session=True
+    ) as child:
+        try:
+            said = [line for line in child.communicate(timeout=timeout)[0].splitlines() if line.strip()]
+        except subprocess.TimeoutExpired as e:
+            os.killpg(child.pid, signal.SIGKILL)
+            raise reconcile.Trouble(f"it is not up after {timeout:g} s") from e
+    for line in said:
+        reconcile.say(line)
+    if child.returncode:
+        raise reconcile.Trouble(said[-1] if said else "it could not be brought up")
 
 
 def record(app: reconcile.App, name: str, why: str, did: str) -> None:
@@ -145,21 +280,83 @@ def record(app: reconcile.App, name: str, why: str, did: str) -> None:
         log.write(json.dumps({"at": at, "container": name, "why": why, "did": did}) + "\n")
 
 
-def main(arguments: list[str]) -> int:
-    """Look at every app that should be up; 0 also where something could not be mended, which the record says."""
-    root = Path(arguments[0])
-    memory, names = Memory(reconcile.GATES / "watch.json"), set[str]()
+# ---- a run --------------------------------------------------------------------------------------------------
+
+
+Do = TypeVar("Do")
+
+
+def _guarded(app: reconcile.App, do: Callable[[], Do]) -> "Do | None":
+    """What one app makes go wrong is told, and is nobody else's trouble."""
+    try:
+        return do()
+    except (reconcile.Trouble, OSError, ValueError, KeyError, TypeError) as e:
+        reconcile.say(f"{app.name}: {e}")
+        return None
+
+
+def wanted(root: Path) -> list[Live]:
+    """The apps that should be up."""
+    found = []
     for link in sorted(UNITS.glob("pushrod-app@*.service")):
         app = reconcile.App(str(root), link.name[len("pushrod-app@") : -len(".service")])
-        if not app.directory.is_dir():
-            continue
-        with reconcile.alone(app) as held:
-            try:
-                names |= look(app, memory, time.time()) if held else set(memory.seen)
-            except (reconcile.Trouble, OSError, ValueError, KeyError) as e:
-                reconcile.say(f"{app.name}: {e}")
-    memory.save(names)
-    return 0
+        if app.directory.is_dir() and (one := _guarded(app, partial(live, app))):
+            found.append(one)
+    return found
+
+
+class Mending:
+    """What is being mended, by app: containers in one pool, whole apps, which take longer, in another."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._quick, self._slow = (futures.ThreadPoolExecutor(AT_ONCE) for _ in range(2))
+        self._under_way: dict[str, futures.Future[Any]] = {}
+
+    def begin(self, one: Live) -> None:
+        """Mend an app, unless that is under way."""
+        job = self._under_way.get(one.app.name)
+        if job is None or job.done():
+            self._under_way[one.app.name] = self._quick.submit(_guarded, one.app, partial(self._attend, one))
+
+    def _attend(self, one: Live) -> None:
+        if attend(one, self._memory):
+            up = partial(mend, one.app, one.app.name, "lacks a container", "up")
+            with contextlib.suppress(RuntimeError):  # the run is at its end: the next one comes to it
+                self._under_way[one.app.name] = self._slow.submit(_guarded, one.app, up)
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until nothing is under way, or for so long; whether nothing is."""
+        end = time.monotonic() + timeout
+        while jobs := [job for job in list(self._under_way.values()) if not job.done()]:
+            if time.monotonic() >= end:
+                return False
+            futures.wait(jobs, timeout=end - time.monotonic())
+        return True
+
+    def end(self) -> None:
+        """Begin nothing more, and let what is under way end."""
+        for pool in (self._quick, self._slow):
+            pool.shutdown(cancel_futures=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Look at every app that should be up, and go on looking while one of them is mended; 0 also where something
+    could not be mended, which the record says."""
+    root, memory = Path(arguments[0]), Memory(reconcile.GATES / "watch.json")
+    mending, end = Mending(memory), time.monotonic() + RUN
+    while True:
+        apps = wanted(root)
+        try:
+            for one in look(apps, memory):
+                mending.begin(one)
+        except (reconcile.Trouble, OSError, ValueError) as e:
+            reconcile.say(str(e))
+        done = mending.wait(EVERY)
+        memory.save({name for one in apps for name in one.names})
+        if done or time.monotonic() >= end:
+            mending.end()
+            return 0
 
 
 if __name__ == "__main__":

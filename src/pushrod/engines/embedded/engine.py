@@ -16,6 +16,7 @@ from typing import Any
 from pushrod import host
 from pushrod.apps import App, Root
 from pushrod.configuration import Endpoint
+from pushrod.engines import machine
 from pushrod.engines.archives import Archive
 from pushrod.engines.embedded import commands, findings, images, logs, ports
 from pushrod.engines.embedded.parts import Parts
@@ -27,6 +28,7 @@ from pushrod.engines.engine import Say
 from pushrod.errors import BuildError, HostError, StateError, UnknownNameError
 from pushrod.gears import postgres
 from pushrod.gears.nginx import Edge
+from pushrod.manifest.policy import Terms
 from pushrod.plan import Change, Need
 from pushrod.releases import Releases
 from pushrod.secrets import Secrets
@@ -155,6 +157,10 @@ class Embedded:
         )
 
     # ---- images ---------------------------------------------------------------------------------------------
+
+    def terms(self, app: App, checkout: Path) -> Terms:
+        """What an app may ask for: instances are processes of this machine, and nothing else of it is given."""
+        return Terms("embedded", machine.of(self.root))
 
     def check(self, app: App, document: Mapping[str, Any], wanted: Manifest, checkout: Path) -> None:
         """Nothing is refused: an app's processes have no more rights here than whoever deploys it gives them."""

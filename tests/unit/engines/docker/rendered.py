@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 from pushrod import manifest
 from pushrod.apps import App, Root
 from pushrod.engines.docker import addresses, rendering
-from pushrod.engines.docker.rendering import Parts
+from pushrod.engines.docker.rendering import Parts, Room
 from pushrod.gears import compose
+from pushrod.manifest import policy
+from pushrod.manifest.policy import Terms
 from pushrod.values import Image, Instance, Manifest, Release
 from tests.unit import samples
 
@@ -39,7 +41,8 @@ def render(
     directory: Path, images: Mapping[str, Parts], variables: Mapping[str, str] | None = None
 ) -> Rendered:
     """Read the compose file of a directory as the docker engine does, place it at the pool's beginning, render it."""
-    document = compose.load(directory, project="shop", variables=variables or {})
+    terms = Terms("docker", samples.LIMITS)
+    document, _ = policy.apply(compose.load(directory, project="shop", variables=variables or {}), terms)
     wanted = manifest.read(document, engine="docker", bases=compose.bases(document, directory))
     found = {s.name: images.get(s.name, OWN) for s in wanted.services}
     network = addresses.choose(
@@ -60,7 +63,7 @@ def render(
         ),
         network=network,
     )  # fmt: skip
-    place = rendering.Place(APP, lambda source: f"/bound/{source}", 2 << 30)
+    place = rendering.Place(APP, lambda source: f"/bound/{source}", Room(samples.LIMITS, slices=True))
     return Rendered(
         rendering.release(place, sealed, document, found),
         rendering.stores(place, wanted, document, found),

@@ -63,7 +63,25 @@ def test_what_an_image_says(
     engine: dict[str, Any], config: dict[str, Any], expected: tuple[Any, ...]
 ) -> None:
     engine["x"] = {"Id": "sha256:1", "Config": config}
-    assert images.parts("x") == ("x", *expected)
+    assert images.parts("x") == ("x", *expected, {})
+
+
+def test_an_image_says_how_often_it_is_checked(engine: dict[str, Any]) -> None:
+    check = {"Test": ["CMD", "x"], "Interval": 1_000_000, "Timeout": 3_000_000_000, "Retries": 4}
+    engine["x"] = {"Id": "sha256:1", "Config": {"Healthcheck": check}}
+    expected = {"interval": 0.001, "timeout": 3, "start_period": 0, "start_interval": 0, "retries": 4}
+    assert images.parts("x").check == expected
+
+
+@pytest.mark.parametrize("label", ["pushrod.probe", "pushrod.instance", "pushrod.release", "pushrod.x"])
+def test_an_image_that_has_labels_of_pushrods(engine: dict[str, Any], label: str) -> None:
+    own = {"pushrod.app": "shop", "pushrod.service": "web", "maintainer": "me"}
+    engine["x"] = {"Id": "sha256:1", "Config": {"Labels": own}}
+    images.parts("x")
+    engine["x"]["Config"]["Labels"] = {**own, label: "http://127.0.0.1/"}
+    with pytest.raises(BuildError) as error:
+        images.parts("x")
+    assert label in error.value.what
 
 
 @pytest.mark.parametrize("link", ["context", "file"])

@@ -14,6 +14,7 @@ from pushrod import host, scaffold
 from pushrod.engines.docker import rendering
 from pushrod.engines.docker.rendering import Parts
 from pushrod.gears import compose
+from pushrod.manifest.allowances import ROOT_CAPABILITIES
 from tests.unit.engines.docker.rendered import APP, NGINX, POSTGRES, REDIS, Rendered, render
 
 HERE = Path(__file__).parent / "files"
@@ -105,11 +106,11 @@ WEB = "services:\n  web:\n    image: nginx\n    ports: ['80:80']\n"
     [
         ("", {"mem_limit": 2 << 30, "pids_limit": 1024}),
         ("mem_limit: 64m", {"mem_limit": "67108864", "pids_limit": 1024}),
-        ("mem_reservation: 4g", {"mem_limit": 4 << 30, "pids_limit": 1024}),
+        ("mem_reservation: 4g", {"mem_limit": 2 << 30, "pids_limit": 1024}),
         ("pids_limit: 9", {"mem_limit": 2 << 30, "pids_limit": 9}),
         ("deploy: {resources: {limits: {cpus: '0.5'}}}", {"memory": str(2 << 30), "pids": 1024, "cpus": 0.5}),
         ("deploy: {resources: {limits: {memory: 64m, pids: 5}}}", {"memory": "67108864", "pids": 5}),
-        ("deploy: {resources: {reservations: {memory: 4g}}}", {"memory": str(4 << 30), "pids": 1024}),
+        ("deploy: {resources: {reservations: {memory: 4g}}}", {"memory": str(2 << 30), "pids": 1024}),
         ("cpus: 0.5\n    deploy: {resources: {reservations: {memory: 1m}}}",
          {"memory": str(2 << 30), "pids": 1024, "cpus": 0.5}),
     ],
@@ -163,8 +164,8 @@ def test_an_empty_entry_point_takes_the_images_away(tmp_path: Path) -> None:
     ("given", "tmpfs"),
     [
         ("", ["/tmp"]),
-        ("tmpfs: ['/tmp:size=1m', /run]", ["/tmp:size=1m", "/run"]),
-        ("tmpfs: /run", ["/run", "/tmp"]),
+        ("tmpfs: ['/tmp:size=1m', /run]", ["/tmp:size=1048576", f"/run:size={1 << 30}"]),
+        ("tmpfs: /run", [f"/run:size={1 << 30}", "/tmp"]),
         ("volumes: ['v1:/tmp']", []),
     ],
 )
@@ -249,13 +250,13 @@ def test_restart(tmp_path: Path, given: str, restart: str) -> None:
 @pytest.mark.parametrize(
     ("given", "root", "kept"),
     [
-        ("", True, list(rendering.ROOT_CAPABILITIES)),
+        ("", True, list(ROOT_CAPABILITIES)),
         ("", False, None),
         ("user: '1000'", True, None),
-        ("user: root", False, list(rendering.ROOT_CAPABILITIES)),
+        ("user: root", False, list(ROOT_CAPABILITIES)),
         ("cap_drop: [ALL]", True, None),
-        ("cap_drop: [CAP_CHOWN]", True, [c for c in rendering.ROOT_CAPABILITIES if c != "CHOWN"]),
-        ("cap_add: [cap_sys_nice]", False, ["SYS_NICE"]),
+        ("cap_drop: [CAP_CHOWN]", True, [c for c in ROOT_CAPABILITIES if c != "CHOWN"]),
+        ("cap_add: [cap_kill]", False, ["KILL"]),
     ],
 )
 def test_capabilities(tmp_path: Path, given: str, root: bool, kept: list[str] | None) -> None:

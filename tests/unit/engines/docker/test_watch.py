@@ -1,6 +1,7 @@
 """What the watch finds wrong, how long it lets a container be, and when it leaves it alone."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ def container(status: str = "running", **changes: Any) -> dict[str, Any]:
     labels = {"pushrod.probe": changes["probe"]} if "probe" in changes else None
     policy = {"RestartPolicy": {"Name": changes.get("policy", "unless-stopped")}}
     return {"State": state, "HostConfig": policy, "Config": {"Labels": labels}}
+
+
+def seen(root: Path, monkeypatch: pytest.MonkeyPatch, probe: str) -> Any:
+    """An app that is live and let through, whose one container runs."""
+    app = places.live(root)
+    monkeypatch.setattr(watch, "glances", lambda: {"shop-r7-backend-1": watch.Glance("Up 2 hours", probe)})
+    monkeypatch.setattr(watch.reconcile, "is_open", lambda _app, _number: True)
+    return watch.live(app)
 
 
 @pytest.mark.parametrize(
@@ -39,17 +48,97 @@ def container(status: str = "running", **changes: Any) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_trouble(tmp_path: Path, found: dict[str, Any] | None, act: str) -> None:
-    assert watch.trouble("c", found, watch.Memory(tmp_path / "none"))[1] == act
+    assert watch.trouble(found, watch.Memory(tmp_path / "none").of("c"))[1] == act
 
 
 def test_one_that_does_not_answer_is_given_some_looks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    one, name = seen(tmp_path, monkeypatch, probe="tcp://1:2"), "shop-r7-backend-1"
     answers = [False, False, True, False, False, False]
-    monkeypatch.setattr(watch.reconcile, "probe", lambda _target: answers.pop(0))
+    monkeypatch.setattr(watch.reconcile, "answering", lambda targets: targets if answers.pop(0) else set())
     memory = watch.Memory(tmp_path / "none")
-    found = [watch.trouble("c", container(probe="tcp://1:2"), memory)[1] for _ in range(6)]
-    assert found == ["", "", "", "", "", "restart"]
+    found = [
+        watch.look([one], memory) and watch.trouble(container(probe="tcp://1:2"), memory.of(name))[1]
+        for _ in range(6)
+    ]
+    assert found == [[], [], [], [], [], "restart"]
+
+
+def test_whoever_had_help_longest_ago_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    apps = [
+        watch.Live(reconcile.App(str(tmp_path), name), {"number": 1}, (f"{name}-r1-web-1",))
+        for name in ("late", "never", "early", "well")
+    ]
+    monkeypatch.setattr(watch, "glances", lambda: {"well-r1-web-1": watch.Glance("Up 2 hours")})
+    monkeypatch.setattr(watch.reconcile, "is_open", lambda _app, _number: True)
+    memory = watch.Memory(tmp_path / "none")
+    memory.of("late-r1-web-1")["restarts"] = [1.0, 9.0]
+    memory.of("early-r1-web-1")["restarts"] = [2.0]
+    assert [one.app.name for one in watch.look(apps, memory)] == ["never", "early", "late"]
+
+
+@pytest.mark.parametrize(
+    ("status", "fine"),
+    [
+        ("Up 5 seconds", True),
+        ("Up 3 minutes (healthy)", True),
+        ("Up Less than a second (health: starting)", True),
+        ("Up 2 days (unhealthy)", False),
+        ("Exited (0) 3 days ago", False),
+        ("Restarting (1) 2 seconds ago", False),
+        ("Created", False),
+        ("Up 2 hours (Paused)", True),
+    ],
+)
+def test_what_docker_lists(status: str, fine: bool) -> None:
+    assert watch.Glance(status).fine is fine
+
+
+def test_all_containers_are_listed_by_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = '"a-r1-web-1" "Up 2 hours" "http://10.0.0.1:80/a \\"b\\""\n"a-db" "Created" ""\n'
+    monkeypatch.setattr(watch.reconcile, "run", lambda _argv, _timeout: printed)
+    assert watch.glances() == {
+        "a-r1-web-1": watch.Glance("Up 2 hours", 'http://10.0.0.1:80/a "b"'),
+        "a-db": watch.Glance("Created", ""),
+    }
+
+
+def test_one_app_that_takes_long_to_mend_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run goes on looking: another app that needs help later has it while the first still has its turn."""
+    slow, quick = (
+        watch.Live(reconcile.App(str(tmp_path), n), {"number": 1}, (n,)) for n in ("slow", "quick")
+    )
+    turns, helped, release = iter([[slow], [quick], [quick]]), [], threading.Event()
+    monkeypatch.setattr(watch, "wanted", lambda _root: [slow, quick])
+    monkeypatch.setattr(watch, "look", lambda _apps, _memory: next(turns, []))
+    monkeypatch.setattr(watch, "EVERY", 0.05)
+    monkeypatch.setattr(watch.reconcile, "GATES", tmp_path)
+
+    def attend(one: Any, _memory: Any) -> bool:
+        helped.append(one.app.name)
+        if one.app.name == "slow":
+            assert release.wait(60)
+        elif helped.count("quick") == 2:
+            release.set()
+        return False
+
+    monkeypatch.setattr(watch, "attend", attend)
+    assert watch.main([str(tmp_path)]) == 0
+    assert helped == ["slow", "quick", "quick"]
+
+
+def test_an_app_that_does_not_come_up_has_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = tmp_path / "reconcile.py"
+    waits.write_text("import time; print('begun', flush=True); time.sleep(600)")
+    monkeypatch.setattr(watch, "__file__", str(tmp_path / "watch.py"))
+    with pytest.raises(watch.reconcile.Trouble, match=r"not up after 0\.2 s"):
+        watch.bring_up(reconcile.App(str(tmp_path), "shop"), 0.2)
+    waits.write_text("import sys; print('shop: no'); sys.exit(1)")
+    with pytest.raises(watch.reconcile.Trouble, match="shop: no"):
+        watch.bring_up(reconcile.App(str(tmp_path), "shop"), 60)
 
 
 def test_waits_double_up_to_ten_minutes() -> None:
@@ -67,11 +156,11 @@ def test_after_the_limit_it_is_left_alone_and_told_once(
     monkeypatch.setattr(watch, "mend", lambda _app, name, _why, act: done.append(f"{act} {name}"))
     memory, now = watch.Memory(tmp_path / "watch.json"), 1e9
     for second in range(0, 3500, 10):
-        watch.look(app, memory, now + second)
+        watch.attend(watch.live(app), memory, lambda second=second: now + second)
     assert done == ["start shop-r7-backend-1"] * watch.LIMIT
     lines = (app.directory / "watch.log").read_text().splitlines()
     assert [json.loads(line)["did"][:10] for line in lines] == ["left alone"]
-    watch.look(app, memory, now + 7300)
+    watch.attend(watch.live(app), memory, lambda: now + 7300)
     assert len(done) == watch.LIMIT + 1
 
 
@@ -93,10 +182,10 @@ def test_the_edge_is_opened_once_all_that_it_asks_are_healthy(
     found = {"shop-r7-backend-1": container(instance), "shop-r7-worker-1": container(worker)}
     monkeypatch.setattr(watch.reconcile, "inspect", lambda _names: found)
     memory = watch.Memory(tmp_path / "watch.json")
-    watch.look(app, memory, 1e9)  # its stores are not up: there is no gate
+    watch.attend(watch.live(app), memory)  # its stores are not up: there is no gate
     (tmp_path / "run" / "shop").mkdir(parents=True)
     assert not watch.reconcile.is_open(app, 7)
-    watch.look(app, memory, 1e9)
+    watch.attend(watch.live(app), memory)
     assert watch.reconcile.is_open(app, 7) is opened
 
 
@@ -108,7 +197,7 @@ def test_the_edge_is_not_opened_for_a_release_that_it_does_not_serve(
     monkeypatch.setattr(watch.reconcile, "GATES", tmp_path / "run")
     (tmp_path / "run" / "shop").mkdir(parents=True)
     monkeypatch.setattr(watch.reconcile, "inspect", lambda _names: {"shop-r7-backend-1": container()})
-    watch.look(app, watch.Memory(tmp_path / "watch.json"), 1e9)
+    watch.attend(watch.live(app), watch.Memory(tmp_path / "watch.json"))
     assert not watch.reconcile.is_open(app, 7)
 
 
@@ -117,7 +206,7 @@ def test_an_app_whose_unit_was_stopped_is_let_be(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(watch.reconcile, "GATES", tmp_path / "run")
     (tmp_path / "run" / "shop").mkdir(parents=True)
     (tmp_path / "run" / "shop" / "stopped").touch()
-    assert watch.look(app, watch.Memory(tmp_path / "watch.json"), 1e9) == set()
+    assert watch.live(app) is None
 
 
 def test_what_is_remembered_is_of_containers_that_are_there(tmp_path: Path) -> None:

@@ -1,0 +1,300 @@
+"""Every key of a compose file, and what becomes of it on each engine: the one list of what is allowed.
+
+A key that is not here is refused by its name. Code (`policy`), the tables of docs/manifest.md and the tests are made
+of these rows; a test walks the schema of the Compose loader and fails for a key that none of them covers.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from pushrod.values import EngineName
+
+Fate = Literal["used", "bounded", "noted", "ignored", "word", "refused"]
+FATES: dict[Fate, str] = {
+    "used": "as in Compose, or as this page says",
+    "bounded": "what is named, up to the host's limits: the rest is left out or brought down, with a note",
+    "noted": "nothing of it applies, and a note says so",
+    "ignored": "nothing of it applies, and nothing is missed: it is Compose's own, for a desktop, or for Swarm",
+    "word": "what reaches beyond the app's own containers needs the word of the host's owner",
+    "refused": "an error that names the key",
+}
+"""What can become of a key, with what that means."""
+
+
+class Row(NamedTuple):
+    """A key by its path (`*` is any name, list items have their list's path), with its fate on each engine.
+
+    A row stands for all that is below it, but for what has a row of its own. `says` is for the page.
+    """
+
+    path: str
+    docker: Fate
+    embedded: Fate
+    says: str = ""
+
+    def fate(self, engine: EngineName) -> Fate:
+        """What becomes of it on an engine."""
+        return self.docker if engine == "docker" else self.embedded
+
+
+_TOP = (
+    Row("name", "ignored", "ignored", "the app's own name is used"),
+    Row("version", "ignored", "ignored"),
+    Row("include", "used", "used", "resolved by Compose; files of the commit alone"),
+    Row("models", "ignored", "ignored"),
+)
+_SERVICE = (
+    Row("annotations", "noted", "ignored", "words for a container runtime, which could reach the host's units"),
+    Row("attach", "ignored", "ignored"),
+    Row("blkio_config", "noted", "ignored", "the app's slice has its weight"),
+    Row("cap_add", "word", "noted", "CHOWN, DAC_OVERRIDE, FOWNER, KILL, NET_BIND_SERVICE, SETGID, SETUID; the other "
+        "seven that Docker gives by default are left out, with a note, unless allowed; any other needs the word"),
+    Row("cap_drop", "used", "ignored"),
+    Row("cgroup", "word", "ignored", "`private`; `host` needs `host-cgroup`"),
+    Row("cgroup_parent", "noted", "ignored", "the app's own slice is used"),
+    Row("command", "used", "used"),
+    Row("configs", "used", "noted"),
+    Row("container_name", "used", "ignored", "a name by which other services reach it"),
+    Row("cpu_count", "noted", "ignored", "Windows"),
+    Row("cpu_percent", "noted", "ignored", "Windows"),
+    Row("cpu_period", "used", "ignored"),
+    Row("cpu_quota", "used", "ignored"),
+    Row("cpu_rt_period", "noted", "ignored"),
+    Row("cpu_rt_runtime", "noted", "ignored"),
+    Row("cpu_shares", "bounded", "ignored", "2 to 1024, within the app's slice"),
+    Row("cpus", "bounded", "noted", "`cpus`"),
+    Row("cpuset", "bounded", "ignored", "processors that the host has"),
+    Row("credential_spec", "noted", "ignored", "Windows"),
+    Row("depends_on", "used", "used"),
+    Row("develop", "ignored", "ignored"),
+    Row("device_cgroup_rules", "word", "ignored", "`devices`"),
+    Row("devices", "word", "noted", "`devices`"),
+    Row("dns", "used", "ignored"),
+    Row("dns_opt", "used", "ignored"),
+    Row("dns_search", "used", "ignored"),
+    Row("domainname", "ignored", "ignored"),
+    Row("entrypoint", "used", "used"),
+    Row("env_file", "used", "used", "resolved by Compose"),
+    Row("environment", "used", "used"),
+    Row("expose", "used", "used"),
+    Row("extends", "used", "used", "resolved by Compose; files of the commit alone"),
+    Row("external_links", "noted", "ignored", "another app's containers are not reached"),
+    Row("extra_hosts", "used", "noted"),
+    Row("gpus", "word", "noted", "`devices`"),
+    Row("group_add", "used", "ignored"),
+    Row("hostname", "used", "ignored", "a name by which other services reach it"),
+    Row("image", "used", "used"),
+    Row("init", "used", "ignored"),
+    Row("ipc", "word", "ignored", "`private`, `shareable`, `none`; `host` needs `host-ipc`"),
+    Row("isolation", "noted", "ignored", "Windows"),
+    Row("label_file", "used", "ignored", "resolved by Compose"),
+    Row("labels", "bounded", "ignored", "but those that begin with `pushrod.` or `com.docker.`"),
+    Row("links", "used", "ignored"),
+    Row("mac_address", "noted", "ignored"),
+    Row("mem_limit", "bounded", "noted", "`memory`"),
+    Row("mem_reservation", "bounded", "ignored", "`memory`"),
+    Row("mem_swappiness", "noted", "ignored"),
+    Row("memswap_limit", "bounded", "ignored", "from `mem_limit` to twice as much"),
+    Row("models", "refused", "ignored"),
+    Row("network_mode", "word", "noted", "`none`, `bridge`; `host` needs `host-network`; other names are not used"),
+    Row("oom_kill_disable", "noted", "ignored"),
+    Row("oom_score_adj", "bounded", "ignored", "0 to 1000; instances have at least 200, so stores outlive them"),
+    Row("pid", "word", "ignored", "`host` needs `host-pid`"),
+    Row("pids_limit", "bounded", "ignored", "`pids`"),
+    Row("platform", "used", "ignored"),
+    Row("ports", "used", "used", "says where it listens; no port of the host is opened"),
+    Row("privileged", "word", "noted", "`privileged`"),
+    Row("profiles", "used", "used", "Compose's own"),
+    Row("provider", "refused", "refused", "Compose would run a program of the host"),
+    Row("pull_policy", "ignored", "ignored"),
+    Row("pull_refresh_after", "ignored", "ignored"),
+    Row("read_only", "used", "used"),
+    Row("restart", "used", "ignored"),
+    Row("runtime", "word", "ignored", "`runc`; another needs `runtime`"),
+    Row("scale", "bounded", "bounded", "`containers`"),
+    Row("secrets", "used", "noted"),
+    Row("security_opt", "word", "ignored", "Docker's own profiles; others need `unconfined`. `no-new-privileges` "
+        "stays on, with a note, unless `unconfined` is allowed"),
+    Row("shm_size", "bounded", "ignored", "`shm`"),
+    Row("stdin_open", "used", "ignored"),
+    Row("stop_grace_period", "bounded", "bounded", "`stop-grace`"),
+    Row("stop_signal", "used", "ignored"),
+    Row("storage_opt", "noted", "ignored", "the host's limit `layer` is used"),
+    Row("sysctls", "word", "noted", "harmless ones of the container's own network and IPC; others of `net.` are "
+        "left out, with a note, unless `sysctls` is allowed; any other needs `sysctls`"),
+    Row("tmpfs", "bounded", "noted", "`tmpfs`; options `size`, `mode`, `uid`, `gid`, `exec`, `noexec`, `ro`, `rw`"),
+    Row("tty", "used", "ignored"),
+    Row("ulimits", "bounded", "noted", "`nofile` to `open-files`, `nproc`, `memlock`, `stack`, `as`, `data`, `rss`, "
+        "`fsize`, `cpu`, `locks`; no core files, no real-time priority"),
+    Row("use_api_socket", "word", "ignored", "`docker-socket`"),
+    Row("user", "used", "ignored"),
+    Row("userns_mode", "word", "ignored", "`host` needs `host-userns`"),
+    Row("uts", "word", "ignored", "`host` needs `host-uts`"),
+    Row("volumes_from", "word", "ignored", "of the app's own services"),
+    Row("working_dir", "used", "noted"),
+)  # fmt: skip
+_HOOK = (
+    Row("command", "used", "ignored"),
+    Row("environment", "used", "ignored"),
+    Row("privileged", "word", "ignored", "`privileged`"),
+    Row("user", "used", "ignored"),
+    Row("working_dir", "used", "ignored"),
+)
+_BUILD = (
+    Row("additional_contexts", "word", "ignored", "not used yet; paths of the host need their word"),
+    Row("args", "used", "used"),
+    Row("cache_from", "ignored", "ignored"),
+    Row("cache_to", "ignored", "ignored"),
+    Row("context", "used", "used", "a directory of the commit"),
+    Row("dockerfile", "used", "used", "a file of the commit"),
+    Row("dockerfile_inline", "refused", "refused"),
+    Row("entitlements", "noted", "ignored", "builds are closed"),
+    Row("extra_hosts", "noted", "ignored"),
+    Row("isolation", "noted", "ignored", "Windows"),
+    Row("labels", "ignored", "ignored"),
+    Row("network", "noted", "ignored", "builds have a network of pushrod's choice"),
+    Row("no_cache", "ignored", "ignored"),
+    Row("platforms", "noted", "ignored", "the host's own"),
+    Row("privileged", "noted", "ignored", "builds are closed"),
+    Row("provenance", "ignored", "ignored"),
+    Row("pull", "ignored", "ignored"),
+    Row("sbom", "ignored", "ignored"),
+    Row("secrets", "refused", "ignored"),
+    Row("shm_size", "noted", "ignored"),
+    Row("ssh", "refused", "ignored"),
+    Row("tags", "noted", "ignored", "images have names of pushrod's own"),
+    Row("target", "used", "used"),
+    Row("ulimits", "noted", "ignored"),
+)
+_DEPLOY = (
+    Row("endpoint_mode", "ignored", "ignored"),
+    Row("labels", "ignored", "ignored"),
+    Row("mode", "bounded", "ignored", "`replicated`"),
+    Row("placement", "ignored", "ignored"),
+    Row("replicas", "bounded", "bounded", "`containers`"),
+    Row("resources.limits.cpus", "bounded", "noted", "`cpus`"),
+    Row("resources.limits.memory", "bounded", "noted", "`memory`"),
+    Row("resources.limits.pids", "bounded", "noted", "`pids`"),
+    Row("resources.reservations.cpus", "ignored", "noted"),
+    Row("resources.reservations.devices", "word", "noted", "`devices`"),
+    Row("resources.reservations.generic_resources", "ignored", "noted"),
+    Row("resources.reservations.memory", "bounded", "noted", "`memory`"),
+    Row("restart_policy", "used", "ignored", "its `condition`"),
+    Row("rollback_config", "ignored", "ignored"),
+    Row("update_config", "ignored", "ignored"),
+)
+_HEALTHCHECK = (
+    Row("disable", "used", "used"),
+    Row("interval", "bounded", "bounded", "from `health-interval` to an hour"),
+    Row("retries", "bounded", "bounded", "at most 100"),
+    Row("start_interval", "bounded", "bounded", "from `health-interval` to an hour"),
+    Row("start_period", "bounded", "bounded", "at most an hour"),
+    Row("test", "used", "used"),
+    Row("timeout", "bounded", "bounded", "at most ten minutes"),
+)
+_LOGGING = (
+    Row(
+        "driver",
+        "bounded",
+        "ignored",
+        "`json-file`, `local`, `none`: logs stay on the host, in the app's own files",
+    ),
+    Row("options", "bounded", "ignored", "`max-size` to `log-size`, `max-file` to `log-files`"),
+)
+_NETWORK_OF_A_SERVICE = (
+    Row("aliases", "used", "ignored"),
+    Row("driver_opts", "ignored", "ignored"),
+    Row("gw_priority", "ignored", "ignored"),
+    Row("interface_name", "ignored", "ignored"),
+    Row("ipv4_address", "ignored", "ignored", "addresses are pushrod's"),
+    Row("ipv6_address", "ignored", "ignored"),
+    Row("link_local_ips", "ignored", "ignored"),
+    Row("mac_address", "ignored", "ignored"),
+    Row("priority", "ignored", "ignored"),
+)
+_MOUNT = (
+    Row("bind.create_host_path", "ignored", "ignored"),
+    Row("bind.propagation", "bounded", "ignored", "`rprivate`, `private`, `rslave`, `slave`"),
+    Row("bind.recursive", "used", "ignored"),
+    Row("bind.selinux", "ignored", "ignored", "it would relabel files of the host"),
+    Row("consistency", "ignored", "ignored"),
+    Row("image", "refused", "ignored", "another image's files"),
+    Row("read_only", "used", "ignored"),
+    Row(
+        "source",
+        "word",
+        "noted",
+        "a path of the commit, data of the app, or a volume; a path of the host needs its word",
+    ),
+    Row("target", "used", "noted"),
+    Row("tmpfs.mode", "used", "ignored"),
+    Row("tmpfs.size", "bounded", "ignored", "`tmpfs`"),
+    Row("type", "word", "noted", "`bind`, `volume`, `tmpfs`"),
+    Row("volume.labels", "ignored", "ignored"),
+    Row("volume.nocopy", "used", "ignored"),
+    Row("volume.subpath", "used", "ignored"),
+)
+_VOLUME = (
+    Row("driver", "word", "ignored", "`local`; another needs `volume-driver`"),
+    Row("driver_opts", "word", "ignored", "`type: tmpfs` with its options; `o: bind` with a path's word; others need "
+        "`volume-driver`"),
+    Row("external", "word", "ignored", "`volume:NAME`, where it is not the app's own"),
+    Row("labels", "ignored", "ignored"),
+    Row("name", "word", "ignored", "`volume:NAME`, where it does not begin with the app's name and `_`"),
+)  # fmt: skip
+_NETWORK = (Row("*", "ignored", "ignored", "networks of the file are not made; each release has its own"),)
+_FILE = (
+    Row("content", "used", "ignored"),
+    Row("driver", "noted", "ignored", "Swarm"),
+    Row("driver_opts", "noted", "ignored", "Swarm"),
+    Row("environment", "used", "ignored", "a secret of the app"),
+    Row("external", "refused", "ignored", "Swarm"),
+    Row("file", "word", "ignored", "of the commit; a path of the host needs its word"),
+    Row("labels", "ignored", "ignored"),
+    Row("name", "ignored", "ignored"),
+    Row("template_driver", "noted", "ignored", "Swarm"),
+)
+
+SECTIONS: dict[str, Sequence[Row]] = {
+    "": _TOP,
+    "services.*": _SERVICE,
+    "services.*.build": _BUILD,
+    "services.*.deploy": _DEPLOY,
+    "services.*.healthcheck": _HEALTHCHECK,
+    "services.*.logging": _LOGGING,
+    "services.*.networks.*": _NETWORK_OF_A_SERVICE,
+    "services.*.post_start": _HOOK,
+    "services.*.pre_stop": _HOOK,
+    "services.*.volumes": _MOUNT,
+    "networks": _NETWORK,
+    "volumes.*": _VOLUME,
+    "configs.*": _FILE,
+    "secrets.*": _FILE,
+}
+"""The rows by the place they are for, in the page's order."""
+
+WORDED = {"services.*.networks", "services.*.volumes", "services.*.build"}
+"""What may also be a list of words, or one, instead of the mapping that its rows describe."""
+
+
+def rows() -> Iterator[Row]:
+    """All rows, each with its whole path."""
+    for place, found in SECTIONS.items():
+        for row in found:
+            yield row._replace(path=f"{place}.{row.path}" if place else row.path)
+
+
+TABLE: dict[str, Row] = {row.path: row for row in rows()}
+"""All rows by their whole path."""
+
+_INNER = {path.rsplit(".", n)[0] for path in TABLE for n in range(1, path.count(".") + 1)}
+
+
+def holds_keys(path: str) -> bool:
+    """Whether keys below a path have rows of their own."""
+    return path in _INNER
+
+
+def of_services(engine: EngineName, *fates: Fate) -> tuple[str, ...]:
+    """The keys of a service that have one of these fates on an engine, those of mappings below it aside."""
+    return tuple(row.path for row in _SERVICE if row.fate(engine) in fates)

@@ -1,0 +1,173 @@
+"""How much of the host one app may take: ceilings with defaults from the machine's size, which the owner can change.
+
+Pure: the machine is a value. What a manifest asks for beyond a ceiling is brought down to it with a note, where the
+app runs on with less; a number of things beyond one (services, volumes) is refused.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from pushrod.errors import UnknownNameError
+from pushrod.values import Value
+
+MIB, GIB = 1 << 20, 1 << 30
+_HOST = (
+    512 * MIB
+)  # bytes of memory that stay for the host: systemd, sshd, dockerd and the edge take about half of that
+
+
+class Machine(NamedTuple):
+    """What there is to share: bytes of memory, processors, and how many tasks the kernel makes."""
+
+    memory: int
+    cpus: int
+    tasks: int
+
+
+class Limits(Value, frozen=True):
+    """The ceilings of a host. Sizes are bytes, times seconds; the rest are numbers of things."""
+
+    memory: int
+    pids: int
+    app_memory: int
+    app_tasks: int
+    store_memory: int
+    store_tasks: int
+    all_memory: int
+    cpus: int
+    shm: int
+    tmpfs: int
+    layer: int
+    log_size: int
+    log_files: int
+    open_files: int
+    health_interval: float
+    stop_grace: float
+    services: int
+    containers: int
+    volumes: int
+    files: int
+    releases: int
+
+
+class Limit(NamedTuple):
+    """How a limit is written and shown: `size` is bytes, `count` a number, `seconds` a time; `least` is the smallest
+    value that can be set."""
+
+    kind: str
+    least: float
+    meaning: str
+
+
+LIMITS = {
+    "memory": Limit("size", 64 * MIB, "memory of one container; also of one that says nothing itself"),
+    "pids": Limit("count", 64, "processes and threads of one container (1024 of one that says nothing)"),
+    "app_memory": Limit("size", 64 * MIB, "memory of all instances, jobs and one-off programs of an app together"),
+    "app_tasks": Limit("count", 64, "processes and threads of the same"),
+    "store_memory": Limit("size", 64 * MIB, "memory of all stores of an app together"),
+    "store_tasks": Limit("count", 64, "processes and threads of the same"),
+    "all_memory": Limit("size", 64 * MIB, "memory of all apps and stores together; the rest is the host's"),
+    "cpus": Limit("count", 1, "processors of one container (`cpus`, `cpuset`)"),
+    "shm": Limit("size", MIB, "shared memory of one container (`shm_size`)"),
+    "tmpfs": Limit("size", MIB, "each file system in memory (`tmpfs`); also one that gives no size"),
+    "layer": Limit("size", 64 * MIB, "what one container may write outside of its volumes"),
+    "log_size": Limit("size", MIB, "one log file of a container (10 MiB unless it says otherwise)"),
+    "log_files": Limit("count", 1, "how many of them are kept (3 unless it says otherwise)"),
+    "open_files": Limit("count", 1024, "files that a process may have open (`ulimits.nofile`)"),
+    "health_interval": Limit("seconds", 0.1, "the shortest time between two health checks"),
+    "stop_grace": Limit("seconds", 1, "the longest time from SIGTERM to SIGKILL (`stop_grace_period`)"),
+    "services": Limit("count", 1, "services of an app"),
+    "containers": Limit("count", 1, "instances of a release and stores together (`deploy.replicas`)"),
+    "volumes": Limit("count", 1, "volumes of an app; networks likewise, which are not made"),
+    "files": Limit("count", 1, "configs and secrets of an app, each"),
+    "releases": Limit("count", 1, "releases that an app may keep (`x-pushrod.keep`)"),
+}  # fmt: skip
+"""Every limit by its name in `Limits`; on the command line `_` is written `-`."""
+
+OF_AN_APP = ("app_memory", "app_tasks", "store_memory", "store_tasks")
+"""The limits that systemd keeps, of which an app may have its own."""
+
+_UNITS = {"": 1, "k": 1 << 10, "m": MIB, "g": GIB, "t": 1 << 40}
+
+
+def defaults(machine: Machine) -> Limits:
+    """The limits of a host whose owner has said nothing.
+
+    One container may have half of the machine's memory, in whole GiB so that it stays the same; an app three fifths
+    of what the host does not need itself, and its stores as much.
+    """
+    memory = max(GIB, machine.memory // 2 // GIB * GIB)
+    everything = max(machine.memory // 2, machine.memory - max(_HOST, machine.memory // 10))
+    app = max(memory, everything * 3 // 5 // MIB * MIB)
+    tasks = min(8192, max(2048, machine.tasks // 4))
+    return Limits(
+        memory=memory,
+        pids=tasks // 2,
+        app_memory=app,
+        app_tasks=tasks,
+        store_memory=app,
+        store_tasks=tasks,
+        all_memory=everything // MIB * MIB,
+        cpus=machine.cpus,
+        shm=memory // 2,
+        tmpfs=memory // 2,
+        layer=10 * GIB,
+        log_size=100 * MIB,
+        log_files=10,
+        open_files=1 << 20,
+        health_interval=1.0,
+        stop_grace=600.0,
+        services=50,
+        containers=50,
+        volumes=50,
+        files=100,
+        releases=20,
+    )
+
+
+def resolve(machine: Machine, *changed: Mapping[str, float]) -> Limits:
+    """The limits of a host: the defaults, with what its owner has changed; the last goes first."""
+    values = {name: getattr(defaults(machine), name) for name in LIMITS}
+    for names in changed:
+        values |= {n: v if LIMITS[n].kind == "seconds" else int(v) for n, v in names.items() if n in LIMITS}
+    return Limits(**values)
+
+
+def parse(text: str) -> tuple[str, float]:
+    """Name and value of a change: `memory=2G`, `app-tasks=500`. UnknownNameError for what is none."""
+    written, _, value = text.partition("=")
+    name = written.replace("-", "_")
+    limit = LIMITS.get(name)
+    if limit is None:
+        known = ", ".join(n.replace("_", "-") for n in LIMITS)
+        raise UnknownNameError(f"there is no limit `{written}`", hint=f"limits: {known}")
+    found = _number(value, limit.kind)
+    if found is None or found < limit.least:
+        least = show(name, limit.least)
+        example = {"size": "512M or 2G", "count": "a whole number", "seconds": "a number of seconds"}[
+            limit.kind
+        ]
+        raise UnknownNameError(f"`{value}` is no value of {written}", hint=f"{example}, at least {least}")
+    return name, found
+
+
+def _number(text: str, kind: str) -> float | None:
+    if kind == "seconds":
+        return float(text) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", text) else None
+    found = re.fullmatch(r"([0-9]{1,12})([kmgt]?)" if kind == "size" else r"([0-9]{1,9})()", text.lower())
+    return int(found[1]) * _UNITS[found[2]] if found else None
+
+
+def show(name: str, value: float) -> str:
+    """A value as it is read: `12 GiB`, `4096`, `1 s`."""
+    kind = LIMITS[name].kind
+    return size(int(value)) if kind == "size" else f"{value:g} s" if kind == "seconds" else f"{value:g}"
+
+
+def size(value: int) -> str:
+    """A number of bytes in the largest unit that leaves it whole."""
+    for unit, word in ((GIB, "GiB"), (MIB, "MiB"), (1 << 10, "KiB")):
+        if value >= unit and value % unit == 0:
+            return f"{value // unit} {word}"
+    return f"{value} bytes"
