@@ -201,6 +201,50 @@ def beside(
         child.stdout.close()
 
 
+@contextlib.contextmanager
+def output_of(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    env: Mapping[str, str],
+    stdin: bytes = b"",
+    timeout: float = 60.0,
+) -> Iterator[IO[bytes]]:
+    """Have a program run, and read what it prints as it comes: for output that may be larger than is wanted.
+
+    It is killed where the block ends before it does, and past `timeout` seconds; then what is read ends early. Raises
+    HostError if the program is missing. What it says on stderr is not kept.
+    """
+    import threading
+
+    args = [os.fspath(a) for a in argv]
+    with tempfile.TemporaryFile() as source:
+        source.write(stdin)
+        source.seek(0)
+        try:
+            child = subprocess.Popen(
+                args,
+                env=dict(env),
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as e:
+            raise os_error(e, args[0]) from e
+    assert child.stdout is not None  # noqa: S101  it is a pipe
+    timer = threading.Timer(timeout, lambda: _kill_group(child))
+    timer.daemon = True
+    with signals_held():
+        timer.start()
+    try:
+        yield child.stdout
+    finally:
+        timer.cancel()
+        if child.poll() is None:
+            _kill_group(child)
+        child.stdout.close()
+
+
 def os_error(e: OSError, where: str) -> HostError:
     """Turn an operating system error into one that says what to do about it."""
     hints = {

@@ -5,6 +5,7 @@ import random
 import string
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,9 @@ def some(alphabet: str, length: int) -> str:
     return "".join(random.choices(alphabet, k=length))
 
 
+KEY = "-----BEGIN" + " PRIVATE KEY-----\n" + some(WORD + "+/", 64) + "\n-----END" + " PRIVATE KEY-----"
 SAMPLES = {
-    "PrivateKeyDetector": ["-----BEGIN" + " PRIVATE KEY-----", "PuTTY-User" + "-Key-File-2: ssh-rsa"],
+    "PrivateKeyDetector": [KEY, "PuTTY-User" + "-Key-File-2: ssh-rsa"],
     "AWSKeyDetector": [
         "AK" + "IA" + some(string.ascii_uppercase, 16),
         f'aws_secret_access_key = "{some(WORD, 40)}"',
@@ -187,6 +189,148 @@ def test_a_clean_tree_that_uses_the_words_is_not_refused(tree: Tree) -> None:
     assert found(tree) == []
 
 
+# ---- false alarms ---------------------------------------------------------------------------------------------
+
+BEGIN, END = ("-----" + word + " RSA PRIVATE " + "KEY-----" for word in ("BEGIN", "END"))
+BODY = some(WORD + "+/", 64)
+SOURCES = [
+    f'if data.startswith("{BEGIN}"):',
+    f"raise ValueError('{BEGIN} expected')",
+    f"{BEGIN}\n...\n{END}",
+    f"{BEGIN}\nMIIEpAIBAAKCAQEA{'A' * 48}...\n{END}",
+    f"{BEGIN}\n{'x' * 64}\n{END}",
+    f"{BEGIN}\n<the key>\n{END}",
+    f'key: "{BEGIN}\\n$KEY\\n{END}"',
+    f"{BEGIN}EXAMPLE{BODY}{END}",
+    "AK" + "IAIOSFODNN7EXAMPLE",
+    "AS" + "IA" + "X" * 16,
+    "const AS" + "IAPACIFIC_AND_SOUTH_EAST",
+    "aws_secret_access_key = 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEX" + "AMPLEKEY'",
+    "aws-sdk key: '" + some("0123456789abcdef", 40) + "'",
+    "gh" + "p_" + "x" * 36,
+    "gl" + "pat-" + "x" * 20,
+    "xo" + "xb-" + "1234-5678-abc",
+    "https://hooks." + "slack.com/services/T00000000/B00000000/" + "X" * 24,
+    "sk_" + "live_" + "x" * 24,
+    "//registry.example.com/:_auth" + "Token=npm_${NPM_TOKEN}",
+]
+
+
+@pytest.mark.parametrize("text", SOURCES, ids=range(len(SOURCES)))
+def test_examples_and_code_that_speaks_of_keys_are_no_secret(text: str) -> None:
+    assert list(leaks.scan(text.encode())) == []
+
+
+def base64(rng: random.Random, size: int, width: int = 0) -> str:
+    """Data in base64, with the words that keys begin with and capitals after them far more often than by chance."""
+    parts = []
+    for _ in range(size // 64):
+        parts.append("".join(rng.choices(WORD + "+/", k=rng.randrange(1, 64))))
+        parts.append(rng.choice(["AB" + "IA", "AK" + "IA", "AS" + "IA", "AC" + "CA", "A3" + "TX", "SG"]))
+        parts.append("".join(rng.choices(string.ascii_uppercase + string.digits, k=rng.randrange(10, 24))))
+    text = "".join(parts)
+    return "\n".join(text[i : i + width] for i in range(0, len(text), width)) if width else text
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_key_is_found_in_data(seed: int) -> None:
+    """Fonts and images in style sheets, scripts and JSON, in one line or wrapped as MIME and PEM do."""
+    rng = random.Random(seed)
+    for shape in (
+        "@font-face{src:url(data:font/woff2;base64,%s)}",
+        'window.pdfMake.vfs={"Roboto.ttf":"%s"};',
+        "//# sourceMappingURL=data:application/json;base64,%s\n",
+    ):
+        assert list(leaks.scan((shape % base64(rng, 20_000)).encode())) == []
+    for width in (64, 76):
+        text = base64(rng, 20_000, width)
+        assert list(leaks.scan(text.encode())) == []
+        assert (
+            list(leaks.scan(f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----".encode())) == []
+        )
+
+
+def ordinary(count: int) -> list[bytes]:
+    """Files as repositories have them, but for keys: of the packages that are installed here, the same each time."""
+    packages = Path(sysconfig.get_path("purelib"))
+    found = sorted(
+        p for p in packages.rglob("*") if p.is_file() and p.suffix not in (".so", ".pyc", ".pem", ".key")
+    )
+    chosen = random.Random(1).sample(found, min(count, len(found)))
+    return [p.read_bytes() for p in chosen if p.stat().st_size <= 200_000]
+
+
+def test_there_is_no_false_alarm_in_ordinary_files_and_each_planted_key_is_found() -> None:
+    files = ordinary(2500)
+    assert len(files) > 2000
+    rng = random.Random(2)
+    planted = [sample for samples in SAMPLES.values() for sample in samples]
+    for raw in files:
+        assert list(leaks.scan(raw)) == []
+    for raw in rng.sample([raw for raw in files if b"\0" not in raw], 200):
+        lines = raw.split(b"\n")
+        place = rng.randrange(len(lines) + 1)
+        lines.insert(place, f'    value: "{rng.choice(planted)}",'.encode())
+        assert [number for _, _, number in leaks.scan(b"\n".join(lines))] == [place + 1]
+
+
+KEYS = [
+    f"{BEGIN}\n{BODY}\n{BODY}\n{END}",
+    f"{BEGIN}\r\n{BODY}\r\n{END}\r\n",
+    f"KEY='{BEGIN}\\n{BODY}\\n{END}\\n'",
+    f'{{"private_key": "{BEGIN}\\n{BODY}\\n{END}\\n"}}',
+    f"{BEGIN}{BODY}{END}",
+    f'      "{BEGIN}\\n" +\n      "{BODY}\\n" +\n      "{END}"',
+    f"# {BEGIN}\n# {BODY}\n# {END}",
+    f"key: |\n  {BEGIN}\n  {BODY}\n  {END}",
+    f"{BEGIN}\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,7A\n\n{BODY}\n{END}",
+    "-----BEGIN PGP PRIVATE " + f"KEY BLOCK-----\nVersion: GnuPG v1\n\n{BODY}\n",
+]
+
+
+@pytest.mark.parametrize("text", KEYS, ids=range(len(KEYS)))
+def test_a_key_is_found_in_every_form_it_is_kept_in(text: str) -> None:
+    assert [(kind, number) for kind, _, number in leaks.scan(text.encode())][:1] in (
+        [("Private Key", 1)],
+        [("Private Key", 2)],
+    )
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "{}",
+        "key={}",
+        "sqs://{}:secret@",
+        "X-Amz-Credential={}%2F20260101%2Fus-east-1",
+        "Credential={}/20260101/us-east-1/s3/aws4_request, SignedHeaders=host",
+        '{{"k":"{}","r":1}}',
+        "a,{},b",
+    ],
+)
+def test_an_access_key_is_found_in_what_stands_around_it(shape: str) -> None:
+    key = "AK" + "IA" + some(string.ascii_uppercase + "234567", 16)
+    assert [kind for kind, _, _ in leaks.scan(shape.format(key).encode())] == ["AWS Access Key"]
+
+
+# ---- bounds ---------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_read_once_for_all_its_paths_and_an_error_has_an_end(tree: Tree) -> None:
+    for n in range(50):
+        tree.write(f"{n:02}.txt", TOKEN)
+    commit = tree.commit()
+    with pytest.raises(RepositoryError, match="and 30 more") as e:
+        leaks.check(tree.path, commit)
+    assert e.value.what.count("GitHub Token") == 20
+
+
+def test_looking_for_secrets_ends_in_time() -> None:
+    line = f"x = '{'ab' * 10}' aws key '{'0' * 40}'\n".encode()
+    with pytest.raises(RepositoryError, match="took longer"):
+        list(leaks.scan(line * 100, deadline=0.0))
+
+
 # ---- files of every kind --------------------------------------------------------------------------------------
 
 ODD = ["a b", "ä", "new\nline", "ta\tb", 'quo"te', "-e", "HEAD:x", "back\\slash", "deep/er"]
@@ -206,7 +350,7 @@ def test_a_token_is_found_in_a_file_whose_name_is_no_text(tree: Tree) -> None:
 def test_a_key_that_is_marked_binary_is_found(tree: Tree) -> None:
     tree.write(".gitattributes", "*.pem binary\n*.key -diff\n")
     for name in ("a.pem", "a.key"):
-        tree.write(name, SAMPLES["PrivateKeyDetector"][0])
+        tree.write(name, KEY)
     assert sorted(found(tree)) == ["a.key line 1: Private Key", "a.pem line 1: Private Key"]
 
 

@@ -266,9 +266,31 @@ def tree(repository: Path, commit: str, *, quarantine: Mapping[str, str] | None 
             yield Blob(path, oid, int(size))
 
 
-def contents(repository: Path, blob: Blob, *, quarantine: Mapping[str, str] | None = None) -> str:
-    """A file's text, undecodable bytes replaced."""
-    return git(repository, "cat-file", "blob", blob.oid, quarantine=quarantine)
+def contents(
+    repository: Path,
+    oids: Sequence[str],
+    *,
+    timeout: float = 120.0,
+    quarantine: Mapping[str, str] | None = None,
+) -> Iterator[tuple[str, bytes]]:
+    """The contents of files by their object names, one after the other; none is kept.
+
+    Raises RepositoryError where one cannot be read, or where `timeout` seconds were not enough.
+    """
+    if not oids:
+        return
+    argv = ["git", "-C", str(repository), "cat-file", "--batch", "--buffer"]
+    asked = "".join(f"{oid}\n" for oid in oids).encode()
+    with host.output_of(argv, env=environment(quarantine), stdin=asked, timeout=timeout) as out:
+        for oid in oids:
+            words = out.readline(4096).split()
+            size = int(words[2]) if len(words) == 3 else -1
+            raw = out.read(size + 1) if size >= 0 else b""
+            if size < 0 or len(raw) != size + 1:
+                raise RepositoryError(
+                    f"object {oid} cannot be read", where=str(repository), hint="git fsck --full says more"
+                )
+            yield oid, raw[:-1]
 
 
 def tag(repository: Path, name: str, commit: str, message: str) -> None:
@@ -288,22 +310,6 @@ def commit_all(path: Path, message: str) -> None:
     git(path, *_PLAIN, "add", "--all")
     if git(path, *_PLAIN, "status", "--porcelain"):
         git(path, *_IDENTITY, *_PLAIN, "commit", "--quiet", "--no-verify", "--message", message)
-
-
-def grep(
-    repository: Path, commit: str, patterns: Sequence[str], *, quarantine: Mapping[str, str] | None = None
-) -> list[str]:
-    """The files of a commit with a line that matches one of these extended regular expressions.
-
-    Whatever a `.gitattributes` calls them: a key that is marked `binary` there is found too.
-    """
-    expressions = [word for p in patterns for word in ("-e", p)]
-    argv = ["git", "-C", str(repository), "grep", "--no-color", "--text", "-l", "-z", "-E", *expressions]
-    argv.append(commit)
-    done = host.run(argv, env=environment(quarantine), timeout=120)
-    if done.status > 1:
-        raise _failed("git grep", done.stderr.strip(), repository)
-    return [name.partition(":")[2] for name in done.stdout.split("\0")[:-1]]
 
 
 def remove_remote(directory: Path, name: str = "pushrod") -> None:

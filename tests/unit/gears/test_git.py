@@ -326,32 +326,15 @@ def test_every_file_is_listed_whatever_its_name(tree: Tree) -> None:
     assert sorted(blobs) == sorted([*ODD, "link"])
     for name in ODD:
         assert blobs[name].size == len(f"in {name}".encode())
-        assert git.contents(tree.path, blobs[name]) == f"in {name}"
+    oids = [blobs[name].oid for name in ODD]
+    assert list(git.contents(tree.path, oids)) == [(blobs[n].oid, f"in {n}".encode()) for n in ODD]
+    assert list(git.contents(tree.path, [])) == []
 
 
-def test_words_are_found_whatever_the_file_is_called_or_the_user_has_configured(
-    home: Path, tree: Tree
-) -> None:
-    with (home / ".gitconfig").open("a") as f:
-        f.write("[color]\nui = always\n[grep]\npatternType = fixed\nlineNumber = true\n")
-    for name in ODD:
-        tree.write(name, "one two\nthree\n")
-    tree.write("other", "nothing\n")
-    tree.write("marked.bin", "three\n")
-    tree.write(".gitattributes", "*.bin binary\n")
-    commit = tree.commit("odd names")
-    assert sorted(git.grep(tree.path, commit, ["t[w]o", "^three$"])) == sorted([*ODD, "marked.bin"])
-    assert git.grep(tree.path, commit, ["four"]) == []
-    with pytest.raises(RepositoryError, match="grep failed"):
-        git.grep(tree.path, commit, ["(unclosed"])
-
-
-def test_nothing_but_the_commit_is_read(tree: Tree) -> None:
-    commit = tree.commit("one", a="one")
-    tree.commit("two", a="two")
-    tree.write("a", "three")
-    assert git.grep(tree.path, commit, ["two|three"]) == []
-    assert git.grep(tree.path, commit, ["one"]) == ["a"]
+def test_contents_that_are_not_there_are_an_error(tree: Tree) -> None:
+    tree.commit("one", a="x")
+    with pytest.raises(RepositoryError, match="cannot be read"):
+        list(git.contents(tree.path, ["1" * 40], timeout=20))
 
 
 # ---- tags -----------------------------------------------------------------------------------------------------
