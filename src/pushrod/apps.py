@@ -193,3 +193,7 @@ class App:
     def checkout(self, number: int) -> Path:
         """Where the tree of a release's commit is."""
         return self.checkouts / str(number)
+
+    def copies(self, number: int) -> Path:
+        """Where copies are of what instances of a release mount of its tree, which they may have changed."""
+        return self.directory / "copies" / str(number)

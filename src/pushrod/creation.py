@@ -94,8 +94,9 @@ def destroy(app: App, engine: Engine) -> None:
     """Remove an app that is down, with its data; what was cut off can be done again until the app is gone."""
     source = app.settings.source
     engine.clear(app, app.directory / "data")
-    for directory in app.checkouts.iterdir() if app.checkouts.exists() else ():
-        engine.clear(app, directory)
+    for place in (app.checkouts, app.directory / "copies"):
+        for directory in place.iterdir() if place.exists() else ():
+            engine.clear(app, directory)
     engine.forget(app)
     Certificates(app).forget()
     Static(app, engine.edge).forget()

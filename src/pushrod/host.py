@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from pushrod import lines
+from pushrod import lines, trees
 from pushrod.errors import BusyError, HostError, Interrupted
 
 _KEPT = (
@@ -433,21 +433,18 @@ def link(source: Path, target: Path) -> None:
     target.hardlink_to(source)
 
 
-def publish(source: Path, target: Path, leave_out: Callable[[str], bool]) -> None:
-    """Copy a directory for all to read, times and all, but for names that `leave_out`; whole or not at all.
+def publish(root: Path, relative: str, target: Path, leave_out: Callable[[str], bool]) -> None:
+    """Copy a directory of a tree for all to read, times and all, but for names that `leave_out`; whole or not at all.
 
-    Raises HostError with the first of its files that cannot be copied.
+    Raises HostError where one of its files cannot be copied.
     """
     make_open(target.parent)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        shutil.copytree(source, temporary, ignore=lambda _, names: set(filter(leave_out, names)))
-        for path in (temporary, *temporary.rglob("*")):
-            path.chmod(0o755 if path.is_dir() else 0o644)
+        trees.copy(root, relative, temporary, follow=True, leave_out=leave_out)
         temporary.replace(target)
-    except shutil.Error as e:
-        path, _, why = e.args[0][0]
-        raise HostError(f"cannot be copied: {why}", where=str(path), hint="is the disk full?") from e
+    except OSError as e:
+        raise os_error(e, str(root / relative / (e.filename or ""))) from e
     finally:
         remove_tree(temporary)
     sync_directory(target.parent)

@@ -143,7 +143,8 @@ class Sealing:
         self.secrets.forget(number)
         self.static.remove(number)
         git.remove_archive(self.app.checkout(number))
-        self.engine.clear(self.app, self.app.checkout(number))
+        for directory in (self.app.checkout(number), self.app.copies(number)):
+            self.engine.clear(self.app, directory)
         self._tidy()
 
     def _tidy(self) -> None:

@@ -6,6 +6,8 @@ the host's owner allows it (`pushrod apps allow shop nginx`). The reader here is
 smaller one: it refuses what nginx could read in another way.
 """
 
+import errno
+import fnmatch
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pushrod import expressions
+from pushrod import expressions, trees
 from pushrod.errors import ManifestError
 from pushrod.gears.nginx import SNIPPET
 
@@ -138,17 +140,16 @@ def read(
     `groups` are the names by which nginx knows the app's instances. Raises ManifestError where a pattern names no
     file, or one says what a snippet must not.
     """
-    found: dict[str, Path] = {}
+    known = [name for name in trees.files(checkout) if name.endswith(".conf")]
+    found: set[str] = set()
     for pattern in patterns:
-        paths = [p for p in checkout.glob(pattern) if p.suffix == ".conf" and p.is_file()]
-        if not paths:
+        named = [name for name in known if _matches(name.split("/"), _words_of(pattern))]
+        if not named:
             raise ManifestError(
                 f"no file `{pattern}` in the commit", where="x-pushrod.nginx", hint="its name ends with .conf"
             )
-        found |= {str(path.relative_to(checkout)): path for path in paths}
-    for name, path in found.items():
-        if not path.resolve().is_relative_to(checkout.resolve()):
-            raise ManifestError("leads out of the repository", where=name)
+        found.update(named)
+    for name in found:
         if not SNIPPET.fullmatch(name):
             raise ManifestError(
                 "this name is not for a snippet",
@@ -161,12 +162,43 @@ def read(
         )
     spent, texts = Spent(), {}
     for name in sorted(found):
-        with found[name].open("rb") as f:
-            texts[name] = (
-                f.read(4 * _LONGEST).decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
-            )
+        texts[name] = _text_of(checkout, name)
         check(texts[name], name, app, groups, free=ALLOWED in allowed, spent=spent)
     return texts
+
+
+def _words_of(pattern: str) -> list[str]:
+    return [word for word in pattern.split("/") if word not in ("", ".")]
+
+
+def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether the names of a path are as a pattern's words say; `**` stands for any number of directories."""
+
+    def onward(at: set[int]) -> set[int]:
+        for n, word in enumerate(pattern):
+            if n in at and word == "**":
+                at.add(n + 1)
+        return at
+
+    at = onward({0})  # how many words of the pattern may lie behind
+    for name in names:
+        held = {n for n in at if pattern[n : n + 1] == ["**"]}
+        passed = {n + 1 for n in at - held if n < len(pattern) and fnmatch.fnmatchcase(name, pattern[n])}
+        at = onward(held | passed)
+    return len(pattern) in at
+
+
+def _text_of(checkout: Path, name: str) -> str:
+    try:
+        raw = trees.read(checkout, name, _LONGEST * 4)  # UTF-8: 4 bytes a character
+        return raw.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    except OSError as e:
+        known = {
+            errno.EXDEV: "leads out of the repository",
+            errno.EFBIG: f"longer than {_LONGEST} characters",
+        }
+        why = known.get(e.errno or 0) or (e.strerror or str(e)).lower()
+        raise ManifestError(why, where=name, hint="put the file itself there") from e
 
 
 def check(

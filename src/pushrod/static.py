@@ -60,7 +60,7 @@ class Static:
         host.remove_tree(self.directory / str(number))
         for n, route in enumerate(routing.routes):
             if route.files:
-                host.publish(checkout / route.files, self._place(number, n, route), _hidden)
+                host.publish(checkout, route.files, self._place(number, n, route), _hidden)
 
     def pool(self, numbers: Iterable[int]) -> None:
         """Have the pool hold what these releases name by content, and nothing else."""

@@ -412,7 +412,7 @@ def test_what_is_published_can_be_read_by_all_and_has_its_times(tmp_path: Path) 
     for name in ("source/.secret", "source/a/.secret", "source/a/.hidden/b", "source/a/c"):
         host.write(tmp_path / name, name, mode=0o600)
     os.utime(tmp_path / "source/a/c", (1000, 2000))
-    host.publish(tmp_path / "source", tmp_path / "to" / "target", lambda name: name.startswith("."))
+    host.publish(tmp_path, "source", tmp_path / "to" / "target", lambda name: name.startswith("."))
     assert names(tmp_path / "to") == ["target"]
     assert sorted(
         str(p.relative_to(tmp_path / "to/target")) for p in (tmp_path / "to").rglob("*") if p.is_file()
@@ -424,8 +424,8 @@ def test_what_is_published_can_be_read_by_all_and_has_its_times(tmp_path: Path) 
 def test_what_cannot_be_published_whole_is_not_there(tmp_path: Path) -> None:
     host.write(tmp_path / "source" / "a", "a")
     (tmp_path / "source" / "b").symlink_to("nowhere")
-    with pytest.raises(HostError, match="No such file") as caught:
-        host.publish(tmp_path / "source", tmp_path / "target", lambda _: False)
+    with pytest.raises(HostError, match="no such file") as caught:
+        host.publish(tmp_path, "source", tmp_path / "target", lambda _: False)
     assert caught.value.where == str(tmp_path / "source" / "b")
     assert names(tmp_path) == ["source"]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushrod import snippets
+from pushrod import host, snippets
 from pushrod.errors import ManifestError
 from pushrod.snippets import Line, _lines
 
@@ -424,6 +424,24 @@ def test_an_error_has_the_file_and_the_line(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as caught:
         read(tmp_path, "nginx/*.conf")
     assert caught.value.where == "nginx/a.conf:3"
+
+
+@pytest.mark.parametrize("pattern", ["**/a.conf", "x/**/a.conf", "x/*/*/*.conf", "./x//y/z/a.conf", "**"])
+def test_a_pattern_is_like_that_of_a_shell(tmp_path: Path, pattern: str) -> None:
+    host.write(tmp_path / "x" / "y" / "z" / "a.conf", "break;")
+    assert read(tmp_path, pattern) == {"x/y/z/a.conf": "break;"}
+
+
+@pytest.mark.parametrize(
+    "pattern", ["outside/a.conf", "link/a.conf", "link/**", "../outside/*.conf", "/outside/a.conf"]
+)
+def test_a_pattern_says_nothing_of_what_is_outside(tmp_path: Path, pattern: str) -> None:
+    """Not even whether it is there: a file there and one that is not are told of alike."""
+    host.write(tmp_path / "outside" / "a.conf", "break;")
+    (tmp_path / "commit").mkdir()
+    (tmp_path / "commit" / "link").symlink_to("../outside")
+    with pytest.raises(ManifestError, match="no file"):
+        read(tmp_path / "commit", pattern)
 
 
 @pytest.mark.parametrize("pattern", ["nothing/*.conf", "nginx/*.txt", "nginx"])

@@ -18,7 +18,7 @@ from pushrod.errors import HostError, ManifestError
 from pushrod.gears import landlock
 
 _SOFTWARE = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache")  # what a linked loader is made of
-_HINT = "commit the file and give its path inside the repository; for secrets: pushrod secret import .env"
+HINT = "commit the file and give its path inside the repository; for secrets: pushrod secret import .env"
 _NO_LANDLOCK = (
     "this machine's kernel has no Landlock, so pushrod must see every file by its name: write the path out, in the "
     "compose file itself; or switch Landlock on (Linux 5.13, boot parameter lsm=landlock,...)"
@@ -32,7 +32,7 @@ def inside(checkout: Path, relative: str, *, where: str = "") -> Path:
     """
     path = _resolved(checkout / relative, where or relative)
     if relative.startswith(("/", "~")) or not path.is_relative_to(checkout.resolve()):
-        raise ManifestError(f"`{relative}` is not a path inside the repository", where=where, hint=_HINT)
+        raise ManifestError(f"`{relative}` is not a path inside the repository", where=where, hint=HINT)
     return path
 
 
@@ -40,7 +40,7 @@ def _resolved(path: Path, where: str) -> Path:
     try:
         return path.resolve()
     except (OSError, RuntimeError, ValueError) as e:  # links in a circle, a name too long, a NUL in it
-        raise ManifestError(f"{path.name}: not a path that can be followed", where=where, hint=_HINT) from e
+        raise ManifestError(f"{path.name}: not a path that can be followed", where=where, hint=HINT) from e
 
 
 # ---- while the loader runs ------------------------------------------------------------------------------------

@@ -4,9 +4,12 @@ The command line is the contract that every engine since 20.10 keeps; nothing he
 """
 
 import errno
+import io
 import os
 import re
 import shutil
+import tarfile
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -29,6 +32,7 @@ _PRIVATE = re.compile(r"(?i)(?:\w+_)?(?:token|secret|password|passwd|key|credent
 """Build arguments that are taken for secrets by their names. None of these names means anything to Docker's programs,
 to what they start, or to the loader of programs."""
 
+_PUT = "/pushrod"  # where a file is unpacked in the container that is made for it
 _FULL = re.compile(r"no space left on device", re.IGNORECASE)
 _QUICK = 60.0  # seconds for a question, and for an order that is carried out at once
 _BUILD = 3600.0  # seconds for a build or a pull
@@ -239,6 +243,31 @@ def empty(directory: Path, images: Sequence[str]) -> None:
         done = host.run([*argv, "/emptied", "-mindepth", "1", "-delete"], env=environment(), timeout=_QUICK)
         if done.status == 0:
             return
+
+
+def put(path: Path, raw: bytes, rights: tuple[int, int, int], image: str) -> None:
+    """Write a file with a mode, user and group that only root can give it; its directory is there. It appears whole.
+
+    The engine unpacks it for a container of `image` that is made for this and never started.
+    """
+    mode, uid, gid = rights
+    entry = tarfile.TarInfo(f".{path.name}")
+    entry.size, entry.mode, entry.uid, entry.gid = len(raw), mode, uid, gid
+    mount = f"type=bind,source={path.parent},target={_PUT}"
+    made = docker("create", "--network=none", "--entrypoint=none", "--mount", mount, image).strip()
+    try:
+        with tempfile.TemporaryFile() as archive:
+            with tarfile.open(fileobj=archive, mode="w") as tar:
+                tar.addfile(entry, io.BytesIO(raw))
+            archive.seek(0)
+            argv = ["docker", "cp", "-", f"{made}:{_PUT}"]
+            done = host.run(argv, env=environment(), stdin=archive, timeout=_QUICK)
+        if done.status != 0:
+            raise failed(done.stderr, "docker cp")
+    finally:
+        remove([made])
+    path.with_name(entry.name).replace(path)
+    host.sync_directory(path.parent)
 
 
 def remove(names: Sequence[str]) -> None:

@@ -27,13 +27,14 @@ from pushrod.engines.docker import (
     images,
     logs,
     names,
+    opened,
     reconcile,
     rendering,
-    texts,
+    sources,
 )
-from pushrod.engines.docker.binds import Binds, writable
 from pushrod.engines.docker.images import parts
 from pushrod.engines.docker.readiness import Readiness
+from pushrod.engines.docker.sources import Sources
 from pushrod.engines.docker.states import edge_state, state_of
 from pushrod.engines.docker.stores import Stores
 from pushrod.engines.engine import Say
@@ -200,8 +201,7 @@ class Docker:
         self, app: App, commit: str, document: Document, wanted: Manifest, checkout: Path
     ) -> tuple[list[Change], list[Need]]:
         """What happens for each image, which stores restart, and the memory and disk it takes."""
-        document = texts.placed(app, document)
-        place = rendering.Place(app, Binds(app, commit, checkout, writable(document)).store, self._room(app))
+        place = self._place_of_stores(app, _mounted(app, commit, wanted, document, checkout))
         changes = foresight.image_changes(app, commit, wanted)
         changes += foresight.store_changes(app, wanted, place, document)
         return changes, foresight.needs(app, commit, wanted, document)
@@ -236,22 +236,39 @@ class Docker:
         The environments that they name are written beside the other secrets.
         """
         self._write_environments(app, release, wanted)
-        document = texts.placed(app, document)
         found = {name: parts(image.location) for name, image in release.images.items()}
-        binds = Binds(app, release.commit, app.checkout(release.number), writable(document))
-        place = rendering.Place(app, binds.instance, self._room(app))
-        stores_place = place._replace(bind=binds.store)
-        for name, declared in rendering.volumes(app, document, found, wanted).items():
-            self._make_volume(app, name, declared)
-        return {
-            names.COMPOSE: rendering.release(place, release, document, found),
-            names.STORES: rendering.stores(stores_place, wanted, document, found),
+        mounted = _mounted(app, release.commit, wanted, document, app.checkout(release.number))
+        rendered = {
+            names.COMPOSE: rendering.release(
+                self._place_of_instances(app, mounted), release, document, found
+            ),
+            names.STORES: rendering.stores(self._place_of_stores(app, mounted), wanted, document, found),
             names.ATTACHMENTS: rendering.attachments(app, release, document),
         }
+        for name, declared in rendering.volumes(app, document, found, wanted).items():
+            self._make_volume(app, name, declared)
+        mounted.make(
+            {s.name for s in wanted.stateless if not rendering.as_root(document, s.name, found[s.name])}
+        )
+        return rendered
+
+    def _place_of_instances(self, app: App, mounted: Sources) -> rendering.Place:
+        def file(kind: str, name: str, reference: Mapping[str, Any], image: str) -> str:
+            return mounted.file(kind, name, reference, image, store=False)
+
+        return rendering.Place(app, mounted.instance, self._room(app), mounted.inner, file)
+
+    def _place_of_stores(self, app: App, mounted: Sources) -> rendering.Place:
+        def file(kind: str, name: str, reference: Mapping[str, Any], image: str) -> str:
+            return mounted.file(kind, name, reference, image, store=True)
+
+        return rendering.Place(app, mounted.store, self._room(app), file=file)
 
     def _make_volume(self, app: App, name: str, declared: Mapping[str, Any]) -> None:
         if not declared.get("external"):
             options, driver = declared.get("driver_opts") or {}, declared.get("driver") or "local"
+            if (device := str(options.get("device") or "")).startswith("/"):
+                opened.path(app, device)
             docker.make_volume(name, {docker.APP: app.name}, options, driver)
         elif not docker.has_volume(name):
             raise ManifestError(
@@ -461,7 +478,7 @@ class Docker:
         kept = Releases(app).all()
         images.prune(app, [image.location for release in kept for image in release.images.values()])
         kept_files = [*(app.state / "releases").glob("*/*.yaml"), names.running_stores(app)]
-        texts.prune(app, "".join(path.read_text() for path in kept_files if path.exists()))
+        sources.prune(app, "".join(path.read_text() for path in kept_files if path.exists()))
         numbers = [r.number for r in kept]
         for directory in app.logs.glob("r*"):
             number = int(directory.name[1:])
@@ -499,3 +516,7 @@ def _check_ports(wanted: Manifest, instances: Sequence[Instance]) -> None:
                 where=f"services.{instance.service}",
                 hint='publish it (ports: ["8000:8000"]), `expose` it, or EXPOSE it in the Dockerfile',
             )
+
+
+def _mounted(app: App, commit: str, wanted: Manifest, document: Document, checkout: Path) -> Sources:
+    return Sources(app, commit, checkout, document, {s.name for s in wanted.stores})

@@ -93,7 +93,7 @@ def store_environment(app: App, name: str) -> Path:
 
 
 def data(app: App) -> Path:
-    """Where bind mounts are whose source Git does not track: data, shared by all releases."""
+    """Where bind mounts are whose source Git does not track: data, shared by all releases. See `data`."""
     return app.directory / "data"
 
 

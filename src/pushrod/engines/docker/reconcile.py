@@ -10,6 +10,7 @@ ROOT, so that a server from which pushrod is removed goes on, and comes back aft
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent import futures
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 try:
     from pushrod import probing
@@ -118,7 +119,59 @@ def is_stopped(app: App) -> bool:
 def join(app: App, directory: Path) -> None:
     """Make a release's networks and containers, and connect the stores to it. Starts nothing."""
     app.compose(directory / "compose.yaml", "create", "--no-build", "--pull", "never", "--no-recreate")
+    apart(app, instances(app, directory))
     attach(directory)
+
+
+def apart(app: App, names: list[str]) -> None:
+    """Trouble where a container may write above the source of a mount, of one of these or with one of these.
+
+    It could put a link in that source's way, to `/` for one, and Docker would follow it at the next start. No release
+    is sealed like that; one of an older pushrod can be, and host paths that the owner has allowed can be such.
+    """
+    mine = mounts(inspect(names))
+    others = [app_filter(app)] if all(m.source.is_relative_to(app.directory) for m in mine) else []
+    ids = run(["docker", "ps", "--all", "--quiet", "--no-trunc", *others]).split()
+    everyone = mounts(inspect(ids))
+    for inner, outer in [*itertools.product(mine, everyone), *itertools.product(everyone, mine)]:
+        if outer.writable and not outer.above.isdisjoint(inner.beneath):
+            raise Trouble(
+                f"{inner.container} mounts {inner.source}, above which {outer.container} may write: it could lead"
+                f" anywhere. Deploy a commit that does not mount both; where one runs: pushrod down, then deploy"
+            )
+
+
+class Mount(NamedTuple):
+    """A bind mount of a container."""
+
+    container: str
+    source: Path
+    writable: bool
+
+    @property
+    def above(self) -> set[Path]:
+        """Its source: as it was said, and where that leads now."""
+        return {self.source, Path(os.path.realpath(self.source))}
+
+    @property
+    def beneath(self) -> set[Path]:
+        """All directories that its source lies in, likewise."""
+        return {directory for path in self.above for directory in path.parents}
+
+
+def mounts(containers: dict[str, Found]) -> list[Mount]:
+    """The bind mounts of containers, but for the app's gate."""
+    return [
+        Mount(name, Path(mount["Source"]), bool(mount["RW"]))
+        for name, container in containers.items()
+        for mount in container["Mounts"]
+        if mount["Type"] == "bind" and GATES not in (Path(mount["Source"]), *Path(mount["Source"]).parents)
+    ]
+
+
+def app_filter(app: App) -> str:
+    """The option of Docker's lists for the containers of an app."""
+    return f"--filter=label=pushrod.app={app.name}"
 
 
 def attach(directory: Path) -> None:
@@ -180,6 +233,7 @@ def up(app: App) -> None:
     release = json.loads((directory / "release.json").read_text())
     began = time.monotonic()
     (GATES / app.name / STOPPED).unlink(missing_ok=True)
+    apart(app, [*(f"{app.name}-{s['name']}" for s in release["stores"]), *instances(app, directory)])
     if release["stores"]:
         stores_up(app, [f"{app.name}-{s['name']}" for s in release["stores"]])
         say(f"{app.name}: stores are up: {', '.join(s['name'] for s in release['stores'])}")

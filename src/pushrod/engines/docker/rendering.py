@@ -4,8 +4,9 @@ The app's own document goes through almost as it is; what pushrod answers for ta
 names, addresses, images, the environment's values (which never go into Git), volumes, limits and rights.
 """
 
+import posixpath
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,10 +26,10 @@ PIDS = 1024
 """Processes and threads of one container, unless the manifest says otherwise."""
 
 _REPLACED = frozenset((
-    "attach", "build", "cgroup_parent", "container_name", "cpu_count", "depends_on", "deploy",
+    "attach", "build", "cgroup_parent", "configs", "container_name", "cpu_count", "depends_on", "deploy",
     "develop", "domainname", "env_file", "environment", "expose", "extends", "external_links",
     "hostname", "image", "label_file", "labels", "links", "mac_address", "models", "network_mode",
-    "networks", "ports", "profiles", "provider", "pull_policy", "restart", "scale", "volumes",
+    "networks", "ports", "profiles", "provider", "pull_policy", "restart", "scale", "secrets", "volumes",
     "volumes_from",
 ))  # fmt: skip
 _PASSED = {*keys.of_services("docker", "used", "bounded", "word")} - _REPLACED
@@ -60,11 +61,14 @@ class Room(NamedTuple):
 
 class Place(NamedTuple):
     """Where an app's files are, and what it may take: `bind` gives the path on this host for a bind mount's source,
-    which is there."""
+    which is there, `inner` the further sources that lie in it, each with its path there, and `file` the file of a
+    config or secret (its kind, its name, a reference to it and the service's image)."""
 
     app: App
     bind: Callable[[str], str]
     room: Room
+    inner: Callable[[str], Sequence[tuple[str, str]]] = lambda _: ()
+    file: Callable[[str, str, Mapping[str, Any], str], str] = lambda _kind, name, _reference, _image: name
 
 
 def release(place: Place, sealed: Release, document: Document, images: Mapping[str, Parts]) -> str:
@@ -270,8 +274,6 @@ def _service(place: Place, document: Document, service: Service, image: Parts) -
     }
     if service.read_only and "/tmp" not in taken:  # noqa: S108
         tmpfs.append("/tmp")  # noqa: S108
-    user = str(raw.get("user") or "")
-    root = user.split(":")[0] in ("0", "root") if user else image.root
     return {
         "image": image.name,
         "pull_policy": "never",
@@ -286,10 +288,19 @@ def _service(place: Place, document: Document, service: Service, image: Parts) -
         "tmpfs": tmpfs or None,
         "security_opt": _security(raw),
         "cap_drop": ["ALL"],
-        "cap_add": _capabilities(raw, root=root) or None,
+        "cap_add": _capabilities(raw, root=as_root(document, service.name, image)) or None,
         "logging": _logging(raw.get("logging") or {}),
-        "volumes": [_mount(place, v) for v in volumes],
+        "volumes": [
+            *(mount for v in volumes for mount in _mount(place, v, taken)),
+            *_files(place, raw, image),
+        ],
     }
+
+
+def as_root(document: Document, name: str, image: Parts) -> bool:
+    """Whether a service's containers begin as root."""
+    user = str(_raw(document, name).get("user") or "")
+    return user.split(":")[0] in ("0", "root") if user else image.root
 
 
 def isolated(document: Document, service: Service) -> bool:
@@ -359,13 +370,38 @@ def _capabilities(raw: Raw, *, root: bool) -> list[str]:
     return sorted({*asked, *(c for c in given if c not in dropped)})
 
 
-def _mount(place: Place, volume: Any) -> Any:
-    if not isinstance(volume, dict):
-        return volume
-    if volume.get("type") == "bind":
-        options = {**(volume.get("bind") or {}), "create_host_path": False}
-        return {**volume, "source": place.bind(str(volume["source"])), "bind": options}
-    return volume
+def is_bind(volume: Any) -> bool:
+    """Whether a volume of a service is a bind mount."""
+    return isinstance(volume, dict) and volume.get("type") == "bind"
+
+
+def _mount(place: Place, volume: Any, taken: Collection[Any]) -> Iterator[Any]:
+    """A mount of a service, and the sources that lie in its own; not where something else is mounted."""
+    if not is_bind(volume):
+        yield volume
+        return
+    source = str(volume["source"])
+    options = {**(volume.get("bind") or {}), "create_host_path": False}
+    yield {**volume, "source": place.bind(source), "bind": options}
+    for below, path in place.inner(source):
+        target = posixpath.join(str(volume.get("target")), below)
+        if target not in taken:
+            yield {**volume, "source": path, "target": target, "bind": options}
+
+
+def _files(place: Place, raw: Raw, image: Parts) -> Iterator[Raw]:
+    """The configs and secrets of a service, as the mounts that Compose would make of files."""
+    for kind, directory in (("configs", "/"), ("secrets", "/run/secrets")):
+        for item in raw.get(kind) or []:
+            reference = item if isinstance(item, dict) else {"source": item}
+            name = str(reference["source"])
+            yield {
+                "type": "bind",
+                "source": place.file(kind, name, reference, image.name),
+                "target": posixpath.join(directory, str(reference.get("target") or name)),
+                "read_only": True,
+                "bind": {"create_host_path": False},
+            }
 
 
 def _gate(app: App) -> Raw:
@@ -452,7 +488,7 @@ def _network(name: str, subnet: addresses.Subnet, app: App, sealed: Release) -> 
 
 
 def _shared(place: Place, document: Document, services: Mapping[str, Raw]) -> Raw:
-    """The volumes, configs and secrets that these services use."""
+    """The volumes that these services use."""
     found: Raw = {}
     mounted = [v for s in services.values() for v in s.get("volumes", []) if isinstance(v, dict)]
     keys = {v["source"] for v in mounted if v.get("type") == "volume" and v.get("source")}
@@ -460,21 +496,7 @@ def _shared(place: Place, document: Document, services: Mapping[str, Raw]) -> Ra
         found["volumes"] = {
             key: {"name": volume_name(place.app, document, key), "external": True} for key in sorted(keys)
         }
-    for kind in ("configs", "secrets"):
-        used = {_source(item) for s in services.values() for item in s.get(kind) or []}
-        declared = document.get(kind) or {}
-        if used:
-            found[kind] = {key: _named(place, declared.get(key) or {}) for key in sorted(used)}
     return found
-
-
-def _named(place: Place, declared: Raw) -> Raw:
-    kept = {k: v for k, v in declared.items() if k != "name"}
-    return {**kept, "file": place.bind(str(kept["file"]))} if "file" in kept else kept
-
-
-def _source(item: Any) -> str:
-    return str(item["source"] if isinstance(item, dict) else item)
 
 
 def _environment(app: App, number: int, name: str) -> str:

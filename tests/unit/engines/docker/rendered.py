@@ -63,7 +63,12 @@ def render(
         ),
         network=network,
     )  # fmt: skip
-    place = rendering.Place(APP, lambda source: f"/bound/{source}", Room(samples.LIMITS, slices=True))
+    place = rendering.Place(
+        APP,
+        lambda source: f"/bound/{source}",
+        Room(samples.LIMITS, slices=True),
+        file=lambda kind, name, *_: f"/private/{kind}/{name}",
+    )
     return Rendered(
         rendering.release(place, sealed, document, found),
         rendering.stores(place, wanted, document, found),

@@ -188,3 +188,66 @@ def test_an_interface_that_is_there_is_gone_past(
     with contextlib.nullcontext() if attempts == 3 else pytest.raises(Trouble):
         reconcile.connect(row, {})
     assert len(tried) == attempts
+
+
+# ---- mounts --------------------------------------------------------------------------------------------------------
+
+
+def holding(*mounts: tuple[str, bool]) -> dict[str, Any]:
+    """A container with bind mounts of these sources; True for one that it may write into."""
+    return {"Mounts": [{"Type": "bind", "Source": source, "RW": written} for source, written in mounts]}
+
+
+@pytest.mark.parametrize(
+    ("new", "running", "trouble"),
+    [
+        (("data/a", True), ("data/b", True), False),
+        (("data/a", True), ("data/a", True), False),
+        (("data/ab", True), ("data/a", True), False),
+        (("data/a/x", True), ("data/a", False), False),
+        (("data/a/x", False), ("data/a", True), True),
+        (("data/a/x/y", True), ("data/a", True), True),
+        (("data/a", True), ("data/a/x", False), True),
+        (("data/alias/x", True), ("data/a", True), True),
+        (("data/a/gone", True), ("data/a", True), True),
+        (("data/old/b", True), ("data/a", True), False),
+    ],
+)
+def test_nobody_may_write_above_what_is_mounted(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    new: tuple[str, bool],
+    running: tuple[str, bool],
+    trouble: bool,
+) -> None:
+    app = reconcile.App(str(tmp_path), "shop")
+    (app.directory / "data" / "a" / "x").mkdir(parents=True)
+    (app.directory / "data" / "alias").symlink_to("a")
+    (app.directory / "data" / "a" / "gone").symlink_to("/")
+    (app.directory / "data" / "old").mkdir()
+    (app.directory / "data" / "old" / "b").symlink_to("../old%2Fb")
+    gate = (str(names.GATES / "shop"), False)
+    containers = {
+        name: holding((str(app.directory / source), written), gate)
+        for name, (source, written) in (("new", new), ("running", running))
+    }
+    monkeypatch.setattr(reconcile, "inspect", lambda wanted: {n: containers[n] for n in wanted})
+    monkeypatch.setattr(reconcile, "run", lambda _: "new running")
+    if trouble:
+        with pytest.raises(Trouble, match="above which"):
+            reconcile.apart(app, ["new"])
+    else:
+        reconcile.apart(app, ["new"])
+
+
+def test_other_apps_are_looked_at_where_paths_of_the_host_are_mounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = reconcile.App(str(tmp_path), "shop")
+    asked: list[list[str]] = []
+    monkeypatch.setattr(reconcile, "inspect", lambda wanted: {n: containers[n] for n in wanted})
+    monkeypatch.setattr(reconcile, "run", lambda argv: asked.append(argv) or "new")
+    for source, narrow in ((str(app.directory / "data" / "a"), True), ("/srv/media", False)):
+        containers = {"new": holding((source, True))}
+        reconcile.apart(app, ["new"])
+        assert ("--filter=label=pushrod.app=shop" in asked[-1]) is narrow

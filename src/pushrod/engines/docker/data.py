@@ -1,0 +1,85 @@
+"""An app's data: a directory for each path that containers mount and Git does not track, all beside each other.
+
+`media/photos` is data/media%2Fphotos. No container mounts `data` itself, so none can put a link in the place of one
+of them. An older pushrod kept them as a tree, data/media/photos; what is there is taken over, and a link left for
+the releases that it has sealed.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+from pushrod import host, trees
+from pushrod.errors import HostError, StateError
+from pushrod.trees import Names
+
+_LONGEST = 200  # bytes of a name; file systems take 255, and what is written beside one needs some
+
+
+def name(names: Names) -> str:
+    """The names of a path as one: each path has its own."""
+    whole = "%2F".join(part.replace("%", "%25") for part in names) or "%2F"
+    if len(os.fsencode(whole)) <= _LONGEST:
+        return whole
+    digest = hashlib.sha256(os.fsencode(whole)).hexdigest()
+    return f"{os.fsencode(whole)[: _LONGEST - 80].decode(errors='ignore')}%-{digest}"
+
+
+def make(data: Path, names: Names) -> None:
+    """Make the directory of a path, open to whatever account a container has; what is there is kept.
+
+    Raises HostError where what an older pushrod left cannot be taken over, StateError where something else has
+    its name.
+    """
+    host.make_private(data)
+    own = name(names)
+    with trees.top(data) as top:
+        adopt(top, names)
+        try:
+            trees.make_directory(top, (own,), mode=0o777)
+        except OSError as e:
+            if e.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            where = data / own
+            raise StateError("is no directory", where=str(where), hint=f"as root: mv {where} /root/") from e
+
+
+def adopt(top: int, names: Names) -> bool:
+    """Take over what an older pushrod has kept under a path below an open directory; whether there was anything.
+
+    Containers may write above it, so what was moved is looked at where they cannot.
+    """
+    own = name(names)
+    if (own,) == names or _is_there(own, top):
+        return False
+    with (
+        contextlib.suppress(FileNotFoundError, NotADirectoryError),
+        trees.directory(top, names[:-1]) as parent,
+    ):
+        if not trees.is_directory(names[-1], parent):
+            return False
+        try:
+            os.rename(names[-1], own, src_dir_fd=parent, dst_dir_fd=top)
+        except PermissionError as e:
+            path = "/".join(names)
+            raise HostError(
+                "the data of an older pushrod belong to an account of a container, and only root can move them",
+                where=f"data/{path}",
+                hint="as root: pushrod host init",
+            ) from e
+        if not trees.is_directory(own, top):  # something else has taken its place meanwhile
+            os.unlink(own, dir_fd=top)
+            return False
+        with contextlib.suppress(FileExistsError):
+            os.symlink("../" * (len(names) - 1) + own, names[-1], dir_fd=parent)
+        return True
+    return False
+
+
+def _is_there(name: str, top: int) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        os.stat(name, dir_fd=top, follow_symlinks=False)
+        return True
+    return False

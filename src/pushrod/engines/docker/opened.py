@@ -1,0 +1,47 @@
+"""Paths of the host that its owner has opened to an app, as sources of mounts.
+
+Below such a path a container may have put anything, a link to `/` for one, and Docker follows it. So what lies below
+one must be reached without any. That nobody changes it later is seen to where containers are started (`reconcile`).
+"""
+
+import contextlib
+import errno
+import os
+import posixpath
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from pushrod import trees
+from pushrod.apps import App
+from pushrod.errors import ManifestError, PushrodError
+from pushrod.manifest import allowances
+
+
+def path(app: App, source: str) -> str:
+    """The source, an absolute path. Raises ManifestError where it leads through a link that a container may have
+    made."""
+    for word in _words(app):
+        if word not in ("/", source) and allowances.below(source, word) and _linked(word, source):
+            raise ManifestError(
+                f"`{source}` leads through a link in `{word}`, into which a container may write",
+                where="volumes",
+                hint=f"mount `{word}` itself, or have the host's owner allow the path where the link leads",
+            )
+    return source
+
+
+def _words(app: App) -> Iterator[str]:
+    """The paths that are opened to any app of the host."""
+    for other in app.root.apps():
+        with contextlib.suppress(PushrodError):  # settings of another app that are damaged stop nobody
+            yield from (allowances.host_path(w) for w in other.settings.allowed if w.startswith("/"))
+
+
+def _linked(top: str, source: str) -> bool:
+    *above, last = posixpath.relpath(source, top).split("/")
+    try:
+        with trees.top(Path(top)) as held, trees.directory(held, tuple(above)) as parent:
+            return stat.S_ISLNK(os.stat(last, dir_fd=parent, follow_symlinks=False).st_mode)
+    except OSError as e:  # what is not there, or only for root to see, Docker tells of
+        return e.errno in (errno.ELOOP, errno.ENOTDIR)

@@ -1,0 +1,257 @@
+"""What the containers of a commit mount of this host, and where that is.
+
+    apps/shop/data/uploads, data/media%2Fphotos    what Git does not track: data, shared by all releases
+    apps/shop/copies/7/docker%2Fnginx              what it does: a copy of the seventh release's own
+    apps/shop/stores/files/3f9a…/init.sql          the same for stores, named by its contents
+    apps/shop/secrets/files/5b1c…                  configs and secrets that are no plain file of the commit
+
+Docker resolves the path of a source anew at each start of a container, and follows links. So none of these places
+lies in another, nor in anything else that a container mounts: who may write into one can change no part of the path
+of another, now or later. What is read from the commit is read from its checkout, which no container sees. Where one
+source lies in another (`.` and `./media`), the containers of the outer one mount the inner one too, in its place, so
+that both see the same files, as with Compose.
+"""
+
+import contextlib
+import errno
+import os
+from collections.abc import Collection, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pushrod import host, trees
+from pushrod.apps import App
+from pushrod.engines.docker import data, names, opened, rendering
+from pushrod.errors import ManifestError, RepositoryError
+from pushrod.gears import containment, docker, git
+from pushrod.secrets import Secrets
+from pushrod.trees import Place
+
+Document = Mapping[str, Any]
+
+_LARGEST = (
+    1 << 20
+)  # bytes of a config or secret whose rights are given: what Docker itself allows for them (Swarm)
+
+
+class _Mount(NamedTuple):
+    """A bind mount of a path of the repository, by one service."""
+
+    service: str
+    place: Place
+    read_only: bool
+
+
+class _Rights(NamedTuple):
+    """Who may read a config or secret, as its reference says."""
+
+    mode: int
+    uid: int
+    gid: int
+
+
+class Sources:
+    """The sources of one commit's mounts. Where each is is told at once; `make` makes those that were asked for.
+
+    `stores` are the names of the services whose containers outlive a release.
+    """
+
+    def __init__(
+        self, app: App, commit: str, checkout: Path, document: Document, stores: Collection[str]
+    ) -> None:
+        self._app = app
+        self._commit = commit
+        self._checkout = checkout
+        self._document = document
+        self._stores = stores
+        self._secrets = Secrets(app)
+        self._copies: dict[Path, Place] = {}
+        self._data: dict[Path, Place] = {}
+        self._texts: dict[Path, tuple[bytes, _Rights | None, str]] = {}
+
+    # ---- where they are -------------------------------------------------------------------------------------
+
+    def instance(self, source: str) -> str:
+        """For an instance. An absolute path is the host's own, and was allowed by its owner."""
+        if source.startswith("/"):
+            return opened.path(self._app, source)
+        place = self._resolved(source)
+        if place.there:
+            path = self._app.copies(int(self._checkout.name)) / data.name(place.names)
+            self._copies[path] = place
+        else:
+            path = names.data(self._app) / data.name(place.names)
+            self._data[path] = place
+        return str(path)
+
+    def store(self, source: str) -> str:
+        """For a store: what Git tracks is copied to a place named by its contents, so that a commit that does not
+        change it does not change the store either."""
+        if source.startswith("/") or not (place := self._resolved(source)).there:
+            return self.instance(source)
+        with contextlib.suppress(RepositoryError):
+            identity = git.tree_id(self._app.repository, self._commit, place.path)
+            path = self._app.stores / "files" / identity / (place.names[-1] if place.names else "tree")
+            self._copies[path] = place
+            return str(path)
+        return self.instance(source)
+
+    def inner(self, source: str) -> list[tuple[str, str]]:
+        """The sources that lie in this one, each with its path there and where it is.
+
+        Of instances alone, as a store's data are nobody else's; and of directories, where anybody writes into it or
+        into this one.
+        """
+        if source.startswith("/"):
+            return []
+        outer = self._resolved(source)
+        depth = len(outer.names)
+        return [("/".join(p.names[depth:]), self.instance(p.path)) for p in self._in(outer)]
+
+    def file(self, kind: str, name: str, reference: Mapping[str, Any], image: str, *, store: bool) -> str:
+        """The file of a config or secret, which any account of a container can read unless its reference says more.
+
+        `image` is the service's own. Raises ManifestError where nothing gives it.
+        """
+        declared = (self._document.get(kind) or {}).get(name) or {}
+        where, rights = f"{kind}.{name}", _rights(reference)
+        if "file" in declared:
+            source = str(declared["file"])
+            if rights is None or source.startswith("/"):
+                return self.store(source) if store else self.instance(source)
+            raw = self._contents(source, where)
+        else:
+            raw = self._text(where, declared).encode()
+        digest = self._secrets.digest([raw.hex(), *(rights or ())])[:32]
+        path = names.private_files(self._app) / digest
+        self._texts[path] = (raw, rights, image)
+        return str(path)
+
+    # ---- making them ----------------------------------------------------------------------------------------
+
+    def make(self, others: Collection[str]) -> None:
+        """Make what was asked for and is not there. `others` are the services that do not begin as root: what they
+        may write into, any account of theirs can.
+
+        Raises HostError where data cannot be had, OSError where the disk is full.
+        """
+        for path, place in self._copies.items():
+            if not os.path.lexists(path):
+                self._copy(place, path, shared=self._written_by(place, others))
+        for place in self._data.values():
+            data.make(names.data(self._app), place.names)
+        for path, (raw, rights, image) in self._texts.items():
+            if not path.exists():
+                host.make_private(self._app.secrets)
+                host.make_private(path.parent)
+                if rights is None:
+                    host.write(path, raw, mode=0o444)
+                else:
+                    docker.put(path, raw, rights, image)
+
+    def _copy(self, place: Place, path: Path, *, shared: bool) -> None:
+        host.make_open(path.parent)
+        temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}")
+        host.remove_tree(temporary)
+        try:
+            trees.copy(self._checkout, place.path, temporary, shared=shared)
+            self._make_room(place, temporary, 0o777 if shared else 0o755)
+            temporary.rename(path)
+        finally:
+            with contextlib.suppress(NotADirectoryError):
+                host.remove_tree(temporary)
+        host.sync_directory(path.parent)
+
+    def _make_room(self, outer: Place, copy: Path, mode: int) -> None:
+        """Directories to mount the inner sources on: Docker would make them as root, or not at all."""
+        for inner in self._in(outer):
+            with trees.top(copy) as top:
+                trees.make_directory(top, inner.names[len(outer.names) :], mode=mode)
+
+    # ---- the commit -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def _mounts(self) -> list[_Mount]:
+        return [
+            _Mount(name, self._resolved(str(volume["source"])), bool(volume.get("read_only")))
+            for name in self._document.get("services") or {}
+            for volume in rendering.mounted(self._document, name)
+            if rendering.is_bind(volume) and not str(volume["source"]).startswith("/")
+        ]
+
+    def _in(self, outer: Place) -> list[Place]:
+        others = {m.place for m in self._mounts} - {
+            m.place for m in self._mounts if m.service in self._stores
+        }
+        below = (p for p in others if p.names[: len(outer.names)] == outer.names and p != outer)
+        return sorted(p for p in below if not self._is_file(p) and (self._written(p) or self._written(outer)))
+
+    def _written(self, place: Place) -> bool:
+        return any(m.place == place and not m.read_only for m in self._mounts)
+
+    def _written_by(self, place: Place, services: Collection[str]) -> bool:
+        return any(m.place == place and not m.read_only and m.service in services for m in self._mounts)
+
+    def _is_file(self, place: Place) -> bool:
+        return place.there and (self._checkout / place.path).is_file()  # no link is left in its names
+
+    def _resolved(self, source: str) -> Place:
+        try:
+            return trees.resolve(self._checkout, source)
+        except OSError as e:
+            raise ManifestError(
+                f"`{source}` is not a path inside the repository: {_why(e)}",
+                where="volumes",
+                hint=containment.HINT,
+            ) from e
+
+    def _contents(self, source: str, where: str) -> bytes:
+        try:
+            return trees.read(self._checkout, source, _LARGEST)
+        except OSError as e:
+            raise ManifestError(
+                f"`{source}` cannot be given with `mode`, `uid` or `gid`: {_why(e)}",
+                where=where,
+                hint=f"a file of the commit of at most {_LARGEST >> 20} MiB can",
+            ) from e
+
+    def _text(self, where: str, declared: Mapping[str, Any]) -> str:
+        if "content" in declared:
+            return str(declared["content"])
+        variables, name = self._secrets.variables(), str(declared.get("environment"))
+        if name not in variables:
+            raise ManifestError(
+                f"nothing gives {name}", where=where, hint=f"set it: pushrod secret set {name}"
+            )
+        return variables[name]
+
+
+def prune(app: App, needed: str) -> None:
+    """Remove every private file that the text `needed`, of all compose files that are kept, does not name."""
+    for path in names.private_files(app).glob("*"):
+        if path.name not in needed:
+            path.unlink(missing_ok=True)
+
+
+def _rights(reference: Mapping[str, Any]) -> _Rights | None:
+    """What a reference says of rights; the rest as Compose documents it: root's own, and all may read it."""
+    if not {"mode", "uid", "gid"} & set(reference):
+        return None
+    mode, uid, gid = (
+        str(reference.get(key) or default) for key, default in (("mode", "0444"), ("uid", "0"), ("gid", "0"))
+    )
+    try:
+        return _Rights(int(mode, 8) & 0o777, int(uid), int(gid))
+    except ValueError as e:
+        raise ManifestError(
+            f"mode {mode}, uid {uid}, gid {gid}: not numbers",
+            where=str(reference.get("source")),
+            hint="such as 0440",
+        ) from e
+
+
+def _why(e: OSError) -> str:
+    if e.errno == errno.EXDEV:
+        return "it leads out of it"
+    return (e.strerror or str(e)).lower()

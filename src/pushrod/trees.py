@@ -1,0 +1,299 @@
+"""Files of a tree in which others may have put anything: reached step by step, and held by their descriptors.
+
+A path that is looked at and then used by its name can be another one by then: whoever may write above it swaps a
+directory for a link. So here every step is opened relative to the directory before it, with O_NOFOLLOW, and what is
+read or copied is what was opened. A symbolic link is followed by hand, from the directory it is in, and
+never out of the tree; `..` goes back to the directory that was passed, whatever has been moved meanwhile. What leaves
+the tree is refused as openat2(2) does with RESOLVE_BENEATH: EXDEV. That call itself is not in Python, and would need
+this beside it for kernels and systems without it.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+_LOOK = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK) | os.O_NOFOLLOW | os.O_CLOEXEC
+# Without O_NONBLOCK a named pipe would keep whoever opens it waiting.
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = _READ | os.O_DIRECTORY
+_LINKS = 40  # as many as the kernel follows in one path (path_resolution(7))
+_CHUNK = 1 << 20
+
+Names = tuple[str, ...]
+Top = Path | int
+"""The top of a tree: its path, of which no part can be changed by others, or a descriptor of it."""
+
+
+class Place(NamedTuple):
+    """Where a path of a tree leads: its names from the top, all links followed, and whether something is there."""
+
+    names: Names
+    there: bool
+
+    @property
+    def path(self) -> str:
+        """The names as a relative path; `.` for the top."""
+        return "/".join(self.names) or "."
+
+
+def resolve(root: Top, relative: str) -> Place:
+    """Where a path leads, seen from the top of a tree. What is not there leads where its missing part says.
+
+    Raises OSError: EXDEV if it leaves the tree, ELOOP for links in a circle.
+    """
+    with _walked(root, relative) as (steps, missing):
+        return Place((*(name for name, _ in steps[1:]), *missing), not missing)
+
+
+@contextlib.contextmanager
+def opened(root: Top, relative: str) -> Iterator[int]:
+    """A descriptor of the regular file, or directory, that a path of a tree leads to, to be read.
+
+    Raises OSError, as `resolve`, ENOENT where nothing is there and EINVAL for what is neither.
+    """
+    with _walked(root, relative) as (steps, missing):
+        if missing:
+            raise _error(errno.ENOENT, relative)
+        # A step back and in again by name: O_PATH descriptors cannot be read.
+        name, held = (".", steps[0][1]) if len(steps) == 1 else (steps[-1][0], steps[-2][1])
+        found = os.open(name, _READ, dir_fd=held)
+    try:
+        _plain(found, relative)
+        yield found
+    finally:
+        os.close(found)
+
+
+def files(root: Path) -> Iterator[str]:
+    """The path of every file below a directory, and of every link that is in no linked directory."""
+    for directory, directories, names in os.walk(root):
+        at = Path(directory).relative_to(root)
+        links = [name for name in directories if (Path(directory) / name).is_symlink()]
+        yield from (str(at / name) for name in (*names, *links))
+
+
+def read(root: Top, relative: str, limit: int = 1 << 24) -> bytes:
+    """What is in a file of a tree. Raises OSError, as `opened`, and EFBIG where that is more than `limit` bytes."""
+    with opened(root, relative) as found:
+        if os.fstat(found).st_size > limit:
+            raise _error(errno.EFBIG, relative)
+        with os.fdopen(os.dup(found), "rb") as f:
+            return f.read(limit)
+
+
+def copy(
+    root: Top,
+    relative: str,
+    target: Path,
+    *,
+    shared: bool = False,
+    follow: bool = False,
+    leave_out: Callable[[str], bool] = lambda _: False,
+) -> None:
+    """Copy a file or a directory of a tree to a place that is not there yet: new files, that all may read.
+
+    Nothing of it is a hard link, or more to whoever runs it than executable; `shared` lets all write too. Links stay
+    links, or with `follow` become the files that they lead to, which must be below what is copied. Names that
+    `leave_out` stay behind. The directory that `target` is in must be ours alone meanwhile. Raises OSError, as
+    `opened`.
+    """
+    with opened(root, relative) as source:
+        if not stat.S_ISDIR(os.fstat(source).st_mode):
+            with _descriptor(os.open(target.parent, _DIRECTORY)) as place:
+                _copy_file(source, target.name, place, shared=shared)
+            return
+        target.mkdir(mode=0o700)
+        with _descriptor(os.open(target, _DIRECTORY)) as place:
+            _copy_directory(source, place, shared, follow, leave_out)
+
+
+def make_directory(top: int, names: Names, *, mode: int) -> None:
+    """Make a directory below an open one, with what is missing above it; nothing where it is there.
+
+    Raises OSError where a link, or something else, is in the way.
+    """
+    held = os.dup(top)
+    try:
+        for name in names:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, dir_fd=held)
+                with _descriptor(os.open(name, _DIRECTORY, dir_fd=held)) as made:
+                    os.fchmod(made, mode)
+            held, passed = os.open(name, _LOOK | os.O_DIRECTORY, dir_fd=held), held
+            os.close(passed)
+    finally:
+        os.close(held)
+
+
+@contextlib.contextmanager
+def top(path: Path) -> Iterator[int]:
+    """A descriptor of a directory whose path nobody else can change. Raises OSError."""
+    with _descriptor(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def directory(top: int, names: Names) -> Iterator[int]:
+    """A directory below an open one, reached without any link; to look names up in. Raises OSError."""
+    held = os.dup(top)
+    try:
+        for name in names:
+            held, passed = os.open(name, _LOOK | os.O_DIRECTORY, dir_fd=held), held
+            os.close(passed)
+        yield held
+    finally:
+        os.close(held)
+
+
+def is_directory(name: str, top: int) -> bool:
+    """Whether a name in an open directory is a directory itself, and no link to one. FileNotFoundError for none."""
+    return stat.S_ISDIR(os.stat(name, dir_fd=top, follow_symlinks=False).st_mode)
+
+
+# ---- the steps ----------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _walked(root: Top, relative: str) -> Iterator[tuple[list[tuple[str, int]], Names]]:
+    """Each directory on the way and what the path leads to, all held open, and the names that are not there."""
+    if relative.startswith("/") or "\0" in relative:
+        raise _error(errno.EXDEV, relative)
+    flags = _LOOK | os.O_DIRECTORY
+    steps = [("", os.open(root, flags) if isinstance(root, Path) else os.open(".", flags, dir_fd=root))]
+    try:
+        yield steps, _walk(steps, relative)
+    finally:
+        for _, held in steps:
+            os.close(held)
+
+
+def _walk(steps: list[tuple[str, int]], relative: str) -> Names:
+    waiting = _words(relative)
+    links = 0
+    while waiting:
+        name, held = waiting.pop(), steps[-1][1]
+        if name == "..":
+            if len(steps) == 1:
+                raise _error(errno.EXDEV, relative)
+            os.close(steps.pop()[1])
+            continue
+        if (target := _link(name, held)) is not None:
+            links += 1
+            if target.startswith("/"):
+                raise _error(errno.EXDEV, relative)
+            if links > _LINKS:
+                raise _error(errno.ELOOP, relative)
+            waiting += _words(target)
+            continue
+        try:
+            steps.append((name, os.open(name, _LOOK, dir_fd=held)))
+        except FileNotFoundError:
+            return _missing(steps, [name, *reversed(waiting)], relative)
+        if waiting and not stat.S_ISDIR(os.fstat(steps[-1][1]).st_mode):
+            raise _error(errno.ENOTDIR, relative)
+    return ()
+
+
+def _missing(steps: list[tuple[str, int]], names: list[str], relative: str) -> Names:
+    """The names of a path from the first that is not there; `..` takes the one before it away."""
+    found: list[str] = []
+    for name in names:
+        if name != "..":
+            found.append(name)
+        elif found:
+            found.pop()
+        elif len(steps) > 1:
+            os.close(steps.pop()[1])
+        else:
+            raise _error(errno.EXDEV, relative)
+    return tuple(found)
+
+
+def _words(path: str) -> list[str]:
+    """The names of a path, the first of them last."""
+    return [word for word in reversed(path.split("/")) if word not in ("", ".")]
+
+
+def _link(name: str, held: int) -> str | None:
+    """Where a symbolic link leads; None for what is none."""
+    try:
+        return os.readlink(name, dir_fd=held)
+    except OSError as e:
+        if e.errno in (errno.EINVAL, errno.ENOENT):
+            return None
+        raise
+
+
+def _error(number: int, where: str) -> OSError:
+    return OSError(number, os.strerror(number), where)
+
+
+@contextlib.contextmanager
+def _descriptor(found: int) -> Iterator[int]:
+    try:
+        yield found
+    finally:
+        os.close(found)
+
+
+# ---- copying ------------------------------------------------------------------------------------------------
+
+
+def _plain(found: int, where: str) -> None:
+    mode = os.fstat(found).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise _error(errno.EINVAL, where)
+
+
+def _copy_directory(
+    source: int, target: int, shared: bool, follow: bool, leave_out: Callable[[str], bool]
+) -> None:
+    """All of a directory into an empty one. As many descriptors whatever its depth: each level is reached anew."""
+    waiting: list[Names] = [()]
+    while waiting:
+        names = waiting.pop()
+        with directory(source, names) as there, directory(target, names) as here:
+            for name in filter(lambda name: not leave_out(name), _listed(there)):
+                if (link := _link(name, there)) is not None and not follow:
+                    os.symlink(link, name, dir_fd=here)
+                elif link is not None:
+                    with opened(source, "/".join((*names, name))) as found:
+                        _copy_file(found, name, here, shared=shared)
+                elif is_directory(name, there):
+                    os.mkdir(name, 0o700, dir_fd=here)
+                    waiting.append((*names, name))
+                else:
+                    with _descriptor(os.open(name, _READ, dir_fd=there)) as found:
+                        _copy_file(found, name, here, shared=shared)
+            with _descriptor(os.open(".", _DIRECTORY, dir_fd=here)) as made:
+                os.fchmod(made, 0o777 if shared else 0o755)
+                _times(os.fstat(there), made)
+
+
+def _listed(held: int) -> list[str]:
+    with _descriptor(os.open(".", _DIRECTORY, dir_fd=held)) as readable:
+        return [entry.name for entry in os.scandir(readable)]
+
+
+def _times(status: os.stat_result, made: int) -> None:
+    os.utime(made, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _copy_file(source: int, name: str, place: int, *, shared: bool) -> None:
+    status = os.fstat(source)
+    if not stat.S_ISREG(status.st_mode):
+        raise _error(errno.EINVAL, name)
+    mode = (0o666 if shared else 0o644) | (0o111 if status.st_mode & 0o100 else 0)
+    out = os.open(
+        name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=place
+    )
+    with _descriptor(out):
+        while chunk := os.read(source, _CHUNK):
+            while chunk:
+                chunk = chunk[os.write(out, chunk) :]
+        os.fchmod(out, mode)
+        _times(status, out)
