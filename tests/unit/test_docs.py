@@ -279,7 +279,7 @@ def test_the_verbs_that_read_have_json() -> None:
     assert {v.removeprefix("pushrod ") for v in reading} == {
         *("status", "releases", "logs", "plan", "doctor", "apps list", "secret list", "db backups"),
         *("cert list",),
-        *("host init", "host keys list"),
+        *("host init", "host keys list", "host limits"),
     }
 
 

@@ -7,13 +7,15 @@ from typing import TextIO
 
 import click
 
-from pushrod.apps import Root
+from pushrod.apps import HostSettings, Root
 from pushrod.cli.context import with_json, with_root
 from pushrod.cli.output import Steps, print_json, print_table
 from pushrod.cli.terminal import say
+from pushrod.engines import machine
 from pushrod.errors import HostError
-from pushrod.hosting import account, edge, host_init, installation, keys, remote
+from pushrod.hosting import account, ceilings, edge, host_init, installation, keys, remote
 from pushrod.hosting.work import Change, Work
+from pushrod.manifest import limits
 
 _KEYS = ".ssh/authorized_keys"
 
@@ -81,6 +83,33 @@ def _print(change: Change) -> None:
 def prepare_edge(root: str | None) -> None:
     """Make the edge's files; called by `pushrod host init`, as the account they belong to."""
     edge.of(_host_root(root)).prepare()
+
+
+@host_command.command("limits")
+@click.argument("changes", metavar="[NAME=VALUE]...", nargs=-1)
+@click.option("--app", default="", help="Of this app alone.")
+@with_root
+@with_json
+def limits_command(changes: tuple[str, ...], app: str, root: str | None, as_json: bool) -> None:
+    """Show how much of this host one app may take, or change it (`memory=4G`, `memory=default`)."""
+    where = _host_root(root)
+    if app:
+        where.app(app)
+    if changes:
+        if os.geteuid() != 0:
+            raise HostError(
+                "limits are the business of root", hint=f"sudo pushrod host limits {' '.join(changes)}"
+            )
+        ceilings.change(where, changes, app)
+    found, usual = machine.of(where, app), machine.limits(HostSettings())
+    if as_json:
+        print_json(found)
+        return
+    rows = []
+    for name, limit in limits.LIMITS.items():
+        value, default = (limits.written(name, getattr(its, name)) for its in (found, usual))
+        rows.append((name.replace("_", "-"), value, "" if value == default else default, limit.meaning))
+    print_table(("LIMIT", "VALUE", "DEFAULT", "OF"), rows)
 
 
 @host_command.group("keys")

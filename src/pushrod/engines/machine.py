@@ -4,9 +4,8 @@ from pathlib import Path
 
 import psutil
 
-from pushrod.apps import Root
-from pushrod.manifest import limits
-from pushrod.manifest.limits import Limits, Machine
+from pushrod.apps import HostSettings, Root
+from pushrod.manifest.limits import Limits, Machine, resolve
 
 _THREADS = Path("/proc/sys/kernel/threads-max")  # how many tasks the kernel makes (proc(5))
 _FEW = 8192  # tasks, where the kernel does not say
@@ -19,8 +18,10 @@ def measure() -> Machine:
 
 
 def of(root: Root, app: str = "") -> Limits:
-    """The limits of a root's apps, with what the owner has changed for all of them, and for one."""
-    settings = root.host_settings
-    if settings is None:
-        return limits.defaults(measure())
-    return limits.resolve(measure(), settings.limits, settings.app_limits.get(app, {}))
+    """The limits of a root's apps, or of one of them; those of an embedded root are the defaults."""
+    return limits(root.host_settings or HostSettings(), app)
+
+
+def limits(settings: HostSettings, app: str = "") -> Limits:
+    """The limits that a host's settings come to here, for all apps or for one."""
+    return resolve(measure(), settings.limits, settings.app_limits.get(app, {}))

@@ -6,12 +6,14 @@ work allows (systemd.exec(5)): `systemd-analyze security` rates how far.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from pushrod import host
 from pushrod.errors import HostError
 from pushrod.gears.nginx import DRAIN_BUDGET
+from pushrod.manifest.limits import Limits
 
 DIRECTORY = Path("/etc/systemd/system")
 """Where an administrator's units are (systemd.unit(5))."""
@@ -22,6 +24,10 @@ WANTED = DIRECTORY / "pushrod.target.wants"
 TARGET = "pushrod.target"
 RUNTIME = Path("/run/pushrod")
 """A directory for each app whose stores are healthy; gone after a reboot, because /run is."""
+
+INSTANCES, STORES = "pushrod-app-", "pushrod-store-"
+"""What the names of the slices begin with that hold an app's instances and its stores; apart, so that an instance
+that takes all it can get leaves its own database what that needs."""
 
 PYTHON = "/usr/bin/python3"
 # A network of the pool that is not there (before dockerd has started, after a release is taken down by hand) is
@@ -69,6 +75,30 @@ def render(layout: Layout) -> dict[str, str]:
         "pushrod-renew.service": _renew_service(layout),
         "pushrodbuild.slice": _build_slice(),
     }
+
+
+def slices(limits: Limits, apps: Mapping[str, Limits]) -> dict[str, str]:
+    """What bounds all containers of an app together, and all apps: files by their path below `DIRECTORY`.
+
+    Docker asks systemd for a scope in a slice of the app's name, and systemd makes that slice: it takes no root. Its
+    limits are a drop-in for whatever begins with that prefix (systemd.unit(5)); `apps` have their own.
+    """
+    found = {"pushrod.slice": _slice(f"MemoryMax={limits.all_memory}\nCPUWeight=100\nIOWeight=100")}
+    for name, its in {"": limits, **apps}.items():
+        part = name.replace("-", "_")  # as in `names.slice`
+        for kind, weight in ((INSTANCES, 100), (STORES, 200)):
+            memory, tasks = (
+                (its.app_memory, its.app_tasks) if kind == INSTANCES else (its.store_memory, its.store_tasks)
+            )
+            found[f"{kind}{part}.slice.d/{'50-app' if name else '10-pushrod'}.conf"] = _slice(
+                f"MemoryMax={memory}\nTasksMax={tasks}\nCPUWeight={weight}\nIOWeight={weight}", unit=False
+            )
+    return found
+
+
+def _slice(bounds: str, *, unit: bool = True) -> str:
+    described = "[Unit]\nDescription=pushrod: the containers of all apps\n\n" if unit else ""
+    return f"{_WRITTEN}\n{described}[Slice]\n{bounds}\n"
 
 
 def tmpfiles(layout: Layout) -> str:

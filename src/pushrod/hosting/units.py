@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pushrod import host
 from pushrod.apps import HostSettings, Root
+from pushrod.engines import machine
 from pushrod.errors import HostError
 from pushrod.gears import systemd
 from pushrod.gears.systemd import Layout
@@ -32,7 +33,18 @@ def files(root: Root, settings: HostSettings) -> list[Work]:
         *(work.file(systemd.DIRECTORY / n, text.encode()) for n, text in systemd.render(wanted).items()),
         work.file(systemd.WANTED, None, mode=0o755, owner=account.owner),
         work.file(TMPFILES, systemd.tmpfiles(wanted).encode()),
+        *slices(settings),
     ]
+
+
+def slices(settings: HostSettings) -> list[Work]:
+    """The files by which systemd bounds what apps take together, each with its directory."""
+    limits = machine.limits(settings)
+    apps = {name: machine.limits(settings, name) for name in settings.app_limits}
+    found = {systemd.DIRECTORY / name: text for name, text in systemd.slices(limits, apps).items()}
+    places = dict.fromkeys(path.parent for path in found if path.parent != systemd.DIRECTORY)
+    made = [work.file(place, None, mode=0o755) for place in places]
+    return [*made, *(work.file(path, text.encode()) for path, text in found.items())]
 
 
 def start(root: Root, *, load: bool, restart_edge: bool) -> list[Work]:

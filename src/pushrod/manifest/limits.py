@@ -15,6 +15,7 @@ MIB, GIB = 1 << 20, 1 << 30
 _HOST = (
     512 * MIB
 )  # bytes of memory that stay for the host: systemd, sshd, dockerd and the edge take about half of that
+_STEP = 128 * MIB
 
 
 class Machine(NamedTuple):
@@ -85,9 +86,6 @@ LIMITS = {
 }  # fmt: skip
 """Every limit by its name in `Limits`; on the command line `_` is written `-`."""
 
-OF_AN_APP = ("app_memory", "app_tasks", "store_memory", "store_tasks")
-"""The limits that systemd keeps, of which an app may have its own."""
-
 _UNITS = {"": 1, "k": 1 << 10, "m": MIB, "g": GIB, "t": 1 << 40}
 
 
@@ -98,9 +96,9 @@ def defaults(machine: Machine) -> Limits:
     of what the host does not need itself, and its stores as much.
     """
     memory = max(GIB, machine.memory // 2 // GIB * GIB)
-    everything = max(machine.memory // 2, machine.memory - max(_HOST, machine.memory // 10))
-    app = max(memory, everything * 3 // 5 // MIB * MIB)
-    tasks = min(8192, max(2048, machine.tasks // 4))
+    everything = _whole(max(machine.memory // 2, machine.memory - max(_HOST, machine.memory // 10)), _STEP)
+    app = max(memory, _whole(everything * 3 // 5, _STEP))
+    tasks = min(8192, max(2048, _whole(machine.tasks // 4, 256)))
     return Limits(
         memory=memory,
         pids=tasks // 2,
@@ -108,7 +106,7 @@ def defaults(machine: Machine) -> Limits:
         app_tasks=tasks,
         store_memory=app,
         store_tasks=tasks,
-        all_memory=everything // MIB * MIB,
+        all_memory=everything,
         cpus=machine.cpus,
         shm=memory // 2,
         tmpfs=memory // 2,
@@ -126,6 +124,11 @@ def defaults(machine: Machine) -> Limits:
     )
 
 
+def _whole(value: int, step: int) -> int:
+    """A number without the part that differs between two kernels on the same machine."""
+    return value // step * step
+
+
 def resolve(machine: Machine, *changed: Mapping[str, float]) -> Limits:
     """The limits of a host: the defaults, with what its owner has changed; the last goes first."""
     values = {name: getattr(defaults(machine), name) for name in LIMITS}
@@ -136,19 +139,19 @@ def resolve(machine: Machine, *changed: Mapping[str, float]) -> Limits:
 
 def parse(text: str) -> tuple[str, float]:
     """Name and value of a change: `memory=2G`, `app-tasks=500`. UnknownNameError for what is none."""
-    written, _, value = text.partition("=")
-    name = written.replace("-", "_")
+    given, _, value = text.partition("=")
+    name = given.replace("-", "_")
     limit = LIMITS.get(name)
     if limit is None:
         known = ", ".join(n.replace("_", "-") for n in LIMITS)
-        raise UnknownNameError(f"there is no limit `{written}`", hint=f"limits: {known}")
+        raise UnknownNameError(f"there is no limit `{given}`", hint=f"limits: {known}")
     found = _number(value, limit.kind)
     if found is None or found < limit.least:
-        least = show(name, limit.least)
+        least = written(name, limit.least)
         example = {"size": "512M or 2G", "count": "a whole number", "seconds": "a number of seconds"}[
             limit.kind
         ]
-        raise UnknownNameError(f"`{value}` is no value of {written}", hint=f"{example}, at least {least}")
+        raise UnknownNameError(f"`{value}` is no value of {given}", hint=f"{example}, at least {least}")
     return name, found
 
 
@@ -159,7 +162,7 @@ def _number(text: str, kind: str) -> float | None:
     return int(found[1]) * _UNITS[found[2]] if found else None
 
 
-def show(name: str, value: float) -> str:
+def written(name: str, value: float) -> str:
     """A value as it is read: `12 GiB`, `4096`, `1 s`."""
     kind = LIMITS[name].kind
     return size(int(value)) if kind == "size" else f"{value:g} s" if kind == "seconds" else f"{value:g}"

@@ -14,7 +14,7 @@ import msgspec
 from pushrod.errors import ManifestError
 from pushrod.manifest import allowances, keys, refusals
 from pushrod.manifest.document import Key, duration
-from pushrod.manifest.limits import Limits, show
+from pushrod.manifest.limits import Limits, written
 from pushrod.manifest.refusals import Tracked, Want
 from pushrod.values import EngineName, Manifest
 
@@ -308,20 +308,21 @@ def _privileged(on: _Reading, key: Key) -> object:
 
 
 def _capabilities(on: _Reading, key: Key) -> object:
-    kept = []
+    kept, left = [], []
     for item in key.sequence():
         name = allowances.capability(item.text())
-        if (
-            name in allowances.DEFAULT_CAPABILITIES
-            and name not in allowances.ROOT_CAPABILITIES
-            and not on.has(name)
-        ):
-            on.note(f"the capability {name} is not given; the host's owner can allow it: pushrod apps allow "
-                f"{on.app or 'APP'} {name}")  # fmt: skip
-            continue
-        if name not in allowances.ROOT_CAPABILITIES:
+        if name in allowances.ROOT_CAPABILITIES:
+            kept.append(item.value)
+        elif name in allowances.DEFAULT_CAPABILITIES and not on.has(name):
+            left.append(name)
+        else:
             on.want(item, name)
-        kept.append(item.value)
+            kept.append(item.value)
+    if left:
+        words = " ".join(left)
+        on.note(
+            f"{', '.join(left)} of `cap_add` not given; with the owner's word: pushrod apps allow {on.app} {words}"
+        )
     return kept or _GONE
 
 
@@ -402,7 +403,7 @@ def _least(on: _Reading, key: Key, value: int, name: str) -> int:
     most: int = getattr(on.limits, name)
     if 0 < value <= most:
         return value
-    on.note(f"`{on.name(key)}` is {show(name, most)}, the most that this host gives ({_option(name)})")
+    on.note(f"`{on.name(key)}` is {written(name, most)}, the most that this host gives ({_option(name)})")
     return most
 
 

@@ -1,5 +1,6 @@
 """host: what its verbs print, and who may call them."""
 
+import json
 import os
 import pwd
 from pathlib import Path
@@ -10,9 +11,11 @@ from click.testing import CliRunner, Result
 from pushrod import host
 from pushrod.cli import cli
 from pushrod.cli.host import _show
-from pushrod.errors import HostError
+from pushrod.errors import HostError, UnknownNameError
+from pushrod.gears import systemd
 from pushrod.hosting import account
 from pushrod.hosting.work import Change, Work
+from pushrod.manifest import limits
 
 
 def run(*argv: str, stdin: str = "") -> Result:
@@ -89,3 +92,34 @@ def test_a_plan_does_nothing(as_json: bool, capsys: pytest.CaptureFixture[str]) 
     _show(works(done), plan=True, as_json=as_json)
     assert done == []
     assert "three" in capsys.readouterr().out
+
+
+def test_limits_are_shown_and_changed(hosting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(systemd, "DIRECTORY", hosting / "units")
+    monkeypatch.setattr(systemd, "call", lambda *argv: told.append(argv[0]))
+    shown = {line.split()[0]: line for line in run("limits").output.splitlines()}
+    assert set(shown) == {"LIMIT", *(name.replace("_", "-") for name in limits.LIMITS)}
+    run("limits", "services=7", "app-tasks=321")
+    assert told == ["daemon-reload"]
+    assert "TasksMax=321\n" in (hosting / "units/pushrod-app-.slice.d/10-pushrod.conf").read_text()
+    assert json.loads(run("limits", "--json").output)["services"] == 7
+    (hosting / "apps/shop").mkdir(parents=True)
+    (hosting / "apps/shop/app.json").write_text("{}")
+    run("limits", "--app", "shop", "app-tasks=99")
+    own = hosting / "units/pushrod-app-shop.slice.d/50-app.conf"
+    assert "TasksMax=99\n" in own.read_text()
+    run("limits", "services=default")
+    assert json.loads(run("limits", "--json").output)["services"] == 50
+    run("limits", "--app", "shop", "app-tasks=default")
+    assert not own.exists()
+    with pytest.raises(UnknownNameError):
+        run("limits", "--app", "shop", "all-memory=1G")
+    with pytest.raises(UnknownNameError):
+        run("limits", "--app", "none", "pids=100")
+
+
+def test_limits_are_the_business_of_root(hosting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(HostError, match="the business of root"):
+        run("limits", "pids=100")

@@ -6,7 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pushrod.apps import HostSettings, Root
+from pushrod.apps import App, HostSettings, Root
+from pushrod.engines import machine
+from pushrod.engines.docker import names
 from pushrod.errors import HostError
 from pushrod.gears import systemd
 from pushrod.hosting import units
@@ -19,6 +21,7 @@ def test_every_unit_is_a_file_of_the_administrator() -> None:
     assert f"{systemd.DIRECTORY}/pushrod-edge.service" in found
     assert set(found) == {
         *(f"{systemd.DIRECTORY}/{name}" for name in systemd.render(units.layout(ROOT, HostSettings()))),
+        *(work.change.what for work in units.slices(HostSettings())),
         "/etc/systemd/system/pushrod.target.wants",
         "/etc/tmpfiles.d/pushrod.conf",
     }
@@ -52,3 +55,26 @@ def test_a_port_that_something_else_has_is_found_before_anything_is_changed(
             units.check_port(ROOT)
     assert f":{port}" in error.value.hint
     units.check_port(ROOT)
+
+
+def test_apps_are_bounded_by_slices_that_need_no_root_to_be_made() -> None:
+    settings = HostSettings(
+        limits={"app_memory": 2.0**30, "app_tasks": 500}, app_limits={"my-shop": {"app_tasks": 9}}
+    )
+    found = {work.change.what.removeprefix(f"{systemd.DIRECTORY}/") for work in units.slices(settings)}
+    assert {"pushrod.slice", "pushrod-app-.slice.d/10-pushrod.conf", "pushrod-store-.slice.d"} <= found
+    assert "pushrod-app-my_shop.slice.d/50-app.conf" in found
+    limits = machine.limits(settings)
+    texts = systemd.slices(limits, {"my-shop": machine.limits(settings, "my-shop")})
+    assert "MemoryMax=1073741824\nTasksMax=500\n" in texts["pushrod-app-.slice.d/10-pushrod.conf"]
+    assert "TasksMax=9\n" in texts["pushrod-app-my_shop.slice.d/50-app.conf"]
+    assert f"MemoryMax={limits.all_memory}\n" in texts["pushrod.slice"]
+
+
+def test_a_slice_is_in_no_other_apps_slice() -> None:
+    for name in ("my", "my-shop", "a-b-c"):
+        app = App(ROOT, name)
+        for store, prefix in ((False, systemd.INSTANCES), (True, systemd.STORES)):
+            found = names.slice(app, store=store)
+            assert found.startswith(prefix)
+            assert "-" not in found.removeprefix(prefix)

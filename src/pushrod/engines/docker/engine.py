@@ -117,6 +117,7 @@ class Docker:
         try:
             yield Finding("docker", "ok", f"engine {docker.answers()}")
             yield foresight.space()
+            yield _slices()
         except PushrodError as e:
             yield Finding("docker", "broken", e.what, e.hint)
         up = self.edge.answering()
@@ -504,6 +505,19 @@ class Docker:
     ) -> Iterator[Line]:
         """What an app's containers have printed."""
         return (logs.follow if follow else logs.lines)(app, service, release, lines)
+
+
+def _slices() -> Finding:
+    """Whether systemd bounds what all containers of an app take together."""
+    driver = docker.info().get("CgroupDriver")
+    if driver == "systemd":
+        return Finding("limits", "ok", "each app has a slice of systemd's of its own")
+    return Finding(
+        "limits",
+        "warning",
+        f"the Docker engine's cgroup driver is {driver}: each container is bounded, but not all of an app together",
+        'say "exec-opts": ["native.cgroupdriver=systemd"] in /etc/docker/daemon.json, and restart the engine',
+    )
 
 
 def _check_ports(wanted: Manifest, instances: Sequence[Instance]) -> None:

@@ -30,6 +30,9 @@ _CHECK = {
     "start_interval": "StartInterval",
 }  # a health check's times, as Compose and as Docker call them
 
+_READ = {docker.RELEASE, docker.INSTANCE, "pushrod.probe"}
+"""Labels that tell containers apart and that not each of them is given: an image could stand in for them."""
+
 _INDEX = 12  # digits of an image's id in the name of one that was pulled
 
 
@@ -110,8 +113,7 @@ def parts(name: str) -> Parts:
 
 def _check_labels(name: str, labels: Mapping[str, str]) -> None:
     """Refuse an image that calls itself what pushrod calls containers: those have the labels of their image."""
-    own = {docker.APP, docker.SERVICE}
-    if taken := sorted(label for label in labels if label.startswith("pushrod.") and label not in own):
+    if taken := sorted(_READ & {*labels}):
         raise BuildError(
             f"the image has the label `{taken[0][:60]}`, which is pushrod's own",
             where=name,

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from pushrod.apps import App
-from pushrod.gears import docker
+from pushrod.gears import docker, systemd
 from pushrod.values import Release
 
 GATES = Path("/run/pushrod")
@@ -47,9 +47,9 @@ def instance(app: App, number: int, name: str) -> str:
 
 
 def slice(app: App, *, store: bool) -> str:
-    """The systemd slice of an app's containers, or of its stores. A dash in a slice's name leads into another one
+    """The systemd slice of an app's instances, or of its stores. A dash in a slice's name leads into another one
     (systemd.slice(5)), so that of an app's name, which has no underscore, becomes one."""
-    return f"pushrod-{'store' if store else 'app'}-{app.name.replace('-', '_')}.slice"
+    return f"{systemd.STORES if store else systemd.INSTANCES}{app.name.replace('-', '_')}.slice"
 
 
 def image(app: App, service: str, version: str) -> str:

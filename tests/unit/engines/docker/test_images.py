@@ -73,7 +73,7 @@ def test_an_image_says_how_often_it_is_checked(engine: dict[str, Any]) -> None:
     assert images.parts("x").check == expected
 
 
-@pytest.mark.parametrize("label", ["pushrod.probe", "pushrod.instance", "pushrod.release", "pushrod.x"])
+@pytest.mark.parametrize("label", ["pushrod.probe", "pushrod.instance", "pushrod.release"])
 def test_an_image_that_has_labels_of_pushrods(engine: dict[str, Any], label: str) -> None:
     own = {"pushrod.app": "shop", "pushrod.service": "web", "maintainer": "me"}
     engine["x"] = {"Id": "sha256:1", "Config": {"Labels": own}}
