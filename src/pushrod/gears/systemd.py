@@ -83,22 +83,56 @@ def slices(limits: Limits, apps: Mapping[str, Limits]) -> dict[str, str]:
     Docker asks systemd for a scope in a slice of the app's name, and systemd makes that slice: it takes no root. Its
     limits are a drop-in for whatever begins with that prefix (systemd.unit(5)); `apps` have their own.
     """
-    found = {"pushrod.slice": _slice(f"MemoryMax={limits.all_memory}\nCPUWeight=100\nIOWeight=100")}
+    found = {"pushrod.slice": _slice(_together(limits), unit=True)}
     for name, its in {"": limits, **apps}.items():
         part = name.replace("-", "_")  # as in `names.slice`
-        for kind, weight in ((INSTANCES, 100), (STORES, 200)):
-            memory, tasks = (
-                (its.app_memory, its.app_tasks) if kind == INSTANCES else (its.store_memory, its.store_tasks)
-            )
+        for kind in (INSTANCES, STORES):
             found[f"{kind}{part}.slice.d/{'50-app' if name else '10-pushrod'}.conf"] = _slice(
-                f"MemoryMax={memory}\nTasksMax={tasks}\nCPUWeight={weight}\nIOWeight={weight}", unit=False
+                bounds(kind, its)
             )
     return found
 
 
-def _slice(bounds: str, *, unit: bool = True) -> str:
+def bounds(kind: str, limits: Limits) -> dict[str, int]:
+    """The properties (systemd.resource-control(5)) of a slice of instances or of stores."""
+    if kind == INSTANCES:
+        return {
+            "MemoryMax": limits.app_memory,
+            "TasksMax": limits.app_tasks,
+            "CPUWeight": 100,
+            "IOWeight": 100,
+        }
+    return {
+        "MemoryMax": limits.store_memory,
+        "TasksMax": limits.store_tasks,
+        "CPUWeight": 200,
+        "IOWeight": 200,
+    }
+
+
+def rebound(limits: Limits, apps: Mapping[str, Limits]) -> None:
+    """Give slices that are there what the files say, which systemd reads only when it makes one.
+
+    `apps` are all apps of the host.
+    """
+    wanted = {"pushrod.slice": _together(limits)}
+    for name, its in apps.items():
+        wanted |= {f"{kind}{name.replace('-', '_')}.slice": bounds(kind, its) for kind in (INSTANCES, STORES)}
+    for unit, properties in wanted.items():
+        if is_active(unit):
+            call(
+                "set-property", "--runtime", unit, *(f"{name}={value}" for name, value in properties.items())
+            )
+
+
+def _together(limits: Limits) -> dict[str, int]:
+    return {"MemoryMax": limits.all_memory, "CPUWeight": 100, "IOWeight": 100}
+
+
+def _slice(properties: Mapping[str, int], *, unit: bool = False) -> str:
     described = "[Unit]\nDescription=pushrod: the containers of all apps\n\n" if unit else ""
-    return f"{_WRITTEN}\n{described}[Slice]\n{bounds}\n"
+    lines = "".join(f"{name}={value}\n" for name, value in properties.items())
+    return f"{_WRITTEN}\n{described}[Slice]\n{lines}"
 
 
 def tmpfiles(layout: Layout) -> str:

@@ -29,8 +29,8 @@ def change(root: Root, words: tuple[str, ...], app: str = "") -> HostSettings:
     else:
         changed = msgspec.structs.replace(settings, limits=after)
     encoded = msgspec.json.format(msgspec.json.encode(changed))
-    found = root.host_settings_path.stat()
-    owner = (found.st_uid, found.st_gid)
+    there = root.host_settings_path.stat()
+    owner = (there.st_uid, there.st_gid)
     works = [work.file(root.host_settings_path, encoded, owner=lambda: owner), *units.slices(changed)]
     for made in works:
         if made.change.pending:
@@ -38,6 +38,8 @@ def change(root: Root, words: tuple[str, ...], app: str = "") -> HostSettings:
     for path in (systemd.DIRECTORY / name for name in _gone(settings, changed)):
         path.unlink(missing_ok=True)
     systemd.call("daemon-reload")
+    apps = {found.name: machine.limits(changed, found.name) for found in root.apps()}
+    systemd.rebound(machine.limits(changed), apps)
     return changed
 
 

@@ -97,7 +97,8 @@ def test_a_plan_does_nothing(as_json: bool, capsys: pytest.CaptureFixture[str]) 
 def test_limits_are_shown_and_changed(hosting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(systemd, "DIRECTORY", hosting / "units")
-    monkeypatch.setattr(systemd, "call", lambda *argv: told.append(argv[0]))
+    monkeypatch.setattr(systemd, "call", lambda *argv: told.append(" ".join(argv)))
+    monkeypatch.setattr(systemd, "is_active", lambda unit: unit == "pushrod-app-shop.slice")
     shown = {line.split()[0]: line for line in run("limits").output.splitlines()}
     assert set(shown) == {"LIMIT", *(name.replace("_", "-") for name in limits.LIMITS)}
     run("limits", "services=7", "app-tasks=321")
@@ -106,7 +107,13 @@ def test_limits_are_shown_and_changed(hosting: Path, monkeypatch: pytest.MonkeyP
     assert json.loads(run("limits", "--json").output)["services"] == 7
     (hosting / "apps/shop").mkdir(parents=True)
     (hosting / "apps/shop/app.json").write_text("{}")
+    told.clear()
     run("limits", "--app", "shop", "app-tasks=99")
+    assert [t.partition(" MemoryMax=")[0] for t in told] == [
+        "daemon-reload",
+        "set-property --runtime pushrod-app-shop.slice",
+    ]
+    assert " TasksMax=99 " in told[1]
     own = hosting / "units/pushrod-app-shop.slice.d/50-app.conf"
     assert "TasksMax=99\n" in own.read_text()
     run("limits", "services=default")
