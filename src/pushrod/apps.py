@@ -91,7 +91,10 @@ def read_json(path: Path, kind: type[T], *, restore: str) -> T:
     Raises StateError if it is not what it should be, after keeping a copy beside it; `restore` is what the
     user can do about it.
     """
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as e:
+        raise StateError("the file is gone", where=str(path), hint=restore) from e
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as e:

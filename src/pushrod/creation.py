@@ -29,7 +29,7 @@ def create(engine: Engine, name: str, *, source: Path | None = None, port: int =
     if app.settings_path.exists():
         if source is not None:
             _check_source(app, source)
-        _make_places(app)  # the hooks name this installation and this root: either may have moved
+        make_places(app)  # the hooks name this installation and this root: either may have moved
         if port and port != app.settings.port:
             with engine.choose_port(port) as chosen:
                 app.save(msgspec.structs.replace(app.settings, port=chosen))
@@ -43,12 +43,13 @@ def create(engine: Engine, name: str, *, source: Path | None = None, port: int =
             source=str(source or ""),
             down=True,
         )
-        _make_places(app)
+        make_places(app)
         app.save(settings)
     return app
 
 
-def _make_places(app: App) -> None:
+def make_places(app: App) -> None:
+    """Make the directories and repositories of an app that are missing, and have its hooks name this installation."""
     for directory in (app.checkouts, app.stores):  # what instances and stores are in, whoever they run as
         host.make_open(directory)
     app.logs.mkdir(parents=True, exist_ok=True)

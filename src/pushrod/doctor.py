@@ -29,19 +29,6 @@ def examine(root: Root) -> list[Finding]:
     return found
 
 
-def repair(app: App) -> int:
-    """Begin a new journal for an app at the release its live pointer names; returns that release.
-
-    For a journal that cannot be read: the old file is kept beside the new one.
-    """
-    releases = Releases(app)
-    live = releases.pointed()
-    commit = releases.read(live).commit if live else ""
-    with host.lock(app.lock, purpose="repairing the journal", timeout=60):
-        Journal(app.journal).restart(live, commit, max([0, *releases.numbers()]))
-    return live
-
-
 def _machine(root: Root) -> Iterator[Finding]:
     yield Finding("python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
     yield _git()
@@ -87,6 +74,16 @@ def _app(app: App, engine: Engine) -> Iterator[Finding]:
         mend = "" if under_way else "any other command (`pushrod status`) finishes or undoes it"
         yield Finding(name, "ok" if under_way else "warning", detail, mend)
         return
+    if story.left:
+        yield Finding(name, "warning", f"not done: {story.left}", "`pushrod doctor --repair` tries again")
+    if story.live and story.live not in releases.numbers():
+        detail = f"release {story.live} is live, but not in the state repository"
+        yield Finding(name, "broken", detail, "`pushrod doctor --repair` gets it back from its history")
+        return
+    if story.live and not git.is_sound(app.state):
+        yield Finding(
+            name, "broken", f"{app.state}: Git cannot read it", "`pushrod doctor --repair` mends it"
+        )
     if story.live and releases.pointed() != story.live:
         yield Finding(
             name, "warning", "its live pointer is not where the journal says", "`pushrod up` mends it"

@@ -484,8 +484,8 @@ def lock(
         _acquire(f, path, timeout, on_wait)
         f.seek(0)
         f.truncate()
-        f.write(f"{purpose} (process {os.getpid()})")
-        f.flush()
+        with contextlib.suppress(OSError):  # a full disk must not keep anybody from freeing it
+            os.write(f.fileno(), f"{purpose} (process {os.getpid()})".encode())
         try:
             yield
         finally:

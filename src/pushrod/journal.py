@@ -20,7 +20,8 @@ Event = Literal["prepare", "promote", "step", "live", "done", "failed"]
 
 class Entry(Value, frozen=True, omit_defaults=True):
     """One event. `previous` is the release that was live before; `fresh` is false where the release promoted
-    is an older sealed one. `took` is in seconds. `migrated` says the release command changed the schema."""
+    is an older sealed one. `took` is in seconds. `migrated` says the release command changed the schema. `left` is
+    what could not be done of what follows `live`, or of the undoing."""
 
     at: str
     event: Event
@@ -32,15 +33,19 @@ class Entry(Value, frozen=True, omit_defaults=True):
     fresh: bool = True
     migrated: bool = False
     why: str = ""
+    left: str = ""
 
 
 class Story(Value, frozen=True):
-    """What the journal says: the live release (0: none), the last number given, and what was left open."""
+    """What the journal says: the live release (0: none), the last number given, and what was left open.
+
+    `left` is what the last promotion could not do of its end; it has been said, and commands go on."""
 
     live: int = 0
     last: int = 0
     open: Entry | None = None
     reached_live: bool = False
+    left: str = ""
     migrated: tuple[int, ...] = ()
 
 
@@ -136,5 +141,5 @@ def _after(story: Story, entry: Entry) -> Story:
     elif entry.event == "live":
         changes |= {"live": entry.release, "reached_live": True}
     elif entry.event in ("done", "failed"):
-        changes |= {"open": None, "reached_live": False}
+        changes |= {"open": None, "reached_live": False, "left": entry.left}
     return msgspec.structs.replace(story, **changes)

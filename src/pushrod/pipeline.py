@@ -19,6 +19,7 @@ import msgspec
 
 from pushrod import certificates, host, plan
 from pushrod.apps import App, now
+from pushrod.attempts import Attempts
 from pushrod.certificates import Certificates, Kept
 from pushrod.engines.engine import Engine
 from pushrod.errors import (
@@ -32,13 +33,15 @@ from pushrod.errors import (
 )
 from pushrod.gears import git
 from pushrod.gears.nginx import DRAIN_BUDGET, Site, Switch
-from pushrod.journal import Journal, Story
+from pushrod.journal import Entry, Journal, Story
 from pushrod.progress import Progress
-from pushrod.releases import Releases
+from pushrod.releases import Releases, restoring
+from pushrod.repairs import Repairs
 from pushrod.sealing import Sealing
 from pushrod.secrets import Secrets
 from pushrod.steps import FAILURES, Steps
 from pushrod.values import Maintenance, Release, Service
+from pushrod.waiting import told
 
 LOCK_TIMEOUT = 1800.0  # seconds a push waits for the one before it
 
@@ -152,7 +155,7 @@ class Pipeline:
 
     def rollback(self, number: int = 0, *, across_migrations: bool = False) -> Release:
         """Make an older sealed release live again, by default the one before; seconds, and no build."""
-        with self.locked("rolling back"):
+        with self.locked("rolling back", rescue=True):
             story = self.journal.story()
             release = self.releases.read(number or self._previous(story.live))
             if release.number == story.live:
@@ -165,6 +168,7 @@ class Pipeline:
                     f"release {crossed[0]} changed the database's schema after release {release.number}",
                     hint="make sure the older code can work with the newer schema, then add --across-migrations",
                 )
+            self.sealing.complete(release)
             self.promote(release, fresh=False, migrate=False)
             return release
 
@@ -204,16 +208,74 @@ class Pipeline:
                     self.engine.edge.drained(switch)
 
     def down(self) -> None:
-        """Stop everything of the app, the edge first, then its instances, then its stores; data stays."""
-        with self.locked("stopping"):
-            self.app.save(msgspec.structs.replace(self.app.settings, down=True))
-            self.engine.at_boot(self.app, wanted=False)
-            with self._step("edge", "no longer answers for the app"):
+        """Stop everything of the app, the edge first, then its instances, then its stores; data stays.
+
+        Each is tried whatever has become of the others. Raises StateError where instances or stores may still run.
+        """
+        with self.locked("stopping", rescue=True):
+            tries, stopping = Attempts(), Attempts()
+            with tries.of("settings"):
+                self.app.save(msgspec.structs.replace(self.app.settings, down=True))
+            with tries.of("boot"):
+                self.engine.at_boot(self.app, wanted=False)
+            with tries.of("edge"), self._step("edge", "no longer answers for the app"):
                 self.engine.edge.drained(self._switch(None), DRAIN)
-            with self._step("stop", "instances, then stores; the data stays"):
+            with stopping.of("stop"), self._step("stop", "instances, then stores; the data stays"):
                 for number in self.engine.running(self.app):
                     self.engine.stop(self.app, number)
                 self.engine.stop_stores(self.app)
+            if tries.failed:
+                self.progress.note(f"not all could be done ({tries}); `pushrod doctor --repair` mends it")
+            if stopping.failed:
+                raise StateError(
+                    f"not all of it could be stopped: {stopping}",
+                    where=f"app {self.app.name}",
+                    hint="`pushrod status` shows what runs; mend that, then run the command again",
+                )
+
+    def repair(self) -> list[str]:
+        """Mend the app's state as far as it can be, finish or undo what was cut off, and say what was done.
+
+        Raises StateError where something is still damaged after that.
+        """
+        with host.lock(self.app.lock, purpose="repairing", timeout=60):
+            repairs = Repairs(self.app, self.engine)
+            repairs.all()
+            with repairs.tries.of("engine"):
+                self.engine.open()
+            with repairs.tries.of("what was cut off"):
+                self.recover(rescue=True)
+            live, left = self._known_live(), self.journal.story().left
+            if live:
+                repairs.branch(live.commit)
+                with repairs.tries.of("what follows"):
+                    self._settle(live, repairs)
+            if left and not repairs.tries.failed:
+                self.journal.append("done", self.journal.story().live)
+                repairs.done.append(f"what was left is done ({left})")
+        with repairs.tries.of("engine"):
+            self._rest()
+        if repairs.tries.failed:
+            raise StateError(
+                f"not all could be mended: {repairs.tries}",
+                where=f"app {self.app.name}",
+                hint="`pushrod rollback`, or another push, makes a whole release live",
+            )
+        return repairs.done
+
+    def _settle(self, live: Release, repairs: Repairs) -> None:
+        """All that follows a release's going live, once more."""
+        self.releases.point(live.number)
+        if not self.app.settings.down:
+            self.engine.at_boot(self.app, wanted=True)
+            if live.number in self.engine.running(self.app):
+                if self.engine.edge.sites().get(self.app.name) != self._site(live):
+                    self._switch(live)
+                    repairs.done.append(f"the edge leads to release {live.number} again")
+                for number in self.engine.running(self.app):
+                    if number != live.number:
+                        self.engine.stop(self.app, number)
+        self.releases.record(f"{self.app.name}: repaired\n\nlive: release {live.number}\nat: {now()}\n")
 
     def plan(self, commit: str) -> plan.Plan:
         """What deploying a commit would change, and what it takes. Builds and changes nothing."""
@@ -233,9 +295,10 @@ class Pipeline:
             git.remove_checkout(checkout)
 
     @contextlib.contextmanager
-    def locked(self, purpose: str, *, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+    def locked(self, purpose: str, *, timeout: float = LOCK_TIMEOUT, rescue: bool = False) -> Iterator[None]:
         """Hold the app's lock, open the engine, and finish or undo what an interrupted command left.
 
+        With `rescue`, for what must be possible whatever state an app is in, damage is mended or passed over.
         Raises BusyError if another command holds the lock for `timeout` seconds.
         """
 
@@ -244,10 +307,27 @@ class Pipeline:
 
         try:
             with host.lock(self.app.lock, purpose=purpose, timeout=timeout, on_wait=waiting):
-                self.engine.open()
-                self.recover()
+                if rescue:
+                    self._make_readable()
+                else:
+                    self.engine.open()
+                self.recover(rescue=rescue)
                 yield
         finally:
+            self._rest()
+
+    def _make_readable(self) -> None:
+        repairs = Repairs(self.app, self.engine)
+        repairs.readable()
+        with repairs.tries.of("engine"):
+            self.engine.open()
+        for mended in repairs.done:
+            self.progress.note(mended)
+        for failed in repairs.tries.failed:
+            self.progress.note(f"cannot be mended: {failed}")
+
+    def _rest(self) -> None:
+        with contextlib.suppress(StateError):  # whoever needs the settings has said that they are damaged
             if self.app.settings.down:
                 self.engine.rest()
 
@@ -262,6 +342,8 @@ class Pipeline:
         """Seal a release of a commit. Nothing live is touched, and a failure leaves nothing behind."""
         number = self.journal.story().last + 1
         live = self._live_release()
+        self.releases.all()  # StateError where one of those that are kept is damaged
+        commit = git.resolve(self.app.repository, commit)
         try:
             self.journal.append("prepare", number, commit=commit)
             with self._step("prepare", f"release {number} from {commit[:7]}", number) as step:
@@ -298,8 +380,7 @@ class Pipeline:
                 self._undo(release.number, previous, fresh=fresh, why=str(e))
             raise
         with host.uninterrupted():
-            self._follow(release)
-            self._retire(release, previous, switch, fresh=fresh)
+            self._finish(release, previous, switch, fresh=fresh)
         if self.certificates.due(release):
             try:
                 self._certify(release)
@@ -335,9 +416,9 @@ class Pipeline:
         with self._step("plan", "") as step:
             self.engine.edge.check({self.app.name: self._site(release)})  # before anything is migrated
             images = {name: image.id for name, image in release.images.items()}
-            changes = plan.compare(self._live_release(), release.services, release.stores, images)
+            live = self._known_live()
+            changes = plan.compare(live, release.services, release.stores, images)
             step.detail = plan.summary(changes, [p.shown for p in programs])
-            live = self._live_release()
             if not step.detail:
                 same = live is not None and live.commit == release.commit
                 step.detail = "nothing changes" if same else "nothing changes but the commit"
@@ -368,7 +449,15 @@ class Pipeline:
             lines.append(shown)
             self.progress.line(shown)
 
-        status = self.engine.run(self.app, release, service, program.argv, environment, say)
+        def waits() -> Sequence[str]:
+            return [self.secrets.redact(line) for line in self.engine.waits(self.app, release.stores)]
+
+        begun = now()
+        try:
+            with told(waits, self.progress.note):
+                status = self.engine.run(self.app, release, service, program.argv, environment, say)
+        finally:
+            self._end_migrations(release, begun)
         if status != 0:
             raise ReleaseCommandError(
                 f"the {program.kind} `{program.shown}` ended with status {status}",
@@ -377,10 +466,16 @@ class Pipeline:
                 log=tuple(lines[-50:]),
             )
 
+    def _end_migrations(self, release: Release | None, since: str) -> None:
+        """A database goes on with the statement of a client that is gone, and has all others wait for its locks."""
+        if release and release.stores and _one_shots(release):
+            with host.uninterrupted(), contextlib.suppress(PushrodError, OSError):
+                self.engine.end_migrations(self.app, release.stores, since)
+
     def _start(self, release: Release, previous: int) -> None:
         with self._step("start", plan.count(release.instances), release.number):
-            if previous and (first := _stops_first(release)) and previous != release.number:
-                before = self.releases.read(previous)
+            before = self._known(previous) if previous != release.number else None
+            if before and (first := _stops_first(release)):
                 names = [i.name for i in before.instances if i.service in first]
                 self.engine.stop_instances(self.app, before, names)
             self.engine.start(self.app, release, self.secrets.sealed(release.number))
@@ -422,32 +517,54 @@ class Pipeline:
             present=self.engine.present(self.app, release.number),
         )
 
-    # ---- retire ---------------------------------------------------------------------------------------------
+    # ---- what follows ---------------------------------------------------------------------------------------
 
-    def _follow(self, release: Release) -> None:
+    def _finish(self, release: Release, previous: int, switch: Switch | None, *, fresh: bool) -> None:
+        """All that follows the commit point. The release is live whatever becomes of it: what fails is said once."""
+        tries = Attempts()
+        with tries.of("live"):
+            self._follow(release, tries)
+        with tries.of("drain"):
+            self._stop_others(release, switch)
+        with tries.of("prune"):  # first, so that what it removes is part of the record
+            self._prune(release)
+        with tries.of("record"), self._step("record", "") as step:
+            step.detail = self._record(release, previous, fresh=fresh)
+        if tries.failed:
+            self.progress.note(
+                f"release {release.number} is live, but not all that follows could be done ({tries}); "
+                "`pushrod doctor --repair` tries again"
+            )
+        with contextlib.suppress(OSError):  # it stays open, and the next command goes on with it
+            self.journal.append("done", release.number, left=str(tries))
+
+    def _follow(self, release: Release, tries: Attempts) -> None:
         """The journal has said that a release is live: the pointer, the branch and the settings follow."""
-        with self._step("live", f"release {release.number} at {self.url}"):
-            self.releases.point(release.number)
-            self.engine.at_boot(self.app, wanted=True)
-            git.move_branch(self.app.repository, release.commit)
-            if self.app.settings.down:
-                self.app.save(msgspec.structs.replace(self.app.settings, down=False))
+        with self._step("live", f"release {release.number} at {self.certificates.url(release)}"):
+            with tries.of("the live pointer"):
+                self.releases.point(release.number)
+            with tries.of("boot"):
+                self.engine.at_boot(self.app, wanted=True)
+            with tries.of("the branch"):
+                git.move_branch(self.app.repository, release.commit)
+            with tries.of("settings"):
+                if self.app.settings.down:
+                    self.app.save(msgspec.structs.replace(self.app.settings, down=False))
         if self.app.settings.maintenance:
             self.progress.note("it is closed for maintenance: `pushrod maintenance off` opens it")
 
-    def _retire(self, release: Release, previous: int, switch: Switch, *, fresh: bool) -> None:
+    # ---- retire ---------------------------------------------------------------------------------------------
+
+    def _stop_others(self, release: Release, switch: Switch | None) -> None:
+        """Stop what served before, once its requests have ended; nothing where the edge may still lead to it."""
         others = [n for n in self.engine.running(self.app) if n != release.number]
-        if others:
+        if others and switch:
             names = ", ".join(f"release {n}" for n in others)
             with self._step("drain", f"{names} finishes its requests", release.number):
                 with self._workers_stopping(others):
                     self.engine.edge.drained(switch, DRAIN)
                 for number in others:
                     self.engine.stop(self.app, number)
-        self._prune(release)  # first, so that what it removes is part of the record
-        with self._step("record", "") as step:
-            step.detail = self._record(release, previous, fresh=fresh)
-        self.journal.append("done", release.number)
 
     @contextlib.contextmanager
     def _workers_stopping(self, others: Sequence[int]) -> Iterator[None]:
@@ -456,8 +573,7 @@ class Pipeline:
 
         Each has its own grace, so it must not hold up those that answer requests.
         """
-        kept = set(self.releases.numbers())
-        older = [self.releases.read(number) for number in others if number in kept]
+        older = [before for before in map(self._known, others) if before]
         with ThreadPoolExecutor(max_workers=1) as pool:
             with host.signals_held():
                 stopping = [pool.submit(self._stop_workers, before) for before in older]
@@ -491,21 +607,59 @@ class Pipeline:
 
     # ---- undo and recovery ----------------------------------------------------------------------------------
 
-    def _undo(self, number: int, previous: int, *, fresh: bool, why: str) -> None:
-        """Put everything back as it was before the promotion; frees space before it needs any."""
-        stopped = self.app.settings.down
-        before = self.releases.read(previous) if previous and not stopped else None
+    def _undo(self, number: int, previous: int, *, fresh: bool, why: str, last_try: bool = False) -> None:
+        """Put everything back as it was before the promotion; frees space before it needs any.
+
+        What the edge may still lead to is left alone. What cannot be undone stays open in the journal, and the next
+        command undoes it; with `last_try` that is said, and the promotion is closed.
+        """
+        tries, stopped = Attempts(), False
+        release, opened = self._known(number), self.journal.story().open
+        begun = opened.at if opened else now()
+        self._end_migrations(release, begun)
+        with tries.of("settings"):
+            stopped = self.app.settings.down
+        with tries.of("edge"):
+            self._lead_back(previous if not stopped else 0)
+        if (number != previous or stopped) and self._served() not in (number, None):
+            with tries.of("stop"):
+                self.engine.stop(self.app, number)
+            self._end_migrations(release, begun)  # once more: what has just been stopped may have gone on
+            before = self._known(previous)
+            if before and not stopped and release and _stops_first(release):
+                with tries.of("start again"):
+                    self._start_again(before)
+            if stopped:
+                with tries.of("stores"):
+                    self.engine.stop_stores(self.app)
+            if fresh:
+                with tries.of("remove"):
+                    self.sealing.discard(number)
+        if tries.failed:
+            self.progress.note(
+                f"not everything could be undone ({tries}); "
+                + ("`pushrod doctor` says what is wrong" if last_try else "the next command goes on with it")
+            )
+            if not last_try:
+                return
+        with self._left_for_later():
+            self.journal.append("failed", number, why=why, left=str(tries))
+            self.engine.prune(self.app)
+
+    def _lead_back(self, previous: int) -> None:
+        """Have the edge lead to the release of before, or nowhere; nothing to do where it never led elsewhere."""
+        if previous and self._served() == previous and self._known(previous) is None:
+            return
+        before = self.releases.read(previous) if previous else None
         self.engine.edge.drained(self._switch(before), DRAIN)
-        if number != previous or stopped:
-            self.engine.stop(self.app, number)
-        if before and number in self.releases.numbers() and _stops_first(self.releases.read(number)):
-            self._start_again(before)
-        if stopped:
-            self.engine.stop_stores(self.app)
-        if fresh:
-            self.sealing.discard(number)
-        self.journal.append("failed", number, why=why)
-        self.engine.prune(self.app)
+
+    def _served(self) -> int | None:
+        """The release that the edge leads to (0: none); None where that cannot be told."""
+        try:
+            site = self.engine.edge.sites().get(self.app.name)
+        except PushrodError:
+            return None
+        return site.release if site else 0
 
     def _start_again(self, release: Release) -> None:
         """What was stopped to make room for a release that did not go live. One that is not well is the watch's."""
@@ -523,11 +677,20 @@ class Pipeline:
         except (PushrodError, OSError) as e:
             self.progress.note(f"not everything could be undone ({e}); the next command goes on with it")
 
-    def recover(self) -> None:
-        """Finish or undo what a killed command left open. Needs the lock."""
-        story = self.journal.story()
+    def recover(self, *, rescue: bool = False) -> None:
+        """Finish or undo what a killed command left open. Needs the lock.
+
+        What cannot be done of it is said once and closed: it stops no command that can do without. StateError if the
+        live release itself is missing, but for `rescue`.
+        """
+        try:
+            story = self.journal.story()
+        except StateError:
+            if not rescue:
+                raise
+            return  # it has been said that the journal cannot be mended
         if story.open is None:
-            self._agree(story)
+            self._agree(story, rescue=rescue)
             return
         opened = story.open
         with host.uninterrupted():
@@ -535,30 +698,62 @@ class Pipeline:
                 self.progress.note(
                     f"release {opened.release} went live before its command was cut off: finishing"
                 )
-                release = self.releases.read(opened.release)
-                self._follow(release)
-                self._retire(release, opened.previous, self._switch(release), fresh=opened.fresh)
+                self._finish_later(opened)
             elif opened.event == "prepare":
                 self.progress.note(f"release {opened.release} was cut off while it was prepared: removed")
-                self.sealing.discard(opened.release)
-                self.journal.append("failed", opened.release, step="prepare", why="interrupted")
+                tries = Attempts()
+                with tries.of("remove"):
+                    self.sealing.discard(opened.release)
+                with self._left_for_later():
+                    self.journal.append(
+                        "failed", opened.release, step="prepare", why="interrupted", left=str(tries)
+                    )
             else:
                 self.progress.note(f"release {opened.release} was cut off before it was live: undone")
-                self._undo(opened.release, opened.previous, fresh=opened.fresh, why="interrupted")
+                self._undo(
+                    opened.release, opened.previous, fresh=opened.fresh, why="interrupted", last_try=True
+                )
 
-    def _agree(self, story: Story) -> None:
+    def _finish_later(self, opened: Entry) -> None:
+        """Finish a promotion that reached its commit point in a command that was cut off."""
+        release, tries = self._known(opened.release), Attempts()
+        if release is None:
+            left = f"release {opened.release} cannot be read"
+            self.progress.note(
+                f"{left}: `pushrod doctor --repair` gets it back, `pushrod rollback` does without"
+            )
+            with self._left_for_later():
+                self.journal.append("done", opened.release, left=left)
+            return
+        switch = None
+        with tries.of("edge"):
+            switch = self._switch(release)
+        for failed in tries.failed:
+            self.progress.note(failed)
+        self._finish(release, opened.previous, switch, fresh=opened.fresh)
+
+    def _agree(self, story: Story, *, rescue: bool) -> None:
         """Pointer and branch follow the journal; StateError if the live release itself is missing."""
-        if story.live and story.live not in self.releases.numbers():
+        if story.live and story.live not in self.releases.numbers() and not rescue:
+            path = self.releases.directory / str(story.live)
             raise StateError(
                 f"the journal says release {story.live} is live, but it is not in the state repository",
                 where=str(self.releases.directory),
-                hint=f"restore it from its history: git -C {self.app.state} checkout HEAD -- releases/{story.live}",
+                hint=f"`pushrod doctor --repair`, or {restoring(self.app, path)}",
             )
-        if self.releases.pointed() != story.live:
-            self.releases.point(story.live)
-        live = self._live_release()
-        if live and git.branch_commit(self.app.repository) != live.commit:
-            git.move_branch(self.app.repository, live.commit)
+        tries = Attempts()
+        with tries.of("the live pointer"):
+            if self.releases.pointed() != story.live:
+                self.releases.point(story.live)
+        live = self._known_live()
+        with tries.of("the branch"):
+            moved = live is not None and git.branch_commit(self.app.repository) != live.commit
+            if live and moved and git.is_commit(self.app.repository, live.commit):
+                git.move_branch(self.app.repository, live.commit)
+        if tries.failed and not story.left:
+            self.progress.note(f"{tries}; `pushrod doctor --repair` mends it")
+            with self._left_for_later():
+                self.journal.append("done", story.live, left=str(tries))
 
     # ---- small things ---------------------------------------------------------------------------------------
 
@@ -599,8 +794,18 @@ class Pipeline:
         live = self.journal.story().live
         return self.releases.read(live) if live else None
 
+    def _known_live(self) -> Release | None:
+        """The live release, if there is one that can be read."""
+        return self._known(self.journal.story().live)
+
+    def _known(self, number: int) -> Release | None:
+        try:
+            return self.releases.read(number) if number else None
+        except PushrodError:
+            return None
+
     def _previous(self, live: int) -> int:
-        older = [n for n in self.releases.numbers() if n < live]
+        older = [n for n in self.releases.numbers() if n < live and self._known(n)]
         if not older:
             raise UnknownNameError(
                 f"{self.app.name} has no release before {live or 'the first'}",

@@ -65,6 +65,10 @@ class Releases:
         """Forget a release; its history stays in the state repository."""
         host.remove_tree(self.directory / str(number))
 
+    def set_aside(self, number: int, place: Path) -> None:
+        """Move a release's directory, which cannot be read, out of the state."""
+        (self.directory / str(number)).rename(place)
+
     def point(self, number: int) -> None:
         """Make `live` point to a release, or to nothing for 0."""
         if number:

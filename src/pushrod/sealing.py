@@ -137,6 +137,12 @@ class Sealing:
         """A keyed digest of what besides the commit goes into a release."""
         return self.secrets.digest([self.secrets.variables(), self.app.settings.replicas, __version__])
 
+    def complete(self, release: Release) -> None:
+        """Write the tree of a sealed release's commit again where it is gone."""
+        checkout = self.app.checkout(release.number)
+        if not checkout.exists():
+            git.checkout(self.app.repository, release.commit, checkout)
+
     def discard(self, number: int) -> None:
         """Take away everything of a release but its history and its logs."""
         self.releases.remove(number)

@@ -1,7 +1,6 @@
 """Looking for what is wrong: a machine and apps with something wrong in them."""
 
 import os
-import threading
 from pathlib import Path
 
 import msgspec
@@ -9,7 +8,6 @@ import pytest
 
 from pushrod import doctor, host
 from pushrod.apps import App, Root
-from pushrod.errors import StateError
 from pushrod.journal import Journal
 from pushrod.releases import Releases
 from pushrod.values import Finding
@@ -134,39 +132,3 @@ def test_a_damaged_file_is_named_and_the_other_apps_are_looked_at(path: str, app
     assert str(app.directory / path) in found.detail
     assert "a copy is kept as" in found.mend
     assert one(other).state == "ok"
-
-
-# ---- mending ----------------------------------------------------------------------------------------------------
-
-
-def test_a_journal_is_begun_anew_at_the_release_that_serves(app: App) -> None:
-    """After a rollback from 3 to 1: no number is given again that a kept release has."""
-    make_live(app, 1, 2, 3)
-    Releases(app).point(1)
-    app.journal.write_bytes(b"garbage\n")
-    with pytest.raises(StateError):
-        Journal(app.journal).story()
-    assert doctor.repair(app) == 1
-    story = Journal(app.journal).story()
-    assert (story.live, story.last, story.open) == (1, 3, None)
-    kept = [p for p in app.directory.glob("journal.*") if p.name != "journal.corrupt"]
-    assert [p.read_bytes() for p in kept] == [b"garbage\n"]
-
-
-def test_nothing_is_mended_while_a_command_is_under_way(app: App) -> None:
-    app.journal.write_bytes(b"garbage\n")
-    mending = threading.Thread(target=doctor.repair, args=[app])
-    with host.lock(app.lock, purpose="deploying", timeout=0):
-        mending.start()
-        mending.join(timeout=0.3)
-        assert mending.is_alive()
-        assert app.journal.read_bytes() == b"garbage\n"
-    mending.join(timeout=30)
-    assert Journal(app.journal).story().live == 0
-
-
-def test_an_app_that_never_was_live_can_be_mended_too(app: App) -> None:
-    app.journal.write_bytes(b"garbage\n")
-    assert doctor.repair(app) == 0
-    assert Journal(app.journal).story().live == 0
-    assert one(app).state == "ok"

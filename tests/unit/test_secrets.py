@@ -82,7 +82,7 @@ def test_the_environment_of_a_release_is_kept_with_it(secrets: Secrets) -> None:
     secrets.forget(2)
     secrets.forget(2)
     assert secrets.sealed(1) == {"backend": {"A": "1"}, "worker": {}}
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(StateError):
         secrets.sealed(2)
 
 

@@ -4,14 +4,14 @@ import sys
 
 import click
 
-from pushrod import doctor
-from pushrod.cli.context import find_root, named_app, with_app, with_json
+from pushrod import creation, doctor
+from pushrod.cli.context import find_root, named_app, pipeline, with_app, with_json
 from pushrod.cli.output import print_json
 from pushrod.cli.terminal import Styled, say
 
 
 @click.command("doctor")
-@click.option("--repair", is_flag=True, help="Begin a new journal at the release that serves now.")
+@click.option("--repair", is_flag=True, help="Mend what is damaged of an app's state.")
 @with_app
 @with_json
 def doctor_command(repair: bool, app_name: str | None, root: str | None, as_json: bool) -> None:
@@ -21,8 +21,13 @@ def doctor_command(repair: bool, app_name: str | None, root: str | None, as_json
     """
     if repair:
         app = named_app(root, app_name)
-        live = doctor.repair(app)
-        say(f"{app.name}: a new journal, live is release {live}; the old one is kept beside it")
+        if not app.repository.exists():
+            say(f"{app.name}: its repository is made anew; the next push brings its commits")
+        creation.make_places(app)
+        line = pipeline(app)
+        for mended in line.repair() or ["nothing was damaged"]:
+            say(f"{app.name}: {mended}")
+        say(f"{app.name}: live is release {line.journal.story().live}")
         return
     found = doctor.examine(find_root(root))
     if as_json:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import click
@@ -34,7 +35,7 @@ def hook_command(app_name: str, name: str) -> None:
         with host.interruptible():
             pre_receive(app, sys.stdin.read())
     else:
-        proc_receive(sys.stdin.buffer, sys.stdout.buffer)
+        proc_receive(app.repository, sys.stdin.buffer, sys.stdout.buffer)
 
 
 @click.command("recover", hidden=True)
@@ -51,10 +52,11 @@ def pre_receive(app: App, updates: str) -> None:
     """
     update = _one_update(updates)
     quarantine = dict(os.environ)
-    leaks.check(app.repository, update.new, quarantine=quarantine)
-    git.transfer(app.repository, app.repository, update.new, quarantine=quarantine)
+    commit = git.pushed_commit(app.repository, update.new, update.ref, quarantine=quarantine)
+    leaks.check(app.repository, commit, quarantine=quarantine)
+    git.transfer(app.repository, app.repository, commit, quarantine=quarantine)
     if update.ref == _DEPLOYED:
-        _deploy(app, update.old, update.new)
+        _deploy(app, update.old, commit)
 
 
 def _deploy(app: App, old: str, new: str) -> None:
@@ -81,16 +83,21 @@ def _one_update(updates: str) -> _Update:
     return found[0]
 
 
-def proc_receive(source: BinaryIO, target: BinaryIO) -> None:
-    """Tell Git that each ref is where it was pushed to: `pre-receive` moved the branch when the release went live.
+def proc_receive(repository: Path, source: BinaryIO, target: BinaryIO) -> None:
+    """Tell Git where each ref is: `pre-receive` moved the branch when the release went live.
 
     The protocol is that of githooks(5), `proc-receive`: both sides name version 1, Git lists the updates, and
-    each is answered by `ok REF`.
+    each is answered by `ok REF`, with `option new-oid` where it is not at what was pushed: a tag leads to a commit.
     """
     _read_packets(source)
     _write_packets(target, ["version=1"])
-    updates = _read_packets(source)
-    _write_packets(target, [f"ok {update.split(' ', 2)[2]}" for update in updates])
+    told = []
+    for update in (_Update(*packet.split(" ", 2)) for packet in _read_packets(source)):
+        told.append(f"ok {update.ref}")
+        at = git.branch_commit(repository) if update.ref == _DEPLOYED else ""
+        if at not in ("", update.new):
+            told.append(f"option new-oid {at}")
+    _write_packets(target, told)
 
 
 def _read_packets(source: BinaryIO) -> list[str]:

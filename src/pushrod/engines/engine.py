@@ -95,6 +95,12 @@ class Engine(Protocol):
     def schema(self, app: App, stores: Sequence[Service]) -> str:
         """A digest of the databases' schemas, to tell whether a release command migrated."""
 
+    def waits(self, app: App, stores: Sequence[Service]) -> Sequence[str]:
+        """Whom the release command waits for in the app's databases, one sentence for each."""
+
+    def end_migrations(self, app: App, stores: Sequence[Service], since: str) -> None:
+        """End what a release command that began at a time (ISO 8601) has left behind in the app's databases."""
+
     def run(
         self,
         app: App,

@@ -118,6 +118,22 @@ def resolve(directory: Path, ref: str, *, quarantine: Mapping[str, str] | None =
     )
 
 
+def pushed_commit(
+    repository: Path, name: str, ref: str, *, quarantine: Mapping[str, str] | None = None
+) -> str:
+    """The commit that a pushed object is, or that its tags lead to; RepositoryError for a tree or a file."""
+    argv = ["git", "-C", str(repository), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"]
+    done = host.run(argv, env=environment(quarantine))
+    if done.status == 0:
+        return done.stdout.strip()
+    kind = git(repository, "cat-file", "-t", f"{name}^{{}}", quarantine=quarantine).strip()
+    raise RepositoryError(
+        f"{name[:7]} is a {kind}, and only a commit can be deployed",
+        where=ref,
+        hint=f"git push pushrod HEAD:{BRANCH}",
+    )
+
+
 def is_commit(directory: Path, name: str) -> bool:
     """Whether a repository has that commit."""
     argv = ["git", "-C", str(directory), "cat-file", "-e", f"{name}^{{commit}}"]
@@ -153,8 +169,23 @@ def branch_commit(repository: Path) -> str:
 
 
 def move_branch(repository: Path, commit: str) -> None:
-    """Make the deployed branch point to a commit."""
-    git(repository, "update-ref", f"refs/heads/{BRANCH}", commit)
+    """Make the deployed branch point to a commit, or to the commit that a tag leads to. Needs the app's lock: what a
+    killed command has left of this is taken away."""
+    ref = f"refs/heads/{BRANCH}"
+    (repository / f"{ref}.lock").unlink(missing_ok=True)
+    git(
+        repository,
+        "update-ref",
+        ref,
+        git(repository, "rev-parse", "--verify", f"{commit}^{{commit}}").strip(),
+    )
+
+
+def clear_branch(repository: Path, aside: str) -> None:
+    """Take what is in the deployed branch's place out of the way, as `aside` beside the repository's own files."""
+    path = repository / "refs" / "heads" / BRANCH
+    if path.exists() or path.is_symlink():
+        path.rename(repository / f"{BRANCH}.{aside}")
 
 
 def is_ancestor(repository: Path, older: str, newer: str) -> bool:
@@ -294,8 +325,20 @@ def contents(
 
 
 def tag(repository: Path, name: str, commit: str, message: str) -> None:
-    """Put an annotated tag on a commit, replacing one of the same name."""
-    git(repository, *_IDENTITY, *_PLAIN, "tag", "--annotate", "--force", "--message", message, name, commit)
+    """Put an annotated tag on a commit, replacing one of the same name. Needs the app's lock."""
+    (repository / f"refs/tags/{name}.lock").unlink(missing_ok=True)
+    git(
+        repository,
+        *_IDENTITY,
+        *_PLAIN,
+        "tag",
+        "--annotate",
+        "--force",
+        "--message",
+        message,
+        name,
+        f"{commit}^{{commit}}",
+    )
 
 
 def create_state(path: Path) -> None:
@@ -305,8 +348,35 @@ def create_state(path: Path) -> None:
         git(path, "init", "--quiet", "--template=", f"--initial-branch={BRANCH}")
 
 
+def is_sound(path: Path) -> bool:
+    """Whether Git can say what has changed in a repository of pushrod's own."""
+    if not (path / ".git").is_dir():
+        return False
+    argv = ["git", "-C", str(path), *_PLAIN, "status", "--porcelain"]
+    return host.run(argv, env=environment() | {"GIT_CEILING_DIRECTORIES": str(path.parent)}).status == 0
+
+
+def history(path: Path, inside: str) -> list[str]:
+    """The commits of pushrod's own repository that have changed a file or directory, the newest first."""
+    return git(path, "log", "--format=%H", "--", inside).split()
+
+
+def restore(path: Path, commit: str, inside: str) -> bool:
+    """Have a file or directory be what it was in a commit of pushrod's own repository; whether it was there."""
+    (path / ".git" / "index.lock").unlink(missing_ok=True)
+    argv = ["git", "-C", str(path), *_PLAIN, "checkout", commit, "--", inside]
+    return host.run(argv, env=environment()).status == 0
+
+
 def commit_all(path: Path, message: str) -> None:
-    """Commit everything below a repository of pushrod's own; nothing where nothing has changed."""
+    """Commit everything below a repository of pushrod's own; nothing where nothing has changed.
+
+    Needs the app's lock: nobody else writes there, so a lock of Git's was left by a command that was killed.
+    """
+    for name in ("index.lock", "HEAD.lock", f"refs/heads/{BRANCH}.lock"):
+        (path / ".git" / name).unlink(missing_ok=True)
+    if not (path / ".git").is_dir():  # Git would look for one above it
+        raise RepositoryError("its history is gone", where=str(path), hint="pushrod doctor --repair")
     git(path, *_PLAIN, "add", "--all")
     if git(path, *_PLAIN, "status", "--porcelain"):
         git(path, *_IDENTITY, *_PLAIN, "commit", "--quiet", "--no-verify", "--message", message)

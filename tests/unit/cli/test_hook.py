@@ -20,7 +20,7 @@ from pushrod.cli.hook import proc_receive
 from pushrod.gears import git
 repo, name = Path.cwd(), sys.argv[-1]
 if name == "proc-receive":
-    proc_receive(sys.stdin.buffer, sys.stdout.buffer)
+    proc_receive(repo, sys.stdin.buffer, sys.stdout.buffer)
 else:
     old, new, ref = sys.stdin.read().split()
     git.transfer(repo, repo, new, quarantine=dict(os.environ))
@@ -126,19 +126,19 @@ def packets(*lines: str) -> bytes:
     return b"".join(f"{len(line.encode()) + 4:04x}{line}".encode() for line in lines) + b"0000"
 
 
-def test_the_conversation_is_that_of_githooks() -> None:
+def test_the_conversation_is_that_of_githooks(tmp_path: Path) -> None:
     update = f"{git.ZERO} {'1' * 40} refs/heads/main"
     source = io.BytesIO(packets("version=1\0push-options atomic") + packets(update, f"{update}/ä\n"))
     target = io.BytesIO()
-    proc_receive(source, target)
+    proc_receive(tmp_path, source, target)
     assert target.getvalue() == packets("version=1\n") + packets(
         "ok refs/heads/main\n", "ok refs/heads/main/ä\n"
     )
 
 
-def test_a_client_that_is_gone_ends_the_conversation() -> None:
+def test_a_client_that_is_gone_ends_the_conversation(tmp_path: Path) -> None:
     target = io.BytesIO()
-    proc_receive(io.BytesIO(b""), target)
+    proc_receive(tmp_path, io.BytesIO(b""), target)
     assert target.getvalue() == packets("version=1\n") + packets()
 
 

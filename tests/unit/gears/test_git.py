@@ -143,7 +143,7 @@ def test_making_a_repository_again_keeps_what_is_in_it(repository: Path, tree: T
 def test_the_branch_is_nowhere_until_it_is_moved(repository: Path, tree: Tree) -> None:
     assert git.branch_commit(repository) == ""
     commit = tree.commit("one", a="1")
-    with pytest.raises(RepositoryError, match="update-ref"):
+    with pytest.raises(RepositoryError, match="rev-parse"):
         git.move_branch(repository, commit)
     git.transfer(tree.path, repository, commit)
     git.move_branch(repository, commit)

@@ -305,6 +305,14 @@ class Docker:
         """A digest over the schemas of the databases that pushrod gives the app."""
         return Stores(app).schema(stores)
 
+    def waits(self, app: App, stores: Sequence[Service]) -> Sequence[str]:
+        """Asked of the databases that pushrod gives the app."""
+        return Stores(app).waits(stores)
+
+    def end_migrations(self, app: App, stores: Sequence[Service], since: str) -> None:
+        """In the databases that pushrod gives the app. A release command's container goes with its release."""
+        Stores(app).end_migrations(stores, since)
+
     def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
         """The app's databases, and snapshots of its Redis stores."""
         return backups.archives(app, release, ddl=ddl)

@@ -83,10 +83,23 @@ class Stores:
 
     def schema(self, stores: Sequence[Service]) -> str:
         """A digest over the schemas of the databases that pushrod gives the app."""
-        databases = {s.name: self._database(s, self.running_environment(s)) for s in stores}
-        return "".join(
-            postgres.schema_digest(self.server(s), databases[s.name]) for s in stores if databases[s.name]
-        )
+        return "".join(postgres.schema_digest(server, name) for server, name in self._databases(stores))
+
+    def waits(self, stores: Sequence[Service]) -> list[str]:
+        """Whom the migrating role waits for."""
+        return [
+            told for server, _ in self._databases(stores) for told in postgres.waiting(server, self.app.name)
+        ]
+
+    def end_migrations(self, stores: Sequence[Service], since: str) -> None:
+        """End the sessions of the migrating role that were opened since then."""
+        for server, _ in self._databases(stores):
+            postgres.end_sessions(server, self.app.name, since)
+
+    def _databases(self, stores: Sequence[Service]) -> list[tuple[postgres.ContainerServer, str]]:
+        """The databases that pushrod gives the app, each with the server it is on."""
+        named = ((s, self._database(s, self.running_environment(s))) for s in stores)
+        return [(self.server(s), database) for s, database in named if database]
 
     # ---- in place -------------------------------------------------------------------------------------------
 

@@ -203,14 +203,23 @@ class Embedded:
         """A digest over the schemas of the app's PostgreSQL stores."""
         return self._stores(app).schema({s.name for s in stores})
 
+    def waits(self, app: App, stores: Sequence[Service]) -> Sequence[str]:
+        """Asked of the app's PostgreSQL stores."""
+        return self._stores(app).waits({s.name for s in stores})
+
+    def end_migrations(self, app: App, stores: Sequence[Service], since: str) -> None:
+        """In the app's PostgreSQL stores."""
+        self._stores(app).end_migrations({s.name for s in stores}, since)
+
     def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
         """The app's databases, and snapshots of its Valkeys."""
         return self._stores(app).archives({s.name for s in release.stores}, ddl=ddl)
 
     def stop_stores(self, app: App) -> None:
         """Stop the stores: PostgreSQL by a fast shutdown, Valkey after writing its file."""
-        for record in store_records(app):
-            self.supervisor.remove(group_of(app, record.name))
+        for group in self.supervisor.groups():  # not by their records: those may be damaged
+            if group.startswith(group_of(app, "")):
+                self.supervisor.remove(group)
 
     def _stores(self, app: App) -> Stores:
         return Stores(app, self._programs, self.parts.redis, self.account, _SYSTEM)
@@ -423,8 +432,9 @@ class Embedded:
                 and int(directory.name[1:]) < max(kept, default=0) - _KEPT_LOGS
             ):
                 host.remove_tree(directory)
-        used = {i.id for a in self.root.apps() for r in Releases(a).all() for i in r.images.values()}
-        images.prune(self.root.environments, used)
+        with contextlib.suppress(StateError):  # which are used cannot be told while any app is damaged
+            used = {i.id for a in self.root.apps() for r in Releases(a).all() for i in r.images.values()}
+            images.prune(self.root.environments, used)
 
     def sweep(self) -> None:
         """Nothing: an environment that no release needs goes with the release."""

@@ -66,8 +66,20 @@ class Stores:
 
     def schema(self, names: set[str]) -> str:
         """A digest over the schemas of the PostgreSQL stores."""
+        return "".join(postgres.schema_digest(s, self.app.name) for s in self._databases(names))
+
+    def waits(self, names: set[str]) -> list[str]:
+        """Whom the migrating role waits for."""
+        return [told for s in self._databases(names) for told in postgres.waiting(s, self.app.name)]
+
+    def end_migrations(self, names: set[str], since: str) -> None:
+        """End the sessions of the migrating role that were opened since then."""
+        for server in self._databases(names):
+            postgres.end_sessions(server, self.app.name, since)
+
+    def _databases(self, names: set[str]) -> list[postgres.Server]:
         records = [r for r in store_records(self.app) if r.kind == "postgres" and r.name in names]
-        return "".join(postgres.schema_digest(self._server(r), self.app.name) for r in records)
+        return [self._server(r) for r in records]
 
     def archives(self, names: set[str], *, ddl: bool) -> list[Archive]:
         """What is backed up of each store."""

@@ -193,7 +193,7 @@ class Edge:
         with self._locked("preparing the edge"):
             self._copy_programs()
             if not (self.current / "nginx.conf").exists():
-                host.point(self.current, f"trees/{self._write_first({})}")
+                host.point(self.current, f"trees/{self._write_first(self._last_known())}")
             elif not self._at_home():
                 host.point(self.current, f"trees/{self._write_first(self.sites())}")
 
@@ -208,6 +208,21 @@ class Edge:
                 where=str(path),
                 hint="point `current` to another tree beside it, or remove it and deploy every app again",
             ) from e
+
+    def begin_anew(self) -> None:
+        """Have a new tree be the current one, with the sites of the last tree whose own can be read.
+
+        For a tree that is damaged: an nginx that runs goes on with what it has read, until the next switch.
+        """
+        with self._locked("beginning the edge's tree anew"):
+            host.point(self.current, f"trees/{self._write_first(self._last_known())}")
+
+    def _last_known(self) -> dict[str, Site]:
+        for generation in sorted(self._all(), key=_number, reverse=True):
+            with contextlib.suppress(OSError, msgspec.DecodeError):
+                raw = (self.trees / generation / "sites.json").read_bytes()
+                return msgspec.json.decode(raw, type=dict[str, Site])
+        return {}
 
     def running(self) -> bool:
         """Whether the nginx of this directory runs, by its pid file and the title of that process."""

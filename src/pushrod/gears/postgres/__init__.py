@@ -10,6 +10,7 @@ from pushrod.gears.postgres.programs import STOP_SIGNAL, SUPERUSER, Programs, se
 from pushrod.gears.postgres.roles import Roles, ensure
 from pushrod.gears.postgres.schema import schema_digest
 from pushrod.gears.postgres.server import ContainerServer, Database, Row, Server, ready, url
+from pushrod.gears.postgres.sessions import end_sessions, waiting
 
 __all__ = [
     "STOP_SIGNAL",
@@ -22,10 +23,12 @@ __all__ = [
     "Row",
     "Server",
     "configure",
+    "end_sessions",
     "ensure",
     "initialise",
     "ready",
     "schema_digest",
     "server_argv",
     "url",
+    "waiting",
 ]

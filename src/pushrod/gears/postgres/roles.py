@@ -12,6 +12,11 @@ from pushrod.errors import StoreError
 from pushrod.gears.postgres import scram
 from pushrod.gears.postgres.server import Database
 
+LOCK_TIMEOUT = 60
+"""Seconds that a statement of the release command waits for a lock; meanwhile everybody else waits behind it."""
+
+_GONE_AFTER = 10  # seconds within which PostgreSQL 14 and later notices that a statement's client is gone
+
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")  # PostgreSQL cuts identifiers after 63 bytes
 
 
@@ -51,6 +56,7 @@ def ensure_sql(app: str, database: str, *, ddl: bool) -> str:
         if not _NAME.fullmatch(name):
             raise StoreError(f"`{name}` cannot name a database or its roles", hint="letters, digits, - and _")
     names = Roles.of(app)._asdict() | {"database": database, "ddl": "true" if ddl else "false"}
+    names |= {"lock_timeout": f"{LOCK_TIMEOUT}s", "gone_after": f"{_GONE_AFTER}s"}
     return "".join(f"\\set {k} '{v}'\n" for k, v in names.items()) + _ROLES + _DATABASE + _RIGHTS
 
 
@@ -107,6 +113,24 @@ select case when wanted.acts
         where s.setrole = (select oid from pg_roles where rolname = name)
           and s.setdatabase = (select oid from pg_database where datname = current_database())
           and s.setconfig @> array['role=' || :'owner'])
+\gexec
+
+-- While one who changes the schema waits for a lock, all who come later wait too; and PostgreSQL goes on with the
+-- statement of a client that is gone. What somebody has set otherwise stays.
+select format('alter role %I in database %I set lock_timeout = %L', :'migrator', current_database(), :'lock_timeout')
+ where not exists (
+       select from pg_db_role_setting s, unnest(s.setconfig) as setting
+        where s.setrole = (select oid from pg_roles where rolname = :'migrator')
+          and s.setdatabase = (select oid from pg_database where datname = current_database())
+          and setting like 'lock_timeout=%')
+\gexec
+select format('alter database %I set client_connection_check_interval = %L', current_database(), :'gone_after')
+ where current_setting('server_version_num')::int >= 140000
+   and not exists (
+       select from pg_db_role_setting s, unnest(s.setconfig) as setting
+        where s.setrole = 0
+          and s.setdatabase = (select oid from pg_database where datname = current_database())
+          and setting like 'client_connection_check_interval=%')
 \gexec
 
 select 'revoke create on schema public from public'

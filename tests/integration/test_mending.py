@@ -1,0 +1,268 @@
+"""An app that is damaged, and cut off in the middle of a push: what must be possible then is possible.
+
+Each damage makes another step of what a command begins with impossible: finishing or undoing what was cut off.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration import apps
+from tests.integration.apps import App, Machine
+from tests.integration.test_bad_input import ZEROS, fill
+
+pytestmark = pytest.mark.integration
+
+
+def _live(shop: App) -> Path:
+    return shop.state / "releases" / str(shop.live)
+
+
+def _replace(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def _tree(shop: App) -> Path:
+    return (shop.machine.root / "edge" / "current").resolve()
+
+
+def _block_branch(shop: App) -> None:
+    branch = shop.repository / "refs" / "heads" / "main"
+    if branch.is_file():
+        branch.unlink()
+    branch.mkdir(exist_ok=True)
+    (branch / "x.lock").touch()
+
+
+def _damage_journal(shop: App) -> None:
+    path = shop.directory / "journal"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:2], '{"at": "yester\n', *lines[2:]]))
+
+
+def _lose_trees(shop: App) -> None:
+    for tree in (shop.machine.root / "edge" / "trees").iterdir():
+        shutil.rmtree(tree)
+
+
+DAMAGES: dict[str, Callable[[App], object]] = {
+    "the branch cannot be moved": _block_branch,
+    "the branch is locked": lambda s: (s.repository / "refs" / "heads" / "main.lock").touch(),
+    "the repository is gone": lambda s: shutil.rmtree(s.repository, ignore_errors=True),
+    "the record is locked": lambda s: (s.state / ".git" / "index.lock").touch(),
+    "the record is damaged": lambda s: _replace(s.state / ".git" / "HEAD", ""),
+    "the record is gone": lambda s: shutil.rmtree(s.state / ".git", ignore_errors=True),
+    "the journal is damaged": _damage_journal,
+    "the journal is torn": lambda s: (s.directory / "journal").open("a").write('{"at": "2026-0'),
+    "the settings are damaged": lambda s: _replace(s.directory / "app.json", "{"),
+    "the release's secrets are gone": lambda s: (
+        s.directory / "secrets" / "releases" / f"{s.live}.json"
+    ).unlink(missing_ok=True),
+    "the passwords are damaged": lambda s: _replace(s.directory / "secrets" / "passwords.json", "{"),
+    "the checkouts are gone": lambda s: shutil.rmtree(s.directory / "checkouts", ignore_errors=True),
+    "the live release is damaged": lambda s: _replace(_live(s) / "release.json", "{"),
+    "the live release is gone": lambda s: shutil.rmtree(_live(s), ignore_errors=True),
+    "the edge's sites are damaged": lambda s: _replace(_tree(s) / "sites.json", "{"),
+    "the edge's trees are gone": _lose_trees,
+}
+
+
+def cut_off(shop: App, after: str) -> None:
+    """A deployment that is killed once a step is done."""
+    shop.tree.commit({"app.py": apps.changed(f"cut off {after}")}, f"cut off after {after}")
+    command = shop.running("deploy")
+    try:
+        command.until(rf"^  {after} .* s$")
+        command.child.kill()
+        command.child.wait()
+    finally:
+        command.end()
+
+
+def said(done: apps.Done) -> str:
+    assert done.ok, f"{done.out}\n{done.err}"
+    assert "Traceback" not in done.err
+    return done.err
+
+
+# Before the commit point and after it, by turns; both for what the two differ in.
+CASES = [(damage, ("start", "live")[n % 2]) for n, damage in enumerate(DAMAGES)]
+CASES += [("the branch cannot be moved", "live"), ("the live release is damaged", "live")]
+
+
+@pytest.mark.parametrize(("damage", "step"), CASES)
+def test_a_damaged_app_that_was_cut_off(machine: Machine, damage: str, step: str) -> None:
+    """`rollback`, `down`, `doctor --repair` and `destroy`, each on the damage."""
+    name = f"a{list(DAMAGES).index(damage)}{step}"
+    shop, spoil = machine.app(name), DAMAGES[damage]
+    shop.push_change()
+    cut_off(shop, step)
+    spoil(shop)
+    before = shop.live
+    said(shop.pushrod("rollback", "--app", name))
+    assert shop.live < before
+    assert shop.serves(shop.live)
+
+    spoil(shop)
+    said(shop.pushrod("doctor", "--repair", "--app", name))
+    repeated = shop.pushrod("doctor", "--repair", "--app", name)
+    assert "nothing was damaged" in repeated.out, repeated.out + repeated.err
+
+    shop.machine.must("apps", "create", name, cwd=shop.tree.path)
+    shop.tree.commit({"app.py": apps.changed("mended")}, "mended")
+    said(shop.tree.push("--force", "pushrod", "HEAD:main"))
+    assert shop.get().body == "mended"
+
+    spoil(shop)
+    said(shop.pushrod("down", "--app", name))
+    assert not shop.groups()
+
+    spoil(shop)
+    said(shop.pushrod("apps", "destroy", name, "--yes"))
+    assert not shop.directory.exists()
+
+
+def test_a_full_disk_after_a_push_was_cut_off(new_machine: Callable[[], Machine]) -> None:
+    """What was cut off gives back its room, so that an older release can be made live."""
+    for full in disk(new_machine):
+        full.push_change()
+        full.tree.commit({"zeros": ZEROS[:8_000_000], "app.py": apps.changed("large")}, "large")
+        command = full.running("deploy")
+        try:
+            command.until(r"^  start .* s$")
+            command.child.kill()
+            command.child.wait()
+        finally:
+            command.end()
+        free = fill(full)
+        before = full.live
+        said(full.pushrod("rollback"))
+        assert full.live < before
+        assert full.serves(full.live)
+        fill(full)
+        said(full.pushrod("down"))
+        assert not full.groups()
+        said(full.pushrod("apps", "destroy", "full", "--yes"))
+        assert not full.directory.exists()
+        free()
+
+
+def disk(new_machine: Callable[[], Machine]) -> Iterator[App]:
+    """An app whose root is on a small disk of its own."""
+    if os.geteuid() != 0:
+        pytest.skip("a disk of its own needs root (mount -t tmpfs)")
+    machine = new_machine()
+    machine.root.mkdir()
+    argv = ["mount", "-t", "tmpfs", "-o", "size=48m,mode=755", "pushrod-test", str(machine.root)]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no disk of its own: {done.stderr.strip()}")
+    try:
+        yield machine.app("full")
+    finally:
+        (machine.root / "filler").unlink(missing_ok=True)
+        problems = machine.close()
+        subprocess.run(["umount", "--lazy", str(machine.root)], check=True)
+        shutil.rmtree(machine.directory, ignore_errors=True)
+    assert not problems, problems
+
+
+# ---- what an older pushrod has left -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["push", "rollback", "restart", "down", "doctor"])
+def test_a_release_of_a_tag_that_could_not_be_finished(machine: Machine, verb: str) -> None:
+    """A tag that was pushed as the branch once went live under its own name, which no branch can be moved to: the
+    journal stays open behind its commit point."""
+    name = f"tagged-{verb}"
+    shop = machine.app(name)
+    shop.push_change()
+    shop.tree.git("tag", "--annotate", "v1", "--message", "one")
+    tag = shop.tree.git("rev-parse", "v1")
+    shop.tree.git("push", "--quiet", str(shop.repository), "v1:main")
+    assert shop.branch() == shop.good, "a tag leads to its commit"
+    live = shop.live
+    old_commit = shop.release(live)["commit"]
+    path = _live(shop) / "release.json"
+    path.write_text(path.read_text().replace(old_commit, tag))
+    objects = subprocess.run(
+        ["git", "-C", str(shop.repository), "cat-file", "-t", tag],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if objects.returncode:
+        pack = subprocess.run(
+            ["git", "-C", str(shop.tree.path), "cat-file", "tag", tag], capture_output=True, check=True
+        ).stdout
+        argv = ["git", "-C", str(shop.repository), "hash-object", "-t", "tag", "-w", "--stdin"]
+        subprocess.run(argv, input=pack, capture_output=True, check=True)
+    lines = (shop.directory / "journal").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    end = max(i for i, e in enumerate(entries) if e["event"] == "live")
+    kept = [line.replace(old_commit, tag) for line in lines[: end + 1]]
+    (shop.directory / "journal").write_text("".join(f"{line}\n" for line in kept))
+    branch = shop.repository / "refs" / "heads" / "main"
+    branch.write_text(shop.tree.git("rev-parse", "HEAD~1") + "\n")
+
+    match verb:
+        case "push":
+            shop.tree.commit({"app.py": apps.changed("next")}, "next")
+            assert "finishing" in said(shop.tree.push())
+            assert shop.get().body == "next"
+        case "rollback":
+            said(shop.pushrod("rollback"))
+            assert shop.serves(live - 1)
+        case "restart":
+            said(shop.pushrod("restart"))
+            assert shop.release(shop.live)["commit"] == old_commit
+        case "down":
+            said(shop.pushrod("down"))
+            assert not shop.groups()
+        case _:
+            said(shop.pushrod("doctor", "--repair"))
+            assert shop.branch() == old_commit
+
+
+# ---- what may be pushed -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shop(machine: Machine) -> App:
+    return machine.app("tags")
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_a_tag_is_deployed_as_its_commit(shop: App, depth: int) -> None:
+    shop.restore()
+    shop.tree.commit({"app.py": apps.changed(f"tag {depth}")}, "tagged")
+    shop.tree.git("tag", "--annotate", "t1", "--message", "1", "--force")
+    for n in range(2, depth + 1):
+        shop.tree.git("tag", "--annotate", f"t{n}", f"t{n - 1}", "--message", str(n), "--force")
+    said(shop.tree.push("pushrod", f"t{depth}:main"))
+    assert shop.get().body == f"tag {depth}"
+    assert shop.branch() == shop.release(shop.live)["commit"] == shop.tree.head()
+    assert shop.tree.git("rev-parse", "pushrod/main") == shop.tree.head(), "and the client knows where it is"
+    shop.good = shop.tree.head()
+    shop.push_change()
+    shop.settled()
+
+
+@pytest.mark.parametrize("what", ["HEAD^{tree}", "HEAD:app.py", "a tag of a tree"])
+def test_what_is_no_commit_is_refused(shop: App, what: str) -> None:
+    shop.restore()
+    before, release = shop.footprint(), shop.live
+    if what == "a tag of a tree":
+        shop.tree.git("tag", "--annotate", "tree", "HEAD^{tree}", "--message", "no commit", "--force")
+    oid = shop.tree.git("rev-parse", "tree" if what == "a tag of a tree" else what)
+    shop.tree.git("update-ref", "refs/tags/odd", oid)
+    pushed = shop.tree.push("pushrod", "refs/tags/odd:refs/heads/main")
+    assert not pushed.ok
+    assert "Traceback" not in pushed.err
+    shop.untouched(before, release)
+    shop.push_change()

@@ -1,0 +1,94 @@
+"""A release command that ends, however it ends, leaves nothing in PostgreSQL that holds the others up."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration import apps
+from tests.integration.apps import App, Machine, Running, eventually
+
+pytestmark = pytest.mark.integration
+
+PSQL = '"$PSQL" -X -q -At -d "$DATABASE_URL"'
+ALTER = f"sh -c '{PSQL} -c \"alter table things add column more int\"'"
+
+
+@pytest.fixture(scope="module")
+def shop(machine: Machine) -> App:
+    app = machine.app("shop", {"app.py": apps.APP, **manifest("true")})
+    app.must("run", "sh", "-c", f'{PSQL} -c "create table things (id int)"')
+    return app
+
+
+@pytest.fixture
+def holder(shop: App) -> Iterator[Running]:
+    """Somebody's own session, begun before the push, in whose transaction the table has been read."""
+    statements = '-c begin -c "select * from things" -c "select 1" -c "select pg_sleep(300)"'
+    held = shop.running("run", "sh", "-c", f"{PSQL} {statements}")
+    eventually(lambda: "1" in shop.get("/sql?q=" + HELD).body, "the table is held")
+    yield held
+    os.killpg(held.child.pid, signal.SIGKILL)
+    held.end()
+
+
+HELD = (
+    "select+count(*)+from+pg_locks+where+relation='things'::regclass+and+mode='AccessShareLock'"
+    "+and+pid<>pg_backend_pid()"
+)
+
+
+def manifest(release: str) -> dict[str, str | bytes]:
+    own = {"health": {"path": "/healthz", "deadline": "15s"}, "release": release.replace("$", "$$")}
+    return {"compose.yaml": apps.manifest_with_stores(**{"x-pushrod": own})}
+
+
+def readable(shop: App) -> bool:
+    """Whether the live release can read the table: nobody waits for a lock in front of it."""
+    return shop.get("/sql?q=select+count(*)+from+things").body == "0"
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGHUP", "SIGKILL"])
+def test_a_migration_that_waits_ends_with_its_push(shop: App, holder: Running, how: str) -> None:
+    shop.restore()
+    shop.tree.commit({"app.py": apps.changed(how), **manifest(ALTER)}, how)
+    command = shop.running("deploy")
+    try:
+        said = command.until("waits for a lock")
+        os.kill(command.child.pid, getattr(signal, how))
+        command.done()
+    finally:
+        command.end()
+    assert "that shop_migrator holds" in said, "it is said who holds it up"
+    assert "idle in transaction" in said or "select pg_sleep" in said
+    if how == "SIGKILL":
+        shop.must("status")
+    assert readable(shop)
+    assert holder.child.poll() is None, "somebody's own session is left alone"
+    assert shop.get("/sql?q=" + HELD).body != "0"
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_what_a_release_command_has_left_behind_ends_with_it(shop: App, status: int) -> None:
+    """A program that it started, and that outlives it, in a transaction that has the table for itself."""
+    shop.restore()
+    locked = f'{PSQL} -c begin -c "lock table things" -c "select pg_sleep(300)"'
+    command = f"sh -c '{locked} >/dev/null 2>&1 & sleep 1; exit {status}'"
+    shop.tree.commit({"app.py": apps.changed(f"left {status}"), **manifest(command)}, "left behind")
+    begun = time.monotonic()
+    done = shop.pushrod("deploy")
+    assert done.status == (0 if status == 0 else 7), done.err
+    assert readable(shop)
+    assert time.monotonic() - begun < 60
+    shop.restore()
+
+
+def test_a_migration_does_not_wait_for_ever(shop: App) -> None:
+    assert shop.must("run", "sh", "-c", f'{PSQL} -c "show lock_timeout"').strip() == "1min"
+    own = "alter role shop_migrator in database shop set lock_timeout = '5min'"
+    shop.must("run", "sh", "-c", f'{PSQL} -c "set role none" -c "{own}"')
+    shop.push_change()
+    said = shop.must("run", "sh", "-c", f'{PSQL} -c "show lock_timeout"').strip()
+    assert said == "5min", "what somebody has set otherwise stays"
