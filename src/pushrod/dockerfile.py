@@ -11,6 +11,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -63,6 +64,52 @@ def read(
             f"{what} in the Dockerfile", where=where, hint="check the Dockerfile and build.target"
         )
     return stages[target.lower()]
+
+
+class Named(NamedTuple):
+    """An image that a Dockerfile names, and the line that does."""
+
+    reference: str
+    line: int
+
+
+def images(text: str, *, arguments: Mapping[str, str] | None = None) -> list[Named]:
+    """The images that a Dockerfile names: of its frontend, in FROM, `COPY --from` and `RUN --mount=from=`.
+
+    As far as its text says: a name that holds a variable which only the builder knows is left out, and so is what
+    cannot be read, which the builder refuses.
+    """
+    found, variables = [], dict(arguments or {})
+    stages = {"scratch"}
+    if syntax := _SYNTAX.match(text):
+        found.append(Named(syntax[1], text.count("\n", 0, syntax.start(1)) + 1))
+    count, inside = 0, False
+    for line, name, value in _instructions(text):
+        words = value.split()
+        if name == "ARG" and not inside:
+            argument, _, default = value.partition("=")
+            variables.setdefault(argument.strip(), _expand(default.strip().strip("\"'"), variables))
+        elif name == "FROM":
+            inside = True
+            words = [w for w in words if w[:2] != "--"]
+            found += (
+                [Named(_expand(words[0], variables), line)]
+                if words and words[0].lower() not in stages
+                else []
+            )
+            stages |= {str(count), *(w.lower() for w in words[2:3])}
+            count += 1
+        elif name in ("COPY", "RUN"):
+            flags = takewhile(lambda word: word.startswith("--"), words)
+            sources = [m[1] for m in (_FROM_FLAG.search(_expand(f, variables)) for f in flags) if m]
+            found += [Named(source, line) for source in sources if source.lower() not in stages]
+    return [n for n in found if n.reference and "$" not in n.reference and n.reference.lower() not in stages]
+
+
+_FROM_FLAG = re.compile(r"^--(?:from=|mount=(?:[^\s]*,)?from=)[\"']?([^\s,\"']+)")
+# The directive is looked for in the comments at the top (Dockerfile reference, "Parser directives"); in other
+# languages' comments too (frontend/dockerfile/parser/directives.go).
+_SYNTAX = re.compile(r"(?:\ufeff)?(?:\s*#[^\n]*\n)*?[ \t]*#[ \t]*syntax[ \t]*=[ \t]*(\S+)", re.IGNORECASE)
 
 
 class _Instruction(NamedTuple):

@@ -21,13 +21,14 @@ class Build(Value, frozen=True):
     """Where a service's image is built from: a directory of the checkout and a Dockerfile in it.
 
     `target` is the stage of it that is wanted, empty for the last. `arguments` are the build's own; None means the
-    variable is taken from the environment.
+    variable is taken from the environment. `of` is the service whose image it is, where that is another one.
     """
 
     context: str = "."
     dockerfile: str = "Dockerfile"
     target: str = ""
     arguments: dict[str, str | None] = {}
+    of: str = ""
 
 
 class Health(Value, frozen=True):

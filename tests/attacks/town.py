@@ -70,14 +70,22 @@ class Party(Shop):
 class Attacker(Party):
     """The party that tries. Each test begins with the tree of `reset`."""
 
+    live_commit = ""
+    """The last commit that `pushes` has made live; empty while that is the first."""
+
     def reset(self) -> None:
-        """Back to the first commit; what was pushed and live stays on the server until the next push."""
-        self.tree.reset(self.first)
+        """Back to the files of the first commit, on what is live; that stays on the server until the next push."""
+        self.tree.reset(self.live_commit or self.first)
+        self.tree.git("rm", "-r", "--quiet", ".")
+        self.tree.git("checkout", self.first, "--", ".")
 
     def pushes(self, tree: Mapping[str, str | bytes], message: str = "attack") -> Done:
         """Write files over those of the first commit, and push them."""
-        self.tree.commit(tree, message)
-        return self.push()
+        pushed = self.tree.commit(tree, message)
+        done = self.push()
+        if done.ok:
+            self.live_commit = pushed
+        return done
 
     def refused(self, tree: Mapping[str, str | bytes]) -> Complaint:
         """The one message with which a push of these files is refused; nothing of it is left on the server."""
@@ -114,6 +122,7 @@ class Town:
 
     def recover(self) -> None:
         """The attacker's app made anew, whatever a test has left of it."""
+        self.attacker.live_commit = ""
         self.attacker.reset()
         self.ground.pushrod("apps", "destroy", "attacker", "--yes", check=False)
         self.ground.pushrod("apps", "create", "attacker")

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from pushrod import host
+from tests.integration.apps import complaint
 from tests.lab import images
 from tests.lab.box import Box
-from tests.lab.ground import Ground, Shop
+from tests.lab.ground import DOCKERFILE, Ground, Shop
 from tests.lab.test_host import EXPOSURE, UNITS
 from tests.load import Load
 
@@ -86,3 +87,18 @@ def test_it_comes_back_after_a_reboot(shop: Shop) -> None:
     shop.back(2, "after a reboot of Debian 12")
     assert shop.rows() == rows
     shop.push_version("three")
+
+
+def test_builds_are_buildkits_and_in_a_builder_of_their_own(shop: Shop) -> None:
+    """Without buildx, the client builds by what came before BuildKit unless it is told not to."""
+    step = (
+        "RUN --mount=type=cache,target=/kept touch /kept/one && cat /proc/self/cgroup >/cgroup\nUSER nobody"
+    )
+    shop.push_version("cached", {"Dockerfile": DOCKERFILE.replace("USER nobody", step)})
+    web = shop.box.docker("ps", "--quiet", "--filter=label=pushrod.service=web")
+    assert "/builds/buildkit/" in shop.box.docker("exec", web, "cat", "/cgroup")
+    asked = "--format={{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+    address = shop.box.docker("inspect", asked, web).split()[0]
+    fetch = f"ADD http://{address}:8080/ /page\nUSER nobody"
+    shop.tree.commit({"Dockerfile": DOCKERFILE.replace("USER nobody", fetch)}, "fetch")
+    assert "permission denied" in complaint(shop.push()).what

@@ -46,15 +46,14 @@ def build(lab: str, directory: Path, dockerfile: str, name: str = "made", **chan
     lines: list[str] = []
     given: dict[str, object] = {
         "dockerfile": directory / "Dockerfile",
-        "name": f"{lab}/{name}:1",
         "labels": {docker.APP: lab, docker.REVISION: "abc"},
         "arguments": {},
         "target": "",
-        "bounds": (),
+        "at": Path("/var/run/docker.sock"),
         "where": "backend/Dockerfile",
         "say": lines.append,
     }
-    docker.build(directory, **(given | changes))  # type: ignore[arg-type]
+    docker.tag(docker.build(directory, **(given | changes)), f"{lab}/{name}:1")  # type: ignore[arg-type]
     return lines
 
 
@@ -99,6 +98,8 @@ def test_arguments_cannot_change_dockers_own_program(
 
     def run(argv: list[str], **given: object) -> host.Completed:
         seen.append((argv, dict(given["env"])))  # type: ignore[call-overload]
+        if "--iidfile" in argv:
+            Path(argv[argv.index("--iidfile") + 1]).write_text("sha256:1")
         return host.Completed(0, "", "")
 
     monkeypatch.setattr(host, "run", run)

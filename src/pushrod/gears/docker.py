@@ -75,15 +75,24 @@ class Container(Value, frozen=True):
         return self.state == "running"
 
 
-def environment() -> dict[str, str]:
-    """What Docker's programs are given of our environment: where the engine is, and the usual."""
+def environment(at: Path | None = None) -> dict[str, str]:
+    """What Docker's programs are given of our environment: where the engine is, and the usual.
+
+    `at` is the socket of another engine than the host's.
+    """
     names = ("PATH", "HOME", "LANG", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-    return {n: v for n, v in os.environ.items() if n in names or n.startswith("DOCKER_")}
+    found = {n: v for n, v in os.environ.items() if n in names or n.startswith("DOCKER_")}
+    if at is not None:
+        found.pop("DOCKER_CONTEXT", None)  # it would go before the socket
+        found["DOCKER_HOST"] = f"unix://{at}"
+    return found
 
 
-def docker(*argv: str, timeout: float = _QUICK, stdin: str | None = None) -> str:
+def docker(
+    *argv: str, timeout: float = _QUICK, stdin: str | IO[bytes] | None = None, at: Path | None = None
+) -> str:
     """Run one command and return what it printed; HostError with Docker's own words if it fails."""
-    done = host.run(["docker", *argv], env=environment(), timeout=timeout, stdin=stdin)
+    done = host.run(["docker", *argv], env=environment(at), timeout=timeout, stdin=stdin)
     if done.status != 0:
         raise failed(done.stderr or done.stdout, f"docker {argv[0]}")
     return done.stdout
@@ -118,6 +127,12 @@ def known(said: str, where: str) -> HostError | None:
         )
     if _FULL.search(said):
         return host.os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), where)
+    if "buildx component is missing" in said:
+        return HostError(
+            "the Docker client lacks buildx, which builds images",
+            where=where,
+            hint="as root: apt-get install docker-buildx (docker-buildx-plugin with Docker's own packages)",
+        )
     if found := re.search(r"Bind for (\S+):(\d+) failed: port is already allocated", said):
         return HostError(f"port {found[2]} is in use", where=where, hint=f"ss -ltnp sport = :{found[2]}")
     return None
@@ -297,6 +312,28 @@ def image(reference: str) -> dict[str, Any] | None:
     raise failed(done.stderr, "docker image inspect")
 
 
+def images(references: Sequence[str], at: Path | None = None) -> list[dict[str, Any]]:
+    """What an engine knows of those of these images that it has."""
+    if not references:
+        return []
+    argv = ["docker", "image", "inspect", *references]
+    done = host.run(argv, env=environment(at), timeout=_QUICK)
+    if done.status != 0 and not re.search("no such image", done.stderr, re.IGNORECASE):
+        raise failed(done.stderr, "docker image inspect")
+    found: list[dict[str, Any]] = msgspec.json.decode(done.stdout or "[]")
+    return found
+
+
+def copy(reference: str, *, source: Path | None, target: Path | None) -> None:
+    """Have one engine load what another has, None being the host's."""
+    _images.clear()
+    saving = host.output_of(["docker", "save", reference], env=environment(source), timeout=_BUILD)
+    with saving as archive:
+        done = host.run(["docker", "load"], env=environment(target), stdin=archive, timeout=_BUILD)
+    if done.status != 0:
+        raise failed(done.stderr, f"docker load {reference}")
+
+
 def pull(reference: str, say: Say) -> None:
     """Fetch an image from its registry. Raises BuildError if it cannot be had."""
     _images.clear()
@@ -346,35 +383,38 @@ def build(
     context: Path,
     *,
     dockerfile: Path,
-    name: str,
     labels: Mapping[str, str],
     arguments: Mapping[str, str | None],
     target: str,
-    bounds: Sequence[str],
     where: str,
+    at: Path,
     say: Say,
-) -> None:
-    """Build an image from a directory. Raises BuildError, which says `where`.
+) -> str:
+    """Build an image from a directory on an engine of the app's own; its ID. Raises BuildError, which says `where`.
 
     An argument that is named like a secret reaches Docker's program through the environment, where other accounts
     of the machine do not see it. No other does: LD_PRELOAD or DOCKER_CONFIG there would be a way to become us.
     """
-    _images.clear()
     private = {n: v for n, v in arguments.items() if v is not None and _PRIVATE.fullmatch(n)}
-    argv = ["docker", "build", "--tag", name, "--file", str(dockerfile), *bounds]
+    # Its steps are in the network of the engine, which has no other.
+    argv = ["docker", "build", "--network=host", "--file", str(dockerfile)]
     argv += [word for label, value in labels.items() for word in ("--label", f"{label}={value}")]
     for argument, value in arguments.items():
         argv += ["--build-arg", argument if argument in private or value is None else f"{argument}={value}"]
     argv += ["--target", target] if target else []
-    variables = environment() | private | {"BUILDKIT_PROGRESS": "plain"}
+    # On an engine before 23 the client asks for the builder that came before BuildKit, unless it is told.
+    variables = environment(at) | private | {"BUILDKIT_PROGRESS": "plain", "DOCKER_BUILDKIT": "1"}
 
     def heard(line: str) -> None:
         if told := _told(line):
             say(told)
 
-    done = host.run([*argv, str(context)], env=variables, timeout=_BUILD, on_line=heard)
-    if done.status == 0:
-        return
+    with tempfile.TemporaryDirectory() as scratch:
+        written = Path(scratch) / "id"
+        argv += ["--iidfile", str(written), str(context)]
+        done = host.run(argv, env=variables, timeout=_BUILD, on_line=heard)
+        if done.status == 0:
+            return written.read_text().strip()
     # Only the builder's own last words: a step of the build, or its text, may have such words too. But a full disk
     # is found by a step, and told of before the lines of the Dockerfile that the builder shows.
     end = split(done.stdout)[-20:]
@@ -408,9 +448,9 @@ def prune_images(app: str) -> None:
     docker("image", "prune", "--force", "--filter", f"label={APP}={app}")
 
 
-def prune_builds(hours: int) -> None:
-    """Remove from the builder's cache what was last used so many hours ago, or longer."""
-    docker("builder", "prune", "--all", "--force", "--filter", f"until={hours}h", timeout=_BUILD)
+def prune_builds(hours: int, at: Path | None = None) -> None:
+    """Remove from an engine's cache of builds what was last used so many hours ago, or longer."""
+    docker("builder", "prune", "--all", "--force", "--filter", f"until={hours}h", timeout=_BUILD, at=at)
 
 
 # ---- networks and volumes -----------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ PYTHON = "/usr/bin/python3"
 # A network of the pool that is not there (before dockerd has started, after a release is taken down by hand) is
 # nobody's: without such a route the edge's requests would leave by the default route, for whoever answers there.
 _IP = "/usr/sbin/ip"
+_IPTABLES, _IP6TABLES = "/usr/sbin/iptables", "/usr/sbin/ip6tables"
+_BUILDS = "PUSHROD-BUILDS"  # the chain of rules for what comes from builders' networks
 _LAST = 4294967295  # the metric of a route that every other one goes before
 _TIMEOUT = 60.0  # seconds for one call of systemctl; starting an app is not waited for
 _PLAIN = re.compile(r"/[A-Za-z0-9._/-]+")
@@ -40,7 +42,7 @@ _PLAIN = re.compile(r"/[A-Za-z0-9._/-]+")
 
 class Layout(NamedTuple):
     """What the units name: the root, the pushrod program, the account, the edge's argv and that of what rotates its
-    logs, and the pool of addresses."""
+    logs, the pool of addresses, and the networks that no build may reach."""
 
     root: Path
     pushrod: Path
@@ -48,6 +50,7 @@ class Layout(NamedTuple):
     edge: tuple[str, ...]
     rotation: tuple[str, ...]
     pool: str
+    closed: tuple[str, ...] = ()
 
 
 def render(layout: Layout) -> dict[str, str]:
@@ -74,6 +77,7 @@ def render(layout: Layout) -> dict[str, str]:
         "pushrod-renew.timer": _renew_timer(),
         "pushrod-renew.service": _renew_service(layout),
         "pushrodbuild.slice": _build_slice(),
+        "pushrod-builds.service": _builds(layout),
     }
 
 
@@ -177,7 +181,7 @@ def _target() -> str:
 Description=pushrod: the edge and every app that comes back at boot
 Wants=pushrod-edge.service pushrod-apps.path pushrod-watch.timer pushrod-prune.timer pushrod-backup.timer
 Wants=pushrod-renew.timer
-Wants=pushrodbuild.slice
+Wants=pushrodbuild.slice pushrod-builds.service
 
 [Install]
 WantedBy=multi-user.target
@@ -419,6 +423,46 @@ ReadWritePaths={layout.root} {RUNTIME} {WANTED}
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 Nice=10
 IOSchedulingClass=idle
+{_CLOSED}"""
+
+
+def _builds(layout: Layout) -> str:
+    # Before routing, so that it does not matter which way a packet would go, nor what Docker or a firewall says of
+    # it. A host's own addresses are those that the kernel calls local, whichever it has by then. DNS is at link-local
+    # addresses on some clouds; 168.63.129.16 is Azure's own, for DNS and more, 100.100.100.200 Alibaba's.
+    rules = [
+        "-m addrtype --dst-type LOCAL -j DROP",
+        *(f"-d 169.254.0.0/16 -p {p} --dport 53 -j RETURN" for p in ("udp", "tcp")),
+        *(f"-d {network} -j DROP" for network in (*layout.closed, "169.254.0.0/16", "100.100.100.200")),
+        "-d 168.63.129.16 -p tcp ! --dport 53 -j DROP",
+    ]
+    table = f"{_IPTABLES} -w -t mangle"
+    into = "PREROUTING -i pbuild-+"
+    lines = [
+        f"ExecStart=-{table} -N {_BUILDS}",
+        f"ExecStart={table} -F {_BUILDS}",
+        *(f"ExecStart={table} -A {_BUILDS} {rule}" for rule in rules),
+        f"ExecStart=-{table} -D {into} -j {_BUILDS}",
+        f"ExecStart={table} -I {into} -j {_BUILDS}",
+        # Builders have no IPv6; a kernel without it has no such table.
+        f"ExecStart=-{_IP6TABLES} -w -t mangle -D {into} -j DROP",
+        f"ExecStart=-{_IP6TABLES} -w -t mangle -I {into} -j DROP",
+    ]
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: what builds of images must not reach
+Before=docker.service
+PartOf={TARGET}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+{chr(10).join(lines)}
+TimeoutStartSec=60
+CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+ReadWritePaths=/run
+MemoryDenyWriteExecute=yes
 {_CLOSED}"""
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pushrod import host
+from pushrod.apps import HostSettings
 from pushrod.errors import HostError, StateError
 from pushrod.gears import systemd
+from pushrod.hosting import pool
 from pushrod.hosting.work import Action, Change, Work
 
 PATH = Path("/etc/docker/daemon.json")
@@ -121,6 +123,17 @@ def _restores() -> bool:
     """Whether the engine says that containers outlive it."""
     argv = ["docker", "info", "--format", "{{.LiveRestoreEnabled}}"]
     return host.run(argv, timeout=20).stdout.strip() == "true"
+
+
+def block(settings: HostSettings) -> IPv4Network:
+    """A block for the engine's own networks, beside the pool, where it has none yet."""
+    return pool.choose([*pool.routes(), IPv4Network(settings.pool)])
+
+
+def blocks(settings: HostSettings) -> list[IPv4Network]:
+    """The blocks that the engine takes its networks from, or will once its settings are merged."""
+    found = read()
+    return pools(found) if POOLS in found else [block(settings)]
 
 
 def apply(merged: Merged, path: Path = PATH) -> None:

@@ -1,7 +1,6 @@
 """`pushrod host init`, as a table of contents: what a Debian or Ubuntu server needs to be a host, in order."""
 
 import contextlib
-import ipaddress
 import os
 from collections.abc import Callable, Iterator
 
@@ -43,7 +42,7 @@ def plan(root: Root, say: Say) -> list[Work]:
     described_units = units.files(root, settings)
     edge_changed = _pending(files, "nginx") or _pending(described_units, "pushrod-edge.service")
     return [
-        *daemon.plan(_docker_block(settings), _containers),
+        *daemon.plan(daemon.block(settings), _containers),
         *install,
         *_python(installing),
         *account.plan(root.path),
@@ -80,11 +79,6 @@ def _settings(root: Root) -> HostSettings:
             return found
     taken = [*pool.routes(), *daemon.pools(daemon.read())]
     return HostSettings(pool=str(pool.choose(taken)), created=now())
-
-
-def _docker_block(settings: HostSettings) -> ipaddress.IPv4Network:
-    """A block for the engine's own networks, beside the pool."""
-    return pool.choose([*pool.routes(), ipaddress.IPv4Network(settings.pool)])
 
 
 def _containers() -> int | None:

@@ -8,12 +8,12 @@ from pushrod.engines import machine
 from pushrod.errors import HostError
 from pushrod.gears import systemd
 from pushrod.gears.systemd import Layout
-from pushrod.hosting import account, edge, installation, work
+from pushrod.hosting import account, daemon, edge, installation, work
 from pushrod.hosting.work import Action, Change, Work
 
 TMPFILES = Path("/etc/tmpfiles.d/pushrod.conf")
 STARTED = (
-    *("pushrod-edge.service", "pushrod-apps.path"),
+    *("pushrod-edge.service", "pushrod-apps.path", "pushrod-builds.service"),
     *("pushrod-watch.timer", "pushrod-prune.timer", "pushrod-backup.timer", "pushrod-renew.timer"),
 )
 _PATIENCE = 20.0  # seconds for a unit to become active
@@ -21,8 +21,15 @@ _PATIENCE = 20.0  # seconds for a unit to become active
 
 def layout(root: Root, settings: HostSettings) -> Layout:
     """What the units of this host name."""
+    closed = dict.fromkeys((settings.pool, *map(str, daemon.blocks(settings))))
     return Layout(
-        root.path, installation.program(), account.NAME, edge.argv(root), edge.rotation(root), settings.pool
+        root.path,
+        installation.program(),
+        account.NAME,
+        edge.argv(root),
+        edge.rotation(root),
+        settings.pool,
+        tuple(closed),
     )
 
 

@@ -256,7 +256,9 @@ def _in_order(drafts: Sequence[Draft]) -> list[Draft]:
 
 
 def _same_image(one: Service, other: Service) -> bool:
-    return one.build == other.build if one.build or other.build else one.image == other.image
+    if one.build and other.build:
+        return msgspec.structs.replace(one.build, of="") == msgspec.structs.replace(other.build, of="")
+    return one.build == other.build and one.image == other.image
 
 
 def _and(names: Iterable[str]) -> str:

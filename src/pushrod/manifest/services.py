@@ -1,5 +1,6 @@
 """A resolved compose document becomes the values of its services. Pure: no file is read."""
 
+import contextlib
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +48,11 @@ def read(
         raise ManifestError(
             "no services", where="services", hint="a compose file names what runs under `services:`"
         )
-    drafts = [_draft(name, key, (bases or {}).get(name, ""), engine) for name, key in services.items()]
+    builders = _builders(services)
+    drafts = [
+        _draft(name, key, (builder := builders.get(name, name)), services[builder], bases or {}, engine)
+        for name, key in services.items()
+    ]
     drafts, said = roles.derive(drafts, engine)
     routed = routing.read({name: key.get("x-pushrod") for name, key in services.items()}, own)
     _check_routed(routed, drafts, services)
@@ -81,15 +86,38 @@ def _check_routed(routed: Routing, drafts: Sequence[Draft], services: Mapping[st
             )
 
 
-def _draft(name: str, key: Key, base: str, engine: EngineName) -> Draft:
-    """One service, with all that its role will be derived from."""
+def _builders(services: Mapping[str, Key]) -> dict[str, str]:
+    """For each service that runs what another builds, by the name which that gives its image: the one that builds.
+
+    As `docker compose up --build` does it: one image, built once.
+    """
+    built: dict[str, str] = {}
+    for name, key in services.items():
+        if key.get("build").given and key.get("image").text():
+            with contextlib.suppress(ValueError):
+                built.setdefault(references.normal(key.get("image").text()), name)
+    found = {}
+    for name, key in services.items():
+        if built and not key.get("build").given and key.get("image").text():
+            with contextlib.suppress(ValueError, KeyError):
+                found[name] = built[references.normal(key.get("image").text())]
+    return found
+
+
+def _draft(
+    name: str, key: Key, builder: str, building: Key, bases: Mapping[str, str], engine: EngineName
+) -> Draft:
+    """One service, with all that its role will be derived from; `builder` is the service that builds its image."""
     if not _NAME.fullmatch(name):
         key.wrong("a service name of letters, digits, `-`, `_` and `.`, at most 63")
     own = key.get("x-pushrod")
     own.only("health", "read_only", "release", "role", "routes", "sticky")
-    image, build = key.get("image").text(), _build(key.get("build"))
+    image, build = key.get("image").text(), _build(building.get("build"), "" if builder == name else builder)
+    base = bases.get(builder, "")
     if not image and build is None:
         key.wrong("a service with `image` or `build`")
+    if build is None:
+        references.check(image, key.get("image").path)
     reference = references.parse(base if build else image)
     ports = list(_published(key.get("ports")))
     port = _main(ports) if engine == "docker" else ports[0] if ports else Port(0, 0)
@@ -138,12 +166,13 @@ def _draft(name: str, key: Key, base: str, engine: EngineName) -> Draft:
     )
 
 
-def _build(key: Key) -> Build | None:
+def _build(key: Key, of: str) -> Build | None:
     """Where an image is built from. The context must lie in the commit: nothing else is the same on the host."""
     if not key.given:
         return None
     if isinstance(key.value, str):
-        return Build(context=_inside(key))
+        return Build(context=_inside(key), of=of)
+    _check_named(key)
     if key.get("dockerfile_inline").given:
         key.get("dockerfile_inline").wrong("a Dockerfile in a file of its own (`dockerfile: Dockerfile`)")
     context, dockerfile = _inside(key.get("context")), key.get("dockerfile").text() or Build().dockerfile
@@ -154,7 +183,21 @@ def _build(key: Key) -> Build | None:
         dockerfile=dockerfile,
         target=key.get("target").text(),
         arguments=_environment(key.get("args")),
+        of=of,
     )
+
+
+def _check_named(build: Key) -> None:
+    """What a build names besides its Dockerfile: no image that an app may not name."""
+    for key in build.get("cache_from").sequence():
+        options = dict(word.partition("=")[::2] for word in key.text().split(","))
+        if "type" not in options or options["type"] == "registry":
+            references.check(options.get("ref", "") if "type" in options else key.text(), key.path)
+    contexts = build.get("additional_contexts")
+    for key in contexts.sequence() if isinstance(contexts.value, list) else contexts.mapping().values():
+        scheme, found, name = key.text().partition("docker-image://")
+        if found and (not scheme or scheme.endswith("=")):
+            references.check(name, key.path)
 
 
 def _inside(key: Key) -> str:

@@ -23,6 +23,7 @@ LAYOUT = Layout(
     ),
     ("/usr/bin/python3", "-I", "-S", "/var/lib/pushrod/edge/nginx_rotation.py", "/var/lib/pushrod/edge"),
     "10.213.0.0/16",
+    ("10.213.0.0/16", "10.214.0.0/16"),
 )
 EXPECTED = Path(__file__).with_name("units")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pushrod.apps import Root
+from pushrod.apps import HostSettings, Root
 from pushrod.errors import StateError
 from pushrod.hosting import daemon, host_init, pool
 from pushrod.hosting.work import Change, Work
@@ -21,7 +21,18 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_pool_meets_no_route_and_not_the_engines_own(quiet: None, tmp_path: Path) -> None:
     settings = host_init._settings(Root(tmp_path))
     assert settings.pool == "10.215.0.0/16"
-    assert str(host_init._docker_block(settings)) == "10.214.0.0/16"
+    assert str(daemon.block(settings)) == "10.214.0.0/16"
+
+
+def test_builds_may_reach_neither_the_pool_nor_what_the_engine_will_have(
+    quiet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = HostSettings("10.215.0.0/16")
+    assert list(map(str, daemon.blocks(settings))) == ["10.214.0.0/16"]
+    monkeypatch.setattr(daemon, "read", lambda: {daemon.POOLS: [{"base": "172.30.0.0/16", "size": 24}]})
+    assert list(map(str, daemon.blocks(settings))) == ["172.30.0.0/16"]
+    monkeypatch.setattr(daemon, "read", dict)
+    assert daemon.blocks(settings) == [daemon.block(settings)]
 
 
 def test_what_is_decided_stays(quiet: None, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pushrod.errors import ManifestError
 from pushrod.manifest import references
 
 
@@ -99,3 +100,87 @@ _PART = st.from_regex(r"[a-z0-9]+([._-][a-z0-9]+)*", fullmatch=True)
 def test_whatever_is_put_together_comes_apart(path: list[str], tag: str) -> None:
     found = references.parse(f"host:5000/{'/'.join(path)}:{tag}@sha256:{'0' * 64}")
     assert (found.name, found.tag, found.digest) == (path[-1], tag, f"sha256:{'0' * 64}")
+
+
+@pytest.mark.parametrize(
+    ("text", "full"),
+    [
+        ("python", "docker.io/library/python:latest"),
+        ("python:3.13-slim", "docker.io/library/python:3.13-slim"),
+        ("index.docker.io/python:1", "docker.io/library/python:1"),
+        ("docker.io/bitnami/redis", "docker.io/bitnami/redis:latest"),
+        ("ghcr.io/team/app:1@sha256:" + "a" * 64, "ghcr.io/team/app@sha256:" + "a" * 64),
+        ("localhost/app:1", "localhost/app:1"),
+        ("registry:5000/a/b_c/d__e-f:V1.2_x", "registry:5000/a/b_c/d__e-f:V1.2_x"),
+        ("[fd00::1]:5000/app", "[fd00::1]:5000/app:latest"),
+        ("Host/app", "Host/app:latest"),
+        ("cafe:latest", "docker.io/library/cafe:latest"),
+        ("docker.io/library/cafe", "docker.io/library/cafe:latest"),
+    ],
+)
+def test_a_name_in_full(text: str, full: str) -> None:
+    assert references.check(text, "services.web.image") == full
+    assert references.carried(text, ["<none>:<none>", full])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "--help",
+            "-q",
+            "--format={{.Id}}",
+            "",
+            "a:",
+            ":a",
+            "a b",
+            "a\nb",
+            "a@b",
+            "a@sha256:abc",
+            "/a",
+            "a/",
+            "a//b",
+        ),
+        *(
+            "Python",
+            "a:-x",
+            "a:" + "x" * 129,
+            "a/" * 200 + "a",
+            "https://ghcr.io/a/b",
+            "a/b:1/c",
+            "a.",
+            "-a/b",
+        ),
+        *(
+            "cafe",
+            "0123456789ab",
+            "f" * 64,
+            "sha256:" + "a" * 64,
+            "sha256:abc",
+            "sha512:abc",
+            "sha256:latest",
+        ),
+        *(
+            "pushrod/victim/web:1",
+            "docker.io/pushrod/victim/web",
+            "index.docker.io/pushrod/x",
+            "pushrod/builder:1",
+        ),
+        "pushrod/victim/web@sha256:" + "a" * 64,
+    ],
+)
+def test_what_no_app_may_name(text: str) -> None:
+    with pytest.raises(ManifestError) as refused:
+        references.check(text, "services.web.image")
+    assert refused.value.where == "services.web.image"
+    assert refused.value.hint
+
+
+@given(st.text(st.sampled_from("aA0.:/@-_f[]"), max_size=40))
+def test_a_name_in_full_is_its_own(text: str) -> None:
+    try:
+        full = references.normal(text)
+    except ValueError:
+        return
+    assert references.normal(full) == full
+    assert not text.startswith("-")

@@ -366,3 +366,35 @@ def test_nearly_right_documents(services: dict[str, Any]) -> None:
         return
     assert found.entry.replicas
     assert all(s.store in ("postgres", "redis") for s in found.stores)
+
+
+def test_a_service_runs_what_another_builds_under_that_name() -> None:
+    services = {
+        "worker": {"image": "docker.io/library/master-image:latest", "command": ["work"]},
+        "server": {
+            "build": {"context": ".", "args": {"A": "1"}},
+            "image": "master-image",
+            "ports": [{"target": 80, "published": "80"}],
+        },
+        "other": {"image": "master-image:2"},
+    }
+    found = manifest.read({"services": services}, engine="docker", bases={"server": "python:3.13"})
+    assert found.service("worker").build == Build(arguments={"A": "1"}, of="server")
+    assert found.service("server").build == Build(arguments={"A": "1"})
+    assert found.service("other").build is None
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        {"image": "--help"},
+        {"image": "0123456789ab"},
+        {"image": "pushrod/victim/web:1"},
+        {"build": {"context": ".", "cache_from": ["pushrod/victim/web:1"]}},
+        {"build": {"context": ".", "cache_from": ["type=registry,ref=pushrod/victim/web:1"]}},
+        {"build": {"context": ".", "additional_contexts": {"x": "docker-image://0123456789ab"}}},
+        {"build": {"context": ".", "additional_contexts": ["x=docker-image://pushrod/victim/web:1"]}},
+    ],
+)
+def test_an_image_that_no_app_may_name(service: dict[str, Any]) -> None:
+    assert refused(service).where.startswith("services.web.")

@@ -22,6 +22,7 @@ from pushrod.engines.archives import Archive
 from pushrod.engines.docker import (
     addresses,
     backups,
+    builders,
     environment,
     foresight,
     images,
@@ -32,6 +33,7 @@ from pushrod.engines.docker import (
     rendering,
     sources,
 )
+from pushrod.engines.docker.builders import Builder
 from pushrod.engines.docker.images import parts
 from pushrod.engines.docker.readiness import Readiness
 from pushrod.engines.docker.sources import Sources
@@ -149,6 +151,7 @@ class Docker:
         """Refuse names that would be two things', and what nothing could reach."""
         self._check_names(app, wanted)
         for service in wanted.services:
+            images.check(service, checkout)
             where = f"services.{service.name}"
             reached = service.role in ("entry", "store") or service.name in wanted.routing.services
             if reached and rendering.isolated(document, service):
@@ -495,8 +498,12 @@ class Docker:
                 host.remove_tree(directory)
 
     def sweep(self) -> None:
-        """Remove from the builder's cache, which all builds on the host share, what none has used for a week."""
-        docker.prune_builds(_UNUSED)
+        """Remove from each app's builder what no build has used for a week, and builders whose app is gone."""
+        docker.prune_builds(_UNUSED)  # what hosts have from the time when all apps shared the engine's own
+        for app in self.root.apps():
+            Builder(app).prune(_UNUSED)
+        for name in builders.orphans(self.root):
+            Builder(App(self.root, name)).forget()
 
     def forget(self, app: App) -> None:
         """Remove an app's containers, networks, volumes with their data, and images."""
@@ -505,6 +512,7 @@ class Docker:
             docker.remove_network(network)
         docker.remove_volumes(docker.volumes({docker.APP: app.name}))
         images.prune(app, [])
+        Builder(app).forget()
         host.remove_tree(names.GATES / app.name)
         self.at_boot(app, wanted=False)
 

@@ -4,24 +4,21 @@ A name of its own keeps what a release runs from moving under it (`nginx:latest`
 says what may be removed with it.
 """
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from pushrod import dockerfile, trees
 from pushrod.apps import App
 from pushrod.engines.docker import names
+from pushrod.engines.docker.builders import Builder, carrying
 from pushrod.engines.docker.rendering import Parts
 from pushrod.errors import BuildError
 from pushrod.gears import docker, git
 from pushrod.gears.docker import Say
+from pushrod.manifest import references
 from pushrod.values import Image, Service
-
-SLICE = "pushrodbuild.slice"
-"""The systemd slice whose limits every build shares (gears.systemd). Its name has no dash: BuildKit takes it for a
-path, and only a slice at the top is at that path (systemd.slice(5): `a-b.slice` is in `a.slice`)."""
-
-_BOUNDS = ("--cgroup-parent", SLICE)
-"""How a build is kept from starving the server."""
 
 _CHECK = {
     "interval": "Interval",
@@ -45,55 +42,93 @@ def build(app: App, commit: str, service: Service, checkout: Path, say: Say) -> 
         return _taken(app, service, say)
     name = identify(app, commit, service)
     if docker.image(name) is None:
-        context = checkout / service.build.context
-        path = context / service.build.dockerfile
-        where = f"{service.build.context}/{service.build.dockerfile}".removeprefix("./")
-        # Docker's program follows links, and would read what is ours, or another app's.
-        if not path.is_file() or not path.resolve().is_relative_to(checkout.resolve()):
-            raise BuildError(
-                "no such Dockerfile in the commit", where=where, hint=f"see services.{service.name}.build"
-            )
-        if not context.resolve().is_relative_to(checkout.resolve()):
-            raise BuildError(
-                "the build's context leads out of the commit, through a link",
-                where=service.build.context,
-                hint=f"see services.{service.name}.build",
-            )
-        docker.build(
+        context, path, where = _sources(service, checkout)
+        Builder(app).build(
             context,
             dockerfile=path,
             name=name,
             labels=_labels(app, commit, service),
             arguments=service.build.arguments,
             target=service.build.target,
-            bounds=_BOUNDS,
+            named=[found.reference for found in _named(service, path)],
             where=where,
             say=say,
         )
     return Image(id=_found(name)["Id"], location=name)
 
 
+def check(service: Service, checkout: Path) -> None:
+    """Refuse a Dockerfile that names an image which no app may name. Raises ManifestError, or BuildError where it
+    is not there."""
+    if service.build is not None:
+        _, path, where = _sources(service, checkout)
+        for found in _named(service, path):
+            references.check(found.reference, f"{where}:{found.line}")
+
+
+def _sources(service: Service, checkout: Path) -> tuple[Path, Path, str]:
+    """The context of a build, its Dockerfile, and what that is called."""
+    assert service.build is not None  # noqa: S101  whoever asks has seen to it
+    wanted = posixpath.join(service.build.context, service.build.dockerfile)
+    where = posixpath.normpath(wanted)
+    hint = f"see services.{service.name}.build"
+    # Docker's program follows links, and would read what is ours, or another app's: so it is given none.
+    try:
+        context = checkout / trees.resolve(checkout, service.build.context).path
+        path = checkout / trees.resolve(checkout, wanted).path
+    except OSError as e:
+        what = "the build leads out of the commit, through a link"
+        raise BuildError(what, where=where, hint=hint) from e
+    if not path.is_file():
+        raise BuildError("no such Dockerfile in the commit", where=where, hint=hint)
+    return context, path, where
+
+
+def _named(service: Service, path: Path) -> list[dockerfile.Named]:
+    assert service.build is not None  # noqa: S101  likewise
+    arguments = {n: v for n, v in service.build.arguments.items() if v is not None}
+    return dockerfile.images(path.read_text(errors="replace"), arguments=arguments)
+
+
 def identify(app: App, commit: str, service: Service) -> str:
     """The name of the image that a service of a commit runs."""
     if service.build is None:
-        found = docker.image(service.image)
+        found = here(service.image)
         return _own_name(app, service, found["Id"]) if found else service.image
     version = commit
     if (
         service.role == "store"
     ):  # only other contents make another one: each commit would restart it otherwise
         version = git.tree_id(app.repository, commit, service.build.context)
-    return names.image(app, service.name, version)
+    return names.image(app, service.build.of or service.name, version)
+
+
+def here(reference: str) -> dict[str, Any] | None:
+    """What the engine knows of the image that carries this name; what it finds only by an ID is not here."""
+    found = docker.image(reference)
+    return found if found is not None and carrying([reference], [found]) else None
 
 
 def is_here(app: App, commit: str, service: Service) -> bool:
     """Whether a service's image need be neither built nor pulled."""
-    return docker.image(identify(app, commit, service) if service.build else service.image) is not None
+    if service.build is None:
+        return here(service.image) is not None
+    return docker.image(identify(app, commit, service)) is not None
 
 
 def parts(name: str) -> Parts:
     """What rendering needs to know of an image that is there."""
-    config = _found(name)["Config"]
+    return _parts(name, _found(name))
+
+
+def of_pulled(app: App, service: Service) -> Parts:
+    """The same for an image that is here under the name the manifest gives it, as it will be named."""
+    found = here(service.image) or _gone(service.image)
+    return _parts(_own_name(app, service, found["Id"]), found)
+
+
+def _parts(name: str, found: Mapping[str, Any]) -> Parts:
+    config = found["Config"]
     user = str(config.get("User") or "").split(":")[0]
     ports = [p.partition("/") for p in config.get("ExposedPorts") or {}]
     exposed = sorted(int(number) for number, _, protocol in ports if protocol in ("", "tcp"))
@@ -121,11 +156,6 @@ def _check_labels(name: str, labels: Mapping[str, str]) -> None:
         )
 
 
-def of_pulled(app: App, service: Service) -> Parts:
-    """The same for an image that is here under the name the manifest gives it, as it will be named."""
-    return parts(service.image)._replace(name=_own_name(app, service, _found(service.image)["Id"]))
-
-
 def prune(app: App, kept: Sequence[str]) -> None:
     """Take away every name of the app's images but those kept, and with it the image if that was its last."""
     for name in docker.tags(names.images(app)):
@@ -135,13 +165,13 @@ def prune(app: App, kept: Sequence[str]) -> None:
 
 
 def _taken(app: App, service: Service, say: Say) -> Image:
-    found = docker.image(service.image)
+    found = here(service.image)
     if found is None:
         say(f"pulling {service.image}")
         docker.pull(service.image, say)
-        found = _found(service.image)
+        found = here(service.image) or _gone(service.image)
     name = _own_name(app, service, found["Id"])
-    docker.tag(service.image, name)
+    docker.tag(found["Id"], name)
     return Image(id=found["Id"], location=name)
 
 
@@ -150,10 +180,11 @@ def _own_name(app: App, service: Service, identity: str) -> str:
 
 
 def _found(name: str) -> dict[str, Any]:
-    found = docker.image(name)
-    if found is None:
-        raise BuildError("the image is gone", where=name, hint="`pushrod restart` builds or fetches it again")
-    return found
+    return docker.image(name) or _gone(name)
+
+
+def _gone(name: str) -> NoReturn:
+    raise BuildError("the image is gone", where=name, hint="`pushrod restart` builds or fetches it again")
 
 
 def _labels(app: App, commit: str, service: Service) -> dict[str, str]:

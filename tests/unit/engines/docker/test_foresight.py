@@ -71,7 +71,10 @@ def test_what_the_manifest_says_counts(app: App, engine: Engine) -> None:
 
 
 def test_images_that_are_here_take_nothing_and_others_as_much_as_before(app: App, engine: Engine) -> None:
-    engine.images = {"postgres:17": {"Id": "sha256:1", "Size": 9 * MB}, "pushrod/shop/job:abc": {"Size": MB}}
+    engine.images = {
+        "postgres:17": {"Id": "sha256:1", "Size": 9 * MB, "RepoTags": ["postgres:17"]},
+        "pushrod/shop/job:abc": {"Size": MB},
+    }
     engine.images["pushrod/shop/backend:old"] = {"Size": 200 * MB}
     engine.images["pushrod/shop/backend-2:old"] = {"Size": 900 * MB}
     docker.image = engine.images.get  # type: ignore[assignment]  # undone by the fixture
@@ -85,7 +88,7 @@ def test_where_every_image_is_here_a_full_disk_is_no_hindrance(
     app: App, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that `pushrod restart` can be the way out."""
-    here = {"Id": "sha256:1", "Size": MB}
+    here = {"Id": "sha256:1", "Size": MB, "RepoTags": ["postgres:17"]}
     engine.images |= {"postgres:17": here, "pushrod/shop/backend:abc": here, "pushrod/shop/job:abc": here}
     monkeypatch.setattr(host, "free_space", lambda _path: 0)
     needed = {n.what: (n.wanted, n.met) for n in foresight.needs(app, "abc", WANTED, {"services": {}})}

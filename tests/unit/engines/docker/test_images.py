@@ -7,7 +7,7 @@ import pytest
 
 from pushrod.apps import App
 from pushrod.engines.docker import images
-from pushrod.errors import BuildError
+from pushrod.errors import BuildError, ManifestError
 from pushrod.gears import docker
 from pushrod.values import Build
 from tests.conftest import Tree
@@ -35,9 +35,73 @@ def test_a_built_image_is_called_after_its_commit(app: App, engine: dict[str, An
 def test_a_pulled_image_is_called_after_its_contents(app: App, engine: dict[str, Any]) -> None:
     service = samples.service("web", image="nginx:latest")
     assert images.identify(app, "abc", service) == "nginx:latest"
-    engine["nginx:latest"] = NGINX
+    engine["nginx:latest"] = {**NGINX, "RepoTags": ["nginx:latest"]}
     assert images.identify(app, "abc", service) == "pushrod/shop/web:0123456789ab"
     assert images.is_here(app, "abc", service)
+
+
+@pytest.mark.parametrize(
+    ("asked", "carries"),
+    [
+        ("0123", ["nginx:latest"]),
+        (f"nginx@sha256:{'0' * 64}", ["nginx:latest", f"nginx@sha256:{'1' * 64}"]),
+        ("nginx:1", ["nginx:latest"]),
+        ("nginx", ["mirror.example/nginx:latest"]),
+    ],
+)
+def test_an_image_that_carries_another_name_is_not_here(
+    app: App, engine: dict[str, Any], asked: str, carries: list[str]
+) -> None:
+    """The engine finds one by its ID, by the beginning of that, by a digest that is its ID."""
+    engine[asked] = {**NGINX, "RepoTags": carries[:1], "RepoDigests": carries[1:]}
+    assert images.here(asked) is None
+    assert images.identify(app, "abc", samples.service("web", image=asked)) == asked
+    engine[asked] = {**NGINX, "RepoTags": [], "RepoDigests": []}
+    assert images.here(asked) is None
+
+
+def test_an_image_of_another_service_is_that_services(app: App) -> None:
+    worker = samples.service("worker", build=Build(of="server"))
+    assert images.identify(app, "abc", worker) == "pushrod/shop/server:abc"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "FROM 0123456789ab",
+        "FROM pushrod/victim/web:abc",
+        "ARG FROM=docker.io/pushrod/victim/web:abc\nFROM $FROM",
+        "FROM $GIVEN",
+        "FROM scratch\nCOPY --from=0123 / /",
+        "FROM scratch\nCOPY --chown=1:1 --from=pushrod/victim/web:abc / /",
+        "FROM scratch\nRUN --mount=type=cache,from=pushrod/victim/web:abc,target=/x true",
+        "FROM scratch\nRUN --mount=from=sha256:0123,target=/x true",
+        "# syntax=pushrod/victim/web:abc\nFROM scratch",
+        "# a comment\n#syntax = 0123456789ab\nFROM scratch",
+        "FROM --platform=linux/amd64 0123",
+    ],
+)
+def test_a_dockerfile_names_no_image_of_another_app(tmp_path: Path, line: str) -> None:
+    (tmp_path / "Dockerfile").write_text(f"{line}\n")
+    build = Build(arguments={"GIVEN": "pushrod/victim/web:abc", "OTHER": None})
+    with pytest.raises(ManifestError) as refused:
+        images.check(samples.service("web", build=build), tmp_path)
+    assert refused.value.where.startswith("Dockerfile:")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ARG PYTHON=3.13\nFROM --platform=$BUILDPLATFORM python:${PYTHON}-slim AS base\nFROM base\n"
+        "COPY --from=0 / /\nCOPY --from=BASE / /\nRUN --mount=type=cache,target=/root/.cache true\n",
+        "# syntax=docker/dockerfile:1.7\nFROM ghcr.io/astral-sh/uv@sha256:" + "a" * 64 + "\n",
+        "FROM $NOBODY_KNOWS\n",
+        "FROM registry:5000/team/app\nRUN <<EOF\nFROM 0123\nEOF\nRUN echo --from=0123\n",
+    ],
+)
+def test_what_dockerfiles_name_is_taken(tmp_path: Path, text: str) -> None:
+    (tmp_path / "Dockerfile").write_text(text)
+    images.check(samples.service("web", build=Build()), tmp_path)
 
 
 def test_a_built_store_is_another_only_where_its_files_are(app: App, tree: Tree) -> None:

@@ -1,0 +1,406 @@
+"""The builders of apps: a Docker engine for each, in a container of the host's engine, that is there while it builds.
+
+What one app builds is out of every other's reach: the cache of layers and the cache mounts, the images that a
+Dockerfile may name, the network that its steps and its `ADD` are in, the processes, memory and disk that they take.
+Of the host's images a builder is given those alone that the app's Dockerfiles name, and of a builder's images the
+host's engine is given the one that was built, under the app's own name. `builder.py` is what runs in the container.
+"""
+
+import contextlib
+import hashlib
+import io
+import ipaddress
+import json
+import socket
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pushrod import host
+from pushrod.apps import App, HostSettings, Root
+from pushrod.engines.docker import builder
+from pushrod.engines.docker.builder import chained
+from pushrod.errors import BuildError, HostError, PushrodError
+from pushrod.gears import docker
+from pushrod.gears.docker import Say
+from pushrod.manifest import references
+
+LABEL = "pushrod.builder"
+"""On the container, the network and the volume of a builder: its app."""
+
+INTERFACE = "pbuild-"
+"""What the names of the bridges of builders' networks begin with: the host's rules are for these (gears.systemd)."""
+
+SLICE = "pushrodbuild.slice"
+"""The slice in which all builders share what is left to builds (gears.systemd)."""
+
+_IMAGE = f"{references.OWN}/builder:1"
+"""An image without a file: the container has the host's programs, mounted read-only."""
+
+_IDLE = 60.0  # seconds without use after which a builder ends
+_PROCESSES = 2048  # that a build may have: half of what the slice allows all of them
+_DAEMONS = 512  # processes and threads of the builder itself, beside them
+_PART_OF_DISK = 2  # a builder may hold half of the file system
+_SPARE = 300 << 20  # bytes that builds leave free on it, for databases and logs
+_STARTS = 40.0  # seconds until a builder is ready
+_EDGE = 80  # the port at which every host answers its own containers
+# Of a container that runs an engine: no device, no module, no clock; `--privileged` would give all of that.
+_CAPABILITIES = (
+    *(
+        "AUDIT_WRITE",
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FOWNER",
+        "FSETID",
+        "KILL",
+        "MKNOD",
+        "NET_ADMIN",
+        "NET_BIND_SERVICE",
+    ),
+    *("NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_ADMIN", "SYS_CHROOT", "SYS_PTRACE"),
+)
+_DIRECTORIES = (
+    "builder",
+    "dev",
+    "etc/docker",
+    "etc/ssl/certs",
+    "proc",
+    "run",
+    "sys",
+    "tmp",
+    "usr",
+    "var/lib/docker",
+)
+_LINKS = {d: f"usr/{d}" for d in ("bin", "lib", "lib32", "lib64", "sbin")} | {
+    "var/run": "/run",
+    "var/tmp": "/tmp",  # noqa: S108  the container's own
+}
+_NO_NETWORK = "169.254.0.0/16"
+"""Link-local: where clouds have the metadata of a machine, keys among them."""
+
+
+class Builder:
+    """The builder of one app. Creating the value starts nothing."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.name = f"pushrod.builder.{app.name}"  # a dot: no container of an app is called so
+        self.place = app.root.runtime / "builders" / app.name
+        self.engine = self.place / builder.ENGINE
+
+    # ---- its life -------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def awake(self) -> Iterator[None]:
+        """Have it run while the block does. Raises HostError where it cannot be started."""
+        held = self._connect(self.engine) if (self.place / builder.READY).exists() else None
+        if held is None:
+            self._start()
+            held = self._connect(self.engine)
+        if held is None:
+            raise self._failed("the app's builder does not answer")
+        with held:  # it does not end while somebody is connected
+            yield
+
+    def _connect(self, path: Path) -> socket.socket | None:
+        found = socket.socket(socket.AF_UNIX)
+        try:
+            found.connect(str(path))
+        except OSError:
+            found.close()
+            return None
+        return found
+
+    def _start(self) -> None:
+        host.make_private(self.place.parent)
+        with host.lock(
+            self.place.parent / f"{self.app.name}.lock", purpose="starting a builder", timeout=120
+        ):
+            self.end()
+            if (self.place / builder.OVERFLOW).exists():
+                docker.remove_volumes([v for v in docker.volumes({LABEL: self.app.name}) if v == self.name])
+            host.remove_tree(self.place)
+            host.make_private(self.place)
+            self._run()
+            ready = host.wait_until(lambda: self._is_up() or self.trouble() != "", _STARTS)
+            if not ready or self.trouble():
+                raise self._failed(self.trouble() or "the app's builder has not started")
+
+    def _is_up(self) -> bool:
+        return (self.place / builder.READY).exists()
+
+    def trouble(self) -> str:
+        """Why it has ended, where that was not for want of use."""
+        path = self.place / builder.TROUBLE
+        return path.read_text().strip() if path.exists() else ""
+
+    def _failed(self, what: str) -> HostError:
+        rules = "its rules are not in place" in what
+        return HostError(
+            what,
+            where=self.name,
+            hint="as root: pushrod host init, or systemctl restart pushrod-builds"
+            if rules
+            else f"docker logs {self.name} says more",
+            log=tuple(docker.logs(self.name, 10)),
+        )
+
+    def _run(self) -> None:
+        network = self._network()
+        argv = ["run", "--detach", "--pull=never", f"--name={self.name}", f"--hostname={self.app.name}"]
+        argv += [
+            f"--label={LABEL}={self.app.name}",
+            f"--network={self.name}",
+            "--cgroupns=private",
+            "--read-only",
+        ]
+        argv += ["--cap-drop=ALL", *(f"--cap-add={c}" for c in _CAPABILITIES)]
+        argv += [f"--security-opt={o}" for o in ("seccomp=unconfined", "apparmor=unconfined")]
+        argv += ["--security-opt=systempaths=unconfined", f"--cgroup-parent={SLICE}"]
+        argv += [f"--memory={_memory()}", f"--pids-limit={_PROCESSES + _DAEMONS}", "--oom-score-adj=500"]
+        argv += ["--log-driver=json-file", "--log-opt=max-size=1m", "--log-opt=max-file=1"]
+        argv += [f"--tmpfs={d}" for d in ("/run:exec", "/tmp:exec", "/etc/docker")]  # noqa: S108
+        argv += [f"--volume={self.name}:{builder.STORE}", f"--volume={self.place}:{builder.PLACE}"]
+        argv += [
+            f"--volume={path}:{path}:ro"
+            for path in ("/usr", "/etc/ssl/certs", "/etc/docker/certs.d")
+            if Path(path).is_dir()
+        ]
+        program = self.app.root.programs / "builder.py"
+        argv += [f"--volume={program}:/builder.py:ro", *self._name_servers()]
+        argv += [f"--env={name}={value}" for name, value in _proxies().items()]
+        settings = json.dumps(self._settings(network)._asdict())
+        argv += [_IMAGE, "/usr/bin/python3", "-I", "-S", "/builder.py", settings]
+        if not docker.has_volume(self.name):
+            docker.make_volume(self.name, {LABEL: self.app.name}, {})
+        if docker.image(_IMAGE) is None:
+            with tempfile.TemporaryFile() as archive:
+                archive.write(_empty())
+                archive.seek(0)
+                docker.docker("import", "-", _IMAGE, stdin=archive)
+        docker.docker(*argv)
+
+    def _network(self) -> ipaddress.IPv4Network:
+        """Its own network, made if need be: no other container is on it."""
+        asked = ("network", "inspect", "--format", "{{(index .IPAM.Config 0).Subnet}}", self.name)
+        if self.name not in docker.networks({LABEL: self.app.name}):
+            bridge = INTERFACE + hashlib.sha256(self.app.name.encode()).hexdigest()[:8]
+            option = f"--opt=com.docker.network.bridge.name={bridge}"
+            docker.docker("network", "create", f"--label={LABEL}={self.app.name}", option, self.name)
+        return ipaddress.IPv4Network(docker.docker(*asked).strip())
+
+    def _name_servers(self) -> list[str]:
+        servers = name_servers()
+        if not servers:  # the host's own alone: Docker's stand in for them, as for every container
+            return []
+        path = self.place / "resolv.conf"
+        path.write_text("".join(f"nameserver {server}\n" for server in servers))
+        return [f"--volume={path}:/etc/resolv.conf:ro"]
+
+    def _settings(self, network: ipaddress.IPv4Network) -> builder.Settings:
+        settings = self.app.root.host_settings or HostSettings()
+        pool = ipaddress.IPv4Network(settings.pool)
+        whole = psutil.disk_usage(docker.info()["DockerRootDir"]).total
+        own = {
+            a.address for found in psutil.net_if_addrs().values() for a in found if a.family == socket.AF_INET
+        }
+        engines = [p["Base"] for p in docker.info().get("DefaultAddressPools") or ()]
+        closed = [
+            *(f"{a}/32" for a in sorted(own) if not a.startswith("127.")),
+            settings.pool,
+            *engines,
+            _NO_NETWORK,
+        ]
+        return builder.Settings(
+            group=self.app.root.path.stat().st_gid,
+            idle=_IDLE,
+            memory=_memory(),
+            processes=_PROCESSES,
+            disk=whole // _PART_OF_DISK,
+            spare=_SPARE,
+            probes=[f"{network[1]}:{_EDGE}", f"{pool[-2]}:{_EDGE}"],
+            closed=closed,
+            open=[s for s in name_servers() if any(_within(s, network) for network in closed)],
+            options=_registries(),
+        )
+
+    def end(self) -> None:
+        """End it, if it runs; its data stays."""
+        found = docker.inspect([self.name])
+        docker.stop([c for c in found if c.running])
+        docker.remove([c.name for c in found])
+
+    def forget(self) -> None:
+        """Remove it with its data; nothing where there is none."""
+        self.end()
+        for network in docker.networks({LABEL: self.app.name}):
+            docker.remove_network(network)
+        docker.remove_volumes(docker.volumes({LABEL: self.app.name}))
+        host.remove_tree(self.place)
+        (self.place.parent / f"{self.app.name}.lock").unlink(missing_ok=True)
+
+    def prune(self, hours: int) -> None:
+        """Remove from its cache what was last used so many hours ago, and what the host has given it."""
+        if docker.has_volume(self.name):
+            with self.awake():
+                docker.prune_builds(hours, at=self.engine)
+                docker.docker("image", "prune", "--all", "--force", at=self.engine)
+
+    # ---- what it does ---------------------------------------------------------------------------------------
+
+    def build(
+        self,
+        context: Path,
+        *,
+        dockerfile: Path,
+        name: str,
+        labels: Mapping[str, str],
+        arguments: Mapping[str, str | None],
+        target: str,
+        named: Sequence[str],
+        where: str,
+        say: Say,
+    ) -> None:
+        """Build an image from a directory, and have the host's engine know it by a name.
+
+        `named` are the images that the Dockerfile names. Raises BuildError, which says `where`.
+        """
+        with self.awake():
+            self._give(named, say)
+            try:
+                built = docker.build(
+                    context,
+                    dockerfile=dockerfile,
+                    labels=labels,
+                    arguments=arguments,
+                    target=target,
+                    where=where,
+                    at=self.engine,
+                    say=say,
+                )
+            except PushrodError as e:
+                if trouble := self.trouble():
+                    raise BuildError(
+                        f"the build was stopped: {trouble}",
+                        where=where,
+                        hint="let it write less, or free some disk; the next build begins with an empty cache",
+                    ) from e
+                raise
+            self._take(built, name, named)
+
+    def _give(self, named: Sequence[str], say: Say) -> None:
+        """Copy those of the images that the host has and the builder has not: no registry need have them."""
+        wanted = [
+            reference for reference in dict.fromkeys(named) if "@" not in reference
+        ]  # a digest is not saved
+        here = carrying(wanted, docker.images(wanted))
+        there = carrying(list(here), docker.images(list(here), at=self.engine))
+        for reference, found in here.items():
+            if there.get(reference, {}).get("Id") != found["Id"]:
+                say(f"giving {reference} to the app's builder")
+                docker.copy(reference, source=None, target=self.engine)
+
+    def _take(self, image: str, name: str, named: Sequence[str]) -> None:
+        """Have the host's engine load an image; of its layers those that it lacks, as far as that can be told."""
+        own = docker.tags(f"{references.OWN}/{self.app.name}")
+        found = docker.images([*own, *named])
+        known = {f"sha256:{chain}" for one in found for chain in chained(one["RootFS"]["Layers"])}
+        for layers in (known, set()):
+            with self._connect(self.place / builder.EXPORT) or contextlib.nullcontext() as connection:
+                if connection is None:
+                    raise self._failed("the app's builder does not answer")
+                asked = {"image": image, "name": name, "known": sorted(layers)}
+                connection.sendall(json.dumps(asked).encode() + b"\n")
+                with connection.makefile("rb") as archive, contextlib.suppress(BuildError):
+                    docker.load(archive, lambda _: None)
+                    return
+        docker.copy(image, source=self.engine, target=None)  # an engine that keeps its images otherwise
+        docker.tag(image, name)
+
+
+def carrying(wanted: Sequence[str], found: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """For each name the image that carries it: an engine finds one by its ID and by the ID's beginning, too."""
+    return {
+        reference: image
+        for reference in wanted
+        for image in found
+        if references.carried(reference, [*(image.get("RepoTags") or ()), *(image.get("RepoDigests") or ())])
+    }
+
+
+def orphans(root: Root) -> list[str]:
+    """The names of apps that are gone and have left a builder."""
+    argv = ("volume", "ls", "--filter", f"label={LABEL}", "--format", f'{{{{.Label "{LABEL}"}}}}')
+    apps = {app.name for app in root.apps()}
+    return sorted(name for name in docker.docker(*argv).split() if name not in apps)
+
+
+def name_servers(
+    places: Sequence[str] = ("/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"),
+) -> list[str]:
+    """The host's name servers that can be reached from elsewhere than the host's loopback."""
+    for place in map(Path, places):
+        if not place.exists():
+            continue
+        words = [line.split() for line in place.read_text(errors="replace").splitlines()]
+        servers = [w[1] for w in words if w[:1] == ["nameserver"] and len(w) > 1]
+        found = []
+        for server in servers:
+            with contextlib.suppress(ValueError):
+                if not ipaddress.ip_address(server).is_loopback:
+                    found.append(server)
+        if found:
+            return found
+    return []
+
+
+def _within(address: str, network: str) -> bool:
+    return ipaddress.ip_address(address) in ipaddress.ip_network(network)
+
+
+def _memory() -> int:
+    """Bytes that a builder may use: half of this machine's."""
+    return psutil.virtual_memory().total // 2
+
+
+def _proxies() -> dict[str, str]:
+    """What the host's engine fetches images by, the builder fetches them by, too."""
+    found = {
+        n: str(docker.info().get(key) or "")
+        for n, key in (("HTTP_PROXY", "HttpProxy"), ("HTTPS_PROXY", "HttpsProxy"), ("NO_PROXY", "NoProxy"))
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _registries() -> list[str]:
+    """The host's engine's mirrors, and registries without TLS."""
+    found = docker.info().get("RegistryConfig") or {}
+    indexes = (found.get("IndexConfigs") or {}).values()
+    plain = [i["Name"] for i in indexes if not i.get("Secure", True)]
+    return [
+        *(f"--registry-mirror={m}" for m in found.get("Mirrors") or ()),
+        *(f"--insecure-registry={p}" for p in plain),
+    ]
+
+
+def _empty() -> bytes:
+    """The archive of the container's own files: directories for mounts, links to where Debian has its programs."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        made: set[str] = set()
+        for path in _DIRECTORIES:
+            for part in (*reversed(Path(path).parents), Path(path)):
+                if str(part) not in {".", *made}:
+                    made.add(str(part))
+                    info = tarfile.TarInfo(str(part))
+                    info.type, info.mode = tarfile.DIRTYPE, 0o755
+                    archive.addfile(info)
+        for path, target in _LINKS.items():
+            info = tarfile.TarInfo(path)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            archive.addfile(info)
+    return packed.getvalue()

@@ -1,0 +1,207 @@
+"""What a build may reach: the commit, the network outside, and what the same app has built before."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.attacks.town import MANIFEST, PROGRAM, Attacker, Party, Town
+from tests.lab.ground import DOCKERFILE
+
+pytestmark = pytest.mark.lab
+
+RUNTIME = "/var/lib/pushrod/run/builders"
+REACH = """\
+import socket, sys
+for target in sys.argv[1:]:
+    host, _, port = target.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), 3).close()
+        print("reached", target)
+    except ConnectionRefusedError:
+        print("reached", target, "which says no")
+    except OSError as e:
+        print("not", target, e)
+"""
+FORKS = """\
+import os, time
+count = 0
+try:
+    while count < 6000:
+        if os.fork() == 0:
+            time.sleep(10)
+            os._exit(0)
+        count += 1
+except OSError:
+    pass
+open("/count", "w").write(str(count))
+"""
+
+
+def built(*steps: str) -> str:
+    """A Dockerfile of the attacker's app with further steps."""
+    return DOCKERFILE.replace("USER nobody", "\n".join([*steps, "USER nobody"]))
+
+
+def addresses(town: Town, app: str, service: str) -> list[str]:
+    asked = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+    return town.box.docker("inspect", f"--format={asked}", town.container(app, service)).split()
+
+
+def inside(town: Town, app: str, path: str) -> str:
+    """A file in the image that an app's live release runs."""
+    return town.box.docker("exec", town.container(app), "cat", path)
+
+
+# ---- the network --------------------------------------------------------------------------------------------
+
+
+def test_add_fetches_from_no_app_and_not_from_the_host(town: Town, attacker: Attacker, victim: Party) -> None:
+    targets = [f"{addresses(town, 'victim', 'web')[0]}:8080", "127.0.0.1:80", f"{town.box.address}:80"]
+    for target in targets:
+        found = attacker.refused({"Dockerfile": built(f"ADD http://{target}/healthz /stolen")})
+        assert "permission denied" in found.what or "connection refused" in found.what, found
+
+
+def test_a_step_reaches_no_app_no_store_and_not_the_host(
+    town: Town, attacker: Attacker, victim: Party
+) -> None:
+    stores = [(a, p) for s, p in (("postgres", 5432), ("redis", 6379)) for a in addresses(town, "victim", s)]
+    gateways = town.box.docker("network", "inspect", "--format={{(index .IPAM.Config 0).Gateway}}", "bridge")
+    targets = [
+        *(f"{address}:{port}" for address, port in stores),
+        *(f"{address}:8080" for address in addresses(town, "victim", "web")),
+        *(f"{town.box.address}:{port}" for port in (22, 80)),
+        *(f"{gateways}:{port}" for port in (22, 80)),
+        *("127.0.0.1:80", "169.254.169.254:80"),
+    ]
+    step = f"RUN python /reach.py {' '.join(targets)} >/reached && cat /proc/net/unix >/sockets"
+    tree = {"Dockerfile": built("COPY reach.py /", step), "reach.py": REACH}
+    done = attacker.pushes(tree)
+    assert done.ok, done.err
+    said = inside(town, "attacker", "/reached").splitlines()
+    assert len(said) == len(targets)
+    for line in said:
+        # Its own loopback is all that it has in common with the host's.
+        assert line.startswith("not") or "127.0.0.1" in line, said
+    assert "@" not in inside(town, "attacker", "/sockets")  # the engine's are files, which no step sees
+
+
+def test_the_builder_does_not_start_without_the_hosts_rules(town: Town, attacker: Attacker) -> None:
+    town.box.exec("docker", "stop", "pushrod.builder.attacker", check=False)
+    town.box.exec("iptables", "--table=mangle", "--flush", "PUSHROD-BUILDS")
+    try:
+        found = attacker.refused({"Dockerfile": built("RUN true")})
+        assert "its rules are not in place" in found.what
+        assert "pushrod-builds" in found.to_do
+    finally:
+        town.box.exec("systemctl", "restart", "pushrod-builds")
+    attacker.reset()
+    done = attacker.pushes({"Dockerfile": built("RUN true")})
+    assert done.ok, done.err
+
+
+# ---- caches -------------------------------------------------------------------------------------------------
+
+SHARED = built(
+    'RUN echo "by $http_proxy" >/origin',
+    "RUN --mount=type=cache,id=shared,target=/kept ls /kept >/seen && echo here >/kept/attacker",
+    "RUN cat /origin /seen >/both",
+)
+
+
+@pytest.fixture
+def neighbour(town: Town) -> Iterator[Party]:
+    """A third app, not pushed yet."""
+    tree = {
+        "app.py": PROGRAM,
+        "Dockerfile": SHARED,
+        "compose.yaml": MANIFEST.replace("attacker", "neighbour"),
+    }
+    yield Party(town.ground, "neighbour", tree)
+    town.ground.pushrod("apps", "destroy", "neighbour", "--yes")
+    assert "pushrod.builder.neighbour" not in town.box.docker("volume", "ls", "--quiet").split()
+
+
+def test_what_one_app_has_built_is_in_no_others_cache(
+    town: Town, attacker: Attacker, neighbour: Party
+) -> None:
+    """A proxy is no part of what a layer is known by, nor is what a cache mount holds."""
+    poison = MANIFEST.replace("build: .", "build: {context: ., args: {http_proxy: 'http://poison'}}")
+    done = attacker.pushes({"Dockerfile": SHARED, "compose.yaml": poison})
+    assert done.ok, done.err
+    assert inside(town, "attacker", "/both") == "by http://poison"
+    done = neighbour.push()
+    assert done.ok, done.err
+    assert inside(town, "neighbour", "/both").strip() == "by"
+
+
+# ---- images -------------------------------------------------------------------------------------------------
+
+
+def test_no_image_of_another_app_is_named(town: Town, attacker: Attacker, victim: Party) -> None:
+    name = town.box.docker("inspect", "--format={{.Config.Image}}", town.container("victim"))
+    identity = town.box.docker("image", "inspect", "--format={{.Id}}", name)
+    digits = identity.partition(":")[2]
+    assert name.startswith("pushrod/victim/")
+    for reference in (digits[:4], digits[:12], digits, identity, name, f"docker.io/{name}"):
+        service = MANIFEST + f'  other: {{image: "{reference}", command: [sleep, "9"]}}\n'
+        argued = MANIFEST.replace("build: .", f'build: {{context: ., args: {{FROM: "{reference}"}}}}')
+        contexts = MANIFEST.replace(
+            "build: .", f'build: {{context: ., additional_contexts: {{x: "docker-image://{reference}"}}}}'
+        )
+        cached = MANIFEST.replace("build: .", f'build: {{context: ., cache_from: ["{reference}"]}}')
+        trees = [
+            {"compose.yaml": service},
+            {"compose.yaml": contexts},
+            {"compose.yaml": cached},
+            {"compose.yaml": argued, "Dockerfile": "ARG FROM\nFROM $FROM\n"},
+            *(
+                {"Dockerfile": text}
+                for text in (
+                    f"FROM {reference}\n",
+                    built(f"COPY --from={reference} /app /stolen"),
+                    built(f"RUN --mount=type=bind,from={reference},target=/x cp -r /x/app /stolen"),
+                    f"# syntax={reference}\n{DOCKERFILE}",
+                )
+            ),
+        ]
+        for tree in trees if reference in (digits[:12], name) else trees[:1]:
+            attacker.reset()
+            found = attacker.refused(tree)
+            assert "is the ID of an image" in found.what or "is a name of pushrod's own" in found.what, tree
+            assert found.where
+
+
+def test_what_is_an_option_to_docker_is_no_image(attacker: Attacker) -> None:
+    for word in ("--help", "-q", "--format={{.Id}}", "--config=/x", "-"):
+        found = attacker.refused({"compose.yaml": f"services: {{web: {{image: '{word}', ports: ['80']}}}}\n"})
+        assert found.where == "services.web.image"
+
+
+def test_a_builder_has_no_image_of_another_app(town: Town, attacker: Attacker, victim: Party) -> None:
+    """Whatever a Dockerfile names, and however it is read: there is nothing else to be found."""
+    done = attacker.pushes({"Dockerfile": built("RUN echo once more")})
+    assert done.ok, done.err
+    name = town.box.docker("inspect", "--format={{.Config.Image}}", town.container("victim"))
+    identity = town.box.docker("image", "inspect", "--format={{.Id}}", name)
+    engine = f"--host=unix://{RUNTIME}/attacker/docker.sock"
+    for reference in (name, identity, identity.partition(":")[2][:12]):
+        assert town.box.exec("docker", engine, "image", "inspect", reference, check=False).status != 0
+    named = town.box.docker(engine, "image", "ls", "--format={{.Repository}}").split()
+    assert set(named) <= {"python", "<none>"}
+
+
+# ---- what it takes ------------------------------------------------------------------------------------------
+
+
+def test_a_step_that_forks_without_end_is_stopped_where_others_are_not(
+    town: Town, attacker: Attacker, victim: Party
+) -> None:
+    tree = {"Dockerfile": built("COPY forks.py /", "RUN python /forks.py"), "forks.py": FORKS}
+    attacker.live_commit = attacker.tree.commit(tree, "forks")
+    push = attacker.pushing()
+    while push.child.poll() is None:
+        assert victim.get("/healthz").status == 200
+    done = push.done()
+    assert done.ok, done.err
+    assert 1000 < int(inside(town, "attacker", "/count")) < 2100
