@@ -117,6 +117,7 @@ class Root:
         self.ports_lock = self.path / "ports.lock"
         self.programs = self.path / "programs"
         self.host_settings_path = self.path / "host.json"
+        self._runtime_note = self.path / "runtime"
 
     @property
     def runtime(self) -> Path:
@@ -124,8 +125,10 @@ class Root:
         inside = self.path / "run"
         if len(os.fsencode(inside)) <= _SOCKET_DIRECTORY_LIMIT:
             return inside
+        if self._runtime_note.exists():
+            return Path(self._runtime_note.read_text().strip())
         digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
-        return Path(f"/tmp/pushrod-{os.geteuid()}-{digest}")  # noqa: S108  made 0711 and checked for its owner
+        return Path(f"/tmp/pushrod-{os.geteuid()}-{digest}")  # noqa: S108  closed, and checked for its owner
 
     @property
     def host_settings(self) -> HostSettings | None:
@@ -135,15 +138,22 @@ class Root:
         return read_json(self.host_settings_path, HostSettings, restore="run `pushrod host init` again")
 
     def create(self) -> None:
-        """Make the root's own directories; raises HostError if the short one belongs to somebody else."""
-        for directory in (self.path, self.runtime):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o755)
-        host.make_open(self.apps_directory)
-        if self.runtime.stat().st_uid != os.geteuid() or self.runtime.is_symlink():
+        """Make the root's own directories, closed to all but whoever the apps run as.
+
+        Raises HostError where there is no account for those, or the directory of the sockets is somebody else's.
+        """
+        group = None if self.host_settings_path.exists() else host.children_group()
+        for directory in (self.path.resolve(), self.apps_directory):
+            host.make_closed(directory, group)
+        if host.make_closed(self.runtime, group):
+            return
+        if self.runtime.is_relative_to(self.path):
             raise HostError(
                 "belongs to another user", where=str(self.runtime), hint="choose another place with --root"
             )
-        self.runtime.chmod(0o711)
+        # Anybody on this machine could know that name before us. Nobody knows this one.
+        host.write(self._runtime_note, f"{host.temporary_name('pushrod-')}\n")
+        host.make_closed(self.runtime, group)
 
     def app(self, name: str) -> "App":
         """The app of that name; UnknownNameError lists what there is."""

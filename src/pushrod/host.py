@@ -404,6 +404,38 @@ def make_open(path: Path) -> Path:
     return path
 
 
+def make_closed(path: Path, group: int | None) -> bool:
+    """Create a directory that no other account may pass (0700), but for a group's where it is given (0710).
+
+    One that is there is closed too; False where that is somebody else's, or a link, which is left as it is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as e:
+        if e.errno in (errno.ENOTDIR, errno.ELOOP, errno.EACCES):
+            return False
+        raise
+    try:
+        found, mode = os.fstat(fd), 0o700 if group is None else 0o710
+        if found.st_uid != os.geteuid():
+            return False
+        if group is not None and group != found.st_gid:
+            os.fchown(fd, -1, group)
+        if stat.S_IMODE(found.st_mode) != mode:
+            os.fchmod(fd, mode)
+        return True
+    finally:
+        os.close(fd)
+
+
+def temporary_name(prefix: str) -> Path:
+    """A new directory of ours in /tmp whose name nobody could know before."""
+    return Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+
+
 def own(path: Path, account: Account | None) -> None:
     """Give one file or directory to the account that will write to it; nothing when children run as we do."""
     if account is not None:
@@ -480,7 +512,7 @@ def lock(
     the holder's purpose before waiting. Raises BusyError after `timeout` seconds.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as f:
+    with _lock_file(path) as f:
         _acquire(f, path, timeout, on_wait)
         f.seek(0)
         f.truncate()
@@ -490,6 +522,15 @@ def lock(
             yield
         finally:
             f.truncate(0)
+
+
+def _lock_file(path: Path) -> IO[str]:
+    """A file for a lock. Whoever can open it can hold it, to read it is enough: so nobody else may."""
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    found = os.fstat(fd)
+    if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != 0o600:
+        os.fchmod(fd, 0o600)
+    return os.fdopen(fd, "a+")
 
 
 def _acquire(f: IO[str], path: Path, timeout: float, on_wait: Callable[[str], None] | None) -> None:
@@ -518,7 +559,7 @@ def locked(path: Path) -> bool:
     """Whether some process holds a lock on `path` now."""
     if not path.exists():
         return False
-    with path.open("a+") as f:
+    with _lock_file(path) as f:
         try:
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -650,6 +691,14 @@ def child_account(paths: Sequence[Path]) -> Account | None:
     entry = _account_entry()
     closed = any(not _reachable(p, entry.pw_uid, entry.pw_gid) for p in paths)
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, _reach_capability() if closed else "")
+
+
+def children_group() -> int | None:
+    """The group of the account that supervised children run as; None where they run as we do.
+
+    Raises HostError where there is no such account.
+    """
+    return None if os.geteuid() != 0 else _account_entry().pw_gid
 
 
 def _account_entry() -> pwd.struct_passwd:

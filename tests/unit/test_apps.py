@@ -2,6 +2,7 @@
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pushrod import host
 from pushrod.apps import App, Root, Settings, check_name, now, read_json, slug
 from pushrod.errors import HostError, StateError, UnknownNameError
 
@@ -83,20 +85,61 @@ def test_a_root_can_be_made_twice(root: Root) -> None:
     root.create()
     root.create()
     assert root.apps_directory.is_dir()
-    assert stat.S_IMODE(root.runtime.stat().st_mode) == 0o711
     assert list(root.apps()) == []
 
 
-def test_a_runtime_directory_that_is_a_link_is_refused(root: Root, tmp_path: Path) -> None:
-    (tmp_path / "theirs").mkdir()
-    root.path.mkdir()
-    root.runtime.parent.mkdir(parents=True, exist_ok=True)
-    root.runtime.symlink_to(tmp_path / "theirs")
+@pytest.mark.parametrize("group", [None, 65534])
+def test_a_root_is_closed_to_other_accounts_and_one_that_is_open_is_mended(
+    root: Root, group: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if group is not None and os.geteuid() != 0:
+        pytest.skip("only root has children of another account")
+    monkeypatch.setattr(host, "children_group", lambda: group)
+    for directory in (root.path, root.apps_directory, root.runtime):
+        directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o755)
+    root.create()
+    for directory in (root.path, root.apps_directory, root.runtime):
+        found = directory.stat()
+        assert stat.S_IMODE(found.st_mode) == (0o700 if group is None else 0o710)
+        assert group in (None, found.st_gid)
+
+
+@pytest.mark.parametrize("theirs", ["directory", "link", "file"])
+def test_a_runtime_directory_that_another_user_made_before_is_not_used(tmp_path: Path, theirs: str) -> None:
+    """In /tmp, where anybody can know what it will be called."""
+    root = Root(tmp_path / ("x" * 80))
+    known = root.runtime
+    assert known.parent == Path("/tmp")
+    if theirs == "directory":
+        if os.geteuid() != 0:
+            pytest.skip("only root can make another user's")
+        known.mkdir()
+        os.chown(known, 65534, 65534)
+    elif theirs == "link":
+        (tmp_path / "mine").mkdir(mode=0o755)
+        known.symlink_to(tmp_path / "mine")
+    else:
+        known.touch()
+    try:
+        root.create()
+        assert root.runtime not in (known, tmp_path / "mine")
+        assert Root(root.path).runtime == root.runtime
+        assert stat.S_IMODE(root.runtime.stat().st_mode) & 0o007 == 0
+        assert theirs != "link" or stat.S_IMODE((tmp_path / "mine").stat().st_mode) == 0o755
+    finally:
+        host.remove_tree(root.runtime)
+        known.rmdir() if theirs == "directory" else known.unlink()
+
+
+def test_a_runtime_directory_in_the_root_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    root = Root(Path(tempfile.mkdtemp()))
+    root.runtime.symlink_to(tmp_path)
     try:
         with pytest.raises(HostError, match="belongs to another user"):
             root.create()
     finally:
-        root.runtime.unlink()
+        host.remove_tree(root.path)
 
 
 def test_apps_are_found_by_name_and_listed_in_order(app: App) -> None:

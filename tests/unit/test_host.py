@@ -485,6 +485,22 @@ def test_a_lock_dies_with_its_holder_even_where_a_child_of_it_lives_on(tmp_path:
             os.kill(child, signal.SIGKILL)
 
 
+def test_a_lock_is_not_for_others_to_hold(tmp_path: Path) -> None:
+    """To hold one it is enough to be able to read it; one that an older pushrod made is closed too."""
+    (tmp_path / "old").touch(mode=0o644)
+    for path in (tmp_path / "new", tmp_path / "old"):
+        with host.lock(path, purpose="a test", timeout=1):
+            assert mode(path) == 0o600
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("theirs")
+    (tmp_path / "lock").symlink_to("target")
+    with pytest.raises(OSError), host.lock(tmp_path / "lock", purpose="a test", timeout=1):
+        pass
+    assert (tmp_path / "target").read_text() == "theirs"
+
+
 def test_waiting_for_a_lock_ends_at_its_time(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with beside(HOLDER, path) as holder:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 from urllib.parse import quote
 
-from pushrod import host
+from pushrod import host, trees
 from pushrod.errors import StoreError
 from pushrod.host import Account
 
@@ -221,7 +221,7 @@ def snapshot(directory: Path, port: int, user: str, password: str, file: Path, d
         raise StoreError(
             "the server could not write a snapshot", where=str(source), hint="see the end of its log"
         )
-    host.copy(source, file)
+    trees.copy(source.parent, source.name, file)  # whoever the server runs as may have put a link there
 
 
 def check_snapshot(file: Path) -> None:

@@ -141,7 +141,7 @@ def _slice(properties: Mapping[str, int], *, unit: bool = False) -> str:
 
 def tmpfiles(layout: Layout) -> str:
     """The line that makes RUNTIME at every boot (tmpfiles.d(5))."""
-    return f"{_WRITTEN}d {RUNTIME} 0755 {layout.account} {layout.account}\n"
+    return f"{_WRITTEN}d {RUNTIME} 0700 {layout.account} {layout.account}\n"
 
 
 # ---- the units ------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from pushrod.apps import HostSettings, Root
 from pushrod.errors import PushrodError
 from pushrod.gears import systemd
-from pushrod.hosting import account, daemon, pool, programs, units
+from pushrod.hosting import account, daemon, places, pool, programs, units
 from pushrod.hosting.work import Work
 from pushrod.values import Finding
 
@@ -23,6 +23,7 @@ def examine(root: Root) -> Iterator[Finding]:
         ("units", lambda: _units(root)),
         ("keys", lambda: _keys(root)),
         ("pool", lambda: _pool(root)),
+        ("files", lambda: _files(root)),
     )
     for what, look in looks:
         try:
@@ -104,6 +105,14 @@ def _keys(root: Root) -> Iterator[Finding]:
             yield Finding("keys", "broken", f"{place} is open to others: sshd may refuse it", mend)
             return
     yield Finding("keys", "ok", f"{len(path.read_text().splitlines())} lines")
+
+
+def _files(root: Root) -> Iterator[Finding]:
+    wrong = list(places.problems(root))
+    for problem in wrong:
+        yield Finding("files", "broken", problem, _AGAIN)
+    if not wrong:
+        yield Finding("files", "ok", "closed to the other accounts of this machine")
 
 
 def _pool(root: Root) -> Iterator[Finding]:

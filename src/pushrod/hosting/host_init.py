@@ -4,8 +4,6 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 
-import msgspec
-
 from pushrod.apps import HostSettings, Root, now
 from pushrod.errors import HostError, PushrodError
 from pushrod.gears import docker
@@ -14,11 +12,11 @@ from pushrod.hosting import (
     daemon,
     installation,
     packages,
+    places,
     pool,
     programs,
     system,
     units,
-    work,
 )
 from pushrod.hosting.work import Change, Work
 
@@ -38,7 +36,7 @@ def plan(root: Root, say: Say) -> list[Work]:
     settings = _settings(root)
     install = packages.plan(described, say)
     installing = any(w.change.pending for w in install)
-    files = [*_places(root, settings), *programs.plan(root, installing=installing)]
+    files = [*places.plan(root, settings), *programs.plan(root, installing=installing)]
     described_units = units.files(root, settings)
     edge_changed = _pending(files, "nginx") or _pending(described_units, "pushrod-edge.service")
     return [
@@ -47,6 +45,7 @@ def plan(root: Root, say: Say) -> list[Work]:
         *_python(installing),
         *account.plan(root.path),
         *files,
+        *places.data_left(root),
         installation.command(),
         *described_units,
         *units.start(root, load=any(w.change.pending for w in described_units), restart_edge=edge_changed),
@@ -87,15 +86,3 @@ def _containers() -> int | None:
         return len(docker.docker("ps", "--quiet").split())
     except PushrodError:
         return None
-
-
-def _places(root: Root, settings: HostSettings) -> list[Work]:
-    encoded = msgspec.json.format(msgspec.json.encode(settings))
-    own = account.owner
-    return [
-        work.file(root.path, None, mode=0o755, owner=own),
-        *(work.file(d, None, mode=0o755, owner=own) for d in (root.apps_directory, root.edge)),
-        work.file(root.path / "run", None, mode=0o711, owner=own),
-        work.file(root.path / ".ssh", None, mode=0o700, owner=own),
-        work.file(root.host_settings_path, encoded, owner=own, detail=f"pool {settings.pool}"),
-    ]

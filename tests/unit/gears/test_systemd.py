@@ -35,7 +35,7 @@ def test_every_unit_is_as_expected() -> None:
 
 
 def test_runtime_directories_belong_to_the_account() -> None:
-    assert systemd.tmpfiles(LAYOUT).splitlines()[-1] == "d /run/pushrod 0755 pushrod pushrod"
+    assert systemd.tmpfiles(LAYOUT).splitlines()[-1] == "d /run/pushrod 0700 pushrod pushrod"
 
 
 def test_nothing_that_serves_depends_on_the_package() -> None:

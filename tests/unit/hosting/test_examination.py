@@ -87,4 +87,4 @@ def test_a_look_that_cannot_be_taken_is_a_finding_and_the_others_go_on(
     monkeypatch.setattr(daemon, "read", broken)
     found = {f.what: f for f in examination.examine(root)}
     assert found["daemon"] == Finding("daemon", "broken", "here: it broke", "mend it")
-    assert {"account", "programs", "units", "keys", "pool"} <= set(found)
+    assert {"account", "programs", "units", "keys", "pool", "files"} <= set(found)

@@ -51,19 +51,16 @@ def adopt(top: int, names: Names) -> bool:
 
     Containers may write above it, so what was moved is looked at where they cannot.
     """
-    own = name(names)
-    if (own,) == names or _is_there(own, top):
+    if not left(top, names):
         return False
+    own, path = name(names), "/".join(names)
     with (
         contextlib.suppress(FileNotFoundError, NotADirectoryError),
-        trees.directory(top, names[:-1]) as parent,
+        trees.directory(top, names[:-1]) as above,
     ):
-        if not trees.is_directory(names[-1], parent):
-            return False
         try:
-            os.rename(names[-1], own, src_dir_fd=parent, dst_dir_fd=top)
+            os.rename(names[-1], own, src_dir_fd=above, dst_dir_fd=top)
         except PermissionError as e:
-            path = "/".join(names)
             raise HostError(
                 "the data of an older pushrod belong to an account of a container, and only root can move them",
                 where=f"data/{path}",
@@ -73,8 +70,20 @@ def adopt(top: int, names: Names) -> bool:
             os.unlink(own, dir_fd=top)
             return False
         with contextlib.suppress(FileExistsError):
-            os.symlink("../" * (len(names) - 1) + own, names[-1], dir_fd=parent)
+            os.symlink("../" * (len(names) - 1) + own, names[-1], dir_fd=above)
         return True
+    return False
+
+
+def left(top: int, names: Names) -> bool:
+    """Whether an older pushrod has left data under a path that have not been taken over."""
+    if len(names) < 2 or _is_there(name(names), top):  # those of one name are where they were
+        return False
+    with (
+        contextlib.suppress(FileNotFoundError, NotADirectoryError),
+        trees.directory(top, names[:-1]) as above,
+    ):
+        return trees.is_directory(names[-1], above)
     return False
 
 

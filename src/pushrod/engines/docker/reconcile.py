@@ -432,7 +432,8 @@ def say(line: str) -> None:
 @contextlib.contextmanager
 def alone(app: App) -> Iterator[bool]:
     """Hold the app's lock; False where another command does."""
-    with (app.directory / "lock").open("a+") as lock:
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    with os.fdopen(os.open(app.directory / "lock", flags, 0o600), "a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

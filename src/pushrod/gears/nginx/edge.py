@@ -178,14 +178,8 @@ class Edge:
                 where=str(self.socket),
                 hint="choose a directory with a shorter path with --root",
             )
-        for path in (
-            self.directory,
-            self.trees,
-            self.certificates,
-            self.challenges,
-            self.static,
-            self.passwords,
-        ):
+        host.make_closed(self.directory, self.account.gid if self.account else None)
+        for path in (self.trees, self.certificates, self.challenges, self.static, self.passwords):
             path.mkdir(parents=True, exist_ok=True)
             path.chmod(0o755)
         for path in (self.logs, self.directory / "run", self.runtime):

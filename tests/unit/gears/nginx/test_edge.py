@@ -79,8 +79,10 @@ def test_prepare_makes_the_directories_and_a_tree_without_sites(edge: Edge) -> N
     edge.prepare()
     assert edge.sites() == {}
     assert (edge.current / "nginx.conf").is_file()
-    assert mode(edge.directory) == mode(edge.current) == 0o755
-    assert mode(edge.logs) == mode(edge.directory / "run") == mode(edge.runtime) == 0o700
+    assert mode(edge.current) == 0o755
+    assert (
+        mode(edge.directory) == mode(edge.logs) == mode(edge.directory / "run") == mode(edge.runtime) == 0o700
+    )
 
 
 def test_prepare_again_changes_nothing(edge: Edge) -> None:
