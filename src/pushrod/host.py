@@ -652,6 +652,14 @@ def exchange(path: Path, request: bytes, timeout: float = 1.0) -> bytes:
     return answer
 
 
+def log(identifier: str, text: str) -> None:
+    """Tell the system's journal a line (syslog(3): authorisation, informational); nothing where there is none."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.settimeout(1.0)
+        s.connect("/dev/log")
+        s.send(f"<38>{identifier}[{os.getpid()}]: {text}".encode())
+
+
 def certificate_at(address: str, port: int, name: str, timeout: float = 5.0) -> str:
     """The SHA-256 of the certificate that `address`:`port` shows who asks for `name`; empty where none is shown.
 
@@ -752,13 +760,41 @@ def as_account(argv: Sequence[str], account: Account | None, *, death_signal: st
     return ["setpriv", *options, "--", *argv] if options else list(argv)
 
 
-def attach(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> int:
-    """Run a program on this terminal, with our own standard streams, and return its exit status."""
+def attach(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], keep: Sequence[int] = ()) -> int:
+    """Run a program on this terminal, with our own standard streams, and return its exit status.
+
+    `keep` are open files that it has too, by which it holds the locks on them.
+    """
     try:
         with _ignored(signal.SIGINT):
-            return subprocess.run(list(argv), cwd=cwd, env=dict(env), check=False).returncode
+            return subprocess.run(
+                list(argv), cwd=cwd, env=dict(env), check=False, pass_fds=tuple(keep)
+            ).returncode
     except OSError as e:
         raise os_error(e, argv[0]) from e
+
+
+def end_after(seconds: float, told: Callable[[], None]) -> None:
+    """End this process and what it has started once it has taken so long: `told` is called, then all get SIGTERM, by
+    which a deployment that is not live yet is undone; who is still there after a minute or two is killed.
+
+    It lasts as long as the process, which leads a process group of its own from here on.
+    """
+    with contextlib.suppress(PermissionError):  # it leads a session: then it leads its group already
+        os.setpgid(0, 0)
+    rings = iter(range(1_000_000))
+
+    def ring(_number: int, _frame: object) -> None:
+        rung = next(rings)
+        if rung == 0:
+            told()
+        os.killpg(0, signal.SIGTERM if rung < _PLEAS else signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 30.0)
+
+
+_PLEAS = 4  # times that a program past its time is asked to end, 30 s apart
 
 
 @contextlib.contextmanager

@@ -66,6 +66,11 @@ class Party(Shop):
         """What its key is answered over SSH, whatever that is; words are quoted, so they arrive as they are."""
         return self.box.ssh(*argv, user="pushrod", key=self.key, stdin=stdin, check=False, timeout=timeout)
 
+    def says(self, command: str, stdin: str | None = None) -> Completed:
+        """What its key is answered to this one line, which arrives as it is."""
+        argv = [*self.box.ssh_command(self.key), f"pushrod@{self.box.address}", command]
+        return host.run(argv, stdin=stdin, timeout=60)
+
 
 class Attacker(Party):
     """The party that tries. Each test begins with the tree of `reset`."""

@@ -23,7 +23,7 @@ from pushrod import host
 from pushrod.apps import App, HostSettings, Root, Settings
 from pushrod.cli import cli
 from pushrod.errors import PushrodError
-from pushrod.hosting import gate
+from pushrod.hosting import gate, shares
 from pushrod.releases import Releases
 from pushrod.secrets import Secrets
 from tests.unit import samples
@@ -149,6 +149,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, watch: Watch) -> Iterator[Wo
     made = World(tmp_path_factory.mktemp("gate"), watch)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "geteuid", lambda: 4242)  # the account, whoever runs the tests
+        patch.setattr(shares, "enter", lambda _key: None)  # this process stays where it is, and goes on
+        patch.setattr(host, "end_after", lambda _seconds, _told: None)
         yield made
 
 

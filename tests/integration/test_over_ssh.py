@@ -82,6 +82,29 @@ def test_a_push_and_the_verbs_beside_it(shop: App, desk: Desk) -> None:
     assert shop.live == before + 2
 
 
+def test_what_is_done_from_there_is_told(shop: App, desk: Desk) -> None:
+    desk.commit({"app.py": apps.changed("to be told of")})
+    assert desk.push().ok
+    desk.commit({"app.py": "import nothing_like_it"})
+    assert not desk.push().ok
+    assert desk.pushrod("rollback", "999").status == 12
+    desk.must("status")
+    shop.must("restart")
+    acts = [a for a in json.loads(shop.must("audit", "--app", "shop", "--json")) if a["what"] != "fetch"][-5:]
+    told = [(a["by"], a["what"], a["result"], a["code"]) for a in acts]
+    assert told[:4] == [
+        ("tester", "push", "done", 0),
+        ("tester", "push", "failed", 8),
+        ("tester", "rollback", "failed", 12),
+        ("tester", "status", "done", 0),
+    ]
+    assert (acts[4]["by"] != "tester", acts[4]["what"]) == (True, "restart")
+    assert re.fullmatch(r"commit [0-9a-f]{40}; release \d+", acts[0]["detail"])
+    assert "ended at boot" in acts[1]["detail"]
+    assert "as they were written" in shop.must("audit", "verify")
+    shop.restore()
+
+
 def test_a_commit_is_planned_there_and_nothing_changes(shop: App, desk: Desk) -> None:
     before, live = shop.footprint(), shop.live
     commit = desk.commit({"compose.yaml": apps.manifest(deploy={"replicas": 2})}, "Two of them")

@@ -25,6 +25,7 @@ ROOT = "/var/lib/pushrod"
 DAEMON = "/etc/docker/daemon.json"
 UNITS = (
     *("pushrod.target", "pushrod-edge.service", "pushrod-app@shop.service", "pushrodbuild.slice"),
+    *("pushrod-gate@alice.service", "pushrodgate.slice"),
     "pushrod-builds.service",
     *("pushrod-apps.path", "pushrod-apps.service", "pushrod-watch.timer", "pushrod-watch.service"),
     *("pushrod-prune.timer", "pushrod-prune.service"),

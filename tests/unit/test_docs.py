@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import pushrod
 from pushrod import configuration, manifest, renewal, status
+from pushrod.audit import Act
 from pushrod.backups import Backup
 from pushrod.cli import cli
 from pushrod.configuration import Endpoint
@@ -278,7 +279,7 @@ def test_the_verbs_that_read_have_json() -> None:
     reading = {verb for verb, option, _ in OPTIONS if option == "--json"}
     assert {v.removeprefix("pushrod ") for v in reading} == {
         *("status", "releases", "logs", "plan", "doctor", "apps list", "secret list", "db backups"),
-        *("cert list",),
+        *("cert list", "audit"),
         *("host init", "host keys list", "host limits"),
     }
 
@@ -291,6 +292,7 @@ def test_the_verbs_that_read_have_json() -> None:
         ("pushrod doctor", list[Finding]),
         ("pushrod db backups", list[Backup]),
         ("pushrod cert list", list[renewal.Row]),
+        ("pushrod audit", list[Act]),
         ("pushrod host init", list[Change]),
     ],
 )

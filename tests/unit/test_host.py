@@ -845,3 +845,18 @@ def test_a_sealed_file_is_ours_alone_and_its_digest_is_known(tmp_path: Path) -> 
     # the test vector of FIPS 180-2, appendix B.1
     assert host.seal(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert (host.digest(file), file.stat().st_mode & 0o777) == (host.seal(file), 0o600)
+
+
+def test_a_process_ends_after_its_time_with_what_it_has_started(tmp_path: Path) -> None:
+    """Also where it waits for a program on its own streams, as `exec` does."""
+    source = """if True:
+        import sys
+        from pathlib import Path
+        from pushrod import host
+        host.end_after(0.3, lambda: print("too long", flush=True))
+        host.attach(["sh", "-c", "echo $$; exec sleep 60"], cwd=Path("/"), env={"PATH": "/usr/bin:/bin"})
+    """
+    done = host.run([sys.executable, "-c", source], timeout=30)
+    number, told = done.stdout.split("\n")[:2]
+    assert (done.status, told) == (-signal.SIGTERM, "too long")
+    assert host.wait_until(lambda: not Path(f"/proc/{number}").exists(), 10)

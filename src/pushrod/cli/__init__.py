@@ -2,10 +2,12 @@
 
 import importlib
 import sys
+from typing import Any
 
 import click
 
 from pushrod import __version__
+from pushrod.cli import recording
 from pushrod.cli.output import print_error, print_wrong_call
 from pushrod.errors import PushrodError
 from pushrod.host import os_error
@@ -33,6 +35,7 @@ _VERBS = {
     "prune": "apps",
     "image": "image",
     "doctor": "doctor",
+    "audit": "audit",
     "host": "host",
     "hook": "hook",
     "recover": "hook",
@@ -45,6 +48,11 @@ class _Verbs(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         return list(_VERBS)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb, and tell how it ended."""
+        with recording.recorded(ctx):
+            return super().invoke(ctx)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
         if name not in _VERBS:

@@ -9,6 +9,7 @@ import click
 
 from pushrod import host
 from pushrod.apps import App, Root
+from pushrod.cli import recording
 from pushrod.cli.hosted import caller, default_root, permitted, stepped_down, visible
 from pushrod.cli.output import Steps
 from pushrod.engines import choice
@@ -44,6 +45,12 @@ def find_root(root: str | None, directory: Path | None = None) -> Root:
     On a host root, root becomes the account that the root belongs to. Whoever came through the gate gets the root of
     their key, whatever they have given.
     """
+    where = _settled(root, directory)
+    recording.begun(where)
+    return where
+
+
+def _settled(root: str | None, directory: Path | None) -> Root:
     if who := caller():
         return who.root
     return stepped_down(_find_root(root, directory))
@@ -84,7 +91,13 @@ def finished(app: App) -> App:
 
 def named_app(root: str | None, name: str | None, directory: Path | None = None) -> App:
     """The app that is meant, as it is."""
-    where = find_root(root, directory)
+    where = _settled(root, directory)
+    app = _named(where, name, directory)
+    recording.begun(where, app.name)
+    return app
+
+
+def _named(where: Root, name: str | None, directory: Path | None) -> App:
     if name:
         return where.app(permitted(name))
     remote = None if caller() else _remote(directory or Path.cwd())

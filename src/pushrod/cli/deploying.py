@@ -8,7 +8,7 @@ import click
 
 from pushrod import host, leaks
 from pushrod.apps import App, check_name, slug
-from pushrod.cli import remote
+from pushrod.cli import recording, remote
 from pushrod.cli.context import find_app, find_root, pipeline, with_app, with_json, with_root
 from pushrod.cli.output import print_json, print_table
 from pushrod.cli.terminal import Styled, say
@@ -38,6 +38,7 @@ def up_command(directory: Path, app_name: str | None, port: int | None, root: st
     tree = git.toplevel(directory)
     commit = git.resolve(tree, "HEAD")
     name = check_name(app_name or _remote_app(where.path, tree) or slug(tree.name))
+    recording.about(name)
     with host.interruptible():
         app = create(choice.of(where), name, source=tree, port=port or 0)
         if remote.parse(git.remote_url(tree)) is None:  # one that leads to another machine stays

@@ -1,17 +1,21 @@
 """gate: what sshd runs for the owner of a key, whatever they asked for (`hosting/gate.py` judges it)."""
 
 import os
+import sys
+from pathlib import Path
 
 import click
 
-from pushrod import creation
-from pushrod.apps import Root, check_name
-from pushrod.cli import hosted
+from pushrod import creation, host
+from pushrod.apps import NAME, Root, check_name
+from pushrod.audit import Who
+from pushrod.cli import hosted, recording
 from pushrod.cli.context import find_root
+from pushrod.cli.recording import Record
 from pushrod.cli.terminal import say
 from pushrod.engines import choice
 from pushrod.gears import git
-from pushrod.hosting import gate
+from pushrod.hosting import gate, keys, shares
 from pushrod.hosting.gate import Reach
 
 # What a session may bring along where the root is a host's: sshd's own and the account's. A client sends what its
@@ -31,15 +35,33 @@ def gate_command(context: click.Context, name: str, apps: tuple[str, ...]) -> No
     """Called by sshd, not by people."""
     root, reach = find_root(None), Reach(apps)
     _settle(root, name)
-    words = gate.divide(os.environ.get("SSH_ORIGINAL_COMMAND", ""))
+    command = os.environ.get("SSH_ORIGINAL_COMMAND", "")
+    record = recording.of(context)
+    who = Who(name, keys.fingerprint_of(root.path / keys.PLACE, name), recording.address())
+    record.root, record.who, record.words = root, who, command
+    turn = context.with_resource(shares.turn(root, name))
+    if root.host_settings is not None:
+        shares.enter(name)
+    words = gate.divide(command)
     if not words:
+        record.looks = True
         say(gate.greeting(name, apps))
     elif asked := gate.git_call(words, reach):
-        _serve(root, asked)
+        pushes = asked.service == "receive-pack"
+        record.what, record.app, record.looks = "push" if pushes else "fetch", asked.app, not pushes
+        record.begin()
+        _end_after(gate.PUSH_SECONDS if pushes else gate.FETCH_SECONDS)
+        sys.exit(_serve(root, asked, turn, record.act))
     else:
-        call = parse(context.find_root().command, words, hosted.Caller(name, root, reach))
+        call = parse(context.find_root().command, words, hosted.Caller(name, root, reach), record)
+        record.begin()
+        _end_after(gate.VERBS[record.what].seconds)
         with call:
             call.command.invoke(call)
+
+
+def _end_after(seconds: int) -> None:
+    host.end_after(seconds, lambda: say(f"pushrod: this has taken {seconds} s, and is ended", err=True))
 
 
 def _settle(root: Root, name: str) -> None:
@@ -51,14 +73,14 @@ def _settle(root: Root, name: str) -> None:
     os.chdir("/")
 
 
-def parse(cli: click.Command, words: list[str], caller: hosted.Caller) -> click.Context:
+def parse(cli: click.Command, words: list[str], caller: hosted.Caller, record: Record) -> click.Context:
     """The call that the words are, as the command line's own parser has it, once it has been judged.
 
     It is not parsed again: what is judged is what is run. Raises UnknownNameError for what a key may not do, and
-    click's own errors for what is no call.
+    click's own errors for what is no call; `record` is told what it is as far as it goes.
     """
     context = click.Context(cli, info_name="pushrod", obj=str(caller.root.path))
-    context.meta[hosted.CALLER] = caller
+    context.meta[hosted.CALLER], context.meta[recording.RECORD] = caller, record
     command, path, name, rest = cli, "", "", list(words)
     while isinstance(command, click.Group):
         name = rest.pop(0) if rest else ""
@@ -70,14 +92,24 @@ def parse(cli: click.Command, words: list[str], caller: hosted.Caller) -> click.
         command = found
         if isinstance(command, click.Group):
             context = click.Context(command, info_name=name, parent=context)
-    gate.rule(path, caller.reach)  # before its parser runs
+    record.what = path
+    record.looks = gate.rule(path, caller.reach).looks  # before its parser runs
     call = command.make_context(name, rest, parent=context)
+    record.app = _app(call, caller.reach)
     gate.judge(path, call.params, caller.reach)
     return call
 
 
-def _serve(root: Root, asked: gate.Git) -> None:
-    """Become the half of Git that the client talks to. The first push to a name makes the app."""
+def _app(call: click.Context, reach: Reach) -> str:
+    """The app that a call names, as far as it could be one's name; else the only one in reach."""
+    named = call.params.get("app_name" if "app_name" in call.params else "name")
+    if named is None:
+        return reach.apps[0] if len(reach.apps) == 1 and "app_name" in call.params else ""
+    return named if NAME.fullmatch(named) else ""
+
+
+def _serve(root: Root, asked: gate.Git, turn: int, act: int) -> int:
+    """Run the half of Git that the client talks to; its status. The first push to a name makes the app."""
     if asked.makes and asked.app not in {a.name for a in root.apps()}:
         app = creation.create(choice.of(root), check_name(asked.app), source=None)
     else:
@@ -85,4 +117,7 @@ def _serve(root: Root, asked: gate.Git) -> None:
     environment = git.environment()
     if protocol := os.environ.get("GIT_PROTOCOL"):
         environment["GIT_PROTOCOL"] = protocol
-    os.execvpe("git", ["git", asked.service, str(app.repository)], environment)  # noqa: S606
+    environment[recording.ACT] = str(act)
+    argv = ["git", asked.service, str(app.repository)]
+    with host.uninterrupted():  # Git hears it as well, and ends by itself
+        return host.attach(argv, cwd=Path("/"), env=environment, keep=[turn])

@@ -9,6 +9,7 @@ import click
 
 from pushrod import host, leaks
 from pushrod.apps import App
+from pushrod.cli import recording
 from pushrod.cli.context import find_root, finished, pipeline
 from pushrod.cli.terminal import say
 from pushrod.errors import RepositoryError
@@ -32,10 +33,19 @@ def hook_command(app_name: str, name: str) -> None:
     """Called by Git, not by people."""
     app = find_root(None).app(app_name)
     if name == "pre-receive":
+        _tell(app)
         with host.interruptible():
             pre_receive(app, sys.stdin.read())
     else:
         proc_receive(app.repository, sys.stdin.buffer, sys.stdout.buffer)
+
+
+def _tell(app: App) -> None:
+    """Have the push in the log of who did what: the gate has told of its beginning, where it came through there."""
+    record = recording.of()
+    record.root, record.who, record.what, record.app = app.root, recording.asked_here(), "push", app.name
+    record.act = int(os.environ.get(recording.ACT) or 0)
+    record.begin()
 
 
 @click.command("recover", hidden=True)
@@ -57,11 +67,15 @@ def pre_receive(app: App, updates: str) -> None:
     git.transfer(app.repository, app.repository, commit, quarantine=quarantine)
     if update.ref == _DEPLOYED:
         _deploy(app, update.old, commit)
+    else:
+        recording.add(f"commit {commit}, to be planned")
 
 
 def _deploy(app: App, old: str, new: str) -> None:
     line = pipeline(app)
+    recording.add(f"commit {new}")
     release = line.deploy(new, replacing="" if old == git.ZERO else old)
+    recording.add(f"release {release.number}")
     say(f"live: {line.url} (release {release.number})", err=True)
 
 

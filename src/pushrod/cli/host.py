@@ -8,16 +8,15 @@ from typing import TextIO
 import click
 
 from pushrod.apps import HostSettings, Root
+from pushrod.cli import recording
 from pushrod.cli.context import with_json, with_root
 from pushrod.cli.output import Steps, print_json, print_table
 from pushrod.cli.terminal import say
 from pushrod.engines import machine
 from pushrod.errors import HostError
-from pushrod.hosting import account, ceilings, edge, host_init, installation, keys, remote
+from pushrod.hosting import account, ceilings, edge, host_init, installation, keys, remote, shares
 from pushrod.hosting.work import Change, Work
 from pushrod.manifest import limits
-
-_KEYS = ".ssh/authorized_keys"
 
 
 @click.group("host")
@@ -45,6 +44,8 @@ def init(server: str | None, plan: bool, root: str | None, as_json: bool) -> Non
     if not plan and not installation.stays():
         installation.install(steps.line)
         os.execv(installation.PROGRAM, [str(installation.PROGRAM), *sys.argv[1:]])  # noqa: S606
+    if not plan:
+        recording.begun(where)
     _show(works, plan, as_json)
 
 
@@ -100,6 +101,7 @@ def limits_command(changes: tuple[str, ...], app: str, root: str | None, as_json
             raise HostError(
                 "limits are the business of root", hint=f"sudo pushrod host limits {' '.join(changes)}"
             )
+        recording.begun(where, app)
         ceilings.change(where, changes, app)
     found, usual = machine.of(where, app), machine.limits(HostSettings())
     if as_json:
@@ -125,8 +127,10 @@ def keys_group() -> None:
 def add_key(file: TextIO, name: str, apps: tuple[str, ...], root: str | None) -> None:
     """Let the owner of a public key push: FILE, or standard input."""
     where = _host_root(root)
+    recording.begun(where)
     key = keys.parse(file.read(), name=name, apps=apps)
-    _key_file(where).add(key, installation.program(), where.path)
+    recording.add(f"{key.name} {key.fingerprint} for {', '.join(key.apps) or 'every app'}")
+    _key_file(where).add(key, installation.program(), where.path, shares.allot)
     reach = ", ".join(key.apps) or "every app"
     say(f"{key.name} may push to {reach}: git remote add pushrod {account.NAME}@{os.uname().nodename}:APP")
 
@@ -153,7 +157,11 @@ def list_keys(root: str | None, as_json: bool) -> None:
 @with_root
 def remove_key(which: str, root: str | None) -> None:
     """Take a key out: its owner can no longer push."""
-    removed = _key_file(_host_root(root)).remove(which)
+    where = _host_root(root)
+    recording.begun(where)
+    removed = _key_file(where).remove(which)
+    recording.add(f"{removed.name} {removed.fingerprint}")
+    shares.withdraw(removed.name)
     say(f"{removed.name} may no longer push")
 
 
@@ -173,4 +181,4 @@ def _key_file(root: Root) -> keys.KeyFile:
         raise HostError("this machine is no host yet", where=str(root.path), hint="pushrod host init")
     if os.geteuid() not in (0, found.pw_uid):
         raise HostError("keys are the business of root", hint="sudo pushrod host keys …")
-    return keys.KeyFile(root.path / _KEYS, (found.pw_uid, found.pw_gid))
+    return keys.KeyFile(root.path / keys.PLACE, (found.pw_uid, found.pw_gid))

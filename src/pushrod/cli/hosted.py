@@ -9,11 +9,12 @@ from typing import NamedTuple
 import click
 
 from pushrod.apps import App, Root
+from pushrod.cli import recording
 from pushrod.errors import HostError
 from pushrod.host import os_error
 from pushrod.hosting import account, gate
 
-_AS_ROOT = ("apps allow",)
+_AS_ROOT = ("apps allow", "audit")
 """Verbs about a root that need root itself; `host` and what is below it never come here."""
 
 
@@ -38,6 +39,7 @@ def stepped_down(root: Root) -> Root:
         raise HostError(f"there is no account `{account.NAME}`", hint="pushrod host init")
     argv = step_down(found, [sys.executable, "-P", "-m", "pushrod", *sys.argv[1:]])
     environment = {**os.environ, "HOME": found.pw_dir, "USER": found.pw_name, "LOGNAME": found.pw_name}
+    environment[recording.BY] = recording.asked_here().by
     sys.stdout.flush()
     try:
         os.execvpe(argv[0], argv, environment)  # noqa: S606

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pushrod.cli import remote, sent
+from pushrod.cli import recording, remote, sent
 from pushrod.cli.context import find_app, with_app, with_json
 from pushrod.cli.output import print_json
 from pushrod.cli.terminal import ask, say
@@ -49,6 +49,7 @@ def import_secrets(file: Path, app_name: str | None, root: str | None) -> None:
     )  # first: on a Docker host root becomes the host's account here, in a new process
     found = parse_dotenv(_read(file))
     Secrets(app).store(found)
+    recording.add(", ".join(found))
     say(f"{len(found)} set: {', '.join(found)}; `pushrod deploy` gives them to the app")
 
 

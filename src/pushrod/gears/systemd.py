@@ -5,6 +5,7 @@ without the pushrod package. Where they do call pushrod, its absence is no failu
 work allows (systemd.exec(5)): `systemd-analyze security` rates how far.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,6 +77,8 @@ def render(layout: Layout) -> dict[str, str]:
         "pushrod-backup.service": _backup_service(layout),
         "pushrod-renew.timer": _renew_timer(),
         "pushrod-renew.service": _renew_service(layout),
+        "pushrod-gate@.service": _gate(layout),
+        "pushrodgate.slice": _gate_slice(),
         "pushrodbuild.slice": _build_slice(),
         "pushrod-builds.service": _builds(layout),
     }
@@ -466,6 +469,51 @@ MemoryDenyWriteExecute=yes
 {_CLOSED}"""
 
 
+def _gate(layout: Layout) -> str:
+    # Delegated, so that the account may move its own processes into it. One that is killed for want of memory is that
+    # call's own trouble, not that of all calls of the key.
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: what the key %i has asked for, within its limits
+After=docker.service
+StopWhenUnneeded=yes
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+User={layout.account}
+Group={layout.account}
+Slice=pushrodgate.slice
+Delegate=yes
+ExecStart=/bin/true
+MemoryHigh=35%
+MemoryMax=40%
+TasksMax=512
+CPUWeight=100
+IOWeight=100
+OOMPolicy=continue
+TimeoutStopSec=60
+CapabilityBoundingSet=
+PrivateNetwork=yes
+RestrictAddressFamilies=AF_UNIX
+MemoryDenyWriteExecute=yes
+{_CLOSED}"""
+
+
+def _gate_slice() -> str:
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: what keys have asked for, which must not starve what serves
+
+[Slice]
+CPUWeight=50
+IOWeight=50
+MemoryHigh=55%
+MemoryMax=60%
+TasksMax=4096
+"""
+
+
 def _build_slice() -> str:
     return f"""{_WRITTEN}
 [Unit]
@@ -495,9 +543,30 @@ def call(*argv: str, timeout: float = _TIMEOUT) -> str:
     return done.stdout.strip()
 
 
+def attach(unit: str, process: int) -> str:
+    """Move a process of ours into the control group of a unit that is delegated to us; what the manager says against
+    it, nothing where it is done (org.freedesktop.systemd1(5))."""
+    manager = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
+    call = ("AttachProcessesToUnit", "ssau", unit, "", "1", str(process))
+    done = host.run(["busctl", "--system", "--quiet", "call", *manager, *call], timeout=_TIMEOUT)
+    return "" if done.status == 0 else done.stderr.strip() or f"busctl ended with status {done.status}"
+
+
 def is_active(unit: str) -> bool:
     """Whether a unit is active now."""
     return host.run(["systemctl", "is-active", "--quiet", unit], timeout=_TIMEOUT).status == 0
+
+
+def told(identifier: str) -> list[tuple[int, str]]:
+    """What the system's journal was told under a name, with the user who told it, oldest first; what we may read."""
+    argv = ["journalctl", "--no-pager", "--output=json", "--output-fields=MESSAGE,_UID"]
+    done = host.run([*argv, f"--identifier={identifier}"], timeout=_TIMEOUT)
+    found = []
+    for line in done.stdout.splitlines():
+        entry = json.loads(line)
+        if isinstance(text := entry.get("MESSAGE"), str):
+            found.append((int(entry.get("_UID", -1)), text))
+    return found
 
 
 def is_enabled(unit: str) -> bool:

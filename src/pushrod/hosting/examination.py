@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from pushrod.apps import HostSettings, Root
 from pushrod.errors import PushrodError
 from pushrod.gears import systemd
-from pushrod.hosting import account, daemon, places, pool, programs, units
+from pushrod.hosting import account, daemon, keys, places, pool, programs, shares, units
 from pushrod.hosting.work import Work
 from pushrod.values import Finding
 
@@ -75,13 +75,14 @@ def _units(root: Root) -> Iterator[Finding]:
         yield Finding("units", "warning", wrong, _AGAIN)
     if not systemd.is_enabled(systemd.TARGET):
         yield Finding("units", "broken", f"{systemd.TARGET} does not come back at boot", _AGAIN)
-    stopped = [unit for unit in (systemd.TARGET, *units.STARTED) if not systemd.is_active(unit)]
+    gates = [shares.unit(key.name) for key in keys.KeyFile(root.path / keys.PLACE, (0, 0)).all()]
+    stopped = [unit for unit in (systemd.TARGET, *units.STARTED, *gates) if not systemd.is_active(unit)]
     for unit in stopped:
         yield Finding(
             "units", "broken", f"{unit} is not active", f"systemctl start {unit}; journalctl -eu {unit}"
         )
     if not wrong and not stopped:
-        yield Finding("units", "ok", f"{1 + len(units.STARTED)} active and as they were written")
+        yield Finding("units", "ok", f"{1 + len(units.STARTED) + len(gates)} active and as they were written")
 
 
 def _wrong(works: list[Work]) -> str:

@@ -25,6 +25,7 @@ _REFUSED = "this key may not do that"
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:+-]{0,127}")
 _COUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}=[0-9]{1,3}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_FILTER = re.compile(r"[A-Za-z0-9 @_.:/+-]{1,80}")
 _TEXT = re.compile(r"[A-Za-z0-9.:/]{1,64}")
 
 
@@ -142,6 +143,20 @@ def here(value: Any, _: Reach) -> str:
     return "" if value == Path() else "a directory of the host is not for a key to name"
 
 
+def chosen(_value: Any, _: Reach) -> str:
+    """One of the verb's own choices, or none: its parser knows no other."""
+    return ""
+
+
+def for_all(name: str) -> Kind:
+    """A choice of the verb's own, of which this one takes a key for all apps."""
+
+    def check(value: Any, reach: Reach) -> str:
+        return f"{name} is for a key of all apps" if value == name and reach.apps else ""
+
+    return check
+
+
 def program(value: Any, _: Reach) -> str:
     """The words of a program that is run in the app's own container; an option is no program."""
     return "" if value and not value[0].startswith("-") else "a program's name cannot begin with a dash"
@@ -152,6 +167,8 @@ perhaps = matching(_WORD, "it is a name of letters, digits and _.:+-", empty=Tru
 count = matching(_COUNT, "it is SERVICE=N")
 commit = matching(_COMMIT, "it is the whole id of a commit, which was sent before")
 text = matching(_TEXT, "it is a short text of letters, digits and .:/", empty=True)
+
+audited = matching(_FILTER, "it is a short text of letters, digits, spaces and @_.:/+-", empty=True)
 
 # ---- what a key may run -------------------------------------------------------------------------------------------
 
@@ -210,6 +227,20 @@ VERBS: dict[str, Rule] = {
     "apps create": Rule(_ROOT | {"name": new_app, "port": number(1, 65535)}, _QUICK, whole=True),
     "apps destroy": Rule(_ROOT | {"name": app, "yes": flag}, _LONG, whole=True),
     "image load": Rule(_ROOT | {"file": sent}, _LONG, whole=True),
+    "audit": Rule(
+        _APP
+        | _JSON
+        | {
+            "what": for_all("verify"),
+            "by": audited,
+            "verb": audited,
+            "result": chosen,
+            "since": audited,
+            "lines": number(0, 1_000_000),
+        },
+        600,
+        looks=True,
+    ),
     "doctor": Rule(_APP | _JSON | {"repair": flag}, 600, whole=True),
 }
 """Every verb that a key may run, and every parameter of it. None of them is about the host."""

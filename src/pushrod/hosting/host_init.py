@@ -11,10 +11,12 @@ from pushrod.hosting import (
     account,
     daemon,
     installation,
+    keys,
     packages,
     places,
     pool,
     programs,
+    shares,
     system,
     units,
 )
@@ -38,6 +40,8 @@ def plan(root: Root, say: Say) -> list[Work]:
     installing = any(w.change.pending for w in install)
     files = [*places.plan(root, settings), *programs.plan(root, installing=installing)]
     described_units = units.files(root, settings)
+    named = _keys(root)
+    bounds = shares.plan(named)
     edge_changed = _pending(files, "nginx") or _pending(described_units, "pushrod-edge.service")
     return [
         *daemon.plan(daemon.block(settings), _containers),
@@ -48,7 +52,13 @@ def plan(root: Root, say: Say) -> list[Work]:
         *places.data_left(root),
         installation.command(),
         *described_units,
-        *units.start(root, load=any(w.change.pending for w in described_units), restart_edge=edge_changed),
+        *bounds,
+        *units.start(
+            root,
+            load=any(w.change.pending for w in (*described_units, *bounds)),
+            restart_edge=edge_changed,
+            gates=[shares.unit(name) for name in named],
+        ),
     ]
 
 
@@ -58,6 +68,11 @@ def carry_out(works: list[Work]) -> Iterator[Change]:
         if change.pending:
             do()
             yield change
+
+
+def _keys(root: Root) -> list[str]:
+    """The names of the keys that may push already."""
+    return [key.name for key in keys.KeyFile(root.path / keys.PLACE, (0, 0)).all()]
 
 
 def _pending(works: list[Work], name: str) -> bool:

@@ -4,15 +4,21 @@ Each key may do one thing: run `pushrod gate NAME`, which decides what its owner
 not write stay as they are. The file is the only record.
 """
 
+import base64
+import contextlib
+import hashlib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pushrod import host
 from pushrod.apps import check_name
 from pushrod.errors import HostError, StateError, UnknownNameError
 from pushrod.values import Value
+
+PLACE = ".ssh/authorized_keys"
+"""Where the file is, below the account's home."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _KIND = re.compile(r"(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+")
@@ -91,6 +97,20 @@ def fingerprint(key: str) -> str:
     return found[0]
 
 
+def fingerprint_of(path: Path, name: str) -> str:
+    """The fingerprint of the key of that name in a file of ours, as ssh-keygen writes it; `-` where there is none.
+
+    OpenSSH's own is the SHA-256 of the key's blob, in base64 without its padding.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        for line in path.read_text().splitlines():
+            found = _OURS.fullmatch(line.strip())
+            if found and re.search(rf" gate {re.escape(name)}(?: |$)", found["command"]):
+                digest = hashlib.sha256(base64.b64decode(found["body"], validate=True)).digest()
+                return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+    return "-"
+
+
 def read_line(line: str) -> Key | None:
     """The key of a line that pushrod wrote; None for any other line."""
     found = _OURS.fullmatch(line.strip())
@@ -113,8 +133,13 @@ class KeyFile:
         """The keys that pushrod wrote, in the file's order."""
         return [key for line in self._lines() if (key := read_line(line))]
 
-    def add(self, key: Key, program: Path, root: Path) -> None:
-        """Add a key. Raises UnknownNameError where the key or its name is there already."""
+    def add(
+        self, key: Key, program: Path, root: Path, before: Callable[[str], None] = lambda _name: None
+    ) -> None:
+        """Add a key; `before` is called with its name once it is sure that it can be, and before it is.
+
+        Raises UnknownNameError where the key or its name is there already.
+        """
         lines = self._lines()
         if any(key.body in line.split() for line in lines):
             named = next((k.name for k in self.all() if k.body == key.body), "")
@@ -130,6 +155,7 @@ class KeyFile:
                 where=str(self.path),
                 hint="give another name with --name",
             )
+        before(key.name)
         self._write([*lines, key.line(program, root)])
 
     def remove(self, which: str) -> Key:

@@ -1,5 +1,6 @@
 """The systemd units of a host: written, loaded, and started."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pushrod import host
@@ -54,12 +55,13 @@ def slices(settings: HostSettings) -> list[Work]:
     return [*made, *(work.file(path, text.encode()) for path, text in found.items())]
 
 
-def start(root: Root, *, load: bool, restart_edge: bool) -> list[Work]:
+def start(root: Root, *, load: bool, restart_edge: bool, gates: Sequence[str] = ()) -> list[Work]:
     """Have systemd take the files and run what they say.
 
-    `load` says that a unit has changed, `restart_edge` that what the edge runs has.
+    `load` says that a unit has changed, `restart_edge` that what the edge runs has. `gates` are the keys' units.
     """
-    active = all(map(systemd.is_active, (systemd.TARGET, *STARTED)))
+    started = (*STARTED, *gates)
+    active = all(map(systemd.is_active, (systemd.TARGET, *started)))
     enabled = systemd.is_enabled(systemd.TARGET)
     if active and enabled and not load and not restart_edge:
         return [Work(Change(systemd.TARGET, "same"))]
@@ -67,7 +69,7 @@ def start(root: Root, *, load: bool, restart_edge: bool) -> list[Work]:
     detail = "comes back at boot; runs the edge, the watch, the daily pruning, backups, renewals"
     if active and restart_edge:
         detail = "the edge (nginx) is restarted: no connection is taken for an instant"
-    return [Work(Change(systemd.TARGET, action, detail), lambda: _start(root, restart_edge))]
+    return [Work(Change(systemd.TARGET, action, detail), lambda: _start(root, restart_edge, started))]
 
 
 def check_port(root: Root) -> None:
@@ -80,15 +82,15 @@ def check_port(root: Root) -> None:
         )
 
 
-def _start(root: Root, restart_edge: bool) -> None:
+def _start(root: Root, restart_edge: bool, started: Sequence[str]) -> None:
     host.run(["systemd-tmpfiles", "--create", TMPFILES], timeout=60)
     systemd.call("daemon-reload")
     prepare_edge(root)
     systemd.call("enable", systemd.TARGET)
     if restart_edge and systemd.is_active(STARTED[0]):
         systemd.call("restart", STARTED[0])
-    systemd.call("start", systemd.TARGET, *STARTED)
-    for unit in STARTED:
+    systemd.call("start", systemd.TARGET, *started)
+    for unit in started:
         if not host.wait_until(lambda unit=unit: systemd.is_active(unit), _PATIENCE, 0.1):  # type: ignore[misc]
             raise HostError(f"{unit} does not come up", log=systemd.journal(unit))
     if not host.wait_until(edge.of(root).answering, _PATIENCE, 0.1):

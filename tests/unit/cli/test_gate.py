@@ -1,5 +1,6 @@
-"""What sshd runs: Git is become, a verb is run for the key's apps alone, all else ends with 12."""
+"""What sshd runs: Git is started, a verb is run for the key's apps alone, all else ends with 12."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +10,15 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from pushrod import host
 from pushrod.apps import App, HostSettings, Root
 from pushrod.cli import cli
 from pushrod.cli import gate as gate_command
 from pushrod.cli.gate import parse
 from pushrod.cli.hosted import Caller
-from pushrod.errors import UnknownNameError
-from pushrod.hosting import gate
+from pushrod.cli.recording import Record
+from pushrod.errors import BusyError, UnknownNameError
+from pushrod.hosting import gate, shares
 from pushrod.hosting.gate import Reach
 
 
@@ -27,43 +30,56 @@ def ask(app: App, command: str, *options: str, monkeypatch: pytest.MonkeyPatch) 
     return CliRunner().invoke(cli, argv, catch_exceptions=False, standalone_mode=False).output
 
 
+@pytest.fixture(autouse=True)
+def endless(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that calls were given; this process is not ended after it."""
+    given: list[float] = []
+    monkeypatch.setattr(host, "end_after", lambda seconds, _told: given.append(seconds))
+    return given
+
+
 @pytest.fixture
-def became(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What this process would have become."""
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The programs that would have been started on the client's streams."""
     seen: list[list[str]] = []
-    monkeypatch.setattr(os, "execvpe", lambda _program, argv, _environment: seen.append(argv))
+
+    def attach(argv: list[str], **_: object) -> int:
+        seen.append(argv)
+        return 0
+
+    monkeypatch.setattr(host, "attach", attach)
     return seen
 
 
-def test_a_push_to_an_app(app: App, became: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_push_to_an_app(app: App, started: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     ask(app, "git-receive-pack '/shop.git'", "--app", "shop", monkeypatch=monkeypatch)
-    assert became == [["git", "receive-pack", str(app.repository)]]
+    assert started == [["git", "receive-pack", str(app.repository)]]
 
 
 def test_a_first_push_makes_the_app(
-    app: App, became: list[list[str]], monkeypatch: pytest.MonkeyPatch
+    app: App, started: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask(app, "git-receive-pack blog", monkeypatch=monkeypatch)
     made = app.root.app("blog")
-    assert became == [["git", "receive-pack", str(made.repository)]]
+    assert started == [["git", "receive-pack", str(made.repository)]]
     assert (made.repository / "hooks" / "pre-receive").exists()
 
 
 @pytest.mark.parametrize("command", ["git-upload-pack blog", "git-receive-pack Blog"])
 def test_nothing_else_makes_an_app(
-    command: str, app: App, became: list[list[str]], monkeypatch: pytest.MonkeyPatch
+    command: str, app: App, started: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UnknownNameError):
         ask(app, command, monkeypatch=monkeypatch)
-    assert (became, [a.name for a in app.root.apps()]) == ([], ["shop"])
+    assert (started, [a.name for a in app.root.apps()]) == ([], ["shop"])
 
 
 def test_a_key_of_some_apps_makes_none(
-    app: App, became: list[list[str]], monkeypatch: pytest.MonkeyPatch
+    app: App, started: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UnknownNameError, match="no app `blog`"):
         ask(app, "git-receive-pack blog", "--app", "blog", monkeypatch=monkeypatch)
-    assert became == []
+    assert started == []
 
 
 def test_a_verb_is_run_for_the_apps_of_the_key(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,6 +142,8 @@ def test_no_parameter_of_a_key_is_opened_or_read_before_it_is_judged(path: str) 
         assert not getattr(parameter.type, "exists", False)
         assert parameter.envvar is None
         assert not (isinstance(parameter, click.Option) and parameter.prompt)
+        kind = gate.VERBS[path].parameters[str(parameter.name)]
+        assert kind is not gate.chosen or isinstance(parameter.type, click.Choice)
 
 
 REFUSED = [
@@ -201,7 +219,7 @@ def test_everything_else_is_refused(command: str, app: App, monkeypatch: pytest.
 def ask_parsed(app: App, command: str, *apps: str) -> click.Context:
     words = gate.divide(command)
     assert gate.git_call(words, Reach(apps)) is None
-    return parse(cli, words, Caller("alice", app.root, Reach(apps)))
+    return parse(cli, words, Caller("alice", app.root, Reach(apps)), Record())
 
 
 @pytest.mark.parametrize(
@@ -254,3 +272,20 @@ def test_what_a_client_brings_along_is_left_behind_on_a_host(
         os.environ.clear()
         os.environ.update(before)
     assert left == set()
+
+
+def test_every_call_ends(
+    app: App, started: list[list[str]], endless: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for command in ("git-receive-pack shop", "git-upload-pack shop", "releases"):
+        ask(app, command, "--app", "shop", monkeypatch=monkeypatch)
+    assert endless == [gate.PUSH_SECONDS, gate.FETCH_SECONDS, gate.VERBS["releases"].seconds]
+
+
+def test_one_key_has_only_so_many_calls_at_once(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    with contextlib.ExitStack() as taken:
+        for _ in range(shares.PARALLEL):
+            taken.enter_context(shares.turn(app.root, "alice"))
+        with pytest.raises(BusyError, match="8 calls of the key alice run already"):
+            ask(app, "status", monkeypatch=monkeypatch)
+    assert "shop" in ask(app, "status", monkeypatch=monkeypatch)

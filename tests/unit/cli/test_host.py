@@ -13,7 +13,7 @@ from pushrod.cli import cli
 from pushrod.cli.host import _show
 from pushrod.errors import HostError, UnknownNameError
 from pushrod.gears import systemd
-from pushrod.hosting import account
+from pushrod.hosting import account, shares
 from pushrod.hosting.work import Change, Work
 from pushrod.manifest import limits
 
@@ -29,6 +29,8 @@ def hosting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A root of a host that belongs to whoever runs the tests."""
     entry = pwd.struct_passwd(("pushrod", "x", os.geteuid(), os.getegid(), "", str(tmp_path), "/bin/sh"))
     monkeypatch.setattr(account, "entry", lambda: entry)
+    monkeypatch.setattr(shares, "allot", lambda _key: None)  # this machine's systemd is not asked
+    monkeypatch.setattr(shares, "withdraw", lambda _key: None)
     (tmp_path / "host.json").write_text("{}")
     return tmp_path
 

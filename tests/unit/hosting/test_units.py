@@ -42,6 +42,13 @@ def test_systemd_is_told_of_what_is_new(
     assert ("the edge (nginx) is restarted" in work.change.detail) == restart
 
 
+def test_the_unit_of_a_key_that_is_stopped_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "is_active", lambda unit: "gate@" not in unit)
+    monkeypatch.setattr(systemd, "is_enabled", lambda _unit: True)
+    (work,) = units.start(ROOT, load=False, restart_edge=False, gates=["pushrod-gate@alice.service"])
+    assert work.change.pending
+
+
 def test_a_port_that_something_else_has_is_found_before_anything_is_changed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,0 +1,111 @@
+"""audit: who did what, when, from which key and address, with which result."""
+
+import datetime
+import os
+import re
+
+import click
+
+from pushrod import audit
+from pushrod.audit import Act, Audit, Wanted
+from pushrod.cli.context import find_root, with_app, with_json
+from pushrod.cli.hosted import caller, permitted
+from pushrod.cli.output import print_json, print_table
+from pushrod.cli.terminal import say
+from pushrod.errors import StateError
+from pushrod.gears import systemd
+from pushrod.hosting import account
+from pushrod.manifest.document import duration
+
+
+def _since(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
+    if given and re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d)?", given):
+        return given
+    if given and (seconds := duration(given)) is not None:
+        then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)
+        return then.isoformat(timespec="milliseconds")
+    if given:
+        raise click.BadParameter(f"`{given}` is neither a time such as 24h nor a date such as 2026-01-31")
+    return ""
+
+
+@click.command("audit")
+@click.argument("what", type=click.Choice(["list", "verify"]), default="list", metavar="[list|verify]")
+@click.option("--key", "by", default="", help="Of one key or account: its name, or the key's fingerprint.")
+@click.option("--verb", default="", help="One verb: push, rollback, `secret set`, secret.")
+@click.option(
+    "--result", type=click.Choice(["done", "failed", "refused", "unfinished"]), help="How it ended."
+)
+@click.option("--since", default="", callback=_since, help="From a time on: 24h, 7d, 2026-01-31.")
+@click.option("-n", "--lines", default=50, show_default=True, help="How many at most, the newest.")
+@with_app
+@with_json
+def audit_command(
+    what: str,
+    by: str,
+    verb: str,
+    result: str | None,
+    since: str,
+    lines: int,
+    app_name: str | None,
+    root: str | None,
+    as_json: bool,
+) -> None:
+    """Show who did what: pushes, verbs, keys, names of secrets, restores, changes of the host.
+
+    What was refused too. `verify` looks whether a line was changed, taken out or moved.
+    """
+    log = Audit(find_root(root))
+    if what == "verify":
+        _verify(log, as_json)
+        return
+    who = caller()
+    apps = (permitted(app_name),) if app_name else who.reach.apps if who else ()
+    found = log.last(max(0, lines), Wanted(apps, by, verb, result or "", since))
+    if as_json:
+        print_json(found)
+    elif not found:
+        say("nothing yet" if not any((apps, by, verb, result, since)) else "nothing of that")
+    else:
+        print_table(("WHEN", "WHO", "FROM", "APP", "WHAT", "RESULT", ""), [_row(act) for act in found])
+
+
+def _row(act: Act) -> tuple[str, ...]:
+    when = act.at[:19].replace("T", " ")
+    result = act.result if act.code == 0 else f"{act.result} ({act.code})"
+    detail = "; ".join(part for part in (act.words, act.detail) if part)
+    return when, act.by, act.address or "-", act.app or "-", act.what or "-", result, detail
+
+
+def _verify(log: Audit, as_json: bool) -> None:
+    hosted = log.root.host_settings is not None
+    heads = _heads() if hosted and os.geteuid() == 0 else []
+    found = log.verify(heads)
+    if as_json:
+        print_json(found._asdict())
+    else:
+        say(f"lines {found.first} to {found.last}" + ("" if found.problems else ": as they were written"))
+        if heads:
+            say(f"{found.heads} heads in the system's journal are the same")
+        elif hosted:
+            say("not compared with the system's journal, which root alone can read")
+    if found.problems:
+        more = len(found.problems) - 1
+        raise StateError(
+            found.problems[0] + (f", and {more} more" if more else ""),
+            where=str(log.log),
+            hint=f"journalctl --identifier={audit.IDENTIFIER} has what was told of each line when it was written",
+            log=found.problems[:20],
+        )
+
+
+def _heads() -> list[tuple[str, int, str]]:
+    """The heads that root or the account has told the system's journal; what others write there means nothing."""
+    found = account.entry()
+    users = {0, *([found.pw_uid] if found else [])}
+    heads = []
+    for user, text in systemd.told(audit.IDENTIFIER):
+        words = re.fullmatch(r"chain (\w+) line (\d+) sha256 ([0-9a-f]{64})", text)
+        if words and user in users:
+            heads.append((words[1], int(words[2]), words[3]))
+    return heads

@@ -1,0 +1,176 @@
+"""What is told of a call in the log of who did what (`pushrod.audit`): when it begins, and how it ends.
+
+A verb that changes something is told of before it does anything, so that nothing it does can hide it. What was asked
+for through the gate is told of whatever it is; of what somebody looks at on the machine itself nothing is.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+import click
+
+from pushrod import host
+from pushrod.apps import App, Root
+from pushrod.audit import Audit, Result, Who
+from pushrod.cli.terminal import say
+from pushrod.errors import PushrodError
+from pushrod.hosting import gate
+from pushrod.secrets import Secrets
+
+RECORD = "pushrod.record"
+ACT = "PUSHROD_AUDIT_ACT"
+"""The number of the act that a hook belongs to, where the gate has begun it."""
+
+BY = "PUSHROD_ASKED_BY"
+"""Who asked, where root has become the account."""
+
+_UNTOLD = ("gate", "hook", "recover", "host edge", "audit", "new")
+"""Verbs that are told of by themselves or by what called them, or that change nothing of a root."""
+
+
+class Record:
+    """One call. `key` is set by the gate; all else is what is told of the call as far as it is known."""
+
+    def __init__(self) -> None:
+        self.root: Root | None = None
+        self.who: Who | None = None
+        self.act = 0
+        self.what = ""
+        self.words = ""
+        self.app = ""
+        self.detail = ""
+        self.looks = False
+
+    def begin(self) -> None:
+        """Tell that it begins, where it changes something. For a key that must work; on the machine itself a log
+        that cannot be written keeps nobody from mending things."""
+        if self.root is None or self.who is None or self.looks or self.act or not self.root.path.is_dir():
+            return
+        try:
+            self.act = Audit(self.root).begin(self.who, self.what, self.app, self._told_words())
+        except OSError as e:
+            error = host.os_error(e, str(Audit(self.root).log))
+            if self.who.key:
+                raise error from e
+            say(f"  note     not in the log of who did what: {error.what}", err=True)
+
+    def end(self, result: Result, code: int, why: str) -> None:
+        """Tell how it ended."""
+        if self.root is None or self.who is None or not self.root.path.is_dir():
+            return
+        detail = "; ".join(part for part in (self.detail, why) if part)
+        with contextlib.suppress(OSError, PushrodError):
+            log = Audit(self.root)
+            if self.act:
+                log.end(self.act, result, code, self.app, detail)
+            elif self.who.key or not self.looks:
+                log.note(self.who, self.what, result, code, self.app, self._told_words(), detail)
+
+    def _told_words(self) -> str:
+        """The words of the call, without what is a secret of the app's."""
+        if self.root is None or not self.app or not App(self.root, self.app).secrets.is_dir():
+            return self.words
+        try:
+            return Secrets(App(self.root, self.app)).redact(self.words)
+        except (PushrodError, OSError):
+            return ""
+
+
+def of(context: click.Context | None = None) -> Record:
+    """The record of the call that is under way."""
+    here = context or click.get_current_context(silent=True)
+    record: Record = here.meta.setdefault(RECORD, Record()) if here else Record()
+    return record
+
+
+def begun(root: Root, app: str = "") -> None:
+    """Tell of a verb that is run on this machine, once its root is known, and its app where it has one. Asked again
+    it only adds the app."""
+    context, record = click.get_current_context(), of()
+    what = context.command_path.partition(" ")[2]
+    if any(f"{what} ".startswith(f"{verb} ") for verb in _UNTOLD):
+        return
+    if record.root is not None:
+        record.app = record.app or app
+        return
+    rule = gate.VERBS.get(what)
+    record.root, record.who, record.what = root, asked_here(), what
+    record.looks = rule is not None and rule.looks
+    record.app = app or str(context.params.get("app_name") or "")
+    if what.startswith("apps "):
+        record.app = str(context.params.get("name") or "")
+    record.words = _words(context)
+    record.begin()
+
+
+def about(app: str) -> None:
+    """Say which app the call is about, once that is known."""
+    record = of()
+    record.app = record.app or app
+
+
+def add(detail: str) -> None:
+    """Say more of what is done: a release, the names of secrets, a key's fingerprint."""
+    record = of()
+    record.detail = f"{record.detail}; {detail}" if record.detail else detail
+
+
+def asked_here() -> Who:
+    """Who runs the command line on this machine: the account, before root became another one, and for whom."""
+    by = os.environ.get(BY) or host.user_name()
+    if BY not in os.environ and (invoker := os.environ.get("SUDO_USER")):
+        by = f"{by} ({invoker})"
+    return Who(by, address=address())
+
+
+def address() -> str:
+    """Where a session comes from (sshd(8), SSH_CONNECTION); nothing for one that begins here."""
+    return os.environ.get("SSH_CONNECTION", "").partition(" ")[0][:64]
+
+
+def _words(context: click.Context) -> str:
+    """What was given, by the names of the parameters: what the parser understood."""
+    parts = []
+    for parameter in context.command.params:
+        name, value = parameter.name or "", context.params.get(parameter.name or "")
+        source = context.get_parameter_source(name)
+        if name in ("root", "app_name", "as_json") or source is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        text = " ".join(map(str, value)) if isinstance(value, tuple) else str(getattr(value, "name", value))
+        parts.append(text if isinstance(parameter, click.Argument) else f"{parameter.opts[-1]} {text}")
+    return " ".join(parts)
+
+
+@contextlib.contextmanager
+def recorded(context: click.Context) -> Iterator[None]:
+    """Tell how a call ended, however it ends; what was raised goes on."""
+    try:
+        yield
+    except BaseException:
+        result, code, why = outcome(sys.exc_info()[1])
+        record = of(context)
+        if not record.act and record.who and record.who.key and result == "failed" and code in (2, 12, 13):
+            result = "refused"
+        record.end(result, code, why)
+        raise
+    of(context).end("done", 0, "")
+
+
+def outcome(error: BaseException | None) -> tuple[Result, int, str]:
+    """How a call ended that raised this: its result, its exit code, and why."""
+    if isinstance(error, PushrodError):
+        return "failed", error.exit_code, error.what
+    if isinstance(error, click.exceptions.Exit):
+        return ("failed" if error.exit_code else "done"), error.exit_code, ""
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        return ("failed" if code else "done"), code, ""
+    if isinstance(error, click.ClickException):
+        return "failed", error.exit_code, error.format_message()
+    if isinstance(error, OSError):
+        return "failed", host.os_error(error, "").exit_code, error.strerror or ""
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        return "failed", 130, ""
+    return "failed", 1, type(error).__name__

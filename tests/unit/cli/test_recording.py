@@ -1,0 +1,174 @@
+"""Which calls are told of in the log of who did what, and what is told of them."""
+
+import os
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from pushrod import host
+from pushrod.apps import App
+from pushrod.audit import Act, Audit, Wanted, Who
+from pushrod.cli import cli, recording
+from pushrod.errors import PushrodError
+from pushrod.hosting import gate
+from tests.unit.cli.test_gate import COMMANDS
+
+
+def acts(app: App) -> list[Act]:
+    return Audit(app.root).last(100, Wanted())
+
+
+def here(app: App, *argv: str, stdin: str = "") -> Result:
+    return CliRunner().invoke(cli, ["--root", str(app.root.path), *argv], input=stdin, standalone_mode=False)
+
+
+@pytest.fixture
+def through(app: App, monkeypatch: pytest.MonkeyPatch) -> "list[list[str]]":
+    """Calls go through the gate; what Git would have been started with."""
+    started: list[list[str]] = []
+
+    def attach(argv: list[str], **_: object) -> int:
+        started.append(argv)
+        return 0
+
+    monkeypatch.setattr(host, "end_after", lambda _seconds, _told: None)
+    monkeypatch.setattr(host, "attach", attach)
+    monkeypatch.setenv("LOGNAME", "pushrod")  # restored after the test, as what the gate sets
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.7 50000 192.0.2.1 22")
+    monkeypatch.chdir(app.root.path)
+    return started
+
+
+def ask(app: App, command: str, *apps: str, stdin: str = "") -> Result:
+    options = [word for name in apps for word in ("--app", name)]
+    os.environ["SSH_ORIGINAL_COMMAND"] = command
+    try:
+        return here(app, "gate", "alice", *options, stdin=stdin)
+    finally:
+        del os.environ["SSH_ORIGINAL_COMMAND"]
+
+
+def test_who_changes_something_here_is_told(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", "ada")
+    monkeypatch.setenv("LOGNAME", "root")
+    here(app, "secret", "set", "TOKEN", stdin="hush-hush")
+    here(app, "secret", "import", "-", stdin="A=of-a\nB=of-b\n")
+    here(app, "secret", "unset", "NOTHING")
+    here(app, "status")
+    here(app, "secret", "list")
+    found = acts(app)
+    assert [(a.by, a.app, a.what, a.words, a.result, a.code, a.detail) for a in found] == [
+        ("root (ada)", "shop", "secret set", "TOKEN", "done", 0, ""),
+        ("root (ada)", "shop", "secret import", "-", "done", 0, "A, B"),
+        ("root (ada)", "shop", "secret unset", "NOTHING", "failed", 12, "no secret `NOTHING`"),
+    ]
+    assert not any(word in Audit(app.root).log.read_text() for word in ("hush-hush", "of-a", "of-b"))
+
+
+def test_what_comes_through_the_gate_is_told_whatever_it_is(app: App, through: list[list[str]]) -> None:
+    for command in (
+        "",
+        "releases",
+        "secret set TOKEN",
+        "git-upload-pack shop",
+        "git-receive-pack shop",
+        "status --app zoo",
+        "git-receive-pack zoo",
+        "run --app -- --app shop --root /srv true",
+        "frobnicate",
+        "status --nothing",
+        "host keys list",
+    ):
+        ask(app, command, "shop", stdin="value")
+    told = [(a.by, a.address, a.what, a.app, a.result, a.code) for a in acts(app)]
+    who = ("alice", "192.0.2.7")
+    assert told == [
+        (*who, "", "", "done", 0),
+        (*who, "releases", "shop", "done", 0),
+        (*who, "secret set", "shop", "done", 0),
+        (*who, "fetch", "shop", "done", 0),
+        (*who, "push", "shop", "done", 0),
+        (*who, "status", "zoo", "refused", 12),
+        (*who, "", "", "refused", 12),
+        (*who, "run", "shop", "refused", 12),
+        (*who, "", "", "refused", 12),
+        (*who, "status", "", "refused", 2),
+        (*who, "", "", "refused", 12),
+    ]
+    assert acts(app)[7].words == "run --app -- --app shop --root /srv true"
+    assert "--root of `run`" in acts(app)[7].detail
+
+
+def test_a_push_is_one_act_of_the_gate_and_the_hook(app: App, through: list[list[str]]) -> None:
+    """The hook knows how it ended; who, and from where, the gate."""
+    log = Audit(app.root)
+
+    def attach(argv: list[str], *, env: dict[str, str], **_: object) -> int:
+        log.end(int(env[recording.ACT]), "failed", 8, "shop", "commit 0123; web-1 ended at boot")
+        return 0
+
+    host.attach = attach  # type: ignore[assignment]  # `through` puts it back
+    ask(app, "git-receive-pack shop", "shop")
+    (act,) = acts(app)
+    assert (act.by, act.what, act.result, act.code) == ("alice", "push", "failed", 8)
+    assert act.detail == "commit 0123; web-1 ended at boot"
+
+
+def test_words_of_a_program_are_told_without_secrets(app: App, through: list[list[str]]) -> None:
+    here(app, "secret", "set", "TOKEN", stdin="hush-hush")
+    ask(app, "run -- curl -H hush-hush http://x", "shop")
+    assert acts(app)[-1].words == "run -- curl -H *** http://x"
+
+
+def test_a_key_sees_what_was_done_to_its_own_apps(app: App, through: list[list[str]]) -> None:
+    log = Audit(app.root)
+    log.end(log.begin(Who("bob", "SHA256:b"), "rollback", "zoo"), "done")
+    log.end(log.begin(Who("bob", "SHA256:b"), "rollback", "shop"), "done")
+    log.note(Who("root"), "host init", "done")
+    told = ask(app, "audit", "shop").output
+    assert ("bob" in told, "zoo" in told, "host init" in told) == (True, False, False)
+    assert all(word in ask(app, "audit").output for word in ("zoo", "host init"))
+    assert "this key is not for `zoo`" in str(ask(app, "audit --app zoo", "shop").exception)
+    assert "is for a key of all apps" in str(ask(app, "audit verify", "shop").exception)
+    assert "as they were written" in ask(app, "audit verify").output
+
+
+def test_the_list_is_narrowed_down(app: App) -> None:
+    log = Audit(app.root)
+    for who, what, result in (("bob", "push", "failed"), ("eve", "push", "done"), ("eve", "exec", "done")):
+        log.end(log.begin(Who(who, f"SHA256:{who}"), what, "shop"), result)  # type: ignore[arg-type]
+    assert here(app, "audit", "--key", "eve", "--verb", "push").output.count("eve") == 1
+    assert here(app, "audit", "--result", "failed", "-n", "1").output.count("\n") == 2
+    assert here(app, "audit", "--since", "1h").output.count("\n") == 4
+    assert here(app, "audit", "--since", "2999-01-01").output == "nothing of that\n"
+    assert isinstance(here(app, "audit", "--since", "soon").exception, click.BadParameter)
+
+
+def test_a_changed_line_is_said_with_its_place(app: App) -> None:
+    log = Audit(app.root)
+    log.end(log.begin(Who("eve", "SHA256:e"), "push", "shop"), "done")
+    log.log.write_text(log.log.read_text().replace("eve", "bob"))
+    done = here(app, "audit", "verify")
+    assert isinstance(done.exception, PushrodError)
+    assert (done.exception.exit_code, done.exception.what) == (11, "line 1 was changed")
+
+
+def test_a_log_that_cannot_be_written_keeps_no_owner_from_mending(app: App, through: list[list[str]]) -> None:
+    """A key's call is not done, as nobody would know of it."""
+    (app.root.path / "audit").write_text("no directory")
+    told = here(app, "secret", "set", "TOKEN", stdin="x")
+    assert (told.exception, "not in the log of who did what" in told.output) == (None, True)
+    assert isinstance(ask(app, "secret set OTHER", "shop", stdin="y").exception, PushrodError)
+    assert "TOKEN\n" in here(app, "secret", "list").output
+    assert "OTHER" not in here(app, "secret", "list").output
+
+
+def test_only_what_changes_nothing_is_left_out() -> None:
+    """A verb that looks says so in its rule; all others are told of, also those that are new."""
+    verbs = [path for path in COMMANDS if any(f"{path} ".startswith(f"{v} ") for v in recording._UNTOLD)]
+    assert sorted(verbs) == ["audit", "gate", "hook", "host edge", "new", "recover"]
+    assert {verb for verb, rule in gate.VERBS.items() if rule.looks} == {
+        *("status", "releases", "logs", "plan", "audit"),
+        *("secret list", "db backups", "cert list", "apps list"),
+    }
