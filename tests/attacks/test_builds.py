@@ -167,7 +167,6 @@ def test_no_image_of_another_app_is_named(town: Town, attacker: Attacker, victim
         ]
         for tree in trees if reference in (digits[:12], name) else trees[:1]:
             attacker.reset()
-            print(reference, tree)
             found = attacker.refused(tree)
             assert "is the ID of an image" in found.what or "is a name of pushrod's own" in found.what, tree
             assert found.where

@@ -195,9 +195,9 @@ def _check_named(build: Key) -> None:
             references.check(options.get("ref", "") if "type" in options else key.text(), key.path)
     contexts = build.get("additional_contexts")
     for key in contexts.sequence() if isinstance(contexts.value, list) else contexts.mapping().values():
-        scheme, found, name = key.text().partition("docker-image://")
-        if found and (not scheme or scheme.endswith("=")):
-            references.check(name, key.path)
+        # Compose before 2.30 takes it for a path, and cleans that: one slash of the two is left.
+        if named := re.fullmatch(r"(?:[^=/]*=)?docker-image:/{1,2}([^/].*)", key.text()):
+            references.check(named[1], key.path)
 
 
 def _inside(key: Key) -> str:

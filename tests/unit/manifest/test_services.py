@@ -393,6 +393,7 @@ def test_a_service_runs_what_another_builds_under_that_name() -> None:
         {"build": {"context": ".", "cache_from": ["pushrod/victim/web:1"]}},
         {"build": {"context": ".", "cache_from": ["type=registry,ref=pushrod/victim/web:1"]}},
         {"build": {"context": ".", "additional_contexts": {"x": "docker-image://0123456789ab"}}},
+        {"build": {"context": ".", "additional_contexts": {"x": "docker-image:/0123456789ab"}}},
         {"build": {"context": ".", "additional_contexts": ["x=docker-image://pushrod/victim/web:1"]}},
     ],
 )
