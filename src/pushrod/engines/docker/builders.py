@@ -47,6 +47,7 @@ _DAEMONS = 512  # processes and threads of the builder itself, beside them
 _PART_OF_DISK = 2  # a builder may hold half of the file system
 _SPARE = 300 << 20  # bytes that builds leave free on it, for databases and logs
 _STARTS = 40.0  # seconds until a builder is ready
+_TELLS = 3.0  # seconds in which one that ends says why
 _EDGE = 80  # the port at which every host answers its own containers
 # Of a container that runs an engine: no device, no module, no clock; `--privileged` would give all of that.
 _CAPABILITIES = (
@@ -97,7 +98,7 @@ class Builder:
     @contextlib.contextmanager
     def awake(self) -> Iterator[None]:
         """Have it run while the block does. Raises HostError where it cannot be started."""
-        held = self._connect(self.engine) if (self.place / builder.READY).exists() else None
+        held = self._connect(self.engine) if self._is_up() else None
         if held is None:
             self._start()
             held = self._connect(self.engine)
@@ -116,22 +117,36 @@ class Builder:
         return found
 
     def _start(self) -> None:
-        host.make_private(self.place.parent)
-        with host.lock(
-            self.place.parent / f"{self.app.name}.lock", purpose="starting a builder", timeout=120
-        ):
-            self.end()
-            if (self.place / builder.OVERFLOW).exists():
-                docker.remove_volumes([v for v in docker.volumes({LABEL: self.app.name}) if v == self.name])
-            host.remove_tree(self.place)
+        with self._changing():
+            if self._answers():  # another command has started it
+                return
+            self._clear()
             host.make_private(self.place)
             self._run()
             ready = host.wait_until(lambda: self._is_up() or self.trouble() != "", _STARTS)
             if not ready or self.trouble():
                 raise self._failed(self.trouble() or "the app's builder has not started")
 
+    def _changing(self) -> contextlib.AbstractContextManager[None]:
+        """Nobody else starts or ends it meanwhile."""
+        path = host.make_private(self.place.parent) / f"{self.app.name}.lock"
+        return host.lock(path, purpose="starting or ending a builder", timeout=120)
+
+    def _clear(self) -> None:
+        """Take away what one that has ended has left, and its data where they are too much."""
+        self.end()
+        if (self.place / builder.OVERFLOW).exists():
+            docker.remove_volumes(docker.volumes({LABEL: self.app.name}))
+        host.remove_tree(self.place)
+
     def _is_up(self) -> bool:
         return (self.place / builder.READY).exists()
+
+    def _answers(self) -> bool:
+        found = self._connect(self.engine) if self._is_up() else None
+        if found is not None:
+            found.close()
+        return found is not None
 
     def trouble(self) -> str:
         """Why it has ended, where that was not for want of use."""
@@ -283,7 +298,11 @@ class Builder:
                     say=say,
                 )
             except PushrodError as e:
+                if not self._answers():
+                    host.wait_until(lambda: self.trouble() != "", _TELLS, 0.1)
                 if trouble := self.trouble():
+                    with self._changing():
+                        self._clear()
                     raise BuildError(
                         f"the build was stopped: {trouble}",
                         where=where,
