@@ -149,11 +149,9 @@ def test_no_image_of_another_app_is_named(town: Town, attacker: Attacker, victim
         contexts = MANIFEST.replace(
             "build: .", f'build: {{context: ., additional_contexts: {{x: "docker-image://{reference}"}}}}'
         )
-        cached = MANIFEST.replace("build: .", f'build: {{context: ., cache_from: ["{reference}"]}}')
         trees = [
             {"compose.yaml": service},
             {"compose.yaml": contexts},
-            {"compose.yaml": cached},
             {"compose.yaml": argued, "Dockerfile": "ARG FROM\nFROM $FROM\n"},
             *(
                 {"Dockerfile": text}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
 from pushrod.errors import ManifestError
-from pushrod.manifest import allowances
+from pushrod.manifest import allowances, references
 from pushrod.manifest.allowances import WORDS
 from pushrod.manifest.document import Key
 
@@ -119,12 +119,15 @@ def unsupported(key: Key, what: str, hint: str) -> NoReturn:
 
 
 def contexts(given: Key, private: str) -> Iterator[Want]:
-    """What a build's `additional_contexts` ask for: directories of the host."""
+    """What a build's `additional_contexts` ask for: directories of the host. An image that no app may name is
+    refused (`references.check`)."""
     for key in options(given).values():
         value = key.text() if isinstance(given.value, dict) else key.text().partition("=")[2]
         scheme, colon, rest = value.partition("://")
         if scheme == "oci-layout" and colon:
             yield from _path(Key(key.path, rest), private)
+        elif scheme == "docker-image" and colon:
+            references.check(rest, key.path)
         elif not colon and not value.startswith("service:"):
             yield from _path(Key(key.path, value), private)
 

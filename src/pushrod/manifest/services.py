@@ -172,7 +172,6 @@ def _build(key: Key, of: str) -> Build | None:
         return None
     if isinstance(key.value, str):
         return Build(context=_inside(key), of=of)
-    _check_named(key)
     if key.get("dockerfile_inline").given:
         key.get("dockerfile_inline").wrong("a Dockerfile in a file of its own (`dockerfile: Dockerfile`)")
     context, dockerfile = _inside(key.get("context")), key.get("dockerfile").text() or Build().dockerfile
@@ -185,19 +184,6 @@ def _build(key: Key, of: str) -> Build | None:
         arguments=_environment(key.get("args")),
         of=of,
     )
-
-
-def _check_named(build: Key) -> None:
-    """What a build names besides its Dockerfile: no image that an app may not name."""
-    for key in build.get("cache_from").sequence():
-        options = dict(word.partition("=")[::2] for word in key.text().split(","))
-        if "type" not in options or options["type"] == "registry":
-            references.check(options.get("ref", "") if "type" in options else key.text(), key.path)
-    contexts = build.get("additional_contexts")
-    for key in contexts.sequence() if isinstance(contexts.value, list) else contexts.mapping().values():
-        # Compose before 2.30 takes it for a path, and cleans that: one slash of the two is left.
-        if named := re.fullmatch(r"(?:[^=/]*=)?docker-image:/{1,2}([^/].*)", key.text()):
-            references.check(named[1], key.path)
 
 
 def _inside(key: Key) -> str:

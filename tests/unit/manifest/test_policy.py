@@ -139,6 +139,14 @@ def test_what_the_owner_can_allow(document: dict[str, Any], where: str, word: st
         (web(models=["llm"]), SERVICE + "models"),
         (web(volumes=[{"type": "image", "source": "victim", "target": "/x"}]), SERVICE + "volumes[0].type"),
         (web(build={"additional_contexts": {"a": "../y"}}), SERVICE + "build.additional_contexts.a"),
+        (
+            web(build={"additional_contexts": {"a": "docker-image://0123456789ab"}}),
+            SERVICE + "build.additional_contexts.a",
+        ),
+        (
+            web(build={"additional_contexts": ["a=docker-image://pushrod/victim/web:1"]}),
+            SERVICE + "build.additional_contexts[0]",
+        ),
         ({"secrets": {"s": {"external": True}}}, "secrets.s.external"),
         ({"configs": {"c": {"file": "../x"}}}, "configs.c.file"),
     ],
@@ -169,7 +177,7 @@ def test_what_nobody_can_allow(document: dict[str, Any], where: str) -> None:
         web(
             build={
                 "context": ".",
-                "additional_contexts": {"a": "x", "b": "docker-image://c", "d": "service:e"},
+                "additional_contexts": {"a": "x", "b": "docker-image://app:1", "d": "service:e"},
             }
         ),
         web(build={"context": ".", "network": "none"}),

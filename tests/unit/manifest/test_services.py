@@ -390,11 +390,6 @@ def test_a_service_runs_what_another_builds_under_that_name() -> None:
         {"image": "--help"},
         {"image": "0123456789ab"},
         {"image": "pushrod/victim/web:1"},
-        {"build": {"context": ".", "cache_from": ["pushrod/victim/web:1"]}},
-        {"build": {"context": ".", "cache_from": ["type=registry,ref=pushrod/victim/web:1"]}},
-        {"build": {"context": ".", "additional_contexts": {"x": "docker-image://0123456789ab"}}},
-        {"build": {"context": ".", "additional_contexts": {"x": "docker-image:/0123456789ab"}}},
-        {"build": {"context": ".", "additional_contexts": ["x=docker-image://pushrod/victim/web:1"]}},
     ],
 )
 def test_an_image_that_no_app_may_name(service: dict[str, Any]) -> None:
