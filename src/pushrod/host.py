@@ -64,6 +64,7 @@ def run(
     timeout: float = 60.0,
     on_line: Callable[[str], None] | None = None,
     umask: int = -1,
+    stderr: IO[bytes] | None = None,
 ) -> Completed:
     """Run a program to its end and return its status and output; never raises for a non-zero status.
 
@@ -91,7 +92,7 @@ def run(
             env=None if env is None else dict(env),
             stdin=source,
             stdout=stdout or subprocess.PIPE,
-            stderr=subprocess.STDOUT if on_line else subprocess.PIPE,
+            stderr=stderr or (subprocess.STDOUT if on_line else subprocess.PIPE),
             start_new_session=True,
             umask=umask,
         )
@@ -116,6 +117,23 @@ def run(
         if child.poll() is None:
             _kill_group(child)
     return Completed(child.returncode, lines.decode(out or b""), lines.decode(err or b""))
+
+
+def run_bounded(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    most: int,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 60.0,
+) -> Completed:
+    """The same for a program that may print more than we have memory for: at most `most` bytes of each stream come
+    back. They pass through files, whose size the program's own RLIMIT_FSIZE has to bound."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        status = run(argv, cwd=cwd, env=env, timeout=timeout, stdout=out, stderr=err).status
+        out.seek(0)
+        err.seek(0)
+        return Completed(status, lines.decode(out.read(most)), lines.decode(err.read(most)))
 
 
 def _stream(child: subprocess.Popen[bytes], on_line: Callable[[str], None], deadline: float) -> Completed:
@@ -211,8 +229,8 @@ def output_of(
 ) -> Iterator[IO[bytes]]:
     """Have a program run, and read what it prints as it comes: for output that may be larger than is wanted.
 
-    It is killed where the block ends before it does, and past `timeout` seconds; then what is read ends early. Raises
-    HostError if the program is missing. What it says on stderr is not kept.
+    It is killed where the block ends before it does, and past `timeout` seconds. Raises HostError if the program is
+    missing, and, once all is read, if it has not ended well. What it says on stderr is not kept.
     """
     import threading
 
@@ -238,6 +256,9 @@ def output_of(
         timer.start()
     try:
         yield child.stdout
+        if not child.stdout.read(1) and child.wait() != 0:
+            ended = "did not end in time, or was killed" if child.returncode < 0 else "failed"
+            raise HostError(f"{Path(args[0]).name} {ended} (status {child.returncode})")
     finally:
         timer.cancel()
         if child.poll() is None:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from pushrod import __version__, configuration, manifest, plan, snippets
+from pushrod import __version__, configuration, intake, manifest, plan, snippets
 from pushrod.apps import App, now
 from pushrod.engines.engine import Engine
 from pushrod.errors import ManifestError
 from pushrod.gears import compose, git
+from pushrod.gears.bounds import Reading
 from pushrod.gears.nginx.locations import group
 from pushrod.manifest import policy
 from pushrod.passwords import Passwords
@@ -82,21 +83,24 @@ class Sealing:
         Returns the resolved document too, after the engine has looked whether it may run what is in it. With
         `planned` nothing is deployed, so secrets may be missing.
         """
+        terms = self.engine.terms(self.app, checkout)
+        reading = Reading.of(terms.limits)
         git.remove_checkout(checkout)
+        intake.check_room(intake.measure(self.app.repository, commit, terms.limits), self.app.directory)
         git.checkout(self.app.repository, commit, checkout)
         document = compose.load(
             checkout,
             project=self.app.name,
             variables=self.secrets.variables(),
             planned=planned,
+            most=reading,
             on_warning=self.progress.note,
         )
-        terms = self.engine.terms(self.app, checkout)
         document, said = policy.apply(document, terms)
         wanted = manifest.read(
             document,
             engine=self.engine.name,
-            bases=compose.bases(document, checkout),
+            bases=compose.bases(document, checkout, reading),
             store_versions=self.engine.store_versions(),
         )
         replicas = self.app.settings.replicas

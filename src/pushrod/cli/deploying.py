@@ -8,7 +8,7 @@ import click
 
 from pushrod import host, leaks
 from pushrod.apps import App, check_name, slug
-from pushrod.cli import recording, remote
+from pushrod.cli import admission, recording, remote
 from pushrod.cli.context import find_app, find_root, pipeline, with_app, with_json, with_root
 from pushrod.cli.output import print_json, print_table
 from pushrod.cli.terminal import Styled, say
@@ -70,7 +70,7 @@ def deploy_command(ref: str, app_name: str | None, root: str | None) -> None:
 def _deploy(app: App, tree: Path, commit: str) -> None:
     line = pipeline(app)
     before = 0 if app.settings.down else line.journal.story().live
-    leaks.check(tree, commit)
+    admission.check(app, tree, commit)
     git.transfer(tree, app.repository, commit)
     release = line.deploy(commit)
     if release.number == before:
@@ -127,7 +127,7 @@ def _stored(app: App, ref: str) -> str:
         return ref
     tree = git.toplevel(Path())
     commit = git.resolve(tree, ref)
-    leaks.check(tree, commit)
+    admission.check(app, tree, commit)
     git.transfer(tree, app.repository, commit)
     return commit
 

@@ -13,7 +13,7 @@ from pushrod.cli import hosted, recording
 from pushrod.cli.context import find_root
 from pushrod.cli.recording import Record
 from pushrod.cli.terminal import say
-from pushrod.engines import choice
+from pushrod.engines import choice, machine
 from pushrod.gears import git
 from pushrod.hosting import gate, keys, shares
 from pushrod.hosting.gate import Reach
@@ -114,7 +114,7 @@ def _serve(root: Root, asked: gate.Git, turn: int, act: int) -> int:
         app = creation.create(choice.of(root), check_name(asked.app), source=None)
     else:
         app = root.app(asked.app)
-    environment = git.environment()
+    environment = git.served(machine.of(root, app.name).push_size)
     if protocol := os.environ.get("GIT_PROTOCOL"):
         environment["GIT_PROTOCOL"] = protocol
     environment[recording.ACT] = str(act)

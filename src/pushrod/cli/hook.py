@@ -7,14 +7,16 @@ from typing import BinaryIO, NamedTuple
 
 import click
 
-from pushrod import host, leaks
+from pushrod import host
 from pushrod.apps import App
-from pushrod.cli import recording
+from pushrod.cli import admission, recording
 from pushrod.cli.context import find_root, finished, pipeline
 from pushrod.cli.terminal import say
 from pushrod.errors import RepositoryError
 from pushrod.gears import git
+from pushrod.lines import split
 
+_UPDATES = 10_000  # characters of the list of updates that are read; one is some 100, and one is taken
 _DEPLOYED = f"refs/heads/{git.BRANCH}"
 
 
@@ -35,7 +37,7 @@ def hook_command(app_name: str, name: str) -> None:
     if name == "pre-receive":
         _tell(app)
         with host.interruptible():
-            pre_receive(app, sys.stdin.read())
+            pre_receive(app, sys.stdin.read(_UPDATES))
     else:
         proc_receive(app.repository, sys.stdin.buffer, sys.stdout.buffer)
 
@@ -63,7 +65,7 @@ def pre_receive(app: App, updates: str) -> None:
     update = _one_update(updates)
     quarantine = dict(os.environ)
     commit = git.pushed_commit(app.repository, update.new, update.ref, quarantine=quarantine)
-    leaks.check(app.repository, commit, quarantine=quarantine)
+    admission.check(app, app.repository, commit, quarantine=quarantine)
     git.transfer(app.repository, app.repository, commit, quarantine=quarantine)
     if update.ref == _DEPLOYED:
         _deploy(app, update.old, commit)
@@ -80,7 +82,7 @@ def _deploy(app: App, old: str, new: str) -> None:
 
 
 def _one_update(updates: str) -> _Update:
-    found = [_Update(*line.split(" ", 2)) for line in updates.splitlines()]
+    found = [_Update(*line.split(" ", 2)) for line in split(updates) if line.count(" ") >= 2]
     if len(found) == 1 and found[0].ref == f"{git.PLANS}/{found[0].new}":
         return found[0]
     for update in found:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psutil
 
-from pushrod.apps import HostSettings, Root
+from pushrod.apps import HostSettings, Root, read_json
 from pushrod.manifest.limits import Limits, Machine, resolve
 
 _THREADS = Path("/proc/sys/kernel/threads-max")  # how many tasks the kernel makes (proc(5))
@@ -18,10 +18,17 @@ def measure() -> Machine:
 
 
 def of(root: Root, app: str = "") -> Limits:
-    """The limits of a root's apps, or of one of them; those of an embedded root are the defaults."""
-    return limits(root.host_settings or HostSettings(), app)
+    """The limits of a root's apps, or of one of them; those of an embedded root are the defaults, and what is written
+    into its `limits.json`."""
+    return limits(root.host_settings or HostSettings(limits=_own(root)), app)
 
 
 def limits(settings: HostSettings, app: str = "") -> Limits:
     """The limits that a host's settings come to here, for all apps or for one."""
     return resolve(measure(), settings.limits, settings.app_limits.get(app, {}))
+
+
+def _own(root: Root) -> dict[str, float]:
+    path = root.path / "limits.json"
+    restore = 'names as in `pushrod host limits`, `_` for `-`: {"tree_files": 200000}'
+    return read_json(path, dict[str, float], restore=restore) if path.exists() else {}

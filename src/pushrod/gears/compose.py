@@ -11,6 +11,7 @@ import re
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,8 @@ from typing import Any
 
 from pushrod import dockerfile, host
 from pushrod.errors import HostError, ManifestError
-from pushrod.gears import containment, landlock
+from pushrod.gears import bounds, containment, landlock
+from pushrod.gears.bounds import Reading
 
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")  # in Compose's own order
 _OVERRIDES = (
@@ -29,6 +31,7 @@ _OVERRIDES = (
 )  # likewise
 _TIMEOUT = 60.0  # seconds; the loader takes about 0.1
 _ENV_FILES = 16  # env files that one manifest may name without having them in Git
+_READING = Reading()
 _PATHS = frozenset({"context", "source", "file"})  # keys whose values Compose makes absolute
 
 Document = dict[str, Any]
@@ -53,6 +56,7 @@ def load(
     variables: Mapping[str, str],
     files: Sequence[str] = (),
     planned: bool = False,
+    most: Reading = _READING,
     on_warning: Callable[[str], None] | None = None,
 ) -> Document:
     """The compose file of a directory, resolved by Compose; paths inside the directory come back relative to it.
@@ -64,20 +68,31 @@ def load(
     of this process's reaches it but PATH and HOME; names that would steer the loader itself are held back
     (`_steers`). `files` replaces the file (and its override file) that Compose
     would find. With `planned` nothing is deployed, and a missing `.env` may stand for no variable at all.
-    `on_warning` hears of variables that are not set. Raises ManifestError with Compose's own message, HostError when
-    there is no loader.
+    `most` bounds what is read, before anything of it is expanded (`bounds`); the loader's own memory, time and output
+    are bounded too (`landlock`). `on_warning` hears of variables that are not set. Raises ManifestError with
+    Compose's own message, HostError when there is no loader.
     """
     directory = directory.resolve()
     files = files or _found(directory)
     containment.inside(directory, ".env", where=".env")  # Compose reads it unasked
     for file in files:
-        containment.check_named(directory, file)
+        containment.check_named(directory, file, most)
     argv = [*loader(), *(word for f in files for word in ("--file", f))]
     argv += ["--project-directory", str(directory), "--project-name", project, "config"]
     argv = containment.confined(argv, directory)
     with contextlib.ExitStack() as stack:
+        deadline = time.monotonic() + _TIMEOUT
         for _ in range(_ENV_FILES):
-            result = host.run(argv, cwd=directory, env=_environment(variables), timeout=_TIMEOUT)
+            left = max(1.0, deadline - time.monotonic())
+            result = host.run_bounded(
+                argv, cwd=directory, env=_environment(variables), timeout=left, most=landlock.OUTPUT
+            )
+            if _ran_out(result):
+                raise ManifestError(
+                    "reading it takes more memory, time or room than a compose file may",
+                    where=", ".join(files),
+                    hint="write less of it; `docker compose config` in the repository shows what it comes to",
+                )
             missing = _missing_env_file(result.stderr, directory) if result.status else None
             if missing is None or not (variables or planned):
                 break
@@ -94,9 +109,25 @@ def load(
     for message in messages:
         if on_warning and "variable is not set" in message:
             on_warning(message)
+    bounds.check_yaml(
+        result.stdout.encode(),
+        Reading(landlock.OUTPUT, 10 * most.values),
+        f"what {', '.join(files)} comes to",
+    )
     document: Document = _relative(_parse(result.stdout), directory)
     containment.check_resolved(document, directory)
     return document
+
+
+def _ran_out(result: host.Completed) -> bool:
+    """Whether the loader ended at one of its bounds: by a signal, or by its runtime's word for it."""
+    said = result.stderr[:100_000]
+    written = result.status and "file too large" in said
+    return (
+        result.status < 0
+        or bool(written)
+        or re.search("out of memory|cannot allocate memory", said) is not None
+    )
 
 
 def _found(directory: Path) -> list[str]:
@@ -113,8 +144,11 @@ def wants_env_file(directory: Path) -> bool:
     )
 
 
-def bases(document: Mapping[str, Any], directory: Path) -> dict[str, str]:
-    """The image that each built service begins from, read from its Dockerfile; services without one are left out."""
+def bases(document: Mapping[str, Any], directory: Path, most: Reading = _READING) -> dict[str, str]:
+    """The image that each built service begins from, read from its Dockerfile; services without one are left out.
+
+    Raises ManifestError for a Dockerfile that is larger than `most` allows.
+    """
     found: dict[str, str] = {}
     for name, service in (document.get("services") or {}).items():
         build = service.get("build")
@@ -123,6 +157,7 @@ def bases(document: Mapping[str, Any], directory: Path) -> dict[str, str]:
         path = directory / str(build.get("context") or ".") / str(build.get("dockerfile") or "Dockerfile")
         if path.is_file() and path.resolve().is_relative_to(directory.resolve()):
             arguments = {k: v for k, v in (build.get("args") or {}).items() if v is not None}
+            bounds.check_size(path.stat().st_size, most, os.path.relpath(path, directory))
             found[name] = dockerfile.read(
                 path.read_text(errors="replace"),
                 target=build.get("target") or "",

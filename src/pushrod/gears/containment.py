@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pushrod.errors import HostError, ManifestError
-from pushrod.gears import landlock
+from pushrod.gears import bounds, landlock
+from pushrod.gears.bounds import Reading
 
 _SOFTWARE = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache")  # what a linked loader is made of
+_FILES = 100  # files that one manifest may name for the loader to read
+_READING = Reading()
 HINT = "commit the file and give its path inside the repository; for secrets: pushrod secret import .env"
 _NO_LANDLOCK = (
     "this machine's kernel has no Landlock, so pushrod must see every file by its name: write the path out, in the "
@@ -47,19 +50,18 @@ def _resolved(path: Path, where: str) -> Path:
 
 
 def confined(argv: Sequence[str], directory: Path) -> list[str]:
-    """The argv that runs a loader so that it can read `directory` and its own program, and nothing else of ours.
+    """The argv that runs a loader so that it takes little memory and time, and can read `directory` and its own
+    program, and nothing else of ours.
 
-    Where the kernel has no Landlock it is `argv` itself; `check_named` is strict then. Raises HostError if the
+    Where the kernel has no Landlock it can read what we can; `check_named` is strict then. Raises HostError if the
     program is not there.
     """
-    if not landlock.version():
-        return list(argv)
     program = shutil.which(argv[0])
     if program is None:
         raise HostError(f"{argv[0]}: no such program", hint=f"install {argv[0]}, or check PATH")
     plugins = Path.home() / ".docker" / "cli-plugins"
     places = [directory, Path(program).resolve(), plugins, *map(Path, _SOFTWARE)]
-    known = [str(place) for place in places if place.exists()]
+    known = [str(place) for place in places if place.exists()] if landlock.version() else []
     return [sys.executable, "-I", "-S", landlock.__file__, *known, "--", program, *argv[1:]]
 
 
@@ -73,19 +75,41 @@ class _Named(NamedTuple):
     text: str
 
 
-def check_named(directory: Path, file: str) -> None:
-    """Refuse a compose file that names files outside the directory for the loader to read.
+def check_named(directory: Path, file: str, most: Reading = _READING) -> None:
+    """Refuse a compose file that names files outside the directory for the loader to read, or that takes too much to
+    read: itself, or one of the files it names (`bounds`).
 
     With Landlock this is for the sake of the message. Without it, it is all there is: then a path that is only
     known after interpolation, or stands in a further compose file, is refused too. Raises ManifestError.
     """
     strict = not landlock.version()
-    for named in _named(inside(directory, file, where=file).read_bytes(), file, strict=strict):
-        where = f"{file}: {_path(named.key)}"
-        if strict and ("$" in named.text or not {"include", "extends"}.isdisjoint(named.key)):
-            raise ManifestError(f"it reads `{named.text}`", where=where, hint=_NO_LANDLOCK)
-        if "$" not in named.text:
-            inside(directory, named.text, where=where)
+    top = inside(directory, file, where=file)
+    waiting, seen = [top], {top}
+    while waiting:
+        path = waiting.pop()
+        shown = os.path.relpath(path, directory)
+        bounds.check_size(path.stat().st_size, most, shown)
+        data = path.read_bytes()
+        bounds.check_yaml(data, most, shown)
+        for named in _named(data, shown, strict=strict):
+            where = f"{shown}: {_path(named.key)}"
+            if strict and ("$" in named.text or not {"include", "extends"}.isdisjoint(named.key)):
+                raise ManifestError(f"it reads `{named.text}`", where=where, hint=_NO_LANDLOCK)
+            if "$" in named.text:
+                continue
+            if path == top:
+                other = inside(directory, named.text, where=where)
+            else:  # most often beside it; where it is not, the kernel sees to what may be read
+                other = Path(os.path.normpath(path.parent / named.text)).resolve()
+            if other in seen or not other.is_relative_to(directory.resolve()) or not other.is_file():
+                continue  # of what is missing Compose says where it looked
+            seen.add(other)
+            if len(seen) > _FILES:
+                raise ManifestError(f"it reads more than {_FILES} files", where=where, hint="read fewer")
+            if {"include", "extends"}.isdisjoint(named.key):
+                bounds.check_size(other.stat().st_size, most, os.path.relpath(other, directory))
+            else:
+                waiting.append(other)
 
 
 def suspects(directory: Path, files: Sequence[str]) -> str:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from pushrod import host
-from pushrod.errors import PushrodError, RepositoryError
+from pushrod.errors import HostError, PushrodError, RepositoryError
 from pushrod.host import os_error
+from pushrod.lines import decode
 
 BRANCH = "main"
 PLANS = "refs/plans"
@@ -23,13 +24,45 @@ PLANS = "refs/plans"
 THERE = "--there"
 """What a client says after `git-receive-pack` whose push must not make the app, because it is only to be planned."""
 
+PATH = 1024
+"""Bytes of a path in a commit. The kernel takes 4,096, of which a release's own directory needs some."""
+
 ZERO = "0" * 40
+_NAME = 255  # bytes of a name in a directory, as file systems take them
+_BLOCK = 1 << 16  # bytes
 _IDENTITY = ("-c", "user.name=pushrod", "-c", "user.email=pushrod@localhost")
 # What the user has configured for all repositories (signing, hooks, ignored files) is not meant for pushrod's own.
 _PLAIN = (
     *("-c", "commit.gpgSign=false", "-c", "tag.gpgSign=false"),
     *("-c", "core.hooksPath=/dev/null", "-c", "core.excludesFile=/dev/null"),
 )
+
+
+_SERVED = {
+    "receive.denyDeletes": "true",
+    "receive.autogc": "false",
+    "receive.advertisePushOptions": "false",
+    "receive.shallowUpdate": "false",
+    "transfer.fsckObjects": "true",
+    "transfer.advertiseSID": "false",
+    "uploadpack.allowFilter": "false",
+    "uploadpack.allowRefInWant": "false",
+    "core.bigFileThreshold": "16m",  # what is larger goes past memory in pieces, and is not compared with others
+    "core.attributesFile": "/dev/null",
+    "pack.threads": "2",
+    "gc.auto": "0",
+    # Mistakes in the history of well-known repositories, which harm nobody (git-fsck(1)).
+    **{
+        f"receive.fsck.{fault}": "ignore"
+        for fault in ("badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode", "missingEmail")
+    },
+}
+"""What an app's repository is configured to: what a client may ask of Git, and what an object may be."""
+
+_SETTINGS = (
+    "pushrod.config"  # a repository's file of the same, for a client that has the repository as a directory
+)
+_ATTRIBUTES = "* -export-ignore -export-subst -filter -text -eol -ident -working-tree-encoding -diff -merge\n"
 
 
 class Blob(NamedTuple):
@@ -44,6 +77,7 @@ def environment(quarantine: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment Git commands get: ours without GIT_*, plus a hook's object directories if given."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     kept |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
+    kept |= {"GIT_NO_REPLACE_OBJECTS": "1", "GIT_ATTR_NOSYSTEM": "1"}
     for name in ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"):
         if quarantine and name in quarantine:
             kept[name] = quarantine[name]
@@ -207,12 +241,42 @@ def create_repository(path: Path, hook: Sequence[str]) -> None:
     git(path, "config", "core.hooksPath", str(path / "hooks"))  # or the user's own setting would go before it
     git(path, "config", "--replace-all", "receive.procReceiveRefs", f"refs/heads/{BRANCH}")
     git(path, "config", "--add", "receive.procReceiveRefs", PLANS)
-    git(path, "config", "receive.denyDeletes", "true")
-    git(path, "config", "receive.autogc", "false")
-    git(path, "config", "transfer.fsckObjects", "true")
+    git(path, "config", "include.path", _SETTINGS)
+    host.write(path / _SETTINGS, "".join(map(_setting, _SERVED.items())))
+    _as_committed(path)
     for name in ("pre-receive", "proc-receive"):
         words = shlex.join([*hook, name])
         host.write(path / "hooks" / name, f"#!/bin/sh\n# written by pushrod\nexec {words}\n", mode=0o755)
+
+
+def _setting(pair: tuple[str, str]) -> str:
+    """A setting as a file of Git's configuration has it."""
+    name, value = pair
+    section, _, key = name.rpartition(".")
+    head, _, tail = section.partition(".")
+    named = f'{head} "{tail}"' if tail else head
+    return f"[{named}]\n\t{key} = {value}\n"
+
+
+def served(push_size: int) -> dict[str, str]:
+    """The environment of Git's half of a push or a fetch, which takes at most `push_size` bytes from a client.
+
+    What an app's repository is configured to is said once more (git-config(1), GIT_CONFIG_COUNT): it may be older
+    than a setting.
+    """
+    settings = [*_SERVED.items(), ("receive.maxInputSize", str(push_size))]
+    said = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (name, value) in enumerate(settings):
+        said |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return environment() | said
+
+
+def _as_committed(repository: Path) -> None:
+    """Have a checkout's files be those of the commit: no `.gitattributes` of it leaves any out, changes their text,
+    or calls a program (gitattributes(5): what stands here goes first)."""
+    path = repository / "info" / "attributes"
+    if not path.exists() or path.read_text() != _ATTRIBUTES:
+        host.write(path, _ATTRIBUTES)
 
 
 def transfer(
@@ -263,6 +327,7 @@ def checkout(repository: Path, commit: str, target: Path) -> None:
     target.mkdir()
     target.chmod(0o755)
     archive = _archive(target)
+    _as_committed(repository)
     try:
         git(repository, "-c", "tar.umask=0022", "archive", "--format=tar", f"--output={archive}", commit)
         done = host.run(["tar", "-xf", archive, "-C", target], timeout=300, umask=0o022)
@@ -288,13 +353,40 @@ def _archive(target: Path) -> Path:
 
 
 def tree(repository: Path, commit: str, *, quarantine: Mapping[str, str] | None = None) -> Iterator[Blob]:
-    """Every file of a commit."""
-    listing = git(repository, "ls-tree", "-r", "-z", "--long", "--full-tree", commit, quarantine=quarantine)
-    for line in listing.split("\0")[:-1]:
-        meta, path = line.split("\t", 1)
-        _mode, kind, oid, size = meta.split()
-        if kind == "blob":
-            yield Blob(path, oid, int(size))
+    """Every file of a commit, one after the other as Git lists them: who has seen enough need not hear all of them.
+
+    Raises RepositoryError for a path of more than PATH bytes, and where Git cannot go on.
+    """
+    argv = ["git", "-C", str(repository), "ls-tree", "-r", "-z", "--long", "--full-tree", commit]
+    try:
+        with host.output_of(argv, env=environment(quarantine), timeout=120.0) as out:
+            rest = b""
+            while block := out.read(_BLOCK):
+                *entries, rest = (rest + block).split(b"\0")
+                for entry in entries:
+                    if (blob := _blob(entry)) is not None:
+                        yield blob
+                if len(rest) > _BLOCK:
+                    _blob(rest)
+    except HostError as e:
+        raise RepositoryError(
+            f"the files of {commit[:7]} cannot be listed: {e.what}",
+            where=str(repository),
+            hint="`git ls-tree -r` in the repository shows more",
+        ) from e
+
+
+def _blob(entry: bytes) -> Blob | None:
+    """A line of Git's listing; None for what is no file (a submodule's commit)."""
+    meta, _, path = entry.partition(b"\t")
+    if len(path) > PATH or any(len(name) > _NAME for name in path.split(b"/")):
+        raise RepositoryError(
+            f"a path of {len(path)} bytes, with names of up to {max(map(len, path.split(b'/')))}",
+            where=f"{decode(path[:60])}…",
+            hint=f"the kernel takes {_NAME} bytes of a name, and pushrod {PATH} of a path: give it shorter ones",
+        )
+    words = meta.split()
+    return Blob(decode(path), words[2].decode(), int(words[3])) if words[1] == b"blob" else None
 
 
 def contents(

@@ -50,6 +50,12 @@ class Limits(Value, frozen=True):
     volumes: int
     files: int
     releases: int
+    push_size: int = 2 * GIB
+    tree_size: int = 2 * GIB
+    tree_files: int = 100_000
+    file_size: int = 512 * MIB
+    manifest_size: int = MIB
+    manifest_values: int = 100_000
 
 
 class Limit(NamedTuple):
@@ -83,6 +89,12 @@ LIMITS = {
     "volumes": Limit("count", 1, "volumes of an app; networks likewise, which are not made"),
     "files": Limit("count", 1, "configs and secrets of an app, each"),
     "releases": Limit("count", 1, "releases that an app may keep (`x-pushrod.keep`)"),
+    "push_size": Limit("size", MIB, "what one push may send, as Git packs it"),
+    "tree_size": Limit("size", MIB, "all files of a commit that is deployed"),
+    "tree_files": Limit("count", 100, "how many files that commit may have"),
+    "file_size": Limit("size", MIB, "one of those files"),
+    "manifest_size": Limit("size", 4096, "a compose file, a Dockerfile or an env file"),
+    "manifest_values": Limit("count", 100, "values of a compose file, those that aliases repeat counted as often"),
 }  # fmt: skip
 """Every limit by its name in `Limits`; on the command line `_` is written `-`."""
 
@@ -165,7 +177,7 @@ def _number(text: str, kind: str) -> float | None:
 def written(name: str, value: float) -> str:
     """A value as it is read: `12 GiB`, `4096`, `1 s`."""
     kind = LIMITS[name].kind
-    return size(int(value)) if kind == "size" else f"{value:g} s" if kind == "seconds" else f"{value:g}"
+    return size(int(value)) if kind == "size" else f"{value:g} s" if kind == "seconds" else str(int(value))
 
 
 def size(value: int) -> str:
@@ -174,3 +186,10 @@ def size(value: int) -> str:
         if value >= unit and value % unit == 0:
             return f"{value // unit} {word}"
     return f"{value} bytes"
+
+
+def option(name: str, value: float) -> str:
+    """What the host's owner says to raise a limit to a value."""
+    kind = LIMITS[name].kind
+    least = -(-int(value) // MIB) if kind == "size" else int(value)
+    return f"pushrod host limits {name.replace('_', '-')}={least}{'M' if kind == 'size' else ''}"

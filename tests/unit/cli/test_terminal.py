@@ -157,7 +157,7 @@ def _doors(tree: ast.AST) -> list[tuple[int, str]]:
             last = call.rpartition(".")[2]
             asks_click = call.startswith("click.") and last in PRINTS
             writes = last in WRITES and ("stdout" in call or "stderr" in call)
-            if asks_click or writes or call == "print" or last == "show":
+            if asks_click or writes or call == "print" or call.endswith(".show"):
                 found.append((node.lineno, call))
         elif isinstance(node, ast.ImportFrom) and node.module == "click":
             found += [(node.lineno, alias.name) for alias in node.names if alias.name in PRINTS]

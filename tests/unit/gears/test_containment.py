@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pushrod import host
 from pushrod.errors import HostError, ManifestError
 from pushrod.gears import containment, landlock
 
@@ -40,9 +41,15 @@ def test_a_link_to_itself(checkout: Path) -> None:
         containment.inside(checkout, "round/x")
 
 
-def test_without_landlock_the_loader_runs_as_it_is(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_landlock_the_loader_is_bounded_alone(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(landlock, "version", lambda: 0)
-    assert containment.confined(["docker-compose", "config"], checkout) == ["docker-compose", "config"]
+    argv = containment.confined(["sh", "-c", "ulimit -d; ulimit -t; ulimit -f; ulimit -c"], checkout)
+    done = host.run(argv)
+    assert done.status == 0, done.stderr
+    memory, seconds, output, core = map(int, done.stdout.split())
+    assert (memory, seconds, output * 512, core) == (512 << 10, 20, landlock.OUTPUT, 0)
 
 
 def test_a_loader_that_is_not_there(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:

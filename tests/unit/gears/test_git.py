@@ -57,10 +57,14 @@ def test_commands_do_not_inherit_where_a_hook_points_git(monkeypatch: pytest.Mon
     monkeypatch.setenv("GIT_DIR", "/elsewhere")
     monkeypatch.setenv("GIT_QUARANTINE_PATH", "/q")
     monkeypatch.setenv("GIT_OBJECT_DIRECTORY", "/q")
-    assert {k for k in git.environment() if k.startswith("GIT_")} == {"GIT_TERMINAL_PROMPT"}
+    assert {k for k in git.environment() if k.startswith("GIT_")} == {
+        *("GIT_TERMINAL_PROMPT", "GIT_NO_REPLACE_OBJECTS", "GIT_ATTR_NOSYSTEM"),
+    }
     kept = git.environment(os.environ)
     assert {k: v for k, v in kept.items() if k.startswith("GIT_")} == {
         "GIT_TERMINAL_PROMPT": "0",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_ATTR_NOSYSTEM": "1",
         "GIT_OBJECT_DIRECTORY": "/q",
     }
 
@@ -271,15 +275,45 @@ def test_a_checkout_is_the_commit_and_not_the_work_tree(repository: Path, tree: 
     assert sorted(p.name for p in out.parent.iterdir()) == ["out", "out.index"]
 
 
-def test_a_checkout_leaves_out_what_the_commit_marks_so(repository: Path, tree: Tree, tmp_path: Path) -> None:
-    """`export-ignore` and `export-subst` are Git's own way (gitattributes(5)) to say what a deployment gets."""
-    tree.write(".gitattributes", "docs/ export-ignore\nversion export-subst\n")
-    tree.write("docs/huge", "x")
-    commit = tree.commit("one", app="1", version="$Format:%H$")
+def test_a_checkout_is_the_commits_files_as_they_are(
+    home: Path, repository: Path, tree: Tree, tmp_path: Path
+) -> None:
+    """No attribute leaves a file out, changes its text, or calls a program; also in a repository of before."""
+    ran = tmp_path / "ran"
+    files = {
+        "docs/huge": "x",
+        "version": "$Format:%H %B$",
+        "ident": "$Id$",
+        "crlf": "a\nb\n",
+        "wide": "ä",
+        "run": "y",
+        "a/.gitattributes": "* export-ignore\n",
+        "a/b": "z",
+        ".gitattributes": "docs export-ignore\nversion export-subst\nident ident\ncrlf text eol=crlf\n"
+        "wide working-tree-encoding=UTF-16\nrun filter=evil\n.gitattributes export-ignore\n",
+    }
+    for name, text in files.items():
+        tree.write(name, text)
+    oids = {name: tree.git("hash-object", "-w", "--no-filters", name).stdout.strip() for name in files}
+    tree.git(
+        "update-index",
+        "--add",
+        *(w for name, oid in oids.items() for w in ("--cacheinfo", f"100644,{oid},{name}")),
+    )
+    tree.git("commit", "--quiet", "--message", "attributes")
+    commit = tree.git("rev-parse", "HEAD").stdout.strip()
+    with (home / ".gitconfig").open("a") as f:
+        f.write(f'[filter "evil"]\n\tsmudge = touch {ran}\n\tprocess = touch {ran}\n\trequired = true\n')
     git.transfer(tree.path, repository, commit)
+    (repository / "info" / "attributes").unlink(missing_ok=True)
     git.checkout(repository, commit, tmp_path / "out")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".gitattributes", "app", "version"]
-    assert (tmp_path / "out" / "version").read_text() == commit
+    found = {
+        str(p.relative_to(tmp_path / "out")): p.read_text()
+        for p in (tmp_path / "out").rglob("*")
+        if p.is_file()
+    }
+    assert found == files
+    assert not ran.exists()
 
 
 def test_whoever_an_instance_runs_as_can_read_a_checkout_whatever_the_umask(
@@ -310,6 +344,89 @@ def test_a_checkout_of_what_is_not_there_leaves_no_archive(repository: Path, tmp
     with pytest.raises(RepositoryError, match="git archive failed: fatal"):
         git.checkout(repository, "1" * 40, tmp_path / "below" / "out")
     assert [p.name for p in (tmp_path / "below").iterdir()] == ["out"]
+
+
+# ---- what comes over the line -----------------------------------------------------------------------------------
+
+
+def test_a_repository_has_its_settings_whoever_serves_it(repository: Path) -> None:
+    """As a file for a client on this machine, and in the environment for one that comes by SSH."""
+    for environment in (git.environment(), git.served(1 << 20)):
+        for name, value in git._SERVED.items():
+            argv = ["git", "-C", str(repository), "config", "--get", name]
+            assert host.run(argv, env=environment).stdout == f"{value}\n", name
+    argv = ["git", "-C", str(repository), "config", "--get", "receive.maxInputSize"]
+    assert host.run(argv, env=git.served(1 << 20)).stdout == f"{1 << 20}\n"
+
+
+def raw_commit(tree: Tree, entries: str) -> str:
+    """A commit of a tree that Git's own commands would not make."""
+    made = host.run(["git", "-C", tree.path, "mktree", "--missing"], stdin=entries, env=git.environment())
+    assert made.status == 0, made.stderr
+    return tree.git("commit-tree", "-m", "odd", made.stdout.strip()).stdout.strip()
+
+
+@pytest.mark.parametrize("name", [".git", ".GIT", "git~1", ".g\u200cit", "..", ".", ".git "])
+def test_a_name_that_is_gits_own_somewhere_is_no_files(name: str, repository: Path, tree: Tree) -> None:
+    tree.commit("one", a="x")
+    oid = tree.git("rev-parse", "HEAD:a").stdout.strip()
+    sub = host.run(
+        ["git", "-C", tree.path, "mktree"], stdin=f"100644 blob {oid}\tconfig\n", env=git.environment()
+    )
+    commit = raw_commit(tree, f"040000 tree {sub.stdout.strip()}\t{name}\n")
+    with pytest.raises(RepositoryError, match="index-pack failed"):
+        git.transfer(tree.path, repository, commit)
+
+
+def test_a_submodule_is_an_empty_directory_and_nothing_is_fetched(
+    repository: Path, tree: Tree, tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+    tree.write(
+        ".gitmodules",
+        f'[submodule "x"]\n\tpath = x\n\turl = ext::sh -c touch% {ran}\n\tupdate = !touch {ran}\n',
+    )
+    tree.git("add", "--all")
+    tree.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},x")
+    tree.git("commit", "--quiet", "--message", "sub")
+    commit = tree.git("rev-parse", "HEAD").stdout.strip()
+    try:
+        git.transfer(tree.path, repository, commit)
+        git.checkout(repository, commit, tmp_path / "out")
+    except RepositoryError as e:
+        assert "gitmodules" in e.what
+    assert not ran.exists()
+    assert not list((tmp_path / "out" / "x").glob("*"))
+
+
+def test_a_link_in_a_commit_is_not_written_through(repository: Path, tree: Tree, tmp_path: Path) -> None:
+    """Two names that differ in case, one a link out of the checkout, one a directory with a file."""
+    (tmp_path / "outside").mkdir()
+    tree.write("a", "evil")
+    (tree.path / "link").symlink_to(tmp_path / "outside")
+    commit = tree.commit("one")
+    git.transfer(tree.path, repository, commit)
+    git.checkout(repository, commit, tmp_path / "out")
+    assert (tmp_path / "out" / "link").is_symlink()
+    oid, link = (tree.git("rev-parse", f"HEAD:{n}").stdout.strip() for n in ("a", "link"))
+    sub = host.run(
+        ["git", "-C", tree.path, "mktree"], stdin=f"100644 blob {oid}\tfile\n", env=git.environment()
+    )
+    both = f"120000 blob {link}\tx\n040000 tree {sub.stdout.strip()}\tx\n"
+    with pytest.raises(RepositoryError):
+        git.transfer(tree.path, repository, raw_commit(tree, both))
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def test_what_a_repository_replaces_is_not_deployed(repository: Path, tree: Tree, tmp_path: Path) -> None:
+    good, evil = tree.commit("one", a="good"), tree.commit("two", a="evil")
+    for commit in (good, evil):
+        git.transfer(tree.path, repository, commit)
+    tree_of = {c: tree.git("rev-parse", f"{c}^{{tree}}").stdout.strip() for c in (good, evil)}
+    (repository / "refs" / "replace").mkdir(parents=True)
+    (repository / "refs" / "replace" / tree_of[good]).write_text(f"{tree_of[evil]}\n")
+    git.checkout(repository, good, tmp_path / "out")
+    assert (tmp_path / "out" / "a").read_text() == "good"
 
 
 # ---- reading a commit -----------------------------------------------------------------------------------------

@@ -1,0 +1,62 @@
+"""How much a commit may hold, measured before any of it is written: Git's objects say it, and a few of them can name
+more files than a disk has room for.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pushrod import host
+from pushrod.errors import HostError, RepositoryError
+from pushrod.gears import git
+from pushrod.manifest import limits
+from pushrod.manifest.limits import Limits, written
+
+_SPARE = 64 << 20  # bytes of a disk that a checkout leaves free
+
+
+def measure(
+    repository: Path, commit: str, most: Limits, *, quarantine: Mapping[str, str] | None = None
+) -> list[git.Blob]:
+    """The files of a commit, if it has no more of them than a host takes, nor larger ones.
+
+    Raises RepositoryError as soon as one limit is passed; what there would be beyond it is not looked at.
+    """
+    found: list[git.Blob] = []
+    total = 0
+    for blob in git.tree(repository, commit, quarantine=quarantine):
+        total += blob.size
+        found.append(blob)
+        if blob.size > most.file_size:
+            raise _beyond(commit, "file_size", blob.size, most, f"{blob.path} has {limits.size(blob.size)}")
+        if total > most.tree_size:
+            raise _beyond(
+                commit, "tree_size", 2 * most.tree_size, most, "its files are larger than that together"
+            )
+        if len(found) > most.tree_files:
+            raise _beyond(commit, "tree_files", 2 * most.tree_files, most, "it has more files than that")
+    return found
+
+
+def check_room(blobs: list[git.Blob], directory: Path) -> None:
+    """Raise HostError where a file system has no room for a checkout of these files.
+
+    They are written twice for a moment: as Git's archive, and out of it.
+    """
+    needed = 2 * sum(blob.size for blob in blobs) + _SPARE
+    free = host.free_space(directory)
+    if free < needed:
+        raise HostError(
+            f"the commit's files need {needed >> 20} MiB for a moment, and {free >> 20} MiB are free",
+            where=str(directory),
+            hint="free some space on that disk, or take what is large out of the commit; then push again",
+        )
+
+
+def _beyond(commit: str, name: str, wanted: int, most: Limits, why: str) -> RepositoryError:
+    return RepositoryError(
+        f"the commit is beyond the limit {name.replace('_', '-')} of this host, "
+        f"{written(name, getattr(most, name))}: {why}",
+        where=f"commit {commit[:7]}",
+        hint="take out of Git what does not belong there (node_modules, data): .gitignore, git rm --cached; "
+        f"the host's owner can raise it: {limits.option(name, wanted)}",
+    )
