@@ -43,19 +43,19 @@ def create(engine: Engine, name: str, *, source: Path | None = None, port: int =
             source=str(source or ""),
             down=True,
         )
-        make_places(app)
+        make_places(app, sha256=source is not None and git.uses_sha256(source))
         app.save(settings)
     return app
 
 
-def make_places(app: App) -> None:
+def make_places(app: App, *, sha256: bool = False) -> None:
     """Make the directories and repositories of an app that are missing, and have its hooks name this installation."""
     for directory in (app.checkouts, app.stores):  # what instances and stores are in, whoever they run as
         host.make_open(directory)
     app.logs.mkdir(parents=True, exist_ok=True)
     host.make_private(app.secrets)
     hook = [sys.executable, "-m", "pushrod", "--root", str(app.root.path), "hook", app.name]
-    git.create_repository(app.repository, hook)
+    git.create_repository(app.repository, hook, sha256=sha256)
     git.create_state(app.state)
 
 

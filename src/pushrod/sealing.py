@@ -1,7 +1,7 @@
 """Prepare: from a commit to a sealed release. Nothing live is touched here."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -11,10 +11,11 @@ from pushrod import __version__, configuration, intake, manifest, plan, snippets
 from pushrod.apps import App, now
 from pushrod.engines.engine import Engine
 from pushrod.errors import ManifestError
-from pushrod.gears import compose, git
+from pushrod.gears import compose, git, lfs, submodules
 from pushrod.gears.bounds import Reading
 from pushrod.gears.nginx.locations import group
 from pushrod.manifest import policy
+from pushrod.manifest.limits import Limits
 from pushrod.passwords import Passwords
 from pushrod.progress import Progress
 from pushrod.releases import Releases
@@ -87,7 +88,7 @@ class Sealing:
         reading = Reading.of(terms.limits)
         git.remove_checkout(checkout)
         intake.check_room(intake.measure(self.app.repository, commit, terms.limits), self.app.directory)
-        git.checkout(self.app.repository, commit, checkout)
+        found_notes = self.write_tree(commit, checkout, terms.limits)
         document = compose.load(
             checkout,
             project=self.app.name,
@@ -112,7 +113,7 @@ class Sealing:
             wanted.snippets, checkout, self.app.name, _groups(self.app, wanted), self.app.settings.allowed
         )
         routing = msgspec.structs.replace(wanted.routing, snippets=found)
-        notes = (*said, *wanted.notes)
+        notes = (*said, *found_notes, *wanted.notes)
         wanted = msgspec.structs.replace(wanted, services=tuple(services), routing=routing, notes=notes)
         wanted = policy.within(wanted, terms.limits)
         self.static.check(routing, checkout)
@@ -145,7 +146,25 @@ class Sealing:
         """Write the tree of a sealed release's commit again where it is gone."""
         checkout = self.app.checkout(release.number)
         if not checkout.exists():
-            git.checkout(self.app.repository, release.commit, checkout)
+            self.write_tree(release.commit, checkout, self.engine.terms(self.app, checkout).limits)
+
+    def write_tree(self, commit: str, checkout: Path, most: Limits) -> tuple[str, ...]:
+        """Write all files of a commit, those of its submodules and of Git LFS too; the notes on what is not there.
+
+        `most` bounds each submodule, as it does the commit itself.
+        """
+
+        def fits(repository: Path, oid: str) -> None:
+            intake.check_room(intake.measure(repository, oid, most), self.app.directory)
+
+        git.checkout(self.app.repository, commit, checkout)
+        kept = submodules.Kept(self.app.directory / "submodules", self.progress.note, fits)
+        notes = submodules.place(self.app.repository, commit, checkout, kept)
+        source = self.app.settings.source
+        stores = [self.app.repository / "lfs" / "objects"]
+        stores += [Path(source, ".git", "lfs", "objects")] if source else []
+        lacking = lfs.fill(checkout, lfs.pointers(checkout), stores)
+        return (*notes, *_lacking_files(lacking))
 
     def discard(self, number: int) -> None:
         """Take away everything of a release but its history and its logs."""
@@ -239,6 +258,16 @@ class Sealing:
             routing=wanted.routing,
             passwords=self.passwords.write(wanted.routing),
         )
+
+
+def _lacking_files(lacking: Sequence[lfs.Pointer]) -> list[str]:
+    if not lacking:
+        return []
+    named = ", ".join(p.path for p in lacking[:5]) + (", …" if len(lacking) > 5 else "")
+    return [
+        f"Git LFS keeps what {len(lacking)} of the commit's files hold, and it is not here, but LFS's "
+        f"pointers, in {named}. Put them into Git itself (git lfs migrate export), or fetch them in the image's build"
+    ]
 
 
 def _groups(app: App, wanted: Manifest) -> tuple[str, ...]:

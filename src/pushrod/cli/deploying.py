@@ -123,8 +123,8 @@ def plan_command(ref: str, app_name: str | None, root: str | None, as_json: bool
 
 def _stored(app: App, ref: str) -> str:
     """The commit that a name means, once the app's repository has it; one that it has needs no work tree."""
-    if re.fullmatch("[0-9a-f]{40}", ref) and git.is_commit(app.repository, ref):
-        return ref
+    if re.fullmatch("[0-9a-f]{40}([0-9a-f]{24})?", ref) and git.is_commit(app.repository, ref):
+        return git.resolve(app.repository, ref)
     tree = git.toplevel(Path())
     commit = git.resolve(tree, ref)
     admission.check(app, tree, commit)

@@ -2,12 +2,13 @@
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import click
 
-from pushrod import host
+from pushrod import creation, host
 from pushrod.apps import App
 from pushrod.cli import admission, recording
 from pushrod.cli.context import find_root, finished, pipeline
@@ -18,6 +19,8 @@ from pushrod.lines import split
 
 _UPDATES = 10_000  # characters of the list of updates that are read; one is some 100, and one is taken
 _DEPLOYED = f"refs/heads/{git.BRANCH}"
+_TAGS = "refs/tags/"
+_NEWEST = "receive.shallowUpdate"  # the setting of an app's repository that came last
 
 
 class _Update(NamedTuple):
@@ -60,11 +63,29 @@ def recover_command(app_name: str) -> None:
 def pre_receive(app: App, updates: str) -> None:
     """Deploy what is pushed to the deployed branch; any error rejects the push and leaves the old release serving.
 
-    A commit that is pushed to be planned is only stored.
+    A commit that is pushed to be planned is only stored. Tags may come along (`push.followTags`), of commits that are
+    in the history of what is deployed.
     """
-    update = _one_update(updates)
+    told = [_Update(*line.split(" ", 2)) for line in split(updates) if line.count(" ") >= 2]
+    tags = [update for update in told if update.ref.startswith(_TAGS) and not git.is_zero(update.new)]
     quarantine = dict(os.environ)
+    own = [tag.ref for tag in tags if tag.ref.startswith(f"{git.OWN_TAGS}/")]
+    tags = [tag for tag in tags if tag.ref not in own]
+    if git.config(app.repository, _NEWEST) != "true":  # it was made by an older pushrod
+        creation.make_places(app)
+        if own:  # Git has read its settings for this push already, and would make them
+            raise RepositoryError("tags below release/ are pushrod's own", where=own[0], hint="push again")
+    if own:
+        say("note: tags below release/ are pushrod's own, and those that were pushed are not taken", err=True)
+    told = [update for update in told if update.ref not in own]
+    if not told:
+        return
+    if tags and tags == told:
+        _check_tags(app, tags, git.branch_commit(app.repository), quarantine)
+        return
+    update = _one_update([update for update in told if update not in tags])
     commit = git.pushed_commit(app.repository, update.new, update.ref, quarantine=quarantine)
+    _check_tags(app, tags, commit, quarantine)
     admission.check(app, app.repository, commit, quarantine=quarantine)
     git.transfer(app.repository, app.repository, commit, quarantine=quarantine)
     if update.ref == _DEPLOYED:
@@ -76,13 +97,24 @@ def pre_receive(app: App, updates: str) -> None:
 def _deploy(app: App, old: str, new: str) -> None:
     line = pipeline(app)
     recording.add(f"commit {new}")
-    release = line.deploy(new, replacing="" if old == git.ZERO else old)
+    release = line.deploy(new, replacing="" if git.is_zero(old) else old)
     recording.add(f"release {release.number}")
     say(f"live: {line.url} (release {release.number})", err=True)
 
 
-def _one_update(updates: str) -> _Update:
-    found = [_Update(*line.split(" ", 2)) for line in split(updates) if line.count(" ") >= 2]
+def _check_tags(app: App, tags: Sequence[_Update], commit: str, quarantine: Mapping[str, str]) -> None:
+    """Refuse a tag that brings more than the deployed branch has: only that was looked through."""
+    for tag in tags:
+        tagged = git.pushed_commit(app.repository, tag.new, tag.ref, quarantine=quarantine)
+        if not commit or not git.is_ancestor(app.repository, tagged, commit, quarantine=quarantine):
+            raise RepositoryError(
+                f"only `{git.BRANCH}` is deployed, not {tag.ref}",
+                hint=f"git push pushrod {tag.ref.removeprefix(_TAGS)}:{git.BRANCH} deploys it; "
+                "tags come along with a commit that is built on theirs",
+            )
+
+
+def _one_update(found: Sequence[_Update]) -> _Update:
     if len(found) == 1 and found[0].ref == f"{git.PLANS}/{found[0].new}":
         return found[0]
     for update in found:
@@ -91,7 +123,7 @@ def _one_update(updates: str) -> _Update:
                 f"only `{git.BRANCH}` is deployed, not {update.ref}",
                 hint=f"git push pushrod HEAD:{git.BRANCH}",
             )
-        if update.new == git.ZERO:
+        if git.is_zero(update.new):
             raise RepositoryError(
                 f"`{git.BRANCH}` cannot be deleted: it is what is running",
                 hint="`pushrod down` stops the app",

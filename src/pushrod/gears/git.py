@@ -24,6 +24,9 @@ PLANS = "refs/plans"
 THERE = "--there"
 """What a client says after `git-receive-pack` whose push must not make the app, because it is only to be planned."""
 
+OWN_TAGS = "refs/tags/release"
+"""Below it are the tags that pushrod itself makes: what is pushed there is not taken."""
+
 PATH = 1024
 """Bytes of a path in a commit. The kernel takes 4,096, of which a release's own directory needs some."""
 
@@ -42,7 +45,7 @@ _SERVED = {
     "receive.denyDeletes": "true",
     "receive.autogc": "false",
     "receive.advertisePushOptions": "false",
-    "receive.shallowUpdate": "false",
+    "receive.shallowUpdate": "true",  # so that `pre-receive` hears of it, and says what is missing
     "transfer.fsckObjects": "true",
     "transfer.advertiseSID": "false",
     "uploadpack.allowFilter": "false",
@@ -222,25 +225,46 @@ def clear_branch(repository: Path, aside: str) -> None:
         path.rename(repository / f"{BRANCH}.{aside}")
 
 
-def is_ancestor(repository: Path, older: str, newer: str) -> bool:
+def is_ancestor(
+    repository: Path, older: str, newer: str, *, quarantine: Mapping[str, str] | None = None
+) -> bool:
     """Whether `older` is in the history of `newer`."""
     argv = ["git", "-C", str(repository), "merge-base", "--is-ancestor", older, newer]
-    return host.run(argv, env=environment()).status == 0
+    return host.run(argv, env=environment(quarantine)).status == 0
 
 
-def create_repository(path: Path, hook: Sequence[str]) -> None:
+def is_zero(oid: str) -> bool:
+    """Whether an object name is that of nothing, in a repository of SHA-1 or of SHA-256."""
+    return set(oid) == {"0"}
+
+
+def uses_sha256(directory: Path) -> bool:
+    """Whether the objects of a repository are named by SHA-256."""
+    return config(directory, "extensions.objectFormat") == "sha256"
+
+
+def create_bare(path: Path, *, sha256: bool = False) -> None:
+    """Make a bare repository without hooks."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    words = ["init", "--quiet", "--bare", "--template=", f"--initial-branch={BRANCH}"]
+    git(path.parent, *words, *(["--object-format=sha256"] if sha256 else []), str(path))
+
+
+def create_repository(path: Path, hook: Sequence[str], *, sha256: bool = False) -> None:
     """Make an app's bare repository whose hooks call `hook` (an argv) with the hook's name added.
 
     `pre-receive` runs the pipeline and, at its commit point, moves the branch itself; `proc-receive`
     (githooks(5), Git 2.29) then reports that to the client, so that a push that waited for another is judged
     by where the branch is when its turn comes, not by where it was when it connected. It reports what is pushed
-    below PLANS too, so that nothing is made of it.
+    below PLANS and OWN_TAGS too, so that nothing is made of it. A push from a shallow clone comes to `pre-receive` as
+    well, which says what it lacks; Git itself would refuse it in words of its own.
     """
     if not path.exists():
-        git(path.parent, "init", "--quiet", "--bare", "--template=", f"--initial-branch={BRANCH}", str(path))
+        create_bare(path, sha256=sha256)
     git(path, "config", "core.hooksPath", str(path / "hooks"))  # or the user's own setting would go before it
     git(path, "config", "--replace-all", "receive.procReceiveRefs", f"refs/heads/{BRANCH}")
     git(path, "config", "--add", "receive.procReceiveRefs", PLANS)
+    git(path, "config", "--add", "receive.procReceiveRefs", OWN_TAGS)
     git(path, "config", "include.path", _SETTINGS)
     host.write(path / _SETTINGS, "".join(map(_setting, _SERVED.items())))
     _as_committed(path)
@@ -291,6 +315,7 @@ def transfer(
         return
     tips = git(repository, "for-each-ref", "--format=%(objectname) %(*objectname)").split()
     known = "\n".join(f"^{oid}" for oid in _known(source, tips, quarantine))
+    _check_whole(source, commit, known, quarantine)
     pack = repository / f"incoming-{os.getpid()}.pack"
     try:
         with pack.open("wb") as f:
@@ -302,6 +327,25 @@ def transfer(
             raise _failed("git index-pack", done.stderr.strip(), repository)
     finally:
         pack.unlink(missing_ok=True)
+
+
+def _check_whole(source: Path, commit: str, known: str, quarantine: Mapping[str, str] | None) -> None:
+    """Refuse a commit of a shallow clone whose history ends before it comes to what the app's repository has."""
+    variables, ends = environment(quarantine), (quarantine or {}).get("GIT_SHALLOW_FILE", "")
+    if quarantine is not None and ends:
+        variables["GIT_SHALLOW_FILE"] = ends
+    path = Path(ends) if ends else source / git(source, "rev-parse", "--git-path", "shallow").strip()
+    if not path.is_file():
+        return
+    argv = ["git", "-C", str(source), "rev-list", "--stdin"]
+    done = host.run(argv, env=variables, stdin=f"{commit}\n{known}\n")
+    if done.status == 0 and not {*path.read_text().split()} & {*done.stdout.split()}:
+        return
+    raise RepositoryError(
+        "the clone is shallow: its history ends before what is live",
+        where=f"commit {commit[:7]}",
+        hint="fetch all of it: `git fetch --unshallow`; in CI `fetch-depth: 0` (GitHub), `GIT_DEPTH: 0` (GitLab)",
+    )
 
 
 def _known(source: Path, oids: Sequence[str], quarantine: Mapping[str, str] | None) -> list[str]:
@@ -326,7 +370,20 @@ def checkout(repository: Path, commit: str, target: Path) -> None:
     host.make_open(target.parent)
     target.mkdir()
     target.chmod(0o755)
-    archive = _archive(target)
+    _extract(repository, commit, target, _archive(target))
+
+
+def checkout_into(repository: Path, commit: str, target: Path) -> None:
+    """Write the tree of a submodule's commit below `target`, the empty directory that its own tree has there.
+
+    Raises RepositoryError where something else is in that place.
+    """
+    if target.is_symlink() or not target.is_dir() or any(target.iterdir()):
+        raise RepositoryError("something else is in a submodule's place", where=str(target))
+    _extract(repository, commit, target, repository / f"checkout-{os.getpid()}.tar")
+
+
+def _extract(repository: Path, commit: str, target: Path, archive: Path) -> None:
     _as_committed(repository)
     try:
         git(repository, "-c", "tar.umask=0022", "archive", "--format=tar", f"--output={archive}", commit)
@@ -350,6 +407,21 @@ def remove_archive(target: Path) -> None:
 
 def _archive(target: Path) -> Path:
     return target.with_name(f"{target.name}.tar")
+
+
+def links(repository: Path, commit: str) -> list[tuple[str, str]]:
+    """The submodules of a commit's tree: the path of each, and the commit that belongs there."""
+    listing = git(repository, "ls-tree", "-r", "-z", "--full-tree", commit)
+    rows = (line.split("\t", 1) for line in listing.split("\0")[:-1])
+    return [(path, meta.split()[2]) for meta, path in rows if meta.startswith("160000 ")]
+
+
+def modules(repository: Path, commit: str) -> list[tuple[str, str]]:
+    """The settings in a commit's `.gitmodules`, in order; none where it has none or one that Git cannot read."""
+    argv = ["git", "-C", str(repository), "config", "--blob", f"{commit}:.gitmodules", "--null", "--list"]
+    lines = host.run(argv, env=environment()).stdout.split("\0")[:-1]
+    found = (line.partition("\n") for line in lines)
+    return [(key, value) for key, _, value in found if key.startswith("submodule.")]
 
 
 def tree(repository: Path, commit: str, *, quarantine: Mapping[str, str] | None = None) -> Iterator[Blob]:

@@ -1,0 +1,390 @@
+"""What is deployed is what the commit holds, or it is said what is not: submodules, LFS, exports, clones, tags."""
+
+import contextlib
+import hashlib
+import http.server
+import os
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration import apps
+from tests.integration.apps import App, Machine, Tree
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def machine(new_machine: Callable[[], Machine], certificate: Path) -> Machine:
+    """A machine whose Git trusts the server of the submodules."""
+    made = new_machine()
+    home = made.directory / "home"
+    home.mkdir()
+    (home / ".gitconfig").write_text(f"[http]\n\tsslCAInfo = {certificate}\n")
+    made.env["HOME"] = str(home)
+    return made
+
+
+@pytest.fixture(scope="module")
+def shop(machine: Machine) -> App:
+    return machine.app("shop")
+
+
+def checkout(shop: App) -> Path:
+    return shop.directory / "checkouts" / str(shop.live)
+
+
+def deployed(shop: App, *argv: str) -> str:
+    pushed = shop.tree.push(*argv)
+    assert pushed.ok, pushed.err
+    shop.good = shop.tree.head()
+    return pushed.err
+
+
+# ---- exports ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("below", ["", "docs/"])
+def test_what_an_archive_would_leave_out_or_change_is_deployed_as_it_is(shop: App, below: str) -> None:
+    """`export-ignore` and `export-subst` are for those who download an archive of a project."""
+    shop.restore()
+    attributes = "fixtures export-ignore\n*.toml export-ignore\nVERSION export-subst\n"
+    files = {
+        ".gitattributes": attributes,
+        "fixtures/one.json": "1",
+        "a.toml": "a",
+        "VERSION": "$Format:%H$\n",
+    }
+    shop.tree.commit({f"{below}{name}": text for name, text in files.items()}, "export")
+    deployed(shop)
+    here = checkout(shop) / below
+    assert (here / "fixtures" / "one.json").read_text() == "1"
+    assert (here / "a.toml").read_text() == "a"
+    assert (here / "VERSION").read_text() == "$Format:%H$\n"
+
+
+def test_line_ends_are_those_of_the_commit_whatever_its_pusher_has_set(shop: App) -> None:
+    shop.restore()
+    shop.tree.commit({"lines": "one\ntwo\n"}, "lines")
+    config = Path(shop.machine.env["HOME"]) / ".gitconfig"
+    before = config.read_text()
+    config.write_text(before + "[core]\n\tautocrlf = true\n")
+    try:
+        deployed(shop)
+    finally:
+        config.write_text(before)
+    assert (checkout(shop) / "lines").read_bytes() == b"one\ntwo\n"
+
+
+# ---- submodules -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    argv += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    subprocess.run(
+        [*argv, "-keyout", path, "-out", path.with_suffix(".crt")], check=True, capture_output=True
+    )
+    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
+    return path
+
+
+class Backend(http.server.BaseHTTPRequestHandler):
+    """Git's own server program behind HTTPS: what it says goes out as it is."""
+
+    root = Path()
+    asked: list[str] = []
+
+    protocol_version = "HTTP/1.1"
+
+    def _serve(self) -> None:
+        path, _, query = self.path.partition("?")
+        self.asked.append(path)
+        environment = {
+            "PATH": os.environ["PATH"],
+            "GIT_PROJECT_ROOT": str(self.root),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "REQUEST_METHOD": self.command,
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+        }
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        done = subprocess.run(["git", "http-backend"], input=body, env=environment, capture_output=True)
+        head, _, content = done.stdout.partition(b"\r\n\r\n")
+        lines = [line.decode().split(": ", 1) for line in head.split(b"\r\n") if line]
+        status = next((int(value[:3]) for name, value in lines if name == "Status"), 200)
+        self.send_response(status)
+        for name, value in lines:
+            if name != "Status":
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_POST = _serve
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def server(machine: Machine, certificate: Path) -> Iterator[str]:
+    """The address of a server of repositories, which are those below the machine's `served`."""
+    Backend.root = machine.directory / "served"
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    made.socket = context.wrap_socket(made.socket, server_side=True)
+    thread = threading.Thread(target=made.serve_forever, daemon=True)
+    thread.start()
+    yield f"https://127.0.0.1:{made.server_port}"
+    made.shutdown()
+    made.server_close()
+
+
+def served(machine: Machine, name: str, files: dict[str, str]) -> Tree:
+    tree = Tree(machine.directory / "served" / name, machine.env).init()
+    tree.commit(files, name)
+    return tree
+
+
+def add(tree: Tree, path: str, url: str, commit: str, more: str = "") -> None:
+    """A submodule, as Git would add it had it fetched it."""
+    with (tree.path / ".gitmodules").open("a") as f:
+        f.write(f'[submodule "{path}"]\n\tpath = {path}\n' + (f"\turl = {url}\n" if url else "") + more)
+    tree.git("add", ".gitmodules")
+    tree.git("update-index", "--add", "--cacheinfo", f"160000,{commit},{path}")
+    tree.git("commit", "--quiet", "--message", f"submodule {path}")
+
+
+def test_submodules_are_deployed_with_those_they_have(shop: App, machine: Machine, server: str) -> None:
+    """Of a commit that no branch points at any more, which a server gives out with its branches alone."""
+    shop.restore()
+    icons = served(machine, "icons", {"icon.svg": "<svg/>"})
+    theme = served(machine, "theme", {"style.css": "body", ".gitattributes": "* export-ignore\n"})
+    add(theme, "vendor/icons", f"{server}/icons", icons.head())
+    wanted = theme.head()
+    theme.commit({"style.css": "later"}, "later")
+    add(shop.tree, "static/theme", f"{server}/theme", wanted)
+    said = deployed(shop)
+    assert f"submodule static/theme: fetching {wanted[:7]}" in said
+    here = checkout(shop) / "static" / "theme"
+    assert (here / "style.css").read_text() == "body"
+    assert (here / "vendor" / "icons" / "icon.svg").read_text() == "<svg/>"
+
+    Backend.asked.clear()
+    shop.must("restart")
+    assert (checkout(shop) / "static" / "theme" / "vendor" / "icons" / "icon.svg").exists()
+    assert not Backend.asked, "what has been fetched is not fetched again"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ext::sh -c touch% MARK",
+        "file:///etc",
+        "/etc",
+        "../theme.git",
+        "http://127.0.0.1/theme",
+        "ssh://git@example.com/theme",
+        "git@example.com:theme.git",
+        "https://user:word@127.0.0.1/theme",
+        "-u./payload",
+        "https://127.0.0.1:1/nobody",
+        "",
+    ],
+)
+def test_a_submodule_that_cannot_be_had_is_refused_by_its_name(shop: App, url: str) -> None:
+    shop.restore()
+    mark = shop.machine.directory / "mark"
+    add(shop.tree, "theme", url.replace("MARK", str(mark)), "1" * 40)
+    (shop.directory / "submodules").mkdir(exist_ok=True)
+    before, release = shop.footprint(), shop.live
+    pushed = shop.tree.push()
+    assert not pushed.ok
+    if url.startswith("-"):  # Git itself refuses it
+        assert "disallowed submodule url" in pushed.err
+    else:
+        assert "submodule theme: " in apps.complaint(pushed).what, pushed.err
+    assert not mark.exists()
+    assert shop.footprint() == before
+    assert shop.serves(release)
+
+
+def test_a_server_that_leads_elsewhere_is_not_followed(shop: App, machine: Machine, server: str) -> None:
+    """A submodule's submodule has an address of its own, and that is looked at like the first."""
+    shop.restore()
+    theme = served(machine, "leading", {"style.css": "body"})
+    add(theme, "inner", f"file://{machine.directory}/served/icons", "1" * 40)
+    add(shop.tree, "theme", f"{server}/leading", theme.head())
+    pushed = shop.tree.push()
+    assert not pushed.ok
+    assert "submodule theme/inner: it cannot be fetched from" in apps.complaint(pushed).what
+
+
+def test_a_submodule_that_is_not_wanted_is_left_out_with_a_note(shop: App) -> None:
+    shop.restore()
+    add(shop.tree, "theme", "../theme.git", "1" * 40, more="\tupdate = none\n")
+    assert "submodule theme is left out" in deployed(shop)
+
+
+# ---- Git LFS ----------------------------------------------------------------------------------------------------
+
+
+def pointer(content: bytes) -> str:
+    oid = hashlib.sha256(content).hexdigest()
+    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(content)}\n"
+
+
+@pytest.mark.parametrize("file", ["logo.png", "static/img/logo.png", "with space/ä.bin"])
+def test_a_pointer_of_lfs_is_named(shop: App, file: str) -> None:
+    shop.restore()
+    shop.tree.commit({file: pointer(b"elsewhere")}, "pointer")
+    said = deployed(shop)
+    assert "Git LFS" in said
+    assert file in said
+    planned = shop.must("plan")
+    assert file in planned
+
+
+@pytest.mark.parametrize("where", ["work tree", "repository"])
+def test_a_file_of_lfs_that_is_on_this_machine_is_put_in_its_place(shop: App, where: str) -> None:
+    shop.restore()
+    content = f"\x89PNG of {where}".encode()
+    oid = hashlib.sha256(content).hexdigest()
+    base = shop.repository if where == "repository" else shop.tree.path / ".git"
+    store = base / "lfs" / "objects" / oid[:2] / oid[2:4]
+    store.mkdir(parents=True)
+    (store / oid).write_bytes(content)
+    lost = pointer(b"another")
+    shop.tree.commit(
+        {"art.png": pointer(content), f"lost in {where}.png": lost, "note.txt": f"{lost}more\n" * 9}, "lfs"
+    )
+    said = deployed(shop)
+    assert (checkout(shop) / "art.png").read_bytes() == content
+    assert f"lost in {where}.png" in said
+    assert "art.png" not in said
+    assert "note.txt" not in said
+
+
+def test_an_object_that_is_not_what_the_pointer_says_is_not_taken(shop: App) -> None:
+    shop.restore()
+    content = b"what was meant"
+    oid = hashlib.sha256(content).hexdigest()
+    store = shop.tree.path / ".git" / "lfs" / "objects" / oid[:2] / oid[2:4]
+    store.mkdir(parents=True)
+    (store / oid).write_bytes(b"what was meanT")
+    shop.tree.commit({"logo.png": pointer(content)}, "lfs")
+    assert "logo.png" in deployed(shop)
+    assert (checkout(shop) / "logo.png").read_text() == pointer(content)
+
+
+# ---- shallow clones ---------------------------------------------------------------------------------------------
+
+
+def shallow(shop: App, depth: int) -> Tree:
+    path = shop.machine.directory / f"ci-{time.monotonic_ns()}"
+    shop.tree.git("clone", "--quiet", f"--depth={depth}", f"file://{shop.tree.path}", str(path))
+    tree = Tree(path, shop.tree.env)
+    tree.git("remote", "add", "pushrod", str(shop.repository))
+    return tree
+
+
+def test_a_shallow_clone_that_reaches_what_is_live_is_deployed(shop: App) -> None:
+    shop.restore()
+    shop.tree.commit({"app.py": apps.changed("shallow")}, "shallow")
+    pushed = shallow(shop, 2).push()
+    assert pushed.ok, pushed.err
+    assert shop.get().body == "shallow"
+    assert not (shop.repository / "shallow").exists(), "the app's repository has all of it"
+    shop.good = shop.tree.head()
+    shop.push_change()
+
+
+@pytest.mark.parametrize("verb", ["push", "deploy", "plan"])
+def test_a_shallow_clone_that_does_not_is_told_so(shop: App, verb: str) -> None:
+    shop.restore()
+    shop.tree.commit({"app.py": apps.changed("one")}, "one")
+    shop.tree.commit({"app.py": apps.changed("two")}, "two")
+    clone = shallow(shop, 1)
+    before = shop.footprint()
+    if verb == "push":  # without --force Git on the client's side says `fetch first`, and asks nobody
+        done = clone.push("--force", "pushrod", "HEAD:main")
+    else:
+        done = shop.machine.pushrod(verb, "--app", "shop", cwd=clone.path)
+    said = apps.complaint(done)
+    assert "shallow" in said.what
+    assert "fetch-depth: 0" in said.to_do
+    assert shop.footprint() == before
+    shop.push_change()
+
+
+# ---- SHA-256 ----------------------------------------------------------------------------------------------------
+
+
+def test_a_repository_of_sha_256(machine: Machine) -> None:
+    tree = Tree(machine.directory / "long", machine.env)
+    tree.path.mkdir()
+    tree.git("init", "--quiet", "--initial-branch=main", "--object-format=sha256")
+    tree.commit(apps.FILES, "first")
+    machine.must("apps", "create", "long", "--port", str(apps.edge_port()), cwd=tree.path)
+    long = App(machine, "long", tree)
+    machine.apps.append(long)
+    deployed(long)
+    long.push_change()
+    assert long.tree.head()[:7] in long.must("plan")
+    long.must("rollback")
+    long.must("deploy")
+    assert len(long.branch()) == 64
+    long.settled()
+
+
+# ---- tags -------------------------------------------------------------------------------------------------------
+
+
+def test_tags_follow_a_push(shop: App) -> None:
+    shop.restore()
+    shop.tree.commit({"app.py": apps.changed("followed")}, "followed")
+    shop.tree.git("tag", "--annotate", "v7", "--message", "seven")
+    deployed(shop, "--follow-tags", "pushrod", "HEAD:main")
+    assert shop.get().body == "followed"
+    assert shop.tags()["v7"] == shop.tree.head()
+    shop.tree.git("tag", "--annotate", "v8", "--message", "eight")
+    deployed(shop, "--follow-tags", "pushrod", "HEAD:main")
+    assert shop.tags()["v8"] == shop.tree.head(), "also where there is nothing else to push"
+
+
+def test_the_tags_of_releases_are_not_a_clients_to_make(shop: App) -> None:
+    """Whoever has fetched from one app has its tags, which come along with a push to another."""
+    shop.push_change()
+    shop.tree.commit({"app.py": apps.changed("own tags")}, "own tags")
+    shop.tree.git("tag", "--annotate", "release/1", "--message", "another app's", "--force")
+    shop.tree.git("tag", "--annotate", "release/999", "--message", "another app's", "--force")
+    before = shop.tags()
+    deployed(shop, "--follow-tags", "--force", "pushrod", "HEAD:main")
+    after = shop.tags()
+    assert {k: v for k, v in after.items() if k in before} == before
+    assert "release/999" not in after
+
+
+def test_a_tag_that_brings_more_than_what_is_deployed_is_refused(shop: App) -> None:
+    shop.push_change()
+    shop.tree.commit({"app.py": apps.changed("aside")}, "aside")
+    shop.tree.git("tag", "--annotate", "aside", "--message", "not in main")
+    shop.tree.reset(shop.good)
+    pushed = shop.tree.push("pushrod", "aside")
+    assert "only `main` is deployed" in apps.complaint(pushed).what
+    assert "aside" not in shop.tags()
+    with contextlib.suppress(AssertionError):
+        shop.tree.git("tag", "--delete", "aside")
+    shop.push_change()
