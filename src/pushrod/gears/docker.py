@@ -36,6 +36,7 @@ _PUT = "/pushrod"  # where a file is unpacked in the container that is made for 
 _FULL = re.compile(r"no space left on device", re.IGNORECASE)
 _QUICK = 60.0  # seconds for a question, and for an order that is carried out at once
 _BUILD = 3600.0  # seconds for a build or a pull
+_PRUNE = 300.0  # seconds to prune one cache of builds
 _GRACE = 10.0  # seconds that Docker gives a container to stop which does not say how long it takes
 _TAIL = 50  # lines of a failed build that go with its error
 
@@ -450,7 +451,7 @@ def prune_images(app: str) -> None:
 
 def prune_builds(hours: int, at: Path | None = None) -> None:
     """Remove from an engine's cache of builds what was last used so many hours ago, or longer."""
-    docker("builder", "prune", "--all", "--force", "--filter", f"until={hours}h", timeout=_BUILD, at=at)
+    docker("builder", "prune", "--all", "--force", "--filter", f"until={hours}h", timeout=_PRUNE, at=at)
 
 
 # ---- networks and volumes -----------------------------------------------------------------------------------

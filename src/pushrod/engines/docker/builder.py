@@ -49,6 +49,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"
 address = "/run/containerd/containerd.sock"
 """
 _CGROUPS = Path("/sys/fs/cgroup")
+_MARK, _TABLE = 0x7075, "7075"  # of the probes' packets, and the table of routes that these go by
 _STARTS = 30.0  # seconds for both daemons
 _PROBE = 0.2  # seconds in which a host answers its own container; what is dropped is never answered
 _PROBES = 10.0  # seconds between two looks whether the host's services are out of reach
@@ -260,16 +261,19 @@ def confine(settings: Settings) -> None:
         (_CGROUPS / "daemons").mkdir(exist_ok=True)
         for pid in (_CGROUPS / "cgroup.procs").read_text().split():
             (_CGROUPS / "daemons" / "cgroup.procs").write_text(pid)
-        offered = (_CGROUPS / "cgroup.controllers").read_text().split()
-        (_CGROUPS / "cgroup.subtree_control").write_text(" ".join(f"+{c}" for c in offered))
-        limits = {"pids.max": processes, "memory.max": memory}
-        places = dict.fromkeys(limits, _CGROUPS / "builds")
+        for controller in (_CGROUPS / "cgroup.controllers").read_text().split():
+            with contextlib.suppress(OSError):  # one that cannot be had here
+                (_CGROUPS / "cgroup.subtree_control").write_text(f"+{controller}")
+        limits = {"builds/pids.max": processes, "builds/memory.max": memory}
     else:
-        limits = {"pids.max": processes, "memory.limit_in_bytes": memory}
-        places = {name: _CGROUPS / name.partition(".")[0] / "builds" for name in limits}
+        limits = {"pids/builds/pids.max": processes, "memory/builds/memory.limit_in_bytes": memory}
     for name, value in limits.items():
-        places[name].mkdir(exist_ok=True)
-        (places[name] / name).write_text(str(value))
+        path = _CGROUPS / name
+        with contextlib.suppress(
+            FileNotFoundError
+        ):  # a kernel without that controller: the container has no limit
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(str(value))
 
 
 def reached(probes: list[str]) -> str:
@@ -292,16 +296,14 @@ def reached(probes: list[str]) -> str:
             s.close()
 
 
-_MARK = 0x7075
-_TABLE = "7075"
-
-
 def close(settings: Settings) -> None:
     """Take the routes to what builds may not reach away, so that they are told at once.
 
     What holds them is the host's own rules; the probes go on by a table of their own to see that those are there.
     """
-    default = next(line.split() for line in run("ip", "route").splitlines() if line.startswith("default"))
+    default = run("ip", "route", "show", "default").split()
+    if "via" not in default:
+        raise Ended("the builder's network leads nowhere")
     gateway, device = default[default.index("via") + 1], default[default.index("dev") + 1]
     run("ip", "route", "add", "default", "via", gateway, "dev", device, "table", _TABLE)
     run("ip", "rule", "add", "fwmark", hex(_MARK), "table", _TABLE)

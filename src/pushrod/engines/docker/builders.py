@@ -15,6 +15,7 @@ import socket
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,7 @@ class Builder:
             f"--label={LABEL}={self.app.name}",
             f"--network={self.name}",
             "--cgroupns=private",
+            "--userns=host",  # where the host's engine maps accounts: the builder's is root of its own
             "--read-only",
         ]
         argv += ["--cap-drop=ALL", *(f"--cap-add={c}" for c in _CAPABILITIES)]
@@ -224,12 +226,8 @@ class Builder:
             a.address for found in psutil.net_if_addrs().values() for a in found if a.family == socket.AF_INET
         }
         engines = [p["Base"] for p in docker.info().get("DefaultAddressPools") or ()]
-        closed = [
-            *(f"{a}/32" for a in sorted(own) if not a.startswith("127.")),
-            settings.pool,
-            *engines,
-            _NO_NETWORK,
-        ]
+        closed = [settings.pool, *engines, _NO_NETWORK, "127.0.0.0/8"]
+        closed += [f"{a}/32" for a in sorted(own) if not any(_within(a, network) for network in closed)]
         return builder.Settings(
             group=self.app.root.path.stat().st_gid,
             idle=_IDLE,
@@ -238,7 +236,7 @@ class Builder:
             disk=whole // _PART_OF_DISK,
             spare=_SPARE,
             probes=[f"{network[1]}:{_EDGE}", f"{pool[-2]}:{_EDGE}"],
-            closed=closed,
+            closed=[network for network in closed if network != "127.0.0.0/8"],
             open=[s for s in name_servers() if any(_within(s, network) for network in closed)],
             options=_registries(),
         )
@@ -284,8 +282,9 @@ class Builder:
 
         `named` are the images that the Dockerfile names. Raises BuildError, which says `where`.
         """
-        with self.awake():
+        with self.awake(), ThreadPoolExecutor(1) as beside:
             self._give(named, say)
+            known = beside.submit(self._known, named)  # it need not be waited for
             try:
                 built = docker.build(
                     context,
@@ -309,7 +308,7 @@ class Builder:
                         hint="let it write less, or free some disk; the next build begins with an empty cache",
                     ) from e
                 raise
-            self._take(built, name, named)
+            self._take(built, name, known.result())
 
     def _give(self, named: Sequence[str], say: Say) -> None:
         """Copy those of the images that the host has and the builder has not: no registry need have them."""
@@ -323,11 +322,14 @@ class Builder:
                 say(f"giving {reference} to the app's builder")
                 docker.copy(reference, source=None, target=self.engine)
 
-    def _take(self, image: str, name: str, named: Sequence[str]) -> None:
-        """Have the host's engine load an image; of its layers those that it lacks, as far as that can be told."""
+    def _known(self, named: Sequence[str]) -> set[str]:
+        """The layers that the host's engine has of the app's images and of those that it begins from."""
         own = docker.tags(f"{references.OWN}/{self.app.name}")
         found = docker.images([*own, *named])
-        known = {f"sha256:{chain}" for one in found for chain in chained(one["RootFS"]["Layers"])}
+        return {f"sha256:{chain}" for one in found for chain in chained(one["RootFS"]["Layers"])}
+
+    def _take(self, image: str, name: str, known: set[str]) -> None:
+        """Have the host's engine load an image; of its layers those that it lacks, as far as that can be told."""
         for layers in (known, set()):
             with self._connect(self.place / builder.EXPORT) or contextlib.nullcontext() as connection:
                 if connection is None:

@@ -500,10 +500,16 @@ class Docker:
     def sweep(self) -> None:
         """Remove from each app's builder what no build has used for a week, and builders whose app is gone."""
         docker.prune_builds(_UNUSED)  # what hosts have from the time when all apps shared the engine's own
+        failed: list[PushrodError] = []
         for app in self.root.apps():
-            Builder(app).prune(_UNUSED)
+            try:
+                Builder(app).prune(_UNUSED)
+            except PushrodError as e:  # one app's builder keeps no other's from being looked at
+                failed.append(e)
         for name in builders.orphans(self.root):
             Builder(App(self.root, name)).forget()
+        if failed:
+            raise failed[0]
 
     def forget(self, app: App) -> None:
         """Remove an app's containers, networks, volumes with their data, and images."""
