@@ -74,7 +74,8 @@ def test_a_step_reaches_no_app_no_store_and_not_the_host(
         *(f"{gateways}:{port}" for port in (22, 80)),
         *("127.0.0.1:80", "169.254.169.254:80"),
     ]
-    step = f"RUN python /reach.py {' '.join(targets)} >/reached && cat /proc/net/unix >/sockets"
+    step = f"RUN python /reach.py {' '.join(targets)} >/reached && cat /proc/net/unix >/sockets && "
+    step += "cat /proc/self/status >/rights"
     tree = {"Dockerfile": built("COPY reach.py /", step), "reach.py": REACH}
     done = attacker.pushes(tree)
     assert done.ok, done.err
@@ -83,6 +84,8 @@ def test_a_step_reaches_no_app_no_store_and_not_the_host(
     for line in said:
         # Its own loopback is all that it has in common with the host's.
         assert line.startswith("not") or "127.0.0.1" in line, said
+    rights = dict(line.split(":\t", 1) for line in inside(town, "attacker", "/rights").splitlines())
+    assert (rights["Seccomp"], rights["CapEff"]) == ("2", "00000000a80425fb")  # as in any container
     assert "@" not in inside(town, "attacker", "/sockets")  # the engine's are files, which no step sees
 
 

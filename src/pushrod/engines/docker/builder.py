@@ -42,7 +42,7 @@ _NAMES = ("containerd", "dockerd")  # in the order in which they are started
 _CONTAINERD = Path("/run/containerd")
 _CONTAINERD_SETTINGS = """\
 version = 2
-root = "/run/containerd/root"
+root = "/var/lib/docker/containerd"
 state = "/run/containerd/state"
 disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
 [grpc]
@@ -125,8 +125,12 @@ class Builder:
         words = ["containerd", f"--config={_CONTAINERD / 'config.toml'}", "--log-level=warn"]
         self._daemons.append(subprocess.Popen(words))  # noqa: S603
         self._wait(_CONTAINERD / "containerd.sock")
-        collect = {"builder": {"gc": {"enabled": True, "defaultKeepStorage": f"{self.settings.disk // 2}B"}}}
-        Path("/run/dockerd.json").write_text(json.dumps(collect))
+        settings = {
+            "builder": {"gc": {"enabled": True, "defaultKeepStorage": f"{self.settings.disk // 2}B"}},
+            # `export` reads what is kept without it.
+            "features": {"containerd-snapshotter": False},
+        }
+        Path("/run/dockerd.json").write_text(json.dumps(settings))
         argv = [
             *("dockerd", "--config-file=/run/dockerd.json", "--pidfile=/run/dockerd.pid", "--log-level=warn"),
             *(f"--host=unix://{PLACE / ENGINE}", f"--group={self.settings.group}", f"--data-root={STORE}"),

@@ -47,6 +47,7 @@ _PROCESSES = 2048  # that a build may have: half of what the slice allows all of
 _DAEMONS = 512  # processes and threads of the builder itself, beside them
 _PART_OF_DISK = 2  # a builder may hold half of the file system
 _SPARE = 300 << 20  # bytes that builds leave free on it, for databases and logs
+_INIT = "as root: pushrod host init"
 _STARTS = 40.0  # seconds until a builder is ready
 _TELLS = 3.0  # seconds in which one that ends says why
 _EDGE = 80  # the port at which every host answers its own containers
@@ -159,7 +160,7 @@ class Builder:
         return HostError(
             what,
             where=self.name,
-            hint="as root: pushrod host init, or systemctl restart pushrod-builds"
+            hint=f"{_INIT}, or systemctl restart pushrod-builds"
             if rules
             else f"docker logs {self.name} says more",
             log=tuple(docker.logs(self.name, 10)),
@@ -188,6 +189,8 @@ class Builder:
             if Path(path).is_dir()
         ]
         program = self.app.root.programs / "builder.py"
+        if not program.is_file():
+            raise HostError("this host lacks what builds run in", where=str(program), hint=_INIT)
         argv += [f"--volume={program}:/builder.py:ro", *self._name_servers()]
         argv += [f"--env={name}={value}" for name, value in _proxies().items()]
         settings = json.dumps(self._settings(network)._asdict())
