@@ -115,6 +115,7 @@ class Root:
         self.environments = self.path / "environments"
         self.apps_directory = self.path / "apps"
         self.ports_lock = self.path / "ports.lock"
+        self.claims_lock = self.path / "claims.lock"
         self.programs = self.path / "programs"
         self.host_settings_path = self.path / "host.json"
         self._runtime_note = self.path / "runtime"

@@ -24,6 +24,7 @@ from pushrod.journal import Journal
 from pushrod.pipeline import LOCK_TIMEOUT, Pipeline
 from pushrod.progress import Progress
 from pushrod.releases import Releases
+from pushrod.rounds import Round
 from pushrod.steps import Steps
 from pushrod.values import EngineName, Finding, Release, Value
 
@@ -32,6 +33,10 @@ PERIODS = {"hour": 3600.0, "day": 86400.0, "week": 7 * 86400.0}
 
 _RECORD = "backup.json"
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
+TURN = 3 * 3600.0
+"""Seconds for one app's backup where all that are due are taken."""
+
+_BUSY = 5.0  # seconds until an app must be free that was not when its turn came
 _SLACK = 600.0  # seconds that a timer may come early, compared with the time before
 
 
@@ -321,20 +326,41 @@ class Backups:
 
 
 def all_due(engine: Engine, apps: Sequence[App], progress: Progress) -> Iterator[Backup | PushrodError]:
-    """Back up each app whose time has come. One that another command works on is left for the next time, with a note;
-    one that fails gives its error, and the next goes on."""
-    for app in apps:
-        try:
-            if due(app):
-                yield Backups(app, engine, progress).take(timeout=0)
-        except BusyError as e:
-            progress.note(f"{app.name} is left for the next time: {e.what}")
-        except Interrupted:
-            raise
-        except PushrodError as e:
-            yield e
-        except OSError as e:
-            yield host.os_error(e, str(app.backups))
+    """Back up each app whose time has come, in a fair order, each within TURN.
+
+    One that fails gives its error, and the next goes on. One that another command works on is asked for again at the
+    end; if it still is, that is an error too, and it is left for the next time.
+    """
+    turns, busy = Round(engine.root, "backup", TURN), list[App]()
+    for app in turns.order(apps):
+        found = _in_turn(turns, app, engine, progress, timeout=0)
+        if isinstance(found, BusyError):
+            busy.append(app)
+        elif found:
+            yield found
+    for app in busy:
+        found = _in_turn(turns, app, engine, progress, timeout=_BUSY)
+        if isinstance(found, BusyError):
+            progress.note(f"{app.name} is left for the next time: {found.what}")
+        if found:
+            yield found
+
+
+def _in_turn(
+    turns: Round, app: App, engine: Engine, progress: Progress, *, timeout: float
+) -> Backup | PushrodError | None:
+    """What came of an app's turn; None where it is not its time."""
+    try:
+        if not due(app):
+            return None
+        with turns.turn(app):
+            return Backups(app, engine, progress).take(timeout=timeout)
+    except Interrupted:
+        raise
+    except PushrodError as e:
+        return e
+    except OSError as e:
+        return host.os_error(e, str(app.backups))
 
 
 def _live(app: App) -> Release | None:

@@ -34,6 +34,7 @@ def create(engine: Engine, name: str, *, source: Path | None = None, port: int =
             with engine.choose_port(port) as chosen:
                 app.save(msgspec.structs.replace(app.settings, port=chosen))
         return app
+    engine.check_name(name)
     with engine.choose_port(port) as chosen:
         settings = Settings(
             name=name,

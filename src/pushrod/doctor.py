@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 
-from pushrod import backups, certificates, host
+from pushrod import backups, certificates, claims, host
 from pushrod.apps import App, Root
 from pushrod.engines import choice
 from pushrod.engines.engine import Engine
@@ -24,6 +24,7 @@ def examine(root: Root) -> list[Finding]:
     found = [*_machine(root), *engine.examine()]
     if root.host_settings_path.exists():
         found += examination.examine(root)
+    found += claims.examine(root)
     for app in root.apps():
         found += _app(app, engine)
     return found

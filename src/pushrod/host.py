@@ -857,7 +857,7 @@ def signals_held() -> Iterator[None]:
     Starting a thread is one of them: `threading` itself breaks when its `start` is interrupted. A thread that is
     started here holds them for good, and the main thread gets them.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*_INTERRUPTS, signal.SIGUSR1))
     try:
         yield
     finally:
@@ -865,9 +865,47 @@ def signals_held() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def deadline(seconds: float, whose: str) -> Iterator[None]:
+    """Raise HostError in the main thread once the block has taken so long, whatever it waits for.
+
+    What must not be left half done (`uninterrupted`) is finished first; what cleans up afterwards has all the time it
+    wants.
+    """
+
+    import threading
+
+    over = threading.Event()
+
+    def expire(_number: int, _frame: object) -> None:
+        if not over.is_set():
+            over.set()
+            raise HostError(
+                f"{whose} has taken longer than {seconds:g} s, and was ended",
+                hint="run it for that app alone to see where it stands",
+            )
+
+    def ring() -> None:
+        wait = seconds
+        while not over.wait(wait):
+            signal.pthread_kill(main, signal.SIGUSR1)
+            wait = 1.0  # again and again: the first may come while it is ignored
+
+    main, before = threading.main_thread().ident or 0, signal.signal(signal.SIGUSR1, expire)
+    clock = threading.Thread(target=ring, daemon=True)
+    with signals_held():
+        clock.start()
+    try:
+        yield
+    finally:
+        over.set()
+        clock.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+@contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
     """While this holds, SIGINT, SIGTERM and SIGHUP are ignored: what is under way is finished first."""
-    with _ignored(*_INTERRUPTS):
+    with _ignored(*_INTERRUPTS, signal.SIGUSR1):
         yield
 
 

@@ -11,18 +11,19 @@ left to do is finished, by this process or by the next one that takes the app's 
 import contextlib
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import msgspec
 
-from pushrod import certificates, host, plan
+from pushrod import certificates, claims, host, plan
 from pushrod.apps import App, now
 from pushrod.attempts import Attempts
 from pushrod.certificates import Certificates, Kept
 from pushrod.engines.engine import Engine
 from pushrod.errors import (
+    BusyError,
     EdgeError,
     Interrupted,
     PushrodError,
@@ -44,6 +45,9 @@ from pushrod.values import Maintenance, Release, Service
 from pushrod.waiting import told
 
 LOCK_TIMEOUT = 1800.0  # seconds a push waits for the one before it
+
+MOST_WAITING = 4
+"""Commands that may wait for one app at the same time: each holds memory and processes, which are everybody's."""
 
 DRAIN = DRAIN_BUDGET - 10.0
 """Seconds that requests have to finish before their instances get SIGTERM.
@@ -98,10 +102,19 @@ def _one_shots(release: Release) -> list[_OneShot]:
     return jobs + [_OneShot(s, s.release) for s in release.services if s.role != "job" and s.release]
 
 
-class Pipeline:
-    """Deployments of one app on one engine. Every public verb takes the app's lock and first recovers."""
+def _nobody(_app: str) -> bool:
+    return False
 
-    def __init__(self, app: App, engine: Engine, progress: Progress) -> None:
+
+class Pipeline:
+    """Deployments of one app on one engine. Every public verb takes the app's lock and first recovers.
+
+    `may_push` tells of another app whether whoever asks may push it, too.
+    """
+
+    def __init__(
+        self, app: App, engine: Engine, progress: Progress, may_push: Callable[[str], bool] = _nobody
+    ) -> None:
         self.app = app
         self.engine = engine
         self.progress = progress
@@ -109,7 +122,8 @@ class Pipeline:
         self.releases = Releases(app)
         self.secrets = Secrets(app)
         self.certificates = Certificates(app)
-        self.sealing = Sealing(app, engine, progress)
+        self.sealing = Sealing(app, engine, progress, may_push)
+        self._may_push = may_push
         self._step = Steps(progress, self.journal).step
 
     # ---- what a user asks for -------------------------------------------------------------------------------
@@ -303,10 +317,13 @@ class Pipeline:
         """
 
         def waiting(holder: str) -> None:
+            self._wait_in(place)
             self.progress.note(f"waiting: another command is {holder}")
 
+        place = contextlib.ExitStack()
         try:
-            with host.lock(self.app.lock, purpose=purpose, timeout=timeout, on_wait=waiting):
+            with place, host.lock(self.app.lock, purpose=purpose, timeout=timeout, on_wait=waiting):
+                place.close()
                 if rescue:
                     self._make_readable()
                 else:
@@ -331,6 +348,19 @@ class Pipeline:
             if self.app.settings.down:
                 self.engine.rest()
 
+    def _wait_in(self, place: contextlib.ExitStack) -> None:
+        """Take one of the few places in the app's queue; BusyError where there is none."""
+        for n in range(MOST_WAITING):
+            path = self.app.root.runtime / f"waiting-{self.app.name}-{n}"
+            with contextlib.suppress(BusyError):
+                place.enter_context(host.lock(path, purpose="waiting", timeout=0))
+                return
+        raise BusyError(
+            f"{MOST_WAITING} other commands wait for {self.app.name} already",
+            where=f"app {self.app.name}",
+            hint="run it again once they have had their turn",
+        )
+
     @property
     def url(self) -> str:
         """Where the app answers."""
@@ -352,7 +382,7 @@ class Pipeline:
             return release
         except FAILURES as e:
             with host.uninterrupted(), self._left_for_later():
-                self.sealing.discard(number)
+                self._discard(number)
                 self.journal.append("failed", number, step="prepare", why=str(e))
                 self.engine.prune(self.app)
             raise
@@ -414,7 +444,8 @@ class Pipeline:
 
     def _plan(self, release: Release, programs: Sequence[_OneShot]) -> None:
         with self._step("plan", "") as step:
-            self.engine.edge.check({self.app.name: self._site(release)})  # before anything is migrated
+            claims.take(self.app, self._names(release), self._may_push)  # both before anything is touched
+            self.engine.edge.check({self.app.name: self._site(release)})
             images = {name: image.id for name, image in release.images.items()}
             live = self._known_live()
             changes = plan.compare(live, release.services, release.stores, images)
@@ -500,6 +531,9 @@ class Pipeline:
         self.sealing.static.pool(kept)
         return self.engine.edge.switch({self.app.name: self._site(release) if release else None})
 
+    def _names(self, release: Release) -> tuple[str, ...]:
+        return claims.wanted(release.domains, self.app.settings.port)
+
     def _site(self, release: Release, kept: Kept | None = None) -> Site:
         return Site(
             app=self.app.name,
@@ -543,6 +577,8 @@ class Pipeline:
         with self._step("live", f"release {release.number} at {self.certificates.url(release)}"):
             with tries.of("the live pointer"):
                 self.releases.point(release.number)
+            with tries.of("names"):
+                claims.settle(self.app, self._names(release))
             with tries.of("boot"):
                 self.engine.at_boot(self.app, wanted=True)
             with tries.of("the branch"):
@@ -601,7 +637,14 @@ class Pipeline:
 
     def _prune(self, release: Release) -> None:
         numbers = self.releases.numbers()
-        for number in [n for n in numbers if n != release.number][: max(0, len(numbers) - release.keep)]:
+        older, drop = [n for n in numbers if n != release.number], max(0, len(numbers) - release.keep)
+        kept = [self.releases.read(n) for n in older[drop:]]
+        if excess := self.engine.excess(self.app, kept, release):
+            left = len(kept) - excess + 1
+            self.progress.note(
+                f"{left} releases are kept instead of {len(kept) + 1}: more is not the app's share"
+            )
+        for number in older[: drop + excess]:
             self.sealing.discard(number)
         self.engine.prune(self.app)
 
@@ -626,6 +669,11 @@ class Pipeline:
                 self.engine.stop(self.app, number)
             self._end_migrations(release, begun)  # once more: what has just been stopped may have gone on
             before = self._known(previous)
+            if before or not previous:
+                with tries.of("stores"):
+                    self.engine.restore(self.app, before, number, running=not stopped)
+                with tries.of("names"):
+                    claims.settle(self.app, self._names(before) if before else ())
             if before and not stopped and release and _stops_first(release):
                 with tries.of("start again"):
                     self._start_again(before)
@@ -634,7 +682,7 @@ class Pipeline:
                     self.engine.stop_stores(self.app)
             if fresh:
                 with tries.of("remove"):
-                    self.sealing.discard(number)
+                    self._discard(number)
         if tries.failed:
             self.progress.note(
                 f"not everything could be undone ({tries}); "
@@ -668,6 +716,11 @@ class Pipeline:
             self.engine.ready(self.app, release)
         except PushrodError as e:
             self.progress.note(f"release {release.number} was started again, and is not healthy: {e}")
+
+    def _discard(self, number: int) -> None:
+        """Take away all of a release that was never live."""
+        self.sealing.discard(number)
+        self.engine.discard(self.app, number)
 
     @contextlib.contextmanager
     def _left_for_later(self) -> Iterator[None]:
@@ -703,7 +756,7 @@ class Pipeline:
                 self.progress.note(f"release {opened.release} was cut off while it was prepared: removed")
                 tries = Attempts()
                 with tries.of("remove"):
-                    self.sealing.discard(opened.release)
+                    self._discard(opened.release)
                 with self._left_for_later():
                     self.journal.append(
                         "failed", opened.release, step="prepare", why="interrupted", left=str(tries)

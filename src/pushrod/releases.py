@@ -1,7 +1,7 @@
 """Sealed releases and the live pointer, kept in a Git repository: every rendered file, one commit a change."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -10,7 +10,11 @@ from pushrod import host
 from pushrod.apps import App, read_json
 from pushrod.errors import UnknownNameError
 from pushrod.gears import git
-from pushrod.values import Release
+from pushrod.values import Placement, Release
+
+RELEASE = "release.json"
+PLACEMENT = "placement.json"
+"""Where the addresses are of a release that is being sealed: they are its own from when they are chosen on."""
 
 
 def restoring(app: App, path: Path) -> str:
@@ -27,6 +31,14 @@ class Releases:
         self.app = app
         self.directory = app.state / "releases"
         self.pointer = app.state / "live"
+
+    def placed(self) -> Iterator[Path]:
+        """The files that say where the instances of each release are, the one that is being sealed among them.
+
+        That one's first: it goes once the release is sealed, so whoever looks meanwhile finds one or the other.
+        """
+        for name in (PLACEMENT, RELEASE):
+            yield from self.directory.glob(f"*/{name}")
 
     def numbers(self) -> list[int]:
         """The sealed releases, oldest first."""
@@ -59,7 +71,14 @@ class Releases:
         for name, text in (files or {}).items():
             host.write(directory / name, text)
         encoded = msgspec.json.format(msgspec.json.encode(release), indent=2)
-        host.write(directory / "release.json", encoded + b"\n")
+        host.write(directory / RELEASE, encoded + b"\n")
+        (directory / PLACEMENT).unlink(missing_ok=True)
+
+    def reserve(self, number: int, placement: Placement) -> None:
+        """Write down where a release's instances will be, before it is sealed: nobody else is given those places."""
+        host.write(
+            self.directory / str(number) / PLACEMENT, msgspec.json.format(msgspec.json.encode(placement))
+        )
 
     def remove(self, number: int) -> None:
         """Forget a release; its history stays in the state repository."""

@@ -13,7 +13,11 @@ from pushrod.journal import Journal
 from pushrod.pipeline import LOCK_TIMEOUT, Pipeline
 from pushrod.progress import Progress
 from pushrod.releases import Releases
+from pushrod.rounds import Round
 from pushrod.values import Release, Value
+
+TURN = 900.0
+"""Seconds for one app's certificate: an authority asks each of its names."""
 
 
 class Row(Value, frozen=True):
@@ -45,15 +49,19 @@ def _row(app: App) -> Row | None:
 def renew(
     engine: Engine, apps: Sequence[App], progress: Progress, *, force: bool = False, wait: bool = False
 ) -> Iterator[tuple[App, Kept] | PushrodError]:
-    """See to each app's certificate; what is in place then, where one is wanted. An app that fails gives its error,
-    and the next goes on; one that another command works on is left for the next time, with a note, unless we `wait`.
+    """See to each app's certificate, in a fair order, each within TURN; what is in place then, where one is wanted.
+
+    An app that fails gives its error, and the next goes on; one that another command works on is left for the next
+    time, with a note, unless we `wait`.
     """
-    for app in apps:
+    turns = Round(engine.root, "renewal", LOCK_TIMEOUT + TURN if wait else TURN)
+    for app in turns.order(apps):
+        kept = None
         try:
-            line = Pipeline(app, engine, progress)
-            kept = _wants(app) and line.certify(force=force, timeout=LOCK_TIMEOUT if wait else 0)
-            if kept:
-                yield app, kept
+            if _wants(app):
+                with turns.turn(app):
+                    line = Pipeline(app, engine, progress)
+                    kept = line.certify(force=force, timeout=LOCK_TIMEOUT if wait else 0)
         except Interrupted:
             raise
         except BusyError as e:
@@ -66,6 +74,8 @@ def renew(
             yield e
         except OSError as e:
             yield host.os_error(e, f"app {app.name}")
+        if kept:
+            yield app, kept
 
 
 def give(app: App, engine: Engine, progress: Progress, pair: Pair) -> tuple[Described, bool]:

@@ -1,13 +1,13 @@
 """Prepare: from a commit to a sealed release. Nothing live is touched here."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import msgspec
 
-from pushrod import __version__, configuration, intake, manifest, plan, snippets
+from pushrod import __version__, claims, configuration, intake, manifest, plan, snippets
 from pushrod.apps import App, now
 from pushrod.engines.engine import Engine
 from pushrod.errors import ManifestError
@@ -27,10 +27,11 @@ from pushrod.values import Image, Manifest, Placement, Release, Service
 class Sealing:
     """What turns commits of one app into releases."""
 
-    def __init__(self, app: App, engine: Engine, progress: Progress) -> None:
+    def __init__(self, app: App, engine: Engine, progress: Progress, may_push: Callable[[str], bool]) -> None:
         self.app = app
         self.engine = engine
         self.progress = progress
+        self._may_push = may_push
         self.releases = Releases(app)
         self.secrets = Secrets(app)
 
@@ -70,10 +71,11 @@ class Sealing:
         }
         environments = self._environments(number, commit, wanted, images)
         self.secrets.seal(number, environments)
-        with self.engine.place(self.app, number, wanted, images) as placement:
-            release = self._release(number, commit, wanted, images, placement, environments)
-            self.static.publish(number, release.routing, checkout)
-            self.releases.seal(release, self.engine.files(self.app, release, document, wanted))
+        with self.engine.place(self.app, number, wanted, images) as placement:  # others wait for this
+            self.releases.reserve(number, placement)
+        release = self._release(number, commit, wanted, images, placement, environments)
+        self.static.publish(number, release.routing, checkout)
+        self.releases.seal(release, self.engine.files(self.app, release, document, wanted))
         return release
 
     def load(
@@ -117,8 +119,24 @@ class Sealing:
         wanted = msgspec.structs.replace(wanted, services=tuple(services), routing=routing, notes=notes)
         wanted = policy.within(wanted, terms.limits)
         self.static.check(routing, checkout)
+        self._check_size(wanted)
         self.engine.check(self.app, document, wanted, checkout)
+        names = claims.wanted(self._domains(wanted), self.app.settings.port)
+        claims.check(self.app, names, self._may_push)
         return document, wanted
+
+    def _check_size(self, wanted: Manifest) -> None:
+        count = sum(s.replicas for s in wanted.stateless)
+        if count > manifest.MOST_INSTANCES:
+            raise ManifestError(
+                f"{count} instances are wanted, and an app has at most {manifest.MOST_INSTANCES}",
+                where="services",
+                hint="fewer replicas: `deploy.replicas`, `scale`, or `pushrod scale`",
+            )
+
+    def _domains(self, wanted: Manifest) -> tuple[str, ...]:
+        """The names that an app is told apart by; none where each has a port of its own."""
+        return wanted.domains if self.engine.name == "docker" else ()
 
     def lacking(self, document: compose.Document, wanted: Manifest, checkout: Path) -> tuple[str, ...]:
         """The variables that `.env.example` asks for and that neither the secrets nor pushrod provide."""
@@ -249,9 +267,7 @@ class Sealing:
             notes=wanted.notes,
             keep=wanted.keep,
             pushrod=__version__,
-            domains=wanted.domains
-            if self.engine.name == "docker"
-            else (),  # else each app has a port of its own
+            domains=self._domains(wanted),
             network=placement.network,
             backups=wanted.backups,
             tls=wanted.tls,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from pushrod import backups, certificates
+from pushrod import backups, certificates, claims
 from pushrod.apps import App
 from pushrod.certificates import Certificates
 from pushrod.journal import Entry, Journal
@@ -16,7 +16,8 @@ Condition = Literal["live", "degraded", "down", "new"]
 class Status(Value, frozen=True):
     """One app at a glance. `under_way` is what an unfinished command is doing, or left behind; `allowed` what the
     host's owner lets its manifest ask for. `warnings` say what will be missed one day: a backup that is late.
-    `maintenance` says that the edge answers in its place, and to whom not."""
+    `maintenance` says that the edge answers in its place, and to whom not. `names` are the app's own, also while it
+    is down (`:80`: every other name on that port)."""
 
     app: str
     condition: Condition
@@ -30,6 +31,7 @@ class Status(Value, frozen=True):
     allowed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     maintenance: Maintenance | None = None
+    names: tuple[str, ...] = ()
 
 
 class Row(Value, frozen=True):
@@ -64,6 +66,7 @@ def of(app: App, processes: Sequence[ProcessState]) -> Status:
         allowed=settings.allowed,
         warnings=tuple(f"{f.detail}: {f.mend}" for f in found),
         maintenance=settings.maintenance,
+        names=claims.of(app),
     )
 
 

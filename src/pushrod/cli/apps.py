@@ -16,6 +16,9 @@ from pushrod.engines import choice
 from pushrod.errors import BusyError, HostError, PushrodError, RepositoryError
 from pushrod.gears import git
 from pushrod.manifest.allowances import check_word
+from pushrod.rounds import Round
+
+_PRUNING = 900.0  # seconds for one app
 
 
 @click.group("apps")
@@ -118,10 +121,12 @@ def prune_command(root: str | None) -> None:
     where = find_root(root)
     engine = choice.of(where)
     failed: list[PushrodError] = []
-    for app in visible(where):
+    turns = Round(where, "pruning", _PRUNING)
+    for app in turns.order(visible(where)):
         try:
-            with host.lock(app.lock, purpose="pruning", timeout=0):
+            with host.lock(app.lock, purpose="pruning", timeout=0), turns.turn(app):
                 engine.prune(app)
+                git.tidy(app.repository)
         except BusyError as e:
             say(f"{app.name} is left alone: {e.what}", err=True)
         except PushrodError as e:

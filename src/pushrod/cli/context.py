@@ -10,7 +10,7 @@ import click
 from pushrod import host
 from pushrod.apps import App, Root
 from pushrod.cli import recording
-from pushrod.cli.hosted import caller, default_root, permitted, stepped_down, visible
+from pushrod.cli.hosted import caller, default_root, may_push, permitted, stepped_down, visible
 from pushrod.cli.output import Steps
 from pushrod.engines import choice
 from pushrod.errors import PushrodError, RepositoryError, UnknownNameError
@@ -116,7 +116,7 @@ def _named(where: Root, name: str | None, directory: Path | None) -> App:
 
 def pipeline(app: App) -> Pipeline:
     """The pipeline of an app, telling its steps on stderr."""
-    return Pipeline(app, choice.of(app.root), Steps())
+    return Pipeline(app, choice.of(app.root), Steps(), may_push)
 
 
 def _remote(directory: Path) -> Path | None:

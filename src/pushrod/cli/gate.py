@@ -51,7 +51,7 @@ def gate_command(context: click.Context, name: str, apps: tuple[str, ...]) -> No
         record.what, record.app, record.looks = "push" if pushes else "fetch", asked.app, not pushes
         record.begin()
         _end_after(gate.PUSH_SECONDS if pushes else gate.FETCH_SECONDS)
-        sys.exit(_serve(root, asked, turn, record.act))
+        sys.exit(_serve(root, asked, reach, turn, record.act))
     else:
         call = parse(context.find_root().command, words, hosted.Caller(name, root, reach), record)
         record.begin()
@@ -108,13 +108,13 @@ def _app(call: click.Context, reach: Reach) -> str:
     return named if NAME.fullmatch(named) else ""
 
 
-def _serve(root: Root, asked: gate.Git, turn: int, act: int) -> int:
+def _serve(root: Root, asked: gate.Git, reach: Reach, turn: int, act: int) -> int:
     """Run the half of Git that the client talks to; its status. The first push to a name makes the app."""
     if asked.makes and asked.app not in {a.name for a in root.apps()}:
         app = creation.create(choice.of(root), check_name(asked.app), source=None)
     else:
         app = root.app(asked.app)
-    environment = git.served(machine.of(root, app.name).push_size)
+    environment = git.served(machine.of(root, app.name).push_size) | {hosted.PUSHER: ",".join(reach.apps)}
     if protocol := os.environ.get("GIT_PROTOCOL"):
         environment["GIT_PROTOCOL"] = protocol
     environment[recording.ACT] = str(act)

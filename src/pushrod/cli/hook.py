@@ -1,5 +1,6 @@
 """What Git's hooks in an app's repository call: `pre-receive` deploys, `proc-receive` reports."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,10 @@ from pushrod.apps import App
 from pushrod.cli import admission, recording
 from pushrod.cli.context import find_root, finished, pipeline
 from pushrod.cli.terminal import say
-from pushrod.errors import RepositoryError
+from pushrod.errors import PushrodError, RepositoryError
 from pushrod.gears import git
 from pushrod.lines import split
+from pushrod.releases import Releases
 
 _UPDATES = 10_000  # characters of the list of updates that are read; one is some 100, and one is taken
 _DEPLOYED = f"refs/heads/{git.BRANCH}"
@@ -87,11 +89,27 @@ def pre_receive(app: App, updates: str) -> None:
     commit = git.pushed_commit(app.repository, update.new, update.ref, quarantine=quarantine)
     _check_tags(app, tags, commit, quarantine)
     admission.check(app, app.repository, commit, quarantine=quarantine)
-    git.transfer(app.repository, app.repository, commit, quarantine=quarantine)
+    pack = git.transfer(app.repository, app.repository, commit, quarantine=quarantine)
     if update.ref == _DEPLOYED:
-        _deploy(app, update.old, commit)
+        try:
+            _deploy(app, update.old, commit)
+        except BaseException:
+            if pack:
+                _forget(app, commit, pack)
+            raise
     else:
         recording.add(f"commit {commit}, to be planned")
+
+
+def _forget(app: App, commit: str, pack: Path) -> None:
+    """Nothing of a push that was refused stays; while another command works on the app, it is left to the pruning."""
+    with (
+        contextlib.suppress(PushrodError, OSError),
+        host.uninterrupted(),
+        host.lock(app.lock, purpose="forgetting a refused push", timeout=0),
+    ):
+        if commit not in {release.commit for release in Releases(app).all()}:
+            git.forget(app.repository, commit, pack)
 
 
 def _deploy(app: App, old: str, new: str) -> None:

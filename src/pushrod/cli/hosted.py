@@ -68,6 +68,11 @@ CALLER = "pushrod.caller"
 """Where the context of a call that came through the gate has its caller."""
 
 
+PUSHER = "PUSHROD_PUSHER_APPS"
+"""By this variable, which no client can set (the gate keeps none of theirs), the hooks of a push know the apps that
+the pusher's key is for, divided by commas; none means all."""
+
+
 def caller() -> Caller | None:
     """Who asks over SSH; None where somebody runs the command line here."""
     context = click.get_current_context(silent=True)
@@ -78,6 +83,13 @@ def permitted(name: str) -> str:
     """The app's name, if who asks may name it: over SSH, a key can be for some apps only."""
     who = caller()
     return who.reach.permitted(name) if who else name
+
+
+def may_push(name: str) -> bool:
+    """Whether who asks may push an app: whoever has no key may push all, and so does a key for all apps."""
+    who = caller()
+    apps = who.reach.apps if who else [n for n in os.environ.get(PUSHER, "").split(",") if n]
+    return not apps or name in apps
 
 
 def visible(root: Root) -> list[App]:

@@ -53,6 +53,9 @@ class Engine(Protocol):
     def check(self, app: App, document: Mapping[str, Any], wanted: Manifest, checkout: Path) -> None:
         """Refuse, as ManifestError, what this engine must not run for this app."""
 
+    def check_name(self, name: str) -> None:
+        """Refuse, as UnknownNameError, a name that a new app must not have on this engine."""
+
     def choose_port(self, wanted: int = 0) -> AbstractContextManager[int]:
         """A port at the edge for an app, held until it is written down; 0 leaves the choice to the engine.
 
@@ -131,6 +134,15 @@ class Engine(Protocol):
     def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
         """What can be backed up of a release's stores, which have to run. `ddl` is as for `ensure_stores`."""
 
+    def restore(self, app: App, release: Release | None, failed: int, *, running: bool) -> None:
+        """Take back what a release that has failed has made or changed besides its instances, which are stopped.
+
+        The stores are again what they are in `release`, the live one (None: nothing is), and run if it is `running`.
+        """
+
+    def discard(self, app: App, number: int) -> None:
+        """Remove what a release has made outside the app's directory that was never live: volumes of its own."""
+
     def stop_stores(self, app: App) -> None:
         """Stop an app's stores in order; their data stays."""
 
@@ -170,6 +182,10 @@ class Engine(Protocol):
 
     def clear(self, app: App, directory: Path) -> None:
         """Remove a directory of an app and all below it, also what its instances have left there."""
+
+    def excess(self, app: App, older: Sequence[Release], live: Release) -> int:
+        """How many of the older kept releases, the oldest first, must go so that an app holds no more than its share
+        of what all apps have together, with room for its next release."""
 
     def prune(self, app: App) -> None:
         """Remove what no kept release needs: images, logs."""

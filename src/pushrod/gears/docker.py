@@ -28,6 +28,9 @@ APP, RELEASE, SERVICE, INSTANCE = "pushrod.app", "pushrod.release", "pushrod.ser
 REVISION = "org.opencontainers.image.revision"
 """The commit an image was built from (OCI image specification, annotations)."""
 
+MADE_BY = "pushrod.made-by"
+"""The label that says for which release a volume was made: one that was never live takes it along."""
+
 _PRIVATE = re.compile(r"(?i)(?:\w+_)?(?:token|secret|password|passwd|key|credentials|dsn|url)")
 """Build arguments that are taken for secrets by their names. None of these names means anything to Docker's programs,
 to what they start, or to the loader of programs."""

@@ -35,6 +35,7 @@ _NAME = 255  # bytes of a name in a directory, as file systems take them
 _BLOCK = 1 << 16  # bytes
 _IDENTITY = ("-c", "user.name=pushrod", "-c", "user.email=pushrod@localhost")
 # What the user has configured for all repositories (signing, hooks, ignored files) is not meant for pushrod's own.
+_MANY_PACKS = 20
 _PLAIN = (
     *("-c", "commit.gpgSign=false", "-c", "tag.gpgSign=false"),
     *("-c", "core.hooksPath=/dev/null", "-c", "core.excludesFile=/dev/null"),
@@ -305,18 +306,18 @@ def _as_committed(repository: Path) -> None:
 
 def transfer(
     source: Path, repository: Path, commit: str, *, quarantine: Mapping[str, str] | None = None
-) -> None:
-    """Copy a commit and all it needs into an app's repository, past any quarantine.
+) -> Path | None:
+    """Copy a commit and all it needs into an app's repository, past any quarantine; the new pack, where one was made.
 
     Objects that a hook has received are thrown away if the hook fails or is killed; a release must be able to
     outlive that, so its commit is stored before anything is built from it.
     """
     if quarantine is None and is_commit(repository, commit):
-        return
+        return None
     tips = git(repository, "for-each-ref", "--format=%(objectname) %(*objectname)").split()
     known = "\n".join(f"^{oid}" for oid in _known(source, tips, quarantine))
     _check_whole(source, commit, known, quarantine)
-    pack = repository / f"incoming-{os.getpid()}.pack"
+    pack, before = repository / f"incoming-{os.getpid()}.pack", set(_packs(repository))
     try:
         with pack.open("wb") as f:
             _pack(source, f"{commit}\n{known}\n", f, quarantine)
@@ -327,6 +328,30 @@ def transfer(
             raise _failed("git index-pack", done.stderr.strip(), repository)
     finally:
         pack.unlink(missing_ok=True)
+    stored = repository / "objects" / "pack" / f"pack-{done.stdout.split()[-1]}.pack"
+    return stored if stored not in before else None
+
+
+def forget(repository: Path, commit: str, pack: Path) -> None:
+    """Remove the pack in which a commit came that was refused; nothing where a ref leads to the commit.
+
+    Only while nothing else of the app is under way: what somebody pushes who waits may be in it, too. That push then
+    fails, and says that its commit is not there.
+    """
+    if git(repository, "for-each-ref", "--count=1", f"--contains={commit}"):
+        return
+    for path in pack.parent.glob(f"{pack.stem}.*"):
+        path.unlink(missing_ok=True)
+
+
+def tidy(repository: Path) -> None:
+    """Pack a repository anew that has come to many packs, without what no ref leads to and is older than a day."""
+    if len(_packs(repository)) > _MANY_PACKS:
+        git(repository, "gc", "--quiet", "--prune=1.day.ago", timeout=1800)
+
+
+def _packs(repository: Path) -> list[Path]:
+    return list((repository / "objects" / "pack").glob("*.pack"))
 
 
 def _check_whole(source: Path, commit: str, known: str, quarantine: Mapping[str, str] | None) -> None:

@@ -4,7 +4,7 @@ Compose itself has read the file before (`gears.compose`) and checked its own ru
 needs: roles, one entry, the `x-pushrod` keys, stores that the engine can run.
 """
 
-from pushrod.manifest.services import KEEP, read
+from pushrod.manifest.services import KEEP, MOST_INSTANCES, read
 from pushrod.manifest.wanted import names as lacking
 
-__all__ = ["KEEP", "lacking", "read"]
+__all__ = ["KEEP", "MOST_INSTANCES", "lacking", "read"]

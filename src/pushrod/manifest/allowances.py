@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 
 from pushrod.errors import UnknownNameError
+from pushrod.manifest import domains
 
 WORDS = {
     "devices": "devices of the host, GPUs among them (`devices`, `device_cgroup_rules`, `gpus`)",
@@ -23,7 +24,7 @@ WORDS = {
     "unconfined": "security profiles other than Docker's own, and `no-new-privileges: false` (`security_opt`)",
     "volume-driver": "volumes of a driver other than `local`, or with mount options of the manifest's choice",
 }
-"""The fixed words. Besides them: a capability (`NET_ADMIN`), an absolute path, `volume:NAME`."""
+"""The fixed words. Besides them: a capability (`NET_ADMIN`), an absolute path, `volume:NAME`, `domain:NAME`."""
 
 # https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities: what a container has
 # unless it asks for more, and what it can ask for.
@@ -43,6 +44,9 @@ CAPABILITIES = (DEFAULT_CAPABILITIES - {*ROOT_CAPABILITIES}) | frozenset((
     "SYS_PTRACE", "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "WAKE_ALARM",
 ))  # fmt: skip
 VOLUME = "volume:"
+DOMAIN = "domain:"
+"""Before a name below another app's, or a wildcard above one; `domain:*.example.com` is every name below."""
+
 _VOLUME = re.compile(r"volume:[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -55,14 +59,23 @@ def check_word(text: str) -> str:
         return text
     if text.startswith("/") and "\0" not in text:
         return host_path(text)
+    if text.startswith(DOMAIN):
+        return DOMAIN + _domain(text.removeprefix(DOMAIN))
     if capability(text) in CAPABILITIES:
         return capability(text)
     near = difflib.get_close_matches(text, (*WORDS, *CAPABILITIES), n=1)
     raise UnknownNameError(
         f"`{text}` is nothing that can be allowed",
         hint=(f"did you mean `{near[0]}`? " if near else "")
-        + f"{', '.join(WORDS)}, a capability such as NET_ADMIN, an absolute path, or volume:NAME",
+        + f"{', '.join(WORDS)}, a capability such as NET_ADMIN, an absolute path, volume:NAME or domain:NAME",
     )
+
+
+def _domain(text: str) -> str:
+    try:
+        return domains.normal(text)
+    except ValueError as e:
+        raise UnknownNameError(f"`{text}` is no host name", hint=str(e) or "such as shop.example.com") from e
 
 
 def capability(text: str) -> str:
@@ -87,4 +100,7 @@ def covered(word: str, allowed: Collection[str]) -> bool:
         return True
     if word.startswith("/"):
         return any(below(word, host_path(given)) for given in allowed if given.startswith("/"))
+    if word.startswith(DOMAIN):
+        above = (given.removeprefix(f"{DOMAIN}*") for given in allowed if given.startswith(f"{DOMAIN}*."))
+        return any(word.endswith(name) for name in above)
     return "privileged" in allowed and (word == "ALL" or word in CAPABILITIES)

@@ -76,15 +76,16 @@ class Key(NamedTuple):
             self.wrong(" or ".join(allowed), hint=_nearest(str(self.value), allowed))
         return str(self.value or "")
 
-    def whole(self, default: int, *, least: int = 0) -> int:
+    def whole(self, default: int, *, least: int = 0, most: int = _LARGEST) -> int:
         """A whole number, also one written as text."""
         value = self.value
         if value is None:
             return default
         if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _LARGEST:
-            self.wrong(f"a whole number from {least} up")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            too_many = isinstance(value, int) and most < value
+            self.wrong(f"a whole number from {least} {f'to {most}' if too_many else 'up'}")
         return value
 
     def seconds(self, default: float) -> float:

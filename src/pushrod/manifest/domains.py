@@ -8,6 +8,7 @@ from pushrod.manifest.document import Key
 _LONGEST = 253  # characters of a name as text (RFC 1035, 2.3.4: 255 octets with its lengths)
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _MOST = 100  # names of an app: each is looked up by an nginx that all apps share
+_DEVIATING = frozenset("\u00df\u03c2\u200c\u200d")  # Unicode Technical Standard 46, table 2
 _EXAMPLE = "a host name such as shop.example.com, or *.example.com"
 
 
@@ -34,24 +35,37 @@ def read(key: Key) -> tuple[str, ...]:
 def _name(key: Key) -> str:
     if not isinstance(key.value, str) or not key.value:
         key.wrong(_EXAMPLE)
-    text = key.value
+    try:
+        return normal(key.value)
+    except ValueError as e:
+        key.wrong(_EXAMPLE, hint=str(e))
+
+
+def normal(text: str) -> str:
+    """A name in the one form that all of pushrod compares; ValueError, with what to do, where it is none.
+
+    What DNS takes for the same is the same text: no other form of a name is taken. A Unicode name is its `xn--` form;
+    a letter of which browsers and the older rules (RFC 3490) make different names has to be written in that form.
+    """
     if "/" in text or ":" in text:
-        key.wrong(_EXAMPLE, hint="the name alone: no https://, no port, no path")
+        raise ValueError("the name alone: no https://, no port, no path")
     if text != text.lower():
-        key.wrong(_EXAMPLE, hint="write it in lower case")
+        raise ValueError("write it in lower case")
+    if set(text) & _DEVIATING:
+        raise ValueError("write that label in its xn-- form: not all programs agree on it")
     labels = text.removeprefix("*.").split(".")
-    name = ".".join(_ascii(label, key) for label in labels)
+    name = ".".join(map(_ascii, labels))
     name = f"*.{name}" if text.startswith("*.") else name
     if len(name) > _LONGEST or labels[-1].isdigit():
-        key.wrong(_EXAMPLE)
+        raise ValueError("")
     return name
 
 
-def _ascii(label: str, key: Key) -> str:
+def _ascii(label: str) -> str:
     try:
         found = label if label.isascii() else label.encode("idna").decode()
     except UnicodeError:
         found = ""
     if not _LABEL.fullmatch(found):
-        key.wrong(_EXAMPLE)
+        raise ValueError("")
     return found

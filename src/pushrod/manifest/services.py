@@ -13,6 +13,9 @@ from pushrod.manifest.roles import Draft
 from pushrod.values import Build, EngineName, Manifest, Routing, Service
 
 KEEP = 5  # releases kept on the host unless the manifest says otherwise
+MOST_KEPT = 100
+MOST_REPLICAS = 100  # of a service, as `pushrod scale` takes
+MOST_INSTANCES = 200  # of all services together: each has an address, and a container or a process
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _GRACE = 10.0  # seconds; Compose's default for stop_grace_period
 _TLS = (443, 8443)  # container ports that speak it by custom; the edge speaks plain HTTP
@@ -41,7 +44,7 @@ def read(
     top = Key("", document)
     own = top.get("x-pushrod")
     own.only("backups", "domains", "keep", "nginx", "tls", "trusted_proxies")
-    keep = own.get("keep").whole(KEEP, least=1)
+    keep = own.get("keep").whole(KEEP, least=1, most=MOST_KEPT)
     names = domains.read(own.get("domains"))
     services = top.get("services").mapping()
     if not services:
@@ -251,7 +254,8 @@ def _memory(key: Key) -> int:
 
 
 def _replicas(key: Key) -> int:
-    return key.get("deploy").get("replicas").whole(key.get("scale").whole(1))
+    scale = key.get("scale").whole(1, most=MOST_REPLICAS)
+    return key.get("deploy").get("replicas").whole(scale, most=MOST_REPLICAS)
 
 
 def _stops_first(order: Key) -> bool:

@@ -38,10 +38,21 @@ def port(service: Service, exposed: int, wanted: Manifest) -> int:
     return 0
 
 
-def choose(pool: str, used: Iterable[str], fixed: int) -> str:
+def share(pool: str) -> int:
+    """How many addresses of the pool one app's releases may have, the next one among them: an eighth, or four blocks
+    of the smallest size where that is more."""
+    return max(ipaddress.ip_network(pool).num_addresses // 8, 4 * 2 * _SMALLEST)
+
+
+def size(block: str) -> int:
+    """How many addresses a block has; none for no block."""
+    return ipaddress.ip_network(block).num_addresses if block else 0
+
+
+def choose(pool: str, used: Iterable[str], fixed: int, holders: str = "") -> str:
     """The first block of the pool that overlaps none in use and has room for `fixed` addresses in each half.
 
-    Raises HostError when the pool is full.
+    Raises HostError when the pool is full; it says who the `holders` are.
     """
     half = _SMALLEST
     while half // 2 - 2 < fixed:
@@ -56,7 +67,8 @@ def choose(pool: str, used: Iterable[str], fixed: int) -> str:
     raise HostError(
         f"no {2 * half} addresses in a row are free for a release",
         where=f"the pool {pool}, in host.json",
-        hint="keep fewer releases (x-pushrod.keep), or destroy an app that is not used",
+        hint=f"{holders}{'; ' if holders else ''}"
+        "keep fewer releases (x-pushrod.keep), or destroy an app that is not used",
     )
 
 

@@ -65,8 +65,8 @@ Document = Mapping[str, Any]
 _PORT = 80  # where the edge always answers
 _ALIVE = ("running", "restarting", "paused")
 _RUN = 3600.0  # seconds a release command may take
-_LIKE_RELEASE = re.compile(r".+-r[0-9]+(-.*)?")  # `shop-r7` is the seventh release of the app `shop`
 _UNUSED = 7 * 24  # hours after which a build's cache is not kept for the next
+_NETWORK = re.compile(r'"network": ?"([0-9.]+/[0-9]+)"')
 _KEPT_LOGS = 5  # releases that have failed or were pruned whose logs stay
 
 
@@ -130,6 +130,15 @@ class Docker:
         )
         yield Finding("edge", "ok" if up else "broken", "answers" if up else "does not answer", mend)
 
+    def check_name(self, name: str) -> None:
+        """Refuse, before an app is made, a name by which other apps' things are called, or may be."""
+        names.check_app(name)
+        if held := names.within(name, self.root.apps()):
+            raise UnknownNameError(
+                f"`{name}` cannot be an app's name here: {held} is a container of another app",
+                hint="choose another name",
+            )
+
     @contextlib.contextmanager
     def choose_port(self, wanted: int = 0) -> Iterator[int]:
         """The port all apps share, unless another is wanted."""
@@ -161,22 +170,15 @@ class Docker:
 
     def _check_names(self, app: App, wanted: Manifest) -> None:
         """Refuse names that would be two things' on this host."""
+        names.check_app(app.name)
         services = {s.name for s in wanted.services}
         instances = {f"{s.name}-{n}" for s in wanted.stateless for n in range(1, s.replicas + 1)}
         wrong = sorted(n for n in services if n.endswith(".run") or n in instances)
         stores = {names.store(app, s.name) for s in wanted.stores}
-        others = [other.name for other in self.root.apps() if other.name.startswith(f"{app.name}-")]
-        wrong += sorted(s for s in stores for other in others if s.startswith(f"{other}-"))
-        wrong += sorted(s for s in stores if _LIKE_RELEASE.fullmatch(s))
+        wrong += names.foreign(app, stores, self.root.apps())
         if wrong:
             raise ManifestError(
                 f"the name {wrong[0]} is taken already", where="services", hint="rename the service"
-            )
-        if _LIKE_RELEASE.fullmatch(app.name):
-            raise ManifestError(
-                f"{app.name} is what a release of another app may be called",
-                where="name",
-                hint="make the app under a name without `-r` and a number",
             )
 
     def _room(self, app: App) -> rendering.Room:
@@ -223,7 +225,10 @@ class Docker:
         """Give a release a block of addresses that no kept release of any app has."""
         with host.lock(self.root.ports_lock, purpose="choosing addresses", timeout=60):
             count = sum(s.replicas for s in wanted.stateless if s.role != "job")
-            network = addresses.choose(self.settings.pool, self._blocks(), count + len(wanted.stores))
+            blocks = self._blocks()
+            used = [block for held in blocks.values() for block in held]
+            fixed = count + len(wanted.stores)
+            network = addresses.choose(self.settings.pool, used, fixed, _holders(blocks))
             lower, _ = addresses.halves(network)
             instances: list[Instance] = []
             for service in wanted.stateless:
@@ -250,7 +255,7 @@ class Docker:
             names.ATTACHMENTS: rendering.attachments(app, release, document),
         }
         for name, declared in rendering.volumes(app, document, found, wanted).items():
-            self._make_volume(app, name, declared)
+            self._make_volume(app, release.number, name, declared)
         mounted.make(
             {s.name for s in wanted.stateless if not rendering.as_root(document, s.name, found[s.name])}
         )
@@ -268,12 +273,13 @@ class Docker:
 
         return rendering.Place(app, mounted.store, self._room(app), file=file)
 
-    def _make_volume(self, app: App, name: str, declared: Mapping[str, Any]) -> None:
+    def _make_volume(self, app: App, number: int, name: str, declared: Mapping[str, Any]) -> None:
         if not declared.get("external"):
             options, driver = declared.get("driver_opts") or {}, declared.get("driver") or "local"
             if (device := str(options.get("device") or "")).startswith("/"):
                 opened.path(app, device)
-            docker.make_volume(name, {docker.APP: app.name}, options, driver)
+            labels = {docker.APP: app.name, docker.MADE_BY: str(number)}
+            docker.make_volume(name, labels, options, driver)
         elif not docker.has_volume(name):
             raise ManifestError(
                 f"there is no volume {name} on this host",
@@ -281,14 +287,25 @@ class Docker:
                 hint=f"docker volume create {name}",
             )
 
-    def _blocks(self) -> list[str]:
-        """The blocks of every kept release of every app."""
-        found = []
+    def _blocks(self) -> dict[str, set[str]]:
+        """The blocks of every kept release of every app, and of those that are being sealed."""
+        found: dict[str, set[str]] = {}
         for app in self.root.apps():
-            for path in (app.state / "releases").glob("*/release.json"):
+            held = found.setdefault(app.name, set())
+            for path in Releases(app).placed():
                 # Not decoded: another app's file that is damaged must stop nobody.
-                found += re.findall(r'"network": ?"([0-9.]+/[0-9]+)"', path.read_text(errors="replace"))
+                with contextlib.suppress(FileNotFoundError):
+                    held.update(_NETWORK.findall(path.read_text(errors="replace")))
         return found
+
+    def excess(self, app: App, older: Sequence[Release], live: Release) -> int:
+        """The app's share is of addresses; and where the disk has no room for one more image, one older release has
+        to do."""
+        most, blocks = addresses.share(self.settings.pool), [addresses.size(r.network) for r in older]
+        total, gone = 2 * addresses.size(live.network) + sum(blocks), 0
+        while gone < len(blocks) and total > most:
+            total, gone = total - blocks[gone], gone + 1
+        return max(gone, len(blocks) - 1) if foresight.space().state != "ok" else gone
 
     def _write_environments(self, app: App, release: Release, wanted: Manifest) -> None:
         directory, sealed = names.environments(app, release.number), Secrets(app).sealed(release.number)
@@ -319,6 +336,16 @@ class Docker:
     def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
         """The app's databases, and snapshots of its Redis stores."""
         return backups.archives(app, release, ddl=ddl)
+
+    def restore(self, app: App, release: Release | None, failed: int, *, running: bool) -> None:
+        """The stores as the live release has them; the gate closed where nothing is live."""
+        Stores(app).restore(release, failed, running=running)
+        if release is None:
+            host.remove_tree(names.GATES / app.name)
+
+    def discard(self, app: App, number: int) -> None:
+        """Remove the volumes that were made for a release which was never live."""
+        docker.remove_volumes(docker.volumes({docker.APP: app.name, docker.MADE_BY: str(number)}))
 
     def stop_stores(self, app: App) -> None:
         """Stop the stores, each within its grace; their data stays."""
@@ -540,6 +567,14 @@ def _slices() -> Finding:
         f"the Docker engine's cgroup driver is {driver}: each container is bounded, but not all of an app together",
         'say "exec-opts": ["native.cgroupdriver=systemd"] in /etc/docker/daemon.json, and restart the engine',
     )
+
+
+def _holders(blocks: Mapping[str, Collection[str]]) -> str:
+    """Who has most of the pool, for whoever finds it full."""
+    rows = sorted(
+        ((sum(map(addresses.size, held)), name) for name, held in blocks.items() if held), reverse=True
+    )
+    return ", ".join(f"{name} holds {count} addresses" for count, name in rows[:3])
 
 
 def _check_ports(wanted: Manifest, instances: Sequence[Instance]) -> None:

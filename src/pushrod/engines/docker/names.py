@@ -1,10 +1,15 @@
 """What things are called on a Docker host, and where they are."""
 
+import contextlib
 import hashlib
 import re
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from pushrod.apps import App
+from pushrod.errors import UnknownNameError
 from pushrod.gears import docker, systemd
 from pushrod.values import Release
 
@@ -24,6 +29,60 @@ UNITS = Path("/etc/systemd/system/pushrod.target.wants")
 
 COMPOSE, STORES, ATTACHMENTS = "compose.yaml", "stores.yaml", "attachments.json"
 """The files that are sealed beside `release.json`."""
+
+
+_LIKE_RELEASE = re.compile(r".+-r[0-9]+(-.*)?")  # `shop-r7` is the seventh release of the app `shop`
+
+
+# ---- one name, one owner --------------------------------------------------------------------------------------
+#
+# Containers, networks, compose projects and units have names that begin with the app's. `-` divides their parts, and
+# an app's own name may have it: `shop-api-db` can be the store `api-db` of `shop`, and the store `db` of `shop-api`.
+# Volumes (`shop_data`), images (`pushrod/shop/web`) and directories have a divider that no app's name has.
+
+
+class _Store(msgspec.Struct):
+    name: str
+
+
+class _Sealed(msgspec.Struct):
+    """Only what is needed here of a sealed release."""
+
+    stores: tuple[_Store, ...] = ()
+
+
+def check_app(name: str) -> None:
+    """Refuse an app's name that a release of another app may have; UnknownNameError."""
+    if _LIKE_RELEASE.fullmatch(name):
+        raise UnknownNameError(
+            f"`{name}` cannot be an app's name: a release of another app may be called that",
+            hint="choose a name without `-r` and a number",
+        )
+
+
+def foreign(app: App, stores: Collection[str], apps: Iterable[App]) -> list[str]:
+    """Those of an app's containers of stores that are another app's, by name, or may once be."""
+    others = [other for other in apps if other.name != app.name]
+    below = [f"{other.name}-" for other in others if other.name.startswith(f"{app.name}-")]
+    held = {name for other in others if app.name.startswith(f"{other.name}-") for name in _stores(other)}
+    return sorted(s for s in stores if s in held or s.startswith(tuple(below)) or _LIKE_RELEASE.fullmatch(s))
+
+
+def within(name: str, apps: Iterable[App]) -> str:
+    """A container of an app that would have the name of one of a new app `name`; empty where there is none."""
+    held = (s for other in apps if name.startswith(f"{other.name}-") for s in _stores(other))
+    return next((s for s in held if s.startswith(f"{name}-")), "")
+
+
+def _stores(app: App) -> Iterator[str]:
+    """The containers of an app's stores, of each release that is kept, whether they run or not."""
+    for path in (app.state / "releases").glob("*/release.json"):
+        with contextlib.suppress(OSError, msgspec.DecodeError):  # a damaged file must stop nobody
+            found = msgspec.json.decode(path.read_bytes(), type=_Sealed)
+            yield from (store(app, s.name) for s in found.stores)
+
+
+# ---- what things are called -----------------------------------------------------------------------------------
 
 
 def project(app: App, number: int) -> str:

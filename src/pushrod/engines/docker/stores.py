@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pushrod import host
 from pushrod.apps import App
 from pushrod.configuration import Endpoint
-from pushrod.engines.docker import environment, names, reconcile
+from pushrod.engines.docker import environment, names, reconcile, rendering
 from pushrod.errors import PushrodError, StoreError
 from pushrod.gears import docker, postgres
 from pushrod.manifest import contracts
@@ -64,15 +64,10 @@ class Stores:
         containers = [names.store(self.app, s.name) for s in release.stores]
         if before != wanted:
             self._check_versions(release)
-        try:
-            if before != wanted or not self._healthy(containers):
-                self._become(wanted, containers)
-                for store in release.stores:
-                    self._wait(store)
-        except StoreError:
-            if before != wanted:
-                self._put_back(before)
-            raise
+        if before != wanted or not self._healthy(containers):
+            self._become(wanted, containers)
+            for store in release.stores:
+                self._wait(store)
         told = []
         for store in release.stores:
             if database := self._database(store, self.running_environment(store)):
@@ -80,6 +75,39 @@ class Stores:
             told.append(self._describe(store))
         reconcile.open_gate(self._place())
         return ", ".join(told)
+
+    def restore(self, release: Release | None, failed: int, *, running: bool) -> None:
+        """Put the stores back to what they are in a release, after one that has failed may have changed them.
+
+        A store that only the failed one has is removed; with no release, all are. What is `running` then runs, as
+        far as it comes up: one that does not is the watch's, and the next deployment's.
+        """
+        wanted = self._wanted(release) if release and release.stores else {}
+        stores = {s.name for s in release.stores} if release else set()
+        changed = {
+            path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text
+        }
+        sealed = names.files(self.app, failed) / names.STORES
+        theirs = set(rendering.services(sealed.read_text())) if sealed.exists() else set()
+        if changed:
+            self._write(changed)
+            with suppress(PushrodError, reconcile.Trouble):
+                if running:
+                    self._become({}, [names.store(self.app, name) for name in stores])
+                else:
+                    place = self._place()
+                    place.compose(place.stores, "up", "--no-start", "--no-build", "--pull", "never")
+        gone = [
+            c.name
+            for c in self._containers()
+            if c.labels.get(docker.SERVICE) in theirs - stores or not release
+        ]
+        docker.remove(gone)
+        for name in theirs - stores:
+            names.store_environment(self.app, name).unlink(missing_ok=True)
+        if not wanted:
+            names.running_stores(self.app).unlink(missing_ok=True)
+            docker.remove_network(self.app.name)
 
     def schema(self, stores: Sequence[Service]) -> str:
         """A digest over the schemas of the databases that pushrod gives the app."""
@@ -106,26 +134,19 @@ class Stores:
     def _place(self) -> reconcile.App:
         return reconcile.App(str(self.app.root.path), self.app.name)
 
-    def _wanted(self, release: Release) -> dict[Path, str | None]:
+    def _wanted(self, release: Release) -> dict[Path, str]:
         """What the stores are to run as: each file's text."""
         environments = names.environments(self.app, release.number)
-        found: dict[Path, str | None] = {
+        found = {
             names.store_environment(self.app, s.name): (environments / f"store.{s.name}.env").read_text()
             for s in release.stores
         }
         rendered = names.files(self.app, release.number) / names.STORES
         return found | {names.running_stores(self.app): rendered.read_text()}
 
-    def _become(self, wanted: Mapping[Path, str | None], containers: Sequence[str]) -> None:
+    def _become(self, wanted: Mapping[Path, str], containers: Sequence[str]) -> None:
         """Write down what the stores are to run as, and make them so; releases that run keep them."""
-        for path, text in wanted.items():
-            if text is None:
-                path.unlink(missing_ok=True)
-            elif path.parent == names.running_stores(self.app).parent:
-                host.write(path, text)
-            else:
-                host.make_private(path.parent)
-                host.write(path, text, mode=0o600)
+        self._write(wanted)
         # Where one that Docker is about to restart is removed, Docker 26 leaves its name on its networks, and the new
         # one of that name could not join them.
         docker.stop([c for c in self._containers() if c.state == "restarting"])
@@ -135,6 +156,14 @@ class Stores:
             raise self._not_up(str(e), containers) from e
         self._attach()
 
+    def _write(self, wanted: Mapping[Path, str]) -> None:
+        for path, text in wanted.items():
+            if path.parent == names.running_stores(self.app).parent:
+                host.write(path, text)
+            else:
+                host.make_private(path.parent)
+                host.write(path, text, mode=0o600)
+
     def _attach(self) -> None:
         """Connect the stores to the releases that run: one that was made anew has left their networks."""
         running = docker.containers({docker.APP: self.app.name, docker.RELEASE: ""})
@@ -142,14 +171,6 @@ class Stores:
             # What one of them lacks, a store or its files, is none of the others' trouble.
             with suppress(reconcile.Trouble, FileNotFoundError):
                 reconcile.attach(names.files(self.app, number))
-
-    def _put_back(self, before: Mapping[Path, str | None]) -> None:
-        """The stores as they were, for the release that is live; where nothing was, they are stopped."""
-        with suppress(PushrodError):
-            if before[names.running_stores(self.app)] is not None:
-                self._become(before, [])
-                return
-            docker.stop([c for c in self._containers() if c.state in ("running", "restarting")])
 
     def _containers(self) -> list[docker.Container]:
         return [c for c in docker.containers({docker.APP: self.app.name}) if docker.RELEASE not in c.labels]

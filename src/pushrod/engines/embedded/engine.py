@@ -165,6 +165,9 @@ class Embedded:
     def check(self, app: App, document: Mapping[str, Any], wanted: Manifest, checkout: Path) -> None:
         """Nothing is refused: an app's processes have no more rights here than whoever deploys it gives them."""
 
+    def check_name(self, name: str) -> None:
+        """Nothing is refused: what divides an app's name from a store's or a release's number cannot be in it."""
+
     def imaged(self, wanted: Manifest) -> Sequence[Service]:
         """The app's own services: the stores are this engine's parts."""
         return wanted.stateless
@@ -215,6 +218,16 @@ class Embedded:
         """The app's databases, and snapshots of its Valkeys."""
         return self._stores(app).archives({s.name for s in release.stores}, ddl=ddl)
 
+    def restore(self, app: App, release: Release | None, failed: int, *, running: bool) -> None:
+        """Stop the stores that the live release does not have; their data stays, as of every store."""
+        kept = {s.name for s in release.stores} if release else set()
+        for record in store_records(app):
+            if record.name not in kept:
+                self.supervisor.remove(group_of(app, record.name))
+
+    def discard(self, app: App, number: int) -> None:
+        """Nothing: a release makes nothing outside the app's directory here."""
+
     def stop_stores(self, app: App) -> None:
         """Stop the stores: PostgreSQL by a fast shutdown, Valkey after writing its file."""
         for group in self.supervisor.groups():  # not by their records: those may be damaged
@@ -242,14 +255,9 @@ class Embedded:
     ) -> Iterator[Placement]:
         """Give every instance a port that no kept release of any app has, held until the release is sealed."""
         with ports.choosing(self.root):
-            chosen: set[int] = set()
-            instances = []
-            for service in wanted.stateless:
-                for n in range(1, service.replicas + 1):
-                    port = ports.free(self.root, ports.INSTANCES, chosen)
-                    chosen.add(port)
-                    instances.append(Instance(f"{service.name}-{n}", service.name, port))
-            yield Placement(tuple(instances))
+            names = [(f"{s.name}-{n}", s.name) for s in wanted.stateless for n in range(1, s.replicas + 1)]
+            chosen = ports.several(self.root, ports.INSTANCES, len(names))
+            yield Placement(tuple(Instance(*name, port) for name, port in zip(names, chosen, strict=True)))
 
     def files(
         self,
@@ -422,6 +430,13 @@ class Embedded:
     def clear(self, app: App, directory: Path) -> None:
         """Remove a directory and all below it."""
         host.remove_tree(directory)
+
+    def excess(self, app: App, older: Sequence[Release], live: Release) -> int:
+        """The app's share is of the ports that instances listen on."""
+        total, gone = 2 * len(live.instances) + sum(len(r.instances) for r in older), 0
+        while gone < len(older) and total > ports.SHARE:
+            total, gone = total - len(older[gone].instances), gone + 1
+        return gone
 
     def prune(self, app: App) -> None:
         """Remove environments and logs that no kept release needs."""

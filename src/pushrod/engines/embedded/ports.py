@@ -7,6 +7,7 @@ import zlib
 from pushrod import host
 from pushrod.apps import App, Root, read_json
 from pushrod.errors import HostError, StateError
+from pushrod.releases import Releases
 from pushrod.values import StoreKind, Value
 
 # Below the ports the kernel hands to clients (net.ipv4.ip_local_port_range, 32768 and up), so that none of them
@@ -14,6 +15,12 @@ from pushrod.values import StoreKind, Value
 INSTANCES = range(20000, 27000)
 STORES = range(27000, 30000)
 EDGE = range(8000, 9000)
+
+SHARE = len(INSTANCES) // 8
+"""Ports that the instances of one app's releases may have, those of the next one among them."""
+
+MOST_STORES = 32
+"""Stores of one app: each has a port for good, also one that no release has any more."""
 
 
 class StoreRecord(Value, frozen=True):
@@ -37,21 +44,30 @@ def choosing(root: Root) -> contextlib.AbstractContextManager[None]:
     return host.lock(root.ports_lock, purpose="choosing ports", timeout=60)
 
 
-def free(root: Root, among: range, besides: set[int] | None = None) -> int:
-    """A port of a range that nobody listens on and that belongs to nobody; HostError if there is none.
+def free(root: Root, among: range) -> int:
+    """One port, as `several`."""
+    return several(root, among, 1)[0]
+
+
+def several(root: Root, among: range, count: int) -> list[int]:
+    """Ports of a range that nobody listens on and that belong to nobody; HostError if there are not as many.
 
     At the edge it is the first. Elsewhere each root begins at a place of its own: the ports of another root on
     this machine that are kept but not listened on, such as those of an older release, cannot be seen from here.
     """
-    used = taken(root) | (besides or set())
+    used, found = taken(root), list[int]()
     begin = 0 if among == EDGE else zlib.crc32(str(root.path).encode()) % len(among)
     order: list[int] = [*among[begin:], *among[:begin]]
     for port in order:
+        if len(found) == count:
+            break
         if port not in used and host.port_is_free(port):
-            return port
-    raise HostError(
-        f"no free port from {among.start} to {among.stop - 1}", hint="destroy an app that is not used"
-    )
+            found.append(port)
+    if len(found) < count:
+        raise HostError(
+            f"no free port from {among.start} to {among.stop - 1}", hint="destroy an app that is not used"
+        )
+    return found
 
 
 def for_edge(root: Root, wanted: int = 0) -> int:
@@ -78,9 +94,12 @@ def taken(root: Root) -> set[int]:
             found.add(app.settings.port)
         with contextlib.suppress(StateError):
             found.update(r.port for r in store_records(app))
-        for path in (app.state / "releases").glob("*/release.json"):
-            # Not decoded: what can be read of a damaged file still counts.
-            found.update(map(int, re.findall(r'"port": ?([0-9]{1,5})\b', path.read_text(errors="replace"))))
+        for path in Releases(app).placed():
+            with contextlib.suppress(FileNotFoundError):  # it has just been sealed
+                # Not decoded: what can be read of a damaged file still counts.
+                found.update(
+                    map(int, re.findall(r'"port": ?([0-9]{1,5})\b', path.read_text(errors="replace")))
+                )
     return found
 
 

@@ -12,6 +12,7 @@ from pushrod.configuration import Endpoint
 from pushrod.engines.archives import Archive, PostgresArchive, RedisArchive
 from pushrod.engines.embedded import ports
 from pushrod.engines.embedded.ports import StoreRecord, store_records
+from pushrod.errors import StoreError
 from pushrod.gears import postgres, redis
 from pushrod.secrets import Secrets
 from pushrod.values import Process, Service
@@ -108,6 +109,12 @@ class Stores:
                 return record
         if store.store is None:
             raise AssertionError("manifest.read lets only known kinds of stores through")
+        if len(records) >= ports.MOST_STORES:
+            raise StoreError(
+                f"an app has at most {ports.MOST_STORES} stores here, those that no release has any more among them",
+                where=f"services.{store.name}",
+                hint="make another app for it",
+            )
         record = StoreRecord(store.name, store.store, ports.free(self.app.root, ports.STORES))
         encoded = msgspec.json.format(msgspec.json.encode([*records, record]), indent=2)
         host.write(self.app.stores / "stores.json", encoded)

@@ -55,9 +55,15 @@ def test_a_hundred_instances_fit() -> None:
     assert addresses.choose(POOL, [], 100) == "10.213.0.0/23"
 
 
+@pytest.mark.parametrize(("pool", "share"), [(POOL, 8192), ("10.0.0.0/20", 512), ("10.0.0.0/23", 256)])
+def test_a_share_is_an_eighth_or_four_small_blocks(pool: str, share: int) -> None:
+    assert addresses.share(pool) == share
+
+
 def test_a_full_pool_says_what_to_do() -> None:
     with pytest.raises(HostError, match="no 64 addresses") as caught:
-        addresses.choose("10.0.0.0/25", ["10.0.0.0/26", "10.0.0.64/26"], 3)
+        addresses.choose("10.0.0.0/25", ["10.0.0.0/26", "10.0.0.64/26"], 3, "shop holds all of it")
+    assert caught.value.hint.startswith("shop holds all of it; ")
     assert "fewer releases" in caught.value.hint
     with pytest.raises(HostError):
         addresses.choose("10.0.0.0/26", [], 1)  # a block is smaller than the pool

@@ -1,10 +1,17 @@
 """What the engine refuses before anything is started."""
 
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 
-from pushrod.engines.docker.engine import _check_ports
+from pushrod.apps import App, HostSettings, Root
+from pushrod.engines.docker import engine
+from pushrod.engines.docker.engine import Docker, _check_ports
 from pushrod.errors import ManifestError
-from pushrod.values import Auth, Instance, Manifest, Route, Routing
+from pushrod.releases import Releases
+from pushrod.values import Auth, Finding, Instance, Manifest, Placement, Release, Route, Routing
 from tests.unit import samples
 
 WANTED = Manifest(
@@ -27,3 +34,48 @@ def test_what_the_edge_reaches_has_a_port(without: str) -> None:
 def test_a_worker_needs_none() -> None:
     instances = [Instance(f"{s.name}-1", s.name, 0 if s.name == "job" else 8080) for s in WANTED.services]
     _check_ports(WANTED, instances)
+
+
+def host_of(root: Path, pool: str = "10.0.0.0/20") -> Docker:
+    found = Docker(Root(root))
+    found.__dict__["settings"] = HostSettings(pool=pool)
+    return found
+
+
+def older(*blocks: str) -> Sequence[Release]:
+    return [samples.release(n, network=block) for n, block in enumerate(blocks, start=1)]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "room", "gone"),
+    [
+        (["10.0.0.0/26"] * 5, "ok", 0),
+        (["10.0.0.0/26"] * 6, "ok", 0),  # with the live one, and room for the next: 512 of 4096
+        (["10.0.0.0/26"] * 7, "ok", 1),
+        (["10.0.0.0/24", "10.0.1.0/26", "10.0.1.64/26", "10.0.1.128/26"], "ok", 1),
+        (["10.0.0.0/26"] * 5, "warning", 4),
+        ([], "warning", 0),
+    ],
+)
+def test_an_app_keeps_its_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: list[str], room: str, gone: int
+) -> None:
+    monkeypatch.setattr(engine.foresight, "space", lambda: Finding("disk", room, ""))  # type: ignore[arg-type]
+    live = samples.release(99, network="10.0.8.0/26")
+    assert max(0, host_of(tmp_path).excess(App(Root(tmp_path), "shop"), older(*blocks), live)) == gone
+
+
+def test_addresses_are_taken_from_when_they_are_chosen_on(tmp_path: Path) -> None:
+    """Nobody holds a lock while a release is sealed, which another app can make long."""
+    app = App(Root(tmp_path), "shop")
+    app.directory.mkdir(parents=True)
+    (app.directory / "app.json").write_text("{}")
+    sealed = app.state / "releases" / "1" / "release.json"
+    sealed.parent.mkdir(parents=True)
+    sealed.write_text(json.dumps({"network": "10.0.0.0/26"}))
+    Releases(app).reserve(2, Placement((), "10.0.0.64/26"))
+    assert host_of(tmp_path)._blocks() == {"shop": {"10.0.0.0/26", "10.0.0.64/26"}}
+    assert Releases(app).numbers() == [1]
+    assert engine._holders({"a": {"10.0.0.0/26"}, "b": {"10.0.1.0/25"}, "c": set()}) == (
+        "b holds 128 addresses, a holds 64 addresses"
+    )

@@ -1,12 +1,16 @@
 """What things are called: nothing is called as another thing is."""
 
+import json
 import re
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushrod.apps import App
+from pushrod.apps import App, Root
 from pushrod.engines.docker import names
+from pushrod.errors import UnknownNameError
 from tests.unit import samples
 
 # The grammar of a path's component (OCI distribution specification).
@@ -43,3 +47,48 @@ def test_services_that_look_alike_have_images_of_their_own() -> None:
 def test_labels_of_a_store_have_no_release(app: App) -> None:
     assert names.labels(app, "postgres") == {"pushrod.app": "shop", "pushrod.service": "postgres"}
     assert names.labels(app, "backend", samples.release(7))["pushrod.release"] == "7"
+
+
+def made(root: Root, name: str, *stores: str) -> App:
+    app = App(root, name)
+    directory = app.state / "releases" / "1"
+    directory.mkdir(parents=True)
+    (app.directory / "app.json").write_text("{}")
+    (directory / "release.json").write_text(json.dumps({"stores": [{"name": s} for s in stores]}))
+    return app
+
+
+@pytest.mark.parametrize(
+    ("app", "store", "foreign"),
+    [
+        ("shop", "db", False),
+        ("shop", "api-db", True),  # what a store of `shop-api` may be called
+        ("shop-api", "db", False),
+        ("shop-api", "cache", True),  # which is the store `api-cache` of `shop`
+        ("shop", "r7-web-1", True),  # what an instance of its own is called
+        ("blog", "api-db", False),
+    ],
+)
+def test_a_container_has_one_owner(tmp_path: Path, app: str, store: str, foreign: bool) -> None:
+    root = Root(tmp_path)
+    made(root, "shop", "postgres", "api-cache")
+    made(root, "shop-api", "queue")
+    mine = App(root, app)
+    assert names.foreign(mine, [names.store(mine, store)], root.apps()) == (
+        [f"{app}-{store}"] if foreign else []
+    )
+
+
+@pytest.mark.parametrize("name", ["shop-r7", "shop-r7-web-1", "shop-r7-stores"])
+def test_no_app_is_called_like_a_release(name: str) -> None:
+    with pytest.raises(UnknownNameError, match="a release of another app"):
+        names.check_app(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "within"), [("shop-api", "shop-api-cache"), ("shop-ap", ""), ("sho", ""), ("x", "")]
+)
+def test_no_app_is_made_among_the_containers_of_another(tmp_path: Path, name: str, within: str) -> None:
+    root = Root(tmp_path)
+    made(root, "shop", "api-cache")
+    assert names.within(name, root.apps()) == within

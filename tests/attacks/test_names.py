@@ -1,0 +1,68 @@
+"""What belongs to an app belongs to it whatever runs, and nothing of another is called like something of it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.attacks.town import MANIFEST, PROGRAM, Attacker, Town
+from tests.lab.ground import DOCKERFILE
+
+pytestmark = pytest.mark.lab
+
+NAME = "quiet.victim.localhost"
+
+
+def named(*domains: str) -> dict[str, str]:
+    """The attacker's app, at these names."""
+    return {"compose.yaml": MANIFEST.replace("[attacker.localhost]", f"[{', '.join(map(repr, domains))}]")}
+
+
+@pytest.fixture(scope="module")
+def asleep(made_town: Town) -> Iterator[str]:
+    """An app that has had a name, and is down: nothing of it runs, and the edge does not know it."""
+    tree = {"app.py": PROGRAM, "Dockerfile": DOCKERFILE, **named(NAME)}
+    quiet = made_town.ground.app("quiet", tree)
+    done = quiet.push()
+    assert done.ok, done.err
+    made_town.ground.pushrod("down", "--app", "quiet")
+    yield NAME
+    made_town.ground.pushrod("apps", "destroy", "quiet", "--yes")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (NAME, f"the domain {NAME} is quiet's"),
+        (f"api.{NAME}", f"the domain api.{NAME} is below {NAME}, which is quiet's"),
+        (f"*.{NAME}", f"the domain *.{NAME} is below {NAME}, which is quiet's"),
+        ("*.localhost", "the domain *.localhost is a wildcard above "),
+        (NAME.upper(), "write it in lower case"),
+        (f"{NAME}.", "expected a host name"),
+        (
+            "quiet.ｖictim.localhost",
+            f"the domain {NAME} is quiet's",
+        ),  # a letter of twice the width is the letter
+    ],
+)
+def test_a_name_of_an_app_that_is_down(attacker: Attacker, asleep: str, name: str, said: str) -> None:
+    assert said in attacker.refused(named("attacker.localhost", name))
+
+
+def test_the_hosts_owner_may_allow_what_lies_below(town: Town, attacker: Attacker, asleep: str) -> None:
+    town.ground.pushrod("apps", "allow", "attacker", f"domain:api.{asleep}")
+    done = attacker.pushes(named("attacker.localhost", f"api.{asleep}"))
+    assert done.ok, done.err
+    town.ground.pushrod("apps", "allow", "attacker", "--remove", f"domain:api.{asleep}")
+
+
+def test_no_app_is_called_like_what_another_has(town: Town, attacker: Attacker) -> None:
+    for name in ("attacker-r7", "victim-r1-web-1"):
+        made = town.ground.pushrod("apps", "create", name, check=False)
+        assert "cannot be an app's name" in made.stderr, name
+    town.ground.pushrod("apps", "create", "attacker-two")
+    try:
+        store = "  two-db:\n    image: valkey/valkey:9\n    volumes: [data:/data]\nvolumes: {data: {}}\n"
+        refused = attacker.refused({"compose.yaml": MANIFEST + store})
+        assert "the name attacker-two-db is taken already" in refused
+    finally:
+        town.ground.pushrod("apps", "destroy", "attacker-two", "--yes")

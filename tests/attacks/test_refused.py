@@ -1,0 +1,122 @@
+"""Nothing of a release that is not accepted stays, or has changed anything, whichever step refuses it."""
+
+import pytest
+
+from tests.attacks.town import DOCKERFILE, MANIFEST, PROGRAM, Attacker, Town
+from tests.lab.ground import Shop
+
+pytestmark = pytest.mark.lab
+
+STORE = """\
+  cache:
+    image: valkey/valkey:9
+    volumes: ["cache:/data"]
+volumes: {cache: {}}
+"""
+MORE = """\
+  cache:
+    image: valkey/valkey:9
+    environment: {CHANGED: "yes"}
+    volumes: ["cache:/data"]
+  more:
+    image: valkey/valkey:9
+    volumes: ["more:/data"]
+MOREvolumes: {cache: {}, more: {}}
+"""
+"""Another definition of the store that is there, and one more, with a volume of its own."""
+
+
+def manifest(service: str = "", more: str = "", health: str = "health: /") -> str:
+    changed = MORE.replace("MORE", more)
+    return (
+        MANIFEST.replace("health: /", health).replace("    build: .\n", f"    build: .\n{service}") + changed
+    )
+
+
+REFUSED = {
+    "manifest": {"compose.yaml": manifest("    privileged: true\n")},
+    "secrets": {"compose.yaml": manifest(), ".env": "TOKEN=x\n"},
+    "build": {"compose.yaml": manifest(), "Dockerfile": DOCKERFILE + "RUN exit 7\n"},
+    "store": {"compose.yaml": manifest(more='    command: ["false"]\n')},
+    "release": {"compose.yaml": manifest(health="release: 'false', health: /")},
+    "start": {"compose.yaml": manifest('    command: ["no-such-program"]\n')},
+    "ready": {"compose.yaml": manifest('    command: ["python", "-c", "raise SystemExit(3)"]\n')},
+    "switch": {"compose.yaml": manifest().replace("attacker.localhost", "victim.localhost")},
+}
+
+
+def everything(town: Town, app: str) -> dict[str, list[str]]:
+    """All that is on the server but logs and the journals, whoever it belongs to."""
+    box, directory = town.box, f"/var/lib/pushrod/apps/{app}"
+    config = '{{.Names}} {{.State}} {{.Image}} {{.Label "com.docker.compose.config-hash"}}'
+    found = {
+        "containers": box.docker("ps", "--all", f"--format={config}"),
+        "networks": box.docker("network", "ls", "--format={{.Name}}"),
+        "volumes": box.docker("volume", "ls", "--format={{.Name}}"),
+        "images": box.docker(
+            "image", "ls", "--all", "--no-trunc", "--format={{.ID}} {{.Repository}}:{{.Tag}}"
+        ),
+        "gates": box.exec("find", "/run/pushrod", "-not", "-name", "watch.json*").stdout,
+        "units": box.exec("find", "/etc/systemd/system", "-name", "*pushrod*").stdout,
+        "packs": box.exec("find", f"{directory}/repo.git/objects/pack").stdout,
+        "places": box.exec("find", directory, "-maxdepth", "1").stdout,
+    }
+    for place in (
+        "checkouts",
+        "data",
+        "state/releases",
+        "state/stores",
+        "secrets/releases",
+        "secrets/stores",
+    ):
+        listed = box.exec(
+            "find",
+            f"{directory}/{place}",
+            "-maxdepth",
+            "1",
+            "-type",
+            "f",
+            "-exec",
+            "sha256sum",
+            "{}",
+            "+",
+            check=False,
+        )
+        found[place] = listed.stdout + box.exec("ls", f"{directory}/{place}", check=False).stdout
+    return {kind: sorted(text.split("\n")) for kind, text in found.items()}
+
+
+def test_whichever_step_refuses_a_push_nothing_of_it_stays(town: Town, attacker: Attacker) -> None:
+    """Also of the stores: they run as the live release has them."""
+    done = attacker.pushes({"compose.yaml": MANIFEST + STORE})
+    assert done.ok, done.err
+    before = everything(town, "attacker")
+    for step, tree in REFUSED.items():
+        attacker.reset()
+        assert not attacker.pushes(tree).ok, step
+        after = everything(town, "attacker")
+        changed = {kind: (before[kind], after[kind]) for kind in before if before[kind] != after[kind]}
+        assert not changed, f"refused at {step}: {changed}"
+        assert attacker.get().status == 200, step
+    attacker.reset()
+    done = attacker.pushes({}, "as at first")
+    assert done.ok, done.err
+
+
+@pytest.mark.parametrize("step", ["store", "ready"])
+def test_of_a_first_push_that_is_refused_the_app_alone_stays(town: Town, step: str) -> None:
+    name = f"fresh-{step}"
+    town.ground.pushrod("apps", "create", name)
+    try:
+        before = everything(town, name)
+        fresh: Shop = town.ground.app(name, {"app.py": PROGRAM, "Dockerfile": DOCKERFILE, **REFUSED[step]})
+        assert not fresh.push().ok
+        after = everything(town, name)
+        places = {
+            f"/var/lib/pushrod/apps/{name}/{left}" for left in ("journal", "lock", "claims.json", "data")
+        }
+        after["places"] = [place for place in after["places"] if place not in places]
+        changed = {kind: (before[kind], after[kind]) for kind in before if before[kind] != after[kind]}
+        assert not changed
+    finally:
+        town.ground.pushrod("apps", "destroy", name, "--yes")

@@ -1,0 +1,39 @@
+"""What all apps have together is shared: one that takes all it can leaves the others their part."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.attacks.town import DOCKERFILE, MANIFEST, PROGRAM, Attacker, Town
+
+pytestmark = pytest.mark.lab
+
+SETTINGS = "/var/lib/pushrod/host.json"
+
+
+@pytest.fixture
+def small_pool(town: Town) -> Iterator[None]:
+    """A pool that eight releases have room in, the victim's live one among them."""
+    before = town.box.get(SETTINGS).decode()
+    town.box.put(SETTINGS, json.dumps({**json.loads(before), "pool": "10.213.0.0/23"}))
+    yield
+    town.box.put(SETTINGS, before)
+
+
+def test_releases_that_one_app_keeps_leave_others_their_addresses(
+    town: Town, attacker: Attacker, small_pool: None
+) -> None:
+    done = attacker.pushes({"compose.yaml": MANIFEST.replace("keep: 3", "keep: 100")})
+    assert done.ok, done.err
+    for _ in range(7):
+        told = attacker.asks("restart", "--app", "attacker")
+        assert told.status == 0, told.stderr
+    assert "more is not the app's share" in told.stderr
+    domain = MANIFEST.replace("attacker.localhost", "fresh.localhost")
+    fresh = town.ground.app("fresh", {"app.py": PROGRAM, "Dockerfile": DOCKERFILE, "compose.yaml": domain})
+    try:
+        done = fresh.push()
+        assert done.ok, done.err
+    finally:
+        town.ground.pushrod("apps", "destroy", "fresh", "--yes")
