@@ -34,7 +34,7 @@ SEGMENT = 16 << 20
 """Bytes of a file of the log; then another is begun. Older ones stay, `log.<number of their last line>`, and their
 owner may take the oldest away."""
 
-MOST = {"act": 5000, "look": 300, "refused": 100}
+MOST = {"act": 10_000, "look": 300, "refused": 100}
 """Lines of one key in one day, of each kind."""
 
 IDENTIFIER = "pushrod-audit"

@@ -1,15 +1,14 @@
 """What a key for one app asks for over SSH, in whichever words: it leads to that app alone, and takes its share."""
 
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 
 from pushrod import host
 from pushrod.hosting import shares
 from tests.attacks.town import SECRET, Attacker, Party, Town
-from tests.lab.ground import ROOT
+from tests.lab.ground import ROOT, assert_within
 
 pytestmark = pytest.mark.lab
 
@@ -40,18 +39,16 @@ def a_root(attacker: Attacker) -> dict[str, str | bytes]:
 
 
 def test_a_root_that_was_pushed_is_nobodys_root(town: Town, attacker: Attacker) -> None:
-    tree = attacker.tree
-    tree.commit(a_root(attacker), "a root")
-    (tree.path / "r/programs/docker-compose").chmod(0o755)
-    (tree.path / "r" / f"apps/{attacker.name}" / "state" / "live").symlink_to("releases/1")
-    tree.git("add", "--all")
-    tree.git("commit", "--quiet", "--amend", "--message=a root")
-    done = attacker.push()
+    place = attacker.tree.path / "r"
+    (place / "programs").mkdir(parents=True)
+    (place / "programs" / "docker-compose").touch(0o755)
+    (place / "apps" / attacker.name / "state").mkdir(parents=True)
+    (place / "apps" / attacker.name / "state" / "live").symlink_to("releases/1")
+    done = attacker.pushes(a_root(attacker))
     assert done.ok, done.err
     there = f"{attacker.directory}/checkouts/{attacker.live}/r"
     box = town.box
     assert box.exec("test", "-x", f"{there}/programs/docker-compose", check=False).status == 0
-    before = box.exec("find", ROOT, "-name", "lock", "-newer", "/proc/1").stdout
     for command in (
         f"run --app -- --app attacker --root {there} true",
         f"exec --app -- --app attacker --root {there} web true",
@@ -72,7 +69,6 @@ def test_a_root_that_was_pushed_is_nobodys_root(town: Town, attacker: Attacker) 
         assert "ON THE HOST" not in said.stdout + said.stderr, command
         assert SECRET not in said.stdout + said.stderr, command
     assert box.exec("test", "-e", "/var/tmp/was-here", check=False).status == 1
-    assert box.exec("find", ROOT, "-name", "lock", "-newer", "/proc/1").stdout == before
 
 
 def test_no_option_reaches_a_program_below(attacker: Attacker) -> None:
@@ -128,38 +124,15 @@ def test_no_path_leads_to_another_app_or_the_host(attacker: Attacker) -> None:
 # ---- its share ----------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def sleeping(party: Party) -> Iterator[None]:
-    """A call that goes on until the end of the block."""
-    argv = [*party.box.ssh_command(party.key), f"pushrod@{party.box.address}", "exec web -- cat"]
-    with host.beside(argv, env={"PATH": "/usr/bin:/bin"}, told="here\n", timeout=30) as said:
-        assert said == "here"
-        yield
-
-
 def test_what_a_key_asks_for_stays_within_its_limits(town: Town, attacker: Attacker) -> None:
-    unit = shares.unit(attacker.name)
-    with sleeping(attacker):
-        told = town.box.exec("systemctl", "show", "--property=ControlGroup,MemoryMax,TasksMax", unit).stdout
-        found = dict(line.split("=", 1) for line in told.splitlines())
-        assert found["ControlGroup"] == f"/pushrodgate.slice/{unit}"
-        assert "infinity" not in found.values()
-        running = town.box.exec("pgrep", "--full", "gate attacker|docker exec").stdout.split()
-        groups = [town.box.get(f"/proc/{number}/cgroup").decode() for number in running]
-        inside = [group for group in groups if unit in group]
-        assert len(inside) >= 2, groups  # the gate and Docker's program
-        for (
-            group
-        ) in inside:  # control groups of version 1 have a line for each, those of version 2 one for all
-            assert all(
-                unit in line for line in group.splitlines() if re.search(r":(memory|pids|cpu):|^0::", line)
-            )
+    with attacker.asking(attacker.key):
+        assert_within(town.box, attacker.name)
 
 
 def test_a_key_does_not_use_up_the_turns_of_others(attacker: Attacker, victim: Party) -> None:
     with ExitStack() as stack:
         for _ in range(shares.PARALLEL):
-            stack.enter_context(sleeping(attacker))
+            stack.enter_context(attacker.asking(attacker.key))
         one_more = attacker.asks("status")
         assert one_more.status == 13
         assert f"{shares.PARALLEL} calls of the key attacker run already" in one_more.stderr

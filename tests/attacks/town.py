@@ -68,7 +68,12 @@ class Party(Shop):
 
     def says(self, command: str, stdin: str | None = None) -> Completed:
         """What its key is answered to this one line, which arrives as it is."""
-        argv = [*self.box.ssh_command(self.key), f"pushrod@{self.box.address}", command]
+        there = f"pushrod@{self.box.address}"
+        argv = [
+            *self.box.ssh_command(self.key),
+            there,
+            f" {command}",
+        ]  # or ssh would take a dash for its own option
         return host.run(argv, stdin=stdin, timeout=60)
 
 

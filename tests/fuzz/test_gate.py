@@ -246,6 +246,9 @@ GIT = st.builds(
 @example("secret import --app attacker -- ELSEWHERE/host.env")
 @example("cert set --certificate - --certificate ELSEWHERE/host.env")
 @example("down ELSEWHERE --app attacker")
+@example("status --app victim")
+@example("run --app victim -- curl -H x")
+@example("apps destroy victim --yes")
 @example("run true")
 @example("exec backend true")
 def test_a_verb_does_not_lead_out(world: World, command: str) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import pushrod as package
 from pushrod import host
 from pushrod.host import Completed
+from pushrod.hosting import shares
 from tests.integration.apps import Done, Running, Tree, edge_port, eventually
 from tests.lab import app as program
 from tests.lab.box import Answer, Box
@@ -74,6 +76,25 @@ def unwatched(box: Box) -> Iterator[None]:
         yield
     finally:
         box.exec("systemctl", "start", "pushrod-watch.timer")
+
+
+def assert_within(box: Box, key: str) -> None:
+    """What a key has asked for, which is under way, is in the control groups of its unit, and these are limited.
+
+    Control groups of version 1 have a line for each kind, those of version 2 one for all.
+    """
+    unit = shares.unit(key)
+    told = box.exec("systemctl", "show", "--property=ControlGroup,MemoryMax,TasksMax", unit).stdout
+    found = dict(line.split("=", 1) for line in told.splitlines())
+    assert found["ControlGroup"] == f"/pushrodgate.slice/{unit}"
+    assert "infinity" not in found.values()
+    running = box.exec("pgrep", "--full", f"gate {key}|docker exec").stdout.split()
+    groups = [box.get(f"/proc/{number}/cgroup").decode() for number in running]
+    inside = [group for group in groups if unit in group]
+    assert len(inside) >= 2, groups  # the gate, and Docker's program that it has started
+    for group in inside:
+        kinds = [line for line in group.splitlines() if re.search(r":(memory|pids|cpu):|^0::", line)]
+        assert all(unit in line for line in kinds), group
 
 
 class Ground:
@@ -161,6 +182,15 @@ class Shop:
         self.box.exec("git", "clone", "--quiet", "--branch=main", f"{place}.bundle", place, user="pushrod")
         argv = ("env", f"--chdir={place}", "pushrod", "deploy", "--app", self.name)
         return self.box.exec(*argv, user=user, check=False)
+
+    @contextlib.contextmanager
+    def asking(self, key: Path | None = None) -> Iterator[None]:
+        """A call over SSH that goes on until the end of the block: a program in an instance, which reads."""
+        there = f"pushrod@{self.box.address}"
+        argv = [*self.box.ssh_command(key), there, f"exec --app {self.name} web -- cat"]
+        with host.beside(argv, env={"PATH": "/usr/bin:/bin"}, told="here\n", timeout=60) as said:
+            assert said == "here"
+            yield
 
     def code(self) -> str:
         """Its program as it is in the work tree."""

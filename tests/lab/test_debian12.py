@@ -10,7 +10,7 @@ from pushrod import host
 from tests.integration.apps import complaint
 from tests.lab import images
 from tests.lab.box import Box
-from tests.lab.ground import DOCKERFILE, Ground, Shop
+from tests.lab.ground import DOCKERFILE, Ground, Shop, assert_within
 from tests.lab.test_host import EXPOSURE, UNITS
 from tests.load import Load
 
@@ -60,6 +60,11 @@ def test_it_serves_and_a_second_push_fails_no_request(shop: Shop) -> None:
         shop.push_version("two")
     assert load.report.total.failed == 0, load.report.table()
     assert {"1", "2"} == set(load.report.total.releases)
+
+
+def test_what_a_key_asks_for_is_within_its_limits(shop: Shop) -> None:
+    with shop.asking():
+        assert_within(shop.box, "lab")
 
 
 def test_its_doctor_finds_nothing_and_its_prune_runs(shop: Shop) -> None:

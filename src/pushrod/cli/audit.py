@@ -74,7 +74,8 @@ def _row(act: Act) -> tuple[str, ...]:
     when = act.at[:19].replace("T", " ")
     result = act.result if act.code == 0 else f"{act.result} ({act.code})"
     detail = "; ".join(part for part in (act.words, act.detail) if part)
-    return when, act.by, act.address or "-", act.app or "-", act.what or "-", result, detail
+    who = act.by if act.key else f"{act.by}, here"  # a key may be called as an account of this machine is
+    return when, who, act.address or "-", act.app or "-", act.what or "-", result, detail
 
 
 def _verify(log: Audit, as_json: bool) -> None:

@@ -38,7 +38,7 @@ def gate_command(context: click.Context, name: str, apps: tuple[str, ...]) -> No
     command = os.environ.get("SSH_ORIGINAL_COMMAND", "")
     record = recording.of(context)
     who = Who(name, keys.fingerprint_of(root.path / keys.PLACE, name), recording.address())
-    record.root, record.who, record.words = root, who, command
+    record.root, record.who, record.words, record.reach = root, who, command, apps
     turn = context.with_resource(shares.turn(root, name))
     if root.host_settings is not None:
         shares.enter(name)
@@ -79,7 +79,7 @@ def parse(cli: click.Command, words: list[str], caller: hosted.Caller, record: R
     It is not parsed again: what is judged is what is run. Raises UnknownNameError for what a key may not do, and
     click's own errors for what is no call; `record` is told what it is as far as it goes.
     """
-    context = click.Context(cli, info_name="pushrod", obj=str(caller.root.path))
+    context = click.Context(cli, info_name="pushrod", obj=str(caller.root.path), **cli.context_settings)
     context.meta[hosted.CALLER], context.meta[recording.RECORD] = caller, record
     command, path, name, rest = cli, "", "", list(words)
     while isinstance(command, click.Group):

@@ -29,9 +29,12 @@ BY = "PUSHROD_ASKED_BY"
 _UNTOLD = ("gate", "hook", "recover", "host edge", "audit", "new")
 """Verbs that are told of by themselves or by what called them, or that change nothing of a root."""
 
+_BY_TIMERS = ("prune", "db backup", "cert renew")
+"""Verbs that a unit of systemd's runs by itself (systemd.exec(5), INVOCATION_ID): that is nobody's doing."""
+
 
 class Record:
-    """One call. `key` is set by the gate; all else is what is told of the call as far as it is known."""
+    """One call, as far as it is known. `reach` are the apps that a key is for; none means all."""
 
     def __init__(self) -> None:
         self.root: Root | None = None
@@ -40,6 +43,7 @@ class Record:
         self.what = ""
         self.words = ""
         self.app = ""
+        self.reach: tuple[str, ...] = ()
         self.detail = ""
         self.looks = False
 
@@ -69,13 +73,16 @@ class Record:
                 log.note(self.who, self.what, result, code, self.app, self._told_words(), detail)
 
     def _told_words(self) -> str:
-        """The words of the call, without what is a secret of the app's."""
-        if self.root is None or not self.app or not App(self.root, self.app).secrets.is_dir():
-            return self.words
-        try:
-            return Secrets(App(self.root, self.app)).redact(self.words)
-        except (PushrodError, OSError):
-            return ""
+        """The words of the call, without what is a secret of the apps that whoever asks may reach; no other's is
+        looked at."""
+        names = self.reach if self.reach and self.app not in self.reach else (self.app,)
+        words = self.words
+        for app in (App(self.root, name) for name in names if name) if self.root else ():
+            try:
+                words = Secrets(app).redact(words) if app.secrets.is_dir() else words
+            except (PushrodError, OSError):
+                return ""
+        return words
 
 
 def of(context: click.Context | None = None) -> Record:
@@ -91,6 +98,8 @@ def begun(root: Root, app: str = "") -> None:
     context, record = click.get_current_context(), of()
     what = context.command_path.partition(" ")[2]
     if any(f"{what} ".startswith(f"{verb} ") for verb in _UNTOLD):
+        return
+    if what in _BY_TIMERS and "INVOCATION_ID" in os.environ:
         return
     if record.root is not None:
         record.app = record.app or app

@@ -19,6 +19,7 @@ _PLUGINS = (
     *map(Path, ("/usr/lib/docker/cli-plugins", "/usr/libexec/docker/cli-plugins")),
 )
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+_BUS = Path("/run/dbus/system_bus_socket")
 _APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 _TIMEOUT = 1200.0  # seconds; a slow mirror and a small machine
 
@@ -44,6 +45,7 @@ def _wanted(system: System, has: Callable[[str], bool]) -> Iterator[tuple[str, s
     yield "openssl", "openssl"
     yield str(_CERTIFICATES), "ca-certificates"
     yield "/usr/bin/python3", "python3"
+    yield str(_BUS), "dbus"  # by which the account asks systemd to put what a key asks for within its limits
     if has("dockerd"):  # whoever installed it chose the rest too
         return
     yield "dockerd", "docker.io"

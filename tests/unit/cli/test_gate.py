@@ -191,7 +191,7 @@ REFUSED = [
     ),
     *(
         "run --entrypoint id x",
-        "run -v/:/host id",
+        "run -v/:/srv id",
         "exec web -- -- id",
         "scale ../x=1",
         "scale --root=/x web=1",
@@ -244,7 +244,7 @@ def test_a_call_that_is_allowed(command: str, path: str, parameters: dict[str, o
 
 
 def test_help_is_shown_and_nothing_is_run(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "Usage: pushrod rollback" in ask(app, "rollback --help", "--app", "shop", monkeypatch=monkeypatch)
+    assert "Usage: pushrod rollback" in ask(app, "rollback -h", "--app", "shop", monkeypatch=monkeypatch)
 
 
 def test_the_gate_leads_to_its_own_root(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

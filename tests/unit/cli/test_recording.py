@@ -117,8 +117,26 @@ def test_a_push_is_one_act_of_the_gate_and_the_hook(app: App, through: list[list
 
 def test_words_of_a_program_are_told_without_secrets(app: App, through: list[list[str]]) -> None:
     here(app, "secret", "set", "TOKEN", stdin="hush-hush")
-    ask(app, "run -- curl -H hush-hush http://x", "shop")
-    assert acts(app)[-1].words == "run -- curl -H *** http://x"
+    for options in ("", "--app zoo ", "--root x "):
+        ask(app, f"run {options}-- curl -H hush-hush http://x", "shop")
+        assert acts(app)[-1].words == f"run {options}-- curl -H *** http://x"
+
+
+def test_what_a_timer_does_is_nobodys_doing(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    here(app, "db", "backup", "--all")
+    monkeypatch.setenv("INVOCATION_ID", "0123")
+    here(app, "db", "backup", "--all")
+    here(app, "down")
+    assert [a.what for a in acts(app)] == ["db backup", "down"]
+
+
+@pytest.mark.parametrize(
+    "command", ["status \udcff\udcfe", "\udcff", "git-receive-pack '\udcff'", "run \udcff"]
+)
+def test_bytes_that_are_no_text_are_told_too(command: str, app: App, through: list[list[str]]) -> None:
+    done = ask(app, command, "shop")
+    assert isinstance(done.exception, PushrodError | click.ClickException), done.exc_info
+    assert acts(app)[-1].words == command.replace("\udcff", "?").replace("\udcfe", "?")
 
 
 def test_a_key_sees_what_was_done_to_its_own_apps(app: App, through: list[list[str]]) -> None:

@@ -7,7 +7,7 @@ from pushrod.hosting import packages
 from pushrod.hosting.system import System
 
 TRIXIE, BOOKWORM, NOBLE = System("debian", (13,)), System("debian", (12,)), System("ubuntu", (24, 4))
-COMMON = ["git", "openssh-client", "iptables", "iproute2", "openssl", "ca-certificates", "python3"]
+COMMON = ["git", "openssh-client", "iptables", "iproute2", "openssl", "ca-certificates", "python3", "dbus"]
 
 
 @pytest.fixture(autouse=True)
