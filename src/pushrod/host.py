@@ -14,6 +14,7 @@ import hashlib
 import ipaddress
 import os
 import pwd
+import resource
 import select
 import shutil
 import signal
@@ -762,6 +763,12 @@ def _reach_capability() -> str:
         if bounding >> number & 1:
             return name
     return ""
+
+
+def most_files() -> int:
+    """How many files a process started by this one can have open at most."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return hard if hard != resource.RLIM_INFINITY else 1 << 20
 
 
 def as_account(argv: Sequence[str], account: Account | None, *, death_signal: str = "") -> list[str]:

@@ -99,6 +99,7 @@ class Route(Value, frozen=True):
     rate: Rate | None = None
     cache: Cache | None = None
     max_body: int = 0
+    max_headers: int = 0
     timeout: float = 0.0
     stream: bool = False
     websocket: bool = False
@@ -113,12 +114,14 @@ class Routing(Value, frozen=True):
 
     `sticky` are the services whose instances keep their clients, by a cookie. `proxies` are the addresses (CIDR) that
     are believed about who asks. `snippets` are files of the commit, by name, that are part of the app's server.
+    `redirects` are names of the app that lead to another of its names.
     """
 
     routes: tuple[Route, ...] = ()
     sticky: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
     snippets: dict[str, str] = {}
+    redirects: dict[str, str] = {}
 
     @property
     def services(self) -> tuple[str, ...]:

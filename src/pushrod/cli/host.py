@@ -83,7 +83,9 @@ def _print(change: Change) -> None:
 @with_root
 def prepare_edge(root: str | None) -> None:
     """Make the edge's files; called by `pushrod host init`, as the account they belong to."""
-    edge.of(_host_root(root)).prepare()
+    found = edge.of(_host_root(root))
+    found.prepare()
+    found.refresh()
 
 
 @host_command.command("limits")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pushrod import host
 from pushrod.errors import HostError
-from pushrod.gears.nginx import DRAIN_BUDGET
+from pushrod.gears.nginx import DRAIN_BUDGET, Bounds
 from pushrod.manifest.limits import Limits
 
 DIRECTORY = Path("/etc/systemd/system")
@@ -212,7 +212,7 @@ KillMode=mixed
 TimeoutStopSec={DRAIN_BUDGET + 5:g}
 Restart=always
 RestartSec=1
-LimitNOFILE=65536
+LimitNOFILE={Bounds().files}
 AmbientCapabilities=CAP_NET_BIND_SERVICE
 CapabilityBoundingSet=CAP_NET_BIND_SERVICE
 ReadWritePaths={root}/edge/logs {root}/edge/run {root}/run

@@ -32,6 +32,26 @@ def read(key: Key) -> tuple[str, ...]:
     return tuple(found)
 
 
+def redirects(key: Key, names: tuple[str, ...]) -> dict[str, str]:
+    """`x-pushrod.redirects`: names that lead to another one, which is one of `names`.
+
+    Raises ManifestError for a name that is none, that leads to no name of the app, or on to a further one.
+    """
+    found: dict[str, str] = {}
+    if len(key.mapping()) > _MOST:
+        key.wrong(f"at most {_MOST} names")
+    for source, item in key.mapping().items():
+        name, target = _name(Key(item.path, source)), _name(item)
+        if name in names or name in found:
+            item.wrong(
+                "a name that is in `domains` or here once alone", hint=f"take `{source}` out of `domains`"
+            )
+        if target not in names or target.startswith("*."):
+            item.wrong("one of the names in `domains`", hint="the name that the app answers to, without `*.`")
+        found[name] = target
+    return found
+
+
 def _name(key: Key) -> str:
     if not isinstance(key.value, str) or not key.value:
         key.wrong(_EXAMPLE)

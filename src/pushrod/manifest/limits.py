@@ -50,6 +50,10 @@ class Limits(Value, frozen=True):
     volumes: int
     files: int
     releases: int
+    client_requests: int
+    client_uploads: int
+    client_connections: int
+    app_requests: int
     push_size: int = 2 * GIB
     tree_size: int = 2 * GIB
     tree_files: int = 100_000
@@ -89,6 +93,10 @@ LIMITS = {
     "volumes": Limit("count", 1, "volumes of an app; networks likewise, which are not made"),
     "files": Limit("count", 1, "configs and secrets of an app, each"),
     "releases": Limit("count", 1, "releases that an app may keep (`x-pushrod.keep`)"),
+    "client_requests": Limit("count", 10, "requests of one client's address at once, to all apps together"),
+    "client_uploads": Limit("count", 1, "of them such with a body of 1 MB or more, or of unknown size"),
+    "client_connections": Limit("count", 10, "connections of one address, where the kernel can count them"),
+    "app_requests": Limit("count", 10, "requests that one worker of the edge has at an instance at once"),
     "push_size": Limit("size", MIB, "what one push may send, as Git packs it"),
     "tree_size": Limit("size", MIB, "all files of a commit that is deployed"),
     "tree_files": Limit("count", 100, "how many files that commit may have"),
@@ -133,6 +141,10 @@ def defaults(machine: Machine) -> Limits:
         volumes=50,
         files=100,
         releases=20,
+        client_requests=1000,
+        client_uploads=20,
+        client_connections=2000,
+        app_requests=4000,
     )
 
 

@@ -25,6 +25,7 @@ _SECRET = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PASSED = (
     "cache",
     "max_body",
+    "max_headers",
     "stream",
     "strip_prefix",
     "timeout",
@@ -46,6 +47,7 @@ _MOST_ALL_BYPASSED = 40
 _MOST_VARIABLES = 10  # of a cache's key
 _LONGEST = 1000  # characters of a path, an address, a key
 _LARGEST_BODY = 10 << 30
+_LARGEST_HEADERS = 64 << 10
 
 
 def read(services: Mapping[str, Key], top: Key) -> Routing:
@@ -129,6 +131,7 @@ def _route(prefix: str, service: str, key: Key, services: Mapping[str, Key]) -> 
             "files",
             "headers",
             "max_body",
+            "max_headers",
             "rate_limit",
             "redirect",
             "stream",
@@ -162,7 +165,8 @@ def _route(prefix: str, service: str, key: Key, services: Mapping[str, Key]) -> 
         strip=key.get("strip_prefix").yes(),
         rate=_rate(key.get("rate_limit")),
         cache=_cache(key.get("cache")),
-        max_body=_body(key.get("max_body")),
+        max_body=_size(key.get("max_body"), _LARGEST_BODY, "10g"),
+        max_headers=_size(key.get("max_headers"), _LARGEST_HEADERS, "64k"),
         timeout=key.get("timeout").seconds(0.0),
         stream=key.get("stream").yes(),
         websocket=key.get("websocket").yes(),
@@ -173,10 +177,10 @@ def _route(prefix: str, service: str, key: Key, services: Mapping[str, Key]) -> 
     )
 
 
-def _body(key: Key) -> int:
+def _size(key: Key, most: int, said: str) -> int:
     size = key.size()
-    if size > _LARGEST_BODY:
-        key.wrong("a size of at most 10g")
+    if size > most:
+        key.wrong(f"a size of at most {said}")
     return size
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from pushrod.errors import ManifestError
 from pushrod.manifest import domains, healthcheck, notes, references, roles, routing, schedule, tls
 from pushrod.manifest.document import Key, scalar
@@ -43,9 +45,11 @@ def read(
     """
     top = Key("", document)
     own = top.get("x-pushrod")
-    own.only("backups", "domains", "keep", "nginx", "tls", "trusted_proxies")
+    own.only("backups", "domains", "keep", "nginx", "redirects", "tls", "trusted_proxies")
     keep = own.get("keep").whole(KEEP, least=1, most=MOST_KEPT)
     names = domains.read(own.get("domains"))
+    led = domains.redirects(own.get("redirects"), names)
+    names = (*names, *led)
     services = top.get("services").mapping()
     if not services:
         raise ManifestError(
@@ -71,7 +75,7 @@ def read(
         domains=names,
         ours=any("x-pushrod" in key.mapping() for key in (top, *services.values())),
         tls=tls.read(own.get("tls"), names, engine),
-        routing=routed,
+        routing=msgspec.structs.replace(routed, redirects=led),
         snippets=routing.snippets(own),
         backups=schedule.read(own.get("backups"), {d.service.store for d in drafts}),
     )

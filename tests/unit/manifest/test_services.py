@@ -260,7 +260,7 @@ def test_refusals_at_the_top() -> None:
     error = refused({"build": "."}, **{"x-pushrod": {"keeps": 3}})
     assert (error.where, error.hint) == (
         "x-pushrod.keeps",
-        "did you mean `keep`? valid here: backups, domains, keep, nginx, tls, trusted_proxies",
+        "did you mean `keep`? valid here: backups, domains, keep, nginx, redirects, tls, trusted_proxies",
     )
     error = refused({"build": "."}, **{"x-pushrod": {"keep": "many"}})
     assert (error.where, error.what) == (

@@ -90,7 +90,13 @@ class Docker:
     def edge(self) -> nginx.Edge:
         """The host's nginx."""
         program, runtime = self.root.programs / "nginx", self.root.runtime / "edge"
-        return nginx.Edge(program, self.root.edge, runtime, addresses=nginx.everywhere(), port=_PORT)
+        its = machine.of(self.root)
+        bounds = nginx.Bounds(
+            requests=its.client_requests, uploads=its.client_uploads, instance=its.app_requests
+        )
+        return nginx.Edge(
+            program, self.root.edge, runtime, addresses=nginx.everywhere(), port=_PORT, bounds=bounds
+        )
 
     # ---- the engine's own parts -----------------------------------------------------------------------------
 

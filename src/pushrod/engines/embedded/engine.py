@@ -27,7 +27,7 @@ from pushrod.engines.embedded.supervisor import Supervisor
 from pushrod.engines.engine import Say
 from pushrod.errors import BuildError, HostError, StateError, UnknownNameError
 from pushrod.gears import postgres
-from pushrod.gears.nginx import Edge
+from pushrod.gears.nginx import Bounds, Edge
 from pushrod.manifest.policy import Terms
 from pushrod.plan import Change, Need
 from pushrod.releases import Releases
@@ -77,7 +77,8 @@ class Embedded:
     @cached_property
     def edge(self) -> Edge:
         """The nginx of this root."""
-        return Edge(self.parts.nginx, self.root.edge, self.root.runtime / "edge", self.account)
+        bounds = Bounds(files=min(Bounds().files, host.most_files()))
+        return Edge(self.parts.nginx, self.root.edge, self.root.runtime / "edge", self.account, bounds=bounds)
 
     # ---- the engine's own parts -----------------------------------------------------------------------------
 

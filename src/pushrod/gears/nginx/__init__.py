@@ -1,7 +1,7 @@
 """nginx, as the edge that stands in front of every app: what it serves, as values, and how it moves to it."""
 
 from pushrod.gears.nginx.edge import Edge, Mark, Switch, everywhere
-from pushrod.gears.nginx.sites import CHAIN, KEY, SNIPPET, Site, Tls
+from pushrod.gears.nginx.sites import CHAIN, KEY, SNIPPET, Bounds, Site, Tls
 from pushrod.gears.nginx.tree import DRAIN_BUDGET
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "DRAIN_BUDGET",
     "KEY",
     "SNIPPET",
+    "Bounds",
     "Edge",
     "Mark",
     "Site",

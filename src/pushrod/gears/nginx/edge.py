@@ -23,7 +23,7 @@ import msgspec
 
 from pushrod import host
 from pushrod.errors import EdgeError, HostError, StateError
-from pushrod.gears.nginx.sites import Known, Listening, Site, check
+from pushrod.gears.nginx.sites import Bounds, Known, Listening, Site, check
 from pushrod.gears.nginx.tree import DRAIN_BUDGET, render_tree
 from pushrod.host import Account
 from pushrod.values import Value
@@ -53,6 +53,7 @@ _SOCKET_PATH_BYTES = 107
 _PROGRAMS = ("start.py", "rotation.py")
 """The modules beside this one that run without pushrod, from copies."""
 
+_USUAL = Bounds()
 _LEAVING = "is shutting down"
 """What nginx puts into the title of a worker that finishes its requests and accepts no more."""
 
@@ -102,6 +103,7 @@ class Edge:
     account: Account | None = None
     addresses: tuple[str, ...] = ("127.0.0.1",)
     port: int = 0
+    bounds: Bounds = _USUAL
 
     @property
     def current(self) -> Path:
@@ -260,6 +262,13 @@ class Edge:
             host.point(self.current, f"trees/{self._candidate(changes)}")
             self._prune()
 
+    def refresh(self) -> None:
+        """Serve what is served as this version renders it, and within the bounds as they are now."""
+        if self.running():
+            self.switch({})
+        else:
+            self.place({})
+
     def switch(self, changes: Mapping[str, Site | None]) -> Switch:
         """Serve these apps' sites (None: no longer), all others as they are, without losing a request.
 
@@ -322,7 +331,7 @@ class Edge:
 
     @property
     def _listening(self) -> Listening:
-        return Listening(self.addresses, self.port)
+        return Listening(self.addresses, self.port, self.bounds)
 
     @property
     def _generation(self) -> str:

@@ -16,6 +16,11 @@ POOL = "pool"
 LONG = 3600
 """Seconds that a WebSocket or a stream may be silent, where the manifest does not say."""
 
+_ON_DISK = 64 << 20
+"""Bytes of a body that may wait on the edge's disk until it is whole; a route for larger ones passes them on so."""
+
+_LEAST_HEADERS = 8 << 10  # bytes: nginx refuses less than two of its buffers
+
 CACHE_BYTES = "256m"
 """The most an app's cache takes on disk."""
 
@@ -24,7 +29,7 @@ CACHE_BYTES = "256m"
 MAPS = r"""
     map $uri $immutable {
         default "";
-        "~[.-](?=[A-Za-z_-]*[0-9])(?=[0-9_-]*[A-Za-z])[A-Za-z0-9_-]{8,64}\.[a-z0-9]{1,8}$" yes;
+        "~[.-](?=[A-Za-z_-]{0,63}[0-9])(?=[0-9_-]{0,63}[A-Za-z])[A-Za-z0-9_-]{8,64}\.[a-z0-9]{1,8}$" yes;
     }
     map $immutable $file_cache {
         default no-cache;
@@ -67,12 +72,13 @@ def routes(site: Site) -> tuple[Route, ...]:
 def zones(site: Site, directory: Path) -> str:
     """What a site's routes need in `http`: the memory of rates, the cache, and what its conditions are."""
     text = "".join(_zone(site, r, r.rate) for r in routes(site) if r.rate)
+    text += _stripping(site) + _closed(site)
     caches = [r.cache for r in routes(site) if r.cache]
     if caches:
         place = quoted(directory / "run" / f"cache-{site.app}")
         text += (
             f"proxy_cache_path {place} levels=1:2 keys_zone=app-{site.app}:1m max_size={CACHE_BYTES} inactive=1h\n"
-            "    use_temp_path=off;\n"
+            "    min_free=1g use_temp_path=off;\n"
         )
     for item in sorted({item for cache in caches for item in cache.bypass}):
         text += f'map {_asked(item)} {_given(site, item)} {{\n    "" "";\n    default yes;\n}}\n'
@@ -113,6 +119,10 @@ def _passed(site: Site, number: int, route: Route, shared: str, added: str) -> s
     text = ""
     if route.max_body:
         text += f"client_max_body_size {route.max_body};\n"
+        text += "proxy_request_buffering off;\n" if route.max_body > _ON_DISK else ""
+    if route.max_headers:
+        size = max(route.max_headers, _LEAST_HEADERS)
+        text += f"proxy_buffer_size {size};\nproxy_buffers 32 4k;\nproxy_busy_buffers_size {size};\n"
     silent = route.timeout or (LONG if route.stream or route.websocket else 0)
     if silent:
         text += f"proxy_read_timeout {_milliseconds(silent)};\nproxy_send_timeout {_milliseconds(silent)};\n"
@@ -126,13 +136,84 @@ def _passed(site: Site, number: int, route: Route, shared: str, added: str) -> s
     if sticks(site, route.service):
         added = f"add_header Set-Cookie $stick_{stuck(site, route.service)};\n" + added
     if route.auth and route.auth.passes:
-        scheme = headers.scheme(site.app) if site.routing.proxies else "$client_scheme"
-        text += headers.passed(scheme)
+        text += headers.passed(*_believing(site))
         text += "".join(f"proxy_set_header {p} {_learned(number, p)};\n" for p in route.auth.passes)
     text += shared + added if added else ""
-    if route.strip:
-        text += f'rewrite "^{re.escape(route.prefix.rstrip("/"))}/?(.*)$" "/$1" break;\n'
-    return text + f"proxy_pass http://{_target(site, route.service)};\n"
+    return (
+        text + _stripped(site, route) + f"proxy_pass http://{_target(site, route.service)}{_rest(route)};\n"
+    )
+
+
+def strips(route: Route) -> bool:
+    """Whether the prefix of a route is taken off before its service is asked."""
+    return bool(route.strip and route.service and route.prefix != "/")
+
+
+def _rest(route: Route) -> str:
+    return "$stripped" if strips(route) else ""
+
+
+def _stripped(site: Site, route: Route) -> str:
+    """The path without its prefix, byte for byte as it was sent. Where something inside has led here, or the path has
+    dots in place of a name, it is as nginx understands it."""
+    if not strips(route):
+        return ""
+    return (
+        f"set $stripped {_sent(site, route)};\n"
+        f'if ($uri != {first(site.app)}) {{\n    set $stripped "";\n}}\n'
+        f'rewrite "(?s)^{re.escape(route.prefix.rstrip("/"))}/?(.*)$" "/$1" break;\n'
+    )
+
+
+def first(app: str) -> str:
+    """The variable with the path that a request came with, whatever has become of it since: a map keeps what it has
+    found once. For apps that strip prefixes."""
+    return f"$first_{name(app)}"
+
+
+def _sent(site: Site, route: Route) -> str:
+    return f"$sent_{name(site.app)}_{tag(route.prefix)}"
+
+
+def _stripping(site: Site) -> str:
+    text = ""
+    for route in filter(strips, routes(site)):
+        prefix = spelled(route.prefix.rstrip("/"))
+        text += f"map $request_uri {_sent(site, route)} {{\n" + _DOTTED
+        text += f'    "~^{prefix}(/.*)$" $1;\n    "~^{prefix}(\\?.*)?$" /$1;\n}}\n'
+    return text and f"map $uri {first(site.app)} {{\n    default $uri;\n}}\n{text}"
+
+
+_DOTTED = """\
+    default "";
+    "~^[^?]*(?:/|%2[fF])(?:\\.|%2[eE]){1,2}(?:[/?]|%2[fF]|$)" "";
+"""
+
+
+def spelled(path: str) -> str:
+    """An expression for a path in all ways in which a client can write it: nginx takes each for the same."""
+    return "".join(r"(?:/|%2[fF])+" if c == "/" else _letter(c) for c in path)
+
+
+def _letter(character: str) -> str:
+    return f"(?:{re.escape(character)}|{_encoded(character)})"
+
+
+def _encoded(character: str) -> str:
+    return "%" + "".join(f"[{c}{c.lower()}]" if c.isalpha() else c for c in f"{ord(character):02X}")
+
+
+def _folded(character: str) -> str:
+    """The character however an app may be told of it; case is left to the expression's own flag."""
+    if character == "/":
+        return "(?:;[^/]*)?/"
+    return f"(?:{re.escape(character)}|{_encoded(character.lower())}|{_encoded(character.upper())})"
+
+
+def _believing(site: Site) -> tuple[str, str]:
+    """The variable with the scheme of a site's clients, and the app where it believes proxies of its own."""
+    own = bool(site.routing.proxies)
+    return (headers.scheme(site.app), site.app) if own else ("$client_scheme", "")
 
 
 def _target(site: Site, service: str) -> str:
@@ -150,10 +231,15 @@ def stuck(site: Site, service: str) -> str:
 
 
 def _cached(site: Site, route: Route, cache: Cache) -> str:
+    """Before the key that the manifest names comes what an app sees of every request and may answer by: by which name
+    and at which path it was asked, as it was sent. So no answer to one's spelling of these is given to another."""
+    scheme, app = _believing(site)
+    seen = (scheme, "$client_host", *(headers.handed_on(app, h) for h in headers.SEEN_IN_ANSWERS if app))
+    own = f"{site.release}:{route.prefix}:{':'.join(seen)}:$asked_path:"
     given = " ".join(_given(site, item) for item in cache.bypass)
     return (
         f"proxy_cache app-{site.app};\n"
-        f"proxy_cache_key {word(f'{site.release}:{route.prefix}:{cache.key}')};\n"
+        f"proxy_cache_key {word(own + cache.key)};\n"
         f"proxy_cache_valid 200 203 301 302 308 {math.ceil(cache.seconds)}s;\n"
         "proxy_cache_use_stale error timeout updating http_500 http_502 http_503 http_504;\n"
         "proxy_cache_background_update on;\n"
@@ -181,6 +267,39 @@ def _access(route: Route) -> str:
     if route.allow:
         text += "".join(f"allow {network};\n" for network in route.allow) + "deny all;\n"
     return text
+
+
+# What only who seeks a way past a password sends: dots in place of a name, a backslash, what is encoded twice.
+# Browsers resolve such a path before they send it; of apps some do, and some take it for another one than nginx.
+ODD = r"""
+    map $asked_path $odd_path {
+        default "";
+        "~*(?:/|%2f)(?:\.|%2e){1,2}(?:/|%2f|$)|\\\\|%5c|%25(?:2[5ef]|5c|3b)" yes;
+    }
+"""
+
+
+def is_closed(route: Route) -> bool:
+    """Whether not everybody may pass."""
+    return bool(route.auth or route.allow or route.deny)
+
+
+def astray(app: str) -> str:
+    """The variable that says that a path is a closed route of the app, spelled in another way."""
+    return f"$astray_{name(app)}"
+
+
+def _closed(site: Site) -> str:
+    """A closed route is one path for nginx, and may be more for an app: in capitals, with parameters (`/admin;x/`),
+    encoded twice. What an app may take for a closed route and nginx does not is not there."""
+    closed = [r.prefix.rstrip("/") for r in site.routing.routes if is_closed(r)]
+    if not closed:
+        return ""
+    text = f'map $uri {astray(site.app)} {{\n    default $odd_path;\n    "~/(?:;[^/]*/|\\.{{1,2}};)" yes;\n'
+    for prefix in filter(None, closed):
+        folded = "".join(map(_folded, prefix))
+        text += f'    "~*^(?!(?-i:{re.escape(prefix)})(?:/|$)){folded}(?:;[^/]*)?(?:/|$)" yes;\n'
+    return text + "}\n"
 
 
 def _zone(site: Site, route: Route, rate: Rate) -> str:
@@ -220,10 +339,9 @@ def _learned(number: int, header: str) -> str:
 
 
 def _question(site: Site, number: int, auth: Auth) -> str:
-    scheme = headers.scheme(site.app) if site.routing.proxies else "$client_scheme"
     inner = (
         "internal;\nproxy_method GET;\nproxy_pass_request_body off;\n"
-        + headers.asked(scheme)
+        + headers.asked(*_believing(site))
         + f"proxy_pass http://{upstream(site, auth.service)}{auth.path};\n"
     )
     return f"location = /.pushrod/auth/{number} {{\n{indented(inner, 4)}}}\n"

@@ -29,14 +29,35 @@ _SERVER = """
 server {
 @listen@    server_name @names@;
 @tls@    access_log @access_log@ app-@app@ buffer=64k flush=1s;
-@believed@@headers@    error_page 429 502 503 504 /.pushrod/$told_as;
-@away@@challenges@
+@believed@@headers@@buffers@    error_page 429 502 503 504 /.pushrod/$told_as;
+@away@@astray@@challenges@
 @locations@@pages@@snippets@}
 """
 
-_ENCRYPTED = """\
+_LEADING = """
+server {
+@listen@    server_name @names@;
+@tls@    access_log @access_log@ app-@app@ buffer=64k flush=1s;
+@headers@@challenges@
+    location / {
+        return 308 @scheme@://@target@@port@$request_uri;
+    }
+}
+"""
+
+_BUFFERS = """\
+    # An answer's headers have to fit into one buffer; frameworks send 5k of cookies and 10k of policies. Up to 25k
+    # musl keeps such a piece for the next request; from 26k on it costs two page faults, half a request's time again.
+    proxy_buffer_size 25k;
+    proxy_buffers 16 4k;
+"""
+
+_CERTIFIED = """\
     ssl_certificate @chain@;
     ssl_certificate_key @key@;
+"""
+
+_ENCRYPTED = """\
     if (@must_encrypt@) {
         return 308 https://$host@port@$request_uri;
     }
@@ -77,6 +98,16 @@ _AWAY = """\
     }
 """
 
+_ASTRAY = """\
+    if (@variable@) {
+        return 404;
+    }
+"""
+
+_FIRST = """\
+    set $stripped @first@; # looked at once, before anything has changed the path
+"""
+
 _HERE = """\
     set $away "";
     set $retry_after 1;
@@ -91,20 +122,26 @@ def render(site: Site, *, listening: Listening, directory: Path, tree: Path, kno
     generation. Raises EdgeError for a site that cannot be served.
     """
     validate(site)
-    upstreams = "".join(_upstreams(site, service) for service in site.services)
-    plain = tuple(d for d in site.domains if not site.tls or d not in site.tls.names)
-    parts = [_server(site, site.tls, site.tls.names, listening, directory, tree, known)] if site.tls else []
+    most = f"max_conns={listening.bounds.instance}"
+    upstreams = "".join(_upstreams(site, service, most) for service in site.services)
+    led = site.routing.redirects
+    encrypted = tuple(d for d in site.tls.names if d not in led) if site.tls else ()
+    plain = tuple(d for d in site.domains if d not in led and (not site.tls or d not in site.tls.names))
+    parts = []
+    if site.tls and (encrypted or not site.tls.names):
+        parts.append(_server(site, site.tls, encrypted, listening, directory, tree, known))
     if plain or not parts:
         parts.append(_server(site, None, plain, listening, directory, tree, known))
+    parts += _leading(site, listening, directory, known)
     log = access.log_format(f"app-{site.app}", site.app, site.release)
     head = fill(_HEAD, app=site.app, release=str(site.release), log=log)
     return head + upstreams + _maps(site, directory) + "".join(parts)
 
 
-def _upstreams(site: Site, service: str) -> str:
+def _upstreams(site: Site, service: str, most: str) -> str:
     backends = site.services[service]
     several = len(backends) > 1
-    limit = "max_fails=1 fail_timeout=2s" if several else "max_fails=0"
+    limit = f"{'max_fails=1 fail_timeout=2s' if several else 'max_fails=0'} {most}"
     servers = "".join(f"    server {backend} {limit};\n" for backend in backends)
     group = locations.upstream(site, service)
     # Without a zone each worker of nginx would count its own requests and failures.
@@ -189,25 +226,12 @@ def _server(
     tree: Path,
     known: Known,
 ) -> str:
-    mark = "" if site.domains else " default_server"
-    listen = listen_at(site.port, listening, mark)
-    encrypted = ""
+    listen, encrypted = _listening(site, tls, listening, directory, known)
     if tls:
-        listen += listen_at(tls.port, listening, f" ssl{'' if known.http2 else ' http2'}{mark}")
-        listen += "http2 on;\n" if known.http2 else ""
-        place = directory / "certificates" / site.app / tls.generation
-        encrypted = fill(
-            _ENCRYPTED,
-            chain=quoted(place / CHAIN),
-            key=quoted(place / KEY),
-            must_encrypt=_must_encrypt(site),
-            port="" if tls.port == 443 else f":{tls.port}",
-        )
-    shared = f"include {headers.NAME};\nadd_header X-Pushrod-Release {site.release} always;\n"
-    if tls and tls.hsts:
-        shared += f"add_header Strict-Transport-Security {_hsts(site)} always;\n"
+        encrypted += fill(_ENCRYPTED, must_encrypt=_must_encrypt(site), port=_port(tls.port))
+    shared = _shared(site, tls)
     proxies = site.routing.proxies
-    believed = headers.clients(proxies) + headers.passed(_scheme(site)) if proxies else ""
+    believed = headers.clients(proxies) + headers.passed(_scheme(site), site.app) if proxies else ""
     answered = (
         shared + "add_header Cache-Control no-store always;\nadd_header Retry-After $retry_after always;\n"
     )
@@ -224,12 +248,71 @@ def _server(
         access_log=quoted(directory / "logs" / access.NAME),
         believed=indented(believed, 4),
         headers=indented(shared, 4),
+        buffers="" if any("proxy_b" in text for text in site.routing.snippets.values()) else _BUFFERS,
         away=_away(site),
+        astray=_kept(site),
         challenges=_challenged(directory) if site.challenges else "",
         locations=indented(locations.render(site, directory, shared), 4),
         pages=pages.locations(site.app, indented(answered, 8)),
         snippets=f"\n{snippets}" if snippets else "",
     )
+
+
+def _listening(
+    site: Site, tls: Tls | None, listening: Listening, directory: Path, known: Known
+) -> tuple[str, str]:
+    """Where a server listens, and with which certificate."""
+    mark = "" if site.domains else " default_server"
+    listen = listen_at(site.port, listening, mark)
+    if not tls:
+        return listen, ""
+    listen += listen_at(tls.port, listening, f" ssl{'' if known.http2 else ' http2'}{mark}")
+    listen += "http2 on;\n" if known.http2 else ""
+    place = directory / "certificates" / site.app / tls.generation
+    return listen, fill(_CERTIFIED, chain=quoted(place / CHAIN), key=quoted(place / KEY))
+
+
+def _port(port: int) -> str:
+    """A port in an address, where it is not its protocol's own."""
+    return "" if port in (80, 443) else f":{port}"
+
+
+def _shared(site: Site, tls: Tls | None) -> str:
+    """The lines that add the edge's own headers."""
+    text = f"include {headers.NAME};\nadd_header X-Pushrod-Release {site.release} always;\n"
+    return text + (
+        f"add_header Strict-Transport-Security {_hsts(site)} always;\n" if tls and tls.hsts else ""
+    )
+
+
+def _leading(site: Site, listening: Listening, directory: Path, known: Known) -> list[str]:
+    """The servers of the names that lead to another one: with a certificate for them those that have it."""
+    groups: dict[tuple[str, bool], list[str]] = {}
+    for source, target in site.routing.redirects.items():
+        if source in site.domains:
+            encrypted = bool(site.tls and source in site.tls.names)
+            groups.setdefault((target, encrypted), []).append(source)
+    parts = []
+    for (target, encrypted), sources in groups.items():
+        tls = site.tls if encrypted else None
+        listen, certificate = _listening(site, tls, listening, directory, known)
+        secure = site.tls if site.tls and target in site.tls.names else None
+        parts.append(
+            fill(
+                _LEADING,
+                app=site.app,
+                listen=indented(listen, 4),
+                names=" ".join(sources),
+                tls=certificate,
+                access_log=quoted(directory / "logs" / access.NAME),
+                headers=indented(headers.clients(site.routing.proxies) + _shared(site, tls), 4),
+                challenges=_challenged(directory) if site.challenges else "",
+                scheme="https" if secure else _scheme(site),
+                target=target,
+                port=_port(secure.port if secure else site.port),
+            )
+        )
+    return parts
 
 
 def _challenged(directory: Path) -> str:
@@ -251,6 +334,16 @@ def _away(site: Site) -> str:
         else:
             reasons += f"    if ($uri) {{\n        {told}\n    }}\n"
     return fill(_AWAY, reasons=reasons) if reasons else _HERE
+
+
+def _kept(site: Site) -> str:
+    """What is looked at before a request finds its route."""
+    text = ""
+    if any(map(locations.is_closed, site.routing.routes)):
+        text += fill(_ASTRAY, variable=locations.astray(site.app))
+    if any(map(locations.strips, site.routing.routes)):
+        text += fill(_FIRST, first=locations.first(site.app))
+    return text
 
 
 def listen_at(port: int, listening: Listening, words: str) -> str:

@@ -85,11 +85,28 @@ class Known(Value, frozen=True):
     http2: bool = True
 
 
+class Bounds(Value, frozen=True):
+    """What an edge takes at once: `files` that each of its two workers may have open, and of one client's address
+    `requests` in all, `uploads` with a body of 1 MB or more; of one app what `instance` a worker asks at once."""
+
+    files: int = 65536
+    requests: int = 1000
+    uploads: int = 20
+    instance: int = 4000
+
+    @property
+    def connections(self) -> int:
+        """Connections of a worker, with clients and with instances: each may have a file beside it."""
+        return max(256, self.files // 4)
+
+
 class Listening(Value, frozen=True):
-    """Where an edge listens: at these addresses, and on `port` (0: none) also where no site asks for it."""
+    """Where an edge listens: at these addresses, and on `port` (0: none) also where no site asks for it; and within
+    which bounds."""
 
     addresses: tuple[str, ...] = ("127.0.0.1",)
     port: int = 0
+    bounds: Bounds = Bounds()
 
 
 class Backend(NamedTuple):

@@ -12,8 +12,8 @@ from pushrod.gears.nginx.words import fill, indented, quoted
 DRAIN_BUDGET = 30.0
 """Seconds that old workers have to finish their requests; nginx itself closes what is left after them."""
 
-HEADERS_WITHIN = 20.0
-"""Seconds in which a client has to send all headers of a request; then it is cut off."""
+HEADERS_WITHIN = 15.0
+"""Seconds in which a client has to send all headers of a request, or to shake hands; then it is cut off."""
 
 NO_SUCH_NAME = "No app on this host answers to that name.\n"
 """What a request for a name that no app has is answered, with status 404."""
@@ -24,11 +24,11 @@ daemon off;
 pid @pid@;
 error_log @error_log@ notice;
 worker_processes 2;
-worker_rlimit_nofile 4096;
+worker_rlimit_nofile @files@;
 worker_shutdown_timeout @drain@s;
 
 events {
-    worker_connections 2048;
+    worker_connections @connections@; # with clients and instances together; each may have a file beside it
 }
 
 http {
@@ -54,6 +54,25 @@ http {
     sendfile on;
     tcp_nopush on;
     client_header_timeout @headers_within@s;
+    client_body_timeout 30s; # between two pieces of a body
+    send_timeout 30s; # between two pieces of an answer that a client takes
+    reset_timedout_connection on;
+    http2_max_concurrent_streams 128;
+    # What one client can have of the edge. A whole office behind one address, or a browser with a hundred pictures on
+    # one connection, has less; behind the proxies that an app trusts a client is who these say.
+    limit_conn_zone $binary_remote_addr zone=clients:5m;
+    limit_conn_zone $uploader zone=uploaders:1m;
+    limit_conn clients @requests@;
+    limit_conn uploaders @uploads@; # each may have 64m of the disk
+    limit_conn_status 429;
+    map "$request_method$content_length$http_transfer_encoding" $uploader { # with a body of 1 MB, or of unknown size
+        default "";
+        GET "";
+        HEAD "";
+        OPTIONS "";
+        DELETE "";
+        "~[0-9]{7}|[a-z]|^[A-Z]+$" $binary_remote_addr;
+    }
     keepalive_timeout 65s;
     # A request's pieces are of 4k. While no connection keeps one of that size, musl gives the last of them back to
     # the system, and takes it from there for the next request: with a page fault or two, a fifth of its time.
@@ -119,6 +138,9 @@ http {
 
     limit_req_status 429;
     proxy_http_version 1.1;
+    proxy_max_temp_file_size 8m; # of an answer that a client takes slowly; the rest stays with the app
+    proxy_headers_hash_max_size 2048; # of the headers that are set or dropped
+    proxy_headers_hash_bucket_size 128;
     proxy_connect_timeout 2s;
     proxy_read_timeout 60s;
     proxy_send_timeout 60s;
@@ -200,6 +222,10 @@ def render_main(
         _MAIN,
         generation=generation,
         pid=quoted(directory / "run" / "nginx.pid"),
+        files=str(listening.bounds.files),
+        connections=str(listening.bounds.connections),
+        requests=str(listening.bounds.requests),
+        uploads=str(listening.bounds.uploads),
         error_log=quoted(directory / "logs" / "error.log"),
         log=indented(access.log_format("unknown"), 4),
         run=quoted(directory / "run")[:-1],
@@ -212,7 +238,7 @@ def render_main(
         passed=indented(headers.passed(), 4),
         hosts=indented(_hosts(sites), 8),
         types=indented(types.TYPES, 4),
-        maps=headers.MAPS + pages.MAPS + locations.MAPS,
+        maps=headers.MAPS + pages.MAPS + locations.MAPS + locations.ODD,
         defaults="".join(
             [
                 *(_default(port, listening, directory) for port in nameless),
@@ -266,7 +292,7 @@ def render_tree(
     """All files of a generation, by their path in its tree. Raises EdgeError for sites that collide."""
     check(sites.values(), listening)
     tree = directory / "trees" / generation
-    files = {headers.NAME: headers.SHARED}
+    files = {headers.NAME: headers.SHARED, headers.LEFT_OUT: headers.left_out()}
     for site in sites.values():
         files[f"sites/{site.app}.conf"] = server.render(
             site, listening=listening, directory=directory, tree=tree, known=known

@@ -175,14 +175,14 @@ def shared(used: Edge, before: Path) -> set[str]:
 def test_what_a_change_leaves_as_it_is_is_one_file_in_both_trees(used: Edge) -> None:
     before = used.current.resolve()
     used.place({"blog": BLOG})
-    assert shared(used, before) == {"headers.conf", "sites/shop.conf"}
+    assert shared(used, before) == {"headers.conf", "left_out.conf", "sites/shop.conf"}
 
 
 def test_what_changes_is_a_file_of_its_own(used: Edge) -> None:
     before = used.current.resolve()
     old = (before / "sites" / "shop.conf").read_text()
     used.place({"shop": msgspec.structs.replace(SITE, release=8)})
-    assert shared(used, before) == {"headers.conf"}
+    assert shared(used, before) == {"headers.conf", "left_out.conf"}
     assert (before / "sites" / "shop.conf").read_text() == old
     assert "release 8" in (used.current / "sites" / "shop.conf").read_text()
 

@@ -1,15 +1,17 @@
 """A route as nginx's locations; each key by itself. All of them together are in a file of test_server.py."""
 
+import contextlib
 import re
 from typing import Any
 
 import pytest
 
+from pushrod import expressions, snippets
 from pushrod.gears.nginx import locations
 from pushrod.gears.nginx.locations import MAPS, tag
 from pushrod.gears.nginx.sites import Site
 from pushrod.values import Auth, Cache, Rate, Route, Routing
-from tests.unit.gears.nginx.samples import EDGE
+from tests.unit.gears.nginx.samples import EDGE, FILES
 
 SHARED = "add_header X-Shared 1 always;\n"
 
@@ -53,11 +55,56 @@ def test_a_path_means_whole_segments() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "rewrite"),
-    [("/api/", '"^/api/?(.*)$" "/$1"'), ("/a.b", '"^/a\\.b/?(.*)$" "/$1"'), ("/", '"^/?(.*)$" "/$1"')],
+    ("prefix", "rewrite"), [("/api/", '"(?s)^/api/?(.*)$" "/$1"'), ("/a.b", '"(?s)^/a\\.b/?(.*)$" "/$1"')]
 )
 def test_a_path_is_taken_off(prefix: str, rewrite: str) -> None:
-    assert f"rewrite {rewrite} break;" in rendered(Route(prefix, service="web", strip=True))
+    text = rendered(Route(prefix, service="web", strip=True))
+    assert f"rewrite {rewrite} break;" in text
+    assert "proxy_pass http://app-shop$stripped;" in text
+
+
+def test_from_the_root_nothing_is_taken_off() -> None:
+    assert rendered(Route("/", service="web", strip=True)) == rendered(Route("/", service="web"))
+
+
+def test_a_route_that_takes_large_bodies_does_not_keep_them_on_disk() -> None:
+    kept, passed = (
+        rendered(Route("/a/", service="web", max_body=size)) for size in (64 << 20, (64 << 20) + 1)
+    )
+    assert "proxy_request_buffering" not in kept
+    assert "proxy_request_buffering off;" in passed
+
+
+def test_a_route_may_have_larger_headers_in_its_answers() -> None:
+    text = rendered(Route("/a/", service="web", max_headers=64 << 10))
+    assert "proxy_buffer_size 65536;\n    proxy_buffers 32 4k;\n    proxy_busy_buffers_size 65536;\n" in text
+
+
+@pytest.mark.parametrize(
+    "closed", [{"auth": Auth(basic="A")}, {"allow": ("10.0.0.0/8",)}, {"deny": ("10.0.0.1",)}]
+)
+def test_what_could_be_a_closed_route_is_looked_for_where_there_is_one(closed: Any) -> None:
+    assert "$astray_shop" in zones(Route("/a/", service="web", **closed))
+    assert "$astray_shop" not in zones(Route("/a/", service="web"))
+
+
+def test_every_expression_of_our_own_is_soon_matched() -> None:
+    """Those in what is rendered for every app, and with every key, are held to the measure of an app's own lines."""
+    lines = [
+        line.words
+        for name in ("nginx.conf", "every-key.conf", "secure.conf")
+        for line in snippets._lines((FILES / name).read_text().replace('"/srv/push', ' "/srv/push'), name)
+        if line.words
+    ]
+    found = {words[0].removeprefix("~").removeprefix("*") for words in lines if words[0].startswith("~")}
+    found |= {words[3] for words in lines if words[0] == "if" and words[2:3] == ("~",)}
+    assert len(found) > 15
+    read = 0
+    for text in found:
+        with contextlib.suppress(expressions.UnreadableError):
+            read += expressions.read(text).steps < 4_000_000
+    # The others say something that no app may, and repeat what nothing behind it begins with: `(?-i:`, `(?:/|%2f)+`.
+    assert read >= len(found) - 7, found
 
 
 def silent(milliseconds: int) -> list[str]:
@@ -124,7 +171,7 @@ def test_no_two_apps_share_what_has_a_name_in_all_of_nginx() -> None:
         text = locations.zones(made, EDGE)
         return {*re.findall(r"zone=([\w-]+)", text), *re.findall(r"map \S+ (\$\w+)", text)}
 
-    assert len(names("shop")) == 4
+    assert len(names("shop")) == 5
     assert names("shop") & names("shop-2") == set()
 
 
@@ -134,8 +181,8 @@ def test_a_cache_is_the_apps_and_an_answer_in_it_the_releases() -> None:
     )
     text = block(rendered(route), "/a/")
     assert (
-        'proxy_cache app-shop;\nproxy_cache_key "7:/a/:$host$uri";\nproxy_cache_valid 200 203 301 302 308 2s;\n'
-        in text
+        'proxy_cache app-shop;\nproxy_cache_key "7:/a/:$client_scheme:$client_host:$asked_path:$host$uri";\n'
+        "proxy_cache_valid 200 203 301 302 308 2s;\n" in text
     )
     asked = re.findall(r"(?m)^map (\S+) (\S+) {$", zones(route))
     assert sorted(name for name, _ in asked) == ["$cookie_sid", "$http_cookie", "$http_x_fresh"]

@@ -1,5 +1,7 @@
 """An app's whole file: its instances, its servers, and with every key of a route."""
 
+import re
+
 from pushrod.gears.nginx.sites import Known, Site, Tls
 from pushrod.values import Auth, Cache, Maintenance, Rate, Route, Routing
 from tests.unit.gears.nginx.samples import (
@@ -25,7 +27,7 @@ def test_a_lone_instance_is_always_tried() -> None:
     text = rendered(changed(SHOP, backends=("127.0.0.1:20001",)))
     before, after = SEVERAL.split("    zone of-app-shop 64k;\n    least_conn;\n")
     rest = after[after.index("    keepalive 32;") :]
-    assert text == f"{before}    server 127.0.0.1:20001 max_fails=0;\n{rest}"
+    assert text == f"{before}    server 127.0.0.1:20001 max_fails=0 max_conns=4000;\n{rest}"
 
 
 def test_a_site_listens_at_every_address_and_knows_its_names() -> None:
@@ -116,6 +118,41 @@ EVERY = Site(
     maintenance=Maintenance(("203.0.113.9/32",), 600),
     present="/run/pushrod/my-shop/up",
 )
+
+
+def test_names_that_lead_to_another_have_servers_of_their_own() -> None:
+    led = Routing(redirects={"www.blog.org": "blog.org", "old.org": "blog.org"})
+    site = changed(
+        SECURE,
+        domains=("blog.org", "www.blog.org", "old.org"),
+        tls=Tls(GENERATION, ("blog.org", "www.blog.org"), 443, 600),
+        routing=led,
+    )
+    text = rendered(site, EVERYWHERE)
+    names = re.findall(r"server_name (.*);", text)
+    assert names == ["blog.org", "www.blog.org", "old.org"]
+    assert text.count("return 308 https://blog.org$request_uri;") == 2
+    encrypted, plain = text[text.index("server_name www.blog.org") :].split("server_name old.org")
+    assert "ssl_certificate " in encrypted
+    assert "Strict-Transport-Security" in encrypted
+    assert "ssl_certificate" not in plain
+    assert "acme-challenge" in plain
+
+
+def test_own_lines_about_buffers_are_the_only_ones() -> None:
+    """Ours would be another measure for theirs, and nginx refuses what does not fit together."""
+    assert "proxy_buffer_size 25k;" in rendered(SHOP)
+    own = changed(SHOP, routing=Routing(snippets={"a.conf": "proxy_buffers 4 8k;"}))
+    assert "proxy_buffer_size" not in rendered(own)
+
+
+def test_a_client_stays_at_one_of_many_instances() -> None:
+    """Behind each there are four others, not all: a hundred would be ten thousand lines."""
+    backends = tuple(f"10.0.0.{n}:8080" for n in range(1, 101))
+    text = rendered(changed(SHOP, backends=backends, entry="web", routing=Routing(sticky=("web",))))
+    last = text[text.index("upstream app-shop+100 {") :].split("}", 1)[0]
+    assert re.findall(r"server (\S+) .*backup", last) == [f"10.0.0.{n}:8080" for n in range(1, 5)]
+    assert text.count("backup;") == 400
 
 
 def test_a_site_with_every_key_of_a_route() -> None:

@@ -73,7 +73,7 @@ def test_the_main_file_has_the_shared_settings_the_mark_and_the_apps_of_its_own_
 
 
 def test_without_apps_there_is_only_the_mark() -> None:
-    assert main() == MAIN[: MAIN.index("\n    include")] + "}\n"
+    assert main() == MAIN[: MAIN.index('\n    include "')] + "}\n"
 
 
 def test_an_older_nginx_is_not_told_what_it_does_not_know() -> None:
@@ -127,7 +127,8 @@ def test_every_port_has_one_server_for_unknown_names(sites: list[Any], ports: li
 def test_a_tree_is_the_main_file_a_file_for_each_app_and_the_sites_as_values() -> None:
     sites = {"shop": SHOP, "blog": BLOG}
     tree = render_tree("3-00c0ffee", sites, listening=HERE, directory=EDGE, socket=SOCKET, known=NEWEST)
-    assert set(tree) == {"nginx.conf", "headers.conf", "sites.json", "sites/shop.conf", "sites/blog.conf"}
+    shared = {"nginx.conf", "headers.conf", "left_out.conf", "sites.json"}
+    assert set(tree) == {*shared, "sites/shop.conf", "sites/blog.conf"}
     assert tree["headers.conf"] == SHARED
     assert tree["nginx.conf"] == MAIN
     assert tree["sites/shop.conf"] == SEVERAL

@@ -1,0 +1,465 @@
+"""What one client, or one app, must not do to another through the edge: of what requests say, what is passed on."""
+
+import base64
+import contextlib
+import hashlib
+import re
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pushrod import host
+from pushrod.gears.nginx import Edge, Site
+from pushrod.gears.nginx.headers import DROPPED, FROM_PROXIES
+from pushrod.values import Auth, Cache, Route, Routing
+from tests.integration.edges import PATIENCE, Started, an_edge, free_port
+from tests.integration.test_bad_requests import Recorder, exchange, statuses
+
+pytestmark = pytest.mark.integration
+
+HOST = "Host: shop.test\r\n"
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+    place = tmp_path_factory.mktemp("edge")
+    for path in (place, *place.parents[:2]):
+        path.chmod(0o755)
+    with an_edge(place) as made:
+        made.start()
+        yield made
+
+
+@pytest.fixture
+def edge(started: Started) -> Edge:
+    return started.edge
+
+
+@pytest.fixture
+def serve(edge: Edge) -> Callable[..., tuple[int, Recorder]]:
+    """Serve the app shop with these routes; its port, and what its instance is sent."""
+
+    def serve(*routes: Route, port: int = 0, **routing: object) -> tuple[int, Recorder]:
+        recorder, port = Recorder(), port or free_port()
+        shop = Site(
+            "shop",
+            1,
+            port,
+            (recorder.address,),
+            ("shop.test",),
+            entry="web",
+            routing=Routing(routes, **routing),  # type: ignore[arg-type]
+            passwords={"ADMINS": password(edge)},
+        )
+        edge.switch({"shop": shop})
+        return port, recorder
+
+    return serve
+
+
+def password(edge: Edge) -> str:
+    """The file of a password, `ann:correct horse`."""
+    salt = b"saltsalt"
+    digest = hashlib.sha1(b"correct horse" + salt, usedforsecurity=False).digest()
+    owner = (edge.account.uid, edge.account.gid) if edge.account else None
+    text = "ann:{SSHA}" + base64.b64encode(digest + salt).decode() + "\n"
+    host.make_open(edge.passwords / "shop")
+    host.write(edge.passwords / "shop" / "00c0ffee", text, mode=0o600, owner=owner)
+    return "00c0ffee"
+
+
+def get(port: int, path: str = "/", *lines: str) -> bytes:
+    head = f"GET {path} HTTP/1.1\r\n{HOST}" + "".join(f"{line}\r\n" for line in lines)
+    return exchange(port, f"{head}Connection: close\r\n\r\n")
+
+
+def sent(recorder: Recorder) -> dict[str, list[str]]:
+    """The headers of the last request, in small letters."""
+    found: dict[str, list[str]] = {}
+    for line in recorder.requests[-1].decode("latin-1").split("\r\n")[1:-2]:
+        name, _, value = line.partition(": ")
+        found.setdefault(name.lower(), []).append(value)
+    return found
+
+
+def line(recorder: Recorder) -> str:
+    return recorder.requests[-1].decode("latin-1").split("\r\n")[0]
+
+
+# ---- what a client says of itself ---------------------------------------------------------------------------------
+
+KEPT = ("X-Api-Key", "Accept-Language", "Authorization", "X-Csrf-Token", "X-HTTP-Method-Override", "Origin")
+
+
+def test_what_a_client_says_of_where_it_comes_from_is_not_passed_on(
+    serve: Callable[..., tuple[int, Recorder]],
+) -> None:
+    port, recorder = serve()
+    said = dict.fromkeys((*FROM_PROXIES, *DROPPED, *KEPT), "evil.example")
+    assert statuses(get(port, "/", *(f"{name}: {value}" for name, value in said.items()))) == [200]
+    seen = sent(recorder)
+    assert sorted(k for k, v in seen.items() if "evil.example" in v) == sorted(name.lower() for name in KEPT)
+    assert seen["host"] == ["shop.test"]
+    assert seen["x-forwarded-for"] == seen["x-real-ip"] == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    "name", ["X_Forwarded_Host", "X-Forwarded_For", "X.Forwarded.Host", "X-Real_IP", "Proxy_"]
+)
+def test_no_other_spelling_of_a_header_is_passed_on(
+    serve: Callable[..., tuple[int, Recorder]], name: str
+) -> None:
+    """What reads headers as CGI does (WSGI, PHP, Rack) takes each of these for the one with dashes."""
+    port, recorder = serve()
+    assert statuses(get(port, "/", f"{name}: evil.example")) == [200]
+    assert b"evil.example" not in recorder.requests[-1]
+
+
+@pytest.mark.parametrize(
+    "names", ["close, X-Real-IP", "X-Forwarded-For, X-Forwarded-Proto, Host", "keep-alive, X-Request-Id"]
+)
+def test_what_is_the_edges_own_is_not_named_away(
+    serve: Callable[..., tuple[int, Recorder]], names: str
+) -> None:
+    port, recorder = serve()
+    exchange(port, f"GET / HTTP/1.1\r\n{HOST}Connection: {names}\r\nTE: trailers\r\nKeep-Alive: 5\r\n\r\n")
+    seen = sent(recorder)
+    assert {"host", "x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-request-id"} <= set(seen)
+    assert not {"connection", "te", "keep-alive"} & set(seen)
+
+
+def test_an_apps_own_proxies_are_believed_and_nobody_else(serve: Callable[..., tuple[int, Recorder]]) -> None:
+    told = [f"{header}: cdn.example" for header in FROM_PROXIES]
+    port, recorder = serve(proxies=("127.0.0.1/32",))
+    get(port, "/", *told, "X-Forwarded-For: 192.0.2.7", "X-Rewrite-URL: /admin", "Proxy: evil.example")
+    seen = sent(recorder)
+    assert all(seen[header.lower()] == ["cdn.example"] for header in FROM_PROXIES)
+    assert seen["x-forwarded-for"] == ["192.0.2.7"]
+    assert not {"x-rewrite-url", "proxy"} & set(seen)
+
+
+def test_a_far_peer_is_no_proxy(tmp_path: Path) -> None:
+    """The machine's own proxies are believed about the client; beside an app's own no other peer is."""
+    with an_edge(tmp_path, addresses=("0.0.0.0",)) as made:
+        made.start()
+        recorder, port = Recorder(), free_port()
+        routing = Routing(proxies=("198.51.100.0/24",))
+        made.edge.switch(
+            {"shop": Site("shop", 1, port, (recorder.address,), ("shop.test",), routing=routing)}
+        )
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect(("192.0.2.1", 9))
+            own = probe.getsockname()[0]
+        told = "".join(f"{header}: evil.example\r\n" for header in (*FROM_PROXIES, "X-Forwarded-For"))
+        with socket.create_connection((own, port), timeout=PATIENCE) as s:
+            s.sendall(f"GET / HTTP/1.1\r\n{HOST}{told}Connection: close\r\n\r\n".encode())
+            assert s.recv(12) == b"HTTP/1.1 200"
+        assert b"evil.example" not in recorder.requests[-1]
+
+
+# ---- what is kept for the next one --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "path"),
+    [
+        ("X-Forwarded-Host: evil.example", "/c/a"),
+        ("X-Forwarded-Port: 1337", "/c/a"),
+        ("X-Forwarded-Prefix: /evil", "/c/a"),
+        ("Forwarded: host=evil.example", "/c/a"),
+        ("X-Original-Host: evil.example", "/c/a"),
+        ("X-Rewrite-URL: /c/evil", "/c/a"),
+        ("X-Original-URL: /c/evil", "/c/a"),
+        ("X-Forwarded-Proto: https", "/c/a"),
+        ("Host: shop.test:1337", "/c/a"),
+        ("Host: SHOP.test", "/c/a"),
+        ("", "/c//a"),
+        ("", "/c/%61"),
+        ("", "/c/x/../a"),
+        ("", "http://shop.test:1337/c/a"),
+    ],
+)
+@pytest.mark.parametrize("key", [Cache(60).key, "$uri"])
+@pytest.mark.parametrize("proxies", [(), ("127.0.0.0/8",)], ids=["alone", "behind a proxy"])
+def test_an_answer_to_one_is_not_given_to_another(
+    serve: Callable[..., tuple[int, Recorder]], first: str, path: str, key: str, proxies: tuple[str, ...]
+) -> None:
+    """What an app can see of a request, and its answer may hold, tells answers apart; what it cannot, does not."""
+    port, recorder = serve(Route("/c/", service="web", cache=Cache(60, key)), proxies=proxies)
+    once = secrets.token_hex(4)
+    own = first if first.startswith("Host:") else HOST.strip()
+    extra = "" if first.startswith("Host:") or not first else f"{first}\r\n"
+    exchange(port, f"GET {path}{once} HTTP/1.1\r\n{own}\r\n{extra}Connection: close\r\n\r\n")
+    told = (
+        {k: v for k, v in sent(recorder).items() if k not in ("x-request-id", "connection")},
+        line(recorder),
+    )
+    answer = get(port, f"/c/a{once}")
+    if b"X-Cache-Status: HIT" not in answer:
+        assert b"X-Cache-Status: MISS" in answer
+        return
+    get(port, f"/c/a{once}", "Cookie: fresh=1")
+    plain = {k: v for k, v in sent(recorder).items() if k not in ("x-request-id", "connection", "cookie")}
+    assert told == (plain, line(recorder))
+
+
+def test_a_cache_is_still_one(serve: Callable[..., tuple[int, Recorder]]) -> None:
+    port, recorder = serve(Route("/c/", service="web", cache=Cache(60)))
+    for _ in range(3):
+        answer = get(port, "/c/still")
+    assert b"X-Cache-Status: HIT" in answer
+    assert len(recorder.requests) == 1
+
+
+# ---- ways past a password -----------------------------------------------------------------------------------------
+
+ADMIN = Route("/admin/", service="web", auth=Auth(basic="ADMINS"))
+OFFICE = Route("/office", service="web", allow=("192.0.2.0/24",))
+CLOSED = (ADMIN, OFFICE, Route("/admin/public/", service="web"))
+SPELLINGS = (
+    "/admin/",
+    "/admin/x",
+    "//admin/",
+    "/./admin/",
+    "/x/../admin/",
+    "/%61dmin/",
+    "/admin%2fx",
+    "/%2fadmin/x",
+    "/%2Fadmin%2F",
+    "/ADMIN/",
+    "/Admin/x",
+    "/aDmin",
+    "/admin;x/",
+    "/admin;x=1/y",
+    "/admin;",
+    "/;x/admin/",
+    "/;/;/admin/",
+    "/.;/admin/",
+    "/x/..;/admin/",
+    "/x/..;y=1/admin/",
+    "/admin/public/..;/x",
+    "/admin/public/..%3b/x",
+    "/admin/public/..;",
+    "/%2561dmin/",
+    "/%2541DMIN/x",
+    "/admin%252fx",
+    "/x%252f..%252fadmin/",
+    "/x/%252e%252e/admin/",
+    "/admin%253bx/",
+    "/\\admin/",
+    "/admin\\x",
+    "/x\\..\\admin\\",
+    "/%5cadmin/",
+    "/x/..%5cadmin/",
+    "/admin/..%2fopen",
+    "/admin/../open",
+    "/admin/x/..%2f..%2fopen",
+    "/admin/%2e%2e/open",
+    "/admin/public/../x",
+    "/admin/public/..%2fx",
+    "/admin/./x",
+    "/OFFICE",
+    "/office;x",
+    "/office/x",
+    "//office",
+    "/Office/x",
+    "/office;a=b/c",
+    "/%256fffice",
+    "/office",
+    "/office?x",
+    "/admin?x",
+    "/admin;?x",
+    "/ADMIN?/../x",
+    "/admin/\t",
+    "/admin/%00",
+    "http://shop.test/admin/",
+    "http://shop.test//ADMIN",
+)
+
+
+@pytest.mark.parametrize("path", SPELLINGS)
+@pytest.mark.parametrize(
+    "lines", [(), ("Upgrade: websocket", "Sec-WebSocket-Version: 13")], ids=["", "websocket"]
+)
+def test_no_spelling_of_a_closed_path_reaches_the_app(
+    serve: Callable[..., tuple[int, Recorder]], path: str, lines: tuple[str, ...]
+) -> None:
+    """However an app reads a path: case, parameters, dots, backslashes, encoded once or twice."""
+    port, recorder = serve(*CLOSED)
+    answer = exchange(
+        port,
+        f"GET {path} HTTP/1.1\r\n{HOST}" + "".join(f"{x}\r\n" for x in lines) + "Connection: upgrade\r\n\r\n",
+    )
+    assert statuses(answer)[0] in (301, 400, 401, 403, 404), path
+    assert recorder.requests == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/x",
+        "/adminx",
+        "/administrator/",
+        "/x/admin/",
+        "/officer",
+        "/admin.json",
+        "/;jsessionid=1",
+        "/a;v=1/b",
+        "/admin/public/x",
+        "/100%25",
+        "/a%20b",
+        "/a%2Fb",
+        "/a/b..c/d",
+        "/.well-known/x",
+        "/a/.../b",
+        "/?x=/../admin",
+        "/x?p=..%2f",
+        "/x?p=%5c&q=%252e",
+        "/a..;b",
+        "/%2520",
+        "/q/50%25off",
+    ],
+)
+def test_an_open_path_is_passed_on_as_it_was_sent(
+    serve: Callable[..., tuple[int, Recorder]], path: str
+) -> None:
+    port, recorder = serve(*CLOSED)
+    assert statuses(get(port, path)) == [200]
+    assert line(recorder) == f"GET {path} HTTP/1.1"
+
+
+def test_who_has_the_password_passes(serve: Callable[..., tuple[int, Recorder]]) -> None:
+    port, recorder = serve(*CLOSED)
+    given = base64.b64encode(b"ann:correct horse").decode()
+    assert statuses(get(port, "/admin/x;y=1?z", f"Authorization: Basic {given}")) == [200]
+    assert line(recorder) == "GET /admin/x;y=1?z HTTP/1.1"
+    wrong = base64.b64encode(b"ann:wrong").decode()
+    assert statuses(get(port, "/admin/x", f"Authorization: Basic {wrong}")) == [401]
+
+
+def test_a_site_without_closed_routes_looks_for_none(serve: Callable[..., tuple[int, Recorder]]) -> None:
+    port, recorder = serve(Route("/a/", service="web"))
+    for path in ("/x/../ADMIN;x/", "/a\\b", "/a/%252e%252e/x"):
+        assert statuses(get(port, path)) == [200]
+        assert line(recorder) == f"GET {path} HTTP/1.1"
+
+
+# ---- a path without its prefix ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "",
+        "x",
+        "a%2Fb",
+        "a//b",
+        "/b",
+        "a%3Bb",
+        "a%0Ab",
+        "a%20b",
+        "a;b",
+        "%41",
+        "a%2fb?c=%2F&d",
+        "?x",
+        "é",
+        "a%E2%82%AC",
+        "a+b",
+        "a%252Fb",
+        "a%5Cb",
+        "x?y=/../z",
+        "a%3Fb?c",
+        "a%23b",
+        "a%25b",
+        "b/..c",
+        "...",
+        "a:b@c!$&'()*,=~",
+    ],
+)
+def test_a_prefix_is_taken_off_and_nothing_else_is_changed(
+    serve: Callable[..., tuple[int, Recorder]], rest: str
+) -> None:
+    port, recorder = serve(Route("/api/", service="web", strip=True), Route("/v1", service="web", strip=True))
+    raw = rest.encode().decode("latin-1")
+    for prefix in ("/api/", "/v1/", "/%61pi/", "//api/", "/%2Fa%70i/"):
+        assert statuses(get(port, prefix + raw)) == [200]
+        assert line(recorder) == f"GET /{raw} HTTP/1.1", prefix
+    assert statuses(get(port, "/v1?x=%2F")) == [200]
+    assert line(recorder) == "GET /?x=%2F HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/api/a/../b", "/b"),
+        ("/api/../api/b?c", "/b?c"),
+        ("/api/%2e%2e/api/b", "/b"),
+        ("/x/../api/a%20b", "/a%20b"),
+        ("/api/a/..%2fb", "/b"),
+    ],
+)
+def test_dots_in_place_of_a_name_do_not_lead_out_of_the_prefix(
+    serve: Callable[..., tuple[int, Recorder]], path: str, told: str
+) -> None:
+    port, recorder = serve(Route("/api/", service="web", strip=True))
+    assert statuses(get(port, path)) == [200]
+    assert line(recorder) == f"GET {told} HTTP/1.1"
+
+
+def test_who_is_led_into_a_prefix_from_inside_comes_where_he_is_led(
+    serve: Callable[..., tuple[int, Recorder]],
+) -> None:
+    own = "rewrite ^/old/(.*)$ /api/$1 last;\nlocation = /api/moved { rewrite ^ /api/new last; }\n"
+    port, recorder = serve(Route("/api/", service="web", strip=True), snippets={"own.conf": own})
+    for path, told in (("/old/x?y", "/x?y"), ("/api/moved", "/new"), ("/api/a%2Fb", "/a%2Fb")):
+        assert statuses(get(port, path)) == [200]
+        assert line(recorder) == f"GET {told} HTTP/1.1"
+
+
+# ---- large answers, names that lead on ----------------------------------------------------------------------------
+
+
+class Cookies(Recorder):
+    """Answers with as many bytes of a cookie as the query says."""
+
+    def serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection, connection.makefile("rb") as stream:
+            while head := self.head(stream.readline):
+                self.requests.append(head)
+                size = int(re.search(rb"\?(\d+)", head)[1])  # type: ignore[index]
+                connection.sendall(
+                    b"HTTP/1.1 200 OK\r\nSet-Cookie: s=" + b"x" * size + b"\r\nContent-Length: 2\r\n\r\nok"
+                )
+
+
+def test_answers_may_have_large_headers(edge: Edge) -> None:
+    recorder, port = Cookies(), free_port()
+    routing = Routing((Route("/huge/", service="web", max_headers=64 << 10),))
+    shop = Site("shop", 1, port, (recorder.address,), ("shop.test",), entry="web", routing=routing)
+    edge.switch({"shop": shop})
+    for size in (10, 3000, 5000, 9000, 16_000, 25_000):
+        answer = get(port, f"/?{size}")
+        assert statuses(answer) == [200], size
+        assert answer.count(b"x" * size) == 1
+    assert statuses(get(port, "/?70000")) == [502]
+    for size in (10, 30_000, 64_000):
+        assert statuses(get(port, f"/huge/?{size}")) == [200], size
+
+
+def test_a_name_leads_to_another(edge: Edge) -> None:
+    recorder, port = Recorder(), free_port()
+    names = ("shop.test", "www.shop.test", "old.test")
+    routing = Routing(redirects={"www.shop.test": "shop.test", "old.test": "shop.test"})
+    edge.switch({"shop": Site("shop", 1, port, (recorder.address,), names, routing=routing, challenges=True)})
+    for name in names[1:]:
+        answer = exchange(port, f"GET /a%2Fb?c=d HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n")
+        assert statuses(answer) == [308]
+        assert f"Location: http://shop.test:{port}/a%2Fb?c=d\r\n".encode() in answer
+    host.write(edge.challenges / ".well-known" / "acme-challenge" / "token", "proof")
+    asked = "GET /.well-known/acme-challenge/token HTTP/1.1\r\nHost: old.test\r\nConnection: close\r\n\r\n"
+    assert exchange(port, asked).endswith(b"proof")
+    assert statuses(get(port)) == [200]
