@@ -28,6 +28,7 @@ UNITS = (
     *("pushrod-gate@alice.service", "pushrodgate.slice"),
     "pushrod-builds.service",
     *("pushrod-apps.path", "pushrod-apps.service", "pushrod-watch.timer", "pushrod-watch.service"),
+    *("pushrod-layers.timer", "pushrod-layers.service"),
     *("pushrod-prune.timer", "pushrod-prune.service"),
     *("pushrod-backup.timer", "pushrod-backup.service"),
     *("pushrod-renew.timer", "pushrod-renew.service"),

@@ -71,6 +71,8 @@ def render(layout: Layout) -> dict[str, str]:
         "pushrod-apps.service": _apps_service(),
         "pushrod-watch.timer": _watch_timer(),
         "pushrod-watch.service": _watch_service(layout),
+        "pushrod-layers.timer": _layers_timer(),
+        "pushrod-layers.service": _layers_service(layout),
         "pushrod-prune.timer": _prune_timer(),
         "pushrod-prune.service": _prune_service(layout),
         "pushrod-backup.timer": _backup_timer(),
@@ -85,12 +87,15 @@ def render(layout: Layout) -> dict[str, str]:
 
 
 def slices(limits: Limits, apps: Mapping[str, Limits]) -> dict[str, str]:
-    """What bounds all containers of an app together, and all apps: files by their path below `DIRECTORY`.
+    """What bounds an app's containers, all apps, and what each writes: files by their path below `DIRECTORY`.
 
     Docker asks systemd for a scope in a slice of the app's name, and systemd makes that slice: it takes no root. Its
     limits are a drop-in for whatever begins with that prefix (systemd.unit(5)); `apps` have their own.
     """
     found = {"pushrod.slice": _slice(_together(limits), unit=True)}
+    found["pushrod-layers.service.d/10-limit.conf"] = (
+        f"{_WRITTEN}\n[Service]\nEnvironment=LIMIT={limits.layer}\n"
+    )
     for name, its in {"": limits, **apps}.items():
         part = name.replace("-", "_")  # as in `names.slice`
         for kind in (INSTANCES, STORES):
@@ -183,7 +188,7 @@ def _target() -> str:
 [Unit]
 Description=pushrod: the edge and every app that comes back at boot
 Wants=pushrod-edge.service pushrod-apps.path pushrod-watch.timer pushrod-prune.timer pushrod-backup.timer
-Wants=pushrod-renew.timer
+Wants=pushrod-renew.timer pushrod-layers.timer
 Wants=pushrodbuild.slice pushrod-builds.service
 
 [Install]
@@ -316,6 +321,41 @@ SyslogLevel=notice
 CapabilityBoundingSet=
 ReadWritePaths={layout.root} {RUNTIME}
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+{_CLOSED}"""
+
+
+def _layers_timer() -> str:
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: look every minute at what containers write outside of their volumes
+PartOf={TARGET}
+
+[Timer]
+OnActiveSec=60
+OnUnitInactiveSec=60
+AccuracySec=5s
+"""
+
+
+def _layers_service(layout: Layout) -> str:
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: stop what writes more outside of its volumes than the host gives
+After=docker.service
+
+[Service]
+Type=oneshot
+User={layout.account}
+Group={layout.account}
+ExecStart={PYTHON} -I -S {layout.root}/programs/layers.py {layout.root} $LIMIT
+TimeoutStartSec=1h
+LogLevelMax=notice
+SyslogLevel=notice
+CapabilityBoundingSet=
+ReadWritePaths={layout.root} {RUNTIME}
+RestrictAddressFamilies=AF_UNIX
+Nice=10
+IOSchedulingClass=idle
 {_CLOSED}"""
 
 

@@ -52,8 +52,8 @@ def _changed(before: dict[str, float], words: tuple[str, ...], app: str) -> dict
             found.pop(key, None)
             continue
         key, number = limits.parse(word)
-        if app and key == "all_memory":
-            raise UnknownNameError("all-memory is what all apps have together", hint="leave --app out")
+        if app and key in ("all_memory", "layer"):
+            raise UnknownNameError(f"{name} is one for all apps", hint="leave --app out")
         found[key] = number
     return found
 

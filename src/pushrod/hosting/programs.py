@@ -21,7 +21,10 @@ OLDEST_COMPOSE = (2, 20)
 
 _PACKAGE = Path(pushrod.__file__).parent
 SCRIPTS = (
-    *(_PACKAGE / "engines" / "docker" / name for name in ("reconcile.py", "watch.py", "builder.py")),
+    *(
+        _PACKAGE / "engines" / "docker" / name
+        for name in ("reconcile.py", "watch.py", "builder.py", "layers.py")
+    ),
     _PACKAGE / "probing.py",
 )
 """What is copied: modules that need the standard library alone, and each other beside them."""

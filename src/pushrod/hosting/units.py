@@ -15,7 +15,8 @@ from pushrod.hosting.work import Action, Change, Work
 TMPFILES = Path("/etc/tmpfiles.d/pushrod.conf")
 STARTED = (
     *("pushrod-edge.service", "pushrod-apps.path", "pushrod-builds.service"),
-    *("pushrod-watch.timer", "pushrod-prune.timer", "pushrod-backup.timer", "pushrod-renew.timer"),
+    *("pushrod-watch.timer", "pushrod-layers.timer", "pushrod-prune.timer", "pushrod-backup.timer"),
+    "pushrod-renew.timer",
 )
 _PATIENCE = 20.0  # seconds for a unit to become active
 

@@ -114,7 +114,10 @@ def paced(check: Mapping[str, float], limits: Limits) -> Document:
     reading = _Reading(Terms("docker", limits), "")
     given = {name: Key(name, value) for name, value in check.items() if value}
     bounded = {n: RULES[f"services.*.healthcheck.{n}"](reading, k) for n, k in given.items()}
-    return {name: value for name, value in bounded.items() if value != given[name].value}
+    found = {name: value for name, value in bounded.items() if value != given[name].value}
+    if "start_interval" in found:  # Compose takes it only beside the other
+        found.setdefault("start_period", f"{check.get('start_period', 0):g}s")
+    return found
 
 
 def _count(top: Key, limits: Limits) -> None:
@@ -368,13 +371,13 @@ def _runtime(on: _Reading, key: Key) -> object:
 
 
 def _labels(on: _Reading, key: Key) -> object:
-    found = refusals.options(key)
-    taken = [name for name in found if name.startswith(_RESERVED)]
+    given = refusals.options(key)
+    if isinstance(key.value, list):
+        given = {name: Key(item.path, item.text().partition("=")[2]) for name, item in given.items()}
+    taken = [name for name in given if name.startswith(_RESERVED)]
     if taken:
         on.note(f"its labels {_listed(taken)} are left out: the host reads its own there")
-    if isinstance(key.value, list):
-        return [item.value for name, item in found.items() if name not in taken] or _GONE
-    return {name: item.value for name, item in found.items() if name not in taken} or _GONE
+    return {name: item.value for name, item in given.items() if name not in taken} or _GONE
 
 
 # ---- the rules: amounts ---------------------------------------------------------------------------------------
@@ -440,7 +443,9 @@ def _cpus(on: _Reading, key: Key) -> object:
         value = float(key.text() or 0)
     except ValueError:
         key.wrong("a number of processors")
-    if 0 <= value <= on.limits.cpus:
+    if not value:
+        return _GONE
+    if 0 < value <= on.limits.cpus:
         return key.value
     on.note(f"`{on.name(key)}` is {on.limits.cpus}, all that this host gives ({_option('cpus')})")
     return str(on.limits.cpus)
@@ -533,6 +538,12 @@ def _period(most: float, *, floor: bool = False) -> "Rule":
     return rule
 
 
+def _start_interval(on: _Reading, key: Key) -> object:
+    """Compose takes it only beside a `start_period`."""
+    beside = on.owner.get("healthcheck").get("start_period").given or not on.owner.given
+    return _period(_HOUR, floor=True)(on, key) if beside else on.leave(key)
+
+
 def _stop_grace(on: _Reading, key: Key) -> object:
     return _period(on.limits.stop_grace)(on, key)
 
@@ -569,10 +580,12 @@ def _log_options(on: _Reading, key: Key) -> object:
 
 
 def _mount(on: _Reading, key: Key) -> object:
-    """A mount: the loader prints each as a mapping; by hand it may be `/srv/x:/x:ro`."""
-    on.wants += refusals.mount(key, on.terms.private)
+    """A mount, which the loader prints as a mapping, however it is written."""
     if not isinstance(key.value, dict):
-        return key.value
+        key.wrong("a mount as a mapping")
+    if key.get("type").text() == "bind" and not key.get("source").text():
+        key.wrong("a bind mount with a source")
+    on.wants += refusals.mount(key, on.terms.private)
     found = on.mapping(key, "services.*.volumes")
     if found.get("type") == "tmpfs":
         found["tmpfs"] = {"size": str(on.limits.tmpfs), **(found.get("tmpfs") or {})}
@@ -581,6 +594,14 @@ def _mount(on: _Reading, key: Key) -> object:
 
 def _mounts(on: _Reading, key: Key) -> object:
     return [_mount(on, item) for item in key.sequence()]
+
+
+def _references(_: _Reading, key: Key) -> object:
+    """The configs or secrets of a service, each by its name."""
+    for item in key.sequence():
+        if isinstance(item.value, dict) and not item.get("source").text():
+            item.wrong("one with a source")
+    return key.value
 
 
 def _propagation(on: _Reading, key: Key) -> object:
@@ -623,6 +644,7 @@ Rule = Callable[[_Reading, Key], object]
 RULES: Mapping[str, Rule] = {
     "services.*.cap_add": _capabilities,
     "services.*.cgroup": _namespace,
+    "services.*.configs": _references,
     "services.*.cpu_shares": _shares,
     "services.*.cpus": _cpus,
     "services.*.cpuset": _cpuset,
@@ -641,6 +663,7 @@ RULES: Mapping[str, Rule] = {
     "services.*.privileged": _privileged,
     "services.*.runtime": _runtime,
     "services.*.scale": _replicas,
+    "services.*.secrets": _references,
     "services.*.security_opt": _security,
     "services.*.shm_size": _sized("shm"),
     "services.*.stop_grace_period": _stop_grace,
@@ -664,7 +687,7 @@ RULES: Mapping[str, Rule] = {
     "services.*.deploy.resources.reservations.memory": _sized("memory"),
     "services.*.healthcheck.interval": _period(_HOUR, floor=True),
     "services.*.healthcheck.retries": _retries,
-    "services.*.healthcheck.start_interval": _period(_HOUR, floor=True),
+    "services.*.healthcheck.start_interval": _start_interval,
     "services.*.healthcheck.start_period": _period(_HOUR),
     "services.*.healthcheck.timeout": _period(_TEN_MINUTES),
     "services.*.logging.driver": _log_driver,
@@ -675,4 +698,4 @@ RULES: Mapping[str, Rule] = {
     "configs.*.file": _file,
     "secrets.*.file": _file,
 }
-"""The rule of each key that is bounded or needs a word."""
+"""The rule of each key that is bounded or needs a word, and of some others whose form is checked."""

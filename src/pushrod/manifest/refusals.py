@@ -72,23 +72,12 @@ def options(key: Key) -> dict[str, Key]:
 
 def mount(volume: Key, private: str) -> Iterator[Want]:
     """What a mount of a service asks for: a bind mount of a path of the host."""
-    kind = volume.get("type").text() if isinstance(volume.value, dict) else "bind"
-    if kind not in ("bind", "volume", "tmpfs"):
-        unsupported(volume.get("type"), f"`{kind}` mounts are not supported", "use a volume or a bind mount")
-    if kind == "bind":
-        yield from _bind(volume, private)
-
-
-def _bind(volume: Key, private: str) -> Iterator[Want]:
-    if isinstance(volume.value, dict):
-        key, read_only = volume.get("source"), volume.get("read_only").yes()
-    else:  # the loader prints none of these; by hand `/srv/x:/x:ro`
-        source, _, rest = volume.text().partition(":")
-        key, read_only = Key(volume.path, source), rest.endswith(":ro")
-        if not source.startswith(("/", ".", "~")):
-            return
-    if not (read_only and key.text() in _READABLE):
-        yield from _path(key, private)
+    kind, source = volume.get("type"), volume.get("source")
+    if kind.text() not in ("bind", "volume", "tmpfs"):
+        unsupported(kind, f"`{kind.text()}` mounts are not supported", "use a volume or a bind mount")
+    readable = volume.get("read_only").yes() and source.text() in _READABLE
+    if kind.text() == "bind" and not readable:
+        yield from _path(source, private)
 
 
 def _path(key: Key, private: str) -> Iterator[Want]:

@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from pushrod import host
 from pushrod.apps import App, HostSettings, Root
 from pushrod.configuration import Endpoint
@@ -560,6 +562,17 @@ class Docker:
     ) -> Iterator[Line]:
         """What an app's containers have printed."""
         return (logs.follow if follow else logs.lines)(app, service, release, lines)
+
+
+def _has_quota(found: Mapping[str, Any]) -> bool:
+    """Whether the engine can bound what a container writes: overlay2 on XFS with project quotas, of which Docker's
+    documentation of `storage-opt` says so."""
+    place = Path(str(found.get("DockerRootDir") or "/"))
+    mounts = [m for m in psutil.disk_partitions(all=True) if place.is_relative_to(m.mountpoint)]
+    under = max(mounts, key=lambda m: len(m.mountpoint), default=None)
+    if under is None or under.fstype != "xfs" or found.get("Driver") != "overlay2":
+        return False
+    return bool({"prjquota", "pquota"} & {*under.opts.split(",")})
 
 
 def _slices() -> Finding:

@@ -1,0 +1,24 @@
+"""The JSON schema of Compose files that the loader in use has in it."""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pushrod.gears import compose
+
+
+@cache
+def compose_schema() -> dict[str, Any]:
+    """The schema as the loader's program holds it: compose-go embeds its text as it is."""
+    program = Path(compose.loader()[0]).read_bytes()
+    for found in re.finditer(rb'\{\s*"\$schema"', program):
+        text = program[found.start() : found.start() + 400_000].decode("utf-8", "replace")
+        try:
+            whole, _ = json.JSONDecoder().raw_decode(text)
+        except ValueError:
+            continue
+        if whole.get("$id") == "compose_spec.json" or whole.get("id") == "compose_spec.json":
+            return dict(whole)
+    raise AssertionError("the loader has no schema in it")
