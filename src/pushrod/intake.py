@@ -2,15 +2,20 @@
 more files than a disk has room for.
 """
 
+import contextlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from pushrod import host
-from pushrod.errors import HostError, RepositoryError
+from pushrod.errors import BusyError, HostError, RepositoryError
 from pushrod.gears import git
 from pushrod.manifest import limits
 from pushrod.manifest.limits import Limits, written
 
+_PER_FILE = (
+    8192  # bytes that a file takes beside its own: a block that is not full, and its header in the archive
+)
 _SPARE = 64 << 20  # bytes of a disk that a checkout leaves free
 
 
@@ -23,7 +28,12 @@ def measure(
     """
     found: list[git.Blob] = []
     total = 0
-    for blob in git.tree(repository, commit, quarantine=quarantine):
+    for count, blob in enumerate(git.entries(repository, commit, quarantine=quarantine), start=1):
+        if count > most.tree_files:
+            why = "it has more files and directories than that"
+            raise _beyond(commit, "tree_files", 2 * most.tree_files, most, why)
+        if isinstance(blob, str):
+            continue
         total += blob.size
         found.append(blob)
         if blob.size > most.file_size:
@@ -32,8 +42,6 @@ def measure(
             raise _beyond(
                 commit, "tree_size", 2 * most.tree_size, most, "its files are larger than that together"
             )
-        if len(found) > most.tree_files:
-            raise _beyond(commit, "tree_files", 2 * most.tree_files, most, "it has more files than that")
     return found
 
 
@@ -42,13 +50,32 @@ def check_room(blobs: list[git.Blob], directory: Path) -> None:
 
     They are written twice for a moment: as Git's archive, and out of it.
     """
-    needed = 2 * sum(blob.size for blob in blobs) + _SPARE
+    needed = sum(2 * blob.size + _PER_FILE for blob in blobs) + _SPARE
     free = host.free_space(directory)
     if free < needed:
         raise HostError(
             f"the commit's files need {needed >> 20} MiB for a moment, and {free >> 20} MiB are free",
             where=str(directory),
             hint="free some space on that disk, or take what is large out of the commit; then push again",
+        )
+
+
+def check_repository(repository: Path, most: Limits, alone: AbstractContextManager[None]) -> None:
+    """Raise RepositoryError for a repository that keeps more than a host gives it.
+
+    Before that it is cleared of what pushes that failed have left, in `alone`, in which no release may be in the
+    making; where that cannot be had (BusyError) it is not.
+    """
+    if git.size(repository) <= most.repository_size:
+        return
+    with contextlib.suppress(BusyError), alone:
+        git.collect(repository)
+    if (found := git.size(repository)) > most.repository_size:
+        raise RepositoryError(
+            f"the app's repository keeps {found >> 20} MiB, beyond the limit repository-size of this host, "
+            f"{written('repository_size', most.repository_size)}",
+            hint="what failed pushes have left goes after an hour; large files that change often belong elsewhere; "
+            f"the host's owner can raise it: {limits.option('repository_size', 2 * most.repository_size)}",
         )
 
 

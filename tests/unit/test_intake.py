@@ -1,5 +1,9 @@
 """How much a commit may hold: known before any of it is written."""
 
+import contextlib
+import os
+import random
+import time
 from pathlib import Path
 
 import msgspec
@@ -52,6 +56,17 @@ def test_few_objects_that_name_many_files_are_refused_without_naming_them_all(
     with pytest.raises(RepositoryError, match="limit tree-files of this host, 100000") as e:
         intake.measure(tree.path, bomb(tree, levels, width), MOST)
     assert "pushrod host limits tree-files=200000" in e.value.hint
+
+
+@pytest.mark.parametrize("leaf", ["nothing", "submodules"])
+def test_directories_without_a_file_are_counted(leaf: str, tree: Tree) -> None:
+    """Git would go through all of them, or make a directory of each, without ever coming to a file."""
+    lines = "" if leaf == "nothing" else "".join(f"160000 commit {'1' * 40}\t{n}\n" for n in range(10))
+    oid = mktree(tree, lines)
+    for _ in range(12):
+        oid = mktree(tree, "".join(f"040000 tree {oid}\t{n}\n" for n in range(10)))
+    with pytest.raises(RepositoryError, match="limit tree-files"):
+        intake.measure(tree.path, commit_of(tree, oid), MOST)
 
 
 def test_a_tree_that_is_large_by_repetition_is_refused(tree: Tree) -> None:
@@ -110,3 +125,52 @@ def test_a_checkout_needs_room_twice(tmp_path: Path) -> None:
     intake.check_room([git.Blob("a", "", 1)], tmp_path)
     with pytest.raises(HostError, match="MiB are free"):
         intake.check_room([git.Blob("a", "", host.free_space(tmp_path) // 2)], tmp_path)
+
+
+# ---- the repository -------------------------------------------------------------------------------------------
+
+
+def filled(tree: Tree, directory: Path, age: float) -> Path:
+    """A repository with a branch of one small commit, and 2 MiB that no ref leads to."""
+    repository = directory / "repo.git"
+    git.create_repository(repository, ["true"])
+    small = tree.commit("one", a="1")
+    (tree.path / "noise").write_bytes(random.Random(1).randbytes(2 << 20))
+    large = tree.commit("two")
+    for commit in (small, large):
+        git.transfer(tree.path, repository, commit)
+    git.move_branch(repository, small)
+    then = time.time() - age
+    for path in (repository / "objects").rglob("*"):
+        if path.is_file():
+            os.utime(path, (then, then))
+    return repository
+
+
+def test_a_full_repository_is_cleared_of_what_failed_pushes_have_left(tree: Tree, tmp_path: Path) -> None:
+    repository = filled(tree, tmp_path, age=7200)
+    intake.check_repository(repository, most(repository_size=1 << 20), contextlib.nullcontext())
+    assert git.size(repository) < 1 << 20
+    assert git.branch_commit(repository)
+
+
+def test_what_is_young_stays_and_fills_it(tree: Tree, tmp_path: Path) -> None:
+    """A push that is under way may need it."""
+    repository = filled(tree, tmp_path, age=60)
+    with pytest.raises(RepositoryError, match="limit repository-size of this host, 1 MiB") as e:
+        intake.check_repository(repository, most(repository_size=1 << 20), contextlib.nullcontext())
+    assert "pushrod host limits repository-size=2M" in e.value.hint
+    intake.check_repository(repository, most(repository_size=1 << 30), contextlib.nullcontext())
+
+
+def test_nothing_is_cleared_while_a_release_is_made(tree: Tree, tmp_path: Path) -> None:
+    repository = filled(tree, tmp_path, age=7200)
+    lock = tmp_path / "lock"
+    with (
+        host.lock(lock, purpose="deploying", timeout=0),
+        pytest.raises(RepositoryError, match="repository-size"),
+    ):
+        intake.check_repository(
+            repository, most(repository_size=1 << 20), host.lock(lock, purpose="clearing", timeout=0)
+        )
+    assert git.size(repository) > 2 << 20

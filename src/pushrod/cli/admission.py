@@ -3,9 +3,15 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pushrod import intake, leaks
+from pushrod import host, intake, leaks
 from pushrod.apps import App
 from pushrod.engines import machine
+
+
+def check_room(app: App) -> None:
+    """Refuse to keep more in an app's repository than the host gives it. Raises RepositoryError."""
+    alone = host.lock(app.lock, purpose="clearing its repository", timeout=0)
+    intake.check_repository(app.repository, machine.of(app.root, app.name), alone)
 
 
 def check(app: App, repository: Path, commit: str, *, quarantine: Mapping[str, str] | None = None) -> None:

@@ -114,7 +114,7 @@ def _serve(root: Root, asked: gate.Git, reach: Reach, turn: int, act: int) -> in
         app = creation.create(choice.of(root), check_name(asked.app), source=None)
     else:
         app = root.app(asked.app)
-    environment = git.served(machine.of(root, app.name).push_size) | {hosted.PUSHER: ",".join(reach.apps)}
+    environment = git.served(machine.of(root, app.name)) | {hosted.PUSHER: ",".join(reach.apps)}
     if protocol := os.environ.get("GIT_PROTOCOL"):
         environment["GIT_PROTOCOL"] = protocol
     environment[recording.ACT] = str(act)

@@ -19,7 +19,7 @@ from pushrod.gears import git
 from pushrod.lines import split
 from pushrod.releases import Releases
 
-_UPDATES = 10_000  # characters of the list of updates that are read; one is some 100, and one is taken
+_UPDATES = 200_000  # characters of the list of updates; one is some 120
 _DEPLOYED = f"refs/heads/{git.BRANCH}"
 _TAGS = "refs/tags/"
 _NEWEST = "receive.shallowUpdate"  # the setting of an app's repository that came last
@@ -42,7 +42,7 @@ def hook_command(app_name: str, name: str) -> None:
     if name == "pre-receive":
         _tell(app)
         with host.interruptible():
-            pre_receive(app, sys.stdin.read(_UPDATES))
+            pre_receive(app, sys.stdin.read(_UPDATES + 1))
     else:
         proc_receive(app.repository, sys.stdin.buffer, sys.stdout.buffer)
 
@@ -68,9 +68,10 @@ def pre_receive(app: App, updates: str) -> None:
     A commit that is pushed to be planned is only stored. Tags may come along (`push.followTags`), of commits that are
     in the history of what is deployed.
     """
-    told = [_Update(*line.split(" ", 2)) for line in split(updates) if line.count(" ") >= 2]
+    told = _told(updates)
     tags = [update for update in told if update.ref.startswith(_TAGS) and not git.is_zero(update.new)]
     quarantine = dict(os.environ)
+    admission.check_room(app)
     own = [tag.ref for tag in tags if tag.ref.startswith(f"{git.OWN_TAGS}/")]
     tags = [tag for tag in tags if tag.ref not in own]
     if git.config(app.repository, _NEWEST) != "true":  # it was made by an older pushrod
@@ -120,6 +121,14 @@ def _deploy(app: App, old: str, new: str) -> None:
     say(f"live: {line.url} (release {release.number})", err=True)
 
 
+def _told(updates: str) -> list[_Update]:
+    """What Git tells the hook of. A name has no space in it (git-check-ref-format(1))."""
+    if len(updates) > _UPDATES:
+        hint = f"push fewer tags at once, or none: git push --no-follow-tags pushrod HEAD:{git.BRANCH}"
+        raise RepositoryError("more refs in one push than are looked through", hint=hint)
+    return [_Update(*line.split(" ", 2)) for line in split(updates) if line.count(" ") >= 2]
+
+
 def _check_tags(app: App, tags: Sequence[_Update], commit: str, quarantine: Mapping[str, str]) -> None:
     """Refuse a tag that brings more than the deployed branch has: only that was looked through."""
     for tag in tags:
@@ -135,6 +144,8 @@ def _check_tags(app: App, tags: Sequence[_Update], commit: str, quarantine: Mapp
 def _one_update(found: Sequence[_Update]) -> _Update:
     if len(found) == 1 and found[0].ref == f"{git.PLANS}/{found[0].new}":
         return found[0]
+    if not found:
+        raise RepositoryError("nothing is pushed", hint=f"git push pushrod HEAD:{git.BRANCH}")
     for update in found:
         if update.ref != _DEPLOYED:
             raise RepositoryError(

@@ -16,6 +16,7 @@ from pushrod import host
 from pushrod.errors import HostError, PushrodError, RepositoryError
 from pushrod.host import os_error
 from pushrod.lines import decode
+from pushrod.manifest.limits import Limits
 
 BRANCH = "main"
 PLANS = "refs/plans"
@@ -33,6 +34,7 @@ PATH = 1024
 ZERO = "0" * 40
 _NAME = 255  # bytes of a name in a directory, as file systems take them
 _BLOCK = 1 << 16  # bytes
+_SUBJECT = 200  # characters; Git itself advises 50
 _IDENTITY = ("-c", "user.name=pushrod", "-c", "user.email=pushrod@localhost")
 # What the user has configured for all repositories (signing, hooks, ignored files) is not meant for pushrod's own.
 _MANY_PACKS = 20
@@ -63,6 +65,7 @@ _SERVED = {
 }
 """What an app's repository is configured to: what a client may ask of Git, and what an object may be."""
 
+_SPARE = 1 << 20  # bytes beside a file's contents
 _SETTINGS = (
     "pushrod.config"  # a repository's file of the same, for a client that has the repository as a directory
 )
@@ -179,8 +182,11 @@ def is_commit(directory: Path, name: str) -> bool:
 
 
 def subject(repository: Path, commit: str) -> str:
-    """The first line of a commit's message, and who wrote it."""
-    return git(repository, "log", "-1", "--format=%s", commit).strip()
+    """The first line of a commit's message, or the beginning of one that is longer than anybody reads."""
+    argv = ["git", "-C", str(repository), "log", "-1", "--format=%s", commit]
+    with host.output_of(argv, env=environment()) as out:
+        said = decode(out.read(4 * _SUBJECT + 1)).partition("\n")[0].strip()
+    return said if len(said) <= _SUBJECT else f"{said[:_SUBJECT]}…"
 
 
 def config(directory: Path, name: str) -> str:
@@ -283,14 +289,17 @@ def _setting(pair: tuple[str, str]) -> str:
     return f"[{named}]\n\t{key} = {value}\n"
 
 
-def served(push_size: int) -> dict[str, str]:
+def served(most: Limits) -> dict[str, str]:
     """The environment of Git's half of a push or a fetch, which takes at most `push_size` bytes from a client.
+
+    What a delta grows to is not made where it would be larger than a file may be: Git has no setting for that, but a
+    bound on what it asks of memory at once.
 
     What an app's repository is configured to is said once more (git-config(1), GIT_CONFIG_COUNT): it may be older
     than a setting.
     """
-    settings = [*_SERVED.items(), ("receive.maxInputSize", str(push_size))]
-    said = {"GIT_CONFIG_COUNT": str(len(settings))}
+    settings = [*_SERVED.items(), ("receive.maxInputSize", str(most.push_size))]
+    said = {"GIT_CONFIG_COUNT": str(len(settings)), "GIT_ALLOC_LIMIT": str(most.file_size + _SPARE)}
     for number, (name, value) in enumerate(settings):
         said |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     return environment() | said
@@ -373,6 +382,22 @@ def _check_whole(source: Path, commit: str, known: str, quarantine: Mapping[str,
     )
 
 
+def size(repository: Path) -> int:
+    """Bytes of the objects that a repository keeps, those of pushes under way among them."""
+    return sum(
+        (Path(directory) / name).lstat().st_size
+        for directory, _, names in os.walk(repository / "objects")
+        for name in names
+        if (Path(directory) / name).exists()
+    )
+
+
+def collect(repository: Path) -> None:
+    """Pack what a repository keeps, and remove what no ref leads to, once it is an hour old: a push that is under way
+    may need what is younger. Raises RepositoryError."""
+    git(repository, "gc", "--quiet", "--prune=1.hour.ago", timeout=600)
+
+
 def _known(source: Path, oids: Sequence[str], quarantine: Mapping[str, str] | None) -> list[str]:
     """Those of some objects that a repository, with a hook's quarantine, has."""
     asked = "".join(f"{oid}\n" for oid in oids)
@@ -450,21 +475,27 @@ def modules(repository: Path, commit: str) -> list[tuple[str, str]]:
 
 
 def tree(repository: Path, commit: str, *, quarantine: Mapping[str, str] | None = None) -> Iterator[Blob]:
-    """Every file of a commit, one after the other as Git lists them: who has seen enough need not hear all of them.
+    """Every file of a commit. Raises RepositoryError as `entries` does."""
+    return (e for e in entries(repository, commit, quarantine=quarantine) if isinstance(e, Blob))
+
+
+def entries(
+    repository: Path, commit: str, *, quarantine: Mapping[str, str] | None = None
+) -> Iterator[Blob | str]:
+    """All that a commit names, one after the other as Git lists it: who has seen enough need not hear the rest. Files
+    come with what Git knows of them; directories and submodules as their paths, for there may be many without a file.
 
     Raises RepositoryError for a path of more than PATH bytes, and where Git cannot go on.
     """
-    argv = ["git", "-C", str(repository), "ls-tree", "-r", "-z", "--long", "--full-tree", commit]
+    argv = ["git", "-C", str(repository), "ls-tree", "-r", "-t", "-z", "--long", "--full-tree", commit]
     try:
         with host.output_of(argv, env=environment(quarantine), timeout=120.0) as out:
             rest = b""
             while block := out.read(_BLOCK):
-                *entries, rest = (rest + block).split(b"\0")
-                for entry in entries:
-                    if (blob := _blob(entry)) is not None:
-                        yield blob
+                *lines, rest = (rest + block).split(b"\0")
+                yield from map(_entry, lines)
                 if len(rest) > _BLOCK:
-                    _blob(rest)
+                    _entry(rest)
     except HostError as e:
         raise RepositoryError(
             f"the files of {commit[:7]} cannot be listed: {e.what}",
@@ -473,8 +504,8 @@ def tree(repository: Path, commit: str, *, quarantine: Mapping[str, str] | None 
         ) from e
 
 
-def _blob(entry: bytes) -> Blob | None:
-    """A line of Git's listing; None for what is no file (a submodule's commit)."""
+def _entry(entry: bytes) -> Blob | str:
+    """A line of Git's listing."""
     meta, _, path = entry.partition(b"\t")
     if len(path) > PATH or any(len(name) > _NAME for name in path.split(b"/")):
         raise RepositoryError(
@@ -483,7 +514,7 @@ def _blob(entry: bytes) -> Blob | None:
             hint=f"the kernel takes {_NAME} bytes of a name, and pushrod {PATH} of a path: give it shorter ones",
         )
     words = meta.split()
-    return Blob(decode(path), words[2].decode(), int(words[3])) if words[1] == b"blob" else None
+    return Blob(decode(path), words[2].decode(), int(words[3])) if words[1] == b"blob" else decode(path)
 
 
 def contents(

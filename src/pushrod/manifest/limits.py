@@ -55,6 +55,7 @@ class Limits(Value, frozen=True):
     client_connections: int
     app_requests: int
     push_size: int = 2 * GIB
+    repository_size: int = 10 * GIB
     tree_size: int = 2 * GIB
     tree_files: int = 100_000
     file_size: int = 512 * MIB
@@ -98,8 +99,9 @@ LIMITS = {
     "client_connections": Limit("count", 10, "connections of one address, where the kernel can count them"),
     "app_requests": Limit("count", 10, "requests that one worker of the edge has at an instance at once"),
     "push_size": Limit("size", MIB, "what one push may send, as Git packs it"),
+    "repository_size": Limit("size", MIB, "all that an app's repository keeps of what was pushed to it"),
     "tree_size": Limit("size", MIB, "all files of a commit that is deployed"),
-    "tree_files": Limit("count", 100, "how many files that commit may have"),
+    "tree_files": Limit("count", 100, "how many files and directories that commit may have"),
     "file_size": Limit("size", MIB, "one of those files"),
     "manifest_size": Limit("size", 4096, "a compose file, a Dockerfile or an env file"),
     "manifest_values": Limit("count", 100, "values of a compose file, those that aliases repeat counted as often"),

@@ -1,18 +1,25 @@
 """Git for real: repositories, work trees, pushes with their quarantine, and a user with a configuration."""
 
+import hashlib
 import os
 import stat
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pushrod import host
 from pushrod.errors import RepositoryError
 from pushrod.gears import git
+from pushrod.manifest import limits
+from pushrod.manifest.limits import Machine
 from tests.conftest import Tree
 
+MOST = limits.defaults(Machine(memory=4 << 30, cpus=2, tasks=10_000))
 MODES = {"run.sh": 0o755, "plain": 0o644}
 
 
@@ -351,12 +358,49 @@ def test_a_checkout_of_what_is_not_there_leaves_no_archive(repository: Path, tmp
 
 def test_a_repository_has_its_settings_whoever_serves_it(repository: Path) -> None:
     """As a file for a client on this machine, and in the environment for one that comes by SSH."""
-    for environment in (git.environment(), git.served(1 << 20)):
+    for environment in (git.environment(), git.served(MOST)):
         for name, value in git._SERVED.items():
             argv = ["git", "-C", str(repository), "config", "--get", name]
             assert host.run(argv, env=environment).stdout == f"{value}\n", name
     argv = ["git", "-C", str(repository), "config", "--get", "receive.maxInputSize"]
-    assert host.run(argv, env=git.served(1 << 20)).stdout == f"{1 << 20}\n"
+    assert host.run(argv, env=git.served(MOST)).stdout == f"{2 << 30}\n"
+
+
+def test_a_delta_that_grows_is_not_made(repository: Path, tree: Tree) -> None:
+    """Three bytes a copy: 3 kB of a delta for 64 MiB of a file, where a file may have 16."""
+    base = b"\0" * 65_536
+    oid = hashlib.sha1(b"blob %d\0" % len(base) + base).digest()  # noqa: S324  Git's own
+    delta = _number(len(base)) + _number(1024 * 65_535) + b"\xb0\xff\xff" * 1024
+    body = _entry(3, len(base), base) + _entry(7, len(delta), delta, oid)
+    pack = b"PACK" + struct.pack(">II", 2, 2) + body
+    pack += hashlib.sha1(pack).digest()  # noqa: S324
+    argv = ["git", "-C", str(repository), "unpack-objects", "-q"]
+    small = msgspec.structs.replace(MOST, file_size=16 << 20)
+    for most, ends_well in ((MOST, True), (small, False)):
+        done = subprocess.run(
+            argv, input=pack, env=git.served(most), capture_output=True, timeout=60, check=False
+        )
+        assert (done.returncode == 0) is ends_well, done.stderr
+
+
+def _number(value: int) -> bytes:
+    """A size as Git's deltas have it: seven bits a byte, the lowest first (gitformat-pack(5))."""
+    found = b""
+    while value > 127:
+        found += bytes([value & 127 | 128])
+        value >>= 7
+    return found + bytes([value])
+
+
+def _entry(kind: int, size: int, body: bytes, base: bytes = b"") -> bytes:
+    """An object of a pack: kind and size, four bits of it in the first byte, then zlib's."""
+    head = [kind << 4 | size & 15]
+    size >>= 4
+    while size:
+        head[-1] |= 128
+        head.append(size & 127)
+        size >>= 7
+    return bytes(head) + base + zlib.compress(body)
 
 
 def raw_commit(tree: Tree, entries: str) -> str:
@@ -432,6 +476,14 @@ def test_what_a_repository_replaces_is_not_deployed(repository: Path, tree: Tree
 # ---- reading a commit -----------------------------------------------------------------------------------------
 
 ODD = ["a b", "ä", "new\nline", "ta\tb", 'quo"te', "-e", "HEAD:x", ":colon", "back\\slash", "deep/er"]
+
+
+def test_of_a_message_without_end_the_beginning_is_told(tree: Tree) -> None:
+    tree.commit("one")
+    message = tree.path / "message"
+    message.write_text("ä" * 3_000_000)
+    commit = tree.git("commit-tree", "-F", "message", "HEAD^{tree}").stdout.strip()
+    assert git.subject(tree.path, commit) == "ä" * 200 + "…"
 
 
 def test_every_file_is_listed_whatever_its_name(tree: Tree) -> None:

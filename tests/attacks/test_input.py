@@ -1,0 +1,305 @@
+"""What is pushed is bounded before it is expanded, and what it says reaches no terminal raw.
+
+Each attack is small over the line, and bounded in what it could take where it is not held."""
+
+import base64
+import os
+import re
+import struct
+import subprocess
+import zlib
+from collections.abc import Iterator
+from hashlib import sha1
+
+import pytest
+
+from pushrod.host import Completed
+from tests.attacks.town import Attacker, Town
+
+pytestmark = pytest.mark.lab
+
+ESCAPES = "evil \x1b]0;PWNED\x07\x1b[2J\x1b[1A subject \x1b]52;c;cm0gLXJmIC8=\x07 \u202etxt.exe\u2066"
+RELEASED = "health: /, release: python release.py"
+RAW = re.compile("\x1b[^\\[]|\x1b\\[[0-9;?]*[^0-9;?m]|[\x00\x07\x9b\u202e\u2066]")
+
+
+def bomb(levels: int, width: int = 9) -> str:
+    """Lines of YAML that stand for `width ** levels` values."""
+    lines = [f"x-0: &a0 [{', '.join('x' * width)}]"]
+    lines += [f"x-{n}: &a{n} [{', '.join([f'*a{n - 1}'] * width)}]" for n in range(1, levels)]
+    return "\n".join(lines) + "\n"
+
+
+WEB = "services: {web: {build: ., ports: ['8080:8080']}}\n"
+
+
+# ---- manifests ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"compose.yaml": bomb(7) + WEB},
+        {"compose.yaml": "include: [more.yaml]\n" + WEB, "more.yaml": bomb(7) + "services: {}\n"},
+        {
+            "compose.yaml": "services: {web: {extends: {file: more.yaml, service: web}}}\n",
+            "more.yaml": bomb(7) + WEB,
+        },
+        {"compose.yaml": "x: " + "[" * 50_000 + "]" * 50_000 + "\n" + WEB},
+        {"compose.yaml": WEB.replace("ports", "env_file: big.txt, ports"), "big.txt": "A=1\n" * 400_000},
+        {"compose.yaml": WEB + "#" * (2 << 20)},
+        {"Dockerfile": "FROM python:3.13-slim\n" + "RUN true\n" * 200_000},
+    ],
+    ids=["aliases", "included", "extended", "deep", "env-file", "large", "dockerfile"],
+)
+def test_a_manifest_is_not_expanded_beyond_its_bounds(files: dict[str, str], attacker: Attacker) -> None:
+    found = attacker.refused(files)
+    assert re.search(r"more than .* (values|levels)|at most 1 MiB", found.what), found
+    assert found.to_do
+
+
+def test_what_is_only_known_after_interpolation_is_bounded_by_the_kernel(attacker: Attacker) -> None:
+    """The name of the file is in a variable, so that nobody can look before the loader does."""
+    files = {
+        "compose.yaml": "include: ['${FILE:-more.yaml}']\n" + WEB,
+        "more.yaml": bomb(7) + "services: {}\n",
+    }
+    found = attacker.refused(files)
+    assert "more memory, time or room" in found.what, found
+
+
+# ---- trees ----------------------------------------------------------------------------------------------------
+
+
+def plumb(attacker: Attacker, *argv: str, stdin: bytes = b"") -> str:
+    """Run one of Git's own parts in the attacker's work tree, and return what it printed."""
+    done = subprocess.run(
+        ["git", "-C", attacker.tree.path, *argv],
+        input=stdin,
+        capture_output=True,
+        check=True,
+        timeout=120,
+        env=attacker.tree.env,
+    )
+    return done.stdout.decode().strip()
+
+
+def push_tree(attacker: Attacker, oid: str) -> str:
+    """Push a commit of a tree; what the client is told."""
+    commit = plumb(attacker, "commit-tree", "-p", "HEAD", "-m", "odd", oid)
+    done = attacker.tree.push("--force", "pushrod", f"{commit}:refs/heads/main")
+    assert not done.ok
+    return done.err
+
+
+def nested_tree(attacker: Attacker, levels: int, width: int, content: bytes = b"x") -> str:
+    blob = plumb(attacker, "hash-object", "-w", "--stdin", stdin=content)
+    oid = plumb(
+        attacker, "mktree", stdin="".join(f"100644 blob {blob}\t{n}\n" for n in range(width)).encode()
+    )
+    for _ in range(levels - 1):
+        oid = plumb(
+            attacker, "mktree", stdin="".join(f"040000 tree {oid}\t{n}\n" for n in range(width)).encode()
+        )
+    return oid
+
+
+@pytest.mark.parametrize("levels, width", [(17, 2), (9, 10)])
+def test_few_objects_do_not_become_many_files(
+    levels: int, width: int, town: Town, attacker: Attacker
+) -> None:
+    told = push_tree(attacker, nested_tree(attacker, levels, width))
+    assert "limit tree-files of this host, 100000" in told
+    assert "pushrod host limits tree-files=" in told
+    assert not list_checkouts(town)
+
+
+def test_one_file_many_times_does_not_fill_the_disk(town: Town, attacker: Attacker) -> None:
+    """11 objects and 1 MB of zeros, packed to a kilobyte, for 4 GiB of files."""
+    told = push_tree(attacker, nested_tree(attacker, 12, 2, b"\0" * (1 << 20)))
+    assert "limit tree-size of this host, 2 GiB" in told
+    assert not list_checkouts(town)
+
+
+def test_a_gigabyte_of_zeros_is_not_written(town: Town, attacker: Attacker) -> None:
+    path = attacker.tree.path / "zeros"
+    with path.open("wb") as f:
+        f.truncate(600 << 20)
+    blob = plumb(attacker, "hash-object", "-w", "zeros")
+    path.unlink()
+    told = push_tree(attacker, plumb(attacker, "mktree", stdin=f"100644 blob {blob}\tzeros\n".encode()))
+    assert "limit file-size of this host, 512 MiB: zeros has 600 MiB" in told
+    assert not list_checkouts(town)
+
+
+def test_a_bomb_in_the_history_is_not_checked_out_to_be_planned(town: Town, attacker: Attacker) -> None:
+    """The tip is harmless, so the push goes live; the commit before it is in the repository then."""
+    inner = plumb(attacker, "commit-tree", "-p", "HEAD", "-m", "bomb", nested_tree(attacker, 17, 2))
+    tip = plumb(attacker, "commit-tree", "-p", inner, "-m", "harmless", "HEAD^{tree}")
+    attacker.tree.git("reset", "--hard", tip)
+    assert attacker.push().ok
+    done = attacker.asks("plan", "--app", "attacker", inner)
+    assert done.status != 0
+    assert "tree-files" in done.stderr
+
+
+def test_paths_that_no_disk_takes_are_refused(attacker: Attacker) -> None:
+    stream = (
+        "commit refs/heads/deep\ncommitter a <a@localhost> 1700000000 +0000\ndata 1\nx\n"
+        f"M 100644 inline {'d/' * 2000}f\ndata 1\nx\n\n"
+    )
+    plumb(attacker, "fast-import", "--quiet", "--force", stdin=stream.encode())
+    assert re.search("a path of|cannot be listed", push_tree(attacker, "refs/heads/deep^{tree}"))
+
+
+def list_checkouts(town: Town) -> list[str]:
+    """What is left on the server of checkouts that were refused: more than the live releases' own is too much."""
+    found = town.box.exec(
+        "sh", "-c", "ls -d /var/lib/pushrod/apps/attacker/checkouts/*.tar 2>/dev/null; true"
+    ).stdout
+    return found.split()
+
+
+# ---- packs ----------------------------------------------------------------------------------------------------
+
+
+def number(value: int) -> bytes:
+    """A size as Git's deltas have it: seven bits a byte, the lowest first."""
+    found = b""
+    while value > 127:
+        found += bytes([value & 127 | 128])
+        value >>= 7
+    return found + bytes([value])
+
+
+def entry(kind: int, size: int, body: bytes, base: bytes = b"") -> bytes:
+    """An object of a pack (gitformat-pack(5))."""
+    head = [kind << 4 | size & 15]
+    size >>= 4
+    while size:
+        head[-1] |= 128
+        head.append(size & 127)
+        size >>= 7
+    return bytes(head) + base + zlib.compress(body)
+
+
+def delta_bomb(claimed: int) -> bytes:
+    """A pack of some hundred kilobytes with one object that is `claimed` bytes long once its delta is applied."""
+    base = b"\0" * (1 << 16)
+    oid = sha1(b"blob %d\0" % len(base) + base).digest()  # noqa: S324  Git's own
+    copy = bytes([0x80 | 0x10 | 0x20, 0xFF, 0xFF])  # copy 65,535 bytes from the base's beginning
+    times, rest = divmod(claimed, 0xFFFF)
+    delta = number(len(base)) + number(claimed) + copy * times
+    delta += bytes([0x80 | 0x10 | 0x20, rest & 0xFF, rest >> 8]) if rest else b""
+    body = entry(3, len(base), base) + entry(7, len(delta), delta, oid)
+    pack = b"PACK" + struct.pack(">II", 2, 2) + body
+    return pack + sha1(pack).digest()  # noqa: S324
+
+
+def send(attacker: Attacker, commands: bytes, pack: bytes) -> Completed:
+    """Speak Git's protocol to the server without a client of Git's, and return what it says."""
+    ssh = attacker.tree.env["GIT_SSH_COMMAND"].split()
+    raw = b"%04x" % (len(commands) + 4) + commands + b"0000" + pack
+    done = subprocess.run(
+        [*ssh, f"pushrod@{attacker.box.address}", "git-receive-pack 'attacker'"],
+        input=raw, capture_output=True, timeout=120, check=False, env={**os.environ, **attacker.tree.env},
+    )  # fmt: skip
+    return Completed(
+        done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    )
+
+
+def test_a_delta_that_grows_is_not_applied_in_memory(town: Town, attacker: Attacker) -> None:
+    """Six bytes a copy: 100 kB of a delta for 2 GiB of an object."""
+    live = attacker.tree.head()
+    told = send(attacker, f"{live} {'1' * 40} refs/heads/main\0report-status".encode(), delta_bomb(2 << 30))
+    assert "ok refs/heads/main" not in told.stdout
+    assert "unpack ok" not in told.stdout
+    assert attacker.is_live
+
+
+def test_a_push_of_many_refs_is_refused(attacker: Attacker) -> None:
+    refs = [f"HEAD:refs/heads/x{n}" for n in range(2000)]
+    done = attacker.tree.push("pushrod", *refs)
+    assert not done.ok
+    assert "only `main` is deployed" in done.err
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        "refs/heads/dev",
+        "refs/tags/v1",
+        "refs/replace/" + "1" * 40,
+        "refs/notes/x",
+        "refs/plans/x",
+        "refs/heads/m\u202ena",
+        "refs/meta/config",
+    ],
+)
+def test_no_other_ref_is_made(ref: str, town: Town, attacker: Attacker) -> None:
+    done = attacker.tree.push("pushrod", f"HEAD:{ref}")
+    assert not done.ok
+    told = [line for line in done.err.split("\n") if line.startswith("pushrod:")]
+    assert told
+    assert "\u202e" not in told[0]
+    found = town.box.exec(
+        "git", "-C", "/var/lib/pushrod/apps/attacker/repo.git", "-c", "safe.directory=*", "for-each-ref"
+    ).stdout
+    assert ref not in found
+
+
+def test_a_client_has_no_say_in_the_configuration(town: Town, attacker: Attacker) -> None:
+    """Options of a push, filters, and a certificate are not taken; another app's objects are not there."""
+    done = attacker.tree.push("-o", "ci.skip", "pushrod", "HEAD:main")
+    assert "does not support push options" in done.err
+    victim = town.box.exec(
+        "git", "-C", "/var/lib/pushrod/apps/victim/repo.git", "-c", "safe.directory=*", "rev-parse", "main"
+    ).stdout.strip()
+    with pytest.raises(subprocess.CalledProcessError):
+        plumb(attacker, "fetch", "pushrod", victim)
+
+
+# ---- terminals ------------------------------------------------------------------------------------------------
+
+
+def on_a_terminal(town: Town, *argv: str) -> str:
+    """What the server's owner sees on a terminal."""
+    words = " ".join(f"'{word}'" for word in argv)
+    return str(town.box.exec("script", "-qec", f"pushrod {words}", "/dev/null", check=False).stdout)
+
+
+@pytest.fixture
+def talkative(attacker: Attacker) -> Iterator[Attacker]:
+    """The attacker's app, whose commit, build, release command and instance all print what would steer a terminal."""
+    say = f"import sys; sys.stdout.buffer.write({(ESCAPES + chr(0)).encode()!r} + b'\\n'); sys.stdout.flush()"
+    quoted = base64.b64encode(say.encode()).decode()
+    run = f"python -c \"import base64; exec(base64.b64decode('{quoted}'))\""
+    program = (attacker.tree.path / "app.py").read_text()
+    files = {
+        "app.py": say + "\n" + program,
+        "release.py": say,
+        "Dockerfile": (attacker.tree.path / "Dockerfile").read_text() + f"RUN {run}\n",
+        "compose.yaml": (attacker.tree.path / "compose.yaml").read_text().replace("health: /", RELEASED),
+        "file\x1b]0;x\x07.txt": "x",
+    }  # fmt: skip
+    done = attacker.pushes(files, message=ESCAPES)
+    assert done.ok, done.err
+    assert "evil" in done.err
+    assert not RAW.search(done.err), RAW.search(done.err)
+    yield attacker
+    attacker.reset()
+    done = attacker.push()
+    assert done.ok, done.err
+
+
+def test_what_others_chose_reaches_no_terminal_raw(town: Town, talkative: Attacker) -> None:
+    for verb in ("releases", "status", "logs"):
+        shown = on_a_terminal(town, verb, "--app", "attacker")
+        assert not RAW.search(shown), (verb, RAW.search(shown))
+        assert "evil \\x1b]0;PWNED" in shown, (verb, shown)
+    told = talkative.pushes({"release.py": "import sys; print('\\x1b]0;x\\x07 bad \\0'); sys.exit(3)"})
+    assert not told.ok
+    assert "\\x1b]0;x\\x07 bad \\x00" in told.err
+    assert not RAW.search(told.err)
+    talkative.tree.git("reset", "--hard", "HEAD~1")
