@@ -641,6 +641,20 @@ def port_is_free(port: int, address: str = "127.0.0.1") -> bool:
         return True
 
 
+def listener(port: int, table: Path = Path("/proc/net/tcp")) -> int | None:
+    """The user whose process listens on a TCP port of 127.0.0.1; None where none does, or this system does not say.
+
+    The table is that of proc_pid_net(5): addresses in hexadecimal, 0A for a socket that listens, then the user.
+    """
+    addresses = {f"{address}:{port:04X}" for address in ("0100007F", "00000000")}
+    with contextlib.suppress(FileNotFoundError):
+        for line in table.read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[1] in addresses and fields[3] == "0A":
+                return int(fields[7])
+    return None
+
+
 def has_ipv6() -> bool:
     """Whether this machine's kernel has IPv6, so that its sockets can be made."""
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pushrod import host
 from tests.integration import apps
 from tests.integration.apps import App, Machine
 
@@ -37,7 +38,7 @@ def test_it_is_live_and_goes_on(shop: App) -> None:
     assert shop.live == number + 1
 
 
-def test_all_may_enter_what_instances_and_stores_are_in(shop: App, machine: Machine) -> None:
+def test_they_may_enter_what_they_are_in_and_others_may_not(shop: App, machine: Machine) -> None:
     """Also where they could not but for a capability, which they have where Python is in a closed home."""
     root = machine.root
     places = [
@@ -46,13 +47,17 @@ def test_all_may_enter_what_instances_and_stores_are_in(shop: App, machine: Mach
     ]
     environments = list((root / "environments").glob("*/bin"))
     assert environments
-    closed = [
-        str(p)
-        for place in places + environments
-        for p in upwards(place, root)
-        if not p.stat().st_mode & 0o001
-    ]
-    assert closed == []
+    group = host.children_group()
+    ways = {p for place in places + environments for p in upwards(place, root)}
+    assert [str(p) for p in ways if not passes(p, group)] == []
+    assert root.stat().st_mode & 0o007 == 0
+
+
+def passes(directory: Path, group: int | None) -> bool:
+    """Whether whoever instances and stores run as may pass a directory."""
+    found = directory.stat()
+    ours = 0o100 if group is None else 0o010 if found.st_gid == group else 0
+    return bool(found.st_mode & (ours | 0o001))
 
 
 def upwards(place: Path, root: Path) -> list[Path]:

@@ -485,6 +485,31 @@ def test_a_lock_dies_with_its_holder_even_where_a_child_of_it_lives_on(tmp_path:
             os.kill(child, signal.SIGKILL)
 
 
+def test_who_listens_on_a_port() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+        assert host.listener(port) is None
+        server.listen()
+        assert host.listener(port) == os.geteuid()
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            assert host.listener(client.getsockname()[1]) is None
+
+
+def test_a_listener_of_another_user_is_told_and_of_another_system_is_not(tmp_path: Path) -> None:
+    row = "   0: {}:6978 00000000:0000 {} 00000000:00000000 00:00000000 00000000  {}        0 1 1"
+    table = tmp_path / "tcp"
+    for address, state, known in (
+        ("0100007F", "0A", 1000),
+        ("00000000", "0A", 1000),
+        ("0100007F", "01", None),
+        ("0200007F", "0A", None),
+    ):
+        table.write_text(f"  sl  local_address\n{row.format(address, state, 1000)}\n")
+        assert host.listener(27000, table) == known
+    assert host.listener(27000, tmp_path / "none") is None
+
+
 def test_a_lock_is_not_for_others_to_hold(tmp_path: Path) -> None:
     """To hold one it is enough to be able to read it; one that an older pushrod made is closed too."""
     (tmp_path / "old").touch(mode=0o644)

@@ -126,6 +126,7 @@ class Embedded:
         """The programs in use, who the children run as, and whether the edge answers."""
         yield from findings.of_parts(self.parts.versions())
         yield findings.of_account(lambda: self.account)
+        yield from findings.of_files(self.root)
         yield from findings.of_edge(lambda: self.edge, list(self.root.apps()))
 
     def store_versions(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from pushrod import host
-from pushrod.apps import App
+from pushrod.apps import App, Root
 from pushrod.engines.embedded.parts import Part
 from pushrod.errors import PushrodError
 from pushrod.gears.nginx import Edge
@@ -35,6 +35,15 @@ def of_account(find: Callable[[], host.Account | None]) -> Finding:
             "put the root and this installation where every user may pass, such as /opt and /var/lib",
         )
     return Finding("account", "ok", f"children run as {account.name}")
+
+
+def of_files(root: Root) -> Iterator[Finding]:
+    """Whether the files of a root are closed to the other accounts of the machine."""
+    for path in (root.path, root.apps_directory, root.runtime):
+        if path.exists() and path.stat().st_mode & 0o007:
+            yield Finding(
+                "files", "warning", f"{path} is open to other accounts", "`pushrod up` of any app closes it"
+            )
 
 
 def of_edge(find: Callable[[], Edge], apps: Sequence[App]) -> Iterator[Finding]:

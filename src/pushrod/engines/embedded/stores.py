@@ -1,6 +1,7 @@
 """The stores of an app on the embedded engine: PostgreSQL clusters and Valkey servers under the supervisor."""
 
 import functools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -161,6 +162,7 @@ class Stores:
         return redis.server_argv(self._valkey, directory), redis.STOP_SIGNAL, changed
 
     def _ensure(self, record: StoreRecord, *, ddl: bool) -> str:
+        self._check_listener(record)
         if record.kind == "redis":
             password = self._password(record, redis.HEALTH_USER)
             redis.ready(record.port, redis.HEALTH_USER, password, _DEADLINE, self.log(record))
@@ -169,6 +171,17 @@ class Stores:
         postgres.ready(server, _DEADLINE, self.log(record))
         self._ensure_roles(record, self.app.name, ddl=ddl)
         return f"{record.name} {self._programs.version()}"
+
+    def _check_listener(self, record: StoreRecord) -> None:
+        """Refuse a store whose port another user of this machine has taken: they would be told its password."""
+        own = self._account.uid if self._account else os.geteuid()
+        host.wait_until(lambda: host.accepts(record.port), _DEADLINE)
+        if (who := host.listener(record.port)) not in (None, own):
+            raise StoreError(
+                f"port {record.port} is taken by a process of user {who}",
+                where=f"store {record.name}",
+                hint=f"end that process (`ss -ltnp sport = :{record.port}` as root shows it), then run this again",
+            )
 
     def _ensure_roles(self, record: StoreRecord, database: str, *, ddl: bool) -> None:
         passwords = {r: self._password(record, r) for r in ("migrator", "app")}
