@@ -599,6 +599,32 @@ def test_a_volume_that_only_one_program_may_have_open(ground: Ground) -> None:
     assert app.get().status == 200
 
 
+SHARED = """\
+x-pushrod: {domains: [shared.localhost]}
+services:
+  server:
+    build: .
+    image: master-image
+    ports: ["8080:8080"]
+    x-pushrod: {health: /healthz}
+  worker:
+    image: master-image
+    command: python -c "import time; time.sleep(600)"
+    stop_grace_period: 1s
+"""
+
+
+def test_one_image_that_two_services_run(ground: Ground) -> None:
+    """It is built once, and its name, which other apps may use too, is not given to it."""
+    app = ground.app("shared", {"compose.yaml": SHARED, "Dockerfile": DOCKERFILE, "app.py": STATELESS})
+    done = app.push()
+    assert done.ok, done.err
+    server, worker = (app.inspect(service, app.live) for service in ("server", "worker"))
+    assert server["Image"] == worker["Image"]
+    assert app.images() == {f"pushrod/shared/server:{app.tree.head()}"}
+    assert app.box.exec("docker", "image", "inspect", "master-image", check=False).status != 0
+
+
 def test_an_image_that_comes_as_an_archive(tiny: Shop) -> None:
     tiny.tree.commit(small(more=TOOL), "an image that no registry has")
     before, began = tiny.footprint(), time.monotonic()
