@@ -494,7 +494,7 @@ def _builds(layout: Layout) -> str:
     return f"""{_WRITTEN}
 [Unit]
 Description=pushrod: what builds of images must not reach
-Before=docker.service
+After=docker.service
 PartOf={TARGET}
 
 [Service]
