@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from pushrod import host
-from pushrod.engines.docker.rendering import ROOT_CAPABILITIES
 from pushrod.host import Completed
+from pushrod.manifest.allowances import ROOT_CAPABILITIES
 from tests.integration.apps import complaint, eventually
 from tests.lab import images
 from tests.lab.box import Box
