@@ -54,6 +54,7 @@ _STARTS = 30.0  # seconds for both daemons
 _PROBE = 0.2  # seconds in which a host answers its own container; what is dropped is never answered
 _PROBES = 10.0  # seconds between two looks whether the host's services are out of reach
 _LOOK = 0.2  # seconds between two looks at the disk
+_STALLS = 600.0  # seconds in which who takes an image takes nothing
 _STOP = 5.0  # seconds for a daemon to end
 _SHARE = 16  # the data directory is measured again once the disk has lost this part of what it may hold
 _SPARE = 256 << 20  # bytes that a build may not have of the container's memory: the daemons'
@@ -143,7 +144,7 @@ class Builder:
         self._daemons.append(subprocess.Popen(argv))  # noqa: S603
         self._probe()
         close(self.settings)
-        self._free = free()
+        self._free = free() + self.settings.disk  # so that it is measured once, whatever is written
         self._wait(PLACE / ENGINE)
         self._export = socket.socket(socket.AF_UNIX)
         self._export.bind(str(PLACE / EXPORT))
@@ -207,7 +208,7 @@ class Builder:
                 return
             status = 1
             try:
-                connection.settimeout(60)
+                connection.settimeout(_STALLS)
                 with connection.makefile("rb") as asked, connection.makefile("wb") as out:
                     wanted = json.loads(asked.readline())
                     export(wanted["image"], wanted["name"], frozenset(wanted["known"]), out)
@@ -273,9 +274,7 @@ def confine(settings: Settings) -> None:
         limits = {"pids/builds/pids.max": processes, "memory/builds/memory.limit_in_bytes": memory}
     for name, value in limits.items():
         path = _CGROUPS / name
-        with contextlib.suppress(
-            FileNotFoundError
-        ):  # a kernel without that controller: the container has no limit
+        with contextlib.suppress(FileNotFoundError):  # a kernel without it: the container has no such limit
             path.parent.mkdir(exist_ok=True)
             path.write_text(str(value))
 

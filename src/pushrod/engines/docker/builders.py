@@ -302,16 +302,21 @@ class Builder:
             except PushrodError as e:
                 if not self._answers():
                     host.wait_until(lambda: self.trouble() != "", _TELLS, 0.1)
-                if trouble := self.trouble():
-                    with self._changing():
-                        self._clear()
-                    raise BuildError(
-                        f"the build was stopped: {trouble}",
-                        where=where,
-                        hint="let it write less, or free some disk; the next build begins with an empty cache",
-                    ) from e
+                if stopped := self._stopped(where):
+                    raise stopped from e
                 raise
             self._take(built, name, known.result())
+
+    def _stopped(self, where: str) -> BuildError | None:
+        """Why the builder has ended during a build; what it held of too much disk is given back at once."""
+        trouble = self.trouble()
+        if (self.place / builder.OVERFLOW).exists():
+            with self._changing():
+                self._clear()
+            hint = "let it write less, or free some disk; the next build begins with an empty cache"
+        else:
+            hint = f"push again; docker logs {self.name} says more"
+        return BuildError(f"the build was stopped: {trouble}", where=where, hint=hint) if trouble else None
 
     def _give(self, named: Sequence[str], say: Say) -> None:
         """Copy those of the images that the host has and the builder has not: no registry need have them."""

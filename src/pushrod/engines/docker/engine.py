@@ -1,8 +1,8 @@
 """The docker engine: what the pipeline asks of it, done with Docker and Compose; systemd brings it back.
 
-Nothing of pushrod runs between deployments, but an app's builder for a minute after one that has built. A release is
-a compose project `<app>-r<number>` on networks of its own, its stores the project `<app>`; each is a plain file in the
-app's state repository (`rendering`), raised in one way, at a deployment as at boot (`reconcile`). The edge is the
+Nothing of pushrod runs between deployments, but an app's builder for a minute after one that has built. A release
+is a compose project `<app>-r<number>` on networks of its own, its stores the project `<app>`; each is a plain file in
+the app's state repository (`rendering`), raised in one way, at a deployment as at boot (`reconcile`). The edge is the
 host's own nginx, run by systemd.
 """
 
