@@ -308,6 +308,20 @@ class Pipeline:
         finally:
             git.remove_checkout(checkout)
 
+    def prune(self) -> None:
+        """Remove what no kept release needs, and releases beyond what the live one and the app's share let stay.
+
+        Raises BusyError at once if another command works on the app.
+        """
+        with host.lock(self.app.lock, purpose="pruning", timeout=0):
+            story = self.journal.story()
+            live = self._known(story.live) if story.live and story.open is None else None
+            if live:
+                self._prune(live)
+            else:
+                self.engine.prune(self.app)
+            git.tidy(self.app.repository)
+
     @contextlib.contextmanager
     def locked(self, purpose: str, *, timeout: float = LOCK_TIMEOUT, rescue: bool = False) -> Iterator[None]:
         """Hold the app's lock, open the engine, and finish or undo what an interrupted command left.

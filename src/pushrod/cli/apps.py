@@ -124,9 +124,8 @@ def prune_command(root: str | None) -> None:
     turns = Round(where, "pruning", _PRUNING)
     for app in turns.order(visible(where)):
         try:
-            with host.lock(app.lock, purpose="pruning", timeout=0), turns.turn(app):
-                engine.prune(app)
-                git.tidy(app.repository)
+            with turns.turn(app):
+                pipeline(app).prune()
         except BusyError as e:
             say(f"{app.name} is left alone: {e.what}", err=True)
         except PushrodError as e:

@@ -226,6 +226,48 @@ def test_a_commit_that_is_not_there_cannot_be_copied(repository: Path, tree: Tre
 
 
 REFUSES = "sys.exit('refused')"
+
+
+def test_a_refused_commit_goes_with_its_pack_and_nothing_else(tree: Tree, repository: Path) -> None:
+    kept = tree.commit("kept", a="1")
+    git.transfer(tree.path, repository, kept)
+    git.move_branch(repository, kept)
+    refused = tree.commit("refused", a="2", big="x" * 10_000)
+    pack = git.transfer(tree.path, repository, refused)
+    assert pack is not None
+    assert git.is_commit(repository, refused)
+    git.forget(repository, refused, pack)
+    assert not git.is_commit(repository, refused)
+    assert git.is_commit(repository, kept)
+    again = git.transfer(tree.path, repository, refused)
+    assert again is not None
+    git.move_branch(repository, refused)
+    git.forget(repository, refused, again)  # it is live by now
+    assert git.is_commit(repository, refused)
+    assert git.git(repository, "fsck", "--full") == ""
+
+
+def test_what_no_ref_leads_to_goes_after_a_day(
+    tree: Tree, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git, "_MANY_PACKS", 2)
+    kept = tree.commit("kept", a="1")
+    git.transfer(tree.path, repository, kept)
+    git.move_branch(repository, kept)
+    old, young = tree.commit("old", a="2"), tree.commit("young", b="3")
+    packs = [git.transfer(tree.path, repository, commit) for commit in (old, young)]
+    assert all(packs)
+    yesterday = tree.path.stat().st_mtime - 2 * 86400
+    for path in (repository / "objects" / "pack").glob(f"{packs[0].stem}.*"):  # type: ignore[union-attr]
+        os.utime(path, (yesterday, yesterday))
+    git.tidy(repository)
+    assert git.is_commit(repository, kept)
+    assert git.is_commit(repository, young)
+    git.move_branch(repository, young)
+    git.tidy(repository)
+    assert git.git(repository, "fsck", "--full") == ""
+
+
 KEEPS = "git.transfer(repo, repo, sys.stdin.read().split()[1], quarantine=dict(os.environ))\n" + REFUSES
 
 

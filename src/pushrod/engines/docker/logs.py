@@ -13,18 +13,21 @@ from pushrod.lines import CUT
 from pushrod.values import Line
 
 _KEPT = 5000  # lines of a container that are kept when it is removed
+_BYTES, _RELEASE = 1 << 20, 32 << 20  # of one container, and of all of a release; a line may be of any length
 _POLL = 0.3  # seconds between looks at the logs that are followed
 _ALL = 1_000_000
 
 
 def keep(app: App, containers: list[Container]) -> None:
     """Write down what containers have printed before they are removed, where there is room for it."""
+    most = min(_BYTES, _RELEASE // max(1, len(containers)))
     for container in containers:
         path = app.logs / f"r{container.labels[docker.RELEASE]}" / f"{_process(container)}.log"
         with suppress(HostError, OSError):  # on a full disk removing them must go on
             found = docker.logs(container.name, _KEPT)
-            cut = [CUT] if len(found) == _KEPT else []
-            host.write(path, "".join(f"{line}\n" for line in [*cut, *found]))
+            text = "".join(f"{line}\n" for line in found).encode()
+            cut = f"{CUT}\n".encode() if len(found) == _KEPT or len(text) > most else b""
+            host.write(path, cut + text[-most:])
 
 
 def lines(app: App, service: str, release: int, count: int) -> Iterator[Line]:

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent import futures
 from functools import partial
 from pathlib import Path
@@ -140,9 +140,12 @@ def glances() -> dict[str, Glance]:
     return found
 
 
-def look(apps: list[Live], memory: Memory) -> list[Live]:
-    """Look at all apps at once; those that may need something, who had help longest ago first."""
+def look(apps: list[Live], memory: Memory) -> Iterator[Live]:
+    """Look at all apps at once; those that may need something, who had help longest ago first. What Docker itself
+    knows comes before those that have to be asked, which may take their time."""
     seen = glances()
+    told = [one for one in apps if _needs(one, {n for n in one.names if n not in seen or not seen[n].fine})]
+    yield from sorted(told, key=lambda one: memory.helped(one.names))
     running = {n: seen[n] for one in apps for n in one.names if n in seen and seen[n].fine}
     asked = {name: glance.probe for name, glance in running.items() if glance.probe}
     answered = reconcile.answering(set(asked.values()))
@@ -152,11 +155,12 @@ def look(apps: list[Live], memory: Memory) -> list[Live]:
             known = memory.of(name)
             known["bad"] = 0 if asked[name] in answered else known["bad"] + 1
             needy |= {name} if known["bad"] >= PATIENCE else set()
-    needy |= {n for one in apps for n in one.names if n not in running}
-    found = [
-        one for one in apps if needy & set(one.names) or not reconcile.is_open(one.app, one.release["number"])
-    ]
-    return sorted(found, key=lambda one: memory.helped(one.names))
+    found = [one for one in apps if one not in told and needy & set(one.names)]
+    yield from sorted(found, key=lambda one: memory.helped(one.names))
+
+
+def _needs(one: Live, ill: set[str]) -> bool:
+    return bool(ill) or not reconcile.is_open(one.app, one.release["number"])
 
 
 def trouble(container: "reconcile.Found | None", known: dict[str, Any]) -> tuple[str, str]:

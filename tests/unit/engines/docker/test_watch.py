@@ -59,7 +59,7 @@ def test_one_that_does_not_answer_is_given_some_looks(
     monkeypatch.setattr(watch.reconcile, "answering", lambda targets: targets if answers.pop(0) else set())
     memory = watch.Memory(tmp_path / "none")
     found = [
-        watch.look([one], memory) and watch.trouble(container(probe="tcp://1:2"), memory.of(name))[1]
+        list(watch.look([one], memory)) and watch.trouble(container(probe="tcp://1:2"), memory.of(name))[1]
         for _ in range(6)
     ]
     assert found == [[], [], [], [], [], "restart"]
@@ -76,6 +76,17 @@ def test_whoever_had_help_longest_ago_comes_first(tmp_path: Path, monkeypatch: p
     memory.of("late-r1-web-1")["restarts"] = [1.0, 9.0]
     memory.of("early-r1-web-1")["restarts"] = [2.0]
     assert [one.app.name for one in watch.look(apps, memory)] == ["never", "early", "late"]
+
+
+def test_what_docker_knows_is_mended_before_anybody_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, slow = (reconcile.App(str(tmp_path), name) for name in ("gone", "slow"))
+    apps = [watch.Live(slow, {"number": 1}, ("slow",)), watch.Live(gone, {"number": 1}, ("gone",))]
+    monkeypatch.setattr(watch, "glances", lambda: {"slow": watch.Glance("Up 2 hours", "tcp://1:2")})
+    monkeypatch.setattr(watch.reconcile, "is_open", lambda _app, _number: True)
+    monkeypatch.setattr(watch.reconcile, "answering", lambda _targets: pytest.fail("asked first"))
+    assert next(watch.look(apps, watch.Memory(tmp_path / "none"))).app is gone
 
 
 @pytest.mark.parametrize(
