@@ -3,7 +3,7 @@ more files than a disk has room for.
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -20,15 +20,23 @@ _SPARE = 64 << 20  # bytes of a disk that a checkout leaves free
 
 
 def measure(
-    repository: Path, commit: str, most: Limits, *, quarantine: Mapping[str, str] | None = None
+    repository: Path,
+    commit: str,
+    most: Limits,
+    *,
+    beside: Sequence[git.Blob] = (),
+    quarantine: Mapping[str, str] | None = None,
 ) -> list[git.Blob]:
-    """The files of a commit, if it has no more of them than a host takes, nor larger ones.
+    """The files of a commit, if it has no more of them than a host takes, nor larger ones. `beside` are those of
+    other commits in the same tree: of what it is a submodule of, and of submodules before it.
 
     Raises RepositoryError as soon as one limit is passed; what there would be beyond it is not looked at.
     """
     found: list[git.Blob] = []
-    total = 0
-    for count, blob in enumerate(git.entries(repository, commit, quarantine=quarantine), start=1):
+    total = sum(blob.size for blob in beside)
+    for count, blob in enumerate(
+        git.entries(repository, commit, quarantine=quarantine), start=1 + len(beside)
+    ):
         if count > most.tree_files:
             why = "it has more files and directories than that"
             raise _beyond(commit, "tree_files", 2 * most.tree_files, most, why)

@@ -89,7 +89,6 @@ class Sealing:
         terms = self.engine.terms(self.app, checkout)
         reading = Reading.of(terms.limits)
         git.remove_checkout(checkout)
-        intake.check_room(intake.measure(self.app.repository, commit, terms.limits), self.app.directory)
         found_notes = self.write_tree(commit, checkout, terms.limits)
         document = compose.load(
             checkout,
@@ -169,12 +168,16 @@ class Sealing:
     def write_tree(self, commit: str, checkout: Path, most: Limits) -> tuple[str, ...]:
         """Write all files of a commit, those of its submodules and of Git LFS too; the notes on what is not there.
 
-        `most` bounds each submodule, as it does the commit itself.
+        `most` bounds all of them together.
         """
+        written: list[git.Blob] = []
 
         def fits(repository: Path, oid: str) -> None:
-            intake.check_room(intake.measure(repository, oid, most), self.app.directory)
+            blobs = intake.measure(repository, oid, most, beside=written)
+            intake.check_room(blobs, self.app.directory)
+            written.extend(blobs)
 
+        fits(self.app.repository, commit)
         git.checkout(self.app.repository, commit, checkout)
         kept = submodules.Kept(self.app.directory / "submodules", self.progress.note, fits)
         notes = submodules.place(self.app.repository, commit, checkout, kept)

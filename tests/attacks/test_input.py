@@ -33,6 +33,13 @@ def bomb(levels: int, width: int = 9) -> str:
 WEB = "services: {web: {build: ., ports: ['8080:8080']}}\n"
 
 
+def back(attacker: Attacker) -> None:
+    """The attacker's app as it was."""
+    attacker.reset()
+    done = attacker.tree.push("--force", "pushrod", "HEAD:main")
+    assert done.ok, done.err
+
+
 # ---- manifests ------------------------------------------------------------------------------------------------
 
 
@@ -54,7 +61,7 @@ WEB = "services: {web: {build: ., ports: ['8080:8080']}}\n"
 )
 def test_a_manifest_is_not_expanded_beyond_its_bounds(files: dict[str, str], attacker: Attacker) -> None:
     found = attacker.refused(files)
-    assert re.search(r"more than .* (values|levels)|at most 1 MiB", found.what), found
+    assert re.search(r"more than .* (values|levels)|max depth|at most 1 MiB", found.what), found
     assert found.to_do
 
 
@@ -141,6 +148,7 @@ def test_a_bomb_in_the_history_is_not_checked_out_to_be_planned(town: Town, atta
     done = attacker.asks("plan", "--app", "attacker", inner)
     assert done.status != 0
     assert "tree-files" in done.stderr
+    back(attacker)
 
 
 def test_paths_that_no_disk_takes_are_refused(attacker: Attacker) -> None:
@@ -288,9 +296,7 @@ def talkative(attacker: Attacker) -> Iterator[Attacker]:
     assert "evil" in done.err
     assert not RAW.search(done.err), RAW.search(done.err)
     yield attacker
-    attacker.reset()
-    done = attacker.push()
-    assert done.ok, done.err
+    back(attacker)
 
 
 def test_what_others_chose_reaches_no_terminal_raw(town: Town, talkative: Attacker) -> None:

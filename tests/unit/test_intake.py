@@ -58,6 +58,14 @@ def test_few_objects_that_name_many_files_are_refused_without_naming_them_all(
     assert "pushrod host limits tree-files=200000" in e.value.hint
 
 
+def test_what_is_in_the_same_tree_counts(tree: Tree) -> None:
+    commit = tree.commit("one", a="1" * 600)
+    beside = intake.measure(tree.path, commit, most(tree_files=1, tree_size=1000))
+    for limits_of, name in ((most(tree_files=1), "tree-files"), (most(tree_size=1000), "tree-size")):
+        with pytest.raises(RepositoryError, match=name):
+            intake.measure(tree.path, commit, limits_of, beside=beside)
+
+
 @pytest.mark.parametrize("leaf", ["nothing", "submodules"])
 def test_directories_without_a_file_are_counted(leaf: str, tree: Tree) -> None:
     """Git would go through all of them, or make a directory of each, without ever coming to a file."""

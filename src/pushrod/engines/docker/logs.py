@@ -15,7 +15,7 @@ from pushrod.values import Line
 _KEPT = 5000  # lines of a container that are kept when it is removed
 _BYTES, _RELEASE = 1 << 20, 32 << 20  # of one container, and of all of a release; a line may be of any length
 _POLL = 0.3  # seconds between looks at the logs that are followed
-_ALL = 1_000_000
+_MOST = 10_000  # lines of a container that one look reads
 
 
 def keep(app: App, containers: list[Container]) -> None:
@@ -61,7 +61,10 @@ def follow(app: App, service: str, release: int, count: int) -> Iterator[Line]:
     while True:
         for container in _containers(app, service, release):
             since = seen.get(container.name, "")
-            for stamped in docker.logs(container.name, _ALL if since else count, since=since, times=True):
+            found = docker.logs(container.name, _MOST if since else count, since=since, times=True)
+            if since and len(found) == _MOST:
+                yield Line(_process(container), CUT)
+            for stamped in found:
                 at, _, text = stamped.partition(" ")
                 if at != since:
                     seen[container.name] = at
