@@ -146,6 +146,7 @@ class Service(Value, frozen=True):
     for a root file system that cannot be written. `java` says that its image is one for Java programs. A job has no
     instances: it runs once for each release, before any new instance, and must end with status 0. With `stop_first`
     the old release's instances end before the new one's start, because only one of them may have its data open.
+    `keeps` says of a store that it is of no known kind, and kept because Compose would leave its container alone.
     """
 
     name: str
@@ -166,6 +167,7 @@ class Service(Value, frozen=True):
     read_only: bool = False
     java: bool = False
     stop_first: bool = False
+    keeps: bool = False
 
 
 class Schedule(Value, frozen=True):

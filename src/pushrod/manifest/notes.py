@@ -59,6 +59,12 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
     notes = [*_closed_ports(stateless), *_further_ports(stateless)]
     notes += _said("published ports of stores stay closed", stores, _publishes)
     notes += _said(
+        "stays as it is from push to push, as with Compose; what it keeps outside of a volume is lost when its own "
+        "definition changes: give it a volume, or `x-pushrod: {role: worker}` if it keeps nothing",
+        stores,
+        lambda d: d.service.keeps,
+    )
+    notes += _said(
         "`container_name` and `hostname` are only names by which other services reach it: two releases run at once",
         stateless,
         lambda d: bool(d.key.get("container_name").value or d.key.get("hostname").value),

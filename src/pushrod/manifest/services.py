@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from pushrod.errors import ManifestError
-from pushrod.manifest import domains, healthcheck, notes, references, roles, routing, schedule, tls
+from pushrod.manifest import domains, healthcheck, kept, notes, references, roles, routing, schedule, tls
 from pushrod.manifest.document import Key, scalar
 from pushrod.manifest.roles import Draft
 from pushrod.values import Build, EngineName, Manifest, Routing, Service
@@ -61,6 +61,9 @@ def read(
         for name, key in services.items()
     ]
     drafts, said = roles.derive(drafts, engine)
+    if engine == "docker":
+        staying = kept.kept(drafts, next(d.name for d in drafts if d.service.role == "entry"))
+        drafts = [d.with_(role="store", keeps=True) if d.name in staying else d for d in drafts]
     routed = routing.read({name: key.get("x-pushrod") for name, key in services.items()}, own)
     _check_routed(routed, drafts, services)
     if engine == "embedded":

@@ -47,10 +47,15 @@ def store_changes(app: App, wanted: Manifest, place: rendering.Place, document: 
     before = rendering.services(running.read_text())
     after = rendering.services(rendering.stores(place, wanted, document, parts))
     return [
-        Change("store", name, "changed", "its definition changed: it restarts on its data")
+        Change("store", name, "changed", _changed(wanted.service(name)))
         for name in after
         if name in before and (before[name] != after[name] or _other_environment(app, wanted.service(name)))
     ]
+
+
+def _changed(store: Service) -> str:
+    lost = "; what it keeps outside of its volumes is lost" if store.keeps else ""
+    return f"its definition changed: it restarts on its data{lost}"
 
 
 def _other_environment(app: App, store: Service) -> bool:

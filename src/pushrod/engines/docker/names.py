@@ -90,6 +90,11 @@ def project(app: App, number: int) -> str:
     return f"{app.name}-r{number}"
 
 
+def outside(app: App) -> str:
+    """The network by which stores of no known kind reach the world. `_` is in no app's name."""
+    return f"{app.name}_outside"
+
+
 def stores_network(app: App, number: int) -> str:
     """The internal network on which a release meets the stores."""
     return f"{project(app, number)}-stores"

@@ -33,6 +33,7 @@ _REPLACED = frozenset((
     "volumes_from",
 ))  # fmt: skip
 _PASSED = {*keys.of_services("docker", "used", "bounded", "word")} - _REPLACED
+_OUTSIDE = "outside"  # the network by which stores of no known kind reach what instances reach
 _HEADER = """\
 # Rendered by pushrod for release {number} of {app}, and sealed with it. Docker Compose alone brings it up:
 #   docker compose --file {path} up --detach
@@ -135,13 +136,18 @@ def stores(place: Place, wanted: Manifest, document: Document, images: Mapping[s
             "restart": "unless-stopped",
             "env_file": [str(names.store_environment(app, store.name))],
             "labels": _labels(app, document, store, None),
-            "networks": {"default": {"aliases": [store.name, *_aliases(document, store.name)]}},
+            "networks": {"default": {"aliases": [store.name, *_aliases(document, store.name)]}}
+            | ({_OUTSIDE: {}} if store.keeps else {}),
             "volumes": [*(v for v in raw["volumes"] if not _is_anonymous(v)), *given],
         }
+    labels = {docker.APP: app.name}
+    networks: Raw = {"default": {"name": app.name, "internal": True, "labels": labels}}
+    if any(store.keeps for store in wanted.stores):
+        networks[_OUTSIDE] = {"name": names.outside(app), "labels": labels}
     whole = {
         "name": app.name,
         "services": {name: _present(value) for name, value in services.items()},
-        "networks": {"default": {"name": app.name, "internal": True, "labels": {docker.APP: app.name}}},
+        "networks": networks,
         **_shared(place, document, services),
     }
     header = (

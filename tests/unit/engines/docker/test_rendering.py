@@ -138,7 +138,12 @@ def test_names_by_which_others_reach_a_service(tmp_path: Path) -> None:
     text = """
 services:
   web: {image: nginx, ports: ["80:80"], links: [api, "api:old", "postgres:dbhost"]}
-  api: {image: x, container_name: my-api, hostname: inner, networks: {default: {aliases: [alias, api]}}}
+  api:
+    image: x
+    x-pushrod: {role: worker}
+    container_name: my-api
+    hostname: inner
+    networks: {default: {aliases: [alias, api]}}
   postgres: {image: "postgres:16", container_name: my-db}
 """
     found = from_text(tmp_path, text)

@@ -1,0 +1,66 @@
+"""Pulled services of no known kind that Compose would leave alone from one `up` to the next. Pure.
+
+Compose makes a container anew when its definition changes, and that of a pulled image hardly ever does. So a database
+that pushrod does not know keeps its data there, in its container or in a volume without a name; were it replaced like
+an instance, the data would go with each push. What others connect to is kept, if it connects to none of them and is
+nobody's own part of this app.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+
+from pushrod.manifest import references
+from pushrod.manifest.roles import Draft
+
+# Where stores listen, by the registrations of the IANA and their makers' own documents: memcached, SQL Server,
+# Oracle, MySQL, PostgreSQL, CouchDB, Redis, Neo4j, InfluxDB, ArangoDB, Cassandra, CockroachDB, MongoDB, RethinkDB,
+# AMQP, NATS, Kafka, DB2, Firebird, LDAP, Tarantool.
+_PORTS = frozenset((
+    11211, 1433, 1521, 3306, 5432, 5984, 6379, 7687, 8086, 8529, 9042, 26257, 27017, 28015, 5672, 4222, 9092, 50000,
+    3050, 389, 3301,
+))  # fmt: skip
+
+
+def kept(drafts: Sequence[Draft], entry: str) -> set[str]:
+    """The names of those services; `drafts` have their roles, `entry` is the one that receives requests."""
+    return {
+        d.name for d in drafts if d.name != entry and _is_kept(d, [o for o in drafts if o.name != d.name])
+    }
+
+
+def _is_kept(draft: Draft, others: Sequence[Draft]) -> bool:
+    service = draft.service
+    if draft.chosen or service.role != "worker" or service.build is not None:
+        return False
+    if service.replicas != 1 or service.release or "routes" in draft.listening:
+        return False
+    if draft.key.get("restart").text() == "no" or references.is_web_server(draft.reference):
+        return False
+    if _leads_to(draft, {d.name for d in others}) or any(_is_of_one(draft, d) for d in others):
+        return False
+    if any(draft.name in str(d.key.get("x-pushrod").value) for d in others):
+        return False
+    return service.port in _PORTS or any(_leads_to(d, {draft.name}) for d in others)
+
+
+def _is_of_one(draft: Draft, other: Draft) -> bool:
+    """Whether both are parts of one app: of one image, or of images of one publisher."""
+    if other.service.role == "store":
+        return False
+    publisher = draft.reference.path.rpartition("/")[0]
+    same = bool(publisher) and publisher == references.parse(other.service.image).path.rpartition("/")[0]
+    return same or draft.service.image == other.service.image
+
+
+def _leads_to(draft: Draft, names: Collection[str]) -> bool:
+    """Whether a service depends on one of some others, or what it is told names one as a server."""
+    service = draft.service
+    if any(name in names for name in (*service.depends_on, *draft.awaits)):
+        return True
+    words = [*service.command, *service.entrypoint, *(v for v in service.environment.values() if v)]
+    text = "\n".join(
+        [*words, *(str(link.value).partition(":")[0] for link in draft.key.get("links").sequence())]
+    )
+    return any(
+        re.search(rf"(?:^|[\s/@,;='\"]){re.escape(n)}(?=$|[\s/:,;'\"])", text, re.MULTILINE) for n in names
+    )
