@@ -128,10 +128,13 @@ class Pipeline:
 
     # ---- what a user asks for -------------------------------------------------------------------------------
 
-    def deploy(self, commit: str, *, replacing: str | None = None) -> Release:
+    def deploy(
+        self, commit: str, *, replacing: str | None = None, on_live: Callable[[], None] = lambda: None
+    ) -> Release:
         """Make a commit live and return its release; the live one if it already is that commit, unchanged.
 
-        `replacing` is the commit a push was told is live when it connected.
+        `replacing` is the commit a push was told is live when it connected. `on_live` is called at the commit point,
+        when nothing can undo the release any more.
         """
         with self.locked(f"deploying {commit[:7]}"):
             self._check_moved(commit, replacing)
@@ -140,9 +143,21 @@ class Pipeline:
                 if self.app.settings.down or not self._runs(live):
                     self.promote(live, fresh=False, migrate=False)
                 return live
+            self._tell_of_last(commit)
             release = self.prepare(commit)
-            self.promote(release)
+            self.promote(release, on_live=on_live)
             return release
+
+    def _tell_of_last(self, commit: str) -> None:
+        """Say what became of the last release, if it was of this commit and nobody may have been told."""
+        entries = self.journal.entries()
+        number = max((e.release for e in entries), default=0)
+        mine = [e for e in entries if e.release == number]
+        why = next((e.why for e in reversed(mine) if e.event == "failed"), "")
+        if why.startswith("interrupted") and any(e.commit == commit for e in mine):
+            self.progress.note(
+                f"release {number} of this commit was {why} before it was live, and was undone"
+            )
 
     def renew(self, replicas: Mapping[str, int] | None = None) -> Release:
         """Replace the live release by a new one of the same commit, with other replica counts if given.
@@ -403,7 +418,14 @@ class Pipeline:
 
     # ---- promote --------------------------------------------------------------------------------------------
 
-    def promote(self, release: Release, *, fresh: bool = True, migrate: bool = True) -> None:
+    def promote(
+        self,
+        release: Release,
+        *,
+        fresh: bool = True,
+        migrate: bool = True,
+        on_live: Callable[[], None] = lambda: None,
+    ) -> None:
         """Make a sealed release live, then retire the one before. `fresh` is false for one that was live before."""
         previous = self.journal.story().live
         programs = _one_shots(release) if migrate else []
@@ -419,6 +441,7 @@ class Pipeline:
             switch = self._serve(release)
             with host.uninterrupted():
                 self.journal.append("live", release.number, commit=release.commit)
+                on_live()
         except FAILURES as e:
             with host.uninterrupted(), self._left_for_later():
                 self._undo(release.number, previous, fresh=fresh, why=str(e))

@@ -585,6 +585,22 @@ def command_of(directory: Path, *words: str) -> int:
     return 0
 
 
+def hooks_of(app: App) -> tuple[int, int]:
+    """A push's two processes: the one that Git waits for, and the one that deploys; 0 where there is none."""
+    found = []
+    for process in processes_below(app.machine.root):
+        with contextlib.suppress(psutil.Error):
+            words = " ".join(process.cmdline())
+            if "-m pushrod" in words and f"hook {app.name} pre-receive" in words:
+                found.append((process.pid, process.ppid()))
+    pids = {pid for pid, _ in found}
+    deploys = next((pid for pid, parent in found if parent in pids), 0)
+    waits = next((parent for pid, parent in found if pid == deploys), 0)
+    if not deploys and found and found[0][1] in (1, os.getpid()):
+        deploys = found[0][0]  # the other has ended
+    return waits, deploys
+
+
 def wheel(name: str, files: Mapping[str, str | bytes]) -> bytes:
     """A package of these files, which needs no index; what is large in them is small in it."""
     info = f"{name}-1.0.dist-info"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.integration import apps
-from tests.integration.apps import App, Machine, command_of, eventually
+from tests.integration.apps import App, Machine, eventually, hooks_of
 from tests.integration.edges import Answer, ask
 
 pytestmark = pytest.mark.integration
@@ -178,7 +178,7 @@ def test_what_a_killed_deployment_had_copied_is_removed(shop: App) -> None:
     try:
         copy = shop.machine.root / "edge" / "static" / "shop" / str(number)
         eventually(copy.exists, "files are copied")
-        os.kill(command_of(shop.machine.root, "-m pushrod", "hook shop pre-receive"), signal.SIGKILL)
+        os.kill(hooks_of(shop)[1], signal.SIGKILL)
         assert not push.done().ok
     finally:
         push.end()

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -11,11 +11,12 @@ import click
 
 from pushrod import creation, host
 from pushrod.apps import App
-from pushrod.cli import admission, recording
+from pushrod.cli import admission, outliving, recording
 from pushrod.cli.context import find_root, finished, pipeline
 from pushrod.cli.terminal import say
 from pushrod.errors import PushrodError, RepositoryError
 from pushrod.gears import git
+from pushrod.journal import Journal
 from pushrod.lines import split
 from pushrod.releases import Releases
 
@@ -40,11 +41,20 @@ def hook_command(app_name: str, name: str) -> None:
     """Called by Git, not by people."""
     app = find_root(None).app(app_name)
     if name == "pre-receive":
+        updates = sys.stdin.read(_UPDATES + 1)
+        live = outliving.apart(lambda: _is_live(app, updates))
         _tell(app)
         with host.interruptible():
-            pre_receive(app, sys.stdin.read(_UPDATES + 1))
+            pre_receive(app, updates, live)
     else:
         proc_receive(app.repository, sys.stdin.buffer, sys.stdout.buffer)
+
+
+def _is_live(app: App, updates: str) -> bool:
+    """Whether the commit that was pushed is live by now, by the journal, which alone decides that."""
+    live = Releases(app).read(Journal(app.journal).story().live).commit
+    pushed = [update.new for update in _told(updates) if update.ref == _DEPLOYED]
+    return [git.resolve(app.repository, name, quarantine=os.environ) for name in pushed] == [live]
 
 
 def _tell(app: App) -> None:
@@ -62,7 +72,7 @@ def recover_command(app_name: str) -> None:
     finished(find_root(None).app(app_name))
 
 
-def pre_receive(app: App, updates: str) -> None:
+def pre_receive(app: App, updates: str, on_live: Callable[[], None] = lambda: None) -> None:
     """Deploy what is pushed to the deployed branch; any error rejects the push and leaves the old release serving.
 
     A commit that is pushed to be planned is only stored. Tags may come along (`push.followTags`), of commits that are
@@ -93,7 +103,7 @@ def pre_receive(app: App, updates: str) -> None:
     pack = git.transfer(app.repository, app.repository, commit, quarantine=quarantine)
     if update.ref == _DEPLOYED:
         try:
-            _deploy(app, update.old, commit)
+            _deploy(app, update.old, commit, on_live)
         except BaseException:
             if pack:
                 _forget(app, commit, pack)
@@ -113,10 +123,10 @@ def _forget(app: App, commit: str, pack: Path) -> None:
             git.forget(app.repository, commit, pack)
 
 
-def _deploy(app: App, old: str, new: str) -> None:
+def _deploy(app: App, old: str, new: str, on_live: Callable[[], None]) -> None:
     line = pipeline(app)
     recording.add(f"commit {new}")
-    release = line.deploy(new, replacing="" if git.is_zero(old) else old)
+    release = line.deploy(new, replacing="" if git.is_zero(old) else old, on_live=on_live)
     recording.add(f"release {release.number}")
     say(f"live: {line.url} (release {release.number})", err=True)
 
