@@ -387,7 +387,8 @@ ExecStart={layout.pushrod} --root {layout.root} prune
 TimeoutStartSec=1800
 CapabilityBoundingSet=
 ReadWritePaths={layout.root} {RUNTIME}
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+# A builder, which it starts to prune its cache, is told the host's addresses: they are asked for by netlink.
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 Nice=10
 IOSchedulingClass=idle
 {_CLOSED}"""
