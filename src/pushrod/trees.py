@@ -111,6 +111,27 @@ def copy(
             _copy_directory(source, place, shared, follow, leave_out)
 
 
+def size(root: Top, relative: str) -> int:
+    """Bytes of the file, or of all files in the directory, that a path of a tree leads to.
+
+    Raises OSError, as `opened`.
+    """
+    with opened(root, relative) as found:
+        if not stat.S_ISDIR(os.fstat(found).st_mode):
+            return os.fstat(found).st_size
+        waiting, total = [()], 0  # type: tuple[list[Names], int]
+        while waiting:
+            names = waiting.pop()
+            with directory(found, names) as at:
+                for name in _listed(at):
+                    status = os.stat(name, dir_fd=at, follow_symlinks=False)
+                    if stat.S_ISDIR(status.st_mode):
+                        waiting.append((*names, name))
+                    else:
+                        total += status.st_size
+        return total
+
+
 def make_directory(top: int, names: Names, *, mode: int) -> None:
     """Make a directory below an open one, with what is missing above it; nothing where it is there.
 

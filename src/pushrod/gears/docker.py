@@ -254,12 +254,29 @@ def stop(containers: Sequence[Container]) -> None:
 
 
 def empty(directory: Path, images: Sequence[str]) -> None:
-    """Remove what is in a directory, whoever's it is, by the `find` of the first of these images that has one."""
+    """Remove what is in a directory, whoever's it is, by the `find` of the first of these images that has one.
+
+    That is a program of the app's choice, so it gets no more than it needs.
+    """
     mount = f"type=bind,source={directory},target=/emptied"
     rights = ("--user=0:0", "--cap-drop=ALL", "--cap-add=DAC_OVERRIDE", "--cap-add=FOWNER", "--network=none")
+    bounds = ("--pids-limit=16", "--memory=128m", "--memory-swap=128m", "--cpus=1", "--log-driver=none")
+    closed = ("--read-only", "--security-opt=no-new-privileges")
     for name in images:
-        argv = ["docker", "run", "--rm", *rights, "--mount", mount, "--entrypoint=find", name]
-        done = host.run([*argv, "/emptied", "-mindepth", "1", "-delete"], env=environment(), timeout=_QUICK)
+        argv = [
+            "docker",
+            "run",
+            "--rm",
+            *rights,
+            *bounds,
+            *closed,
+            "--mount",
+            mount,
+            "--entrypoint=find",
+            name,
+        ]
+        words = [*argv, "/emptied", "-mindepth", "1", "-delete"]
+        done = host.run(words, env=environment(), timeout=_QUICK, on_line=lambda _: None)
         if done.status == 0:
             return
 

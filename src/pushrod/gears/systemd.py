@@ -30,6 +30,9 @@ INSTANCES, STORES = "pushrod-app-", "pushrod-store-"
 """What the names of the slices begin with that hold an app's instances and its stores; apart, so that an instance
 that takes all it can get leaves its own database what that needs."""
 
+VOLUMES = Path("/var/lib/docker/volumes")
+"""Where Docker keeps volumes, unless its owner has put its data elsewhere."""
+
 PYTHON = "/usr/bin/python3"
 # A network of the pool that is not there (before dockerd has started, after a release is taken down by hand) is
 # nobody's: without such a route the edge's requests would leave by the default route, for whoever answers there.
@@ -83,7 +86,19 @@ def render(layout: Layout) -> dict[str, str]:
         "pushrodgate.slice": _gate_slice(),
         "pushrodbuild.slice": _build_slice(),
         "pushrod-builds.service": _builds(layout),
+        **{mount_unit(place): _mount(place) for place in mounts(layout.root)},
     }
+
+
+def mounts(root: Path) -> tuple[Path, ...]:
+    """The directories that are mounted on themselves, so that nothing in them is setuid or a device: what containers
+    write into, of bind mounts and of volumes."""
+    return (root / "apps", VOLUMES)
+
+
+def mount_unit(place: Path) -> str:
+    """The unit that mounts a directory: systemd wants it named by the path (systemd.mount(5), systemd-escape(1))."""
+    return str(place).strip("/").replace("-", r"\x2d").replace("/", "-") + ".mount"
 
 
 def slices(limits: Limits, apps: Mapping[str, Limits]) -> dict[str, str]:
@@ -552,6 +567,24 @@ IOWeight=50
 MemoryHigh=55%
 MemoryMax=60%
 TasksMax=4096
+"""
+
+
+def _mount(place: Path) -> str:
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: what containers write into {place}, without setuid and devices
+Before=docker.service
+ConditionPathIsDirectory={place}
+
+[Mount]
+What={place}
+Where={place}
+Type=none
+Options=bind,nosuid,nodev
+
+[Install]
+WantedBy=docker.service multi-user.target
 """
 
 

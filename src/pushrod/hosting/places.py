@@ -5,6 +5,7 @@ files behind a password. Docker and systemd pass as root, and whatever else need
 """
 
 import contextlib
+import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,10 +57,23 @@ def problems(root: Root) -> Iterator[str]:
         found = path.stat()
         if stat.S_IMODE(found.st_mode) != 0o700 or found.st_uid != account.owner()[0]:
             yield f"{path} is open to other accounts"
+    for place in systemd.mounts(root.path):
+        if _honours_setuid(place):
+            yield f"{place} is not mounted with nosuid and nodev"
     images = Path(docker.info()["DockerRootDir"])
     for path, bits in ((SOCKET, 0o006), (images, 0o007)):
         if path.exists() and path.stat().st_mode & bits:
             yield f"{path} is open to every account, which is as much as being root"
+
+
+def _honours_setuid(place: Path) -> bool:
+    try:
+        flags = os.statvfs(place).f_flag
+    except FileNotFoundError:
+        return False
+    except PermissionError:  # Docker's volumes are root's: the mount is asked by its name
+        return not systemd.is_active(systemd.mount_unit(place))
+    return not flags & os.ST_NOSUID or not flags & os.ST_NODEV
 
 
 def _closed(root: Root) -> tuple[Path, ...]:

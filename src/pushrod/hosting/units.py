@@ -62,15 +62,16 @@ def start(root: Root, *, load: bool, restart_edge: bool, gates: Sequence[str] = 
     `load` says that a unit has changed, `restart_edge` that what the edge runs has. `gates` are the keys' units.
     """
     started = (*STARTED, *gates)
+    mounts = [systemd.mount_unit(place) for place in systemd.mounts(root.path)]
     active = all(map(systemd.is_active, (systemd.TARGET, *started)))
-    enabled = systemd.is_enabled(systemd.TARGET)
+    enabled = all(map(systemd.is_enabled, (systemd.TARGET, *mounts)))
     if active and enabled and not load and not restart_edge:
         return [Work(Change(systemd.TARGET, "same"))]
     action: Action = "changed" if enabled else "new"
     detail = "comes back at boot; runs the edge, the watch, the daily pruning, backups, renewals"
     if active and restart_edge:
         detail = "the edge (nginx) is restarted: no connection is taken for an instant"
-    return [Work(Change(systemd.TARGET, action, detail), lambda: _start(root, restart_edge, started))]
+    return [Work(Change(systemd.TARGET, action, detail), lambda: _start(root, restart_edge, started, mounts))]
 
 
 def check_port(root: Root) -> None:
@@ -83,11 +84,12 @@ def check_port(root: Root) -> None:
         )
 
 
-def _start(root: Root, restart_edge: bool, started: Sequence[str]) -> None:
+def _start(root: Root, restart_edge: bool, started: Sequence[str], mounts: Sequence[str]) -> None:
     host.run(["systemd-tmpfiles", "--create", TMPFILES], timeout=60)
     systemd.call("daemon-reload")
+    systemd.call("enable", systemd.TARGET, *mounts)
+    systemd.call("start", *mounts)
     prepare_edge(root)
-    systemd.call("enable", systemd.TARGET)
     if restart_edge and systemd.is_active(STARTED[0]):
         systemd.call("restart", STARTED[0])
     systemd.call("start", systemd.TARGET, *started)

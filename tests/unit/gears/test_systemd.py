@@ -34,6 +34,10 @@ def test_every_unit_is_as_expected() -> None:
     assert rendered == {p.name: p.read_text() for p in EXPECTED.iterdir()}
 
 
+def test_a_mount_is_named_by_its_path() -> None:
+    assert systemd.mount_unit(Path("/srv/my-apps_2/x.y")) == r"srv-my\x2dapps_2-x.y.mount"
+
+
 def test_runtime_directories_belong_to_the_account() -> None:
     assert systemd.tmpfiles(LAYOUT).splitlines()[-1] == "d /run/pushrod 0700 pushrod pushrod"
 

@@ -17,6 +17,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
     monkeypatch.setattr(account, "owner", lambda: (os.geteuid(), os.getegid()))
     monkeypatch.setattr(systemd, "RUNTIME", tmp_path / "gates")
     monkeypatch.setattr(places, "SOCKET", tmp_path / "docker.sock")
+    monkeypatch.setattr(places, "_honours_setuid", lambda _: False)  # a mount is for the lab
     monkeypatch.setattr(docker, "info", lambda: {"DockerRootDir": str(tmp_path / "images")})
     for name, mode in (("gates", 0o700), ("images", 0o710), ("docker.sock", 0o660)):
         (tmp_path / name).mkdir()

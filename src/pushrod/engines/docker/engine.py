@@ -263,6 +263,7 @@ class Docker:
             names.STORES: rendering.stores(self._place_of_stores(app, mounted), wanted, document, found),
             names.ATTACHMENTS: rendering.attachments(app, release, document),
         }
+        mounted.check(machine.of(self.root, app.name).tree_size)
         for name, declared in rendering.volumes(app, document, found, wanted).items():
             self._make_volume(app, release.number, name, declared)
         mounted.make(

@@ -10,7 +10,6 @@ ROOT, so that a server from which pushrod is removed goes on, and comes back aft
 
 import contextlib
 import fcntl
-import itertools
 import json
 import os
 import subprocess
@@ -133,36 +132,35 @@ def apart(app: App, names: list[str]) -> None:
     others = [app_filter(app)] if all(m.source.is_relative_to(app.directory) for m in mine) else []
     ids = run(["docker", "ps", "--all", "--quiet", "--no-trunc", *others]).split()
     everyone = mounts(inspect(ids))
-    for inner, outer in [*itertools.product(mine, everyone), *itertools.product(everyone, mine)]:
-        if outer.writable and not outer.above.isdisjoint(inner.beneath):
-            raise Trouble(
-                f"{inner.container} mounts {inner.source}, above which {outer.container} may write: it could lead"
-                f" anywhere. Deploy a commit that does not mount both; where one runs: pushrod down, then deploy"
-            )
+    for lower, upper in ((mine, everyone), (everyone, mine)):
+        writers = {path: m.container for m in upper if m.writable for path in m.paths}
+        for mount in lower:
+            above = {directory for path in mount.paths for directory in path.parents}
+            for place in above & writers.keys():
+                raise Trouble(
+                    f"{mount.container} mounts {mount.source}, above which {writers[place]} may write: it could lead"
+                    f" anywhere. Deploy a commit that does not mount both; where one runs: pushrod down, then deploy"
+                )
 
 
 class Mount(NamedTuple):
-    """A bind mount of a container."""
+    """A bind mount of a container: its source as it was said, and where that leads now."""
 
     container: str
     source: Path
+    paths: frozenset[Path]
     writable: bool
-
-    @property
-    def above(self) -> set[Path]:
-        """Its source: as it was said, and where that leads now."""
-        return {self.source, Path(os.path.realpath(self.source))}
-
-    @property
-    def beneath(self) -> set[Path]:
-        """All directories that its source lies in, likewise."""
-        return {directory for path in self.above for directory in path.parents}
 
 
 def mounts(containers: dict[str, Found]) -> list[Mount]:
     """The bind mounts of containers, but for the app's gate."""
     return [
-        Mount(name, Path(mount["Source"]), bool(mount["RW"]))
+        Mount(
+            name,
+            Path(mount["Source"]),
+            frozenset((Path(mount["Source"]), Path(os.path.realpath(mount["Source"])))),
+            bool(mount["RW"]),
+        )
         for name, container in containers.items()
         for mount in container["Mounts"]
         if mount["Type"] == "bind" and GATES not in (Path(mount["Source"]), *Path(mount["Source"]).parents)

@@ -130,6 +130,20 @@ class Sources:
 
     # ---- making them ----------------------------------------------------------------------------------------
 
+    def check(self, most: int) -> None:
+        """Refuse copies that come to more than twice `most` bytes, the most that a commit may have.
+
+        A tree that is mounted together with each of its own levels would be written as often.
+        """
+        places = [*self._copies.values()]
+        total = sum(trees.size(self._checkout, p.path) for p in places) if len(places) > 2 else 0
+        if total > 2 * most:
+            raise ManifestError(
+                f"the copies of what it mounts of the commit come to {total >> 20} MiB, of at most {2 * most >> 20}",
+                where="volumes",
+                hint="mount what is needed, and not its parts again; the limit is twice that of `tree-size`",
+            )
+
     def make(self, others: Collection[str]) -> None:
         """Make what was asked for and is not there. `others` are the services that do not begin as root: what they
         may write into, any account of theirs can.

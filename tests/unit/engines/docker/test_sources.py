@@ -93,6 +93,18 @@ def test_a_store_reads_a_copy_named_by_its_contents(app: App, tmp_path: Path) ->
     assert found.store("conf") != str(copy.parent)
 
 
+def test_copies_are_bounded_together(app: App, tmp_path: Path) -> None:
+    found = of(app, tmp_path, {"web": [bind("."), bind("conf"), bind("conf/sub"), bind("alias")]})
+    for source in (".", "conf", "conf/sub", "alias"):
+        found.instance(source)
+    of_all = (
+        len("conf/site.conf\n") * 2 + len("conf/sub/more.conf\n") * 3 + len("code/app.py\n") + len("conf")
+    )
+    found.check(-(-of_all // 2))
+    with pytest.raises(ManifestError, match="come to"):
+        found.check(of_all // 2 - 1)
+
+
 SOURCES = (
     ".",
     "code",
