@@ -227,7 +227,7 @@ services:
     ulimits: {nofile: {soft: 1234, hard: 2345}, nproc: 300}
     labels: {com.example.team: red}
     configs: [{source: settings, target: /etc/settings.json}]
-    secrets: [licence]
+    secrets: [licence, {source: licence, target: own, uid: "65534", gid: "100", mode: "0400"}]
     healthcheck:
       test: ["CMD", "python", "-c", "import urllib.request as u; u.urlopen('http://localhost:8080/healthz')"]
       start_period: 9s
@@ -428,6 +428,8 @@ def test_limits_labels_logging_and_health_are_those_of_the_file(shop: Rich) -> N
 def test_configs_and_secrets_are_files(shop: Rich) -> None:
     assert shop.inside("api", "cat", "/etc/settings.json") == '{"colour": "red"}'
     assert shop.inside("api", "cat", "/run/secrets/licence") == "licence 7"
+    assert shop.inside("api", "cat", "/run/secrets/own") == "licence 7"
+    assert shop.inside("api", "stat", "-c", "%u %g %a", "/run/secrets/own") == "65534 100 400"
 
 
 def test_a_job_runs_once_before_the_instances(shop: Rich) -> None:

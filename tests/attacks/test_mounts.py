@@ -1,0 +1,175 @@
+"""What a container mounts: nobody leads it elsewhere, and what is in it is of no use to others of the machine."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from tests.attacks.town import MANIFEST, PROGRAM, Attacker, Town
+from tests.integration.apps import eventually
+
+pytestmark = pytest.mark.lab
+
+NOBODY = "nobody"
+
+# Whatever of these mounts there is: in the place of each directory in it, a link to the host's root.
+SWAP = """\
+import os, threading, time
+
+def swap(path):
+    try:
+        os.rename(path, path + ".real")
+        os.symlink("/", path)
+        print("swapped", path, flush=True)
+    except OSError as e:
+        print("not swapped", path, e, flush=True)
+
+for top in ("/m1", "/m2", "/m3", "/m4", "/m4/b", "/m4/d"):
+    for name in ("x", "b", "d"):
+        if os.path.isdir(f"{top}/{name}"):
+            swap(f"{top}/{name}")
+print("done", flush=True)
+
+"""
+# The same of one, there and back without pause.
+RACE = """\
+import os, threading
+
+def race():
+    os.makedirs("/d/x", exist_ok=True)
+    os.symlink("/", "/d/link")
+    print("done", flush=True)
+    while True:
+        for old, new in (("x", "real"), ("link", "x"), ("x", "link"), ("real", "x")):
+            try:
+                os.rename(f"/d/{old}", f"/d/{new}")
+            except OSError:
+                pass
+
+threading.Thread(target=race, daemon=True).start()
+
+"""
+WORKER = """\
+  {name}:
+    image: python:3.13-slim
+    volumes: ["{source}:/x"]
+    command: [sleep, infinity]
+    stop_grace_period: 0s
+"""
+
+
+def workers(**sources: str) -> str:
+    return "".join(WORKER.format(name=name, source=source) for name, source in sources.items())
+
+
+def sees_the_host(town: Town, service: str) -> bool:
+    """Whether a container has found the host's files where it mounts its own."""
+    name = town.container("attacker", service)
+    done = town.box.exec("docker", "exec", name, "test", "-e", "/x/var/lib/pushrod", check=False)
+    return done.status == 0
+
+
+def printed(town: Town, word: str) -> bool:
+    return word in town.box.docker("logs", town.container("attacker"))
+
+
+def test_no_mount_is_led_elsewhere_by_who_mounts_what_it_is_in(town: Town, attacker: Attacker) -> None:
+    """By a link of the commit, one in the middle of a path, `..`, what Git does not track, and all of the code."""
+    path = attacker.tree.path
+    (path / "a").symlink_to("b")
+    (path / "deep").mkdir()
+    (path / "deep" / "link").symlink_to("../b")
+    mounts = '    volumes: ["./a:/m1", "./deep/link:/m2", "./d:/m3", ".:/m4"]\n'
+    others = workers(w1="./b/x", w2="./d/x", w3="./deep/../b/x", w4="./deep/link/x", w5="./a/none")
+    tree = {"app.py": SWAP + PROGRAM, "compose.yaml": MANIFEST + mounts + others, "b/x/keep": "keep"}
+    done = attacker.pushes(tree)
+    assert done.ok, done.err
+    eventually(lambda: printed(town, "done"), "it has tried", 20)
+    services = [f"w{n}" for n in range(1, 6)]
+    town.box.docker("restart", *(town.container("attacker", service) for service in services))
+    assert [service for service in services if sees_the_host(town, service)] == []
+
+
+def test_the_release_before_that_swaps_without_pause_leads_nothing_elsewhere(
+    town: Town, attacker: Attacker
+) -> None:
+    mounts = '    volumes: ["./d:/d"]\n'
+    done = attacker.pushes({"app.py": RACE + PROGRAM, "compose.yaml": MANIFEST + mounts})
+    assert done.ok, done.err
+    eventually(lambda: printed(town, "done"), "it swaps", 20)
+    others = workers(**{f"w{n}": "./d/x" for n in range(4)})
+    done = attacker.pushes({"app.py": PROGRAM, "compose.yaml": MANIFEST + others})
+    assert done.ok, done.err
+    assert [n for n in range(4) if sees_the_host(town, f"w{n}")] == []
+
+
+@pytest.mark.parametrize(
+    ("link", "keys", "files"),
+    [
+        ("conf", '    volumes: ["./conf:/x"]\n', {}),
+        ("conf", '    volumes: ["./conf/apps:/x"]\n', {}),
+        ("conf", "    configs: [c]\nconfigs: {c: {file: ./conf/host.json}}\n", {}),
+        ("conf", "    secrets: [c]\nsecrets: {c: {file: ./conf/host.json}}\n", {}),
+        ("conf", "    env_file: ./conf/host.json\n", {}),
+        ("conf", "    label_file: ./conf/host.json\n", {}),
+    ],
+)
+def test_what_was_a_directory_of_the_commit_and_is_a_link_leads_nowhere(
+    attacker: Attacker, link: str, keys: str, files: Mapping[str, str]
+) -> None:
+    (attacker.tree.path / link).symlink_to("/var/lib/pushrod")
+    found = attacker.refused({"compose.yaml": MANIFEST + keys, **files})
+    assert "conf" in f"{found.what} {found.where}"
+
+
+# ---- another account of the machine --------------------------------------------------------------------------------
+
+SETUID = """\
+import os, shutil
+
+for path in ("/d/sh", "/kept/sh"):
+    shutil.copy("/bin/dash", path)
+    os.chown(path, 0, 0)
+    os.chmod(path, 0o4755)
+
+"""
+
+
+def test_a_setuid_file_of_a_container_is_of_no_use_to_a_local_account(town: Town, attacker: Attacker) -> None:
+    mounts = '    volumes: ["./d2:/d", "kept:/kept"]\nvolumes: {kept: {}}\n'
+    root = 'FROM python:3.13-slim\nWORKDIR /app\nCOPY app.py .\nEXPOSE 8080\nCMD ["python", "app.py"]\n'
+    tree = {"app.py": SETUID + PROGRAM, "Dockerfile": root, "compose.yaml": MANIFEST + mounts}
+    done = attacker.pushes(tree)
+    assert done.ok, done.err
+    places = ("/var/lib/pushrod", "/var/lib/docker/volumes")
+    listed = town.box.exec("find", *places, "-perm", "-4000", "-name", "sh").stdout.split()
+    assert len(listed) == 2
+    # Either looks the path up with root's rights still, so that not even a closed directory is in the way.
+    as_nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    for path in listed:
+        for argv, user in (((path,), NOBODY), ((*as_nobody, path), "root")):
+            done = town.box.exec(*argv, "-p", "-c", "id; head -1 /etc/shadow", user=user, check=False)
+            assert done.status != 0, done.stdout
+            assert "euid=0" not in done.stdout
+    assert town.box.exec("sh", "-c", f"{listed[0]} -p -c id", user=NOBODY, check=False).status == 126
+
+
+def test_a_local_account_reads_and_holds_nothing(town: Town) -> None:
+    """Nor does one in the way of whoever runs the next command."""
+    box, apps = town.box, "/var/lib/pushrod/apps"
+    lock = ("flock", "--nonblock", f"{apps}/victim/lock", "true")
+    for argv in (
+        *(("ls", place) for place in ("/var/lib/pushrod", apps, f"{apps}/victim/data", "/run/pushrod")),
+        ("cat", f"{apps}/victim/app.json"),
+        ("cat", f"{apps}/victim/journal"),
+        ("cat", "/var/lib/pushrod/edge/current/sites.json"),
+        ("ls", "/var/lib/pushrod/edge/static"),
+        ("ls", "/var/lib/pushrod/edge/logs"),
+        ("ls", "/run/pushrod/victim"),
+        ("docker", "ps"),
+        lock,
+    ):
+        done = box.exec(*argv, user=NOBODY, check=False)
+        assert done.status != 0, argv
+        assert "ermission denied" in done.stdout + done.stderr, (argv, done.stderr)
+    assert box.exec(*lock).status == 0
+    assert "closed to the other accounts" in town.ground.pushrod("doctor").stdout
