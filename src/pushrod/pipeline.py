@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pushrod import certificates, claims, host, plan
+from pushrod import certificates, claims, host, plan, scripts
 from pushrod.apps import App, now
 from pushrod.attempts import Attempts
 from pushrod.certificates import Certificates, Kept
@@ -443,6 +443,8 @@ class Pipeline:
                 self.journal.append("live", release.number, commit=release.commit)
                 on_live()
         except FAILURES as e:
+            if isinstance(e, PushrodError):
+                scripts.explain(e, release.services, self.app.checkout(release.number))
             with host.uninterrupted(), self._left_for_later():
                 self._undo(release.number, previous, fresh=fresh, why=str(e))
             raise

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from pushrod import __version__, claims, configuration, intake, manifest, plan, snippets
+from pushrod import __version__, claims, configuration, intake, manifest, plan, scripts, snippets
 from pushrod.apps import App, now
 from pushrod.engines.engine import Engine
-from pushrod.errors import ManifestError
+from pushrod.errors import ManifestError, PushrodError
 from pushrod.gears import compose, git, lfs, submodules
 from pushrod.gears.bounds import Reading
 from pushrod.gears.nginx.locations import group
@@ -66,9 +66,14 @@ class Sealing:
         def say(line: str) -> None:
             self.progress.line(self.secrets.redact(line))
 
-        images = {
-            s.name: self.engine.build(self.app, commit, s, checkout, say) for s in self.engine.imaged(wanted)
-        }
+        try:
+            images = {
+                s.name: self.engine.build(self.app, commit, s, checkout, say)
+                for s in self.engine.imaged(wanted)
+            }
+        except PushrodError as e:
+            scripts.explain(e, wanted.services, checkout)
+            raise
         environments = self._environments(number, commit, wanted, images)
         self.secrets.seal(number, environments)
         with self.engine.place(self.app, number, wanted, images) as placement:  # others wait for this

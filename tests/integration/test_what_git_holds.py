@@ -388,3 +388,27 @@ def test_a_tag_that_brings_more_than_what_is_deployed_is_refused(shop: App) -> N
     with contextlib.suppress(AssertionError):
         shop.tree.git("tag", "--delete", "aside")
     shop.push_change()
+
+
+# ---- scripts ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "mode", "ends", "told"),
+    [
+        ("./start.sh", 0o644, "\n", "start.sh is not executable in Git"),
+        ("./start.sh", 0o755, "\r\n", "start.sh has CRLF at its line ends"),
+        ("sh start.sh", 0o644, "\r\n", "start.sh has CRLF at its line ends"),
+    ],
+)
+def test_a_script_that_cannot_be_started_is_explained(
+    shop: App, command: str, mode: int, ends: str, told: str
+) -> None:
+    shop.restore()
+    text = "#!/bin/sh\nset -e\nexec python app.py\n".replace("\n", ends)
+    path = shop.tree.path / "start.sh"
+    path.write_bytes(text.encode())
+    path.chmod(mode)
+    shop.tree.commit({"compose.yaml": apps.manifest(command=command)}, "script")
+    pushed = shop.tree.push()
+    assert told in apps.complaint(pushed).to_do, pushed.err
