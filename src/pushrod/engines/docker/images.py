@@ -30,6 +30,7 @@ _CHECK = {
 _READ = {docker.RELEASE, docker.INSTANCE, "pushrod.probe"}
 """Labels that tell containers apart and that not each of them is given: an image could stand in for them."""
 
+_LONGEST = 256 << 10  # bytes of a Dockerfile
 _INDEX = 12  # digits of an image's id in the name of one that was pulled
 
 
@@ -85,7 +86,14 @@ def _sources(service: Service, checkout: Path) -> tuple[Path, Path, str]:
 
 
 def _named(service: Service, path: Path) -> list[dockerfile.Named]:
+    """The images that a Dockerfile names. Raises BuildError for one that is too long to be read."""
     assert service.build is not None  # noqa: S101  likewise
+    if path.stat().st_size > _LONGEST:
+        raise BuildError(
+            f"the Dockerfile is longer than {_LONGEST >> 10} KiB",
+            where=service.build.dockerfile,
+            hint="put what it does into files of the repository",
+        )
     arguments = {n: v for n, v in service.build.arguments.items() if v is not None}
     return dockerfile.images(path.read_text(errors="replace"), arguments=arguments)
 

@@ -163,3 +163,31 @@ def test_a_link_out_of_the_commit_is_not_followed(
         (checkout / "backend" / "Dockerfile").symlink_to(outside / "Dockerfile")
     with pytest.raises(BuildError, match=r"no such Dockerfile|out of the commit"):
         images.build(app, "abc", samples.service(build=Build("backend")), checkout, print)
+
+
+def test_a_dockerfile_that_nobody_wrote_by_hand(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n" + "# x\n" * (64 << 10))
+    with pytest.raises(BuildError, match="longer than 256 KiB"):
+        images.check(samples.service("web", build=Build()), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "build", [Build("out"), Build(dockerfile="link"), Build(dockerfile="out/Dockerfile")]
+)
+def test_a_build_that_leads_out_of_the_commit(tmp_path: Path, build: Build) -> None:
+    checkout, beside = tmp_path / "checkout", tmp_path / "beside"
+    for directory in (checkout, beside):
+        directory.mkdir()
+        (directory / "Dockerfile").write_text("FROM scratch\n")
+    (checkout / "out").symlink_to("../beside")
+    (checkout / "link").symlink_to(beside / "Dockerfile")
+    with pytest.raises(BuildError, match="leads out of the commit"):
+        images.check(samples.service("web", build=build), checkout)
+
+
+def test_a_build_by_links_that_stay_in_the_commit(tmp_path: Path) -> None:
+    (tmp_path / "api").mkdir()
+    (tmp_path / "api" / "Dockerfile").write_text("FROM 0123\n")
+    (tmp_path / "current").symlink_to("api")
+    with pytest.raises(ManifestError):
+        images.check(samples.service("web", build=Build("current")), tmp_path)
