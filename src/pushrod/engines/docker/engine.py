@@ -263,8 +263,11 @@ class Docker:
             names.STORES: rendering.stores(self._place_of_stores(app, mounted), wanted, document, found),
             names.ATTACHMENTS: rendering.attachments(app, release, document),
         }
-        mounted.check(machine.of(self.root, app.name).tree_size)
-        for name, declared in rendering.volumes(app, document, found, wanted).items():
+        limits = machine.of(self.root, app.name)
+        mounted.check(limits.tree_size)
+        volumes = rendering.volumes(app, document, found, wanted)
+        _check_volumes(found, len(volumes), limits.volumes)
+        for name, declared in volumes.items():
             self._make_volume(app, release.number, name, declared)
         mounted.make(
             {s.name for s in wanted.stateless if not rendering.as_root(document, s.name, found[s.name])}
@@ -564,6 +567,18 @@ class Docker:
     ) -> Iterator[Line]:
         """What an app's containers have printed."""
         return (logs.follow if follow else logs.lines)(app, service, release, lines)
+
+
+def _check_volumes(images: Mapping[str, rendering.Parts], made: int, most: int) -> None:
+    """Refuse more volumes than the host takes of an app: an image too can ask for them, for each container of it."""
+    asked = {"volumes": made} | {f"services.{name}": len(its.data) for name, its in images.items()}
+    where, count = max(asked.items(), key=lambda item: item[1])
+    if count > most:
+        raise ManifestError(
+            f"{count} volumes, those that images ask for counted, and this host takes {most} of an app",
+            where=where,
+            hint=f"use fewer (VOLUME, too); the host's owner can raise it: pushrod host limits volumes={count}",
+        )
 
 
 def _has_quota(found: Mapping[str, Any]) -> bool:

@@ -8,7 +8,8 @@ import pytest
 
 from pushrod.apps import App, HostSettings, Root
 from pushrod.engines.docker import engine
-from pushrod.engines.docker.engine import Docker, _check_ports
+from pushrod.engines.docker.engine import Docker, _check_ports, _check_volumes, _has_quota
+from pushrod.engines.docker.rendering import Parts
 from pushrod.errors import ManifestError
 from pushrod.releases import Releases
 from pushrod.values import Auth, Finding, Instance, Manifest, Placement, Release, Route, Routing
@@ -79,3 +80,18 @@ def test_addresses_are_taken_from_when_they_are_chosen_on(tmp_path: Path) -> Non
     assert engine._holders({"a": {"10.0.0.0/26"}, "b": {"10.0.1.0/25"}, "c": set()}) == (
         "b holds 128 addresses, a holds 64 addresses"
     )
+
+
+def test_images_that_ask_for_many() -> None:
+    images = {"web": Parts("web", root=True, data=tuple(f"/{n}" for n in range(51)))}
+    _check_volumes({}, 50, 50)
+    for asked, made, where in ((images, 0, "services.web"), ({}, 51, "volumes")):
+        with pytest.raises(ManifestError, match="51 volumes") as error:
+            _check_volumes(asked, made, 50)
+        assert error.value.where == where
+        assert "volumes=51" in error.value.hint
+
+
+def test_no_quota_is_asked_for_where_the_engine_keeps_none() -> None:
+    assert not _has_quota({"Driver": "overlay2", "DockerRootDir": "/proc"})
+    assert not _has_quota({"Driver": "vfs", "DockerRootDir": "/"})

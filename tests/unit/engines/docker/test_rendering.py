@@ -124,6 +124,20 @@ def test_limits_are_in_one_place_each(tmp_path: Path, given: str, limits: dict[s
     accepted(tmp_path, found.release)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        "cpus: 64",
+        "deploy: {resources: {limits: {cpus: '64', memory: 900g, pids: -1}}}",
+        "pids_limit: -1\n    shm_size: 900g\n    mem_limit: 900g\n    tmpfs: [/x]\n    ulimits: {nofile: -1}",
+        "healthcheck: {test: [CMD, x], interval: 1ms, start_period: 1s, start_interval: 1ms, timeout: 99h}",
+        "sysctls: [net.core.somaxconn=1]\n    labels: [a=b, c]\n    logging: {options: {max-size: 900g}}",
+    ],
+)
+def test_compose_takes_what_was_brought_down(tmp_path: Path, given: str) -> None:
+    accepted(tmp_path, from_text(tmp_path, f"{WEB}    {given}\n").release)
+
+
 def test_a_service_without_a_network_has_none(tmp_path: Path) -> None:
     found = from_text(
         tmp_path, WEB + "  quiet: {image: x, network_mode: none}\n  postgres: {image: 'postgres:16'}\n"
