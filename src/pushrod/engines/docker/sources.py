@@ -205,7 +205,11 @@ class Sources:
         return any(m.place == place and not m.read_only for m in self._mounts)
 
     def _written_by(self, place: Place, services: Collection[str]) -> bool:
-        return any(m.place == place and not m.read_only and m.service in services for m in self._mounts)
+        """Whether one of them mounts it, or what it lies in, to write."""
+        return any(
+            m.place.names == place.names[: len(m.place.names)] and not m.read_only and m.service in services
+            for m in self._mounts
+        )
 
     def _is_file(self, place: Place) -> bool:
         return place.there and (self._checkout / place.path).is_file()  # no link is left in its names

@@ -166,6 +166,15 @@ def test_what_lies_in_a_mount_is_mounted_there_too(app: App, tmp_path: Path) -> 
     assert (code / "media").is_dir()
 
 
+def test_who_may_write_into_a_mount_may_write_into_what_lies_in_it(app: App, tmp_path: Path) -> None:
+    """The app makes static files in its code, and nginx only reads them."""
+    found = of(app, tmp_path, {"web": [bind(".")], "nginx": [bind("conf", read_only=True)]})
+    found.instance(".")
+    inner = Path(found.instance("conf"))
+    found.make({"web"})
+    assert stat.S_IMODE(inner.stat().st_mode) == 0o777
+
+
 def test_a_stores_data_are_mounted_by_the_store_alone(app: App, tmp_path: Path) -> None:
     found = of(app, tmp_path, {"web": [bind(".")], "db": [bind("data/db")]})
     assert found.inner(".") == []
