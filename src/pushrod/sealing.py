@@ -1,6 +1,5 @@
 """Prepare: from a commit to a sealed release. Nothing live is touched here."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +21,8 @@ from pushrod.releases import Releases
 from pushrod.secrets import Secrets, Variables, parse_dotenv
 from pushrod.static import Static
 from pushrod.values import Image, Manifest, Placement, Release, Service
+
+_TELLING = 8  # characters of a secret's value that are no word by chance
 
 
 class Sealing:
@@ -209,15 +210,18 @@ class Sealing:
         self.passwords.prune({generation for r in kept for generation in r.passwords.values()})
 
     def _check_argv(self, wanted: Manifest, checkout: Path) -> None:
-        """Refuse a manifest that puts a secret into an argv: other users see those, and the state keeps them."""
-        text = (checkout / compose.find(checkout)).read_text(errors="replace")
-        named = {n: v for n, v in self.secrets.variables().items() if re.search(rf"\$\{{?{n}\b", text) and v}
+        """Refuse a manifest that puts a secret into an argv: other users see those, and the state keeps them.
+
+        Only a reference can do that. That a command has a word that is also a secret's value (`app`, `true`) says
+        nothing, but for a command that is not written in the manifest's own files.
+        """
+        written = compose.in_argvs(checkout)
         for service in wanted.services:
-            words = " ".join(
-                (*service.entrypoint, *service.command, *service.release, *service.health.command)
-            )
-            for name, value in named.items():
-                if value in words:
+            argv = (*service.entrypoint, *service.command, *service.release, *service.health.command)
+            for name, value in self.secrets.variables().items():
+                known = written.get(service.name)
+                reached = name in known if known is not None else len(value) >= _TELLING
+                if value and reached and value in " ".join(argv):
                     raise ManifestError(
                         f"the secret {name} would be in the argv of {service.name}",
                         where=f"services.{service.name}",

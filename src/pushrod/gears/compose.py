@@ -19,7 +19,7 @@ from typing import Any
 
 from pushrod import dockerfile, host
 from pushrod.errors import HostError, ManifestError
-from pushrod.gears import bounds, containment, landlock
+from pushrod.gears import bounds, containment, landlock, written
 from pushrod.gears.bounds import Reading
 
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")  # in Compose's own order
@@ -134,6 +134,11 @@ def _found(directory: Path) -> list[str]:
     """The compose file of a directory and, if there is one, its override file, as Compose would find them."""
     overrides = [name for name in _OVERRIDES if (directory / name).is_file()]
     return [find(directory), *overrides[:1]]
+
+
+def in_argvs(directory: Path) -> dict[str, set[str]]:
+    """The variables in the commands of each service that a directory's own compose files write out."""
+    return written.in_argvs([directory / name for name in _found(directory)])
 
 
 def wants_env_file(directory: Path) -> bool:
