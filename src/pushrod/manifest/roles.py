@@ -7,20 +7,12 @@ from typing import NamedTuple
 import msgspec
 
 from pushrod.errors import ManifestError
-from pushrod.manifest import references
+from pushrod.manifest import likelihood, references
 from pushrod.manifest.document import Key
 from pushrod.manifest.references import Reference
 from pushrod.values import EngineName, Role, Service
 
 _CHOOSE = "write `x-pushrod: {role: entry}` in the one that answers HTTP"
-_WEB_PORTS = (
-    80,
-    443,
-    8080,
-    8000,
-    3000,
-    5000,
-)  # of the host: where people look for a site, the likeliest first
 
 
 class Draft(NamedTuple):
@@ -61,8 +53,9 @@ def derive(drafts: Sequence[Draft], engine: EngineName) -> tuple[list[Draft], li
         return _on_docker(drafts)
     drafts = _behind([_placed(d, engine) for d in drafts])
     staying, jobs = _split_jobs(drafts)
-    staying = _with_entry(staying, entry(staying))
-    return _fold(staying, jobs)
+    found, said = _site(staying)
+    folded, notes = _fold(_with_entry(staying, found), jobs)
+    return folded, said + notes
 
 
 def _on_docker(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
@@ -122,25 +115,25 @@ def _is_store(draft: Draft, engine: EngineName) -> bool:
 # ---- the entry ------------------------------------------------------------------------------------------------
 
 
-def entry(drafts: Sequence[Draft]) -> Draft:
-    """The one service that receives HTTP. Raises ManifestError for none and for more than one."""
-    return _one(_candidates(drafts))
-
-
-def rank(port: int) -> int:
-    """How likely a site is at a port of the host; the lower, the likelier."""
-    return _WEB_PORTS.index(port) if port in _WEB_PORTS else len(_WEB_PORTS)
-
-
 def _site(drafts: Sequence[Draft]) -> tuple[Draft, list[str]]:
-    """The entry, with a choice where several services publish a port: plain Compose runs such a file as well."""
+    """The entry, with a choice where several services publish a port: plain Compose runs such a file as well.
+
+    Raises ManifestError for none, and where two are equally likely.
+    """
     candidates = _candidates(drafts)
     if len(candidates) == 1 or any(d.chosen == "entry" or "published" not in d.listening for d in candidates):
         return _one(candidates), []
-    found = min(candidates, key=lambda d: rank(d.published))
-    port = f"port {found.published}" if found.published else "a port"
+    awaited = [name for d in drafts for name in (*d.service.depends_on, *d.awaits)]
+    among = [likelihood.Candidate(d.service, _image(d), d.published) for d in candidates]
+    name, why = likelihood.choose(among, awaited)
+    found = next((d for d in candidates if d.name == name), None) or _one(candidates)
     other = "`x-pushrod: {role: entry}` in another service changes that"
-    return found, [f"{found.name} is the entry, because it publishes {port}; {other}"]
+    return found, [f"{found.name} is the entry, because {why}; {other}"]
+
+
+def _image(draft: Draft) -> str:
+    """The last part of the name of the image that a service runs as it was pulled."""
+    return "" if draft.service.build else draft.reference.name
 
 
 def _opened(drafts: Sequence[Draft]) -> list[Draft]:
@@ -168,6 +161,9 @@ def _candidates(drafts: Sequence[Draft]) -> list[Draft]:
     if named:
         return named
     candidates = [d for d in candidates if d.chosen != "worker"]
+    sites = [d for d in candidates if not likelihood.is_tool(d.service, _image(d))]
+    sites = [d for d in sites if not likelihood.speaks_otherwise(d.service)] or sites
+    candidates = sites or candidates
     known = len(candidates) == 1
     evidence = {d.name: _evidence(d, drafts) for d in candidates}
     for kind in ("web server", "fronted", "routes", "published", "health", "exposed"):

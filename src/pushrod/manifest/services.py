@@ -9,7 +9,18 @@ from typing import NamedTuple
 import msgspec
 
 from pushrod.errors import ManifestError
-from pushrod.manifest import domains, healthcheck, kept, notes, references, roles, routing, schedule, tls
+from pushrod.manifest import (
+    domains,
+    healthcheck,
+    kept,
+    likelihood,
+    notes,
+    references,
+    roles,
+    routing,
+    schedule,
+    tls,
+)
 from pushrod.manifest.document import Key, scalar
 from pushrod.manifest.roles import Draft
 from pushrod.values import Build, EngineName, Manifest, Routing, Service
@@ -234,7 +245,7 @@ def _published(ports: Key) -> Iterator[Port]:
 
 def _main(ports: list[Port]) -> Port:
     """The one that speaks HTTP, most likely: by its number on the host, and one for TLS last."""
-    return min(ports, key=lambda p: (p.target in _TLS, roles.rank(p.published)), default=Port(0, 0))
+    return min(ports, key=lambda p: (p.target in _TLS, likelihood.rank(p.published)), default=Port(0, 0))
 
 
 def _exposed(expose: Key) -> int:

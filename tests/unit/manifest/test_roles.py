@@ -248,8 +248,6 @@ class TestEntryOnDocker:
             ({"a": 9000, "b": 3000, "c": 8080}, "c"),
             ({"a": 443, "b": 80}, "b"),
             ({"a": 5000, "b": 3000}, "b"),
-            ({"a": 9001, "b": 9000}, "a"),
-            ({"b": 9000, "a": 9001}, "b"),
         ],
     )
     def test_of_several_published_ones_the_likeliest_port(self, ports: dict[str, int], found: str) -> None:
@@ -261,6 +259,12 @@ class TestEntryOnDocker:
             "another service changes that",
             f"{others}: its published port stays closed; only the entry is reached, through the edge",
         ]
+
+    def test_two_that_are_equally_likely_are_asked_about(self) -> None:
+        found = {name: published((1000, port)) for name, port in {"a": 9001, "b": 9000}.items()}
+        error = refused(found, engine="docker")
+        assert error.what == "two entries: a and b"
+        assert "x-pushrod: {role: entry}" in error.hint
 
     def test_what_is_written_goes_before(self) -> None:
         marked = published((9000, 9000)) | {"x-pushrod": {"role": "entry"}}

@@ -1,0 +1,76 @@
+"""Which of several services that publish a port is the site."""
+
+from typing import Any, Literal
+
+import pytest
+
+from pushrod import manifest
+from pushrod.errors import ManifestError
+
+
+def entry(services: dict[str, dict[str, Any]], engine: Literal["docker", "embedded"]) -> str:
+    return manifest.read({"services": services}, engine=engine).entry.name
+
+
+def built(*ports: str, **more: Any) -> dict[str, Any]:
+    return {"build": ".", "command": "serve", "ports": [long(port) for port in ports], **more}
+
+
+def long(port: str) -> dict[str, Any]:
+    """As the loader writes `80:8000`."""
+    published, _, target = port.partition(":")
+    return {"target": int(target), "published": published, "protocol": "tcp"}
+
+
+@pytest.mark.parametrize("engine", ["docker", "embedded"])
+@pytest.mark.parametrize(
+    "services",
+    [
+        {"web": built("8004:8000"), "dashboard": built("5556:5555", depends_on=["web"])},
+        {"web": built("8004:8000"), "flower": built("80:5555")},
+        {"web": built("8004:8000"), "a": built("5555:5555", command="celery -A app flower --port=5555")},
+        {"web": built("9000:9000"), "mail": built("8025:8025")},
+        {"web": built("9000:9000"), "a": built("2222:22")},
+        {"web": built("9001:9001"), "a": built("9000:9000", depends_on=["web"])},
+        {"web": built("9001:8000"), "a": built("9000:9100")},
+        {"web": built("80:9000"), "a": built("8000:8000")},
+        {"web": {"build": ".", "command": "serve", "expose": ["8000"]}, "flower": built("5555:5555")},
+    ],
+)
+def test_the_site_is_found(
+    services: dict[str, dict[str, Any]], engine: Literal["docker", "embedded"]
+) -> None:
+    assert entry(services, engine) == "web"
+
+
+@pytest.mark.parametrize(
+    "services",
+    [
+        {"web": built("8004:8000"), "pgadmin": {"image": "dpage/pgadmin4", "ports": [long("80:80")]}},
+        {"web": built("9000:9000"), "db-admin": {"image": "adminer", "ports": [long("8080:8080")]}},
+        {"web": built("9000:9000"), "api": {"image": "somebody/thing", "ports": [long("80:80")]}},
+        {
+            "web": built("5005:5000"),
+            "ui": {"image": "provectuslabs/kafka-ui:latest", "ports": [long("8080:8080")]},
+        },
+    ],
+)
+def test_what_is_built_goes_before_what_is_pulled(services: dict[str, dict[str, Any]]) -> None:
+    assert entry(services, "docker") == "web"
+
+
+def test_the_reason_is_said() -> None:
+    services = {"web": built("8004:8000"), "a": built("9000:9100", depends_on=["web"])}
+    (said,) = [n for n in manifest.read({"services": services}, engine="docker").notes if "entry" in n][:1]
+    assert said.startswith("web is the entry, because others depend on it")
+
+
+@pytest.mark.parametrize("engine", ["docker", "embedded"])
+def test_a_tool_is_never_served_by_guess(engine: Literal["docker", "embedded"]) -> None:
+    services = {"a": {"build": "."}, "b": {"build": "."}, "flower": built("5555:5555")}
+    with pytest.raises(ManifestError, match="no entry"):
+        entry(services, engine)
+
+
+def test_a_tool_that_is_all_there_is_is_what_is_wanted() -> None:
+    assert entry({"pgadmin": {"image": "dpage/pgadmin4", "ports": [long("80:80")]}}, "docker") == "pgadmin"
