@@ -39,6 +39,8 @@ PYTHON = "/usr/bin/python3"
 _IP = "/usr/sbin/ip"
 _IPTABLES, _IP6TABLES = "/usr/sbin/iptables", "/usr/sbin/ip6tables"
 _BUILDS = "PUSHROD-BUILDS"  # the chain of rules for what comes from builders' networks
+GUARD = "pushrod-guard.service"
+_CHAIN = "PUSHROD-EDGE"  # in the kernel's tables
 _LAST = 4294967295  # the metric of a route that every other one goes before
 _TIMEOUT = 60.0  # seconds for one call of systemctl; starting an app is not waited for
 _PLAIN = re.compile(r"/[A-Za-z0-9._/-]+")
@@ -46,7 +48,8 @@ _PLAIN = re.compile(r"/[A-Za-z0-9._/-]+")
 
 class Layout(NamedTuple):
     """What the units name: the root, the pushrod program, the account, the edge's argv and that of what rotates its
-    logs, the pool of addresses, and the networks that no build may reach."""
+    logs, the pool of addresses, the networks that no build may reach, and how many connections
+    one address can have with the edge."""
 
     root: Path
     pushrod: Path
@@ -55,6 +58,7 @@ class Layout(NamedTuple):
     rotation: tuple[str, ...]
     pool: str
     closed: tuple[str, ...] = ()
+    connections: int = 2000
 
 
 def render(layout: Layout) -> dict[str, str]:
@@ -69,6 +73,7 @@ def render(layout: Layout) -> dict[str, str]:
     return {
         TARGET: _target(),
         "pushrod-edge.service": _edge(layout),
+        GUARD: _guard(layout),
         "pushrod-app@.service": _app(layout),
         "pushrod-apps.path": _apps_path(),
         "pushrod-apps.service": _apps_service(),
@@ -204,7 +209,7 @@ def _target() -> str:
 Description=pushrod: the edge and every app that comes back at boot
 Wants=pushrod-edge.service pushrod-apps.path pushrod-watch.timer pushrod-prune.timer pushrod-backup.timer
 Wants=pushrod-renew.timer pushrod-layers.timer
-Wants=pushrodbuild.slice pushrod-builds.service
+Wants=pushrodbuild.slice pushrod-builds.service pushrod-guard.service
 
 [Install]
 WantedBy=multi-user.target
@@ -241,6 +246,43 @@ RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 MemoryDenyWriteExecute=yes
 ProtectProc=invisible
 ProcSubset=pid
+{_CLOSED}"""
+
+
+def _guard(layout: Layout) -> str:
+    """The kernel counts connections, of which nginx counts none until it has read a whole head.
+
+    A network of 64 bits counts as one address of IPv6: a home has all of it. Where the kernel cannot count, nothing
+    is refused. What comes from the machine itself is not counted: a proxy on it has all clients.
+    """
+    lines = []
+    for program, mask in ((_IPTABLES, 32), (_IP6TABLES, 64)):
+        call, into = f"-{program} -w", f"INPUT ! -i lo -j {_CHAIN}"
+        counted = f"-m connlimit --connlimit-above {layout.connections} --connlimit-mask {mask}"
+        lines += [
+            f"ExecStart={call} -N {_CHAIN}",
+            f"ExecStart={call} -F {_CHAIN}",
+            f"ExecStart={call} -A {_CHAIN} -p tcp --syn -m multiport --dports 80,443 {counted} -j REJECT "
+            "--reject-with tcp-reset",
+            f"ExecStart={call} -D {into}",
+            f"ExecStart={call} -I {into}",
+        ]
+    return f"""{_WRITTEN}
+[Unit]
+Description=pushrod: how many connections of the edge one address can have
+After=network.target
+PartOf={TARGET}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+{chr(10).join(lines)}
+TimeoutStartSec=60
+CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW
+ReadWritePaths=/run
+InaccessiblePaths=-/run/docker.sock -/run/containerd
+RestrictAddressFamilies=AF_NETLINK AF_UNIX AF_INET AF_INET6
+MemoryDenyWriteExecute=yes
 {_CLOSED}"""
 
 

@@ -10,6 +10,7 @@ from pushrod.hosting import units, work
 from pushrod.manifest import limits
 
 _DEFAULT = "default"
+_OF_THE_EDGE = ("client_requests", "client_uploads", "client_connections", "app_requests")
 
 
 def change(root: Root, words: tuple[str, ...], app: str = "") -> HostSettings:
@@ -31,13 +32,20 @@ def change(root: Root, words: tuple[str, ...], app: str = "") -> HostSettings:
     encoded = msgspec.json.format(msgspec.json.encode(changed))
     there = root.host_settings_path.stat()
     owner = (there.st_uid, there.st_gid)
-    works = [work.file(root.host_settings_path, encoded, owner=lambda: owner), *units.slices(changed)]
+    works = [
+        work.file(root.host_settings_path, encoded, owner=lambda: owner),
+        *units.slices(changed),
+        units.guard(root, changed),
+    ]
     for made in works:
         if made.change.pending:
             made.carry_out()
     for path in (systemd.DIRECTORY / name for name in _gone(settings, changed)):
         path.unlink(missing_ok=True)
     systemd.call("daemon-reload")
+    if any(settings.limits.get(name) != changed.limits.get(name) for name in _OF_THE_EDGE):
+        systemd.call("restart", systemd.GUARD)
+        units.prepare_edge(root)
     apps = {found.name: machine.limits(changed, found.name) for found in root.apps()}
     systemd.rebound(machine.limits(changed), apps)
     return changed
@@ -52,7 +60,7 @@ def _changed(before: dict[str, float], words: tuple[str, ...], app: str) -> dict
             found.pop(key, None)
             continue
         key, number = limits.parse(word)
-        if app and key in ("all_memory", "layer"):
+        if app and key in ("all_memory", "layer", *_OF_THE_EDGE):
             raise UnknownNameError(f"{name} is one for all apps", hint="leave --app out")
         found[key] = number
     return found

@@ -14,7 +14,7 @@ from pushrod.hosting.work import Action, Change, Work
 
 TMPFILES = Path("/etc/tmpfiles.d/pushrod.conf")
 STARTED = (
-    *("pushrod-edge.service", "pushrod-apps.path", "pushrod-builds.service"),
+    *("pushrod-edge.service", "pushrod-apps.path", "pushrod-builds.service", systemd.GUARD),
     *("pushrod-watch.timer", "pushrod-layers.timer", "pushrod-prune.timer", "pushrod-backup.timer"),
     "pushrod-renew.timer",
 )
@@ -32,6 +32,7 @@ def layout(root: Root, settings: HostSettings) -> Layout:
         edge.rotation(root),
         settings.pool,
         tuple(closed),
+        machine.limits(settings).client_connections,
     )
 
 
@@ -44,6 +45,12 @@ def files(root: Root, settings: HostSettings) -> list[Work]:
         work.file(TMPFILES, systemd.tmpfiles(wanted).encode()),
         *slices(settings),
     ]
+
+
+def guard(root: Root, settings: HostSettings) -> Work:
+    """The file of the unit by which the kernel counts connections."""
+    text = systemd.render(layout(root, settings))[systemd.GUARD]
+    return work.file(systemd.DIRECTORY / systemd.GUARD, text.encode())
 
 
 def slices(settings: HostSettings) -> list[Work]:
@@ -89,6 +96,7 @@ def _start(root: Root, restart_edge: bool, started: Sequence[str], mounts: Seque
     systemd.call("daemon-reload")
     systemd.call("enable", systemd.TARGET, *mounts)
     systemd.call("start", *mounts)
+    systemd.call("restart", systemd.GUARD)
     prepare_edge(root)
     if restart_edge and systemd.is_active(STARTED[0]):
         systemd.call("restart", STARTED[0])

@@ -65,6 +65,7 @@ http {
     limit_conn clients @requests@;
     limit_conn uploaders @uploads@; # each may have 64m of the disk
     limit_conn_status 429;
+    limit_conn_log_level warn;
     map "$request_method$content_length$http_transfer_encoding" $uploader { # with a body of 1 MB, or of unknown size
         default "";
         GET "";
