@@ -10,6 +10,7 @@ this beside it for kernels and systems without it.
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -130,6 +131,42 @@ def size(root: Top, relative: str) -> int:
                     else:
                         total += status.st_size
         return total
+
+
+def digest(root: Top, relative: str) -> str:
+    """A digest of what a path of a tree leads to: the same for the same names, links, contents and executable bits.
+
+    Raises OSError, as `opened`.
+    """
+    found = hashlib.sha256()
+
+    def add(*parts: bytes) -> None:
+        for part in parts:
+            found.update(b"%d:%b" % (len(part), part))
+
+    def add_file(name: str, file: int) -> None:
+        with os.fdopen(os.dup(file), "rb") as f:
+            contents = hashlib.file_digest(f, "sha256").digest()
+        add(name.encode(errors="surrogateescape"), b"x" if os.fstat(file).st_mode & 0o100 else b"-", contents)
+
+    with opened(root, relative) as top:
+        if not stat.S_ISDIR(os.fstat(top).st_mode):
+            add_file("", top)
+            return found.hexdigest()
+        waiting: list[Names] = [()]
+        while waiting:
+            names = waiting.pop()
+            with directory(top, names) as at:
+                for name in sorted(_listed(at)):
+                    whole = "/".join((*names, name))
+                    if (link := _link(name, at)) is not None:
+                        add(*(word.encode(errors="surrogateescape") for word in (whole, "->", link)))
+                    elif is_directory(name, at):
+                        waiting.append((*names, name))
+                    else:
+                        with _descriptor(os.open(name, _READ, dir_fd=at)) as file:
+                            add_file(whole, file)
+    return found.hexdigest()
 
 
 def make_directory(top: int, names: Names, *, mode: int) -> None:

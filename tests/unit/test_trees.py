@@ -133,6 +133,25 @@ def test_links_that_are_followed_become_files_and_lead_nowhere_else(tree: Path, 
         trees.copy(tree, "a", tmp_path / "other", follow=True)
 
 
+def test_a_digest_is_that_of_names_links_contents_and_programs(tree: Path, tmp_path: Path) -> None:
+    trees.copy(tree, ".", tmp_path / "copy")
+    before = trees.digest(tree, ".")
+    assert trees.digest(tmp_path / "copy", ".") == before
+    assert trees.digest(tree, "run") != trees.digest(tree, "a/b/file")
+    seen = {before}
+    for change in (
+        lambda: (tree / "run").chmod(0o644),
+        lambda: (tree / "a" / "b" / "file").write_text("other"),
+        lambda: (tree / "a" / "b" / "file").rename(tree / "a" / "file"),
+        lambda: (tree / "to-b").unlink(),
+        lambda: (tree / "to-b").symlink_to("a"),
+        lambda: (tree / "run").unlink(),
+    ):
+        change()
+        seen.add(trees.digest(tree, "."))
+    assert len(seen) == 7
+
+
 def test_a_deep_tree_needs_few_descriptors(tmp_path: Path) -> None:
     deep = tmp_path / "deep"
     deep.mkdir()

@@ -129,6 +129,8 @@ def apart(app: App, names: list[str]) -> None:
     is sealed like that; one of an older pushrod can be, and host paths that the owner has allowed can be such.
     """
     mine = mounts(inspect(names))
+    if not mine:
+        return
     others = [app_filter(app)] if all(m.source.is_relative_to(app.directory) for m in mine) else []
     ids = run(["docker", "ps", "--all", "--quiet", "--no-trunc", *others]).split()
     everyone = mounts(inspect(ids))

@@ -66,6 +66,9 @@ class Sources:
         self._document = document
         self._stores = stores
         self._secrets = Secrets(app)
+        self._own = (
+            app.directory / "copies" / checkout.name
+        )  # as `App.copies`; what is only planned has no number
         self._copies: dict[Path, Place] = {}
         self._data: dict[Path, Place] = {}
         self._texts: dict[Path, tuple[bytes, _Rights | None, str]] = {}
@@ -78,7 +81,7 @@ class Sources:
             return opened.path(self._app, source)
         place = self._resolved(source)
         if place.there:
-            path = self._app.copies(int(self._checkout.name)) / data.name(place.names)
+            path = self._own / data.name(place.names)
             self._copies[path] = place
         else:
             path = names.data(self._app) / data.name(place.names)
@@ -90,12 +93,13 @@ class Sources:
         change it does not change the store either."""
         if source.startswith("/") or not (place := self._resolved(source)).there:
             return self.instance(source)
-        with contextlib.suppress(RepositoryError):
+        try:
             identity = git.tree_id(self._app.repository, self._commit, place.path)
-            path = self._app.stores / "files" / identity / (place.names[-1] if place.names else "tree")
-            self._copies[path] = place
-            return str(path)
-        return self.instance(source)
+        except RepositoryError:  # it is of a submodule
+            identity = trees.digest(self._checkout, place.path)
+        path = self._app.stores / "files" / identity / (place.names[-1] if place.names else "tree")
+        self._copies[path] = place
+        return str(path)
 
     def inner(self, source: str) -> list[tuple[str, str]]:
         """The sources that lie in this one, each with its path there and where it is.

@@ -93,6 +93,23 @@ def test_a_store_reads_a_copy_named_by_its_contents(app: App, tmp_path: Path) ->
     assert found.store("conf") != str(copy.parent)
 
 
+def test_what_git_knows_only_in_a_submodule_has_a_name_by_its_contents_too(app: App, tmp_path: Path) -> None:
+    found = of(app, tmp_path, {"db": [bind("theirs/init.sql")]})
+    (app.checkout(7) / "theirs").mkdir()
+    (app.checkout(7) / "theirs" / "init.sql").write_text("select 1")
+    first = found.store("theirs/init.sql")
+    assert Path(first).is_relative_to(app.stores)
+    (app.checkout(7) / "theirs" / "init.sql").write_text("select 2")
+    assert found.store("theirs/init.sql") != first
+
+
+def test_what_is_only_planned_has_paths_too(app: App, tmp_path: Path) -> None:
+    of(app, tmp_path, {})
+    planned = app.checkout(7).rename(app.checkouts / "plan-123")
+    found = Sources(app, git.resolve(app.repository, "HEAD"), planned, {}, set())
+    assert found.instance("conf").endswith("/copies/plan-123/conf")
+
+
 def test_copies_are_bounded_together(app: App, tmp_path: Path) -> None:
     found = of(app, tmp_path, {"web": [bind("."), bind("conf"), bind("conf/sub"), bind("alias")]})
     for source in (".", "conf", "conf/sub", "alias"):
