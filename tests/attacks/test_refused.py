@@ -46,7 +46,7 @@ REFUSED = {
 
 
 def everything(town: Town, app: str) -> dict[str, list[str]]:
-    """All that is on the server but logs and the journals, whoever it belongs to."""
+    """All that is on the server, whoever it belongs to, but logs, journals, and builders, which sleep or not."""
     box, directory = town.box, f"/var/lib/pushrod/apps/{app}"
     config = '{{.Names}} {{.State}} {{.Image}} {{.Label "com.docker.compose.config-hash"}}'
     found = {
@@ -56,7 +56,9 @@ def everything(town: Town, app: str) -> dict[str, list[str]]:
         "images": box.docker(
             "image", "ls", "--all", "--no-trunc", "--format={{.ID}} {{.Repository}}:{{.Tag}}"
         ),
-        "gates": box.exec("find", "/run/pushrod", "-not", "-name", "watch.json*").stdout,
+        "gates": box.exec(
+            "find", "/run/pushrod", "-not", "-name", "*.*"
+        ).stdout,  # those have a dot that are of no app
         "units": box.exec("find", "/etc/systemd/system", "-name", "*pushrod*").stdout,
         "packs": box.exec("find", f"{directory}/repo.git/objects/pack").stdout,
         "places": box.exec("find", directory, "-maxdepth", "1").stdout,
@@ -83,7 +85,10 @@ def everything(town: Town, app: str) -> dict[str, list[str]]:
             check=False,
         )
         found[place] = listed.stdout + box.exec("ls", f"{directory}/{place}", check=False).stdout
-    return {kind: sorted(text.split("\n")) for kind, text in found.items()}
+    return {
+        kind: sorted(line for line in text.split("\n") if not line.startswith("pushrod.builder."))
+        for kind, text in found.items()
+    }
 
 
 def test_whichever_step_refuses_a_push_nothing_of_it_stays(town: Town, attacker: Attacker) -> None:
