@@ -100,7 +100,7 @@ MANIFESTS = (
     ),
     Case(
         "two entries",
-        compose({"other": {"build": ".", "command": IDLE, "ports": ["9000:9000"]}}, **{"x-pushrod": None}),
+        compose({"other": {"build": ".", "command": IDLE, "ports": ["8000:8000"]}}, **{"x-pushrod": None}),
         3,
         ("two entries", "other", "web", "x-pushrod: {role: entry}"),
     ),

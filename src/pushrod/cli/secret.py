@@ -11,7 +11,8 @@ from pushrod.cli.context import find_app, with_app, with_json
 from pushrod.cli.output import print_json
 from pushrod.cli.terminal import ask, say
 from pushrod.errors import HostError
-from pushrod.secrets import Secrets, parse_dotenv
+from pushrod.gears import dotenv
+from pushrod.secrets import Secrets
 
 
 @click.group("secret")
@@ -47,7 +48,7 @@ def import_secrets(file: Path, app_name: str | None, root: str | None) -> None:
     app = find_app(
         root, app_name
     )  # first: on a Docker host root becomes the host's account here, in a new process
-    found = parse_dotenv(_read(file))
+    found = dotenv.read(_read(file))
     Secrets(app).store(found)
     recording.add(", ".join(found))
     say(f"{len(found)} set: {', '.join(found)}; `pushrod deploy` gives them to the app")
