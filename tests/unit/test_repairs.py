@@ -61,14 +61,18 @@ def test_an_app_that_never_was_live_can_be_mended_too(app: App) -> None:
     assert Journal(app.journal).story().live == 0
 
 
-def test_nothing_is_mended_while_a_command_is_under_way(app: App) -> None:
+def test_nothing_is_mended_while_a_command_is_under_way(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     app.journal.write_bytes(b"garbage\n")
-    mending = threading.Thread(target=lambda: pipeline(app).repair())
+    line = pipeline(app)
+    for verb in ("open", "rest"):  # no supervisor is started, which would outlive the test
+        monkeypatch.setattr(line.engine, verb, lambda: None)
+    mending = threading.Thread(target=line.repair)
     with host.lock(app.lock, purpose="deploying", timeout=0):
         mending.start()
         mending.join(timeout=0.3)
         assert mending.is_alive()
         assert app.journal.read_bytes() == b"garbage\n"
+    mending.join()
 
 
 @pytest.mark.parametrize("damage", ["", "{", None])
