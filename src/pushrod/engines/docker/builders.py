@@ -260,11 +260,14 @@ class Builder:
         (self.place.parent / f"{self.app.name}.lock").unlink(missing_ok=True)
 
     def prune(self, hours: int) -> None:
-        """Remove from its cache what was last used so many hours ago, and what the host has given it."""
+        """Remove from its cache what was last used so many hours ago, and images without a name.
+
+        What the host has given it stays: as many as the app's Dockerfiles have named.
+        """
         if docker.has_volume(self.name):
             with self.awake():
                 docker.prune_builds(hours, at=self.engine)
-                docker.docker("image", "prune", "--all", "--force", at=self.engine)
+                docker.docker("image", "prune", "--force", at=self.engine)
 
     # ---- what it does ---------------------------------------------------------------------------------------
 
