@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from pushrod import leaks
 from pushrod.errors import RepositoryError
+from pushrod.gears import git
 from pushrod.leaks import is_environment_file
 from tests.conftest import Tree
 
@@ -323,6 +324,16 @@ def test_a_file_is_read_once_for_all_its_paths_and_an_error_has_an_end(tree: Tre
     with pytest.raises(RepositoryError, match="and 30 more") as e:
         leaks.check(tree.path, commit)
     assert e.value.what.count("GitHub Token") == 20
+
+
+def test_what_has_been_looked_through_is_not_read_again(tree: Tree) -> None:
+    tree.write("a", TOKEN)
+    before = {blob.oid for blob in git.tree(tree.path, tree.commit())}
+    tree.write("b", SAMPLES["StripeDetector"][0])
+    commit = tree.commit()
+    with pytest.raises(RepositoryError) as e:
+        leaks.check(tree.path, commit, known=before)
+    assert e.value.what == f"{REFUSED}: b line 1: Stripe Access Key"
 
 
 def test_looking_for_secrets_ends_in_time() -> None:

@@ -1,11 +1,14 @@
 """What is looked at before a commit is taken in: how much it holds, and what must not be in it."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from pushrod import host, intake, leaks
 from pushrod.apps import App
 from pushrod.engines import machine
+from pushrod.errors import RepositoryError
+from pushrod.gears import git
 
 
 def check_room(app: App) -> None:
@@ -17,4 +20,8 @@ def check_room(app: App) -> None:
 def check(app: App, repository: Path, commit: str, *, quarantine: Mapping[str, str] | None = None) -> None:
     """Refuse a commit of `repository` that is beyond the host's limits or holds secrets. Raises RepositoryError."""
     blobs = intake.measure(repository, commit, machine.of(app.root, app.name), quarantine=quarantine)
-    leaks.check(repository, commit, blobs=blobs, quarantine=quarantine)
+    known: set[str] = set()
+    with contextlib.suppress(RepositoryError):  # none is live, or its commit is damaged: then all is read
+        if live := git.branch_commit(app.repository):
+            known = {blob.oid for blob in git.tree(app.repository, live)}
+    leaks.check(repository, commit, blobs=blobs, known=known, quarantine=quarantine)
