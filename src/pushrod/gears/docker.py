@@ -131,12 +131,6 @@ def known(said: str, where: str) -> HostError | None:
         )
     if _FULL.search(said):
         return host.os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), where)
-    if "buildx component is missing" in said:
-        return HostError(
-            "the Docker client lacks buildx, which builds images",
-            where=where,
-            hint="as root: apt-get install docker-buildx (docker-buildx-plugin with Docker's own packages)",
-        )
     if found := re.search(r"Bind for (\S+):(\d+) failed: port is already allocated", said):
         return HostError(f"port {found[2]} is in use", where=where, hint=f"ss -ltnp sport = :{found[2]}")
     return None
@@ -434,6 +428,11 @@ def build(
         written = Path(scratch) / "id"
         argv += ["--iidfile", str(written), str(context)]
         done = host.run(argv, env=variables, timeout=_BUILD, on_line=heard)
+        if (
+            done.status != 0 and _NO_BUILDX in done.stdout
+        ):  # a host whose owner has installed Docker without it
+            say("without BuildKit: the Docker client lacks buildx (docker-buildx, or docker-buildx-plugin)")
+            done = host.run(argv, env=variables | {"DOCKER_BUILDKIT": "0"}, timeout=_BUILD, on_line=heard)
         if done.status == 0:
             return written.read_text().strip()
     # Only the builder's own last words: a step of the build, or its text, may have such words too. But a full disk
@@ -446,6 +445,8 @@ def build(
         hint="the lines above are the build's own; `docker build` in the repository shows the same",
     )
 
+
+_NO_BUILDX = "buildx component is missing"
 
 _STEP = re.compile(r"#|>>>|-{3,}| *\d+ \||The command |.*process \".*did not complete successfully")
 """What a builder shows of a step that has failed: its text and what it printed."""
