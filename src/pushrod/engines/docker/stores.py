@@ -87,8 +87,9 @@ class Stores:
         changed = {
             path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text
         }
-        sealed = names.files(self.app, failed) / names.STORES
-        theirs = set(rendering.services(sealed.read_text())) if sealed.exists() else set()
+        sealed, rendered = names.files(self.app, failed) / names.STORES, names.running_stores(self.app)
+        written = sealed.read_text() if sealed.exists() else ""
+        theirs = set(rendering.services(written)) if written else set()
         if changed:
             self._write(changed)
             with suppress(PushrodError, reconcile.Trouble):
@@ -105,8 +106,11 @@ class Stores:
         docker.remove(gone)
         for name in theirs - stores:
             names.store_environment(self.app, name).unlink(missing_ok=True)
-        if not wanted:
-            names.running_stores(self.app).unlink(missing_ok=True)
+        if release is None or (not wanted and rendered.exists() and rendered.read_text() == written):
+            rendered.unlink(missing_ok=True)
+        if (
+            not wanted and not self._containers()
+        ):  # stores of an older release may be there, for a rollback to it
             docker.remove_network(self.app.name)
 
     def schema(self, stores: Sequence[Service]) -> str:
