@@ -10,6 +10,7 @@ comment on the line, or an entry in `.secrets.baseline`.
 import json
 import math
 import re
+import shlex
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,7 +21,9 @@ from pushrod.errors import RepositoryError
 from pushrod.gears import git
 from pushrod.lines import decode
 
-_EXAMPLES = ("example", "sample", "template", "dist")
+_EXAMPLES = frozenset(
+    ("example", "examples", "sample", "template", "tmpl", "tpl", "dist", "defaults", "skel")
+)
 _BASELINE = ".secrets.baseline"
 _LARGEST = 1_000_000  # bytes; a key or a token sits in a small text file
 _BINARY = 8000  # bytes at a file's beginning in which Git, too, looks for a NUL to know that it is no text
@@ -74,23 +77,38 @@ def check(
     """
     if blobs is None:
         blobs = list(git.tree(repository, commit, quarantine=quarantine))
-    found = [f"{b.path}: an environment file with its values" for b in blobs if is_environment_file(b.path)]
+    files = [b.path for b in blobs if is_environment_file(b.path)]
+    found = [f"{path}: an environment file with its values" for path in files]
     found += _find_secrets(repository, blobs, known, quarantine)
     if found:
         more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
         raise RepositoryError(
             f"the commit holds what must not be in Git: {'; '.join(found[:_TOLD])}{more}",
             where=f"commit {commit[:7]}",
-            hint="take it out of the commit (git rm --cached FILE, add it to .gitignore, git commit --amend), put "
+            hint=_commands(files)
+            if files and len(found) == len(files)
+            else "take it out of the commit (git rm --cached FILE, add it to .gitignore, git commit --amend), put "
             "the values on the server with `pushrod secret import FILE`, and change any secret that was committed; "
             "a false alarm goes into .secrets.baseline or gets a `pragma: allowlist secret` comment",
         )
 
 
+def _commands(files: Sequence[str]) -> str:
+    """How to get environment files from Git to the server."""
+    named = shlex.join(files[:_TOLD])
+    return (
+        f"git rm --cached {named} && git commit --amend --no-edit; "
+        + "; ".join(f"pushrod secret import {shlex.quote(f)}" for f in files[:_TOLD])
+        + "; add it to .gitignore, and change what was pushed elsewhere with it"
+    )
+
+
 def is_environment_file(path: str) -> bool:
     """Whether a path is a `.env` file with values, not an example of one."""
     name = PurePosixPath(path).name
-    return name == ".env" or (name.startswith(".env.") and name.rsplit(".", 1)[-1] not in _EXAMPLES)
+    return name == ".env" or (
+        name.startswith(".env.") and not _EXAMPLES & {*re.split("[_-]", name.lower().rpartition(".")[2])}
+    )
 
 
 def _find_secrets(

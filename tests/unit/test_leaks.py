@@ -89,6 +89,9 @@ def test_an_environment_file_with_values(path: str) -> None:
         ".envrc",
         "x.env",
         ".env/bin/python",
+        ".env.dev-sample",
+        ".env.prod_example",
+        "docker/.env.test-template",
     ],
 )
 def test_what_is_no_environment_file_with_values(path: str) -> None:
@@ -107,7 +110,12 @@ def test_environment_files_are_refused_and_examples_are_not(tree: Tree) -> None:
 
 
 def test_the_error_says_what_to_do(tree: Tree) -> None:
-    commit = tree.commit("one", **{".env": "A=1"})
+    commit = tree.commit("one", **{".env": "A=1", "my app/.env": "B=2"})
+    with pytest.raises(RepositoryError) as e:
+        leaks.check(tree.path, commit)
+    assert "git rm --cached .env 'my app/.env' && git commit --amend --no-edit; " in e.value.hint
+    assert "pushrod secret import .env; pushrod secret import 'my app/.env'; " in e.value.hint
+    commit = tree.commit("two", key="-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n")
     with pytest.raises(RepositoryError) as e:
         leaks.check(tree.path, commit)
     for words in (
