@@ -1,6 +1,7 @@
 """What a container mounts: nobody leads it elsewhere, and what is in it is of no use to others of the machine."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -72,21 +73,29 @@ def printed(town: Town, word: str) -> bool:
     return word in town.box.docker("logs", town.container("attacker"))
 
 
-def test_no_mount_is_led_elsewhere_by_who_mounts_what_it_is_in(town: Town, attacker: Attacker) -> None:
+@pytest.mark.parametrize(
+    ("mounts", "others"),
+    [
+        (("./a:/m1", "./deep/link:/m2"), {"w1": "./b/x", "w2": "./deep/../b/x"}),
+        (("./d:/m3", ".:/m4"), {"w1": "./b/x", "w2": "./d/x", "w3": "./deep/link/x", "w4": "./a/none"}),
+    ],
+    ids=["links", "nested"],
+)
+def test_no_mount_is_led_elsewhere_by_who_mounts_what_it_is_in(
+    town: Town, attacker: Attacker, mounts: Sequence[str], others: Mapping[str, str]
+) -> None:
     """By a link of the commit, one in the middle of a path, `..`, what Git does not track, and all of the code."""
     path = attacker.tree.path
     (path / "a").symlink_to("b")
     (path / "deep").mkdir()
     (path / "deep" / "link").symlink_to("../b")
-    mounts = '    volumes: ["./a:/m1", "./deep/link:/m2", "./d:/m3", ".:/m4"]\n'
-    others = workers(w1="./b/x", w2="./d/x", w3="./deep/../b/x", w4="./deep/link/x", w5="./a/none")
-    tree = {"app.py": SWAP + PROGRAM, "compose.yaml": MANIFEST + mounts + others, "b/x/keep": "keep"}
+    manifest = f"{MANIFEST}    volumes: {json.dumps(mounts)}\n{workers(**others)}"
+    tree = {"app.py": SWAP + PROGRAM, "compose.yaml": manifest, "b/x/keep": "keep"}
     done = attacker.pushes(tree)
     assert done.ok, done.err
     eventually(lambda: printed(town, "done"), "it has tried", 20)
-    services = [f"w{n}" for n in range(1, 6)]
-    town.box.docker("restart", *(town.container("attacker", service) for service in services))
-    assert [service for service in services if sees_the_host(town, service)] == []
+    town.box.docker("restart", *(town.container("attacker", service) for service in others))
+    assert [service for service in others if sees_the_host(town, service)] == []
 
 
 def test_the_release_before_that_swaps_without_pause_leads_nothing_elsewhere(
@@ -119,6 +128,46 @@ def test_what_was_a_directory_of_the_commit_and_is_a_link_leads_nowhere(
     (attacker.tree.path / link).symlink_to("/var/lib/pushrod")
     found = attacker.refused({"compose.yaml": MANIFEST + keys, **files})
     assert "conf" in f"{found.what} {found.where}"
+
+
+FIRST = """\
+import os
+
+with open("/d/one", "w") as f:
+    f.write("mine")
+os.chmod("/d", 0o700)
+os.chown("/d", 1234, 1234)
+
+"""
+
+
+def test_data_that_an_older_pushrod_kept_as_a_tree_are_taken_over(town: Town, attacker: Attacker) -> None:
+    """Also those that belong to an account of a container, and for the release that was sealed with the old path."""
+    box, data = town.box, f"{attacker.directory}/data"
+    manifest = MANIFEST + '    user: "0"\n    volumes: ["./media/photos:/d"]\n'
+    done = attacker.pushes({"app.py": FIRST + PROGRAM, "compose.yaml": manifest})
+    assert done.ok, done.err
+    file = f"{attacker.directory}/state/releases/{attacker.live}/compose.yaml"
+    older = f"mkdir {data}/media; mv {data}/media%2Fphotos {data}/media/photos"
+    box.exec("sh", "-euc", f"{older}; sed --in-place s,media%2Fphotos,media/photos, {file}")
+    box.docker("rm", "--force", town.container("attacker"))
+    up = ("/usr/bin/python3", "-I", "-S", "/var/lib/pushrod/programs/reconcile.py", "up", "/var/lib/pushrod")
+    box.exec(*up, "attacker", user="pushrod")
+    assert _mounts_at(town, "/d") == f"{data}/media/photos"
+    assert "data/media/photos of attacker" in town.ground.pushrod("host", "init").stdout
+    box.docker("restart", town.container("attacker"))
+    assert box.docker("exec", town.container("attacker"), "cat", "/d/one") == "mine"
+    done = attacker.pushes({"app.py": PROGRAM, "compose.yaml": manifest})
+    assert done.ok, done.err
+    assert box.docker("exec", town.container("attacker"), "cat", "/d/one") == "mine"
+    assert _mounts_at(town, "/d") == f"{data}/media%2Fphotos"
+
+
+def _mounts_at(town: Town, target: str) -> str:
+    """The source of what a container of the app mounts there."""
+    shown = "{{range .Mounts}}{{.Destination}} {{.Source}}\n{{end}}"
+    listed = town.box.docker("inspect", f"--format={shown}", town.container("attacker"))
+    return dict(line.split(" ", 1) for line in listed.split("\n") if line)[target]
 
 
 # ---- another account of the machine --------------------------------------------------------------------------------
