@@ -12,9 +12,7 @@ from pushrod.errors import UnknownNameError
 from pushrod.values import Value
 
 MIB, GIB = 1 << 20, 1 << 30
-_HOST = (
-    512 * MIB
-)  # bytes of memory that stay for the host: systemd, sshd, dockerd and the edge take about half of that
+_HOST = 256 * MIB  # bytes of memory that stay for the host itself, on the smallest server too
 _STEP = 128 * MIB
 
 

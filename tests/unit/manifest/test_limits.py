@@ -17,7 +17,7 @@ def test_every_limit_is_described() -> None:
 
 @pytest.mark.parametrize(
     ("gib", "memory", "app", "everything"),
-    [(1, 1024, 1024, 512), (2, 1024, 1024, 1536), (4, 2048, 2048, 3584), (24, 12288, 13184, 22016)],
+    [(1, 1024, 1024, 768), (2, 1024, 1024, 1792), (4, 2048, 2048, 3584), (24, 12288, 13184, 22016)],
 )
 def test_defaults_leave_room_for_the_host(gib: float, memory: int, app: int, everything: int) -> None:
     found = limits.defaults(machine(gib))
