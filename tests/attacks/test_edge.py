@@ -1,0 +1,95 @@
+"""The edge stands in front of all apps: neither lines of one nor connections of a client take it from others."""
+
+import contextlib
+import socket
+
+import pytest
+
+from tests.attacks.town import MANIFEST, PROGRAM, Attacker, Party, Town
+
+pytestmark = pytest.mark.lab
+
+SLOW = "^(a+)+[b-c]{7}$"
+HALF = b"GET / HTTP/1.1\r\nHost: victim.localhost\r\nX-A: "
+SOON = 3.0  # seconds, a hundred times what an answer takes
+ASKING = """
+import time, urllib.request
+for _ in range(20):
+    began = time.monotonic()
+    asked = urllib.request.Request("http://127.0.0.1/healthz", headers={"Host": "victim.localhost"})
+    assert urllib.request.urlopen(asked, timeout=10).status == 200
+    print(time.monotonic() - began)
+"""
+
+
+def own(text: str) -> dict[str, str]:
+    return {
+        "compose.yaml": MANIFEST.replace("keep: 3", "keep: 3, nginx: nginx/*.conf"),
+        "nginx/own.conf": text,
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'if ($arg_q ~ "{SLOW}") {{ return 403; }}\n',
+        f'location ~ "{SLOW}" {{ break; }}\n',
+        f'rewrite "{SLOW}" /x last;\n',
+        f'proxy_cookie_path "~{SLOW}" /;\n',
+        'if ($arg_q ~ "(.*)a(.*)b(.*)$") { return 403; }\n',
+        'set $own_a "$own_a$own_a";\n',
+    ],
+)
+def test_no_line_of_an_app_holds_up_the_edge(attacker: Attacker, text: str) -> None:
+    said = attacker.refused(own(text))
+    assert "nginx/own.conf:1" in said.where
+    assert "pushrod apps allow attacker nginx" in said.to_do
+
+
+def test_an_app_has_no_thousands_of_routes(attacker: Attacker) -> None:
+    routes = ", ".join(f"/r{n}/: {{redirect: /}}" for n in range(3000))
+    said = attacker.refused(
+        {"compose.yaml": MANIFEST.replace("{health: /}", f"{{health: /, routes: {{{routes}}}}}")}
+    )
+    assert "3000 routes, of at most 200" in said.what
+
+
+def test_what_one_client_says_is_not_given_to_the_next(attacker: Attacker, town: Town) -> None:
+    program = PROGRAM.replace(
+        'b"attacker"', '(self.headers.get("X-Forwarded-Host") or self.headers["Host"]).encode()'
+    )
+    routes = "{health: /, routes: {/c/: {cache: 60s}}}"
+    done = attacker.pushes({"app.py": program, "compose.yaml": MANIFEST.replace("{health: /}", routes)})
+    assert done.ok, done.err
+    for headers in ({"X-Forwarded-Host": "evil.example"}, {}):
+        answer = asked(town.box.address, "/c/a", {"Host": "attacker.localhost", **headers})
+        assert b"evil.example" not in answer
+        assert answer.endswith(b"attacker.localhost")
+
+
+def asked(address: str, path: str, headers: dict[str, str]) -> bytes:
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    with socket.create_connection((address, 80), timeout=10) as s:
+        s.sendall(f"GET {path} HTTP/1.1\r\n{head}Connection: close\r\n\r\n".encode())
+        found = b""
+        while part := s.recv(65536):
+            found += part
+    return found
+
+
+def test_thousands_of_connections_of_one_address_leave_the_edge_to_the_others(
+    town: Town, victim: Party
+) -> None:
+    """The kernel gives one address 2000; whoever else asks is answered as before."""
+    refused = 0
+    with contextlib.ExitStack() as stack:
+        for _ in range(2500):
+            try:
+                s = stack.enter_context(socket.create_connection((town.box.address, 80), timeout=5))
+                s.sendall(HALF)
+            except OSError:
+                refused += 1
+        answered = town.box.exec("python3", "-c", ASKING).stdout.split()
+    assert len(answered) == 20
+    assert sorted(map(float, answered))[17] < SOON
+    assert refused >= 400
