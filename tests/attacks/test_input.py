@@ -287,7 +287,7 @@ def talkative(attacker: Attacker) -> Iterator[Attacker]:
     files = {
         "app.py": say + "\n" + program,
         "release.py": say,
-        "Dockerfile": (attacker.tree.path / "Dockerfile").read_text() + f"RUN {run}\n",
+        "Dockerfile": (attacker.tree.path / "Dockerfile").read_text() + f"COPY release.py .\nRUN {run}\n",
         "compose.yaml": (attacker.tree.path / "compose.yaml").read_text().replace("health: /", RELEASED),
         "file\x1b]0;x\x07.txt": "x",
     }  # fmt: skip
