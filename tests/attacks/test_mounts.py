@@ -89,7 +89,7 @@ def test_no_mount_is_led_elsewhere_by_who_mounts_what_it_is_in(
     (path / "a").symlink_to("b")
     (path / "deep").mkdir()
     (path / "deep" / "link").symlink_to("../b")
-    manifest = f"{MANIFEST}    volumes: {json.dumps(mounts)}\n{workers(**others)}"
+    manifest = f"{MANIFEST}    user: '0'\n    volumes: {json.dumps(mounts)}\n{workers(**others)}"
     tree = {"app.py": SWAP + PROGRAM, "compose.yaml": manifest, "b/x/keep": "keep"}
     done = attacker.pushes(tree)
     assert done.ok, done.err
