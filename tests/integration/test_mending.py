@@ -158,7 +158,7 @@ def disk(new_machine: Callable[[], Machine]) -> Iterator[App]:
         pytest.skip("a disk of its own needs root (mount -t tmpfs)")
     machine = new_machine()
     machine.root.mkdir()
-    argv = ["mount", "-t", "tmpfs", "-o", "size=48m,mode=755", "pushrod-test", str(machine.root)]
+    argv = ["mount", "-t", "tmpfs", "-o", "size=160m,mode=755", "pushrod-test", str(machine.root)]
     done = subprocess.run(argv, check=False, capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"no disk of its own: {done.stderr.strip()}")

@@ -173,8 +173,8 @@ def test_a_rollback_by_number_and_what_was_live_before(plain: App) -> None:
 )
 def test_only_the_deployed_branch_can_be_pushed(plain: App, arguments: tuple[str, ...], words: str) -> None:
     before, release = plain.footprint(), plain.live
-    plain.tree.git("tag", "--force", "v1")
     plain.tree.commit({}, "not to go anywhere")
+    plain.tree.git("tag", "--force", "v1")
     done = plain.tree.push(*arguments)
     assert done.status == 1
     assert words in done.err
