@@ -26,7 +26,7 @@ DAEMON = "/etc/docker/daemon.json"
 UNITS = (
     *("pushrod.target", "pushrod-edge.service", "pushrod-app@shop.service", "pushrodbuild.slice"),
     *("pushrod-gate@alice.service", "pushrodgate.slice"),
-    "pushrod-builds.service",
+    *("pushrod-builds.service", "pushrod-guard.service"),
     *("pushrod-apps.path", "pushrod-apps.service", "pushrod-watch.timer", "pushrod-watch.service"),
     *("pushrod-layers.timer", "pushrod-layers.service"),
     *("pushrod-prune.timer", "pushrod-prune.service"),
