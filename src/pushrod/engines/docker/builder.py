@@ -328,7 +328,8 @@ def connected() -> bool:
     """Whether anybody is connected to the engine, or to what exports images (/proc/net/unix, proc(5))."""
     rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
     places = {str(PLACE / ENGINE), str(PLACE / EXPORT)}
-    return any(len(r) > 7 and r[7] in places and r[5] == "03" for r in rows)
+    # 02 is one that waits to be accepted.
+    return any(len(r) > 7 and r[7] in places and r[5] in ("02", "03") for r in rows)
 
 
 def free() -> int:

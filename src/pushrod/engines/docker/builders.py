@@ -100,10 +100,10 @@ class Builder:
     @contextlib.contextmanager
     def awake(self) -> Iterator[None]:
         """Have it run while the block does. Raises HostError where it cannot be started."""
-        held = self._connect(self.engine) if self._is_up() else None
+        held = self._held()
         if held is None:
             self._start()
-            held = self._connect(self.engine)
+            held = self._held()
         if held is None:
             raise self._failed("the app's builder does not answer")
         with held:  # it does not end while somebody is connected
@@ -144,8 +144,19 @@ class Builder:
     def _is_up(self) -> bool:
         return (self.place / builder.READY).exists()
 
-    def _answers(self) -> bool:
+    def _held(self) -> socket.socket | None:
+        """A connection by which it does not end; None where it does not run, or is about to end.
+
+        It takes `ready` away before it looks whether anybody is connected: so who is, looks for that afterwards.
+        """
         found = self._connect(self.engine) if self._is_up() else None
+        if found is not None and not self._is_up():
+            found.close()
+            return None
+        return found
+
+    def _answers(self) -> bool:
+        found = self._held()
         if found is not None:
             found.close()
         return found is not None
