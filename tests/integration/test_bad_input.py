@@ -670,12 +670,10 @@ def full(new_machine: Callable[[], Machine]) -> Iterator[App]:
 def fill(app: App, *, leaving: int = 0) -> Callable[[], None]:
     """Fill the disk but for so many bytes; returns what frees it."""
     filler = app.machine.root / "filler"
-    with filler.open("wb") as f:
-        f.truncate(0)
+    with filler.open("wb", buffering=0) as f:
         while True:
             try:
                 f.write(bytes(65536))
-                f.flush()
             except OSError:
                 break
     if leaving:
