@@ -401,3 +401,19 @@ def test_the_script_in_the_operations_page_works(tmp_path: Path) -> None:
         "PGPORT": "28017",
         "PGDATABASE": "shop",
     }
+
+
+def test_every_line_of_the_threat_model_names_a_test_that_is_there() -> None:
+    """In each table of what holds: the last column names tests by file and function, and each of them exists."""
+    text = (DOCS / "security.md").read_text()
+    held = text.partition("## What holds them")[2].partition("## Numbers")[0]
+    rows = [
+        line for line in held.splitlines() if line.startswith("| ") and not line.startswith("| who tries")
+    ]
+    assert len(rows) > 25
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", row.rpartition(" | ")[2])
+        assert named, row
+        for path, function in named:
+            source = (CHECKOUT / path).read_text()
+            assert not function or re.search(rf"^ *def {function}\(", source, re.MULTILINE), (path, function)

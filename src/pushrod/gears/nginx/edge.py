@@ -39,7 +39,7 @@ KEPT_TREES = 3
 
 TEST_SECONDS, TEST_MEMORY = 10, 512 << 20
 """Processor seconds and bytes of its own memory that nginx may take to read a tree before the tree is accepted: each
-reload takes as much, whoever's change it is for. With a hundred ordinary apps it takes 0.1 s and 20 MB."""
+reload takes as much, whoever's change it is for."""
 
 _KEEPALIVE_MIN_SINCE = (1, 27, 4)
 """The first nginx that knows `keepalive_min_timeout` (nginx's own list of changes)."""
