@@ -113,6 +113,7 @@ def test_json_keeps_the_value_and_reaches_no_terminal(capsys: pytest.CaptureFixt
 ALONE = {
     # Programs that run without pushrod, as copies below ROOT or by systemd: their output is a journal's or a log's.
     "engines/docker/builder.py",
+    "engines/docker/layers.py",
     "engines/docker/reconcile.py",
     "engines/docker/watch.py",
     "engines/embedded/daemon.py",
