@@ -199,6 +199,8 @@ def test_any_compose_file_on_docker(tmp_path: Path) -> None:
         "nginx: `container_name` and `hostname` are only names by which other services reach it: two releases run at "
         "once",
         "app, nginx: its networks are not made: all services of a release share one, and reach the stores on another",
+        "app: has a volume, which the old and the new release have open at the same time for a moment; if only one "
+        "may: `deploy: {update_config: {order: stop-first}}`",
     )
 
 
