@@ -489,16 +489,16 @@ class _Hasty(Embedded):
 
 
 class _StopThenStart(Pipeline):
-    def _start(self, release: Release) -> None:
+    def _start(self, release: Release, previous: int) -> None:
         for number in self.engine.running(self.app):
             self.engine.stop(self.app, number)
-        super()._start(release)
+        super()._start(release, previous)
 
 
 class _MoveTooSoon(Pipeline):
-    def _start(self, release: Release) -> None:
+    def _start(self, release: Release, previous: int) -> None:
         self._serve(release)
-        super()._start(release)
+        super()._start(release, previous)
 
 
 def pipeline(

@@ -284,9 +284,9 @@ def test_an_object_that_is_not_what_the_pointer_says_is_not_taken(shop: App) -> 
     store = shop.tree.path / ".git" / "lfs" / "objects" / oid[:2] / oid[2:4]
     store.mkdir(parents=True)
     (store / oid).write_bytes(b"what was meanT")
-    shop.tree.commit({"logo.png": pointer(content)}, "lfs")
-    assert "logo.png" in deployed(shop)
-    assert (checkout(shop) / "logo.png").read_text() == pointer(content)
+    shop.tree.commit({"badge.png": pointer(content)}, "lfs")
+    assert "badge.png" in deployed(shop)
+    assert (checkout(shop) / "badge.png").read_text() == pointer(content)
 
 
 # ---- shallow clones ---------------------------------------------------------------------------------------------

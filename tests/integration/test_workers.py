@@ -113,7 +113,8 @@ def keepers(app: App) -> dict[str, str]:
 
 def test_what_is_stopped_first_makes_room_for_the_new_one(exclusive: App) -> None:
     exclusive.push_change()
-    assert keepers(exclusive) == {f"exclusive-r{exclusive.live}": "running"}
+    new = {f"exclusive-r{exclusive.live}": "running"}
+    apps.eventually(lambda: keepers(exclusive) == new, "the new one runs, and no other")
 
 
 def test_what_was_stopped_first_runs_again_where_the_new_release_fails(exclusive: App) -> None:
