@@ -246,6 +246,8 @@ def test_a_push_of_many_refs_is_refused(attacker: Attacker) -> None:
     ],
 )
 def test_no_other_ref_is_made(ref: str, town: Town, attacker: Attacker) -> None:
+    """A tag of what is live would be taken; this commit is not."""
+    attacker.tree.commit({"more": ref}, "not to go anywhere")
     done = attacker.tree.push("pushrod", f"HEAD:{ref}")
     assert not done.ok
     told = [line for line in done.err.split("\n") if line.startswith("pushrod:")]

@@ -172,6 +172,15 @@ class Shop:
         assert self.state()["version"] == version, done.err
         return done
 
+    def at_desk(self, *argv: str, check: bool = True) -> Completed:
+        """A verb of this checkout's pushrod in the app's work tree, as on its developer's machine."""
+        copy = self.ground.directory / "source"
+        environment = {n: v for n, v in self.tree.env.items() if n != "PUSHROD_ROOT"}
+        command = [sys.executable, "-m", "pushrod", *argv]
+        done = host.run(command, cwd=self.tree.path, env=environment | {"PYTHONPATH": str(copy)}, timeout=120)
+        assert not check or done.status == 0, done.stdout + done.stderr
+        return done
+
     def deploy_there(self, user: str = "pushrod") -> Completed:
         """`pushrod deploy` of what is committed, by a user of the server, in a clone there that is the account's."""
         bundle = self.ground.directory / f"{self.name}.bundle"

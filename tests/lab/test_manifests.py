@@ -4,7 +4,6 @@ import contextlib
 import json
 import re
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 
 from pushrod import host
-from pushrod.host import Completed
 from pushrod.manifest.allowances import ROOT_CAPABILITIES
 from tests.integration.apps import complaint, eventually
 from tests.lab import images
@@ -337,12 +335,12 @@ def shop(ground: Ground) -> Rich:
     made = ground.app("rich", rich("one"))
     app = Rich(ground, "rich", made.tree)
     ground.box.ssh("apps", "create", "rich", "--port", str(PORT), user="pushrod")
-    unknown = json.loads(_pushrod(app, "plan", "--json").stdout)
+    unknown = json.loads(app.at_desk("plan", "--json").stdout)
     assert unknown["lacking"] == ["DB_PASSWORD", "DEBUG", "GREETING", "PAYMENT_KEY"], unknown
     assert any("pushrod secret import .env" in note for note in unknown["notes"]), unknown
     (app.tree.path.parent / "rich.env").write_text(DOTENV)
-    _pushrod(app, "secret", "import", "../rich.env")
-    planned = json.loads(_pushrod(app, "plan", "--json").stdout)
+    app.at_desk("secret", "import", "../rich.env")
+    planned = json.loads(app.at_desk("plan", "--json").stdout)
     assert planned["lacking"] == ["PAYMENT_KEY"], planned
     pushed = app.push()
     assert pushed.ok, pushed.err
@@ -469,7 +467,7 @@ def test_a_plan_from_elsewhere_is_that_of_the_host(shop: Rich) -> None:
     changed = rich("three") | {"compose.yaml": RICH.replace("--maxmemory 20mb", "--maxmemory 30mb")}
     commit = shop.tree.commit(changed, "more memory for the cache")
     before, answers = shop.footprint(), shop.state()["version"]
-    elsewhere = json.loads(_pushrod(shop, "plan", "--json").stdout)
+    elsewhere = json.loads(shop.at_desk("plan", "--json").stdout)
     there = json.loads(shop.ground.pushrod("plan", commit, "--app", "rich", "--json").stdout)
     for plan in (elsewhere, there):
         for need in plan["needs"]:
@@ -483,7 +481,7 @@ def test_a_plan_from_elsewhere_is_that_of_the_host(shop: Rich) -> None:
     assert {need["what"] for need in there["needs"]} == {"memory", "disk"}
     assert all(need["wanted"] > 0 for need in there["needs"])
     assert (shop.footprint(), shop.state()["version"]) == (before, answers)
-    shown = _pushrod(shop, "plan").stdout
+    shown = shop.at_desk("plan").stdout
     assert re.search(r"^store +cache +changed +its definition changed: it restarts", shown, re.MULTILINE), (
         shown
     )
@@ -671,16 +669,6 @@ def _names(capabilities: list[str] | None) -> set[str]:
 def _address(app: Shop, service: str, release: int) -> str:
     networks = app.inspect(service, release)["NetworkSettings"]["Networks"]
     return str(networks[f"{app.name}-r{release}"]["IPAddress"])
-
-
-def _pushrod(app: Shop, *argv: str, check: bool = True) -> Completed:
-    """This checkout's pushrod, in the app's work tree, as on its developer's machine."""
-    copy = app.ground.directory / "source"
-    environment = {n: v for n, v in app.tree.env.items() if n != "PUSHROD_ROOT"} | {"PYTHONPATH": str(copy)}
-    command = [sys.executable, "-m", "pushrod", *argv]
-    done = host.run(command, cwd=app.tree.path, env=environment, timeout=120)
-    assert not check or done.status == 0, done.stdout + done.stderr
-    return done
 
 
 def _open(app: Shop, port: int) -> bool:

@@ -201,7 +201,7 @@ def test_a_disk_on_which_no_image_fits(shop: Shop) -> None:
     with almost_full(shop.box):
         found = refused(shop, files(more=CHANGE))
         assert re.match(r"it does not fit: \d+ MiB of disk are needed, 1\d\d MiB are free", found.what), found
-        planned = asked(shop, "plan", shop.tree.head(), "--app", "shop")
+        planned = shop.at_desk("plan")
         assert re.search(r"^needs .* of disk, .* too little$", planned.stdout, re.MULTILINE), planned
         looked = shop.ground.pushrod("doctor").stdout
         assert re.search(r"^warning +disk +\d+ MB free at /disk", looked, re.MULTILINE), looked
@@ -294,8 +294,17 @@ def test_what_the_owner_has_not_allowed(shop: Shop, keys: str, where: str, word:
         f"services.web.{where}",
         f"the host's owner can allow it: pushrod apps allow shop {word}",
     )
-    planned = asked(shop, "plan", shop.tree.head(), "--app", "shop")
+    planned = shop.at_desk("plan", check=False)
     assert (planned.status, told(planned)) == (3, found)
+
+
+def test_a_commit_that_was_refused_is_not_there_to_be_planned(shop: Shop) -> None:
+    """Nothing of a refused push is kept, so its commit has to be sent once more."""
+    refused(shop, files(more="    privileged: true\n"))
+    planned = asked(shop, "plan", shop.tree.head(), "--app", "shop")
+    found = told(planned)
+    assert (planned.status, found.what) == (4, f"the app's repository has no commit `{shop.tree.head()}`")
+    assert "`pushrod plan` in your work tree" in found.to_do
 
 
 def test_no_word_opens_what_is_another_apps(shop: Shop) -> None:
@@ -357,7 +366,7 @@ def test_a_key_for_one_app_reaches_no_other(ground: Ground, shop: Shop, tmp_path
 @pytest.mark.parametrize(
     "command",
     ["id", "bash -i", "cat /etc/passwd", "host init", "status; id", "apps allow shop /", "git-upload-archive shop",
-     "scp -t /etc", "exec web --root=/ -- id", "image load /etc/passwd"],
+     "scp -t /etc", "exec --root=/ web -- id", "image load /etc/passwd"],
 )  # fmt: skip
 def test_a_command_that_is_not_allowed(shop: Shop, command: str) -> None:
     ssh = [*shop.box.ssh_command(), f"pushrod@{shop.box.address}", command]

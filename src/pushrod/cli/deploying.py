@@ -8,13 +8,13 @@ import click
 
 from pushrod import host, leaks
 from pushrod.apps import App, check_name, slug
-from pushrod.cli import admission, recording, remote
+from pushrod.cli import admission, hosted, recording, remote
 from pushrod.cli.context import find_app, find_root, pipeline, with_app, with_json, with_root
 from pushrod.cli.output import print_json, print_table
 from pushrod.cli.terminal import Styled, say
 from pushrod.creation import create
 from pushrod.engines import choice
-from pushrod.errors import UnknownNameError
+from pushrod.errors import RepositoryError, UnknownNameError
 from pushrod.gears import git
 
 
@@ -125,6 +125,12 @@ def _stored(app: App, ref: str) -> str:
     """The commit that a name means, once the app's repository has it; one that it has needs no work tree."""
     if re.fullmatch("[0-9a-f]{40}([0-9a-f]{24})?", ref) and git.is_commit(app.repository, ref):
         return git.resolve(app.repository, ref)
+    if hosted.caller():  # who asks over SSH has no work tree on this machine
+        raise RepositoryError(
+            f"the app's repository has no commit `{ref}`",
+            where=app.name,
+            hint="what a push was refused for is not kept; `pushrod plan` in your work tree sends it",
+        )
     tree = git.toplevel(Path())
     commit = git.resolve(tree, ref)
     admission.check(app, tree, commit)
