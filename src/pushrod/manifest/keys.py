@@ -181,7 +181,7 @@ _DEPLOY = (
     Row("resources.reservations.memory", "bounded", "noted", "`memory`"),
     Row("restart_policy", "used", "ignored", "its `condition`"),
     Row("rollback_config", "ignored", "ignored"),
-    Row("update_config", "ignored", "ignored"),
+    Row("update_config", "used", "used", "its `order`"),
 )
 _HEALTHCHECK = (
     Row("disable", "used", "used"),

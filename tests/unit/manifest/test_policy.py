@@ -318,6 +318,7 @@ def test_what_goes_too_far_is_brought_down_and_said(asked: dict[str, Any], got: 
         {"extra_hosts": ["host.docker.internal=host-gateway"], "dns": ["1.1.1.1"], "init": True, "restart": "always"},
         {"stop_grace_period": "1m30s", "stop_signal": "SIGINT", "platform": "linux/amd64", "networks": {"a": None}},
         {"deploy": {"replicas": 2, "resources": {"limits": {"memory": str(GIB), "pids": 10, "cpus": "0.5"}}}},
+        {"deploy": {"update_config": {"order": "stop-first"}, "restart_policy": {"condition": "none"}}},
         {"x-pushrod": {"health": "/"}, "environment": {"A": None}, "command": ["x"], "build": "."},
     ],
 )  # fmt: skip
