@@ -116,6 +116,7 @@ def slices(limits: Limits, apps: Mapping[str, Limits]) -> dict[str, str]:
     found["pushrod-layers.service.d/10-limit.conf"] = (
         f"{_WRITTEN}\n[Service]\nEnvironment=LIMIT={limits.layer}\n"
     )
+    found["pushrod-.slice.d/10-shutdown.conf"] = f"{_WRITTEN}\n[Unit]\n{_LASTING}"
     for name, its in {"": limits, **apps}.items():
         part = name.replace("-", "_")  # as in `names.slice`
         for kind in (INSTANCES, STORES):
@@ -161,8 +162,13 @@ def _together(limits: Limits) -> dict[str, int]:
     return {"MemoryMax": limits.all_memory, "CPUWeight": 100, "IOWeight": 100}
 
 
+# By default a shutdown stops a slice at once (systemd.slice(5)), with every container in it, stores too, and beside
+# the app's unit. That one first closes the edge, then stops instances, then stores, each within its grace.
+_LASTING = "DefaultDependencies=no\n"
+
+
 def _slice(properties: Mapping[str, int], *, unit: bool = False) -> str:
-    described = "[Unit]\nDescription=pushrod: the containers of all apps\n\n" if unit else ""
+    described = f"[Unit]\nDescription=pushrod: the containers of all apps\n{_LASTING}\n" if unit else ""
     lines = "".join(f"{name}={value}\n" for name, value in properties.items())
     return f"{_WRITTEN}\n{described}[Slice]\n{lines}"
 

@@ -76,6 +76,11 @@ def test_apps_are_bounded_by_slices_that_need_no_root_to_be_made() -> None:
     assert "MemoryMax=1073741824\nTasksMax=500\n" in texts["pushrod-app-.slice.d/10-pushrod.conf"]
     assert "TasksMax=9\n" in texts["pushrod-app-my_shop.slice.d/50-app.conf"]
     assert f"MemoryMax={limits.all_memory}\n" in texts["pushrod.slice"]
+    for lasting in ("pushrod.slice", "pushrod-.slice.d/10-shutdown.conf"):
+        assert "[Unit]\n" in texts[lasting]
+        assert "DefaultDependencies=no\n" in texts[lasting], (
+            "a shutdown would stop stores beside their instances"
+        )
 
 
 def test_a_slice_is_in_no_other_apps_slice() -> None:
