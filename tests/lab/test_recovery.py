@@ -388,6 +388,10 @@ def test_what_is_frozen_is_restarted_by_the_watch(hosted: Hosted) -> None:
     """An instance without a health check of its own, and a PostgreSQL, each with all its processes."""
     shop, blog = hosted.shop, hosted.blog
     web, store = shop.container("web", shop.live), blog.container("postgres")
+    # One that was never healthy may take the whole start period of its check, as after a power cut.
+    eventually(
+        lambda: blog.inspect("postgres")["State"]["Health"]["Status"] == "healthy", "it is healthy", 60
+    )
     with watched(hosted, {web: shop, store: blog}, "SIGSTOP", "restarted in") as told:
         for container in (web, store):
             # By namespace: `docker top` looks into a cgroup of devices, which systemd may empty on cgroup v1.
