@@ -77,15 +77,31 @@ def render(layout: Layout) -> dict[str, str]:
         "pushrod-app@.service": _app(layout),
         "pushrod-apps.path": _apps_path(),
         "pushrod-apps.service": _apps_service(),
-        "pushrod-watch.timer": _watch_timer(),
+        "pushrod-watch.timer": _timer(
+            "look every 10 s for what runs and is unhealthy, and at the edge's logs",
+            *("OnActiveSec=10", "OnUnitInactiveSec=10", "AccuracySec=1s"),
+        ),
         "pushrod-watch.service": _watch_service(layout),
-        "pushrod-layers.timer": _layers_timer(),
+        "pushrod-layers.timer": _timer(
+            "look every minute at what containers write outside of their volumes",
+            *("OnActiveSec=60", "OnUnitInactiveSec=60", "AccuracySec=5s"),
+        ),
         "pushrod-layers.service": _layers_service(layout),
-        "pushrod-prune.timer": _prune_timer(),
+        "pushrod-prune.timer": _timer(
+            "remove every day what no kept release needs",
+            *("OnCalendar=daily", "RandomizedDelaySec=1h", "Persistent=yes"),
+        ),
         "pushrod-prune.service": _prune_service(layout),
-        "pushrod-backup.timer": _backup_timer(),
+        "pushrod-backup.timer": _timer(
+            "look every hour which apps are to be backed up",
+            *("OnCalendar=hourly", "RandomizedDelaySec=5min", "Persistent=yes"),
+        ),
         "pushrod-backup.service": _backup_service(layout),
-        "pushrod-renew.timer": _renew_timer(),
+        # Twice a day at a moment of its own, as Let's Encrypt asks of those who renew (its integration guide).
+        "pushrod-renew.timer": _timer(
+            "look twice a day which certificates are to be renewed",
+            *("OnCalendar=*-*-* 00/12:00:00", "RandomizedDelaySec=12h", "Persistent=yes"),
+        ),
         "pushrod-renew.service": _renew_service(layout),
         "pushrod-gate@.service": _gate(layout),
         "pushrodgate.slice": _gate_slice(),
@@ -352,16 +368,15 @@ MemoryDenyWriteExecute=yes
 {_CLOSED}"""
 
 
-def _watch_timer() -> str:
+def _timer(what: str, *when: str) -> str:
+    lines = "\n".join(when)
     return f"""{_WRITTEN}
 [Unit]
-Description=pushrod: look every 10 s for what runs and is unhealthy, and at the edge's logs
+Description=pushrod: {what}
 PartOf={TARGET}
 
 [Timer]
-OnActiveSec=10
-OnUnitInactiveSec=10
-AccuracySec=1s
+{lines}
 """
 
 
@@ -387,19 +402,6 @@ RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 {_CLOSED}"""
 
 
-def _layers_timer() -> str:
-    return f"""{_WRITTEN}
-[Unit]
-Description=pushrod: look every minute at what containers write outside of their volumes
-PartOf={TARGET}
-
-[Timer]
-OnActiveSec=60
-OnUnitInactiveSec=60
-AccuracySec=5s
-"""
-
-
 def _layers_service(layout: Layout) -> str:
     return f"""{_WRITTEN}
 [Unit]
@@ -420,19 +422,6 @@ RestrictAddressFamilies=AF_UNIX
 Nice=10
 IOSchedulingClass=idle
 {_CLOSED}"""
-
-
-def _prune_timer() -> str:
-    return f"""{_WRITTEN}
-[Unit]
-Description=pushrod: remove every day what no kept release needs
-PartOf={TARGET}
-
-[Timer]
-OnCalendar=daily
-RandomizedDelaySec=1h
-Persistent=yes
-"""
 
 
 def _prune_service(layout: Layout) -> str:
@@ -457,19 +446,6 @@ IOSchedulingClass=idle
 {_CLOSED}"""
 
 
-def _backup_timer() -> str:
-    return f"""{_WRITTEN}
-[Unit]
-Description=pushrod: look every hour which apps are to be backed up
-PartOf={TARGET}
-
-[Timer]
-OnCalendar=hourly
-RandomizedDelaySec=5min
-Persistent=yes
-"""
-
-
 def _backup_service(layout: Layout) -> str:
     return f"""{_WRITTEN}
 [Unit]
@@ -492,20 +468,6 @@ RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 Nice=10
 IOSchedulingClass=idle
 {_CLOSED}"""
-
-
-def _renew_timer() -> str:
-    # Twice a day at a moment of its own, as Let's Encrypt asks of those who renew (its integration guide).
-    return f"""{_WRITTEN}
-[Unit]
-Description=pushrod: look twice a day which certificates are to be renewed
-PartOf={TARGET}
-
-[Timer]
-OnCalendar=*-*-* 00/12:00:00
-RandomizedDelaySec=12h
-Persistent=yes
-"""
 
 
 def _renew_service(layout: Layout) -> str:
