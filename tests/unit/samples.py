@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from pushrod.apps import App
+from pushrod.journal import Journal
 from pushrod.manifest import limits
 from pushrod.manifest.limits import GIB, Machine
+from pushrod.releases import Releases
 from pushrod.values import Health, Image, Instance, Release, Service
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -49,3 +52,13 @@ def release(number: int = 1, **changes: Any) -> Release:
         "pushrod": "0.1.0",
     }
     return Release(**(given | changes))
+
+
+def make_live(app: App, *numbers: int) -> None:
+    """Seal releases and make them live, one after the other."""
+    journal = Journal(app.journal)
+    for number in numbers:
+        Releases(app).seal(release(number))
+        for event in ("prepare", "promote", "live", "done"):
+            journal.append(event, number, commit=COMMIT)
+        Releases(app).point(number)

@@ -11,7 +11,7 @@ from pushrod.apps import App, Root
 from pushrod.journal import Journal
 from pushrod.releases import Releases
 from pushrod.values import Finding
-from tests.unit.samples import COMMIT, release
+from tests.unit.samples import COMMIT, make_live
 
 
 def of(root: Root, what: str) -> list[Finding]:
@@ -21,15 +21,6 @@ def of(root: Root, what: str) -> list[Finding]:
 def one(app: App) -> Finding:
     (found,) = of(app.root, f"app {app.name}")
     return found
-
-
-def make_live(app: App, *numbers: int) -> None:
-    journal = Journal(app.journal)
-    for number in numbers:
-        Releases(app).seal(release(number))
-        for event in ("prepare", "promote", "live", "done"):
-            journal.append(event, number, commit=COMMIT)
-        Releases(app).point(number)
 
 
 def files(directory: Path) -> dict[str, bytes]:

@@ -14,16 +14,12 @@ from pushrod.gears import git
 from pushrod.journal import Journal
 from pushrod.releases import Releases
 from pushrod.repairs import Repairs
+from tests.unit import samples
 from tests.unit.samples import COMMIT, release
 
 
 def make_live(app: App, *numbers: int) -> None:
-    journal = Journal(app.journal)
-    for number in numbers:
-        Releases(app).seal(release(number))
-        for event in ("prepare", "promote", "live", "done"):
-            journal.append(event, number, commit=COMMIT)
-        Releases(app).point(number)
+    samples.make_live(app, *numbers)
     Releases(app).record("made")
 
 
