@@ -139,6 +139,16 @@ def an_edge(tmp_path: Path, **listening: Any) -> Iterator[Started]:
             made.stop()
 
 
+@contextlib.contextmanager
+def a_started_edge(place: Path, **listening: Any) -> Iterator[Started]:
+    """The same, serving; nginx's account passes to a place that pytest has made."""
+    for path in (place, *place.parents[:2]):
+        path.chmod(0o755)
+    with an_edge(place, **listening) as made:
+        made.start()
+        yield made
+
+
 def free_port() -> int:
     """A port nobody has, outside the range from which the kernel takes ports for outgoing connections."""
     return next(p for p in iter(lambda: random.randint(10_000, 30_000), 0) if host.port_is_free(p))

@@ -16,6 +16,7 @@ import pytest
 from pushrod.gears import openssl
 from tests.integration import apps
 from tests.integration.apps import App, Machine
+from tests.integration.disks import ZEROS, fill, on_small_disk
 from tests.unit.gears.test_openssl import made as certificate
 
 pytestmark = pytest.mark.integration
@@ -648,41 +649,10 @@ def test_another_file_of_state_is_damaged(shop: App, file: str) -> None:
 @pytest.fixture(scope="module")
 def full(new_machine: Callable[[], Machine]) -> Iterator[App]:
     """An app whose root is on a small disk of its own."""
-    if os.geteuid() != 0:
-        pytest.skip("a disk of its own needs root (mount -t tmpfs)")
-    machine = new_machine()
-    machine.root.mkdir()
-    argv = ["mount", "-t", "tmpfs", "-o", "size=160m,mode=755", "pushrod-test", str(machine.root)]
-    done = subprocess.run(argv, check=False, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"no disk of its own: {done.stderr.strip()}")
-    try:
+    with on_small_disk(new_machine()) as machine:
         app = machine.app("full")
         app.push_change()
         yield app
-    finally:
-        (machine.root / "filler").unlink(missing_ok=True)
-        problems = machine.close()
-        subprocess.run(["umount", "--lazy", str(machine.root)], check=True)
-        shutil.rmtree(machine.directory, ignore_errors=True)
-    assert not problems, problems
-
-
-def fill(app: App, *, leaving: int = 0) -> Callable[[], None]:
-    """Fill the disk but for so many bytes; returns what frees it."""
-    filler = app.machine.root / "filler"
-    with filler.open("wb", buffering=0) as f:
-        while True:
-            try:
-                f.write(bytes(65536))
-            except OSError:
-                break
-    if leaving:
-        os.truncate(filler, max(0, filler.stat().st_size - leaving))
-    return filler.unlink
-
-
-ZEROS = bytes(30_000_000)  # small in Git, large in a checkout
 
 
 def still_serves(app: App, release: int) -> None:

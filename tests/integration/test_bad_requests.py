@@ -24,7 +24,7 @@ from pushrod import host
 from pushrod.gears import openssl
 from pushrod.gears.nginx import CHAIN, KEY, Edge, Site, Tls, tree
 from pushrod.values import Route, Routing
-from tests.integration.edges import PATIENCE, Started, an_edge, free_port
+from tests.integration.edges import PATIENCE, Started, a_started_edge, free_port
 
 pytestmark = pytest.mark.integration
 
@@ -93,11 +93,7 @@ class Shop(NamedTuple):
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
-    place = tmp_path_factory.mktemp("edge")
-    for path in (place, *place.parents[:2]):
-        path.chmod(0o755)
-    with an_edge(place) as made:
-        made.start()
+    with a_started_edge(tmp_path_factory.mktemp("edge")) as made:
         yield made
 
 
@@ -196,7 +192,7 @@ def test_headers_have_to_come_in_time(tmp_path: Path, monkeypatch: pytest.Monkey
     """A client that sends a little now and then does not hold a connection for ever."""
     monkeypatch.setattr(tree, "HEADERS_WITHIN", 1.0)
     recorder, port = Recorder(), free_port()
-    with an_edge(tmp_path) as started:
+    with a_started_edge(tmp_path) as started:
         started.start()
         started.edge.switch({"shop": Site("shop", 1, port, (recorder.address,))})
         shop, began = Shop(started.edge, port, 0, recorder), time.monotonic()

@@ -15,7 +15,7 @@ from pushrod import host
 from pushrod.gears.nginx import Edge, Site
 from pushrod.gears.nginx.headers import DROPPED, FROM_PROXIES
 from pushrod.values import Auth, Cache, Route, Routing
-from tests.integration.edges import PATIENCE, Started, an_edge, free_port
+from tests.integration.edges import PATIENCE, Started, a_started_edge, free_port
 from tests.integration.test_bad_requests import Recorder, exchange, statuses
 
 pytestmark = pytest.mark.integration
@@ -25,11 +25,7 @@ HOST = "Host: shop.test\r\n"
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
-    place = tmp_path_factory.mktemp("edge")
-    for path in (place, *place.parents[:2]):
-        path.chmod(0o755)
-    with an_edge(place) as made:
-        made.start()
+    with a_started_edge(tmp_path_factory.mktemp("edge")) as made:
         yield made
 
 
@@ -143,8 +139,7 @@ def test_an_apps_own_proxies_are_believed_and_nobody_else(serve: Callable[..., t
 
 def test_a_far_peer_is_no_proxy(tmp_path: Path) -> None:
     """The machine's own proxies are believed about the client; beside an app's own no other peer is."""
-    with an_edge(tmp_path, addresses=("0.0.0.0",)) as made:
-        made.start()
+    with a_started_edge(tmp_path, addresses=("0.0.0.0",)) as made:
         recorder, port = Recorder(), free_port()
         routing = Routing(proxies=("198.51.100.0/24",))
         made.edge.switch(

@@ -4,17 +4,16 @@ Each damage makes another step of what a command begins with impossible: finishi
 """
 
 import json
-import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.integration import apps
 from tests.integration.apps import App, Machine
-from tests.integration.test_bad_input import ZEROS, fill
+from tests.integration.disks import ZEROS, fill, on_small_disk
 
 pytestmark = pytest.mark.integration
 
@@ -72,9 +71,10 @@ DAMAGES: dict[str, Callable[[App], object]] = {
 }
 
 
-def cut_off(shop: App, after: str) -> None:
+def cut_off(shop: App, after: str, files: Mapping[str, bytes] | None = None) -> None:
     """A deployment that is killed once a step is done."""
-    shop.tree.commit({"app.py": apps.changed(f"cut off {after}")}, f"cut off after {after}")
+    changes = {**(files or {}), "app.py": apps.changed(f"cut off {after}")}
+    shop.tree.commit(changes, f"cut off after {after}")
     command = shop.running("deploy")
     try:
         command.until(rf"^  {after} .* s$")
@@ -129,16 +129,10 @@ def test_a_damaged_app_that_was_cut_off(machine: Machine, damage: str, step: str
 
 def test_a_full_disk_after_a_push_was_cut_off(new_machine: Callable[[], Machine]) -> None:
     """What was cut off gives back its room, so that an older release can be made live."""
-    for full in disk(new_machine):
+    with on_small_disk(new_machine()) as machine:
+        full = machine.app("full")
         full.push_change()
-        full.tree.commit({"zeros": ZEROS[:8_000_000], "app.py": apps.changed("large")}, "large")
-        command = full.running("deploy")
-        try:
-            command.until(r"^  start .* s$")
-            command.child.kill()
-            command.child.wait()
-        finally:
-            command.end()
+        cut_off(full, "start", {"zeros": ZEROS[:8_000_000]})
         free = fill(full)
         before = full.live
         said(full.pushrod("rollback"))
@@ -150,26 +144,6 @@ def test_a_full_disk_after_a_push_was_cut_off(new_machine: Callable[[], Machine]
         said(full.pushrod("apps", "destroy", "full", "--yes"))
         assert not full.directory.exists()
         free()
-
-
-def disk(new_machine: Callable[[], Machine]) -> Iterator[App]:
-    """An app whose root is on a small disk of its own."""
-    if os.geteuid() != 0:
-        pytest.skip("a disk of its own needs root (mount -t tmpfs)")
-    machine = new_machine()
-    machine.root.mkdir()
-    argv = ["mount", "-t", "tmpfs", "-o", "size=160m,mode=755", "pushrod-test", str(machine.root)]
-    done = subprocess.run(argv, check=False, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"no disk of its own: {done.stderr.strip()}")
-    try:
-        yield machine.app("full")
-    finally:
-        (machine.root / "filler").unlink(missing_ok=True)
-        problems = machine.close()
-        subprocess.run(["umount", "--lazy", str(machine.root)], check=True)
-        shutil.rmtree(machine.directory, ignore_errors=True)
-    assert not problems, problems
 
 
 # ---- what an older pushrod has left -----------------------------------------------------------------------------

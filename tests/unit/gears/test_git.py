@@ -1,12 +1,9 @@
 """Git for real: repositories, work trees, pushes with their quarantine, and a user with a configuration."""
 
-import hashlib
 import os
 import stat
-import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import msgspec
@@ -18,6 +15,7 @@ from pushrod.gears import git
 from pushrod.manifest import limits
 from pushrod.manifest.limits import Machine
 from tests.conftest import Tree
+from tests.packs import delta_bomb
 
 MOST = limits.defaults(Machine(memory=4 << 30, cpus=2, tasks=10_000))
 MODES = {"run.sh": 0o755, "plain": 0o644}
@@ -410,39 +408,18 @@ def test_a_repository_has_its_settings_whoever_serves_it(repository: Path) -> No
 
 def test_a_delta_that_grows_is_not_made(repository: Path, tree: Tree) -> None:
     """Three bytes a copy: 3 kB of a delta for 64 MiB of a file, where a file may have 16."""
-    base = b"\0" * 65_536
-    oid = hashlib.sha1(b"blob %d\0" % len(base) + base).digest()  # noqa: S324  Git's own
-    delta = _number(len(base)) + _number(1024 * 65_535) + b"\xb0\xff\xff" * 1024
-    body = _entry(3, len(base), base) + _entry(7, len(delta), delta, oid)
-    pack = b"PACK" + struct.pack(">II", 2, 2) + body
-    pack += hashlib.sha1(pack).digest()  # noqa: S324
     argv = ["git", "-C", str(repository), "unpack-objects", "-q"]
     small = msgspec.structs.replace(MOST, file_size=16 << 20)
     for most, ends_well in ((MOST, True), (small, False)):
         done = subprocess.run(
-            argv, input=pack, env=git.served(most), capture_output=True, timeout=60, check=False
+            argv,
+            input=delta_bomb(1024 * 65_535),
+            env=git.served(most),
+            capture_output=True,
+            timeout=60,
+            check=False,
         )
         assert (done.returncode == 0) is ends_well, done.stderr
-
-
-def _number(value: int) -> bytes:
-    """A size as Git's deltas have it: seven bits a byte, the lowest first (gitformat-pack(5))."""
-    found = b""
-    while value > 127:
-        found += bytes([value & 127 | 128])
-        value >>= 7
-    return found + bytes([value])
-
-
-def _entry(kind: int, size: int, body: bytes, base: bytes = b"") -> bytes:
-    """An object of a pack: kind and size, four bits of it in the first byte, then zlib's."""
-    head = [kind << 4 | size & 15]
-    size >>= 4
-    while size:
-        head[-1] |= 128
-        head.append(size & 127)
-        size >>= 7
-    return bytes(head) + base + zlib.compress(body)
 
 
 def raw_commit(tree: Tree, entries: str) -> str:
