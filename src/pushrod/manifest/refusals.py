@@ -30,6 +30,11 @@ _BINDING = {
     "nodev",
     "noexec",
 }  # the mount options of a plain bind mount
+_MOUNTED = {
+    "device",
+    "o",
+    "type",
+}  # what Docker's own driver is told of one; of its type the kernel takes no notice
 
 
 class Want(NamedTuple):
@@ -135,7 +140,8 @@ def volume(name: str, volume: Key, project: str, private: str) -> Iterator[Want]
     options = volume.get("driver_opts")
     device, kind = options.get("device"), options.get("type").text()
     flags = set(options.get("o").text().split(","))
-    if {"bind", "rbind"} & flags:
+    binds = bool({"bind", "rbind"} & flags)
+    if binds:
         if not device.text().startswith("/"):
             unsupported(
                 device,
@@ -143,9 +149,9 @@ def volume(name: str, volume: Key, project: str, private: str) -> Iterator[Want]
                 "mount the directory itself, such as ./uploads:/uploads",
             )
         yield from _path(device, private)
-    if (
-        options.value and kind != "tmpfs" and not flags <= _BINDING
-    ):  # also a server's: it is asked by the host
+    # Docker mounts it as the host, and what else there is to mount is a part of the host or a server that the host asks.
+    plain = binds and flags <= _BINDING and set(options.mapping()) <= _MOUNTED
+    if options.value and kind != "tmpfs" and not plain:
         yield Want(options, "volume-driver")
 
 

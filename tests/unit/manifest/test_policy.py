@@ -95,6 +95,13 @@ ALLOWABLE: list[tuple[dict[str, Any], str, str]] = [
     (volume(driver_opts={"type": "overlay", "o": "lowerdir=/etc"}), "volumes.data.driver_opts", "volume-driver"),
     (volume(driver_opts={"type": "nfs", "o": "addr=10.0.0.2,rw", "device": ":/srv"}), "volumes.data.driver_opts",
      "volume-driver"),
+    *(
+        (volume(driver_opts={"type": kind, "device": device, "o": flags}), "volumes.data.driver_opts", "volume-driver")
+        for kind, device in (("proc", "proc"), ("cgroup2", "none"), ("sysfs", "sysfs"), ("ext4", "/dev/sda1"), ("", "x"))
+        for flags in ("ro", "rw", "nosuid,nodev,noexec,ro")
+    ),
+    (volume(driver_opts={"o": "rw"}), "volumes.data.driver_opts", "volume-driver"),
+    (volume(driver_opts={"size": "1g"}), "volumes.data.driver_opts", "volume-driver"),
     (volume(driver="sshfs"), "volumes.data.driver", "volume-driver"),
     (volume(external=True, name="blog_data"), "volumes.data.name", "volume:blog_data"),
     (volume(name="data"), "volumes.data.name", "volume:data"),
