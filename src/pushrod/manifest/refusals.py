@@ -30,11 +30,7 @@ _BINDING = {
     "nodev",
     "noexec",
 }  # the mount options of a plain bind mount
-_MOUNTED = {
-    "device",
-    "o",
-    "type",
-}  # what Docker's own driver is told of one; of its type the kernel takes no notice
+_MOUNTED = {"device", "o", "type"}  # what says one; of its type the kernel takes no notice
 
 
 class Want(NamedTuple):
@@ -149,7 +145,7 @@ def volume(name: str, volume: Key, project: str, private: str) -> Iterator[Want]
                 "mount the directory itself, such as ./uploads:/uploads",
             )
         yield from _path(device, private)
-    # Docker mounts it as the host, and what else there is to mount is a part of the host or a server that the host asks.
+    # Docker mounts it as the host: what else there is to mount is a part of the host, or a server that the host asks.
     plain = binds and flags <= _BINDING and set(options.mapping()) <= _MOUNTED
     if options.value and kind != "tmpfs" and not plain:
         yield Want(options, "volume-driver")
