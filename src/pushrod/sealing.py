@@ -56,8 +56,6 @@ class Sealing:
         for note in wanted.notes:
             if note not in said:
                 self.progress.note(note)
-        self._check_argv(wanted, checkout)
-        self.passwords.check(wanted.routing)
         changes, needs = self.engine.foresee(self.app, commit, document, wanted, checkout)
         plan.refuse_unmet(needs)
         for change in changes:
@@ -125,6 +123,8 @@ class Sealing:
         wanted = policy.within(wanted, terms.limits)
         self.static.check(routing, checkout)
         self._check_size(wanted)
+        self._check_argv(wanted, checkout)
+        self.passwords.check(wanted.routing)
         self.engine.check(self.app, document, wanted, checkout)
         names = claims.wanted(self._domains(wanted), self.app.settings.port)
         claims.check(self.app, names, self._may_push)

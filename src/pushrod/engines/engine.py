@@ -51,7 +51,7 @@ class Engine(Protocol):
         """What an app may ask for on this engine and this machine."""
 
     def check(self, app: App, document: Mapping[str, Any], wanted: Manifest, checkout: Path) -> None:
-        """Refuse, as ManifestError, what this engine must not run for this app."""
+        """Refuse, as ManifestError or BuildError, what this engine must not or cannot run for this app."""
 
     def check_name(self, name: str) -> None:
         """Refuse, as UnknownNameError, a name that a new app must not have on this engine."""

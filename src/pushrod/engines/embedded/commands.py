@@ -11,7 +11,7 @@ import posixpath
 import re
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -135,39 +135,71 @@ def find(
     directory: Path | None = None,
     workdir: str = "/",
     key: str = "command",
+    may_have: Callable[[str], bool] = lambda _: False,
 ) -> tuple[str, ...]:
     """The argv with a program that is there: looked for on `path`, which begins with the image's own directory.
 
     A program given by a path of the container is what that path stands for: in a `bin` directory the program of
     that name, below `workdir` the file of `directory`, where the service runs. `directory` None leaves a relative
-    path as it is. `key` is where the manifest says it. Raises BuildError, naming service and program.
+    path as it is. `key` is where the manifest says it. `may_have` tells, where the image is not built yet, whether it
+    may have a program of that name. Raises BuildError, naming service and program.
     """
     argv = unwrapped(argv)
     program = argv[0]
     name = posixpath.basename(program)
-    if "/" not in program:
-        found = shutil.which(program, path=path)
-    elif program.startswith("/"):
-        in_bin = posixpath.basename(posixpath.dirname(program)) in ("bin", "sbin")
-        found = (shutil.which(name, path=path) if in_bin else None) or shutil.which(program)
-        copied = posixpath.relpath(program, workdir)
-        if found is None and directory is not None and not copied.startswith(".."):
-            found = _inside(directory, copied)
-    else:
-        found = program if directory is None else _inside(directory, program)
-    if found is None:
+    found = _program(program, path, directory, workdir)
+    if found is None and not (_is_in_bin(program) and may_have(name)):
         raise BuildError(
             f"{service}: its program `{program}` is neither in its Python environment nor on this machine",
             where=f"services.{service}.{key}",
             hint=f"add what provides `{name}` to the service's dependencies, or install it here; a program that only "
             "its image has needs the Docker engine",
         )
-    return (found, *argv[1:])
+    return (found or program, *argv[1:])
+
+
+def _program(program: str, path: str, directory: Path | None, workdir: str) -> str | None:
+    """Where a program is that an argv names; None where it is not."""
+    if "/" not in program:
+        return shutil.which(program, path=path)
+    if not program.startswith("/"):
+        return program if directory is None else _inside(directory, program)
+    found = shutil.which(posixpath.basename(program), path=path) if _is_in_bin(program) else None
+    found = found or shutil.which(program)
+    copied = posixpath.relpath(program, workdir)
+    if found is None and directory is not None and not copied.startswith(".."):
+        return _inside(directory, copied)
+    return found
+
+
+def _is_in_bin(program: str) -> bool:
+    """Whether an image's own programs may have this one, by its name or its path."""
+    return "/" not in program or posixpath.basename(posixpath.dirname(program)) in ("bin", "sbin")
 
 
 def _inside(directory: Path, program: str) -> str | None:
     """A program of the checkout by its path from where the service runs."""
-    return f"./{posixpath.normpath(program)}" if os.access(directory / program, os.X_OK) else None
+    path = directory / program
+    return f"./{posixpath.normpath(program)}" if path.is_file() and os.access(path, os.X_OK) else None
+
+
+# What a shell does itself in a script that runs one program after the other.
+_SHELLS_OWN = frozenset(
+    (".", "cd", "echo", "exec", "export", "printf", "set", "source", "true", "ulimit", "umask")
+)
+_CONDITIONS = frozenset(("command", "false", "if", "test", "type", "which", "hash"))
+_SIMPLE = re.compile(r"(?:exec\s+)?([A-Za-z][\w.-]*)(?:\s+[^|&;<>()`\n\\]*)?")
+
+
+def called(argv: Sequence[str]) -> list[str]:
+    """The programs that an argv runs: its own, and where that is a shell, those that its script runs one after the
+    other by their names; not where the script does more than that, or a login shell knows more."""
+    at = _script(argv)
+    at = 0 if at and re.search("[il]", argv[at - 1]) else at
+    found = [_SIMPLE.fullmatch(part.strip()) for part in argv[at].split("&&")] if at else []
+    names = [m[1] for m in found if m]
+    plain = len(names) == len(found) and not _CONDITIONS & {*names}
+    return [argv[0], *(name for name in names if name not in _SHELLS_OWN and plain)]
 
 
 # ---- the port ---------------------------------------------------------------------------------------------------

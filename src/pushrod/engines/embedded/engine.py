@@ -21,7 +21,7 @@ from pushrod.engines.archives import Archive
 from pushrod.engines.embedded import commands, findings, images, logs, ports
 from pushrod.engines.embedded.parts import Parts
 from pushrod.engines.embedded.ports import store_records
-from pushrod.engines.embedded.readiness import Readiness
+from pushrod.engines.embedded.readiness import Readiness, listening
 from pushrod.engines.embedded.stores import Stores, group_of
 from pushrod.engines.embedded.supervisor import Supervisor
 from pushrod.engines.engine import Say
@@ -165,7 +165,10 @@ class Embedded:
         return Terms("embedded", machine.of(self.root))
 
     def check(self, app: App, document: Mapping[str, Any], wanted: Manifest, checkout: Path) -> None:
-        """Nothing is refused: an app's processes have no more rights here than whoever deploys it gives them."""
+        """Refuse what is not here to be run. Rights are not looked at: an app's processes have no more of them than
+        whoever deploys it gives them."""
+        for service in wanted.stateless:
+            images.check(service, checkout, self.root.environments)
 
     def check_name(self, name: str) -> None:
         """Nothing is refused: what divides an app's name from a store's or a release's number cannot be in it."""
@@ -315,7 +318,7 @@ class Embedded:
         return [
             state.name
             for state in self.supervisor.states(_group(app, release.number))
-            if services.get(state.name) not in release.serving and state.pid and not _listens(state.pid)
+            if services.get(state.name) not in release.serving and state.pid and listening(state.pid) == set()
         ]
 
     def stop_instances(self, app: App, release: Release, names: Collection[str]) -> None:
@@ -503,17 +506,3 @@ def _base_environment() -> dict[str, str]:
         "LANG": "C.UTF-8",
         **passed,
     }
-
-
-def _listens(pid: int) -> bool:
-    """Whether a process or one below it listens on TCP; True where that cannot be told."""
-    import psutil
-
-    try:
-        parent = psutil.Process(pid)
-        found = [c for p in (parent, *parent.children(recursive=True)) for c in p.net_connections("tcp")]
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.Error:
-        return True
-    return any(c.status == psutil.CONN_LISTEN for c in found)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from pushrod import host, lines
 from pushrod.dockerfile import Recipe
-from pushrod.engines.embedded import commands
+from pushrod.engines.embedded import commands, languages
 from pushrod.engines.embedded.parts import Parts
 from pushrod.errors import BuildError, BusyError, ManifestError
 from pushrod.values import Build, Image, Service
@@ -72,26 +72,17 @@ def build(service: Service, checkout: Path, environments: Path, on_line: Callabl
     not there, ManifestError when the service or its Dockerfile cannot be run as it stands.
     """
     source = _source(service, checkout)
-    location = ""
+    place = None
     if source.lock is not None:
-        location = str(_environment(service, source, checkout, environments, on_line))
-    path = f"{location}/bin{os.pathsep}{commands.PATH}" if location else commands.PATH
-    find = partial(
-        commands.find,
-        service.name,
-        path=path,
-        directory=checkout / source.directory,
-        workdir=source.recipe.workdir,
-    )
-    if service.release:
-        find(service.release, key="x-pushrod.release")  # said now, not when the stores are already up
-    argv = find(source.command.argv)
+        place = _environment(service, source, checkout, environments, on_line)
+    argv = _found(service, source, checkout, place)
     program = argv[0]
+    path = f"{place}/bin{os.pathsep}{commands.PATH}" if place else commands.PATH
     if shutil.which(name := posixpath.basename(program), path=path) == program:
         program = name  # its name says the same, and reads better
     return Image(
         id=source.identity,
-        location=location,
+        location=str(place or ""),
         command=(program, *argv[1:]),
         environment=source.command.environment,
         directory=source.directory,
@@ -101,6 +92,41 @@ def build(service: Service, checkout: Path, environments: Path, on_line: Callabl
 def identify(service: Service, checkout: Path) -> str:
     """The identity of the image that `build` would give, without building it. Raises as `build` does."""
     return _source(service, checkout).identity
+
+
+def check(service: Service, checkout: Path, environments: Path) -> None:
+    """Refuse what `build` would refuse, as far as that shows before dependencies are installed. Raises as it does."""
+    source = _source(service, checkout)
+    lock, place = source.lock, environments / source.identity
+    if lock is not None and _complete(place):
+        _found(service, source, checkout, place)
+    elif lock is not None and lock.files:
+        _found(service, source, checkout, None, lambda _: True)
+    else:
+        python = re.compile(r"python[0-9.]*" if lock else "")
+        _found(service, source, checkout, None, lambda name: python.fullmatch(name) is not None)
+
+
+def _found(
+    service: Service,
+    source: _Source,
+    checkout: Path,
+    environment: Path | None,
+    may_have: Callable[[str], bool] = lambda _: False,
+) -> tuple[str, ...]:
+    """The argv of a service with its program found, and its release command's looked for."""
+    directory, workdir = checkout / source.directory, source.recipe.workdir
+    path = f"{environment}/bin{os.pathsep}{commands.PATH}" if environment else commands.PATH
+    find = partial(
+        commands.find, service.name, path=path, directory=directory, workdir=workdir, may_have=may_have
+    )
+    if service.release:
+        find(service.release, key="x-pushrod.release")  # said now, not when the stores are already up
+    for program in commands.called(source.command.argv)[1:]:
+        find((program,))
+    argv = languages.placed(find(source.command.argv), directory, workdir)
+    languages.check(service.name, argv, directory)
+    return argv
 
 
 def prune(environments: Path, used: Collection[str]) -> list[str]:

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+import psutil
+
 from pushrod import health, host
 from pushrod.errors import ReadyError
 from pushrod.health import Settling
@@ -11,6 +13,7 @@ from pushrod.values import Instance, ProcessState, Release, Service
 
 States = Callable[[], Iterable[ProcessState]]
 Command = Callable[[Instance], str]  # runs an instance's health command; why it is not healthy, or nothing
+_SURE = 5.0  # seconds on the manifest's own port after which a process will not come to the one it was given
 
 
 class Readiness:
@@ -25,6 +28,7 @@ class Readiness:
         self._log = log
         self._pids: dict[str, int] = {}
         self._settlings: dict[str, Settling] = {}
+        self._elsewhere: dict[str, float] = {}  # since when an instance listens on the manifest's own port
 
     def wait(self) -> None:
         """Ask every instance until it is healthy. Raises ReadyError at the deadline of one, or once one ends."""
@@ -63,17 +67,54 @@ class Readiness:
         if service.health.command:
             return self._command(instance)
         if service.role == "entry" or service.health.path:
-            return health.ask(instance, service.health)
+            why = health.ask(instance, service.health)
+            return why and self._with_ports(instance, service, state.pid, why)
         settling = self._settlings.setdefault(instance.name, Settling())
         return "" if settling.settled(state.pid, service.health.settle) else "it is still starting"
+
+    def _with_ports(self, instance: Instance, service: Service, pid: int, why: str) -> str:
+        """Why it is not healthy, with the ports that it listens on instead. ReadyError once it is sure that it
+        chooses its port itself: the manifest's, whatever it is given."""
+        found = listening(pid) or set()
+        if not found or instance.port in found:
+            return why
+        if service.port not in found:
+            self._elsewhere.pop(instance.name, None)
+        elif time.monotonic() - self._elsewhere.setdefault(instance.name, time.monotonic()) > _SURE:
+            raise self._error(
+                instance,
+                f"listens on port {service.port}, not on {instance.port}, which it is given in $PORT",
+                _PORT,
+            )
+        return f"{why}; it listens on {', '.join(map(str, sorted(found)))}"
 
     def _service(self, instance: Instance) -> Service:
         return self._release.service(instance.service)
 
-    def _error(self, instance: Instance, why: str) -> ReadyError:
+    def _error(self, instance: Instance, why: str, hint: str = "") -> ReadyError:
         return ReadyError(
             f"{instance.name} {why}",
             where=f"instance {instance.name} of release {self._release.number}",
-            hint="the end of its log is above; what was live still is; mend it, commit and push again",
+            hint=hint
+            or "the end of its log is above; what was live still is; mend it, commit and push again",
             log=host.tail(self._log(instance.name)),
         )
+
+
+_PORT = (
+    "on the embedded engine instances are processes beside each other, so each has a port of its own: read PORT in "
+    "the code, or name the port in the command (`--port 8000`), where it is replaced; a host with Docker takes it as "
+    "it is"
+)
+
+
+def listening(pid: int) -> set[int] | None:
+    """The TCP ports that a process and those below it listen on; None where that cannot be told."""
+    try:
+        parent = psutil.Process(pid)
+        found = [c for p in (parent, *parent.children(recursive=True)) for c in p.net_connections("tcp")]
+    except psutil.NoSuchProcess:
+        return set()
+    except psutil.Error:
+        return None
+    return {c.laddr.port for c in found if c.status == psutil.CONN_LISTEN and c.laddr}

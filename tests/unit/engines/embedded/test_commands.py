@@ -140,6 +140,42 @@ class TestFind:
         assert refused.value.where == "services.web.command"
         assert "Docker engine" in refused.value.hint
 
+    def test_a_directory_is_no_program(self, image: Path) -> None:
+        (image / "checkout/backend").mkdir()
+        with pytest.raises(BuildError):
+            self.find(image, "/app/backend")
+
+    def test_what_an_image_may_have_once_it_is_built(self, image: Path) -> None:
+        def found(program: str) -> tuple[str, ...]:
+            return commands.find(
+                "web", (program,), "/none", directory=image, may_have=lambda n: n == "gunicorn"
+            )
+
+        assert found("gunicorn") == ("gunicorn",)
+        assert found("/opt/bin/gunicorn") == ("/opt/bin/gunicorn",)
+        for program in ("uvicorn", "./gunicorn", "/srv/gunicorn"):
+            with pytest.raises(BuildError):
+                found(program)
+
+
+@pytest.mark.parametrize(
+    ("argv", "programs"),
+    [
+        (("gunicorn", "a:b"), ["gunicorn"]),
+        (("sh", "-c", "exec gunicorn a:b --bind 0.0.0.0:$PORT"), ["sh", "gunicorn"]),
+        (("/bin/sh", "-c", "cd src && python m.py migrate && npm start"), ["/bin/sh", "python", "npm"]),
+        (("sh", "-c", "test -f x && npm start"), ["sh"]),
+        (("sh", "-c", "npm ci || true"), ["sh"]),
+        (("sh", "-c", "npm start; exit 1"), ["sh"]),
+        (("sh", "-c", "A=b npm start"), ["sh"]),
+        (("sh", "-c", "./run.sh"), ["sh"]),
+        (("bash", "-lc", "npm start"), ["bash"]),
+        (("sh", "run.sh"), ["sh"]),
+    ],
+)
+def test_the_programs_that_an_argv_runs(argv: tuple[str, ...], programs: list[str]) -> None:
+    assert commands.called(argv) == programs
+
 
 class TestBind:
     @pytest.mark.parametrize(

@@ -295,3 +295,44 @@ class TestPrune:
 
     def test_nothing_there(self, tmp_path: Path) -> None:
         assert images.prune(tmp_path / "none", set()) == []
+
+
+class TestCheck:
+    """What a plan refuses: what no installing of dependencies can bring."""
+
+    def check(self, checkout: Path, **fields: Any) -> None:
+        images.check(web(**fields), checkout, checkout / "environments")
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ("/code/bin/backend",),
+            ("gunicorn", "a:b"),
+            ("sh", "-c", "exec gunicorn a:b"),
+            ("node-that-nobody-has", "x.js"),
+            ("./start.sh",),
+            ("python", "gone.py"),
+        ],
+    )
+    def test_what_is_nowhere(self, tree: Tree, command: tuple[str, ...]) -> None:
+        checkout = tree({"Dockerfile": "FROM x\nWORKDIR /code\nCOPY . .\n", "app.py": ""})
+        with pytest.raises(BuildError):
+            self.check(checkout, command=command)
+
+    @pytest.mark.parametrize(
+        "command", [("gunicorn", "a:b"), ("sh", "-c", "exec gunicorn a:b"), ("python", "app.py")]
+    )
+    def test_what_dependencies_may_bring(self, tree: Tree, command: tuple[str, ...]) -> None:
+        checkout = tree({"Dockerfile": "FROM x\n", "requirements.txt": "gunicorn\n", "app.py": ""})
+        self.check(checkout, command=command)
+        assert not (checkout / "environments").exists()
+
+    def test_what_no_dependency_brings(self, tree: Tree) -> None:
+        checkout = tree({"Dockerfile": "FROM x\nWORKDIR /code\n", "requirements.txt": "gunicorn\n"})
+        with pytest.raises(BuildError, match="/code/server"):
+            self.check(checkout, command=("/code/server",))
+        with pytest.raises(BuildError, match=r"\./migrate"):
+            self.check(checkout, command=("gunicorn",), release=("./migrate",))
+
+    def test_python_alone_needs_nothing(self, tree: Tree) -> None:
+        self.check(tree({"Dockerfile": "FROM x\n", "app.py": ""}), command=("python3.13", "app.py"))

@@ -1,0 +1,90 @@
+"""What only another language's installer, or a build of the image, brings: missed before anything starts."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pushrod.engines.embedded import languages
+from pushrod.errors import BuildError
+
+NODE = json.dumps({"dependencies": {"express": "4"}})
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    (tmp_path / "src").mkdir()
+    for name in ("app.py", "server.js", "src/main.py", "index.php"):
+        (tmp_path / name).write_text("")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("argv", "placed"),
+    [
+        ("python /code/app.py --port 8000", "python app.py --port 8000"),
+        ("/opt/venv/bin/python3.13 -u /code/src/main.py", "/opt/venv/bin/python3.13 -u src/main.py"),
+        ("node /code/server.js", "node server.js"),
+        ("python app.py", "python app.py"),
+        ("python /srv/app.py", "python /srv/app.py"),
+        ("python -m app /code/app.py", "python -m app /code/app.py"),
+        ("serve /code/app.py", "serve /code/app.py"),
+    ],
+)
+def test_a_path_of_the_container_is_that_of_the_commit(code: Path, argv: str, placed: str) -> None:
+    assert " ".join(languages.placed(argv.split(), code, "/code")) == placed
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        "python main.py",
+        "java -jar target/app.jar",
+        "node dist/main.js",
+        "php public/index.php",
+        "python /app/app.py",
+    ],
+)
+def test_a_file_that_only_a_build_makes_is_missed(code: Path, argv: str) -> None:
+    with pytest.raises(BuildError, match="which the commit does not have") as refused:
+        languages.check("web", argv.split(), code)
+    assert argv.split()[-1] in refused.value.what
+    assert "Docker engine" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "argv", ["python app.py", "python -m gone.py", "python -c gone.py", "serve gone.py", "sh x.py"]
+)
+def test_what_is_there_or_may_be_is_not(code: Path, argv: str) -> None:
+    languages.check("web", argv.split(), code)
+
+
+class TestDependencies:
+    @pytest.mark.parametrize(
+        "argv",
+        [("node", "server.js"), ("npm", "start"), ("/bin/sh", "-c", "npm run migrate && exec npm start")],
+    )
+    def test_those_of_node(self, code: Path, argv: tuple[str, ...]) -> None:
+        (code / "package.json").write_text(NODE)
+        with pytest.raises(
+            BuildError, match=r"those of package\.json, and the embedded engine installs Python's"
+        ):
+            languages.check("web", argv, code)
+        (code / "node_modules").mkdir()
+        languages.check("web", argv, code)
+
+    def test_those_of_php(self, code: Path) -> None:
+        (code / "composer.json").write_text(json.dumps({"require": {"php": "^8.2", "slim/slim": "4"}}))
+        with pytest.raises(BuildError, match=r"composer\.json"):
+            languages.check("web", ("php", "-S", "0.0.0.0:80"), code)
+
+    @pytest.mark.parametrize(
+        "text", ["{}", '{"dependencies": {}}', '{"devDependencies": {"x": "1"}}', "[1]", "no", ""]
+    )
+    def test_none(self, code: Path, text: str) -> None:
+        (code / "package.json").write_text(text)
+        languages.check("web", ("node", "server.js"), code)
+
+    def test_a_python_program_beside_them(self, code: Path) -> None:
+        (code / "package.json").write_text(NODE)
+        languages.check("web", ("python", "app.py"), code)
