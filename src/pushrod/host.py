@@ -198,26 +198,30 @@ def beside(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            text=True,
-            errors="replace",
         )
     except OSError as e:
         raise os_error(e, args[0]) from e
     assert child.stdin is not None and child.stdout is not None  # noqa: S101  both are pipes
+    deadline = time.monotonic() + timeout
     try:
         with contextlib.suppress(BrokenPipeError):  # it has ended: what it said before is what counts
-            child.stdin.write(told)
-            child.stdin.flush()
-        heard = select.select([child.stdout], [], [], timeout)[0]
-        yield child.stdout.readline().strip() if heard else ""
+            _send(child.stdin.fileno(), told.encode(), deadline)
+        heard = select.select([child.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]
+        yield lines.decode(child.stdout.readline()).strip() if heard else ""
     finally:
-        with contextlib.suppress(BrokenPipeError):
-            child.stdin.close()
+        child.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(timeout)
         if child.poll() is None:
             _kill_group(child)
         child.stdout.close()
+
+
+def _send(pipe: int, raw: bytes, deadline: float) -> None:
+    """Write to a pipe, until `deadline` (monotonic) at most: its reader may read nothing."""
+    os.set_blocking(pipe, False)
+    while raw and select.select([], [pipe], [], max(0.0, deadline - time.monotonic()))[1]:
+        raw = raw[os.write(pipe, raw) :]
 
 
 @contextlib.contextmanager
