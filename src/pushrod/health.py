@@ -1,14 +1,26 @@
-"""Proving that an instance can serve: HTTP, a command, an open port, or having settled."""
+"""Proving that an instance can serve: HTTP, an open port, or having settled. `proving` has the rule."""
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 
 import psutil
 
-from pushrod import host, probing
-from pushrod.probing import Question
-from pushrod.values import Health, Instance
+from pushrod import probing, proving
+from pushrod.proving import Probe
+from pushrod.values import Health, Instance, Release
 
 _TIMEOUT = 5.0  # seconds one question may take, from its first packet to the end of the answer's head
+_PATIENCE = 3.0  # seconds that one without a check, which answers with an error, has to answer better
+_POLL = 0.2
+
+
+def probe(instance: Instance, health: Health) -> Probe | None:
+    """How an instance is asked over the network; None for one that has nothing to be asked."""
+    if not instance.port:
+        return None
+    return proving.probe(
+        instance.address, instance.port, health.path, health.host, any_answer=health.any_answer
+    )
 
 
 def ask(instance: Instance, health: Health) -> str:
@@ -17,36 +29,52 @@ def ask(instance: Instance, health: Health) -> str:
     HTTP where the health has a path, else whether its port accepts. An instance with neither has nothing to
     be asked here.
     """
-    if health.path and instance.port:
-        status = _get(instance, health.path)
-        if isinstance(status, str):
-            return status
-        return "" if 200 <= status < 400 else f"GET {health.path} answered {status}"
-    if instance.port and not host.accepts(instance.port, instance.address):
-        return _closed(instance)
-    return ""
+    asked = probe(instance, health)
+    return proving.problems([asked], _TIMEOUT)[asked] if asked else ""
 
 
-def answers(instance: Instance) -> str:
-    """Whether an instance answers HTTP at all, for one of which nothing says how to ask it: any status below 500."""
-    status = _get(instance, "/")
-    if isinstance(status, str):
-        return status
-    return "" if status < 500 else f"GET / answered {status}"
+def advice(why: str) -> str:
+    """What to do where an instance may not have known the name by which it was asked."""
+    return "`x-pushrod.health.host` has it asked by another name; " if "(Host: " in why else ""
 
 
-def _closed(instance: Instance) -> str:
-    own = instance.address == "127.0.0.1"
-    return f"nothing listens on its port ({instance.port}{', given in $PORT' if own else ''})"
+def first_pages(
+    release: Release, instances: Sequence[Instance], deadline: float, look: Callable[[], object]
+) -> list[str]:
+    """What instances that need only accept connections answer at `/`: notes, where that is an error.
+
+    One that listens may still be starting, or about to fail: so each has until `deadline`, in seconds, to answer at
+    all, and a moment to answer without an error. `look` is called between two questions, and raises where one ends.
+    """
+    began = time.monotonic()
+    asked = {_first_page(i, release): i for i in instances if i.port}
+    found: dict[Probe, probing.Answer] = {}
+    while waiting := [p for p in asked if p not in found]:
+        took = time.monotonic() - began
+        told = proving.answers(waiting, _TIMEOUT)
+        look()
+        for one, answer in told.items():
+            silent = not answer.status and not answer.why.startswith("was ")
+            failing = answer.status >= 500
+            if took >= (deadline if silent else _PATIENCE if failing else 0.0):
+                found[one] = answer
+        if len(found) < len(asked):
+            time.sleep(_POLL)
+    return _notes({asked[p].service: a for p, a in found.items()})
 
 
-def _get(instance: Instance, path: str) -> int | str:
-    """The status of an answer, or why there is none."""
-    (answer,) = probing.ask([Question(instance.address, instance.port, path)], _TIMEOUT)
-    if answer.refused:
-        return _closed(instance)
-    divided = "" if answer.why.startswith("was ") else ":"
-    return answer.status or f"GET {path}{divided} {answer.why}"
+def _first_page(instance: Instance, release: Release) -> Probe:
+    host = release.service(instance.service).health.host
+    return proving.probe(instance.address, instance.port, "/", host)
+
+
+def _notes(answers: Mapping[str, probing.Answer]) -> list[str]:
+    return [
+        f"{service}: answers {answer.status or 'nothing'} at /; that refuses nothing, because nothing says how it "
+        "proves its health (`x-pushrod: {health: /path}`, or a `healthcheck`)"
+        for service, answer in answers.items()
+        if not 200 <= answer.status < 400
+    ]
 
 
 _STILL = 0.15  # seconds without any work after which a process has done with starting

@@ -553,11 +553,13 @@ class Pipeline:
     def _ready(self, release: Release) -> None:
         with self._step("ready", plan.count(release.instances), release.number) as step:
             try:
-                self.engine.ready(self.app, release)
+                notes = self.engine.ready(self.app, release)
             except PushrodError as e:
                 e.log = tuple(self.secrets.redact(line) for line in e.log)
                 raise
             step.detail = f"{len(release.instances)} of {len(release.instances)} healthy"
+        for note in notes:
+            self.progress.note(self.secrets.redact(note))
 
     def _serve(self, release: Release) -> Switch:
         with self._step("switch", f"edge → release {release.number}", release.number) as step:

@@ -33,11 +33,15 @@ _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class Question(NamedTuple):
-    """Who is asked for what: a GET of `target` over HTTP, or without one whether the port accepts."""
+    """Who is asked for what: a GET of `target` over HTTP, or without one whether the port accepts.
+
+    `host` is the name by which the server is asked; without one it is its address.
+    """
 
     address: str
     port: int
     target: str = ""
+    host: str = ""
 
 
 class Answer(NamedTuple):
@@ -82,6 +86,11 @@ def ask(questions: Sequence[Question], timeout: float = TIMEOUT) -> list[Answer]
     return [found[index] for index in range(len(questions))]
 
 
+def at(address: str, port: int) -> str:
+    """An address and a port as one word."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 class _Talk:
     """One question under way, on a socket that never blocks."""
 
@@ -116,10 +125,9 @@ class _Talk:
         if not self._question.target:
             self.answer = Answer()
             return
-        host = f"[{self._question.address}]" if ":" in self._question.address else self._question.address
         lines = (
             f"GET {urllib.parse.quote(self._question.target, safe=_SAFE)} HTTP/1.1",
-            f"Host: {host}:{self._question.port}",
+            f"Host: {self._question.host or at(self._question.address, self._question.port)}",
             "Accept-Encoding: identity",
             "Connection: close",
             "User-Agent: pushrod-health",

@@ -34,12 +34,15 @@ class Build(Value, frozen=True):
 class Health(Value, frozen=True):
     """How an instance proves itself before it may serve.
 
-    `path` is asked over HTTP and must answer 2xx or 3xx. `command` must end with status 0. With neither, an
-    entry's instance must accept connections and a worker's must have settled: wait for work, or stay up for
-    `settle` seconds. `deadline` is how long it has, from its start.
+    `path` is asked over HTTP as `host` (empty: the app has no name), and must answer 2xx or 3xx, with `any_answer`
+    anything. `command` must end with status 0. With neither, an entry's instance must accept connections and a
+    worker's must have settled: wait for work, or stay up for `settle` seconds. `deadline` is how long it has, from
+    its start.
     """
 
     path: str = ""
+    host: str = ""
+    any_answer: bool = False
     command: tuple[str, ...] = ()
     deadline: float = 30.0
     interval: float = 0.05

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pushrod import health, host
+from pushrod.errors import ReadyError
 from pushrod.health import Settling, ask
 from pushrod.values import Health, Instance
 from tests.conftest import beside
+from tests.unit import samples
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 PATH = Health(path="/healthz?deep=1")
@@ -95,7 +97,8 @@ def test_an_answer_in_the_2xx_or_3xx_is_healthy(answer: bytes, serve: Serve) -> 
 @pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "500 Oops", "503 Busy"])
 def test_any_other_answer_says_which(status: str, serve: Serve) -> None:
     answered = ask(serve(head(status)).instance, PATH)
-    assert answered == f"GET /healthz?deep=1 answered {status[:3]}"
+    name = " (Host: localhost)" if status[0] == "4" else ""
+    assert answered == f"GET /healthz?deep=1 answered {status[:3]}{name}"
 
 
 @pytest.mark.parametrize(
@@ -139,6 +142,65 @@ def test_without_a_path_accepting_is_enough(serve: Serve) -> None:
 @pytest.mark.parametrize("given", [PATH, Health()])
 def test_an_instance_without_a_port_has_nothing_to_be_asked(given: Health) -> None:
     assert ask(Instance("worker-1", "worker"), given) == ""
+
+
+# ---- the first page --------------------------------------------------------------------------------------------
+
+
+def first_pages(*servers: Server, deadline: float = 0.3, look: Callable[[], object] = bool) -> list[str]:
+    instances = tuple(s.instance for s in servers)
+    return health.first_pages(samples.release(7, instances=instances), instances, deadline, look)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (OK, ""),
+        (head("302 Found"), ""),
+        (head("401 Who"), "answers 401 at /"),
+        (head("404 None"), "answers 404 at /"),
+        (head("500 Oops"), "answers 500 at /"),
+        (b"SSH-2.0\r\n", "answers nothing at /"),
+        (b"", "answers nothing at /"),
+        (None, "answers nothing at /"),
+    ],
+    ids=["200", "302", "401", "404", "500", "no http", "hangs up", "silent"],
+)
+def test_an_error_on_the_first_page_is_said(
+    answer: bytes | None, said: str, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_PATIENCE", 0.2)
+    monkeypatch.setattr(health, "_TIMEOUT", 0.2)
+    told = first_pages(serve(answer))
+    assert len(told) == bool(said)
+    assert said in "".join(told)
+
+
+def test_one_that_is_still_warming_up_has_a_moment(serve: Serve) -> None:
+    server = serve(head("503 Soon"))
+
+    def look() -> None:
+        server._answer = OK
+
+    assert first_pages(server, look=look) == []
+    assert len(server.asked) > 2
+
+
+def test_one_that_listens_and_then_ends_is_found(serve: Serve) -> None:
+    """As a server whose workers fail while its own process holds the port."""
+
+    def look() -> None:
+        raise ReadyError("ended")
+
+    with pytest.raises(ReadyError):
+        first_pages(serve(b""), deadline=60, look=look)
+
+
+def test_the_first_page_is_asked_by_the_name_of_the_app(serve: Serve) -> None:
+    server, named = serve(OK), samples.service(health=Health(host="shop.test"))
+    release = samples.release(7, services=(named,), instances=(server.instance,))
+    assert health.first_pages(release, [server.instance], 1, bool) == []
+    assert b"Host: shop.test\r\n" in server.asked[0]
 
 
 # ---- processes that cannot be asked --------------------------------------------------------------------------

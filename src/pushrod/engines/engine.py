@@ -118,8 +118,8 @@ class Engine(Protocol):
     def start(self, app: App, release: Release, environments: dict[str, dict[str, str]]) -> None:
         """Start a release's instances beside whatever runs; does not wait for them."""
 
-    def ready(self, app: App, release: Release) -> None:
-        """Wait until every instance is healthy; ReadyError as soon as one cannot be any more."""
+    def ready(self, app: App, release: Release) -> Sequence[str]:
+        """Wait until every instance is healthy; ReadyError as soon as one cannot be any more. Returns notes."""
 
     def stop(self, app: App, number: int) -> None:
         """Stop a release's instances, each within its grace, and forget them."""

@@ -26,6 +26,7 @@ SCRIPTS = (
         for name in ("reconcile.py", "watch.py", "builder.py", "layers.py")
     ),
     _PACKAGE / "probing.py",
+    _PACKAGE / "proving.py",
 )
 """What is copied: modules that need the standard library alone, and each other beside them."""
 

@@ -1,6 +1,7 @@
 """`x-pushrod.domains`: the names that an app answers to. Pure."""
 
 import re
+from collections.abc import Sequence
 
 from pushrod.errors import ManifestError
 from pushrod.manifest.document import Key
@@ -30,6 +31,13 @@ def read(key: Key) -> tuple[str, ...]:
             raise ManifestError(f"`{item.text()}` is there twice", where=item.path, hint="name it once")
         found.append(name)
     return tuple(found)
+
+
+def one(names: Sequence[str]) -> str:
+    """A name by which the app can be asked: the first that is one, else one that a wildcard stands for."""
+    return next((n for n in names if not n.startswith("*.")), "") or next(
+        (n.replace("*", "any", 1) for n in names), ""
+    )
 
 
 def redirects(key: Key, names: tuple[str, ...]) -> dict[str, str]:

@@ -2,15 +2,25 @@
 
 import re
 import shlex
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
 
 from pushrod.manifest.document import Key
 from pushrod.values import Health
 
 # Compose's own defaults (https://docs.docker.com/reference/compose-file/05-services/#healthcheck), in seconds.
 _INTERVAL, _START_PERIOD, _RETRIES = 30.0, 0.0, 3
+_SHELL = ("/bin/sh", "-c")
 _COMMAND_INTERVAL = 0.5  # seconds between two runs of a check that starts a process each time
 _PATH = re.compile(r"/[!-~]*")
-_OWN_URL = re.compile(r"(?:http://)?(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\])(?::(\d{1,5}))?(/[!-~]*)?")
+_OWN_URL = re.compile(
+    r"(?:http://)?((?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\])(?::(\d{1,5}))?)(/[!-~]*)?"
+)
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
+)
 _FETCHERS = ("curl", "wget")
 _FLAGS = re.compile(
     r"-[fsSqLgkiI]+|-nv|-O-|-qO-|--(fail|silent|show-error|quiet|spider|location|head|no-verbose|insecure"
@@ -19,39 +29,60 @@ _FLAGS = re.compile(
 _FLAGS_WITH_VALUE = re.compile(
     r"-[moOTt]|-qO|-[fsSqLgkiI]+o|--(max-time|connect-timeout|output|output-document|retry)"
 )
+_FAILS = re.compile(r"-[sSqLgkiI]*f[fsSqLgkiIo]*|--fail")  # of curl, which else is content with any status
 
 
-def read(check: Key, own: Key, *, probe: bool) -> tuple[Health, int]:
+class _Fetch(NamedTuple):
+    """What a check that fetches a URL of the service itself comes down to."""
+
+    path: str
+    port: int
+    host: str
+    any_answer: bool
+
+
+def read(check: Key, own: Key, *, probe: bool, name: str = "") -> tuple[Health, int]:
     """How a service proves itself, and the port that its check names (0: none).
 
+    `name` is the app's own, by which it is asked; empty where it has none.
     `check` is Compose's `healthcheck`, `own` is `x-pushrod.health`, which wins. With `probe`, a check that only
     fetches a URL of the service itself (`curl -f http://localhost:8000/health`) becomes that path: asking it
     needs no curl on the host and takes a millisecond. Without it, what runs is the container's own check, and a
     `healthcheck` that gives no `test` still says how long the image's own has. Raises ManifestError.
     """
-    check_path, command, port = _check(check, probe)
-    timed = check_path or command or (not probe and check.given and not check.get("disable").yes())
+    argv = _check(check)
+    fetch = _fetched(argv) if probe else None
+    timed = argv or (not probe and check.given and not check.get("disable").yes())
     deadline = _deadline(check) if timed else Health().deadline
-    if own.given:
-        path, deadline = _own(own, deadline)
-        return Health(path=path, deadline=deadline), port
-    if check_path:
-        return Health(path=check_path, deadline=deadline), port
-    if command:
-        return Health(command=command, deadline=deadline, interval=_COMMAND_INTERVAL), port
-    return Health(deadline=deadline), port
+    port = fetch.port if fetch else 0
+    keys = own if isinstance(own.value, dict) else Key(own.path, None)
+    keys.only("path", "host", "deadline")
+    deadline, host = keys.get("deadline").seconds(deadline), _host(keys.get("host"))
+    path = _path(own if own.given and keys.value is None else keys.get("path"))
+    if path:
+        return Health(path=path, host=host or name, deadline=deadline), port
+    if fetch:
+        found = Health(path=fetch.path, host=host or fetch.host, any_answer=fetch.any_answer)
+        return msgspec.structs.replace(found, deadline=deadline), port
+    if argv:
+        return Health(command=argv, deadline=deadline, interval=_COMMAND_INTERVAL), port
+    return Health(host=host or name, deadline=deadline), port
 
 
-def _own(own: Key, deadline: float) -> tuple[str, float]:
-    key = own
-    if isinstance(own.value, dict):
-        own.only("path", "deadline")
-        key, deadline = own.get("path"), own.get("deadline").seconds(deadline)
-        if not key.given:
-            return "", deadline
+def _path(key: Key) -> str:
+    if not key.given:
+        return ""
     if not isinstance(key.value, str) or not _PATH.fullmatch(key.value):
         key.wrong("a path such as /healthz")
-    return key.value, deadline
+    return key.value
+
+
+def _host(key: Key) -> str:
+    if not key.given:
+        return ""
+    if not isinstance(key.value, str) or not _HOST.fullmatch(key.value):
+        key.wrong("a host name such as shop.example.com, or one with a port")
+    return key.value
 
 
 def _deadline(check: Key) -> float:
@@ -61,25 +92,21 @@ def _deadline(check: Key) -> float:
     return start + interval * (check.get("retries").whole(_RETRIES) or _RETRIES)
 
 
-def _check(check: Key, probe: bool) -> tuple[str, tuple[str, ...], int]:
-    """The path, or else the argv, that Compose's check comes down to, and the port it names."""
+def _check(check: Key) -> tuple[str, ...]:
+    """The argv that Compose's check comes down to."""
     test = check.get("test")
     if check.get("disable").yes() or not test.given:
-        return "", (), 0
-    words = ("CMD-SHELL", test.text()) if isinstance(test.value, str) else test.words()
-    match words:
+        return ()
+    match ("CMD-SHELL", test.text()) if isinstance(test.value, str) else test.words():
         case () | ("NONE", *_) | ("CMD-SHELL", "NONE"):
-            return "", (), 0
-        case ("CMD", _, *_):
+            argv: tuple[str, ...] = ()
+        case ("CMD", _, *_) as words:
             argv = words[1:]
-            fetch = argv
         case ("CMD-SHELL", script):
-            argv = ("/bin/sh", "-c", script)
-            fetch = _plain(script)
+            argv = (*_SHELL, script)
         case _:
             test.wrong("a list that begins with CMD, CMD-SHELL or NONE")
-    found = _fetched(fetch) if probe else None
-    return ("", argv, 0) if found is None else (found[0], (), found[1])
+    return argv
 
 
 def _plain(script: str) -> tuple[str, ...]:
@@ -94,14 +121,21 @@ def _plain(script: str) -> tuple[str, ...]:
         return ()
 
 
-def _fetched(argv: tuple[str, ...]) -> tuple[str, int] | None:
-    """Path and port of the service's own URL, if fetching that is all this argv does."""
+def _fetched(argv: tuple[str, ...]) -> _Fetch | None:
+    """How the service's own URL is fetched, if that is all this argv does."""
+    argv = _plain(argv[2]) if argv[:2] == _SHELL else argv
     if not argv or argv[0].rpartition("/")[2] not in _FETCHERS:
         return None
     urls: list[re.Match[str]] = []
+    host, fails = "", argv[0].endswith("wget")
     words = iter(argv[1:])
     for word in words:
-        if _FLAGS_WITH_VALUE.fullmatch(word):
+        fails = fails or _FAILS.fullmatch(word) is not None
+        if (header := _header(word, words)) is not None:
+            if not header:
+                return None
+            host = header
+        elif _FLAGS_WITH_VALUE.fullmatch(word):
             next(words, "")
         elif url := _OWN_URL.fullmatch(word):
             urls.append(url)
@@ -109,4 +143,15 @@ def _fetched(argv: tuple[str, ...]) -> tuple[str, int] | None:
             return None
     if len(urls) != 1:
         return None
-    return urls[0][2] or "/", int(urls[0][1] or 80)
+    return _Fetch(urls[0][3] or "/", int(urls[0][2] or 80), host or urls[0][1], any_answer=not fails)
+
+
+def _header(word: str, words: Iterator[str]) -> str | None:
+    """The host that a word of an argv, perhaps with the next one, has it asked by; empty for any other header, and
+    None where the word gives no header at all."""
+    name, equals, value = word.partition("=")
+    if name not in ("-H", "--header"):
+        return None
+    text = value if equals else next(words, "")
+    header, _, host = text.partition(":")
+    return host.strip() if header.lower() == "host" and _HOST.fullmatch(host.strip()) else ""

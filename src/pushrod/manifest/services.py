@@ -60,6 +60,7 @@ def read(
     keep = own.get("keep").whole(KEEP, least=1, most=MOST_KEPT)
     names = domains.read(own.get("domains"))
     led = domains.redirects(own.get("redirects"), names)
+    asked_as = domains.one(names)
     names = (*names, *led)
     services = top.get("services").mapping()
     if not services:
@@ -68,7 +69,9 @@ def read(
         )
     builders = _builders(services)
     drafts = [
-        _draft(name, key, (builder := builders.get(name, name)), services[builder], bases or {}, engine)
+        _draft(
+            name, key, (builder := builders.get(name, name)), services[builder], bases or {}, engine, asked_as
+        )
         for name, key in services.items()
     ]
     drafts, said = roles.derive(drafts, engine)
@@ -126,9 +129,18 @@ def _builders(services: Mapping[str, Key]) -> dict[str, str]:
 
 
 def _draft(
-    name: str, key: Key, builder: str, building: Key, bases: Mapping[str, str], engine: EngineName
+    name: str,
+    key: Key,
+    builder: str,
+    building: Key,
+    bases: Mapping[str, str],
+    engine: EngineName,
+    asked_as: str,
 ) -> Draft:
-    """One service, with all that its role will be derived from; `builder` is the service that builds its image."""
+    """One service, with all that its role will be derived from; `builder` is the service that builds its image.
+
+    `asked_as` is a name of the app's own, empty where it has none.
+    """
     if not _NAME.fullmatch(name):
         key.wrong("a service name of letters, digits, `-`, `_` and `.`, at most 63")
     own = key.get("x-pushrod")
@@ -148,6 +160,7 @@ def _draft(
         Key(key.path, None) if replaced else key.get("healthcheck"),
         own.get("health"),
         probe=engine == "embedded",
+        name=asked_as,
     )
     listening = {
         "published": published,

@@ -8,9 +8,14 @@ from pushrod.manifest.document import Key
 from pushrod.values import Health
 
 
-def read(check: object = None, own: object = None, *, probe: bool = True) -> tuple[Health, int]:
+def read(
+    check: object = None, own: object = None, *, probe: bool = True, name: str = ""
+) -> tuple[Health, int]:
     return healthcheck.read(
-        Key("services.web.healthcheck", check), Key("services.web.x-pushrod.health", own), probe=probe
+        Key("services.web.healthcheck", check),
+        Key("services.web.x-pushrod.health", own),
+        probe=probe,
+        name=name,
     )
 
 
@@ -39,25 +44,44 @@ def test_a_script_is_run_by_a_shell() -> None:
 
 
 @pytest.mark.parametrize(
-    ("test", "path", "port"),
+    ("test", "path", "host", "port"),
     [
-        (["CMD", "curl", "-f", "http://localhost:8000/health"], "/health", 8000),
-        (["CMD-SHELL", "curl -fsS http://127.0.0.1:8080/health?full=1 || exit 1"], "/health?full=1", 8080),
-        ("curl --fail --max-time 3 -o /dev/null http://localhost:8000/", "/", 8000),
-        ("wget -q --spider http://localhost:3000/up || exit 1", "/up", 3000),
-        ("wget --no-verbose --tries=1 --spider http://0.0.0.0/ping > /dev/null 2>&1 || exit 1", "/ping", 80),
-        (["CMD", "curl", "localhost:8000"], "/", 8000),
+        (["CMD", "curl", "-f", "http://localhost:8000/health"], "/health", "localhost:8000", 8000),
+        (
+            ["CMD-SHELL", "curl -fsS http://127.0.0.1:8080/health?full=1 || exit 1"],
+            "/health?full=1",
+            "127.0.0.1:8080",
+            8080,
+        ),
+        ("curl --fail --max-time 3 -o /dev/null http://localhost:8000/", "/", "localhost:8000", 8000),
+        ("wget -q --spider http://localhost:3000/up || exit 1", "/up", "localhost:3000", 3000),
+        (
+            "wget --no-verbose --tries=1 --spider http://0.0.0.0/ping > /dev/null 2>&1 || exit 1",
+            "/ping",
+            "0.0.0.0",
+            80,
+        ),
+        (["CMD", "curl", "-sSfL", "localhost:8000"], "/", "localhost:8000", 8000),
+        (["CMD", "curl", "-f", "-H", "Host: shop.test", "http://localhost:80/up"], "/up", "shop.test", 80),
+        ("wget -qO- --header='Host: shop.test:8443' http://[::1]:3000/up", "/up", "shop.test:8443", 3000),
     ],
 )
-def test_fetching_its_own_url_is_a_path(test: object, path: str, port: int) -> None:
-    assert read({"test": test, "retries": 1}) == (Health(path=path), port)
+def test_fetching_its_own_url_is_a_path(test: object, path: str, host: str, port: int) -> None:
+    """Asked by the name that the check asks by: with Compose that is the one which works."""
+    assert read({"test": test, "retries": 1}, name="shop.example.com") == (Health(path=path, host=host), port)
+
+
+@pytest.mark.parametrize("test", ["curl http://localhost:8000/", "curl -sI localhost:8000/ || exit 1"])
+def test_curl_is_content_with_any_status_unless_it_is_told_otherwise(test: str) -> None:
+    assert read({"test": test})[0].any_answer
 
 
 @pytest.mark.parametrize(
     "test",
     [
         ["CMD", "curl", "-f", "http://db:8000/health"],
-        ["CMD", "curl", "-H", "Host: shop", "http://localhost:8000/"],
+        ["CMD", "curl", "-f", "-H", "Authorization: x", "http://localhost:8000/"],
+        ["CMD", "curl", "-f", "-H", "Host: a b", "http://localhost:8000/"],
         ["CMD", "curl", "-X", "POST", "http://localhost:8000/"],
         ["CMD", "curl", "https://localhost/"],
         ["CMD", "curl", "-f", "http://localhost:8000/a", "http://localhost:8000/b"],
@@ -89,8 +113,39 @@ def test_its_own_path_wins_and_keeps_the_time_the_check_allows() -> None:
 
 
 @pytest.mark.parametrize(
+    ("own", "name", "host"),
+    [
+        ("/up", "", ""),
+        ("/up", "shop.example.com", "shop.example.com"),
+        ({"path": "/up", "host": "admin.shop.example.com"}, "shop.example.com", "admin.shop.example.com"),
+        ({"path": "/up", "host": "[::1]:8000"}, "", "[::1]:8000"),
+        ({"host": "localhost:3000"}, "shop.example.com", "localhost:3000"),
+        (None, "shop.example.com", "shop.example.com"),
+    ],
+)
+def test_the_name_by_which_it_is_asked(own: object, name: str, host: str) -> None:
+    assert read(None, own, name=name)[0].host == host
+
+
+def test_a_deadline_or_host_alone_leaves_the_check() -> None:
+    check = {"test": ["CMD", "curl", "-f", "http://localhost:8000/up"]}
+    found = Health(path="/up", host="shop.test", deadline=120)
+    assert read(check, {"deadline": "2m", "host": "shop.test"})[0] == found
+    assert read({"test": ["CMD", "true"]}, {"deadline": 7})[0].command == ("true",)
+
+
+@pytest.mark.parametrize(
     ("check", "own", "where", "what"),
     [
+        *(
+            (
+                None,
+                {"path": "/", "host": host},
+                "services.web.x-pushrod.health.host",
+                f"expected a host name such as shop.example.com, or one with a port, found `{host}` (text)",
+            )
+            for host in ("http://shop.test", "a b", "shop.test/x", "a\r\nX: y", "shop.test:http", "")
+        ),
         (None, 3, "services.web.x-pushrod.health", "expected a path such as /healthz, found 3 (a number)"),
         (
             None,

@@ -173,7 +173,7 @@ def test_on_docker_the_containers_own_check_stays() -> None:
 def test_a_port_that_only_the_healthcheck_names() -> None:
     check = {"test": ["CMD", "curl", "-f", "http://localhost:8000/up"], "retries": 1}
     found = read({"build": ".", "healthcheck": check}).entry
-    assert (found.port, found.health) == (8000, Health(path="/up"))
+    assert (found.port, found.health) == (8000, Health(path="/up", host="localhost:8000"))
 
 
 def test_the_stores_own_healthcheck_is_not_used() -> None:

@@ -402,10 +402,11 @@ class Docker:
             log=tuple(docker.logs(named)) if named else (),
         )
 
-    def ready(self, app: App, release: Release) -> None:
+    def ready(self, app: App, release: Release) -> Sequence[str]:
         """Wait until every instance is healthy; ReadyError at its deadline, or at once if it ends."""
-        Readiness(release, lambda i: names.instance(app, release.number, i.name)).wait()
+        notes = Readiness(release, lambda i: names.instance(app, release.number, i.name)).wait()
         reconcile.open_edge(self._place(app), release.number)
+        return notes
 
     def stop(self, app: App, number: int) -> None:
         """Stop a release's instances, each within its grace; keep what they printed; take their networks away."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pushrod import dockerfile, trees
+from pushrod import dockerfile, proving, trees
 from pushrod.apps import App
 from pushrod.engines.docker import names
 from pushrod.engines.docker.builders import Builder, carrying
@@ -27,7 +27,7 @@ _CHECK = {
     "start_interval": "StartInterval",
 }  # a health check's times, as Compose and as Docker call them
 
-_READ = {docker.RELEASE, docker.INSTANCE, "pushrod.probe"}
+_READ = {docker.RELEASE, docker.INSTANCE, proving.PROBE, proving.HOSTS}
 """Labels that tell containers apart and that not each of them is given: an image could stand in for them."""
 
 _LONGEST = 256 << 10  # bytes of a Dockerfile

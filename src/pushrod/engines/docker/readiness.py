@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable, Mapping
 
-from pushrod import health, lines
+import msgspec
+
+from pushrod import health, lines, proving
 from pushrod.engines.docker.reconcile import ended_well
 from pushrod.errors import ReadyError
 from pushrod.gears import docker
@@ -26,8 +28,11 @@ class Readiness:
         self._checked: dict[str, float] = {}
         self._restarts: dict[str, int] = {}
 
-    def wait(self) -> None:
-        """Until all are healthy; ReadyError as soon as one cannot be any more, or at its deadline."""
+    def wait(self) -> list[str]:
+        """Until all are healthy; ReadyError as soon as one cannot be any more, or at its deadline.
+
+        Returns what is to be said of those that are.
+        """
         began = time.monotonic()
         waiting = {i.name: i for i in self._release.instances}
         while waiting:
@@ -40,13 +45,29 @@ class Readiness:
                     raise self._error(instance, f"after {deadline:g} s: {why}")
             if waiting:
                 time.sleep(_POLL)
+        return self._first_pages()
+
+    def _first_pages(self) -> list[str]:
+        """What the entry answers at `/`, where it has proved no more than that it listens."""
+        entries = self._release.instances_of(self._release.entry)
+        found = {c.name: c for c in docker.inspect([self._name(i) for i in entries])}
+        asked = [i for i in entries if _way(found.get(self._name(i))) == "port"]
+        deadline = max((self._deadline(i, found) for i in asked), default=0.0)
+
+        def look() -> None:
+            now = {c.name: c for c in docker.inspect([self._name(i) for i in asked])}
+            for instance in asked:
+                self._problem(instance, now.get(self._name(instance)))
+
+        return health.first_pages(self._release, asked, deadline, look)
 
     def _deadline(self, instance: Instance, found: Mapping[str, Container]) -> float:
         """As the manifest says; else as long as the image's own health check may take."""
         given = self._release.service(instance.service).health
         container = found.get(self._name(instance))
         patience = container.patience if container else 0.0
-        return given.deadline if given != Health() else max(_DEADLINE, patience)
+        said = msgspec.structs.replace(given, host="") != Health()
+        return given.deadline if said else max(_DEADLINE, patience)
 
     def _problem(self, instance: Instance, container: Container | None) -> str:
         """Why an instance is not healthy yet; empty once it is. Raises ReadyError for one that has ended."""
@@ -62,17 +83,13 @@ class Readiness:
             raise self._error(instance, f"ended while it started{status}{memory}")
         if not container.running:
             return f"is {container.state}"
-        service = self._release.service(instance.service)
-        if service.health.path:
-            return health.ask(instance, service.health)
-        if container.health:
+        asked = proving.of_labels(container.labels)
+        if _way(container) == "check":
             return self._own_check(instance, container)
-        if instance.port and instance.service != self._release.entry:
-            return health.ask(instance, service.health)
-        if instance.service == self._release.entry:
-            return health.answers(instance)
-        settled = self._settling[instance.name].settled(container.pid, service.health.settle)
-        return "" if settled else "has not come to rest"
+        if asked:
+            return proving.problems([asked])[asked]
+        settle = self._release.service(instance.service).health.settle
+        return "" if self._settling[instance.name].settled(container.pid, settle) else "has not come to rest"
 
     def _own_check(self, instance: Instance, container: Container) -> str:
         """The container's own health check: as Docker has found it, or found now by running it.
@@ -97,6 +114,10 @@ class Readiness:
         return ReadyError(
             f"{instance.name} is not healthy: {why}",
             where=f"service {instance.service}",
-            hint="its last lines are above; what was live still is. Mend it, commit and push again",
+            hint=f"{health.advice(why)}its last lines are above; what was live still is. Mend it, commit and push again",
             log=tuple(docker.logs(self._name(instance))),
         )
+
+
+def _way(container: Container | None) -> proving.Way:
+    return proving.way(proving.of_labels(container.labels), container.health) if container else ""

@@ -15,16 +15,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
 from typing import Any, NamedTuple
 
 try:
-    from pushrod import probing
+    from pushrod import proving
 except ImportError:  # a copy below ROOT: what it needs lies beside it
     sys.path.insert(0, str(Path(__file__).resolve().parent))
-    import probing  # type: ignore[no-redef]
+    import proving  # type: ignore[no-redef]
 
 Found = dict[str, Any]
 
@@ -324,13 +324,18 @@ def problem(container: Found) -> str:
         return ""
     if state["Status"] != "running":
         return f"is {state['Status']}"
-    health = (state.get("Health") or {}).get("Status", "none")
-    if health == "starting" and checked(container):
-        return ""
-    if health not in ("none", "healthy"):
-        return f"is {health}"
-    target = (container["Config"]["Labels"] or {}).get("pushrod.probe", "")
-    return "" if not target or probe(target) else f"does not answer at {target}"
+    asked, health = proving.of_labels(container["Config"]["Labels"]), own_health(container)
+    if proving.way(asked, health) == "check":
+        well = health == "healthy" or (health == "starting" and checked(container))
+        return "" if well else f"is {health}"
+    why = proving.problems([asked])[asked] if asked else ""
+    return f"does not prove its health: {why}" if why else ""
+
+
+def own_health(container: Found) -> str:
+    """What Docker says of a container's own health check; empty where it has none."""
+    said: str = (container["State"].get("Health") or {}).get("Status", "")
+    return "" if said == "none" else said
 
 
 def checked(container: Found) -> bool:
@@ -352,25 +357,6 @@ def ended_well(status: str, exit_code: int, started: str, policy: str) -> bool:
     """Whether a container has done its work, and is not one that must run for ever. `started` is Docker's time."""
     ended = status == "exited" and exit_code == 0 and not started.startswith("0001")
     return ended and policy in ("no", "on-failure", "")
-
-
-def probe(target: str, timeout: float = probing.TIMEOUT) -> bool:
-    """Ask one target, as `answering`; whether it answers."""
-    return target in answering([target], timeout)
-
-
-def answering(targets: Iterable[str], timeout: float = probing.TIMEOUT) -> set[str]:
-    """Those of `http://address:port/path` (any answer below 500 will do) and `tcp://address:port` that answer."""
-    asked = {target: _question(target) for target in targets}
-    answers = probing.ask(list(asked.values()), timeout)
-    return {t for t, answer in zip(asked, answers, strict=True) if not answer.why and answer.status < 500}
-
-
-def _question(target: str) -> probing.Question:
-    kind, _, rest = target.partition("://")
-    at, slash, path = rest.partition("/")
-    address, _, port = at.rpartition(":")
-    return probing.Question(address, int(port), slash + path if kind == "http" else "")
 
 
 def inspect(names: list[str]) -> dict[str, Found]:

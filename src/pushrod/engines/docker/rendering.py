@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import yaml
 
+from pushrod import health
 from pushrod.apps import App
 from pushrod.engines.docker import addresses, names
 from pushrod.gears import docker
@@ -92,7 +93,7 @@ def release(place: Place, sealed: Release, document: Document, images: Mapping[s
             "env_file": [_environment(app, number, service.name)],
             "depends_on": _dependencies(sealed, document, service),
             "labels": _labels(place.app, document, service, sealed) | {docker.INSTANCE: placed.name}
-            | _probe(placed, service, sealed, document),
+            | _probe(placed, service, document),
             "networks": None if isolated(document, service) else
                 _networks(sealed, placed, index, _aliases(document, service.name)),
             "extra_hosts": _hosts(document, sealed, service) or None,
@@ -437,15 +438,13 @@ def _labels(app: App, document: Document, service: Service, sealed: Release | No
     return {**own, **names.labels(app, service.name, sealed)}
 
 
-def _probe(placed: Instance, service: Service, sealed: Release, document: Document) -> Raw:
-    """Where the watch asks an instance that has no health check of its own."""
+def _probe(placed: Instance, service: Service, document: Document) -> Raw:
+    """How an instance is asked whether it is well, where its own health check does not say it."""
     test = (_raw(document, service.name).get("healthcheck") or {}).get("test") or ["NONE"]
-    if test != ["NONE"] or not placed.port or isolated(document, service):
+    asked = health.probe(placed, service.health)
+    if asked is None or isolated(document, service) or (test != ["NONE"] and not asked.path):
         return {}
-    at = f"{placed.address}:{placed.port}"
-    if service.name == sealed.entry or service.health.path:
-        return {"pushrod.probe": f"http://{at}{service.health.path or '/'}"}
-    return {"pushrod.probe": f"tcp://{at}"}
+    return asked.labels()
 
 
 def _dependencies(sealed: Release, document: Document, service: Service) -> Raw:

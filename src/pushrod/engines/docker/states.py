@@ -3,6 +3,7 @@
 import datetime
 from typing import Literal
 
+from pushrod import proving
 from pushrod.engines.docker.reconcile import ended_well
 from pushrod.gears import docker
 from pushrod.gears.docker import Container
@@ -29,13 +30,14 @@ def state_of(container: Container) -> ProcessState | None:
     if not name or ended_well(container.state, container.exit_code, container.started, container.policy):
         return None
     word = _WORDS.get(container.state, "failed")
-    if word == "running":
+    own_check = proving.way(proving.of_labels(container.labels), container.health) == "check"
+    if word == "running" and own_check:
         word = _HEALTH.get(container.health, word)
     at = container.started if container.running else container.finished
     detail = container.error or (
         f"ended with status {container.exit_code}" if word == "failed" and not container.running else ""
     )
-    if container.health == "unhealthy" and container.running:
+    if container.health == "unhealthy" and container.running and own_check:
         detail = "unhealthy"
     return ProcessState(
         group=f"{app}-r{release}" if release else app,

@@ -15,6 +15,7 @@ import contextlib
 import datetime
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from typing import Any, NamedTuple, TypeVar
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import reconcile
+from reconcile import proving
 
 UNITS = Path("/etc/systemd/system/pushrod.target.wants")
 """The apps that should be up have a link here."""
@@ -57,7 +59,7 @@ _FIRST, _LONGEST = 10.0, 600.0  # seconds between two restarts of a container: d
 _DONE = {"up": "brought up", "start": "started", "restart": "restarted"}
 _GRACE = "5"  # seconds that a container which does not answer has to end
 _COMMAND = 60.0  # seconds for one command of Docker's
-_LIST = '{{json .Names}} {{json .Status}} {{json (.Label "pushrod.probe")}}'
+_LIST = '{{json .Names}} {{json .Status}} {{json (.Label "pushrod.probe")}} {{json (.Label "pushrod.probe.hosts")}}'
 
 
 class Memory:
@@ -92,11 +94,25 @@ class Glance(NamedTuple):
 
     status: str
     probe: str = ""
+    hosts: str = ""
 
     @property
     def fine(self) -> bool:
-        """Whether it runs, and Docker has not found it unhealthy."""
-        return self.status.startswith("Up ") and "(unhealthy)" not in self.status
+        """Whether it runs, and Docker has not found it unhealthy, where that is what counts."""
+        return self.status.startswith("Up ") and (self._way != "check" or "(unhealthy)" not in self.status)
+
+    @property
+    def asked(self) -> "proving.Probe | None":
+        """How it is to be asked; None where it is not."""
+        return self._probe if self._way in ("path", "port") else None
+
+    @property
+    def _probe(self) -> "proving.Probe | None":
+        return proving.of_labels({proving.PROBE: self.probe, proving.HOSTS: self.hosts})
+
+    @property
+    def _way(self) -> "proving.Way":
+        return proving.way(self._probe, "some" if re.search(r"health(y\)|: )", self.status) else "")
 
 
 class Live(NamedTuple):
@@ -132,7 +148,7 @@ def glances() -> dict[str, Glance]:
     found = {}
     for line in reconcile.run(argv, _COMMAND).splitlines():
         decoder, at, words = json.JSONDecoder(), 0, []
-        for _ in range(3):
+        for _ in range(4):
             word, at = decoder.raw_decode(line, at)
             words.append(str(word))
             at += 1
@@ -147,13 +163,13 @@ def look(apps: list[Live], memory: Memory) -> Iterator[Live]:
     told = [one for one in apps if _needs(one, {n for n in one.names if n not in seen or not seen[n].fine})]
     yield from sorted(told, key=lambda one: memory.helped(one.names))
     running = {n: seen[n] for one in apps for n in one.names if n in seen and seen[n].fine}
-    asked = {name: glance.probe for name, glance in running.items() if glance.probe}
-    answered = reconcile.answering(set(asked.values()))
+    asked = {name: probe for name, glance in running.items() if (probe := glance.asked)}
+    problems = proving.problems(asked.values())
     needy = set()
     with memory.lock:
-        for name in asked:
+        for name, probe in asked.items():
             known = memory.of(name)
-            known["bad"] = 0 if asked[name] in answered else known["bad"] + 1
+            known["bad"] = known["bad"] + 1 if problems[probe] else 0
             needy |= {name} if known["bad"] >= PATIENCE else set()
     found = [one for one in apps if one not in told and needy & set(one.names)]
     yield from sorted(found, key=lambda one: memory.helped(one.names))
@@ -174,11 +190,11 @@ def trouble(container: "reconcile.Found | None", known: dict[str, Any]) -> tuple
         return "", ""  # the manifest says that it is not to be brought back
     if state["Status"] in ("exited", "created", "dead"):
         return f"is {state['Status']} (status {state['ExitCode']})", "start"
-    if (state.get("Health") or {}).get("Status") == "unhealthy":
-        return "is unhealthy", "restart"
-    target = (container["Config"]["Labels"] or {}).get("pushrod.probe", "")
-    if state["Status"] == "running" and target and known["bad"] >= PATIENCE:
-        return f"does not answer at {target}", "restart"
+    asked, health = proving.of_labels(container["Config"]["Labels"]), reconcile.own_health(container)
+    if proving.way(asked, health) == "check":
+        return ("is unhealthy", "restart") if health == "unhealthy" else ("", "")
+    if state["Status"] == "running" and asked and known["bad"] >= PATIENCE:
+        return f"does not answer at {asked.target}", "restart"
     return "", ""
 
 

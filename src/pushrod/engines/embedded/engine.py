@@ -298,10 +298,10 @@ class Embedded:
         )
         self.supervisor.apply(group, processes)
 
-    def ready(self, app: App, release: Release) -> None:
+    def ready(self, app: App, release: Release) -> Sequence[str]:
         """Ask every instance until it is healthy; ReadyError at its deadline, or at once if it ends."""
         group = _group(app, release.number)
-        Readiness(
+        return Readiness(
             release,
             states=lambda: self.supervisor.states(group),
             command=lambda instance: self._health_command(app, release, instance),

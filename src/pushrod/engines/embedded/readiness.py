@@ -30,8 +30,11 @@ class Readiness:
         self._settlings: dict[str, Settling] = {}
         self._elsewhere: dict[str, float] = {}  # since when an instance listens on the manifest's own port
 
-    def wait(self) -> None:
-        """Ask every instance until it is healthy. Raises ReadyError at the deadline of one, or once one ends."""
+    def wait(self) -> list[str]:
+        """Ask every instance until it is healthy. Raises ReadyError at the deadline of one, or once one ends.
+
+        Returns what is to be said of those that are.
+        """
         started = time.monotonic()
         waiting = list(self._release.instances)
         while waiting:
@@ -47,6 +50,15 @@ class Readiness:
             if waiting:
                 time.sleep(min(self._service(i).health.interval for i in waiting))
         self._look()
+        return self._first_pages()
+
+    def _first_pages(self) -> list[str]:
+        """What the entry answers at `/`, where it has proved no more than that it listens."""
+        checked = self._release.service(self._release.entry).health
+        if checked.path or checked.command:
+            return []
+        entries = self._release.instances_of(self._release.entry)
+        return health.first_pages(self._release, entries, checked.deadline, self._look)
 
     def _look(self) -> Mapping[str, ProcessState]:
         """What the supervisor says of every instance; ReadyError if one has ended, also one that was healthy."""
@@ -66,7 +78,7 @@ class Readiness:
             return "its process has not started"
         if service.health.command:
             return self._command(instance)
-        if service.role == "entry" or service.health.path:
+        if service.name in self._release.serving or service.health.path:
             why = health.ask(instance, service.health)
             return why and self._with_ports(instance, service, state.pid, why)
         settling = self._settlings.setdefault(instance.name, Settling())
@@ -96,7 +108,7 @@ class Readiness:
             f"{instance.name} {why}",
             where=f"instance {instance.name} of release {self._release.number}",
             hint=hint
-            or "the end of its log is above; what was live still is; mend it, commit and push again",
+            or f"{health.advice(why)}the end of its log is above; what was live still is; mend it and push again",
             log=host.tail(self._log(instance.name)),
         )
 

@@ -1,11 +1,7 @@
 """Bringing an app back, as far as it needs no engine."""
 
 import contextlib
-import http.server
 import json
-import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +11,6 @@ from pushrod.apps import App, Root
 from pushrod.engines.docker import names, reconcile
 from pushrod.engines.docker.reconcile import Trouble
 from tests.unit.engines.docker import places
-
-
-class _Answers(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(int(self.path.strip("/") or 200))
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the test says enough."""
-
-
-@pytest.fixture
-def port() -> Iterator[int]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.mark.parametrize(("path", "answers"), [("", True), ("/404", True), ("/302", True), ("/500", False)])
-def test_a_probe_over_http(port: int, path: str, answers: bool) -> None:
-    assert reconcile.probe(f"http://127.0.0.1:{port}{path}") is answers
-
-
-def test_a_probe_of_a_port(port: int) -> None:
-    assert reconcile.probe(f"tcp://127.0.0.1:{port}")
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        closed = unused.getsockname()[1]
-        assert not reconcile.probe(f"tcp://127.0.0.1:{closed}", 0.5)
-        assert not reconcile.probe(f"http://127.0.0.1:{closed}/", 0.5)
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,7 @@ def test_labels_of_ours_cannot_be_given(tmp_path: Path) -> None:
         "pushrod.service": "web",
         "pushrod.release": "7",
         "pushrod.instance": "web-1",
-        "pushrod.probe": "http://10.213.0.2:80/",
+        "pushrod.probe": "tcp://10.213.0.2:80",
     }
     assert found.service("postgres")["labels"] == {"pushrod.app": "shop", "pushrod.service": "postgres"}
 
@@ -245,9 +245,27 @@ def test_labels_of_ours_cannot_be_given(tmp_path: Path) -> None:
         ("{interval: 5s}", True),
     ],
 )
-def test_what_has_no_check_of_its_own_is_asked_by_the_watch(tmp_path: Path, check: str, probed: bool) -> None:
+def test_what_has_no_check_of_its_own_is_asked(tmp_path: Path, check: str, probed: bool) -> None:
     found = from_text(tmp_path, f"{WEB}    healthcheck: {check}\n").service("web-1")
-    assert ("pushrod.probe" in found["labels"]) == probed
+    assert found["labels"].get("pushrod.probe") == ("tcp://10.213.0.2:80" if probed else None)
+
+
+@pytest.mark.parametrize(
+    ("own", "domains", "hosts"),
+    [
+        ("/up", "[]", "localhost 10.213.0.2:80"),
+        ("/up", "['*.shop.example.com', shop.example.com]", "shop.example.com"),
+        ("/up", "['*.shop.example.com']", "any.shop.example.com"),
+        ("{path: /up, host: 'admin.example.com:8443'}", "[shop.example.com]", "admin.example.com:8443"),
+    ],
+)
+def test_a_path_is_asked_by_a_name_of_the_app_also_where_there_is_a_check(
+    tmp_path: Path, own: str, domains: str, hosts: str
+) -> None:
+    text = f"x-pushrod: {{domains: {domains}}}\n{WEB}    healthcheck: {{test: [CMD, 'true']}}\n"
+    found = from_text(tmp_path, f"{text}    x-pushrod: {{health: {own}}}\n").service("web-1")
+    assert found["labels"]["pushrod.probe"] == "http://10.213.0.2:80/up"
+    assert found["labels"]["pushrod.probe.hosts"] == hosts
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ def seen(root: Path, monkeypatch: pytest.MonkeyPatch, probe: str) -> Any:
         (container("created", policy="no", StartedAt="0001-01-01T00:00:00Z"), "start"),
         (container(Health={"Status": "unhealthy"}), "restart"),
         (container(Health={"Status": "starting"}), ""),
+        (container(Health={"Status": "unhealthy"}, probe="tcp://1:2"), "restart"),
+        (container(Health={"Status": "unhealthy"}, probe="http://1:2/up"), ""),
         (container("paused"), ""),
         (container("restarting", ExitCode=1), ""),
     ],
@@ -56,7 +58,8 @@ def test_one_that_does_not_answer_is_given_some_looks(
 ) -> None:
     one, name = seen(tmp_path, monkeypatch, probe="tcp://1:2"), "shop-r7-backend-1"
     answers = [False, False, True, False, False, False]
-    monkeypatch.setattr(watch.reconcile, "answering", lambda targets: targets if answers.pop(0) else set())
+    problems = lambda probes: dict.fromkeys(probes, "" if answers.pop(0) else "no answer")  # noqa: E731
+    monkeypatch.setattr(watch.proving, "problems", problems)
     memory = watch.Memory(tmp_path / "none")
     found = [
         list(watch.look([one], memory)) and watch.trouble(container(probe="tcp://1:2"), memory.of(name))[1]
@@ -85,8 +88,27 @@ def test_what_docker_knows_is_mended_before_anybody_is_asked(
     apps = [watch.Live(slow, {"number": 1}, ("slow",)), watch.Live(gone, {"number": 1}, ("gone",))]
     monkeypatch.setattr(watch, "glances", lambda: {"slow": watch.Glance("Up 2 hours", "tcp://1:2")})
     monkeypatch.setattr(watch.reconcile, "is_open", lambda _app, _number: True)
-    monkeypatch.setattr(watch.reconcile, "answering", lambda _targets: pytest.fail("asked first"))
+    monkeypatch.setattr(watch.proving, "problems", lambda _probes: pytest.fail("asked first"))
     assert next(watch.look(apps, watch.Memory(tmp_path / "none"))).app is gone
+
+
+@pytest.mark.parametrize(
+    ("status", "probe", "fine", "asked"),
+    [
+        ("Up 1 hour", "tcp://10.213.0.2:80", True, True),
+        ("Up 1 hour (healthy)", "tcp://10.213.0.2:80", True, False),
+        ("Up 1 hour (health: starting)", "tcp://10.213.0.2:80", True, False),
+        ("Up 1 hour (unhealthy)", "tcp://10.213.0.2:80", False, False),
+        ("Up 1 hour (unhealthy)", "http://10.213.0.2:80/up", True, True),
+        ("Up 1 hour (healthy)", "http://10.213.0.2:80/up", True, True),
+        ("Up 1 hour", "", True, False),
+    ],
+)
+def test_a_path_goes_before_the_own_check_and_that_before_a_port(
+    status: str, probe: str, fine: bool, asked: bool
+) -> None:
+    glance = watch.Glance(status, probe, "localhost")
+    assert (glance.fine, glance.asked is not None) == (fine, asked)
 
 
 @pytest.mark.parametrize(
@@ -107,10 +129,12 @@ def test_what_docker_lists(status: str, fine: bool) -> None:
 
 
 def test_all_containers_are_listed_by_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    printed = '"a-r1-web-1" "Up 2 hours" "http://10.0.0.1:80/a \\"b\\""\n"a-db" "Created" ""\n'
+    printed = (
+        '"a-r1-web-1" "Up 2 hours" "http://10.0.0.1:80/a \\"b\\"" "localhost x"\n"a-db" "Created" "" ""\n'
+    )
     monkeypatch.setattr(watch.reconcile, "run", lambda _argv, _timeout: printed)
     assert watch.glances() == {
-        "a-r1-web-1": watch.Glance("Up 2 hours", 'http://10.0.0.1:80/a "b"'),
+        "a-r1-web-1": watch.Glance("Up 2 hours", 'http://10.0.0.1:80/a "b"', "localhost x"),
         "a-db": watch.Glance("Created", ""),
     }
 
