@@ -114,7 +114,7 @@ class Readiness:
         return ReadyError(
             f"{instance.name} is not healthy: {why}",
             where=f"service {instance.service}",
-            hint=f"{health.advice(why)}its last lines are above; what was live still is. Mend it, commit and push again",
+            hint=f"{health.advice(why)}its last lines are above; what was live still is. Mend it and push again",
             log=tuple(docker.logs(self._name(instance))),
         )
 

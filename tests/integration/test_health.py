@@ -1,0 +1,140 @@
+"""How an app proves its health on the embedded engine: by which name it is asked, and what has to come of it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.apps import App, Machine, complaint, manifest
+
+PROGRAM = """\
+import http.server, os, pathlib, time
+
+TOLD = pathlib.Path(os.environ["TOLD"])
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        status, _, names = TOLD.read_text().partition(" ")
+        if status == "nothing" and self.path != "/api":
+            time.sleep(60)
+        named = not names or self.headers["Host"] in names.split() or self.path == "/api"
+        self.send_response(400 if not named else 200 if self.path == "/api" else int(status))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *words):
+        pass
+
+
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+OWN = {"x-pushrod": {"health": {"path": "/check", "deadline": "2s"}}}
+
+
+@pytest.fixture(scope="module")
+def told(machine: Machine) -> Path:
+    """What the app answers: a status, and the only names that it answers to."""
+    return machine.directory / "told"
+
+
+def tree(told: Path, domains: str = "", **changes: object) -> dict[str, str]:
+    top = f"x-pushrod: {{domains: [{domains}]}}\n" if domains else ""
+    file = manifest(environment={"TOLD": str(told)}, **{"x-pushrod": None, **changes})
+    return {"app.py": PROGRAM, "compose.yaml": top + file}
+
+
+@pytest.fixture(scope="module")
+def app(machine: Machine, told: Path) -> App:
+    told.write_text("200")
+    return machine.app("check", tree(told, **OWN))
+
+
+@pytest.mark.parametrize(
+    ("words", "well"),
+    [("200", True), ("302", True), ("401", False), ("404", False), ("500", False), ("nothing", False)],
+)
+def test_a_push_and_what_brings_an_app_back_agree(app: App, told: Path, words: str, well: bool) -> None:
+    told.write_text(words)
+    app.tree.commit({"words": words}, f"say {words}")
+    pushed, raised = app.tree.push(), app.pushrod("restart", "--app", app.name)
+    app.must("down", "--app", app.name)
+    up = app.pushrod("deploy", "--app", app.name)
+    assert [done.ok for done in (pushed, raised, up)] == [well] * 3, (pushed.err, raised.err, up.err)
+    told.write_text("200")
+    app.must("deploy", "--app", app.name)
+
+
+CHECK = {"test": ["CMD", "curl", "-f", "http://localhost:8000/check"], "interval": "1s", "retries": 2}
+NAMED = {**CHECK, "test": "wget -qO- --header='Host: named.test' http://127.0.0.1:8000/check || exit 1"}
+PATH = {"path": "/check", "deadline": "2s"}
+
+
+@pytest.mark.parametrize(
+    ("names", "domains", "changes", "why"),
+    [
+        ("localhost:8000", "", {"healthcheck": CHECK}, ""),
+        ("localhost:8000", "shop.example.com", {"healthcheck": CHECK}, ""),
+        ("named.test", "", {"healthcheck": NAMED}, ""),
+        ("localhost", "", {"x-pushrod": {"health": PATH}}, ""),
+        ("shop.example.com", "shop.example.com", {"x-pushrod": {"health": PATH}}, ""),
+        ("other.test", "", {"x-pushrod": {"health": {**PATH, "host": "other.test"}}}, ""),
+        ("other.test", "", {"healthcheck": CHECK, "x-pushrod": {"health": {"host": "other.test"}}}, ""),
+        (
+            "other.test",
+            "shop.example.com",
+            {"x-pushrod": {"health": PATH}},
+            "answered 400 (Host: shop.example.com)",
+        ),
+        ("other.test", "", {"healthcheck": CHECK}, "answered 400 (Host: localhost:8000)"),
+    ],
+)
+def test_an_app_that_answers_to_its_own_name_alone(
+    app: App, told: Path, names: str, domains: str, changes: dict[str, object], why: str
+) -> None:
+    told.write_text(f"200 {names}")
+    app.tree.commit(tree(told, domains, **changes), "names")
+    done = app.tree.push()
+    assert done.ok is not bool(why), done.err
+    if why:
+        found = complaint(done)
+        assert why in found.what
+        assert "`x-pushrod.health.host`" in found.to_do
+    else:
+        assert "answers" not in done.err
+
+
+@pytest.mark.parametrize("words", ["500", "404", "200 nobody.test"])
+def test_without_a_check_an_error_at_the_root_is_noted(app: App, told: Path, words: str) -> None:
+    told.write_text(words)
+    app.tree.commit({**tree(told), "words": words}, "no check")
+    done = app.tree.push()
+    assert done.ok, done.err
+    status = "400" if " " in words else words
+    assert f"note     web: answers {status} at /; that refuses nothing" in done.err
+    assert app.get("/api").status == 200
+
+
+DIES = """\
+import os, socket, sys, time
+
+listening = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+time.sleep(2)  # a server whose workers still import the app
+sys.exit("the workers have failed to boot")
+"""
+
+
+def test_one_that_listens_before_it_fails_is_not_made_live(app: App, told: Path) -> None:
+    before = app.live
+    app.tree.commit({**tree(told), "app.py": DIES}, "dies")
+    done = app.tree.push()
+    assert "ended at boot" in complaint(done)
+    assert "the workers have failed to boot" in done.err
+    assert app.live == before
+
+
+def test_curl_that_does_not_look_at_the_status(app: App, told: Path) -> None:
+    told.write_text("500")
+    check = {**CHECK, "test": "curl -s http://localhost:8000/check || exit 1"}
+    app.tree.commit(tree(told, healthcheck=check), "any answer")
+    done = app.tree.push()
+    assert done.ok, done.err

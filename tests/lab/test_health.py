@@ -1,0 +1,189 @@
+"""Whether an instance is well: a deployment, a boot and the watch say the same of the same answer."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.apps import eventually
+from tests.lab import images
+from tests.lab.box import Box
+from tests.lab.ground import ROOT, Ground, Shop
+
+pytestmark = pytest.mark.lab
+
+APP = """\
+import http.server, pathlib, signal, sys, time
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        told = pathlib.Path("/told/status").read_text().split() or ["200"]
+        if told[0] == "nothing" and self.path == "/check":
+            time.sleep(60)
+        status = 200 if len(told) < 2 or told[1] == self.headers["Host"] else 400
+        if self.path == "/check" and told[0].isdigit() and status == 200:
+            status = int(told[0])
+        self.send_response(status)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *words):
+        pass
+
+
+http.server.ThreadingHTTPServer(("", 8000), Handler).serve_forever()
+"""
+# The image's own check is one that always fails: the path goes before it everywhere, or nothing here would be well.
+DOCKERFILE = """\
+FROM python:3.13-slim
+COPY app.py .
+EXPOSE 8000
+RUN mkdir /told && echo 200 >/told/status
+HEALTHCHECK --interval=1s --retries=1 CMD exit 1
+CMD ["python", "app.py"]
+"""
+COMPOSE = """\
+x-pushrod: {domains: [check.localhost]}
+services:
+  web:
+    build: .
+    ports: ["8000:8000"]
+    volumes: ["told:/told"]
+    x-pushrod: {health: {path: /check, deadline: 2s}}
+volumes: {told: }
+"""
+# Run by the copies below ROOT, as at a boot and by the timer.
+ASKS = f"""\
+import json, sys
+sys.path.insert(0, "{ROOT}/programs")
+import watch
+from watch import proving, reconcile
+one = watch.live(reconcile.App("{ROOT}", "check"))
+boot = {{n: reconcile.problem(c) for n, c in reconcile.inspect(list(one.names)).items()}}
+seen = watch.glances()
+looks = {{n: proving.problems([seen[n].asked])[seen[n].asked] for n in one.names if seen[n].fine and seen[n].asked}}
+print(json.dumps([[boot.get(n, "is gone"), looks.get(n, "is not asked")] for n in one.names]))
+"""
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """A host with nothing on it."""
+    if problem := images.box_problem():
+        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+    box = Box()
+    made = Ground(box, tmp_path_factory.mktemp("desk"))
+    try:
+        box.create(ports=[made.published])
+        made.init()
+        yield made
+        print(box.journal())
+    finally:
+        box.remove()
+
+
+@pytest.fixture(scope="module")
+def shop(ground: Ground) -> Shop:
+    """An app that answers as it is told, pushed once."""
+    app = ground.app("check", {"app.py": APP, "Dockerfile": DOCKERFILE, "compose.yaml": COMPOSE})
+    pushed = app.push()
+    assert pushed.ok, pushed.err
+    return app
+
+
+def tell(shop: Shop, words: str) -> None:
+    shop.box.put("/var/lib/docker/volumes/check_told/_data/status", words)
+
+
+ANSWERS = [
+    ("200", True),
+    ("302", True),
+    ("401", False),
+    ("404", False),
+    ("500", False),
+    ("nothing", False),
+    ("200 check.localhost", True),
+    ("200 another.localhost", False),
+]
+
+
+@pytest.mark.parametrize(("words", "well"), ANSWERS)
+def test_a_deployment_a_boot_and_the_watch_agree(shop: Shop, words: str, well: bool) -> None:
+    tell(shop, words)
+    boot, watch = json.loads(shop.box.exec("python3", "-I", "-S", "-c", ASKS).stdout)[0]
+    before = shop.live
+    deployed = shop.box.ssh("restart", "--app", "check", user="pushrod", check=False)
+    told = {"boot": boot == "", "watch": watch == "", "deployment": deployed.status == 0}
+    assert told == dict.fromkeys(told, well), (boot, watch, deployed.stderr)
+    assert (shop.live > before) is well
+    tell(shop, "200")
+
+
+@pytest.mark.parametrize(("words", "opened"), [("302", True), ("404", False), ("200 check.localhost", True)])
+def test_a_reboot_lets_through_what_a_deployment_would(shop: Shop, words: str, opened: bool) -> None:
+    tell(shop, words)
+    mark = f"/run/pushrod/check/up-{shop.live}"
+    shop.box.exec("systemctl", "stop", "pushrod-app@check")
+    shop.box.exec("systemctl", "start", "--no-block", "pushrod-app@check")
+    container = shop.container("web", shop.live)
+    eventually(lambda: container in shop.running(), "it runs", 60)
+    if opened:
+        eventually(lambda: shop.get().status == 200, "it is let through", 30)
+        return
+    assert json.loads(shop.box.exec("python3", "-I", "-S", "-c", ASKS).stdout)[0][0]
+    assert shop.get().status == 503
+    assert shop.box.exec("test", "-e", mark, check=False).status == 1
+    tell(shop, "200")
+    eventually(lambda: shop.get().status == 200, "it is let through once it is well", 30)
+
+
+ROOT_FAILS = """\
+import http.server, sys
+WRONG, NAMES = int(sys.argv[1]), sys.argv[2:]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        named = not NAMES or self.headers["Host"] in NAMES
+        self.send_response((200 if self.path == "/api" else WRONG) if named else 400)
+        self.end_headers()
+
+    def log_message(self, *words):
+        pass
+
+
+http.server.ThreadingHTTPServer(("", 8000), Handler).serve_forever()
+"""
+
+
+@pytest.mark.parametrize("wrong", [500, 503, 404, 401])
+def test_without_a_check_an_error_at_the_root_is_noted(ground: Ground, wrong: int) -> None:
+    name = f"root{wrong}"
+    file = f"services: {{web: {{build: ., ports: ['8000:8000'], command: python app.py {wrong}}}}}\n"
+    tree = {
+        "app.py": ROOT_FAILS,
+        "Dockerfile": "FROM python:3.13-slim\nCOPY app.py .\n",
+        "compose.yaml": f"x-pushrod: {{domains: [{name}.localhost]}}\n{file}",
+    }
+    app = ground.app(name, tree)
+    pushed = app.push()
+    assert pushed.ok, pushed.err
+    assert f"web: answers {wrong} at /" in pushed.err
+    assert app.get("/api").status == 200
+    ground.box.exec("systemctl", "restart", f"pushrod-app@{name}")
+    eventually(lambda: app.get("/api").status == 200, "it is let through", 30)
+
+
+def test_an_entry_that_never_accepts_is_refused(ground: Ground) -> None:
+    tree = {
+        "compose.yaml": "services: {web: {build: ., ports: ['8000:8000'], command: sleep 600,"
+        " x-pushrod: {health: {deadline: 2s}}}}\n",
+        "Dockerfile": "FROM python:3.13-slim\n",
+    }
+    pushed = ground.app("deaf", tree).push()
+    assert not pushed.ok
+    assert "nothing listens on its port (8000)" in pushed.err
