@@ -1,9 +1,7 @@
 """What one client, or one app, must not do to another through the edge: of what requests say, what is passed on."""
 
 import base64
-import contextlib
 import hashlib
-import re
 import secrets
 import socket
 from collections.abc import Callable, Iterator
@@ -415,34 +413,7 @@ def test_who_is_led_into_a_prefix_from_inside_comes_where_he_is_led(
         assert line(recorder) == f"GET {told} HTTP/1.1"
 
 
-# ---- large answers, names that lead on ----------------------------------------------------------------------------
-
-
-class Cookies(Recorder):
-    """Answers with as many bytes of a cookie as the query says."""
-
-    def serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection, connection.makefile("rb") as stream:
-            while head := self.head(stream.readline):
-                self.requests.append(head)
-                size = int(re.search(rb"\?(\d+)", head)[1])  # type: ignore[index]
-                connection.sendall(
-                    b"HTTP/1.1 200 OK\r\nSet-Cookie: s=" + b"x" * size + b"\r\nContent-Length: 2\r\n\r\nok"
-                )
-
-
-def test_answers_may_have_large_headers(edge: Edge) -> None:
-    recorder, port = Cookies(), free_port()
-    routing = Routing((Route("/huge/", service="web", max_headers=64 << 10),))
-    shop = Site("shop", 1, port, (recorder.address,), ("shop.test",), entry="web", routing=routing)
-    edge.switch({"shop": shop})
-    for size in (10, 3000, 5000, 9000, 16_000, 25_000):
-        answer = get(port, f"/?{size}")
-        assert statuses(answer) == [200], size
-        assert answer.count(b"x" * size) == 1
-    assert statuses(get(port, "/?70000")) == [502]
-    for size in (10, 30_000, 64_000):
-        assert statuses(get(port, f"/huge/?{size}")) == [200], size
+# ---- names that lead on ------------------------------------------------------------------------------------------
 
 
 def test_a_name_leads_to_another(edge: Edge) -> None:

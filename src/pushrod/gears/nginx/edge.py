@@ -23,7 +23,8 @@ import msgspec
 
 from pushrod import host
 from pushrod.errors import EdgeError, HostError, StateError
-from pushrod.gears.nginx.sites import Bounds, Known, Listening, Site, check
+from pushrod.gears.nginx import build
+from pushrod.gears.nginx.sites import Bounds, Listening, Site, check
 from pushrod.gears.nginx.tree import DRAIN_BUDGET, render_tree
 from pushrod.host import Account
 from pushrod.values import Value
@@ -40,12 +41,6 @@ KEPT_TREES = 3
 TEST_SECONDS, TEST_MEMORY = 10, 512 << 20
 """Processor seconds and bytes of its own memory that nginx may take to read a tree before the tree is accepted: each
 reload takes as much, whoever's change it is for."""
-
-_KEEPALIVE_MIN_SINCE = (1, 27, 4)
-"""The first nginx that knows `keepalive_min_timeout` (nginx's own list of changes)."""
-
-_HTTP2_SINCE = (1, 25, 1)
-"""The first nginx that has `http2` as a directive (likewise)."""
 
 _SOCKET_PATH_BYTES = 107
 """The longest path of a unix socket on Linux (unix(7): 108 bytes with the closing zero)."""
@@ -146,14 +141,17 @@ class Edge:
         """The unix socket of the mark listener."""
         return self.runtime / "mark.sock"
 
-    @functools.cached_property
+    @property
     def version(self) -> tuple[int, ...]:
         """The version of `program`. Raises HostError when it is not an nginx."""
-        done = host.run([self.program, "-v"], timeout=10)
-        found = re.search(r"/(\d+)\.(\d+)\.(\d+)", done.stderr)
-        if not found:
+        return build.version(self._said)
+
+    @functools.cached_property
+    def _said(self) -> str:
+        said = host.run([self.program, "-V"], timeout=10).stderr
+        if not build.version(said):
             raise HostError("this program does not say which nginx it is", where=str(self.program))
-        return tuple(int(part) for part in found.groups())
+        return said
 
     def argv(self, python: str = sys.executable) -> tuple[str, ...]:
         """What a supervisor runs, in the foreground, as `account`; it ends at SIGQUIT when all is served."""
@@ -382,7 +380,7 @@ class Edge:
             listening=self._listening,
             directory=self.directory,
             socket=self.socket,
-            known=Known(self.version >= _KEEPALIVE_MIN_SINCE, self.version >= _HTTP2_SINCE),
+            known=build.known(self._said),
         )
 
     def _has(self, generation: str, files: Mapping[str, str]) -> bool:

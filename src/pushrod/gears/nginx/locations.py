@@ -5,7 +5,7 @@ import math
 import re
 from pathlib import Path
 
-from pushrod.gears.nginx import headers
+from pushrod.gears.nginx import headers, memory
 from pushrod.gears.nginx.sites import Site
 from pushrod.gears.nginx.words import indented, name, quoted, word
 from pushrod.values import Auth, Cache, Rate, Route
@@ -19,7 +19,7 @@ LONG = 3600
 _ON_DISK = 64 << 20
 """Bytes of a body that may wait on the edge's disk until it is whole; a route for larger ones passes them on so."""
 
-_LEAST_HEADERS = 8 << 10  # bytes: nginx refuses less than two of its buffers
+_LEAST_HEADERS = 8 << 10
 
 CACHE_BYTES = "256m"
 """The most an app's cache takes on disk."""
@@ -121,7 +121,7 @@ def _passed(site: Site, number: int, route: Route, shared: str, added: str) -> s
         text += f"client_max_body_size {route.max_body};\n"
         text += "proxy_request_buffering off;\n" if route.max_body > _ON_DISK else ""
     if route.max_headers:
-        size = max(route.max_headers, _LEAST_HEADERS)
+        size = _headers(route.max_headers)
         text += f"proxy_buffer_size {size};\nproxy_buffers 32 4k;\nproxy_busy_buffers_size {size};\n"
     silent = route.timeout or (LONG if route.stream or route.websocket else 0)
     if silent:
@@ -142,6 +142,11 @@ def _passed(site: Site, number: int, route: Route, shared: str, added: str) -> s
     return (
         text + _stripped(site, route) + f"proxy_pass http://{_target(site, route.service)}{_rest(route)};\n"
     )
+
+
+def _headers(size: int) -> int:
+    """The bytes of a buffer: nginx refuses less than two of its others, and some sizes are dear (memory.py)."""
+    return memory.HEADERS if memory.KEPT < size <= memory.HEADERS else max(size, _LEAST_HEADERS)
 
 
 def strips(route: Route) -> bool:

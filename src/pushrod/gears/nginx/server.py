@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pushrod.gears.nginx import access, headers, locations, pages
+from pushrod.gears.nginx import access, headers, locations, memory, pages
 from pushrod.gears.nginx.sites import CHAIN, KEY, Known, Listening, Site, Tls, validate
 from pushrod.gears.nginx.words import fill, indented, name, quoted
 
@@ -45,11 +45,11 @@ server {
 }
 """
 
-_BUFFERS = """\
-    # An answer's headers have to fit into one buffer; frameworks send 5k of cookies and 10k of policies. Up to 25k
-    # musl keeps such a piece for the next request; from 26k on it costs two page faults, half a request's time again.
-    proxy_buffer_size 25k;
+_BUFFERS = f"""\
+    # An answer's headers have to fit into one buffer; frameworks send 5k of cookies and 10k of policies.
+    proxy_buffer_size {memory.HEADERS >> 10}k;
     proxy_buffers 16 4k;
+    proxy_busy_buffers_size 48k;
 """
 
 _CERTIFIED = """\

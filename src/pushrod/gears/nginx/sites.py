@@ -78,11 +78,13 @@ class Known(Value, frozen=True):
     """What this nginx knows that an older one does not.
 
     `keepalive_min_timeout` keeps a draining worker from closing a connection just as a client uses it. `http2` is a
-    directive; before, it was a word of `listen`.
+    directive; before, it was a word of `listen`. `gives_back` says that memory goes back to the system after each
+    request (musl), but for what the configuration can hold.
     """
 
     keepalive_min: bool = True
     http2: bool = True
+    gives_back: bool = False
 
 
 class Bounds(Value, frozen=True):

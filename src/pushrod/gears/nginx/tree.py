@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from pushrod.gears.nginx import access, headers, locations, pages, server, types
+from pushrod.gears.nginx import access, headers, locations, memory, pages, server, types
 from pushrod.gears.nginx.sites import Known, Listening, Site, check
 from pushrod.gears.nginx.words import fill, indented, quoted
 
@@ -154,7 +154,7 @@ http {
         listen @socket@;
         set $away ""; # known where no site sets them
         set $retry_after 1;
-        return 200 "@generation@ $pid\\n";
+@memory@        return 200 "@generation@ $pid\\n";
     }
 @tls@@includes@@defaults@}
 """
@@ -233,6 +233,7 @@ def render_main(
         drain=f"{DRAIN_BUDGET:g}",
         headers_within=f"{HEADERS_WITHIN:g}",
         socket=quoted(socket, prefix="unix:"),
+        memory=f"        include {memory.NAME};\n" if known.gives_back else "",
         keepalive_min="    keepalive_min_timeout 2s;\n" if known.keepalive_min else "",
         tls=fill(_TLS, ciphers=":".join(_CIPHERS)) + _strict(sites) if encrypted else "",
         includes=f"{includes}\n" if includes else "",
@@ -294,6 +295,8 @@ def render_tree(
     check(sites.values(), listening)
     tree = directory / "trees" / generation
     files = {headers.NAME: headers.SHARED, headers.LEFT_OUT: headers.left_out()}
+    if known.gives_back:
+        files[memory.NAME] = memory.held()
     for site in sites.values():
         files[f"sites/{site.app}.conf"] = server.render(
             site, listening=listening, directory=directory, tree=tree, known=known

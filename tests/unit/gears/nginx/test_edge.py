@@ -46,6 +46,7 @@ def mode(path: Path) -> int:
         ("nginx version: nginx/1.31.3", (1, 31, 3)),
         ("nginx version: nginx/1.22.1 (Ubuntu)", (1, 22, 1)),
         ("nginx version: openresty/1.27.1.2", (1, 27, 1)),
+        ("nginx version: nginx/1.30.0\nbuilt by gcc 14.2.0 (Alpine 14.2.0)", (1, 30, 0)),
     ],
 )
 def test_the_version(tmp_path: Path, runtime: Path, says: str, version: tuple[int, ...]) -> None:

@@ -81,6 +81,13 @@ def test_a_route_may_have_larger_headers_in_its_answers() -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "given"), [(1 << 10, 8 << 10), (25 << 10, 25 << 10), (26 << 10, 36 << 10), (37 << 10, 37 << 10)]
+)
+def test_sizes_that_are_dear_are_given_as_the_one_that_is_held(asked: int, given: int) -> None:
+    assert f"proxy_buffer_size {given};" in rendered(Route("/a/", service="web", max_headers=asked))
+
+
+@pytest.mark.parametrize(
     "closed", [{"auth": Auth(basic="A")}, {"allow": ("10.0.0.0/8",)}, {"deny": ("10.0.0.1",)}]
 )
 def test_what_could_be_a_closed_route_is_looked_for_where_there_is_one(closed: Any) -> None:

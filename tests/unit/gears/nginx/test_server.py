@@ -141,7 +141,7 @@ def test_names_that_lead_to_another_have_servers_of_their_own() -> None:
 
 def test_own_lines_about_buffers_are_the_only_ones() -> None:
     """Ours would be another measure for theirs, and nginx refuses what does not fit together."""
-    assert "proxy_buffer_size 25k;" in rendered(SHOP)
+    assert "proxy_buffer_size 36k;" in rendered(SHOP)
     own = changed(SHOP, routing=Routing(snippets={"a.conf": "proxy_buffers 4 8k;"}))
     assert "proxy_buffer_size" not in rendered(own)
 
