@@ -251,8 +251,8 @@ class Pipeline:
                 self.engine.edge.drained(self._switch(None), DRAIN)
             with stopping.of("stop"), self._step("stop", "instances, then stores; the data stays"):
                 for number in self.engine.running(self.app):
-                    self.engine.stop(self.app, number)
-                self.engine.stop_stores(self.app)
+                    self._note(self.engine.stop(self.app, number))
+                self._note(self.engine.stop_stores(self.app))
             if tries.failed:
                 self.progress.note(f"not all could be done ({tries}); `pushrod doctor --repair` mends it")
             if stopping.failed:
@@ -303,7 +303,7 @@ class Pipeline:
                     repairs.done.append(f"the edge leads to release {live.number} again")
                 for number in self.engine.running(self.app):
                     if number != live.number:
-                        self.engine.stop(self.app, number)
+                        self._note(self.engine.stop(self.app, number))
         self.releases.record(f"{self.app.name}: repaired\n\nlive: release {live.number}\nat: {now()}\n")
 
     def plan(self, commit: str) -> plan.Plan:
@@ -499,7 +499,8 @@ class Pipeline:
         names = ", ".join(s.name for s in release.stores)
         with self._step("stores", names, release.number) as step:
             ddl = not any(s.release for s in release.services)
-            step.detail = self.engine.ensure_stores(self.app, release, ddl=ddl)
+            with self._redacted():
+                step.detail = self.engine.ensure_stores(self.app, release, ddl=ddl)
 
     def _run_once(self, release: Release, programs: Sequence[_OneShot]) -> None:
         """Run each job and each release command once, from the new images, as the migrating role."""
@@ -547,17 +548,28 @@ class Pipeline:
             before = self._known(previous) if previous != release.number else None
             if before and (first := _stops_first(release)):
                 names = [i.name for i in before.instances if i.service in first]
-                self.engine.stop_instances(self.app, before, names)
-            self.engine.start(self.app, release, self.secrets.sealed(release.number))
+                self._note(self.engine.stop_instances(self.app, before, names))
+            with self._redacted():
+                self.engine.start(self.app, release, self.secrets.sealed(release.number))
+
+    @contextlib.contextmanager
+    def _redacted(self) -> Iterator[None]:
+        """What an app has printed is shown without its secrets."""
+        try:
+            yield
+        except PushrodError as e:
+            e.what, e.log = self.secrets.redact(e.what), tuple(self.secrets.redact(line) for line in e.log)
+            raise
 
     def _ready(self, release: Release) -> None:
         with self._step("ready", plan.count(release.instances), release.number) as step:
-            try:
+            with self._redacted():
                 notes = self.engine.ready(self.app, release)
-            except PushrodError as e:
-                e.log = tuple(self.secrets.redact(line) for line in e.log)
-                raise
             step.detail = f"{len(release.instances)} of {len(release.instances)} healthy"
+        self._note(notes)
+
+    def _note(self, notes: Sequence[str]) -> None:
+        """Say what an engine has to say."""
         for note in notes:
             self.progress.note(self.secrets.redact(note))
 
@@ -641,7 +653,7 @@ class Pipeline:
                 with self._workers_stopping(others):
                     self.engine.edge.drained(switch, DRAIN)
                 for number in others:
-                    self.engine.stop(self.app, number)
+                    self._note(self.engine.stop(self.app, number))
 
     @contextlib.contextmanager
     def _workers_stopping(self, others: Sequence[int]) -> Iterator[None]:
@@ -656,10 +668,10 @@ class Pipeline:
                 stopping = [pool.submit(self._stop_workers, before) for before in older]
             yield
             for stopped in stopping:
-                stopped.result()
+                self._note(stopped.result())
 
-    def _stop_workers(self, release: Release) -> None:
-        self.engine.stop_instances(self.app, release, self.engine.workers(self.app, release))
+    def _stop_workers(self, release: Release) -> Sequence[str]:
+        return self.engine.stop_instances(self.app, release, self.engine.workers(self.app, release))
 
     def _record(self, release: Release, previous: int, *, fresh: bool) -> str:
         """Who, what, when and how long, as a commit of the state; a new release also as a tag on its commit."""
@@ -707,7 +719,7 @@ class Pipeline:
             self._lead_back(previous if not stopped else 0)
         if (number != previous or stopped) and self._served() not in (number, None):
             with tries.of("stop"):
-                self.engine.stop(self.app, number)
+                self._note(self.engine.stop(self.app, number))
             self._end_migrations(release, begun)  # once more: what has just been stopped may have gone on
             before = self._known(previous)
             if before or not previous:
@@ -720,7 +732,7 @@ class Pipeline:
                     self._start_again(before)
             if stopped:
                 with tries.of("stores"):
-                    self.engine.stop_stores(self.app)
+                    self._note(self.engine.stop_stores(self.app))
             if fresh:
                 with tries.of("remove"):
                     self._discard(number)

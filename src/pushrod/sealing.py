@@ -218,6 +218,7 @@ class Sealing:
         written = compose.in_argvs(checkout)
         for service in wanted.services:
             argv = (*service.entrypoint, *service.command, *service.release, *service.health.command)
+            argv += tuple(word for hook in (*service.post_start, *service.pre_stop) for word in hook.command)
             for name, value in self.secrets.variables().items():
                 known = written.get(service.name)
                 reached = name in known if known is not None else len(value) >= _TELLING
@@ -309,4 +310,9 @@ def _without_values(service: Service) -> Service:
     build = service.build
     if build is not None:
         build = msgspec.structs.replace(build, arguments=dict.fromkeys(build.arguments))
-    return msgspec.structs.replace(service, build=build, environment=dict.fromkeys(service.environment))
+    hooks = {
+        kind: tuple(msgspec.structs.replace(h, environment=dict.fromkeys(h.environment)) for h in given)
+        for kind, given in (("post_start", service.post_start), ("pre_stop", service.pre_stop))
+    }
+    environment = dict.fromkeys(service.environment)
+    return msgspec.structs.replace(service, build=build, environment=environment, **hooks)

@@ -49,6 +49,20 @@ class Health(Value, frozen=True):
     settle: float = 3.0
 
 
+class Hook(Value, frozen=True):
+    """A command that is run in a container of a service after its start, or before it is stopped.
+
+    `user` and `working_dir` are the container's where they are empty. Of `environment` None means the variable is
+    taken from the app's secrets if it is there.
+    """
+
+    command: tuple[str, ...]
+    user: str = ""
+    working_dir: str = ""
+    privileged: bool = False
+    environment: dict[str, str | None] = {}
+
+
 class Rate(Value, frozen=True):
     """How many requests one client may make: `count` in each `period` (seconds: 1 or 60), and `burst` more at once.
 
@@ -150,6 +164,7 @@ class Service(Value, frozen=True):
     instances: it runs once for each release, before any new instance, and must end with status 0. With `stop_first`
     the old release's instances end before the new one's start, because only one of them may have its data open.
     `keeps` says of a store that it is of no known kind, and kept because Compose would leave its container alone.
+    `post_start` and `pre_stop` are run in each of its containers, on Docker.
     """
 
     name: str
@@ -171,6 +186,8 @@ class Service(Value, frozen=True):
     java: bool = False
     stop_first: bool = False
     keeps: bool = False
+    post_start: tuple[Hook, ...] = ()
+    pre_stop: tuple[Hook, ...] = ()
 
 
 class Schedule(Value, frozen=True):

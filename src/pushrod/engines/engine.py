@@ -121,14 +121,14 @@ class Engine(Protocol):
     def ready(self, app: App, release: Release) -> Sequence[str]:
         """Wait until every instance is healthy; ReadyError as soon as one cannot be any more. Returns notes."""
 
-    def stop(self, app: App, number: int) -> None:
-        """Stop a release's instances, each within its grace, and forget them."""
+    def stop(self, app: App, number: int) -> Sequence[str]:
+        """Stop a release's instances, each within its grace, and forget them. Returns notes, as others that stop."""
 
     def workers(self, app: App, release: Release) -> Collection[str]:
         """Those of a release's running instances that answer nobody: of no service that requests go to, and with no
         TCP port open to others."""
 
-    def stop_instances(self, app: App, release: Release, names: Collection[str]) -> None:
+    def stop_instances(self, app: App, release: Release, instances: Collection[str]) -> Sequence[str]:
         """Stop some of a release's instances, each within its grace. The rest goes on; `start` starts them again."""
 
     def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
@@ -143,7 +143,7 @@ class Engine(Protocol):
     def discard(self, app: App, number: int) -> None:
         """Remove what a release has made outside the app's directory that was never live: volumes of its own."""
 
-    def stop_stores(self, app: App) -> None:
+    def stop_stores(self, app: App) -> Sequence[str]:
         """Stop an app's stores in order; their data stays."""
 
     def states(self, app: App) -> list[ProcessState]:

@@ -13,6 +13,8 @@ _ARGVS = (
     ("command",),
     ("entrypoint",),
     ("healthcheck", "test"),
+    ("post_start", "command"),
+    ("pre_stop", "command"),
     ("x-pushrod", "release"),
     ("x-pushrod", "health"),
 )
@@ -29,7 +31,7 @@ def in_argvs(files: Sequence[Path]) -> dict[str, set[str]]:
         services = _of(_node(path), "services")
         for name, service in _items(services):
             if _of(service, "extends") is None:
-                texts = [text for keys in _ARGVS for text in _texts(_at(service, keys), set(), 0)]
+                texts = [t for keys in _ARGVS for node in _at(service, keys) for t in _texts(node, set(), 0)]
                 found.setdefault(name, set()).update(
                     n for text in texts for n in _REFERENCE.findall(text) if n
                 )
@@ -62,10 +64,13 @@ def _of(node: Any, key: str, depth: int = 0) -> Any:
     return next((v for s in sources if (v := _of(s, key, depth + 1)) is not None), None)
 
 
-def _at(node: Any, keys: Sequence[str]) -> Any:
+def _at(node: Any, keys: Sequence[str]) -> list[Any]:
+    """What is at a path of keys, which may lead through a list, one node for each of its items."""
+    nodes = [node]
     for key in keys:
-        node = _of(node, key)
-    return node
+        items = (item for n in nodes for item in (n.value if getattr(n, "id", "") == "sequence" else [n]))
+        nodes = [_of(item, key) for item in items]
+    return nodes
 
 
 def _texts(node: Any, seen: set[int], depth: int) -> Iterator[str]:

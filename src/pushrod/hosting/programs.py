@@ -23,7 +23,7 @@ _PACKAGE = Path(pushrod.__file__).parent
 SCRIPTS = (
     *(
         _PACKAGE / "engines" / "docker" / name
-        for name in ("reconcile.py", "watch.py", "builder.py", "layers.py")
+        for name in ("reconcile.py", "hooks.py", "watch.py", "builder.py", "layers.py")
     ),
     _PACKAGE / "probing.py",
     _PACKAGE / "proving.py",

@@ -134,11 +134,11 @@ _SERVICE = (
     Row("working_dir", "used", "noted"),
 )  # fmt: skip
 _HOOK = (
-    Row("command", "used", "ignored"),
-    Row("environment", "used", "ignored"),
-    Row("privileged", "word", "ignored", "`privileged`"),
-    Row("user", "used", "ignored"),
-    Row("working_dir", "used", "ignored"),
+    Row("command", "used", "noted", "on the embedded engine there is no container to run it in"),
+    Row("environment", "used", "noted", "values of one line"),
+    Row("privileged", "word", "noted", "`privileged`"),
+    Row("user", "used", "noted"),
+    Row("working_dir", "used", "noted"),
 )
 _BUILD = (
     Row("additional_contexts", "word", "ignored", "not used yet; paths of the host need their word"),
@@ -296,5 +296,11 @@ def holds_keys(path: str) -> bool:
 
 
 def of_services(engine: EngineName, *fates: Fate) -> tuple[str, ...]:
-    """The keys of a service that have one of these fates on an engine, those of mappings below it aside."""
-    return tuple(row.path for row in _SERVICE if row.fate(engine) in fates)
+    """The keys of a service that have one of these fates on an engine, also those of which all that is below has."""
+    below = {
+        place.removeprefix("services.*."): rows
+        for place, rows in SECTIONS.items()
+        if place.startswith("services.*.") and place.count(".") == 2
+    }
+    whole = (key for key, rows in below.items() if all(row.fate(engine) in fates for row in rows))
+    return (*(row.path for row in _SERVICE if row.fate(engine) in fates), *whole)

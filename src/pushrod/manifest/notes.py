@@ -87,6 +87,11 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
         stateless,
         lambda d: d.service.stop_first,
     )
+    notes += _said(
+        "its `post_start` and `pre_stop` are not run: it is a job, which ends by itself",
+        stateless,
+        lambda d: d.service.role == "job" and bool(d.service.post_start or d.service.pre_stop),
+    )
     notes += [note for d in stateless for note in _too_early(d, drafts)]
     notes += _said(
         "REDIS_URL does not lead there, because nothing here says its password",

@@ -23,7 +23,7 @@ from pushrod.manifest import (
 )
 from pushrod.manifest.document import Key, scalar
 from pushrod.manifest.roles import Draft
-from pushrod.values import Build, EngineName, Manifest, Routing, Service
+from pushrod.values import Build, EngineName, Hook, Manifest, Routing, Service
 
 KEEP = 5  # releases kept on the host unless the manifest says otherwise
 MOST_KEPT = 100
@@ -187,6 +187,8 @@ def _draft(
         read_only=own.get("read_only").yes() or key.get("read_only").yes(),
         java=references.is_java(reference),
         stop_first=_stops_first(key.get("deploy").get("update_config").get("order")),
+        post_start=_hooks(key.get("post_start")),
+        pre_stop=_hooks(key.get("pre_stop")),
     )
     return Draft(
         service=service,
@@ -230,6 +232,19 @@ def _leaves(path: str) -> bool:
     """Whether a path is not one inside the repository."""
     path = posixpath.normpath(path or ".")
     return path.startswith(("/", "../")) or path == ".." or "\0" in path
+
+
+def _hooks(key: Key) -> tuple[Hook, ...]:
+    return tuple(
+        Hook(
+            command=item.get("command").words() or item.get("command").wrong("a command"),
+            user=item.get("user").text(),
+            working_dir=item.get("working_dir").text(),
+            privileged=item.get("privileged").yes(),
+            environment=_environment(item.get("environment")),
+        )
+        for item in key.sequence()
+    )
 
 
 def _environment(key: Key) -> dict[str, str | None]:

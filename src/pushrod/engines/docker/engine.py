@@ -28,6 +28,7 @@ from pushrod.engines.docker import (
     builders,
     environment,
     foresight,
+    hooking,
     images,
     logs,
     names,
@@ -262,6 +263,7 @@ class Docker:
             ),
             names.STORES: rendering.stores(self._place_of_stores(app, mounted), wanted, document, found),
             names.ATTACHMENTS: rendering.attachments(app, release, document),
+            **hooking.files(app, release, wanted, Secrets(app).variables()),
         }
         limits = machine.of(self.root, app.name)
         mounted.check(limits.tree_size)
@@ -360,10 +362,10 @@ class Docker:
         """Remove the volumes that were made for a release which was never live."""
         docker.remove_volumes(docker.volumes({docker.APP: app.name, docker.MADE_BY: str(number)}))
 
-    def stop_stores(self, app: App) -> None:
+    def stop_stores(self, app: App) -> Sequence[str]:
         """Stop the stores, each within its grace; their data stays."""
         found = [c for c in docker.containers({docker.APP: app.name}) if docker.RELEASE not in c.labels]
-        docker.stop([c for c in found if c.state in _ALIVE])
+        return self._stop(app, found)
 
     # ---- instances ------------------------------------------------------------------------------------------
 
@@ -389,17 +391,18 @@ class Docker:
         try:
             reconcile.start(self._place(app), names.files(app, release.number))
         except reconcile.Trouble as e:
-            raise docker.known(str(e), f"app {app.name}") or self._not_started(app, release, str(e)) from e
+            raise docker.known(str(e), f"app {app.name}") or self._not_started(app, release, e) from e
 
-    def _not_started(self, app: App, release: Release, why: str) -> ReadyError:
+    def _not_started(self, app: App, release: Release, trouble: reconcile.Trouble) -> ReadyError:
         """Compose's own words: a program that is not in the image, or an instance that others wait for has ended."""
+        why = str(trouble)
         containers = [names.instance(app, release.number, i.name) for i in release.instances]
         named = next((c for c in containers if re.search(rf"\b{re.escape(c)}\b", why)), "")
         return ReadyError(
             why.removeprefix("Error response from daemon: "),
             where=f"release {release.number}",
             hint="what was live still is. Mend it, commit and push again",
-            log=tuple(docker.logs(named)) if named else (),
+            log=trouble.log or (tuple(docker.logs(named)) if named else ()),
         )
 
     def ready(self, app: App, release: Release) -> Sequence[str]:
@@ -408,11 +411,11 @@ class Docker:
         reconcile.open_edge(self._place(app), release.number)
         return notes
 
-    def stop(self, app: App, number: int) -> None:
+    def stop(self, app: App, number: int) -> Sequence[str]:
         """Stop a release's instances, each within its grace; keep what they printed; take their networks away."""
         reconcile.close_edge(self._place(app), number)
         found = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
-        docker.stop([c for c in found if c.state in _ALIVE])
+        notes = self._stop(app, found)
         logs.keep(app, [c for c in found if docker.INSTANCE in c.labels])
         docker.remove([c.name for c in found])
         for network in docker.networks({docker.APP: app.name, docker.RELEASE: str(number)}):
@@ -420,6 +423,17 @@ class Docker:
         # Docker goes on with what Compose had asked for when it was cut off.
         late = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
         docker.remove([c.name for c in late])
+        return notes
+
+    def _stop(self, app: App, containers: Sequence[docker.Container]) -> list[str]:
+        """Stop containers, each within its grace, after what is to be run in them before."""
+        try:
+            failed = reconcile.before_stop(self._place(app), [c.name for c in containers if c.running])
+            notes = [one.why for one in failed]
+        except reconcile.Trouble as e:
+            notes = [f"what was to be run before containers stop was not: {e}"]
+        docker.stop([c for c in containers if c.state in _ALIVE])
+        return notes
 
     def workers(self, app: App, release: Release) -> Collection[str]:
         """The instances that answer nobody."""
@@ -429,10 +443,10 @@ class Docker:
             if c.running and c.labels.get(docker.SERVICE) not in release.serving and not host.listens(c.pid)
         ]
 
-    def stop_instances(self, app: App, release: Release, names: Collection[str]) -> None:
+    def stop_instances(self, app: App, release: Release, instances: Collection[str]) -> Sequence[str]:
         """Stop their containers, which Docker then does not start again by itself."""
         found = self._instances(app, release.number)
-        docker.stop([c for name, c in found.items() if name in names and c.state in _ALIVE])
+        return self._stop(app, [c for name, c in found.items() if name in instances])
 
     def _instances(self, app: App, number: int) -> dict[str, docker.Container]:
         """A release's containers by their instances' names."""

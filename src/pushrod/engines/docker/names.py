@@ -28,7 +28,8 @@ UNITS = Path("/etc/systemd/system/pushrod.target.wants")
 """A link `pushrod-app@shop.service` here says that the app comes back at boot."""
 
 COMPOSE, STORES, ATTACHMENTS = "compose.yaml", "stores.yaml", "attachments.json"
-"""The files that are sealed beside `release.json`."""
+HOOKS, STORE_HOOKS = "hooks.json", "store-hooks.json"
+"""The files that are sealed beside `release.json`; those with hooks where there are any."""
 
 
 _LIKE_RELEASE = re.compile(r".+-r[0-9]+(-.*)?")  # `shop-r7` is the seventh release of the app `shop`
@@ -134,6 +135,11 @@ def files(app: App, number: int) -> Path:
 def running_stores(app: App) -> Path:
     """The compose file that the stores run as now."""
     return app.state / "stores" / COMPOSE
+
+
+def running_hooks(app: App) -> Path:
+    """The hooks of the stores as they run now."""
+    return app.state / "stores" / HOOKS
 
 
 def up(app: App, number: int) -> Path:

@@ -15,15 +15,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
 from typing import Any, NamedTuple
 
 try:
     from pushrod import proving
+    from pushrod.engines.docker import hooks
 except ImportError:  # a copy below ROOT: what it needs lies beside it
     sys.path.insert(0, str(Path(__file__).resolve().parent))
+    import hooks  # type: ignore[no-redef]
     import proving  # type: ignore[no-redef]
 
 Found = dict[str, Any]
@@ -49,7 +51,13 @@ _AT_ONCE = 8  # containers whose health is looked at, or stores that are connect
 
 
 class Trouble(Exception):
-    """What could not be done, in one sentence."""
+    """What could not be done, in one sentence; `log` is what a program had to say of it."""
+
+    log: tuple[str, ...] = ()
+
+
+Fail = Callable[[hooks.Failed], None]
+"""What is done about a hook that fails."""
 
 
 class App:
@@ -79,13 +87,37 @@ class App:
 # ---- up and down --------------------------------------------------------------------------------------------
 
 
-def stores_up(app: App, containers: list[str]) -> None:
+def refuse(failed: hooks.Failed) -> None:
+    """Trouble about a hook that has failed."""
+    trouble = Trouble(failed.why)
+    trouble.log = failed.log
+    raise trouble
+
+
+def tell(failed: hooks.Failed) -> None:
+    """Say that a hook has failed, and go on: where the app was live before, its health decides."""
+    say(failed.why)
+
+
+def stores_up(app: App, containers: list[str], fail: Fail = refuse) -> None:
     """Start an app's stores, those that already run as they are, and wait until each of these containers is up.
 
     Their own health checks decide; a store without one is waited for by whoever knows its protocol.
     """
+    hooked = hooks.read(app.stores.with_name(hooks.FILE))
+    before = started(list(hooked))
     app.compose(app.stores, "up", "--detach", "--no-build", "--pull", "never")
+    after = started(list(hooked))
+    for name, row in hooked.items():
+        if name in after and after[name] != before.get(name) and (failed := hooks.after_start(row)):
+            fail(failed)
     healthy(containers, STORES_DEADLINE)
+
+
+def started(names: list[str]) -> dict[str, str]:
+    """Those of these containers that run, each with the moment at which it was started."""
+    found = inspect(names)
+    return {n: str(c["State"]["StartedAt"]) for n, c in found.items() if c["State"]["Status"] == "running"}
 
 
 def open_gate(app: App) -> None:
@@ -208,14 +240,29 @@ def _connect(words: list[str]) -> None:
                 raise
 
 
-def start(app: App, directory: Path) -> None:
-    """Start the instances of a release that do not run: in the order that Compose knows, where there is one."""
-    if "depends_on:" in (directory / "compose.yaml").read_text():
-        app.compose(
-            directory / "compose.yaml", "up", "--detach", "--no-build", "--pull", "never", "--no-recreate"
-        )
-        return
-    run(["docker", "start", *instances(app, directory)])
+def start(app: App, directory: Path, fail: Fail = refuse) -> None:
+    """Start the instances of a release that do not run: in the order that Compose knows, where there is one.
+
+    One with commands for after its start has run them before those are started that depend on it.
+    """
+    hooked = {n: row for n, row in hooks.read(directory / hooks.FILE).items() if row.post_start}
+    running = started(list(hooked))
+    for name, row in hooked.items():
+        if name not in running:
+            _start(app, directory, [name], [row.service])
+            if failed := hooks.after_start(row):
+                fail(failed)
+    _start(app, directory, instances(app, directory), [])
+
+
+def _start(app: App, directory: Path, names: list[str], services: list[str]) -> None:
+    """Start containers, or by Compose those of these services (none: all), with all that they depend on."""
+    file = directory / "compose.yaml"
+    if "depends_on:" in file.read_text():
+        options = ("--detach", "--no-build", "--pull", "never", "--no-recreate")
+        app.compose(file, "up", *options, *services)
+    else:
+        run(["docker", "start", *names])
 
 
 def instances(app: App, directory: Path) -> list[str]:
@@ -235,11 +282,11 @@ def up(app: App) -> None:
     (GATES / app.name / STOPPED).unlink(missing_ok=True)
     apart(app, [*(f"{app.name}-{s['name']}" for s in release["stores"]), *instances(app, directory)])
     if release["stores"]:
-        stores_up(app, [f"{app.name}-{s['name']}" for s in release["stores"]])
+        stores_up(app, [f"{app.name}-{s['name']}" for s in release["stores"]], tell)
         say(f"{app.name}: stores are up: {', '.join(s['name'] for s in release['stores'])}")
     open_gate(app)
     join(app, directory)
-    start(app, directory)
+    start(app, directory, tell)
     healthy(instances(app, directory), INSTANCES_DEADLINE)
     open_edge(app, release["number"])
     say(
@@ -260,10 +307,30 @@ def down(app: App) -> None:
             f"label=pushrod.app={app.name}",
             *(["--filter", f"label={label}"] if label else []),
         ]
-        running = run(["docker", "ps", "--quiet", *filters]).split()
+        running = run(["docker", "ps", "--format={{.Names}}", *filters]).split()
         if running:
+            for failed in before_stop(app, running):
+                say(failed.why)
             run(["docker", "stop", *running], timeout=_STOP)
             say(f"{app.name}: {'instances' if label else 'stores'} stopped")
+
+
+def hooks_of(app: App) -> dict[str, hooks.Hooks]:
+    """The hooks of all the app's containers, by container: of each release that is kept, and of its stores."""
+    places = (
+        f"releases/*/{hooks.FILE}",
+        f"releases/*/store-{hooks.FILE}",
+    )  # a store may be of no later release
+    files = [*(path for place in places for path in app.state.glob(place)), app.stores.with_name(hooks.FILE)]
+    return {name: row for file in files for name, row in hooks.read(file).items()}
+
+
+def before_stop(app: App, names: list[str], timeout: float | None = None) -> list[hooks.Failed]:
+    """Run what is to be run in containers before they are stopped; what has failed of it."""
+    hooked = {n: row for n, row in hooks_of(app).items() if n in names and row.pre_stop}
+    graces = {n: c["Config"].get("StopTimeout") or 0 for n, c in inspect(list(hooked)).items()}
+    seconds = {n: timeout or max(hooks.BEFORE_STOP, grace) for n, grace in graces.items()}
+    return hooks.before_stop([(hooked[n], its) for n, its in seconds.items()])
 
 
 def reached(app: App, release: Found) -> list[str]:

@@ -29,9 +29,9 @@ PIDS = 1024
 _REPLACED = frozenset((
     "attach", "build", "cgroup_parent", "configs", "container_name", "cpu_count", "depends_on", "deploy",
     "develop", "domainname", "env_file", "environment", "expose", "extends", "external_links",
-    "hostname", "image", "label_file", "labels", "links", "mac_address", "models", "network_mode",
-    "networks", "ports", "profiles", "provider", "pull_policy", "restart", "scale", "secrets", "volumes",
-    "volumes_from",
+    "healthcheck", "hostname", "image", "label_file", "labels", "links", "logging", "mac_address", "models",
+    "network_mode", "networks", "ports", "post_start", "pre_stop", "profiles", "provider", "pull_policy",
+    "restart", "scale", "secrets", "volumes", "volumes_from",
 ))  # fmt: skip
 _PASSED = {*keys.of_services("docker", "used", "bounded", "word")} - _REPLACED
 _OUTSIDE = "outside"  # the network by which stores of no known kind reach what instances reach
@@ -279,6 +279,7 @@ def _service(place: Place, document: Document, service: Service, image: Parts) -
         *(t.partition(":")[0] for t in tmpfs),
         *(v.get("target") for v in volumes if isinstance(v, dict)),
     }
+    root, hooked = as_root(document, service.name, image), _hooked_as_root(service)
     if service.read_only and "/tmp" not in taken:  # noqa: S108
         tmpfs.append("/tmp")  # noqa: S108
     return {
@@ -293,9 +294,9 @@ def _service(place: Place, document: Document, service: Service, image: Parts) -
         "network_mode": "none" if isolated(document, service) else None,
         "read_only": True if service.read_only else None,
         "tmpfs": tmpfs or None,
-        "security_opt": _security(raw),
+        "security_opt": _security(raw, becomes_root=not root and hooked),
         "cap_drop": ["ALL"],
-        "cap_add": _capabilities(raw, root=as_root(document, service.name, image)) or None,
+        "cap_add": _capabilities(raw, root=root or hooked) or None,
         "logging": _logging(raw.get("logging") or {}),
         "volumes": [
             *(mount for v in volumes for mount in _mount(place, v, taken)),
@@ -307,7 +308,16 @@ def _service(place: Place, document: Document, service: Service, image: Parts) -
 def as_root(document: Document, name: str, image: Parts) -> bool:
     """Whether a service's containers begin as root."""
     user = str(_raw(document, name).get("user") or "")
-    return user.split(":")[0] in ("0", "root") if user else image.root
+    return _is_root(user) if user else image.root
+
+
+def _hooked_as_root(service: Service) -> bool:
+    """Whether a command is run as root in a service's containers, which may have begun as another account."""
+    return any(_is_root(hook.user) for hook in (*service.post_start, *service.pre_stop))
+
+
+def _is_root(user: str) -> bool:
+    return user.split(":")[0] in ("0", "root")
 
 
 def isolated(document: Document, service: Service) -> bool:
@@ -364,10 +374,11 @@ def _logging(given: Raw) -> Raw:
     }
 
 
-def _security(raw: Raw) -> list[str]:
+def _security(raw: Raw, *, becomes_root: bool) -> list[str]:
+    """Where a command becomes root in a container that did not begin as it, it could not with `no-new-privileges`."""
     given = [str(option) for option in raw.get("security_opt") or []]
     said = any(option.startswith("no-new-privileges") for option in given)
-    return given if said else ["no-new-privileges", *given]
+    return given if said or becomes_root else ["no-new-privileges", *given]
 
 
 def _capabilities(raw: Raw, *, root: bool) -> list[str]:

@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pushrod import host
 from pushrod.apps import App
 from pushrod.configuration import Endpoint
-from pushrod.engines.docker import environment, names, reconcile, rendering
+from pushrod.engines.docker import environment, hooking, names, reconcile, rendering
 from pushrod.errors import PushrodError, StoreError
 from pushrod.gears import docker, postgres
 from pushrod.manifest import contracts
@@ -90,6 +90,11 @@ class Stores:
         sealed, rendered = names.files(self.app, failed) / names.STORES, names.running_stores(self.app)
         written = sealed.read_text() if sealed.exists() else ""
         theirs = set(rendering.services(written)) if written else set()
+        gone = [
+            c for c in self._containers() if c.labels.get(docker.SERVICE) in theirs - stores or not release
+        ]
+        stopping = {c.labels.get(docker.SERVICE, "") for c in gone}
+        self._before_stop(stopping | self._changed(wanted))
         if changed:
             self._write(changed)
             with suppress(PushrodError, reconcile.Trouble):
@@ -98,16 +103,13 @@ class Stores:
                 else:
                     place = self._place()
                     place.compose(place.stores, "up", "--no-start", "--no-build", "--pull", "never")
-        gone = [
-            c.name
-            for c in self._containers()
-            if c.labels.get(docker.SERVICE) in theirs - stores or not release
-        ]
-        docker.remove(gone)
+        docker.remove([c.name for c in gone])
         for name in theirs - stores:
             names.store_environment(self.app, name).unlink(missing_ok=True)
+            hooking.forget(self.app, name)
         if release is None or (not wanted and rendered.exists() and rendered.read_text() == written):
             rendered.unlink(missing_ok=True)
+            names.running_hooks(self.app).unlink(missing_ok=True)
         if (
             not wanted and not self._containers()
         ):  # stores of an older release may be there, for a rollback to it
@@ -146,10 +148,12 @@ class Stores:
             for s in release.stores
         }
         rendered = names.files(self.app, release.number) / names.STORES
-        return found | {names.running_stores(self.app): rendered.read_text()}
+        hooks = hooking.of_stores(self.app, release)
+        return found | hooks | {names.running_stores(self.app): rendered.read_text()}
 
     def _become(self, wanted: Mapping[Path, str], containers: Sequence[str]) -> None:
         """Write down what the stores are to run as, and make them so; releases that run keep them."""
+        self._before_stop(self._changed(wanted))
         self._write(wanted)
         # Where one that Docker is about to restart is removed, Docker 26 leaves its name on its networks, and the new
         # one of that name could not join them.
@@ -157,8 +161,27 @@ class Stores:
         try:
             reconcile.stores_up(self._place(), list(containers))
         except reconcile.Trouble as e:
-            raise self._not_up(str(e), containers) from e
+            raise self._not_up(str(e), containers, e.log) from e
         self._attach()
+
+    def _changed(self, wanted: Mapping[Path, str]) -> set[str]:
+        """The stores that are there and that Compose will stop, because they are to run as something else."""
+        path = names.running_stores(self.app)
+        before = rendering.services(path.read_text()) if path.exists() else {}
+        after = rendering.services(wanted[path]) if path in wanted else before
+        environments = {names.store_environment(self.app, name): name for name in before}
+        others = {
+            environments[path]
+            for path, text in wanted.items()
+            if path in environments and (not path.exists() or path.read_text() != text)
+        }
+        return others | {name for name in before if before[name] != after.get(name)}
+
+    def _before_stop(self, stores: Collection[str]) -> None:
+        """Run what is to be run in these stores before they are stopped. What fails there keeps nothing up."""
+        running = [c.name for c in self._containers() if c.running and c.labels.get(docker.SERVICE) in stores]
+        with suppress(reconcile.Trouble):
+            reconcile.before_stop(self._place(), running)
 
     def _write(self, wanted: Mapping[Path, str]) -> None:
         for path, text in wanted.items():
@@ -204,7 +227,7 @@ class Stores:
         words = (found or {}).get("Config", {}).get("Env") or []
         return next((w.partition("=")[2] for w in words if w.startswith("PG_MAJOR=")), "")
 
-    def _not_up(self, why: str, containers: Sequence[str]) -> PushrodError:
+    def _not_up(self, why: str, containers: Sequence[str], log: tuple[str, ...] = ()) -> PushrodError:
         if error := docker.known(why, f"app {self.app.name}"):
             return error
         named = next((c for c in containers if c in why), [*containers, self.app.name][0])
@@ -212,7 +235,7 @@ class Stores:
             f"the stores do not come up: {why}",
             where=f"container {named}",
             hint="its last lines are above; `docker logs` shows all of them",
-            log=tuple(docker.logs(named)),
+            log=log or tuple(docker.logs(named)),
         )
 
     # ---- answering ------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple, TypeVar
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import reconcile
-from reconcile import proving
+from reconcile import hooks, proving
 
 UNITS = Path("/etc/systemd/system/pushrod.target.wants")
 """The apps that should be up have a link here."""
@@ -267,7 +267,12 @@ def mend(app: reconcile.App, name: str, why: str, act: str) -> None:
             reconcile.open_gate(app)
             reconcile.run(["docker", "start", name], _COMMAND)
         else:
+            for failed in reconcile.before_stop(app, [name], float(_GRACE)):
+                reconcile.say(failed.why)
             reconcile.run(["docker", "restart", "-t", _GRACE, name], _COMMAND)
+        row = reconcile.hooks_of(app).get(name) if act != "up" else None
+        if row and (failed := hooks.after_start(row, _COMMAND)):
+            reconcile.say(failed.why)
     except reconcile.Trouble as e:
         record(app, name, why, f"could not be mended: {e}")
         return

@@ -233,11 +233,12 @@ class Embedded:
     def discard(self, app: App, number: int) -> None:
         """Nothing: a release makes nothing outside the app's directory here."""
 
-    def stop_stores(self, app: App) -> None:
+    def stop_stores(self, app: App) -> Sequence[str]:
         """Stop the stores: PostgreSQL by a fast shutdown, Valkey after writing its file."""
         for group in self.supervisor.groups():  # not by their records: those may be damaged
             if group.startswith(group_of(app, "")):
                 self.supervisor.remove(group)
+        return ()
 
     def _stores(self, app: App) -> Stores:
         return Stores(app, self._programs, self.parts.redis, self.account, _SYSTEM)
@@ -308,9 +309,10 @@ class Embedded:
             log=lambda name: self._instance_log(app, release.number, name),
         ).wait()
 
-    def stop(self, app: App, number: int) -> None:
+    def stop(self, app: App, number: int) -> Sequence[str]:
         """Stop a release's group within its grace and take its files away."""
         self.supervisor.remove(_group(app, number))
+        return ()
 
     def workers(self, app: App, release: Release) -> Collection[str]:
         """The instances that answer nobody."""
@@ -321,10 +323,11 @@ class Embedded:
             if services.get(state.name) not in release.serving and state.pid and listening(state.pid) == set()
         ]
 
-    def stop_instances(self, app: App, release: Release, names: Collection[str]) -> None:
+    def stop_instances(self, app: App, release: Release, instances: Collection[str]) -> Sequence[str]:
         """Stop their processes; the supervisor does not start them again by itself."""
-        if names and _group(app, release.number) in self.supervisor.groups():
-            self.supervisor.stop(_group(app, release.number), names)
+        if instances and _group(app, release.number) in self.supervisor.groups():
+            self.supervisor.stop(_group(app, release.number), instances)
+        return ()
 
     def running(self, app: App) -> list[int]:
         """The releases whose groups the supervisor has."""

@@ -269,6 +269,25 @@ def test_a_path_is_asked_by_a_name_of_the_app_also_where_there_is_a_check(
 
 
 @pytest.mark.parametrize(
+    ("user", "hook", "raised"),
+    [
+        ("1000", "{command: [x], user: root}", True),
+        ("1000", "{command: [x], user: '0:0'}", True),
+        ("1000", "{command: [x], user: '33'}", False),
+        ("1000", "{command: [x]}", False),
+        ("root", "{command: [x], user: root}", False),
+    ],
+)
+def test_a_container_in_which_a_hook_becomes_root(tmp_path: Path, user: str, hook: str, raised: bool) -> None:
+    text = f"{WEB}    user: '{user}'\n    KIND: [{hook}]\n"
+    for kind in ("post_start", "pre_stop"):
+        found = from_text(tmp_path, text.replace("KIND", kind)).service("web-1")
+        assert found["cap_drop"] == ["ALL"]
+        assert ("security_opt" in found) is not raised
+        assert found.get("cap_add") == (list(ROOT_CAPABILITIES) if raised or user == "root" else None)
+
+
+@pytest.mark.parametrize(
     ("given", "restart"),
     [
         ("", "unless-stopped"),

@@ -1,0 +1,105 @@
+"""The hooks of a release's containers, as they are written down when it is sealed: see `hooks` for who runs them.
+
+Their environment may hold secrets, so it is in files beside those of the services.
+"""
+
+import glob
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+from pushrod import host
+from pushrod.apps import App
+from pushrod.engines.docker import hooks, names
+from pushrod.engines.docker.hooks import Hooks
+from pushrod.errors import ManifestError
+from pushrod.values import Hook, Manifest, Release, Service
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+
+
+def files(app: App, release: Release, wanted: Manifest, secrets: Mapping[str, str]) -> dict[str, str]:
+    """The files to be sealed beside a release, by name; the environments that they name are written.
+
+    Raises ManifestError for an environment that cannot be given to a command.
+    """
+    directory = names.environments(app, release.number)
+    order = {name: n for n, name in enumerate(_in_order(wanted.stateless))}
+    rows = [
+        _row(names.instance(app, release.number, i.name), i.name, wanted.service(i.service), directory)
+        for i in sorted(release.instances, key=lambda i: order[i.service])
+    ]
+    kept = names.store_environment(app, "").parent
+    of_stores = [_row(names.store(app, s.name), s.name, s, kept) for s in wanted.stores]
+    for service in (*wanted.stateless, *wanted.stores):
+        prefix = "store." if service.role == "store" else ""
+        for _, name, hook in _named(service):
+            if hook.environment:
+                text = _environment(hook.environment, secrets, service.name)
+                host.make_private(directory)
+                host.write(directory / f"{prefix}{name}", text, mode=0o600)
+    found = {names.HOOKS: rows, names.STORE_HOOKS: of_stores}
+    given = {name: [r for r in those if r.post_start or r.pre_stop] for name, those in found.items()}
+    return {name: hooks.render(those) for name, those in given.items() if those}
+
+
+def of_stores(app: App, release: Release) -> dict[Path, str]:
+    """Every file of the stores' hooks, as they are to be while they run as in a release: its text."""
+    sealed, running = names.files(app, release.number) / names.STORE_HOOKS, names.running_hooks(app)
+    if not sealed.exists():
+        return {running: hooks.render([])} if running.exists() else {}
+    kept = names.store_environment(app, "").parent
+    environments = names.environments(app, release.number).glob("store.*.hook")
+    found = {kept / path.name.removeprefix("store."): path.read_text() for path in environments}
+    return found | {running: sealed.read_text()}
+
+
+def forget(app: App, store: str) -> None:
+    """Remove the environments of the hooks of a store that is gone."""
+    for kind in ("post_start", "pre_stop"):
+        for path in names.store_environment(app, "").parent.glob(f"{glob.escape(store)}.{kind}.*.hook"):
+            path.unlink(missing_ok=True)
+
+
+def _in_order(services: Sequence[Service]) -> Sequence[str]:
+    """The services in the order in which Compose starts them: each after those that it depends on."""
+    known = {s.name: s for s in services}
+    graph = {s.name: [n for n in s.depends_on if n in known] for s in services}
+    return tuple(TopologicalSorter(graph).static_order())  # the loader has refused circles
+
+
+def _named(service: Service) -> Iterator[tuple[str, str, Hook]]:
+    """Each hook of a service, with its kind and the name of the file of its environment."""
+    for kind, given in (("post_start", service.post_start), ("pre_stop", service.pre_stop)):
+        for n, hook in enumerate(given):
+            yield kind, f"{service.name}.{kind}.{n}.hook", hook
+
+
+def _row(container: str, name: str, service: Service, environments: Path) -> Hooks:
+    argvs = [(kind, _argv(container, hook, environments / path)) for kind, path, hook in _named(service)]
+    kinds = [tuple(argv for of, argv in argvs if of == kind) for kind in ("post_start", "pre_stop")]
+    return Hooks(container, name, *kinds)
+
+
+def _argv(container: str, hook: Hook, environment: Path) -> tuple[str, ...]:
+    options = ["--privileged"] if hook.privileged else []
+    options += [f"--user={hook.user}"] if hook.user else []
+    options += [f"--workdir={hook.working_dir}"] if hook.working_dir else []
+    options += [f"--env-file={environment}"] if hook.environment else []
+    return ("docker", "exec", *options, container, *hook.command)
+
+
+def _environment(given: Mapping[str, str | None], secrets: Mapping[str, str], service: str) -> str:
+    """A file as `docker exec --env-file` reads it: as it stands, line by line."""
+    lines = []
+    for name, value in given.items():
+        known = secrets.get(name) if value is None else value
+        if not _NAME.fullmatch(name) or (known and re.search(r"[\n\r\0]", known)):
+            raise ManifestError(
+                f"{name[:60]} cannot be in a hook's environment: a value is one line, and a name has no spaces",
+                where=f"services.{service}",
+                hint="give it to the service itself (`environment`): its hooks have that too",
+            )
+        lines += [] if known is None else [f"{name}={known}\n"]
+    return "".join(lines)

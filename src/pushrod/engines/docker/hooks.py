@@ -1,0 +1,121 @@
+"""What the manifest has done in a container after its start (`post_start`) and before it is stopped (`pre_stop`).
+
+A file beside each compose file says it: a list of containers, in the order in which they are started, each with the
+commands for it. Deployments, boots and the watch run them, in the container and with its own rights. Standard library
+only: a copy lies below ROOT, for the programs that run there without pushrod.
+"""
+
+import json
+import os
+import selectors
+import shlex
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from concurrent import futures
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FILE = "hooks.json"
+"""The name of the file."""
+
+AFTER_START = 300.0
+"""Seconds that all the commands after a container's start have together."""
+
+BEFORE_STOP = 30.0
+"""Seconds that those before its stop have at least; as many as its grace, where that is more."""
+
+_TAIL = 16384  # bytes that are kept of what a command prints
+_AT_ONCE = 8  # containers that are made ready to be stopped at the same time
+_LINES = 20
+
+
+class Hooks(NamedTuple):
+    """A container, the name of its service in the compose file, and its commands, each the whole argv of `docker`."""
+
+    container: str
+    service: str
+    post_start: tuple[tuple[str, ...], ...] = ()
+    pre_stop: tuple[tuple[str, ...], ...] = ()
+
+
+class Failed(NamedTuple):
+    """What of a container's commands has failed, in one sentence, and the last lines that it has printed."""
+
+    why: str
+    log: tuple[str, ...] = ()
+
+
+def render(rows: Iterable[Hooks]) -> str:
+    """The text of the file."""
+    return json.dumps([row._asdict() for row in rows], indent=1) + "\n"
+
+
+def read(path: Path) -> dict[str, Hooks]:
+    """What a file says, by container, in its order; nothing where there is none."""
+    try:
+        rows: list[dict[str, Any]] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return {
+        row["container"]: Hooks(
+            row["container"],
+            row["service"],
+            *(tuple(map(tuple, row[kind])) for kind in ("post_start", "pre_stop")),
+        )
+        for row in rows
+    }
+
+
+def after_start(hooks: Hooks, timeout: float = AFTER_START) -> "Failed | None":
+    """Run the commands for a container that has been started, one after the other; the first that fails ends it."""
+    return _run(hooks.container, "post_start", hooks.post_start, timeout)
+
+
+def before_stop(stopping: Sequence[tuple[Hooks, float]]) -> list[Failed]:
+    """Run the commands for containers that are about to be stopped, all at the same time, each within its seconds.
+
+    They are stopped whatever becomes of it.
+    """
+    with futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        done = [pool.submit(_run, h.container, "pre_stop", h.pre_stop, timeout) for h, timeout in stopping]
+        return [failed for one in done if (failed := one.result())]
+
+
+def _run(container: str, kind: str, commands: Sequence[Sequence[str]], timeout: float) -> "Failed | None":
+    end = time.monotonic() + timeout
+    for argv in commands:
+        status, said = _ended(argv, end - time.monotonic())
+        if status == 0:
+            continue
+        shown = shlex.join(argv[argv.index(container) + 1 :])
+        how = f"did not end within {timeout:g} s" if status is None else f"ended with status {status}"
+        lines = tuple(said.splitlines()[-_LINES:])
+        last = f": {lines[-1].strip()}" if lines else ""
+        return Failed(f"{container}: its {kind} command `{shown}` {how}{last}", lines)
+    return None
+
+
+def _ended(argv: Sequence[str], timeout: float) -> "tuple[int | None, str]":
+    """The status of a program, or None where it takes longer than that; and the end of what it has printed."""
+    tail, end = bytearray(), time.monotonic() + timeout
+    quiet, both = subprocess.DEVNULL, subprocess.PIPE
+    try:
+        program = subprocess.Popen(argv, stdin=quiet, stdout=both, stderr=subprocess.STDOUT)  # noqa: S603
+    except OSError as e:
+        return 127, str(e)
+    with program, selectors.DefaultSelector() as selector:
+        assert program.stdout is not None  # noqa: S101 - it is a pipe
+        selector.register(program.stdout, selectors.EVENT_READ)
+        while selector.select(max(0.0, end - time.monotonic())):
+            part = os.read(program.stdout.fileno(), _TAIL)
+            if not part:
+                break
+            tail += part
+            del tail[:-_TAIL]
+        try:
+            program.wait(max(0.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            program.kill()
+            return None, tail.decode(errors="replace")
+    return program.returncode, tail.decode(errors="replace")

@@ -1,0 +1,106 @@
+"""Hooks of a manifest as they are written beside a release."""
+
+from pathlib import Path
+
+import pytest
+
+from pushrod import manifest
+from pushrod.apps import App, Root
+from pushrod.engines.docker import hooking, hooks, names
+from pushrod.errors import ManifestError
+from pushrod.sealing import _without_values
+from pushrod.values import Instance, Manifest, Release
+from tests.unit import samples
+
+CHOWN = {
+    "command": ["chown", "app", "/data"],
+    "user": "root",
+    "working_dir": "/",
+    "environment": {"A": "1 #x", "B": None},
+}
+SAY = {"command": ["echo", "bye"]}
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    return App(Root(tmp_path), "shop")
+
+
+def services(**changes: object) -> Manifest:
+    given = {
+        "web": {"build": ".", "ports": ["80:80"], "depends_on": ["api", "db"], "pre_stop": [SAY]},
+        "api": {"build": ".", "expose": ["81"], "depends_on": ["queue"], "post_start": [SAY], "scale": 2},
+        "queue": {"build": ".", "post_start": [CHOWN, SAY], "pre_stop": [CHOWN]},
+        "db": {"image": "postgres:16", "post_start": [{**SAY, "environment": ["A=b"]}]},
+        **changes,
+    }
+    return manifest.read({"services": given}, engine="docker")
+
+
+def release(wanted: Manifest) -> Release:
+    placed = tuple(
+        Instance(f"{s.name}-{n}", s.name) for s in wanted.stateless for n in range(1, s.replicas + 1)
+    )
+    return samples.release(7, services=wanted.stateless, stores=wanted.stores, instances=placed)
+
+
+def test_in_the_order_in_which_services_start(app: App) -> None:
+    wanted = services()
+    found = hooking.files(app, release(wanted), wanted, {"B": "hush"})
+    assert sorted(found) == ["hooks.json", "store-hooks.json"]
+    path = app.root.path / "hooks"
+    path.write_text(found["hooks.json"])
+    rows = hooks.read(path)
+    assert list(rows) == ["shop-r7-queue-1", "shop-r7-api-1", "shop-r7-api-2", "shop-r7-web-1"]
+    kept = app.secrets / "releases" / "7"
+    file = kept / "queue.post_start.0.hook"
+    options = ("docker", "exec", "--user=root", "--workdir=/", f"--env-file={file}")
+    assert rows["shop-r7-queue-1"].post_start == (
+        (*options, "shop-r7-queue-1", "chown", "app", "/data"),
+        ("docker", "exec", "shop-r7-queue-1", "echo", "bye"),
+    )
+    assert file.read_text() == "A=1 #x\nB=hush\n"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "hush" not in "".join(found.values())
+
+
+def test_those_of_stores_stay_where_they_are_from_release_to_release(app: App) -> None:
+    wanted = services()
+    sealed = release(wanted)
+    texts = [hooking.files(app, sealed, wanted, {})["store-hooks.json"]]
+    at = names.files(app, 7) / names.STORE_HOOKS
+    at.parent.mkdir(parents=True)
+    at.write_text(texts[0])
+    found = hooking.of_stores(app, sealed)
+    environment = app.secrets / "stores" / "db.post_start.0.hook"
+    assert found == {environment: "A=b\n", app.state / "stores" / "hooks.json": texts[0]}
+    assert str(environment) in texts[0]
+    environment.parent.mkdir(parents=True)
+    environment.touch()
+    hooking.forget(app, "d")
+    assert environment.exists()
+    hooking.forget(app, "db")
+    assert not environment.exists()
+
+
+def test_stores_that_had_hooks_and_have_none(app: App) -> None:
+    wanted = services(db={"image": "postgres:16"})
+    assert hooking.of_stores(app, release(wanted)) == {}
+    names.running_hooks(app).parent.mkdir(parents=True)
+    names.running_hooks(app).write_text("[{}]")
+    assert hooking.of_stores(app, release(wanted)) == {names.running_hooks(app): "[]\n"}
+
+
+@pytest.mark.parametrize("environment", [{"A": "1\n2"}, {"A": "x\r"}, {"A B": "1"}, {"B": None}])
+def test_an_environment_that_no_file_can_hold(app: App, environment: dict[str, str | None]) -> None:
+    wanted = services(
+        web={"build": ".", "ports": ["80:80"], "post_start": [{**SAY, "environment": environment}]}
+    )
+    with pytest.raises(ManifestError, match="cannot be in a hook's environment"):
+        hooking.files(app, release(wanted), wanted, {"B": "a\nb"})
+
+
+def test_their_values_are_not_sealed() -> None:
+    kept = _without_values(services().service("queue"))
+    assert kept.post_start[0].environment == {"A": None, "B": None}
+    assert kept.post_start[0].user == "root"
