@@ -54,6 +54,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._read = _Read()
 
     def append(self, event: Event, release: int, **fields: object) -> None:
         """Add one event durably; a line torn by a crash before it was ever acknowledged is cut off first."""
@@ -62,24 +63,35 @@ class Journal:
 
     def entries(self) -> list[Entry]:
         """Every acknowledged event, oldest first. Raises StateError if one of them is not readable."""
-        if not self.path.exists():
-            return []
-        raw = self.path.read_bytes()
-        lines = raw.split(b"\n")[:-1]  # what follows the last newline was never acknowledged
-        entries = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                entries.append(msgspec.json.decode(line, type=Entry))
-            except (msgspec.DecodeError, UnicodeDecodeError) as e:
-                raise self._corrupt(raw, number, e) from e
-        return entries
+        return list(self._current().entries)
 
     def story(self) -> Story:
         """What the events amount to."""
-        story = Story()
-        for entry in self.entries():
-            story = _after(story, entry)
-        return story
+        return self._current().story
+
+    def _current(self) -> "_Read":
+        """What the file says now. A deployment asks a dozen times: only what is new since then is decoded."""
+        raw = self.path.read_bytes() if self.path.exists() else b""
+        if not raw.startswith(self._read.raw):
+            self._read = _Read()
+        end = raw.rfind(b"\n") + 1  # what follows the last newline was never acknowledged
+        for line in raw[len(self._read.raw) : end].split(b"\n")[:-1]:
+            try:
+                entry = msgspec.json.decode(line, type=Entry)
+            except (msgspec.DecodeError, UnicodeDecodeError) as e:
+                number = len(self._read.entries) + 1
+                self._read = _Read()
+                raise self._corrupt(raw, number, e) from e
+            self._read.entries.append(entry)
+            self._read.story = _after(self._read.story, entry)
+        self._read.raw = raw[:end]
+        return self._read
+
+    def shorten(self, first: int) -> None:
+        """Forget the events of releases before `first`, of which none may be live or kept, and none be under way."""
+        kept = [e for e in self.entries() if e.release >= first]
+        if len(kept) < len(self._read.entries):
+            host.write(self.path, b"".join(msgspec.json.encode(e) + b"\n" for e in kept))
 
     def restart(self, live: int, commit: str, last: int) -> None:
         """Begin a new journal that ends with what is live, and the last number given, so that none is given twice.
@@ -115,6 +127,15 @@ class Journal:
             hint=f"nothing was changed and a copy is kept as {copy.name}; `pushrod doctor --repair` begins a new "
             "journal at the release that serves now, or mend the line by hand",
         )
+
+
+class _Read:
+    """What has been read of a journal, and what it amounts to."""
+
+    def __init__(self) -> None:
+        self.raw = b""
+        self.entries: list[Entry] = []
+        self.story = Story()
 
 
 def _line(event: Event, release: int, **fields: object) -> str:

@@ -49,6 +49,9 @@ LOCK_TIMEOUT = 1800.0  # seconds a push waits for the one before it
 MOST_WAITING = 4
 """Commands that may wait for one app at the same time: each holds memory and processes, which are everybody's."""
 
+HISTORY = 50
+"""Releases that the journal remembers and changes that the state repository does: so many, up to twice as many."""
+
 DRAIN = DRAIN_BUDGET - 10.0
 """Seconds that requests have to finish before their instances get SIGTERM.
 
@@ -700,6 +703,15 @@ class Pipeline:
         for number in older[: drop + excess]:
             self.sealing.discard(number)
         self.engine.prune(self.app)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let records of long ago go, so that the thousandth deployment finds no more of them than the hundredth."""
+        story, entries = self.journal.story(), self.journal.entries()
+        first = min([story.last - HISTORY, story.live, *self.releases.numbers()])
+        if entries and first - entries[0].release >= HISTORY:
+            self.journal.shorten(first)
+            git.shorten(self.app.state, HISTORY)
 
     # ---- undo and recovery ----------------------------------------------------------------------------------
 

@@ -284,3 +284,25 @@ def test_beginning_anew_can_be_interrupted_anywhere(journal: Journal) -> None:
             program.signal(signal.SIGKILL)
             program.end()
         assert seen | {told(journal.story())} == {(4, 5, "", False, ())}
+
+
+def test_what_is_long_ago_is_forgotten_and_nothing_else(journal: Journal) -> None:
+    for written, _ in SEQUENCE:
+        write(journal, written)
+    whole, story = journal.entries(), journal.story()
+    journal.shorten(0)
+    assert journal.entries() == whole
+    journal.shorten(3)
+    assert [e.release for e in journal.entries()] == [e.release for e in whole if e.release >= 3]
+    again = Journal(journal.path).story()
+    assert (again.last, again.open, again.left) == (story.last, story.open, story.left)
+
+
+def test_what_another_process_writes_is_seen(journal: Journal) -> None:
+    journal.append("prepare", 1)
+    assert journal.story().last == 1
+    Journal(journal.path).append("failed", 1)
+    Journal(journal.path).append("prepare", 2)
+    assert (journal.story().last, len(journal.entries())) == (2, 3)
+    Journal(journal.path).shorten(2)
+    assert [e.release for e in journal.entries()] == [2]

@@ -7,8 +7,10 @@ import pytest
 from pushrod import host, pipeline
 from pushrod.apps import App
 from pushrod.errors import BusyError
+from pushrod.gears import git
 from pushrod.pipeline import Pipeline, _one_shots
-from tests.unit.samples import release, service
+from pushrod.releases import RELEASE, Releases
+from tests.unit.samples import make_live, release, service
 
 
 def test_jobs_run_in_the_manifests_order_before_the_release_commands() -> None:
@@ -43,3 +45,28 @@ def test_few_may_wait_for_one_app(app: App) -> None:
         line = Pipeline(app, _Rests(), None)  # type: ignore[arg-type]
         with pytest.raises(BusyError, match="4 other commands wait for shop already"), line.locked("testing"):
             raise AssertionError("it waits")
+
+
+def test_a_thousand_deployments_leave_no_more_than_a_hundred(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "HISTORY", 4)
+    line, releases = Pipeline(app, _Rests(), None), Releases(app)  # type: ignore[arg-type]
+    files, events = [], []
+    for number in range(1, 41):
+        make_live(app, number)
+        releases.remove(number - 3)
+        releases.record(f"release {number} is live")
+        before = line.journal.story()
+        line._forget()
+        assert line.journal.story() == pipeline.Journal(app.journal).story() == before
+        files.append(sum(path.is_file() for path in app.state.rglob("*")))
+        events.append(len(line.journal.entries()))
+    assert max(files[20:]) <= max(files[:20])
+    assert max(events[20:]) <= max(events[:20])
+    # What stays is whole: a file that is gone comes back from the history, which Git finds in order.
+    assert git.is_sound(app.state)
+    git.git(app.state, "fsck", "--strict")
+    (releases.directory / "39" / RELEASE).unlink()
+    assert git.restore(app.state, git.history(app.state, "releases/39")[0], "releases/39")
+    assert releases.read(39).number == 39

@@ -602,6 +602,19 @@ def commit_all(path: Path, message: str) -> None:
         git(path, *_IDENTITY, *_PLAIN, "commit", "--quiet", "--no-verify", "--message", message)
 
 
+def shorten(path: Path, most: int) -> None:
+    """Forget all but the last commits of a repository of pushrod's own, once it has twice as many, and pack the rest.
+
+    The oldest that stays is written down as the end of the history, as Git does it for a shallow clone.
+    """
+    if int(git(path, "rev-list", "--count", "HEAD")) < 2 * most:
+        return
+    oldest = git(path, "rev-list", f"--max-count={most}", "HEAD").split()[-1]
+    host.write(path / ".git" / "shallow", f"{oldest}\n")
+    git(path, "reflog", "expire", "--expire=now", "--all")
+    git(path, *_PLAIN, "gc", "--quiet", "--prune=now", timeout=600)
+
+
 def remove_remote(directory: Path, name: str = "pushrod") -> None:
     """Take a remote out of a work tree."""
     git(directory, "remote", "remove", name)
