@@ -47,7 +47,11 @@ def first_pages(
     all, and a moment to answer without an error. `look` is called between two questions, and raises where one ends.
     """
     began = time.monotonic()
-    asked = {_first_page(i, release): i for i in instances if i.port}
+    asked = {
+        _first_page(i, release): i
+        for i in instances
+        if i.port and i.service not in release.routing.called  # which know no other question than their own
+    }
     found: dict[Probe, probing.Answer] = {}
     while waiting := [p for p in asked if p not in found]:
         took = time.monotonic() - began

@@ -120,6 +120,7 @@ class Route(Value, frozen=True):
     timeout: float = 0.0
     stream: bool = False
     websocket: bool = False
+    grpc: bool = False
     auth: Auth | None = None
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
@@ -145,6 +146,11 @@ class Routing(Value, frozen=True):
         """The services that requests go to by a route, in order of name."""
         named = {r.service for r in self.routes} | {r.auth.service for r in self.routes if r.auth}
         return tuple(sorted(named - {""}))
+
+    @property
+    def called(self) -> frozenset[str]:
+        """The services that a route says to speak gRPC."""
+        return frozenset(r.service for r in self.routes if r.grpc)
 
 
 class Maintenance(Value, frozen=True):

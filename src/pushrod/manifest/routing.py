@@ -24,6 +24,7 @@ _FRAMING = ("connection", "content-length", "content-type", "date", "server", "t
 _SECRET = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PASSED = (
     "cache",
+    "grpc",
     "max_body",
     "max_headers",
     "stream",
@@ -31,6 +32,7 @@ _PASSED = (
     "timeout",
     "websocket",
 )  # only for requests to a service
+_HTTP_1 = ("cache", "stream", "strip_prefix", "websocket")
 _ACCESS = ("allow", "auth", "deny", "rate_limit")
 _PATTERN = "docker/nginx/*.conf"
 
@@ -129,6 +131,7 @@ def _route(prefix: str, service: str, key: Key, services: Mapping[str, Key]) -> 
             "cache",
             "deny",
             "files",
+            "grpc",
             "headers",
             "max_body",
             "max_headers",
@@ -149,6 +152,9 @@ def _route(prefix: str, service: str, key: Key, services: Mapping[str, Key]) -> 
             key.get(name).wrong(
                 f"nothing: `{name}` is for requests to a service, and this route has `{other}`"
             )
+    for name in _HTTP_1:
+        if key.get("grpc").yes() and key.get(name).given:
+            key.get(name).wrong(f"nothing: a gRPC call has no use for `{name}`, and is always a stream")
     for name in _ACCESS:
         if key.get(name).given and redirect.given:
             key.get(name).wrong(
@@ -170,6 +176,7 @@ def _route(prefix: str, service: str, key: Key, services: Mapping[str, Key]) -> 
         timeout=key.get("timeout").seconds(0.0),
         stream=key.get("stream").yes(),
         websocket=key.get("websocket").yes(),
+        grpc=key.get("grpc").yes(),
         auth=_auth(key.get("auth"), service, services),
         allow=tuple(_networks(key.get("allow"))),
         deny=tuple(_networks(key.get("deny"))),

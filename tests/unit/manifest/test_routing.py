@@ -82,6 +82,21 @@ def test_the_short_forms() -> None:
     assert route(auth={"path": "/check"}).auth == Auth(service="web", path="/check")
 
 
+def test_a_route_for_grpc() -> None:
+    found = read({"/": {"grpc": True, "timeout": "5m"}}, api={"/api/": {}})
+    assert found.called == {"web"}
+    assert found.routes[-1] == Route("/", service="web", grpc=True, timeout=300.0)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("cache", "1m"), ("stream", True), ("strip_prefix", True), ("websocket", True)]
+)
+def test_what_grpc_has_no_use_for_is_refused(key: str, value: object) -> None:
+    error = refused({"/a/": {"grpc": True, key: value}})
+    assert error.where == f"services.web.x-pushrod.routes./a/.{key}"
+    assert route(grpc=False, **{key: value}).grpc is False
+
+
 def test_the_longest_prefix_is_first_and_each_knows_its_service() -> None:
     found = read({"/": {}, "/api/v2": {}}, api={"/api/": {}, "/abc/": {}})
     assert [(r.prefix, r.service) for r in found.routes] == [

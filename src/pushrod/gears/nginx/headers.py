@@ -18,10 +18,14 @@ LEFT_OUT = "left_out.conf"
 """The file of what is dropped, likewise."""
 
 
-def left_out() -> str:
+LEFT_OUT_OF_CALLS = "left_out_of_calls.conf"
+"""The same for gRPC."""
+
+
+def left_out(verb: str = "proxy_set_header") -> str:
     """What that file says."""
     head = "# What no app is told. Rendered by pushrod; a change made here is lost at the next switch.\n"
-    return head + "".join(f'proxy_set_header {header} "";\n' for header in (*FROM_PROXIES, *DROPPED))
+    return head + "".join(f'{verb} {header} "";\n' for header in (*FROM_PROXIES, *DROPPED))
 
 
 # An app that sets one of them has decided: an empty value is no header.
@@ -150,6 +154,12 @@ def passed(scheme: str = "$client_scheme", app: str = "") -> str:
     `app` is one that believes proxies of its own.
     """
     return fill(_PASSED, scheme=scheme) + _UPGRADED + _left(app)
+
+
+def called(scheme: str, app: str) -> str:
+    """What a gRPC call to an instance carries; its server is reached by HTTP/2, which nothing upgrades to."""
+    text = fill(_PASSED, scheme=scheme) + _left(app)
+    return text.replace("proxy_set_header", "grpc_set_header").replace(LEFT_OUT, LEFT_OUT_OF_CALLS)
 
 
 def asked(scheme: str, app: str = "") -> str:

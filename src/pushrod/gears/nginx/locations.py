@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from pushrod.gears.nginx import headers, memory
-from pushrod.gears.nginx.sites import Site
+from pushrod.gears.nginx.sites import Bounds, Site
 from pushrod.gears.nginx.words import indented, name, quoted, word
 from pushrod.values import Auth, Cache, Rate, Route
 
@@ -85,13 +85,13 @@ def zones(site: Site, directory: Path) -> str:
     return text
 
 
-def render(site: Site, directory: Path, shared: str) -> str:
+def render(site: Site, directory: Path, shared: str, bounds: Bounds) -> str:
     """The locations of a site's server. `shared` are the lines that add the edge's own headers."""
-    parts = [_route(site, n, route, directory, shared) for n, route in enumerate(routes(site))]
+    parts = [_route(site, n, route, directory, shared, bounds) for n, route in enumerate(routes(site))]
     return "\n".join(parts)
 
 
-def _route(site: Site, number: int, route: Route, directory: Path, shared: str) -> str:
+def _route(site: Site, number: int, route: Route, directory: Path, shared: str, bounds: Bounds) -> str:
     """A prefix means whole segments: `/api` is `/api` and all below `/api/`, but not `/apis`."""
     added = "".join(
         f"add_header {key} {word(value)} always;\n" for key, value in sorted(route.headers.items())
@@ -104,6 +104,8 @@ def _route(site: Site, number: int, route: Route, directory: Path, shared: str) 
     elif route.files:
         inner += _files(site, number, directory) + shared + added + _FILE_CACHE
         beside = _missing(site, number, route, directory, shared + added)
+    elif route.grpc:
+        inner += _called(site, number, route, shared, added, bounds)
     else:
         inner += _passed(site, number, route, shared, added)
     if route.auth and route.auth.service:
@@ -133,8 +135,7 @@ def _passed(site: Site, number: int, route: Route, shared: str, added: str) -> s
     if route.cache:
         text += _cached(site, route, route.cache)
         added = "add_header X-Cache-Status $upstream_cache_status always;\n" + added
-    if sticks(site, route.service):
-        added = f"add_header Set-Cookie $stick_{stuck(site, route.service)};\n" + added
+    added = _kept_there(site, route) + added
     if route.auth and route.auth.passes:
         text += headers.passed(*_believing(site))
         text += "".join(f"proxy_set_header {p} {_learned(number, p)};\n" for p in route.auth.passes)
@@ -142,6 +143,29 @@ def _passed(site: Site, number: int, route: Route, shared: str, added: str) -> s
     return (
         text + _stripped(site, route) + f"proxy_pass http://{_target(site, route.service)}{_rest(route)};\n"
     )
+
+
+def _kept_there(site: Site, route: Route) -> str:
+    """The cookie of a client that stays at one instance."""
+    sticking = sticks(site, route.service)
+    return f"add_header Set-Cookie $stick_{stuck(site, route.service)};\n" if sticking else ""
+
+
+def _called(site: Site, number: int, route: Route, shared: str, added: str, bounds: Bounds) -> str:
+    """gRPC: messages are passed on as they come, in both directions, for as long as the call lasts. None of it waits
+    on disk, so a call is no upload."""
+    silent = _milliseconds(route.timeout or LONG)
+    text = f"client_max_body_size {route.max_body};\nlimit_conn clients {bounds.requests};\n"
+    text += f"client_body_timeout {silent};\nsend_timeout {silent};\n"
+    text += f"grpc_read_timeout {silent};\ngrpc_send_timeout {silent};\ngrpc_connect_timeout 2s;\n"
+    text += f"grpc_buffer_size {_headers(route.max_headers or memory.HEADERS)};\n"
+    text += "grpc_hide_header X-Request-Id;\ngrpc_hide_header X-Pushrod-Release;\n"
+    text += headers.called(*_believing(site))
+    passes = route.auth.passes if route.auth else ()
+    text += "".join(f"grpc_set_header {p} {_learned(number, p)};\n" for p in passes)
+    added = _kept_there(site, route) + added
+    text += shared + added if added else ""
+    return f"{text}grpc_pass grpc://{_target(site, route.service)};\n"
 
 
 def _headers(size: int) -> int:

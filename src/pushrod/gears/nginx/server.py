@@ -252,7 +252,7 @@ def _server(
         away=_away(site),
         astray=_kept(site),
         challenges=_challenged(directory) if site.challenges else "",
-        locations=indented(locations.render(site, directory, shared), 4),
+        locations=indented(locations.render(site, directory, shared, listening.bounds), 4),
         pages=pages.locations(site.app, indented(answered, 8)),
         snippets=f"\n{snippets}" if snippets else "",
     )
@@ -265,7 +265,7 @@ def _listening(
     mark = "" if site.domains else " default_server"
     listen = listen_at(site.port, listening, mark)
     if not tls:
-        return listen, ""
+        return listen + h2c(site.port, listening), ""
     listen += listen_at(tls.port, listening, f" ssl{'' if known.http2 else ' http2'}{mark}")
     listen += "http2 on;\n" if known.http2 else ""
     place = directory / "certificates" / site.app / tls.generation
@@ -344,6 +344,11 @@ def _kept(site: Site) -> str:
     if any(map(locations.strips, site.routing.routes)):
         text += fill(_FIRST, first=locations.first(site.app))
     return text
+
+
+def h2c(port: int, listening: Listening, indent: int = 0) -> str:
+    """Says that a server without TLS speaks HTTP/2 too. nginx asks the first one of a port, so all of them say it."""
+    return " " * indent + "http2 on;\n" if port in listening.h2c else ""
 
 
 def listen_at(port: int, listening: Listening, words: str) -> str:

@@ -103,12 +103,13 @@ class Bounds(Value, frozen=True):
 
 
 class Listening(Value, frozen=True):
-    """Where an edge listens: at these addresses, and on `port` (0: none) also where no site asks for it; and within
-    which bounds."""
+    """Where an edge listens: at these addresses, and on `port` (0: none) also where no site asks for it; within which
+    bounds, and at which ports HTTP/2 is spoken without TLS."""
 
     addresses: tuple[str, ...] = ("127.0.0.1",)
     port: int = 0
     bounds: Bounds = Bounds()
+    h2c: frozenset[int] = frozenset()
 
 
 class Backend(NamedTuple):

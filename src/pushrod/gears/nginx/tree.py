@@ -189,7 +189,7 @@ _CIPHERS = (
 
 _DEFAULT = """
     server {
-@listen@        server_name "";
+@listen@@spoken@        server_name "";
         access_log @access_log@ unknown;
         include @headers@;
 @handshake@        return 404 "@text@";
@@ -272,6 +272,7 @@ def _default(port: int, listening: Listening, directory: Path, *, tls: bool = Fa
         listen=indented(server.listen_at(port, listening, f"{' ssl' if tls else ''} default_server"), 8),
         access_log=quoted(directory / "logs" / access.NAME),
         headers=headers.NAME,
+        spoken="" if tls else server.h2c(port, listening, 8),
         handshake="        ssl_reject_handshake on;\n" if tls else "",
         text=NO_SUCH_NAME.replace("\n", "\\n"),
     )
@@ -293,8 +294,13 @@ def render_tree(
 ) -> dict[str, str]:
     """All files of a generation, by their path in its tree. Raises EdgeError for sites that collide."""
     check(sites.values(), listening)
+    if known.http2:
+        spoken = frozenset(site.port for site in sites.values() if site.routing.called)
+        listening = msgspec.structs.replace(listening, h2c=spoken)
     tree = directory / "trees" / generation
     files = {headers.NAME: headers.SHARED, headers.LEFT_OUT: headers.left_out()}
+    if any(site.routing.called for site in sites.values()):
+        files[headers.LEFT_OUT_OF_CALLS] = headers.left_out("grpc_set_header")
     if known.gives_back:
         files[memory.NAME] = memory.held()
     for site in sites.values():

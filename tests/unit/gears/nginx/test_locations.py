@@ -4,12 +4,13 @@ import contextlib
 import re
 from typing import Any
 
+import msgspec
 import pytest
 
 from pushrod import expressions, snippets
-from pushrod.gears.nginx import locations
+from pushrod.gears.nginx import headers, locations
 from pushrod.gears.nginx.locations import MAPS, tag
-from pushrod.gears.nginx.sites import Site
+from pushrod.gears.nginx.sites import Bounds, Site
 from pushrod.values import Auth, Cache, Rate, Route, Routing
 from tests.unit.gears.nginx.samples import EDGE, FILES
 
@@ -23,7 +24,7 @@ def site(*routes: Route, **changes: Any) -> Site:
 
 
 def rendered(*routes: Route, **changes: Any) -> str:
-    return locations.render(site(*routes, **changes), EDGE, SHARED)
+    return locations.render(site(*routes, **changes), EDGE, SHARED, Bounds())
 
 
 def zones(*routes: Route) -> str:
@@ -37,6 +38,7 @@ def block(text: str, head: str) -> str:
     return re.sub(r"(?m)^    ", "", found[1])
 
 
+CALLED = Route("/a.B/", service="web", grpc=True)
 ENTRY = "location / {\n    proxy_pass http://app-shop;\n}\n"
 
 
@@ -85,6 +87,31 @@ def test_a_route_may_have_larger_headers_in_its_answers() -> None:
 )
 def test_sizes_that_are_dear_are_given_as_the_one_that_is_held(asked: int, given: int) -> None:
     assert f"proxy_buffer_size {given};" in rendered(Route("/a/", service="web", max_headers=asked))
+
+
+def test_a_call_is_passed_on_by_http_2_and_waits_nowhere() -> None:
+    text = block(rendered(CALLED), "/a.B/")
+    assert text.endswith("grpc_pass grpc://app-shop;\n")
+    assert "proxy_" not in text
+    assert "client_max_body_size 0;\nlimit_conn clients 1000;\n" in text
+    assert "grpc_read_timeout 3600000ms;\n" in text
+    assert "grpc_buffer_size 36864;\n" in text
+
+
+def test_what_a_call_may_take_is_said_by_its_route() -> None:
+    changed = msgspec.structs.replace(CALLED, max_body=1 << 20, timeout=5.0, max_headers=64 << 10)
+    text = block(rendered(changed), "/a.B/")
+    for line in ("client_max_body_size 1048576;", "client_body_timeout 5000ms;", "grpc_buffer_size 65536;"):
+        assert f"{line}\n" in text
+
+
+def test_a_call_is_told_of_its_client_what_a_request_is() -> None:
+    lines = headers.called("$client_scheme", "").replace("grpc_set_header", "proxy_set_header")
+    upgraded = {"proxy_set_header Upgrade $upgrade_to;", "proxy_set_header Connection $upgrade_connection;"}
+    said = set(headers.passed().splitlines()) - upgraded
+    assert set(lines.replace(headers.LEFT_OUT_OF_CALLS, headers.LEFT_OUT).splitlines()) == said
+    left_out = headers.left_out("grpc_set_header").replace("grpc_set_header", "proxy_set_header")
+    assert left_out == headers.left_out()
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ import msgspec
 import pytest
 
 from pushrod.errors import EdgeError
+from pushrod.gears.nginx import headers
 from pushrod.gears.nginx.headers import SHARED
 from pushrod.gears.nginx.sites import Known, Site, Tls
 from pushrod.gears.nginx.tree import render_tree
-from pushrod.values import Routing
+from pushrod.values import Route, Routing
 from tests.unit.gears.nginx.samples import (
     BLOG,
     EDGE,
@@ -80,6 +81,22 @@ def test_an_older_nginx_is_not_told_what_it_does_not_know() -> None:
     assert main(SHOP, BLOG, known=Known(keepalive_min=False)) == MAIN.replace(
         "    keepalive_min_timeout 2s;\n", ""
     )
+
+
+@pytest.mark.parametrize(("http2", "spoken"), [(True, 2), (False, 0)])
+def test_a_port_with_a_route_for_grpc_speaks_http_2_without_tls(http2: bool, spoken: int) -> None:
+    """By its first server too, which nginx asks; no other port does."""
+    called = Routing((Route("/", service="web", grpc=True),))
+    sites = {
+        "shop": changed(SHOP, port=80, domains=("shop.org",), entry="web", routing=called),
+        "blog": changed(BLOG, port=81, domains=("blog.org",)),
+    }
+    files = render_tree(
+        "1", sites, listening=EVERYWHERE, directory=EDGE, socket=SOCKET, known=Known(http2=http2)
+    )
+    assert sum(text.count("http2 on;") for text in files.values()) == spoken
+    assert headers.LEFT_OUT_OF_CALLS in files
+    assert "http2 on;" not in files["sites/blog.conf"]
 
 
 def test_how_a_client_says_a_name_is_known_without_a_regex() -> None:

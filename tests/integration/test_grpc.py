@@ -1,0 +1,115 @@
+"""gRPC through the edge: a real app and a real client, over TLS and without, and what a switch does to calls."""
+
+import re
+import time
+
+import pytest
+
+from pushrod import certificates
+from tests.integration import calls
+from tests.integration.apps import App, Machine
+from tests.integration.calls import Caller
+from tests.integration.edges import ask
+
+pytestmark = pytest.mark.integration
+
+WAYS = ("TLS", "without TLS")
+
+
+@pytest.fixture(scope="module")
+def apps(machine: Machine) -> dict[str, App]:
+    for name in ("UV_OFFLINE", "UV_CACHE_DIR"):  # the library comes from where this machine's do
+        machine.env.pop(name, None)
+    return {
+        "TLS": machine.app("secure", calls.files(**{"x-pushrod": {"tls": {"source": "local"}}})),
+        "without TLS": machine.app("plain", calls.files()),
+    }
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def app(request: pytest.FixtureRequest, apps: dict[str, App]) -> App:
+    return apps[request.param]
+
+
+@pytest.fixture(scope="module")
+def caller(app: App) -> Caller:
+    port = app.settings["port"]
+    if app.name == "plain":
+        return Caller(app, f"127.0.0.1:{port}")
+    trust = app.machine.root / "authority" / "chain.pem"
+    return Caller(app, f"localhost:{certificates.tls_port(port)}", str(trust))
+
+
+def test_calls_of_all_four_kinds(caller: Caller) -> None:
+    said = caller.call("say", "hello")
+    assert (said["code"], said["answer"], said["trailers"]["x-version"]) == ("OK", "one:hello", "one")
+    assert said["headers"]["x-pushrod-release"]
+    assert caller.call("count", "5x0") == [f"one:{n}" for n in range(5)]
+    assert caller.call("total", "100", "1000") == "100000"
+    assert caller.call("chat", "5", "0") == [[f"one:{n}" for n in range(5)], []]
+
+
+def test_what_a_call_fails_with_is_the_apps_own(caller: Caller) -> None:
+    said = caller.call("say", "missing")
+    assert (said["code"], said["answer"]) == ("NOT_FOUND", "no such thing")
+
+
+def test_messages_come_as_they_are_sent(caller: Caller) -> None:
+    began = time.monotonic()
+    assert len(caller.call("count", "3x0.5")) == 3
+    assert time.monotonic() - began < 10
+    assert caller.call("chat", "3", "0.3")[0] == ["one:0", "one:1", "one:2"]
+
+
+def test_an_app_is_told_who_calls_and_not_what_a_caller_says_of_that(caller: Caller) -> None:
+    words = ("x-forwarded-host=evil", "x-forwarded-for=203.0.113.9", "x-real-ip=203.0.113.9", "x-mine=1")
+    told = caller.call("say", "metadata", *words, "proxy=http://evil")["answer"]
+    assert "'x-mine', value='1'" in told
+    assert "evil" not in told
+    assert re.search(r"x-forwarded-proto', value='https?'", told)
+    assert "x-request-id" in told
+
+
+def test_headers_of_32_kb_pass(caller: Caller) -> None:
+    assert len(caller.call("say", "headers32000")["headers"]["x-large"]) == 32000
+
+
+def test_a_client_may_have_more_calls_than_uploads(caller: Caller) -> None:
+    assert caller.call("together", "60") == [["one:0", "one:1"]] * 60
+
+
+def test_a_call_may_carry_more_than_a_body_has(caller: Caller) -> None:
+    assert caller.call("total", "80", "1000000") == "80000000"
+
+
+def test_what_is_no_call_is_answered_too(app: App, apps: dict[str, App]) -> None:
+    """By HTTP/1.1 at the same port."""
+    answer = ask(apps["without TLS"].settings["port"], "/shop.Shop/Say", "POST", "x")
+    assert answer.status in (415, 502)
+
+
+def test_a_switch_fails_no_call(app: App, caller: Caller) -> None:
+    """Neither short ones nor one that lasts."""
+    port = app.settings["port"]
+    for version in ("two", "one"):
+        with caller.calling("load") as load, caller.calling("chat", "12", "0.5") as chat:
+            assert load.heard() == "began"
+            app.tree.commit({"server.py": calls.SERVER.replace('"one"', f'"{version}"')}, version)
+            done = app.tree.push()
+            assert done.ok, done.err
+            found = load.ended()
+            heard, rest = chat.heard()
+        assert found["failed"] == []
+        assert found["calls"] > 50
+        assert found["versions"] == ["one:x", "two:x"]
+        assert ([h.partition(":")[2] for h in heard], rest) == ([str(n) for n in range(12)], [])
+    assert port == app.settings["port"]
+
+
+def test_an_app_that_answers_nothing_is_unavailable(machine: Machine, app: App, caller: Caller) -> None:
+    app.must("maintenance", "on")
+    try:
+        assert caller.call("say", "x")["code"] == "UNAVAILABLE"
+    finally:
+        app.must("maintenance", "off")
+    assert caller.call("say", "x")["code"] == "OK"
