@@ -322,7 +322,7 @@ class Pipeline:
             foreseen, needs = self.engine.foresee(self.app, commit, document, wanted, checkout)
             lacking = self.sealing.lacking(document, wanted, checkout)
             notes = (*wanted.notes, *self.sealing.unprovided(checkout))
-            return plan.Plan(self.app.name, commit, changes + foreseen, needs, notes, lacking)
+            return plan.Plan(self.app.name, commit, changes + foreseen, needs, notes, lacking, wanted.because)
         finally:
             git.remove_checkout(checkout)
 

@@ -33,7 +33,8 @@ class Need(Value, frozen=True):
 
 
 class Plan(Value, frozen=True):
-    """What deploying a commit would do. `lacking` are variables that `.env.example` asks for and nothing provides."""
+    """What deploying a commit would do. `lacking` are variables that `.env.example` asks for and nothing provides;
+    `because` says which service is the entry, and why."""
 
     app: str
     commit: str
@@ -41,6 +42,7 @@ class Plan(Value, frozen=True):
     needs: list[Need]
     notes: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
+    because: str = ""
 
 
 def refuse_unmet(needs: Sequence[Need]) -> None:

@@ -18,7 +18,7 @@ from pushrod.manifest.limits import Limits
 from pushrod.passwords import Passwords
 from pushrod.progress import Progress
 from pushrod.releases import Releases
-from pushrod.secrets import Secrets, Variables, parse_dotenv
+from pushrod.secrets import Secrets, Variables, parse_dotenv, tells_nothing
 from pushrod.static import Static
 from pushrod.values import Image, Manifest, Placement, Release, Service
 
@@ -108,6 +108,7 @@ class Sealing:
             engine=self.engine.name,
             bases=compose.bases(document, checkout, reading),
             store_versions=self.engine.store_versions(),
+            tracked=terms.tracked,
         )
         replicas = self.app.settings.replicas
         services = [
@@ -118,7 +119,10 @@ class Sealing:
             wanted.snippets, checkout, self.app.name, _groups(self.app, wanted), self.app.settings.allowed
         )
         routing = msgspec.structs.replace(wanted.routing, snippets=found)
-        notes = (*said, *found_notes, *wanted.notes)
+        chosen = [
+            n for n in wanted.notes if n.startswith(f"{wanted.because};")
+        ]  # the first that is to be read
+        notes = tuple(dict.fromkeys((*chosen, *said, *found_notes, *wanted.notes)))
         wanted = msgspec.structs.replace(wanted, services=tuple(services), routing=routing, notes=notes)
         wanted = policy.within(wanted, terms.limits)
         self.static.check(routing, checkout)
@@ -212,8 +216,9 @@ class Sealing:
     def _check_argv(self, wanted: Manifest, checkout: Path) -> None:
         """Refuse a manifest that puts a secret into an argv: other users see those, and the state keeps them.
 
-        Only a reference can do that. That a command has a word that is also a secret's value (`app`, `true`) says
-        nothing, but for a command that is not written in the manifest's own files.
+        Only a reference can do that, to what may be a secret by its name. That a command has a word that is also a
+        secret's value (`app`, `true`) says nothing, but for a command that is not written in the manifest's own
+        files.
         """
         written = compose.in_argvs(checkout)
         for service in wanted.services:
@@ -222,7 +227,7 @@ class Sealing:
             for name, value in self.secrets.variables().items():
                 known = written.get(service.name)
                 reached = name in known if known is not None else len(value) >= _TELLING
-                if value and reached and value in " ".join(argv):
+                if value and reached and not tells_nothing(name) and value in " ".join(argv):
                     raise ManifestError(
                         f"the secret {name} would be in the argv of {service.name}",
                         where=f"services.{service.name}",

@@ -23,6 +23,20 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTED = re.compile(r"""\s*(['"])(.*?)\1\s*(?:#.*)?""")
 
 
+# What the last word of a variable's name says of its value, where that is no secret: who, where, how much, which.
+_OPEN = frozenset((
+    "APP", "BRANCH", "CHARSET", "CONCURRENCY", "DATABASE", "DB", "DBNAME", "DEBUG", "DIR", "DOMAIN", "ENV",
+    "ENVIRONMENT", "GID", "HOST", "HOSTNAME", "IMAGE", "LANG", "LEVEL", "LOCALE", "MODE", "MODULE", "NAME", "PATH",
+    "PORT", "PROCESSES", "QUEUE", "QUEUES", "REGION", "REPLICAS", "SCHEMA", "STAGE", "TAG", "THREADS", "TIMEOUT",
+    "TZ", "UID", "USER", "USERNAME", "VERSION", "WORKERS", "ZONE", "PGUSER", "PGDATABASE", "PGHOST", "PGPORT",
+))  # fmt: skip
+
+
+def tells_nothing(name: str) -> bool:
+    """Whether a variable is no secret, by its name: `POSTGRES_USER`, `APP_PORT`; not `TOKEN` or `DATABASE_URL`."""
+    return name.upper().rpartition("_")[2] in _OPEN
+
+
 class Secrets:
     """The secrets of one app."""
 

@@ -222,7 +222,7 @@ class Manifest(Value, frozen=True):
     `keep` is how many releases stay on the host to roll back to. `domains` are the names the app answers to.
     `ours` says that the file has `x-pushrod` keys: it was written for pushrod, and an address of a store in it
     means the store, as its own role; in any other file every address stays as it is written. `snippets` are the
-    patterns of the files that become those of `routing`.
+    patterns of the files that become those of `routing`. `because` says which service is the entry, and why.
     """
 
     services: tuple[Service, ...]
@@ -234,6 +234,7 @@ class Manifest(Value, frozen=True):
     tls: Encryption = Encryption()
     routing: Routing = Routing()
     snippets: tuple[str, ...] = ()
+    because: str = ""
 
     def service(self, name: str) -> Service:
         """The service of that name; KeyError when there is none."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pushrod.apps import App, Root
 from pushrod.errors import StateError, UnknownNameError
 from pushrod.releases import Releases
-from pushrod.secrets import Secrets, parse_dotenv
+from pushrod.secrets import Secrets, parse_dotenv, tells_nothing
 from tests.unit.samples import release
 
 
@@ -201,3 +201,17 @@ PLAIN = st.text(alphabet=st.characters(codec="ascii", exclude_categories=["Cc"])
 def test_what_is_written_in_quotes_comes_back(values: dict[str, str]) -> None:
     values = {n: v for n, v in values.items() if "'" not in v}
     assert parse_dotenv("\n".join(f"export {n}='{v}' # '" for n, v in values.items())) == values
+
+
+@pytest.mark.parametrize(
+    "name", ["POSTGRES_USER", "MYSQL_DATABASE", "app_port", "TAG", "PGUSER", "WEB_WORKERS"]
+)
+def test_what_is_no_secret_by_its_name(name: str) -> None:
+    assert tells_nothing(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["TOKEN", "DATABASE_URL", "USER_KEY", "REDIS_PASSWORD", "USERS", "PASS", "X", "DSN"]
+)
+def test_what_may_be_one(name: str) -> None:
+    assert not tells_nothing(name)

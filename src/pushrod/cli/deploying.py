@@ -108,6 +108,7 @@ def plan_command(ref: str, app_name: str | None, root: str | None, as_json: bool
         print_json(found)
         return
     say(f"{app.name}: {commit[:7]} “{git.subject(app.repository, commit)}”")
+    say(found.because)
     print_table(("WHAT", "NAME", "", ""), [(c.what, c.name, c.action, c.detail) for c in found.changes])
     for need in found.needs:
         short = Styled("" if need.met else "  too little", bold=True)

@@ -6,11 +6,10 @@ an instance, the data would go with each push. What others connect to is kept, i
 nobody's own part of this app.
 """
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from pushrod.manifest import references
-from pushrod.manifest.roles import Draft
+from pushrod.manifest.roles import Draft, leads_to
 
 # Where stores listen, by the registrations of the IANA and their makers' own documents: memcached, SQL Server,
 # Oracle, MySQL, PostgreSQL, CouchDB, Redis, Neo4j, InfluxDB, ArangoDB, Cassandra, CockroachDB, MongoDB, RethinkDB,
@@ -36,11 +35,11 @@ def _is_kept(draft: Draft, others: Sequence[Draft]) -> bool:
         return False
     if draft.key.get("restart").text() == "no" or references.is_web_server(draft.reference):
         return False
-    if _leads_to(draft, {d.name for d in others}) or any(_is_of_one(draft, d) for d in others):
+    if leads_to(draft, {d.name for d in others}) or any(_is_of_one(draft, d) for d in others):
         return False
     if any(draft.name in str(d.key.get("x-pushrod").value) for d in others):
         return False
-    return service.port in _PORTS or any(_leads_to(d, {draft.name}) for d in others)
+    return service.port in _PORTS or any(leads_to(d, {draft.name}) for d in others)
 
 
 def _is_of_one(draft: Draft, other: Draft) -> bool:
@@ -50,17 +49,3 @@ def _is_of_one(draft: Draft, other: Draft) -> bool:
     publisher = draft.reference.path.rpartition("/")[0]
     same = bool(publisher) and publisher == references.parse(other.service.image).path.rpartition("/")[0]
     return same or draft.service.image == other.service.image
-
-
-def _leads_to(draft: Draft, names: Collection[str]) -> bool:
-    """Whether a service depends on one of some others, or what it is told names one as a server."""
-    service = draft.service
-    if any(name in names for name in (*service.depends_on, *draft.awaits)):
-        return True
-    words = [*service.command, *service.entrypoint, *(v for v in service.environment.values() if v)]
-    text = "\n".join(
-        [*words, *(str(link.value).partition(":")[0] for link in draft.key.get("links").sequence())]
-    )
-    return any(
-        re.search(rf"(?:^|[\s/@,;='\"]){re.escape(n)}(?=$|[\s/:,;'\"])", text, re.MULTILINE) for n in names
-    )

@@ -10,6 +10,12 @@ from pushrod.values import Service
 WEB_PORTS = (80, 443, 8080, 8000, 3000, 5000)
 """Where people look for a site, the likeliest first."""
 
+_SITES = (80, 443)
+# How the service is called that a browser is to ask: by one of the words of its name, or by all of it.
+_FRONTS = frozenset(("client", "frontend", "gateway", "webapp", "website", "webui"))
+_FRONT_NAMES = frozenset(("front", "front-end", "site", "www"))
+_ADMINS = frozenset(("admin", "administration", "backoffice"))
+
 # What looks into an app, or catches its mail, and is for those who run it. By the last part of an image's name, by a
 # service's name, and by the program that a command runs.
 _TOOLS = frozenset((
@@ -18,14 +24,21 @@ _TOOLS = frozenset((
     "portainer", "portainer-ce", "grafana", "prometheus", "alertmanager", "loki", "jaeger", "all-in-one", "zipkin",
     "kibana", "opensearch-dashboards", "kafka-ui", "kafdrop", "akhq", "cadvisor", "dozzle", "netdata", "swagger-ui",
     "redoc", "storybook", "jupyter", "base-notebook", "bull-board", "arena", "rq-dashboard", "celery-flower",
-    "cloudbeaver", "sqlpad", "dbgate", "nocodb-admin", "influxdb-admin", "chronograf", "node-exporter", "selenium",
+    "cloudbeaver", "sqlpad", "dbgate", "nocodb-admin", "influxdb-admin", "chronograf", "selenium",
     "standalone-chrome", "debugger", "dashboard", "monitoring", "mail",
+))  # fmt: skip
+# What only gathers and passes on, and has no page.
+_SILENT = frozenset((
+    "logstash", "filebeat", "fluentd", "fluent-bit", "promtail", "telegraf", "vector", "opentelemetry-collector",
+    "opentelemetry-collector-contrib", "node-exporter", "postgres-exporter", "redis-exporter", "statsd-exporter",
 ))  # fmt: skip
 _PROGRAMS = re.compile(
     r"(?:^|[\s/])(?:flower|rq-dashboard|storybook|jupyter(?:-\w+)?|mailhog|maildev)(?=\s|$)"
 )
-# Container ports that speak no HTTP, by the IANA's registrations: FTP, SSH, mail, DNS, LDAP, databases, brokers.
+# Container ports that speak no HTTP, by the IANA's registrations: FTP, SSH, mail, DNS, LDAP, databases, brokers; and
+# where the debuggers of Node, Java, PHP and Go listen, and what ships logs.
 _OTHER_PORTS = frozenset((
+    9229, 9230, 5005, 9003, 2345, 5044,
     20, 21, 22, 23, 25, 53, 110, 143, 389, 465, 587, 636, 993, 995, 1025, 1433, 1521, 1883, 2181, 3306, 4222, 5432,
     5672, 6379, 7687, 8883, 9042, 9092, 11211, 27017,
 ))  # fmt: skip
@@ -44,25 +57,36 @@ def rank(port: int) -> int:
     return WEB_PORTS.index(port) if port in WEB_PORTS else len(WEB_PORTS)
 
 
+def is_tools(image: str) -> bool:
+    """Whether an image, by the last part of its name, is that of such a tool."""
+    return image in _TOOLS or image in _SILENT
+
+
 def is_tool(service: Service, image: str) -> bool:
     """Whether a service is for those who run the app: never the site by guess."""
     words = " ".join((*service.entrypoint, *service.command))
     named = re.sub(r"[^a-z0-9-]+", "-", service.name.lower())
-    return image in _TOOLS or named in _TOOLS or _PROGRAMS.search(posixpath.normpath(words)) is not None
+    return is_tools(image) or is_tools(named) or _PROGRAMS.search(posixpath.normpath(words)) is not None
 
 
-def speaks_otherwise(service: Service) -> bool:
-    """Whether a service's port is known for something else than HTTP."""
-    return service.port in _OTHER_PORTS
+def is_other(port: int) -> bool:
+    """Whether a port is known for something else than HTTP."""
+    return port in _OTHER_PORTS
+
+
+def _is_front(name: str) -> bool:
+    words = re.sub(r"[^a-z0-9]+", "-", name.lower())
+    return words in _FRONT_NAMES or bool(_FRONTS & {*words.split("-")})
 
 
 def choose(candidates: Sequence[Candidate], awaited: Sequence[str]) -> tuple[str, str]:
-    """The name of the likeliest and why; no name where two are equally likely. `awaited` are depended on."""
+    """The name of the likeliest and why; no name where two are equally likely, or it is one for those who run the app
+    by its name. `awaited` are depended on."""
     ordered = sorted(candidates, key=lambda c: _key(c, awaited))
     first, second = (_key(c, awaited) for c in ordered[:2])
     found = ordered[0]
     for mine, other, why in zip(first, second, _reasons(found), strict=True):
-        if mine < other:
+        if mine < other and found.service.name.lower() not in _ADMINS:
             return found.service.name, why
     return "", ""
 
@@ -70,12 +94,14 @@ def choose(candidates: Sequence[Candidate], awaited: Sequence[str]) -> tuple[str
 def _key(candidate: Candidate, awaited: Sequence[str]) -> tuple[int, ...]:
     service = candidate.service
     return (
-        is_tool(service, candidate.image),
-        speaks_otherwise(service),
+        is_tool(service, candidate.image) + (candidate.image in _SILENT or service.name in _SILENT),
+        is_other(service.port),
         service.build is None,
-        rank(candidate.published),
+        candidate.published not in _SITES,
+        not _is_front(service.name),
         service.name not in awaited,
-        rank(service.port),
+        0 if service.port in _SITES else 1 if service.port in WEB_PORTS else 2,
+        rank(candidate.published),
     )
 
 
@@ -84,7 +110,9 @@ def _reasons(found: Candidate) -> tuple[str, ...]:
         "the others are for those who run the app",
         "what the others publish is not HTTP",
         "it is built here",
-        f"it publishes port {found.published}" if found.published else "it publishes a port",
+        f"it publishes port {found.published}",
+        "its name says so",
         "others depend on it",
         f"it listens on port {found.service.port}",
+        f"it publishes port {found.published}",
     )

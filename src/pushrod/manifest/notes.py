@@ -74,14 +74,14 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
         drafts,
         lambda d: bool({*d.key.get("networks").names()} - {"default"}),
     )
-    notes += _said(
-        "has a volume, which the old and the new release have open at the same time for a moment; if only one may: "
-        "`deploy: {update_config: {order: stop-first}}`",
-        stateless,
-        lambda d: (
-            d.service.role != "job" and d.holds_data and not d.service.stop_first and not _serves_files(d)
-        ),
+    shared = [d for d in stateless if d.shares and _is_open_twice(d)]
+    open_twice = (
+        "which the old and the new release have open at the same time for a moment; if only one may: "
+        "`deploy: {update_config: {order: stop-first}}`"
     )
+    notes += _said(f"has a volume, {open_twice}", shared, lambda d: d.holds_data)
+    directory = "writes to a directory that Git does not have"
+    notes += _said(f"{directory}, {open_twice}", shared, lambda d: not d.holds_data)
     notes += _said(
         "stops before its new instances start, as `order: stop-first` says; it does not answer meanwhile",
         stateless,
@@ -101,9 +101,10 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
     return notes
 
 
-def _serves_files(draft: Draft) -> bool:
-    """Whether it is a web server, which only reads what others write."""
-    return draft.service.build is None and references.is_web_server(draft.reference)
+def _is_open_twice(draft: Draft) -> bool:
+    """Whether instances of two releases run at once; a web server only reads what others write."""
+    stops = draft.service.role == "job" or draft.service.stop_first
+    return not stops and not references.is_web_server(draft.reference)
 
 
 def _publishes(draft: Draft) -> bool:

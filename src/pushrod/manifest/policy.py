@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pushrod.errors import ManifestError
-from pushrod.manifest import allowances, keys, refusals
+from pushrod.manifest import allowances, discovery, keys, refusals
 from pushrod.manifest.document import Key, duration
 from pushrod.manifest.limits import Limits, written
 from pushrod.manifest.refusals import Tracked, Want
@@ -229,10 +229,21 @@ class _Reading:
                 below = f"{path}.*" if path else "*"
             if not (below in keys.TABLE or keys.holds_keys(below)):
                 self._unknown(item, name, path)
-            value = self.value(item, below)
+            value = _GONE if self._is_replaced(item, path) else self.value(item, below)
             if value is not _GONE:
                 found[name] = value
         return found
+
+    def _is_replaced(self, key: Key, path: str) -> bool:
+        """Whether the edge takes a service's place, which finds the others by Docker's socket and is not given it."""
+        named = path == "services" and self.terms.engine == "docker"
+        if not named or self.has("docker-socket") or not discovery.asks_docker(key):
+            return False
+        word = f"pushrod apps allow {self.app or 'APP'} docker-socket"
+        self.note(
+            f"the edge takes its place, as it finds services by Docker's socket; with the owner's word: {word}"
+        )
+        return True
 
     def _ruled(self, key: Key, row: keys.Row) -> object:
         fate = row.fate(self.terms.engine)

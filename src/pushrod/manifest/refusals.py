@@ -98,9 +98,14 @@ def _path(key: Key, private: str) -> Iterator[Want]:
         unsupported(
             key, f"`{path}` is among pushrod's own files", "give a path inside the repository, or a volume"
         )
+    yield Want(key, "docker-socket" if is_socket(path) else path)
+
+
+def is_socket(path: str) -> bool:
+    """Whether a path of the host is Docker's socket, or a directory that holds it."""
+    path = allowances.host_path(path)
     holding = ("/run", *(posixpath.dirname(s) for s in _SOCKETS))
-    socket = path in holding or any(allowances.below(path, s) for s in _SOCKETS)
-    yield Want(key, "docker-socket" if socket else path)
+    return path in holding or any(allowances.below(path, s) for s in _SOCKETS)
 
 
 def unsupported(key: Key, what: str, hint: str) -> NoReturn:

@@ -1,6 +1,7 @@
 """Which part each service of a manifest plays: store, edge, entry, worker, or a job that runs once. Pure."""
 
 import graphlib
+import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
@@ -19,9 +20,10 @@ class Draft(NamedTuple):
     """A service while the manifest is read: its values, where they stand, and what its role is derived from.
 
     `chosen` is `x-pushrod.role`. `reference` is the image it runs, for a built one the image it begins from.
-    `listening` says how it shows that it answers HTTP: `published`, `exposed`, `health`, `routes`; `published` is
+    `listening` says how it shows that it answers HTTP: `published`, `exposed`, `health`, `routes`, `labelled` for a
+    proxy; `published` is
     that port's number on the host (0: none, or any). `awaits` names the services that must have ended before this
-    one starts.
+    one starts. `shares` says that it writes what all releases have.
     """
 
     service: Service
@@ -32,6 +34,7 @@ class Draft(NamedTuple):
     published: int
     holds_data: bool
     awaits: tuple[str, ...]
+    shares: bool = False
 
     @property
     def name(self) -> str:
@@ -43,35 +46,63 @@ class Draft(NamedTuple):
         return self._replace(service=msgspec.structs.replace(self.service, **changes))
 
 
-def derive(drafts: Sequence[Draft], engine: EngineName) -> tuple[list[Draft], list[str]]:
-    """Every draft with its role, and notes about that. On the embedded engine jobs are folded into the service they
-    are for; on Docker they stay, each after those it waits for.
+def derive(drafts: Sequence[Draft], engine: EngineName) -> tuple[list[Draft], list[str], str]:
+    """Every draft with its role, notes about that, and which is the entry and why. On the embedded engine jobs are
+    folded into the service they are for; on Docker they stay, each after those it waits for.
 
     Raises ManifestError: no entry, more than one, a store that the engine cannot run, a job with no place.
     """
-    if engine == "docker":
-        return _on_docker(drafts)
-    drafts = _behind([_placed(d, engine) for d in drafts])
+    return _on_docker(drafts) if engine == "docker" else _embedded(drafts)
+
+
+def _embedded(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str], str]:
+    drafts, said = _without_tools(drafts)
+    drafts = _behind([_placed(d, "embedded") for d in drafts])
     staying, jobs = _split_jobs(drafts)
-    found, said = _site(staying)
-    folded, notes = _fold(_with_entry(staying, found), jobs)
-    return folded, said + notes
+    found, notes, because = _site(staying)
+    folded, folding = _fold(_with_entry(staying, found), jobs)
+    return folded, [*notes, *said, *folding], because
 
 
-def _on_docker(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
+def _without_tools(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
+    """The drafts without tools for those who run the app, where those are images: the embedded engine has none."""
+
+    def is_tool(draft: Draft) -> bool:
+        if draft.chosen or draft.service.build is not None or references.is_store(draft.reference):
+            return False
+        plain = not (draft.service.command or draft.service.entrypoint)
+        return likelihood.is_tools(draft.reference.name) or (plain and likelihood.is_tool(draft.service, ""))
+
+    tools = [d.name for d in drafts if is_tool(d)]
+    others = [d for d in drafts if d.name not in tools]
+    if not tools or all(references.is_store(d.reference) for d in others):
+        return list(drafts), []
+    what = "not run: a tool for those who run the app, in an image, which the embedded engine cannot pull"
+    return others, [f"{', '.join(tools)}: {what}"]
+
+
+def _on_docker(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str], str]:
     awaited = {name for d in drafts for name in d.awaits}
     drafts = [
         d.with_(role="job", replicas=0) if d.name in awaited and not d.chosen else _placed(d, "docker")
         for d in drafts
     ]
     drafts = _behind(drafts)
-    found, notes = _site(_opened(drafts))
-    return _in_order(_with_entry(drafts, found)), notes
+    found, notes, because = _site(_opened(drafts))
+    drafts = [d.with_(role="worker", store=None) if _is_part_of(found, d) else d for d in drafts]
+    return _in_order(_with_entry(drafts, found)), notes, because
+
+
+def _is_part_of(entry: Draft, draft: Draft) -> bool:
+    """Whether what looks like a store is another part of the app, which somebody else has made: of one image."""
+    implied = draft.service.role == "store" and not draft.chosen and not references.is_store(draft.reference)
+    return implied and draft.service.build is None and draft.service.image == entry.service.image
 
 
 def _behind(drafts: Sequence[Draft]) -> list[Draft]:
-    """The drafts, none of which depends on a service whose place the edge takes."""
-    return _without(drafts, {d.name for d in drafts if d.service.role == "edge"})
+    """The drafts, none of which depends on a service whose place the edge takes, or that is not run."""
+    run = {d.name for d in drafts if d.service.role != "edge"}
+    return _without(drafts, {name for d in drafts for name in d.service.depends_on} - run)
 
 
 def _with_entry(drafts: Sequence[Draft], found: Draft) -> list[Draft]:
@@ -115,20 +146,22 @@ def _is_store(draft: Draft, engine: EngineName) -> bool:
 # ---- the entry ------------------------------------------------------------------------------------------------
 
 
-def _site(drafts: Sequence[Draft]) -> tuple[Draft, list[str]]:
-    """The entry, with a choice where several services publish a port: plain Compose runs such a file as well.
+def _site(drafts: Sequence[Draft]) -> tuple[Draft, list[str], str]:
+    """The entry, a note where it was chosen among several, and why it is the entry.
 
     Raises ManifestError for none, and where two are equally likely.
     """
-    candidates = _candidates(drafts)
-    if len(candidates) == 1 or any(d.chosen == "entry" or "published" not in d.listening for d in candidates):
-        return _one(candidates), []
+    candidates, why = _candidates(drafts)
+    if len(candidates) == 1:
+        return candidates[0], [], f"{candidates[0].name} is the entry, because {why}"
+    if any(d.chosen == "entry" for d in candidates) or why not in (_PUBLISHED, _LABELLED):
+        return _one(candidates), [], ""
     awaited = [name for d in drafts for name in (*d.service.depends_on, *d.awaits)]
     among = [likelihood.Candidate(d.service, _image(d), d.published) for d in candidates]
     name, why = likelihood.choose(among, awaited)
     found = next((d for d in candidates if d.name == name), None) or _one(candidates)
-    other = "`x-pushrod: {role: entry}` in another service changes that"
-    return found, [f"{found.name} is the entry, because {why}; {other}"]
+    because = f"{found.name} is the entry, because {why}"
+    return found, [f"{because}; `x-pushrod: {{role: entry}}` in another service changes that"], because
 
 
 def _image(draft: Draft) -> str:
@@ -137,46 +170,91 @@ def _image(draft: Draft) -> str:
 
 
 def _opened(drafts: Sequence[Draft]) -> list[Draft]:
-    """The drafts as candidates. Where no other service could be the entry, one that is pulled, has a volume and
-    publishes a port is an app that somebody else made (WordPress, Gitea), not a store."""
-    if any(d.chosen == "entry" or (d.listening and d.service.role == "worker") for d in drafts):
+    """The drafts as candidates. Where nothing that is built here could be the entry, what is pulled, has a volume and
+    publishes a port is an app that somebody else made (WordPress, Gitea), not a store; but not what another of
+    these connects to."""
+    if any(d.chosen == "entry" or (_listens(d) and d.service.build is not None) for d in drafts):
         return list(drafts)
+    apps = [d for d in drafts if _implied(d) and "published" in d.listening]
+    apps = [
+        d
+        for d in apps
+        if not any(leads_to(o, {d.name}) for o in drafts if o is not d and (_listens(o) or o in apps))
+    ]
+    return [d.with_(role="worker", store=None) if d in apps else d for d in drafts]
 
-    def is_app(draft: Draft) -> bool:
-        implied = draft.service.role == "store" and not draft.chosen
-        return implied and not references.is_store(draft.reference) and "published" in draft.listening
 
-    return [d.with_(role="worker", store=None) if is_app(d) else d for d in drafts]
+def _implied(draft: Draft) -> bool:
+    """Whether it is taken for a store for its volume alone."""
+    implied = draft.service.role == "store" and not draft.chosen
+    return implied and not references.is_store(draft.reference)
 
 
-def _candidates(drafts: Sequence[Draft]) -> list[Draft]:
-    """Who may be the entry. Each kind of evidence narrows what the one before it left.
+def _listens(draft: Draft) -> bool:
+    """Whether it may be a site."""
+    seems = draft.service.role == "worker" and bool(draft.listening) and draft.chosen != "worker"
+    return seems and not likelihood.is_tool(draft.service, _image(draft)) and not _speaks_otherwise(draft)
+
+
+def _speaks_otherwise(draft: Draft) -> bool:
+    return likelihood.is_other(draft.service.port)
+
+
+def leads_to(draft: Draft, names: Collection[str]) -> bool:
+    """Whether a service depends on one of some others, or what it is told names one as a server."""
+    service = draft.service
+    if any(name in names for name in (*service.depends_on, *draft.awaits)):
+        return True
+    words = [*service.command, *service.entrypoint, *(v for v in service.environment.values() if v)]
+    links = (str(link.value).partition(":")[0] for link in draft.key.get("links").sequence())
+    text = "\n".join([*words, *links])
+    return any(
+        re.search(rf"(?:^|[\s@,;='\"]|//){re.escape(n)}(?=$|[\s/:,;'\"])", text, re.MULTILINE) for n in names
+    )
+
+
+_PUBLISHED = "it alone publishes a port"
+_LABELLED = "it alone has labels for a proxy"
+_EVIDENCE = {
+    "web server": "it is a web server that publishes a port",
+    "fronted": "a proxy stands in front of it",
+    "routes": "it has routes",
+    "labelled": _LABELLED,
+    "published": _PUBLISHED,
+    "health": "it has a path for its health",
+    "exposed": "it alone exposes a port",
+}
+
+
+def _candidates(drafts: Sequence[Draft]) -> tuple[list[Draft], str]:
+    """Who may be the entry, and why. Each kind of evidence narrows what the one before it left.
 
     A web server that runs as a service of its own comes first, then what stands behind one that the edge
-    replaces, a published port, a health path, an exposed port; the only stateless service needs no evidence.
-    Raises ManifestError where nothing is known of any.
+    replaces, labels for a proxy, a published port, a health path, an exposed port; the only stateless service needs
+    no evidence. Raises ManifestError where nothing is known of any.
     """
     candidates = [d for d in drafts if d.service.role in ("worker", "entry")]
     named = [d for d in candidates if d.chosen == "entry"]
     if named:
-        return named
+        return named, "it says so"
     candidates = [d for d in candidates if d.chosen != "worker"]
     sites = [d for d in candidates if not likelihood.is_tool(d.service, _image(d))]
-    sites = [d for d in sites if not likelihood.speaks_otherwise(d.service)] or sites
+    sites = [d for d in sites if not _speaks_otherwise(d)] or sites
     candidates = sites or candidates
-    known = len(candidates) == 1
+    why = "nothing else could be" if len(candidates) == 1 else ""
     evidence = {d.name: _evidence(d, drafts) for d in candidates}
-    for kind in ("web server", "fronted", "routes", "published", "health", "exposed"):
+    for kind, reason in _EVIDENCE.items():
         narrowed = [d for d in candidates if kind in evidence[d.name]]
-        candidates, known = (narrowed, True) if narrowed else (candidates, known)
-    if not known:
+        if narrowed and (len(narrowed) < len(candidates) or not why):
+            candidates, why = narrowed, reason
+    if not why:
         among = f" among {_and(d.name for d in candidates)}" if candidates else ""
         raise ManifestError(
             f"no entry: nothing says which service receives HTTP{among}",
             where="services",
             hint=f'publish its port (ports: ["8000:8000"]), or {_CHOOSE}',
         )
-    return candidates
+    return candidates, why
 
 
 def _evidence(draft: Draft, drafts: Sequence[Draft]) -> set[str]:

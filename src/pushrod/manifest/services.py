@@ -3,13 +3,14 @@
 import contextlib
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from pushrod.errors import ManifestError
 from pushrod.manifest import (
+    discovery,
     domains,
     healthcheck,
     kept,
@@ -21,6 +22,7 @@ from pushrod.manifest import (
     schedule,
     tls,
 )
+from pushrod.manifest.discovery import Told
 from pushrod.manifest.document import Key, scalar
 from pushrod.manifest.roles import Draft
 from pushrod.values import Build, EngineName, Hook, Manifest, Routing, Service
@@ -47,12 +49,14 @@ def read(
     engine: EngineName = "embedded",
     bases: Mapping[str, str] | None = None,
     store_versions: Mapping[str, str] | None = None,
+    tracked: Callable[[str], bool] = lambda _: True,
 ) -> Manifest:
     """The manifest that a resolved compose document describes, for an engine.
 
     `bases` names the image each built service begins from (`gears.compose.bases`), which tells a web server that
     is built from one that is an app. `store_versions` are what the engine has of `postgres` and `redis`; another
-    major version in the manifest is worth a note. Raises ManifestError with the path of the key that is wrong.
+    major version in the manifest is worth a note. `tracked` says whether the commit has a path: what it has not is
+    data of the app. Raises ManifestError with the path of the key that is wrong.
     """
     top = Key("", document)
     own = top.get("x-pushrod")
@@ -67,17 +71,20 @@ def read(
         raise ManifestError(
             "no services", where="services", hint="a compose file names what runs under `services:`"
         )
-    builders = _builders(services)
+    builders, told = _builders(services), discovery.told(services)
     drafts = [
         _draft(
             name, key, (builder := builders.get(name, name)), services[builder], bases or {}, engine, asked_as
         )
         for name, key in services.items()
     ]
-    drafts, said = roles.derive(drafts, engine)
+    drafts = [_as_told(d, told[d.name], tracked) if d.name in told else d for d in drafts]
+    drafts, said, because = roles.derive(drafts, engine)
     if engine == "docker":
         staying = kept.kept(drafts, next(d.name for d in drafts if d.service.role == "entry"))
         drafts = [d.with_(role="store", keeps=True) if d.name in staying else d for d in drafts]
+    if not any(discovery.is_proxy(d.key) and d.service.role != "edge" for d in drafts):
+        said = [*said, *_untold(drafts, told, names)]
     routed = routing.read({name: key.get("x-pushrod") for name, key in services.items()}, own)
     _check_routed(routed, drafts, services)
     if engine == "embedded":
@@ -88,6 +95,7 @@ def read(
     return Manifest(
         services=tuple(d.service for d in drafts),
         notes=tuple(said),
+        because=because,
         keep=keep,
         domains=names,
         ours=any("x-pushrod" in key.mapping() for key in (top, *services.values())),
@@ -96,6 +104,38 @@ def read(
         snippets=routing.snippets(own),
         backups=schedule.read(own.get("backups"), {d.service.store for d in drafts}),
     )
+
+
+def _as_told(draft: Draft, told: Told, tracked: Callable[[str], bool]) -> Draft:
+    """The draft with what a proxy in front would be told of it, and whether two releases share what it writes."""
+    shared = any(_is_shared(v, tracked) for v in draft.key.get("volumes").sequence())
+    draft = draft._replace(shares=shared)
+    if not told.reached:
+        return draft
+    draft = draft._replace(listening=draft.listening | {"labelled"})
+    return draft.with_(port=told.port) if told.port else draft
+
+
+def _untold(drafts: Sequence[Draft], told: Mapping[str, Told], names: Sequence[str]) -> Iterator[str]:
+    """What is said of the labels for a proxy that is not there. ManifestError where they keep somebody out who would
+    be let in without it."""
+    for draft in drafts:
+        found = told.get(draft.name, Told())
+        if not found.reached or draft.service.role not in ("entry", "worker"):
+            continue
+        if found.guard and not draft.key.get("x-pushrod").get("routes").given:
+            raise ManifestError(
+                f"a proxy would not let everybody in to {draft.name} (`{found.guard}`); the edge would",
+                where=f"{draft.key.path}.labels",
+                hint="say it to the edge: `x-pushrod: {routes: {/: {auth: {basic: SECRET}}}}`, or `allow`",
+            )
+        missing = [name for name in found.names if name not in names and not name.endswith(".localhost")]
+        if missing and draft.service.role == "entry":
+            words = ", ".join(missing)
+            yield (
+                f"{draft.name}: its labels for a proxy name {words}; the edge answers there with "
+                f"`x-pushrod: {{domains: [{words}]}}` at the top of the file"
+            )
 
 
 def _check_routed(routed: Routing, drafts: Sequence[Draft], services: Mapping[str, Key]) -> None:
@@ -153,8 +193,8 @@ def _draft(
         references.check(image, key.get("image").path)
     reference = references.parse(base if build else image)
     ports = list(_published(key.get("ports")))
-    port = _main(ports) if engine == "docker" else ports[0] if ports else Port(0, 0)
-    published, exposed = port.target, _exposed(key.get("expose"))
+    port, exposed = _main(ports), _exposed(key.get("expose"))
+    published = port.target
     replaced = engine == "embedded" and references.is_store(reference)
     health, checked = healthcheck.read(
         Key(key.path, None) if replaced else key.get("healthcheck"),
@@ -272,8 +312,12 @@ def _published(ports: Key) -> Iterator[Port]:
 
 
 def _main(ports: list[Port]) -> Port:
-    """The one that speaks HTTP, most likely: by its number on the host, and one for TLS last."""
-    return min(ports, key=lambda p: (p.target in _TLS, likelihood.rank(p.published)), default=Port(0, 0))
+    """The one that speaks HTTP, most likely: by its number on the host; one for TLS, or for something else, last."""
+    return min(
+        ports,
+        key=lambda p: (likelihood.is_other(p.target), p.target in _TLS, likelihood.rank(p.published)),
+        default=Port(0, 0),
+    )
 
 
 def _exposed(expose: Key) -> int:
@@ -323,6 +367,18 @@ def _awaited(depends_on: Key) -> tuple[str, ...]:
     return tuple(
         name for name, condition in conditions.items() if condition == "service_completed_successfully"
     )
+
+
+def _is_shared(key: Key, tracked: Callable[[str], bool]) -> bool:
+    """Whether a mount is data that all releases have and this service may write: a volume with a name, or a directory
+    that the commit does not have."""
+    if not isinstance(key.value, dict) or key.get("read_only").yes():
+        return False
+    source = key.get("source").text()
+    if key.get("type").text() == "volume":
+        return bool(source)
+    inside = not source.startswith(("/", "~"))
+    return key.get("type").text() == "bind" and inside and not tracked(posixpath.normpath(source or "."))
 
 
 def _is_volume(key: Key) -> bool:

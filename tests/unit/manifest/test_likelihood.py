@@ -60,9 +60,45 @@ def test_what_is_built_goes_before_what_is_pulled(services: dict[str, dict[str, 
 
 
 def test_the_reason_is_said() -> None:
-    services = {"web": built("8004:8000"), "a": built("9000:9100", depends_on=["web"])}
-    (said,) = [n for n in manifest.read({"services": services}, engine="docker").notes if "entry" in n][:1]
-    assert said.startswith("web is the entry, because others depend on it")
+    services = {"api": built("8004:8000"), "a": built("9000:9100", depends_on=["api"])}
+    found = manifest.read({"services": services}, engine="docker")
+    assert found.because == "api is the entry, because others depend on it"
+    assert found.notes[0].startswith(f"{found.because}; `x-pushrod: ")
+
+
+@pytest.mark.parametrize(
+    ("services", "why"),
+    [
+        ({"web": built("80:80"), "a": built("81:80")}, "it publishes port 80"),
+        ({"api": built("81:81"), "shop-frontend": built("82:82")}, "its name says so"),
+        ({"orders": built("81:81"), "a": built("82:8000")}, "it listens on port 8000"),
+        ({"orders": built("3000:90"), "a": built("8000:90")}, "it publishes port 8000"),
+        ({"web": {"build": "."}}, "nothing else could be"),
+        ({"web": built("81:81"), "a": {"build": "."}}, "it alone publishes a port"),
+        ({"web": {"build": ".", "expose": ["80"]}, "a": {"build": "."}}, "it alone exposes a port"),
+        ({"web": {"build": ".", "x-pushrod": {"role": "entry"}}, "a": built("80:80")}, "it says so"),
+        (
+            {"nginx": {"image": "nginx", "ports": [long("80:80")]}, "a": built("81:80")},
+            "it is a web server that",
+        ),
+    ],
+)
+def test_every_reason(services: dict[str, dict[str, Any]], why: str) -> None:
+    assert f"because {why}" in manifest.read({"services": services}, engine="docker").because
+
+
+def test_what_is_called_admin_is_never_served_by_guess() -> None:
+    with pytest.raises(ManifestError, match="two entries: admin and shop"):
+        entry({"admin": built("80:80"), "shop": built("9000:9000")}, "docker")
+    assert entry({"admin": built("9000:9000"), "shop": built("80:80")}, "docker") == "shop"
+
+
+def test_what_has_no_page_comes_after_what_has() -> None:
+    tools = {
+        "logstash": {"image": "elastic/logstash", "ports": [long("9600:9600")]},
+        "kibana": {"image": "elastic/kibana", "ports": [long("5601:5601")]},
+    }
+    assert entry(tools, "docker") == "kibana"
 
 
 @pytest.mark.parametrize("engine", ["docker", "embedded"])

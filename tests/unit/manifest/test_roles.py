@@ -61,8 +61,23 @@ class TestStores:
         assert found.service("odd").role == "worker"
 
     def test_one_without_a_volume_does_not(self) -> None:
-        found = read({"flower": {"image": "mher/flower"}, "web": {**BUILD, **PUBLISHED}})
-        assert found.service("flower").role == "worker"
+        found = read({"odd": {"image": "odd/thing"}, "web": {**BUILD, **PUBLISHED}})
+        assert found.service("odd").role == "worker"
+
+    @pytest.mark.parametrize(
+        "tool",
+        [
+            {"image": "mher/flower"},
+            {"image": "dpage/pgadmin4", "volumes": [{"type": "volume", "source": "p", "target": "/p"}]},
+            {"image": "prom/prometheus", "command": ["--config.file=/x"]},
+        ],
+    )
+    def test_tools_that_are_images_are_left_out_on_the_embedded_engine(self, tool: dict[str, Any]) -> None:
+        web = {**BUILD, **PUBLISHED, "depends_on": ["tool"]}
+        found = read({"tool": tool, "web": web})
+        assert ([s.name for s in found.services], found.entry.depends_on) == (["web"], ())
+        assert found.notes[0].startswith("tool: not run: a tool for those who run the app, in an image")
+        assert len(on_docker({"tool": tool, "web": web}).services) == 2
 
     def test_a_built_service_with_a_volume_stays_stateless(self) -> None:
         assert (
@@ -282,7 +297,9 @@ class TestEntryOnDocker:
         assert on_docker({"a": published((9090, 9090), (3000, 3000))}).entry.port == 3000
         assert on_docker({"a": published((8443, 443), (8001, 8001))}).entry.port == 8001
         assert on_docker({"a": published((8443, 443))}).entry.port == 8443
-        assert read({"a": published((443, 443), (8080, 80))}).entry.port == 443
+        assert read({"a": published((443, 443), (8080, 80))}).entry.port == 8080
+        assert on_docker({"a": published((9229, 9229), (3333, 3333))}).entry.port == 3333
+        assert read({"a": published((22, 22), (3333, 3333))}).entry.port == 3333
 
     def test_an_app_that_somebody_else_made(self) -> None:
         """Pulled, with a volume, and all there is to reach."""

@@ -60,6 +60,7 @@ def test_a_file_nobody_wrote_for_pushrod() -> None:
         ),
         ours=False,
         keep=5,
+        because="backend is the entry, because nothing else could be",
     )
 
 

@@ -188,12 +188,12 @@ _SHELLS_OWN = frozenset(
     (".", "cd", "echo", "exec", "export", "printf", "set", "source", "true", "ulimit", "umask")
 )
 _CONDITIONS = frozenset(("command", "false", "if", "test", "type", "which", "hash"))
-_SIMPLE = re.compile(r"(?:exec\s+)?([A-Za-z][\w.-]*)(?:\s+[^|&;<>()`\n\\]*)?")
+_SIMPLE = re.compile(r"(?:exec\s+)?((?:/[\w.-]+)+|[A-Za-z][\w.-]*)(?:\s+[^|&;<>()`\n\\]*)?")
 
 
 def called(argv: Sequence[str]) -> list[str]:
     """The programs that an argv runs: its own, and where that is a shell, those that its script runs one after the
-    other by their names; not where the script does more than that, or a login shell knows more."""
+    other by their names or whole paths; not where the script does more than that, or a login shell knows more."""
     at = _script(argv)
     at = 0 if at and re.search("[il]", argv[at - 1]) else at
     found = [_SIMPLE.fullmatch(part.strip()) for part in argv[at].split("&&")] if at else []

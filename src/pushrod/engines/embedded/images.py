@@ -123,7 +123,7 @@ def _found(
     if service.release:
         find(service.release, key="x-pushrod.release")  # said now, not when the stores are already up
     for program in commands.called(source.command.argv)[1:]:
-        find((program,))
+        find((program,), directory=None)  # a script is not changed, so a path in it is this machine's
     argv = languages.placed(find(source.command.argv), directory, workdir)
     languages.check(service.name, argv, directory)
     return argv

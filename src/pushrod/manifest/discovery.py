@@ -1,0 +1,120 @@
+"""What a proxy that finds services by itself is told of them: labels of traefik and caddy, variables of nginx-proxy.
+
+Such a proxy asks Docker, which would make it root on the host, so pushrod's edge takes its place. Its labels say
+which service people come for, at which port, under which names, and who may pass; what they say of that must not go
+unsaid. Pure.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from pushrod.manifest import references
+from pushrod.manifest.document import Key
+from pushrod.manifest.refusals import is_socket, options
+
+_PROXIES = frozenset((
+    "traefik", "nginx-proxy", "acme-companion", "docker-letsencrypt-nginx-proxy-companion", "docker-gen",
+    "caddy-docker-proxy",
+))  # fmt: skip
+_HOSTS = re.compile(r"Host(?:SNI)?\(([^)]*)\)|^Host:([^;]+)")
+_NAME = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
+_PORT = re.compile(r"(?:.*\{\{\s*upstreams(?:\s+\S+)?\s+)?([0-9]{1,5})\s*(?:\}\})?")
+# Middlewares of traefik (https://doc.traefik.io/traefik/middlewares/http/overview/) and directives of caddy that
+# decide who may pass, and labels of traefik 1 that do.
+_GUARDS = re.compile(r"basicauth|digestauth|forwardauth|ipallowlist|ipwhitelist|inflightreq|plugin")
+_OLDER = re.compile(r"traefik\.(?:\w+\.)?frontend\.(?:auth|whitelist)\.")
+_CADDYS = re.compile(r"caddy(?:_\d+)?\.(?:[\w.]*\.)?(?:basic_?auth|forward_auth)(?:\.|$)")
+_MIDDLEWARE = re.compile(r"traefik\.http\.middlewares\.([^.]+)\.(\w+)")
+
+
+class Told(NamedTuple):
+    """What a proxy would be told of a service: whether it is to be reached, its port (0: unsaid), its names, and the
+    label by which not everybody may pass (empty: everybody may)."""
+
+    reached: bool = False
+    port: int = 0
+    names: tuple[str, ...] = ()
+    guard: str = ""
+
+
+def is_proxy(service: Key) -> bool:
+    """Whether a service is such a proxy."""
+    return references.parse(service.get("image").text()).name in _PROXIES
+
+
+def asks_docker(service: Key) -> bool:
+    """Whether a service is such a proxy, or its companion, and is given Docker's socket to find the others."""
+    sources = (v.get("source").text() for v in service.get("volumes").sequence() if isinstance(v.value, dict))
+    return is_proxy(service) and any(map(is_socket, sources))
+
+
+def told(services: Mapping[str, Key]) -> dict[str, Told]:
+    """What is said of each service, but for the proxies themselves."""
+    labels = {name: _labels(key) for name, key in services.items() if not is_proxy(key)}
+    everybodys = {name: value for found in labels.values() for name, value in found.items()}
+    return {name: _told(services[name], found, everybodys) for name, found in labels.items()}
+
+
+def _told(service: Key, labels: Mapping[str, str], everybodys: Mapping[str, str]) -> Told:
+    environment = {
+        name: key.text() for name, key in options(service.get("environment")).items() if _plain(key)
+    }
+    if isinstance(service.get("environment").value, list):
+        environment = {name: text.partition("=")[2] for name, text in environment.items()}
+    hosts, ports = [environment.get("VIRTUAL_HOST", "")], [environment.get("VIRTUAL_PORT", "")]
+    for name, value in labels.items():
+        if re.fullmatch(r"traefik\..*(?:rule|frontends?)", name):
+            hosts += [text for found in _HOSTS.findall(value) for text in found]
+        if re.fullmatch(r"caddy(?:_\d+)?", name):
+            hosts.append(value)
+        if re.fullmatch(r"traefik\.(?:.*server\.)?port|caddy(?:_\d+)?\.(?:[\w.]+\.)?reverse_proxy", name):
+            ports.append(value)
+    reached = any(hosts) or labels.get("traefik.enable") == "true"
+    found = (_PORT.fullmatch(text.strip()) for text in ports)
+    port = next((int(m[1]) for m in found if m), 0)
+    return Told(
+        reached, port, tuple(dict.fromkeys(_names(hosts))), _guard(labels, everybodys) if reached else ""
+    )
+
+
+def _names(texts: list[str]) -> Iterator[str]:
+    for text in texts:
+        yield from (word for word in re.split(r"[\s,`'\"]+", text) if _NAME.fullmatch(word))
+
+
+def _guard(labels: Mapping[str, str], everybodys: Mapping[str, str]) -> str:
+    """The label that keeps somebody out; of traefik's middlewares, one that a router of the service has."""
+    for name, value in labels.items():
+        if _OLDER.match(name) or _CADDYS.match(name):
+            return name
+        if re.fullmatch(r"traefik\.http\.routers\.[^.]+\.middlewares", name) and _keeps_out(
+            value, everybodys, 0
+        ):
+            return name
+    return ""
+
+
+def _keeps_out(middlewares: str, everybodys: Mapping[str, str], depth: int) -> bool:
+    for name in (word.strip().partition("@")[0] for word in middlewares.split(",")):
+        defined = {
+            label: m[2].lower() for label in everybodys if (m := _MIDDLEWARE.match(label)) and m[1] == name
+        }
+        chained = [everybodys[label] for label, kind in defined.items() if kind == "chain"]
+        if any(map(_GUARDS.match, defined.values())) or (not defined and re.search("auth|allow|white", name)):
+            return True
+        if depth < 5 and any(_keeps_out(value, everybodys, depth + 1) for value in chained):
+            return True
+    return False
+
+
+def _labels(service: Key) -> dict[str, str]:
+    given = service.get("labels")
+    if isinstance(given.value, list):
+        pairs = (item.text().partition("=") for item in given.sequence())
+        return {name.lower(): value for name, _, value in pairs}
+    return {name.lower(): str(key.value) for name, key in given.mapping().items()}
+
+
+def _plain(key: Key) -> bool:
+    return isinstance(key.value, str | int | float) and not isinstance(key.value, bool)

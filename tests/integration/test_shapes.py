@@ -1,0 +1,200 @@
+"""What public repositories push: for each shape of a manifest, what becomes of it on both engines.
+
+A row of `shapes/*.yaml` says what a person who reads the file expects: which service is the entry, which are stores,
+what is noted (each note by a pattern, and no other), or with which words it is refused. Nothing is started: the rows
+go the way of `pushrod plan`.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from pushrod import creation
+from pushrod.apps import App, HostSettings, Root
+from pushrod.engines import choice
+from pushrod.engines.engine import Engine
+from pushrod.errors import BuildError, ManifestError
+from pushrod.gears import git
+from pushrod.progress import Progress
+from pushrod.sealing import Sealing
+from pushrod.secrets import Secrets
+from tests.conftest import Tree
+
+pytestmark = pytest.mark.integration
+
+Row = dict[str, Any]
+PLACE = Path(__file__).parent / "shapes"
+ENGINES = ("docker", "embedded")
+
+PYTHON = (
+    f"FROM python:{sys.version_info.major}.{sys.version_info.minor}-slim\nWORKDIR /code\n"
+    "COPY requirements.txt .\nRUN pip install -r requirements.txt\nCOPY . .\n"
+)
+NODE = "FROM node:22-alpine{}\nWORKDIR /app\nCOPY . .\nRUN npm ci\n"
+PACKAGES = '{"dependencies": {"express": "5"}, "scripts": {"start": "node server.js"}}'
+BUILT: dict[str, dict[str, str]] = {
+    "python": {
+        "Dockerfile": PYTHON,
+        "requirements.txt": "gunicorn\ncelery\nflower\n",
+        "manage.py": "",
+        "prestart.py": "",
+    },
+    "python-program": {
+        "Dockerfile": f'{PYTHON}CMD ["python", "app.py"]\n',
+        "requirements.txt": "flask\n",
+        "app.py": "",
+    },
+    "node": {
+        "Dockerfile": f'{NODE.format("")}CMD ["npm", "start"]\n',
+        "package.json": PACKAGES,
+        "server.js": "",
+    },
+    "static": {
+        "Dockerfile": NODE.format(" AS build")
+        + "FROM nginx:alpine\nCOPY --from=build /app/dist /usr/share/nginx/html\n",
+        "package.json": PACKAGES,
+    },
+    "go": {
+        "Dockerfile": "FROM golang:1.23 AS builder\nWORKDIR /code\nCOPY . .\nRUN go build -o bin/server\n"
+        "FROM debian:bookworm-slim\nCOPY --from=builder /code/bin/server /srv/server\nEXPOSE 8080\n"
+        'CMD ["/srv/server"]\n',
+        "main.go": "package main\n",
+    },
+    "java": {
+        "Dockerfile": "FROM maven:3-eclipse-temurin-21 AS build\nWORKDIR /src\nCOPY . .\nRUN mvn package\n"
+        "FROM eclipse-temurin:21-jre\nCOPY --from=build /src/target/app.jar app.jar\nEXPOSE 8080\n"
+        'ENTRYPOINT ["java", "-jar", "app.jar"]\n',
+        "pom.xml": "<project/>",
+    },
+    "ruby": {
+        "Dockerfile": "FROM ruby:3.3\nWORKDIR /myapp\nCOPY . .\nRUN bundle install\nEXPOSE 3000\n",
+        "Gemfile": "gem 'rails'\n",
+    },
+    "php-fpm": {"Dockerfile": "FROM php:8.3-fpm\nARG user\nWORKDIR /var/www\nCOPY . .\n", "index.php": ""},
+    "php-apache": {"Dockerfile": "FROM php:8.3-apache AS builder\nCOPY . /var/www/html\n", "index.php": ""},
+    "nginx": {
+        "Dockerfile": "FROM nginx:1.27-alpine\nCOPY nginx.conf /etc/nginx/conf.d/default.conf\n",
+        "nginx.conf": "",
+    },
+    "traefik": {
+        "Dockerfile": "FROM docker.io/traefik:3.1\nCOPY ./compose/traefik/traefik.yml /etc/traefik\n"
+    },
+}
+NOTES = {
+    "chosen": "{} is the entry, because ",
+    "closed": "{}: its published port stays closed",
+    "edge": "{}: the edge takes its place",
+    "kept": "{}: stays as it is from push to push",
+    "named": "{}: `container_name` and `hostname` are only names",
+    "networks": "{}: its networks are not made",
+    "not mounted": "{}: volumes are not mounted on the embedded engine",
+    "one port": "{}: of its published ports only ",
+    "replaced": "{}: pushrod's edge .nginx. takes its place",
+    "stop first": "{}: stops before its new instances start",
+    "stores closed": "{}: published ports of stores stay closed",
+    "version": "{}: the manifest names ",
+    "volume": "{}: (has a volume|writes to a directory that Git does not have), which the old and the new release",
+}
+
+
+def rows() -> Iterator[Any]:
+    for path in sorted(PLACE.glob("*.yaml")):
+        for name, row in yaml.safe_load(path.read_text()).items():
+            for engine in ENGINES:
+                yield pytest.param(row, engine, id=f"{name}-{engine}")
+
+
+def files(row: Row) -> dict[str, str]:
+    """The tree of a row: its manifest, what it builds, and what it says besides (null takes a file away)."""
+    found = {"compose.yaml": row["compose"]}
+    for context, kind in (row.get("built") or {}).items():
+        found |= {str(Path(context, name)): text for name, text in BUILT[kind].items()}
+    return {name: text for name, text in (found | (row.get("files") or {})).items() if text is not None}
+
+
+class Said(Progress):
+    """Keeps the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+class Place:
+    """A root of an engine with one app, and no Docker: plans do not need it to be read."""
+
+    def __init__(self, root: Root, engine: str, secrets: dict[str, str]) -> None:
+        root.create()
+        if engine == "docker":
+            root.host_settings_path.write_bytes(msgspec.json.encode(HostSettings()))
+        self.engine: Engine = choice.of(root)
+        self.app: App = creation.create(self.engine, "case", port=8123)
+        Secrets(self.app).store(secrets)
+
+    def plan(self, commit: str) -> tuple[dict[str, list[str]], int, list[str]]:
+        """The services by their roles, the entry's port, and the notes. Raises as `pushrod plan` does."""
+        said = Said()
+        sealing = Sealing(self.app, self.engine, said, lambda _: False)
+        document, wanted = sealing.load(commit, self.app.checkout(1), planned=True)
+        for service in self.engine.imaged(wanted) if self.engine.name == "embedded" else ():
+            self.engine.identify(self.app, commit, service, self.app.checkout(1))
+        roles: dict[str, list[str]] = {}
+        for service in wanted.services:
+            roles.setdefault(service.role, []).append(service.name)
+        assert document
+        return roles, wanted.entry.port, [*said.notes, *wanted.notes]
+
+
+@pytest.mark.parametrize(("row", "engine"), [*rows()])
+def test_shape(row: Row, engine: str, tree: Tree, root: Root) -> None:
+    place = Place(root, engine, row.get("secrets") or {})
+    commit = tree.commit("a shape", **files(row))
+    git.transfer(tree.path, place.app.repository, commit)
+    expected = row.get("both") or row[engine]
+    if "refused" in expected:
+        _check_refused(place, commit, expected)
+        return
+    roles, port, notes = place.plan(commit)
+    found = {role: sorted(names) for role, names in roles.items()}
+    assert found.pop("entry") == [expected["entry"]]
+    assert {r: found.get(r, []) for r in ("worker", "store", "job", "edge")} == {
+        "worker": expected.get("workers", []),
+        "store": expected.get("stores", []),
+        "job": expected.get("jobs", []),
+        "edge": expected.get("edge", []),
+    }
+    if "port" in expected:
+        assert port == expected["port"]
+    _check_notes(notes, expected.get("notes", []))
+
+
+def _check_refused(place: Place, commit: str, expected: Row) -> None:
+    with pytest.raises((ManifestError, BuildError)) as refused:
+        print(place.plan(commit))
+    error = refused.value
+    assert re.search(expected["refused"], error.what), error.what
+    assert re.search(expected.get("where", ""), error.where), error.where
+    assert re.search(expected.get("to do", ""), error.hint), error.hint
+    assert error.hint
+    assert str(place.app.directory) not in f"{error.what}{error.where}{error.hint}"
+
+
+def _check_notes(notes: list[str], expected: list[str]) -> None:
+    """Each note is expected, and each that is expected is there."""
+    patterns = [_pattern(text) for text in expected]
+    print(*notes, sep="\n")
+    assert [n for n in notes if not any(re.match(p, n) for p in patterns)] == []
+    assert [p for p in patterns if not any(re.match(p, n) for n in notes)] == []
+
+
+def _pattern(text: str) -> str:
+    kind, _, names = text.partition(": ")
+    return NOTES[kind].format(names) if kind in NOTES else text

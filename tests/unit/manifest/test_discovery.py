@@ -1,0 +1,146 @@
+"""What a proxy that finds services by itself is told: traefik's and caddy's labels, nginx-proxy's variables."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from pushrod import manifest
+from pushrod.errors import ManifestError
+from pushrod.manifest import discovery, policy
+from pushrod.manifest.discovery import Told
+from pushrod.manifest.document import Key
+from pushrod.manifest.policy import Terms
+from pushrod.values import EngineName, Manifest
+from tests.unit.samples import LIMITS
+
+SOCKET = {"volumes": [{"type": "bind", "source": "/var/run/docker.sock", "target": "/var/run/docker.sock"}]}
+TRAEFIK = {"image": "traefik:v3", **SOCKET}
+ROUTER = {"traefik.http.routers.web.rule": "Host(`a.example.com`)"}
+
+
+def told(service: dict[str, Any], **others: dict[str, Any]) -> Told:
+    services = {name: Key(f"services.{name}", value) for name, value in {"it": service, **others}.items()}
+    return discovery.told(services)["it"]
+
+
+def read(services: dict[str, dict[str, Any]], engine: EngineName = "docker", *allowed: str) -> Manifest:
+    terms = Terms(engine, LIMITS, allowed)
+    document, notes = policy.apply({"name": "shop", "services": services}, terms)
+    found = manifest.read(document, engine=engine)
+    return msgspec.structs.replace(found, notes=(*notes, *found.notes))
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        ({}, Told()),
+        ({"labels": {"traefik.enable": "true"}}, Told(True)),
+        ({"labels": {"traefik.enable": "false"}}, Told()),
+        ({"labels": ROUTER}, Told(True, 0, ("a.example.com",))),
+        ({"labels": [f"{k}={v}" for k, v in ROUTER.items()]}, Told(True, 0, ("a.example.com",))),
+        (
+            {
+                "labels": {
+                    "traefik.http.routers.x.rule": "Host(`a.b`) || (Host(`c.d`, `e.f`) && PathPrefix(`/x.y`))"
+                }
+            },
+            Told(True, 0, ("a.b", "c.d", "e.f")),
+        ),
+        (
+            {"labels": ROUTER | {"traefik.http.services.x.loadbalancer.server.port": "9000"}},
+            Told(True, 9000, ("a.example.com",)),
+        ),
+        ({"labels": {"traefik.frontend.rule": "Host:a.b", "traefik.port": "81"}}, Told(True, 81, ("a.b",))),
+        (
+            {"environment": {"VIRTUAL_HOST": "a.b,c.d", "VIRTUAL_PORT": 3000}},
+            Told(True, 3000, ("a.b", "c.d")),
+        ),
+        ({"environment": ["VIRTUAL_HOST=a.b", "X"]}, Told(True, 0, ("a.b",))),
+        (
+            {"labels": {"caddy": "a.b", "caddy.reverse_proxy": "{{upstreams 8080}}"}},
+            Told(True, 8080, ("a.b",)),
+        ),
+        ({"labels": {"caddy_1": "http://a.b", "caddy_1.reverse_proxy": "{{upstreams}}"}}, Told(True, 0, ())),
+    ],
+)
+def test_what_is_said(service: dict[str, Any], expected: Told) -> None:
+    assert told(service) == expected
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"traefik.http.routers.web.middlewares": "a", "traefik.http.middlewares.a.basicauth.users": "x"},
+        {"traefik.http.routers.web.middlewares": "a@docker,b", "traefik.http.middlewares.a.ForwardAuth.address": "x"},
+        {"traefik.http.routers.web.middlewares": "c", "traefik.http.middlewares.c.chain.middlewares": "d",
+         "traefik.http.middlewares.d.ipallowlist.sourcerange": "10.0.0.0/8"},
+        {"traefik.http.routers.web.middlewares": "authelia@file"},
+        {"traefik.frontend.auth.basic.users": "x"},
+        {"caddy": "a.b", "caddy.basic_auth.bob": "x"},
+        {"caddy": "a.b", "caddy.1_forward_auth": "x", "caddy.route.forward_auth": "y"},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("engine", ["docker", "embedded"])
+def test_what_keeps_somebody_out_is_not_dropped(labels: dict[str, str], engine: EngineName) -> None:
+    web = {"build": {"context": "."}, "command": ["serve"], "labels": ROUTER | labels}
+    with pytest.raises(ManifestError, match="would not let everybody in to web") as refused:
+        read({"web": web, "traefik": TRAEFIK}, engine)
+    assert refused.value.where == "services.web.labels"
+    assert read({"web": {**web, "x-pushrod": {"routes": {"/": {"allow": ["10.0.0.0/8"]}}}}}, engine).entry
+    assert read({"web": web, "traefik": TRAEFIK}, "docker", "docker-socket").entry.name == "web"
+
+
+def test_middlewares_that_only_shape_requests_are_no_matter() -> None:
+    labels = {
+        "traefik.http.routers.web.middlewares": "https-redirect,compress",
+        "traefik.http.middlewares.https-redirect.redirectscheme.scheme": "https",
+        "traefik.http.middlewares.admins.basicauth.users": "x",
+    }
+    assert told({"labels": ROUTER | labels}).guard == ""
+
+
+def test_a_chain_that_holds_itself_ends() -> None:
+    labels = {
+        "traefik.http.routers.web.middlewares": "c",
+        "traefik.http.middlewares.c.chain.middlewares": "c",
+    }
+    assert told({"labels": ROUTER | labels}).guard == ""
+
+
+class TestOnDocker:
+    WEB = {
+        "build": {"context": "."},
+        "labels": ROUTER,
+        "depends_on": {"traefik": {"condition": "service_started"}},
+    }
+
+    def test_the_edge_takes_the_place_of_a_proxy_that_asks_docker(self) -> None:
+        found = read({"web": self.WEB, "traefik": TRAEFIK, "other": {"build": {"context": "."}}})
+        assert ({s.name: s.role for s in found.services}, found.entry.depends_on) == (
+            {"web": "entry", "other": "worker"},
+            (),
+        )
+        assert found.notes[0].startswith(
+            "traefik: the edge takes its place, as it finds services by Docker's socket"
+        )
+        assert "pushrod apps allow shop docker-socket" in found.notes[0]
+        assert any("domains: [a.example.com]" in note for note in found.notes)
+        assert found.because == "web is the entry, because it alone has labels for a proxy"
+        assert not found.ours
+
+    def test_not_where_the_owner_gives_it_the_socket(self) -> None:
+        traefik = {**TRAEFIK, "ports": [{"target": 80, "published": "80", "protocol": "tcp"}]}
+        found = read({"web": self.WEB, "traefik": traefik}, "docker", "docker-socket")
+        assert (found.entry.name, found.service("web").role) == ("traefik", "worker")
+        assert not any("domains" in note or "takes its place" in note for note in found.notes)
+
+    @pytest.mark.parametrize("image", ["containrrr/watchtower", "portainer/portainer-ce", "nginx", "caddy:2"])
+    def test_nothing_else_is_let_off(self, image: str) -> None:
+        with pytest.raises(ManifestError, match="it asks for the Docker socket"):
+            read({"web": self.WEB, "traefik": {"image": image, **SOCKET}})
+
+    def test_one_that_has_a_file_for_it_runs(self) -> None:
+        published = {"ports": [{"target": 80, "published": "80", "protocol": "tcp"}]}
+        found = read({"web": {"build": {"context": "."}}, "traefik": {"image": "traefik", **published}})
+        assert found.entry.name == "traefik"
