@@ -84,6 +84,13 @@ _MOST_STEPS = 2_000_000  # of regular expressions, see `expressions`: some 10 ms
 _DEEPEST = 5  # blocks in each other
 _MOST_JOINED = 4  # variables in one value that is kept
 _MOST_ADDED = 100  # characters beside a variable that can grow
+_MOST_PACKED = (
+    4  # of nine: from here to the next the worst case triples, from 30 MB a second to 10, then 3, at last 0.2
+)
+_SHORTEST, _MOST_GROWN = (
+    4,
+    4,
+)  # characters that are looked for in all of an answer; how many times as long it becomes
 
 _PIECE = re.compile(
     r"""(?P<space>[ \t\r\n]+)|(?P<comment>\#[^\n]*)|(?P<mark>[;{}])
@@ -115,6 +122,8 @@ class Spent:
     variables: int = 0
     changes: int = 0
     steps: int = 0
+    grows: bool = False
+    everywhere: bool = False
 
     def check(self, at: str, owner: str) -> None:
         """Raise ManifestError where it is more than an app's share."""
@@ -130,6 +139,13 @@ class Spent:
                     where=at,
                     hint=f"leave out what is not used; {owner}",
                 )
+        if self.grows and self.everywhere:
+            raise ManifestError(
+                f"`sub_filter_once off` goes with words of {_SHORTEST} characters or more, and at most {_MOST_GROWN} "
+                "times as long in their place: all apps wait while an answer grows",
+                where=at,
+                hint=f"look for a longer word; {owner}",
+            )
 
 
 def read(
@@ -305,10 +321,26 @@ def _check_line(line: Line, at: str, app: str, groups: Collection[str], spent: S
             where=at,
             hint=f"$request_uri, $host and $scheme can be in it; {owner}",
         )
+    _check_work(name, arguments, at, owner, spent)
     spent.check(at, owner)
 
 
 # ---- what may take the time of all -----------------------------------------------------------------------------
+
+
+def _check_work(name: str, arguments: Sequence[str], at: str, owner: str, spent: Spent) -> None:
+    """What is done to each byte of an answer, which nginx does in one go for all that it has of it."""
+    if name == "gzip_comp_level" and not re.fullmatch(f"[1-{_MOST_PACKED}]", " ".join(arguments)):
+        raise ManifestError(
+            f"`gzip_comp_level` is 1 to {_MOST_PACKED}: more can take a hundred times as long, and all apps wait",
+            where=at,
+            hint=f"text packs to 23 % with {_MOST_PACKED}, and to 21 % with 9; {owner}",
+        )
+    if name == "sub_filter_once":
+        spent.everywhere = spent.everywhere or arguments[:1] != ["on"]
+    if name == "sub_filter":
+        word, put = (*arguments, "", "")[:2]
+        spent.grows = spent.grows or len(word) < _SHORTEST or len(put) > _MOST_GROWN * len(word)
 
 
 def _told_apart(name: str, arguments: Sequence[str], at: str) -> tuple[list[str], list[str]]:

@@ -38,6 +38,8 @@ def own(text: str) -> dict[str, str]:
         f'proxy_cookie_path "~{SLOW}" /;\n',
         'if ($arg_q ~ "(.*)a(.*)b(.*)$") { return 403; }\n',
         'set $own_a "$own_a$own_a";\n',
+        "gzip_comp_level 9;\n",
+        f"sub_filter a '{'x' * 3500}'; sub_filter_once off;\n",
     ],
 )
 def test_no_line_of_an_app_holds_up_the_edge(attacker: Attacker, text: str) -> None:

@@ -125,6 +125,21 @@ def test_no_path_leads_to_another_app_or_the_host(attacker: Attacker) -> None:
     )
 
 
+def test_nobody_is_told_which_files_the_host_has(town: Town, attacker: Attacker) -> None:
+    there = (
+        "/etc/shadow",
+        "/etc/passwd",
+        "/etc",
+        "/root",
+        f"{ROOT}/apps/victim",
+        f"{ROOT}/apps/victim/repo.git/HEAD",
+    )
+    assert all(town.box.exec("test", "-e", path, check=False).status == 0 for path in there)
+    for verb in ("secret import", "cert set --certificate", "down"):
+        said = {attacker.says(f"{verb} {path}").stderr for path in (*there, "/etc/none", f"{ROOT}/apps/none")}
+        assert len(said) == 1, (verb, said)
+
+
 # ---- its share ----------------------------------------------------------------------------------------------------
 
 

@@ -319,6 +319,9 @@ def test_what_a_request_keeps_does_not_double(text: str) -> None:
         *("rewrite ^/a/(.*)$ /b/$1? redirect;", "rewrite ^ $scheme://www.$host$request_uri redirect;"),
         *("error_page 401 =302 /login?next=$request_uri;", "return 301 https://$1$request_uri$args$own_a;"),
         "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+        "gzip_comp_level 4;",
+        "sub_filter </head> '<script src=/own.js></script></head>';",
+        "sub_filter http://old.example https://new.example; sub_filter_once off;",
     ],
 )
 def test_what_people_write_may_still_be_said(text: str) -> None:
@@ -365,6 +368,28 @@ def test_variables_are_those_of_the_request_and_the_answer(text: str) -> None:
 )
 def test_what_all_snippets_come_to_has_an_end(line: str, what: str) -> None:
     assert what in refused(line * 401).what
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"gzip_comp_level {level};" for level in ("5", "9", "0", "12", "-1", "4k", "''")),
+        "location /a { gzip_comp_level 9; }",
+        "sub_filter a aaaa; sub_filter_once off;",
+        f"location /a {{ sub_filter_once off; }} sub_filter word '{'x' * 17}';",
+        f"sub_filter </head> '{'x' * 1000}</head>'; sub_filter_once OFF;",
+    ],
+)
+def test_what_is_done_to_each_byte_of_an_answer_is_soon_done(text: str) -> None:
+    assert "all apps wait" in refused(text).what
+    check(text, free=True)
+
+
+def test_what_is_done_to_each_byte_counts_over_files(tmp_path: Path) -> None:
+    write(tmp_path, "a/1.conf", text="sub_filter_once off;")
+    write(tmp_path, "a/2.conf", text="sub_filter a aaaa;")
+    with pytest.raises(ManifestError, match="all apps wait"):
+        read(tmp_path, "a/*.conf")
 
 
 def test_blocks_do_not_lie_in_each_other_for_ever() -> None:

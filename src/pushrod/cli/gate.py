@@ -94,7 +94,13 @@ def parse(cli: click.Command, words: list[str], caller: hosted.Caller, record: R
             context = click.Context(command, info_name=name, parent=context)
     record.what = path
     record.looks = gate.rule(path, caller.reach).looks  # before its parser runs
-    call = command.make_context(name, rest, parent=context)
+    try:
+        call = command.make_context(name, rest, parent=context)
+    except click.BadParameter as e:
+        # Of a path that may not be named it does not matter what is there, and nobody is told.
+        if e.param is not None and gate.is_path(path, e.param.name or ""):
+            gate.judge(path, {e.param.name or "": None}, caller.reach)
+        raise
     record.app = _app(call, caller.reach)
     gate.judge(path, call.params, caller.reach)
     return call

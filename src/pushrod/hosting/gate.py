@@ -269,6 +269,11 @@ def rule(path: str, reach: Reach) -> Rule:
     return found
 
 
+def is_path(path: str, parameter: str) -> bool:
+    """Whether a parameter of a verb would be a path of the host."""
+    return VERBS[path].parameters.get(parameter) in (sent, here)
+
+
 def judge(path: str, parameters: Mapping[str, Any], reach: Reach) -> None:
     """Refuse a parsed call with a parameter that a key may not give; UnknownNameError says which."""
     kinds = rule(path, reach).parameters

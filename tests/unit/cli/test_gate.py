@@ -100,6 +100,20 @@ def test_no_file_of_the_host_is_read(app: App, monkeypatch: pytest.MonkeyPatch, 
     assert not list(app.secrets.glob("*variables*"))
 
 
+def test_nobody_is_told_what_there_is_at_a_path(app: App, tmp_path: Path) -> None:
+    """Whatever the parser of a verb finds out about a path before it is judged."""
+    file = click.Argument(["file"], type=click.Path(exists=True, dir_okay=False))
+    verbs = click.Group("secret", commands={"import": click.Command("import", params=[file])})
+    for name in (".", "none"):
+        with pytest.raises(UnknownNameError, match="a file of the host is not for a key to read"):
+            parse(
+                click.Group("pushrod", commands={"secret": verbs}),
+                ["secret", "import", str(tmp_path / name)],
+                Caller("alice", app.root, Reach(("shop",))),
+                Record(),
+            )
+
+
 def test_who_asks_for_nothing_is_told_what_there_is(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     told = ask(app, "", "--app", "shop", monkeypatch=monkeypatch)
     assert told.startswith("alice: you may push to shop, and run ")
