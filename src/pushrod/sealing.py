@@ -1,6 +1,7 @@
 """Prepare: from a commit to a sealed release. Nothing live is touched here."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -65,14 +66,11 @@ class Sealing:
         def say(line: str) -> None:
             self.progress.line(self.secrets.redact(line))
 
-        try:
+        with _explained(wanted, checkout):
             images = {
                 s.name: self.engine.build(self.app, commit, s, checkout, say)
                 for s in self.engine.imaged(wanted)
             }
-        except PushrodError as e:
-            scripts.explain(e, wanted.services, checkout)
-            raise
         environments = self._environments(number, commit, wanted, images)
         self.secrets.seal(number, environments)
         with self.engine.place(self.app, number, wanted, images) as placement:  # others wait for this
@@ -129,7 +127,8 @@ class Sealing:
         self._check_size(wanted)
         self._check_argv(wanted, checkout)
         self.passwords.check(wanted.routing)
-        self.engine.check(self.app, document, wanted, checkout)
+        with _explained(wanted, checkout):
+            self.engine.check(self.app, document, wanted, checkout)
         names = claims.wanted(self._domains(wanted), self.app.settings.port)
         claims.check(self.app, names, self._may_push)
         return document, wanted
@@ -292,6 +291,16 @@ class Sealing:
             routing=wanted.routing,
             passwords=self.passwords.write(wanted.routing),
         )
+
+
+@contextlib.contextmanager
+def _explained(wanted: Manifest, checkout: Path) -> Iterator[None]:
+    """An error that comes out says what is wrong with a script that a service is started with, if that is why."""
+    try:
+        yield
+    except PushrodError as e:
+        scripts.explain(e, wanted.services, checkout)
+        raise
 
 
 def _lacking_files(lacking: Sequence[lfs.Pointer]) -> list[str]:
