@@ -23,6 +23,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -142,8 +143,6 @@ def _stream(child: subprocess.Popen[bytes], on_line: Callable[[str], None], dead
 
     What has no end is cut and marked: a line past `lines.LONGEST`, and all that was printed but its last _KEPT bytes.
     """
-    import threading
-
     expired = threading.Event()
 
     def expire() -> None:
@@ -237,8 +236,6 @@ def output_of(
     It is killed where the block ends before it does, and past `timeout` seconds. Raises HostError if the program is
     missing, and, once all is read, if it has not ended well. What it says on stderr is not kept.
     """
-    import threading
-
     args = [os.fspath(a) for a in argv]
     with tempfile.TemporaryFile() as source:
         source.write(stdin)
@@ -845,6 +842,9 @@ _PLEAS = 4  # times that a program past its time is asked to end, 30 s apart
 
 @contextlib.contextmanager
 def _ignored(*numbers: signal.Signals) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # no signal interrupts another one
+        yield
+        return
     # A handler that does nothing, not SIG_IGN: a program started meanwhile would inherit that and be deaf too.
     before = {n: signal.signal(n, lambda _number, _frame: None) for n in numbers}
     try:
@@ -896,8 +896,6 @@ def deadline(seconds: float, whose: str) -> Iterator[None]:
     What must not be left half done (`uninterrupted`) is finished first; what cleans up afterwards has all the time it
     wants.
     """
-
-    import threading
 
     over = threading.Event()
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -80,6 +81,21 @@ def sql(app: App, statement: str) -> apps.Answer:
 # ---- a push ---------------------------------------------------------------------------------------------------
 
 
+IN_A_THREAD = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from pushrod.apps import Root
+from pushrod.cli.output import Steps
+from pushrod.engines import choice
+from pushrod.pipeline import Pipeline
+app = Root(Path(sys.argv[1])).app(sys.argv[2])
+line = Pipeline(app, choice.of(app.root), Steps())
+with ThreadPoolExecutor() as pool:
+    print(pool.submit(line.renew).result(timeout=100).number)
+"""
+
+
 def test_the_first_push_makes_the_commit_live(plain: App) -> None:
     version = plain.push_change()
     number = plain.live
@@ -91,6 +107,14 @@ def test_the_first_push_makes_the_commit_live(plain: App) -> None:
     message = plain.tree.git("-C", str(plain.state), "log", "-1", "--format=%B")
     assert message.startswith(f"plain: release {number} is live")
     assert f"commit: {plain.tree.head()}" in message
+
+
+def test_a_server_may_deploy_in_any_of_its_threads(plain: App) -> None:
+    before = plain.live
+    argv = [sys.executable, "-c", IN_A_THREAD, str(plain.machine.root), plain.name]
+    done = apps.run(argv, plain.tree.path, plain.machine.env)
+    assert (done.status, done.out.strip()) == (0, str(before + 1)), done.err
+    assert plain.get().release == plain.live == before + 1
 
 
 def test_no_request_fails_while_a_push_goes_live(plain: App) -> None:
