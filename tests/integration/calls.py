@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tests.integration.apps import App, run
+from tests.integration.apps import run
 
 SERVER = """
 import os, signal, sys, threading, time
@@ -69,8 +69,10 @@ CLIENT = """
 import json, queue, sys, threading, time
 import grpc
 
-target, authority, verb, *words = sys.argv[1:]
+target, name, authority, verb, *words = sys.argv[1:]
 options = [("grpc.max_metadata_size", 1 << 17)]
+if name:
+    options += [("grpc.default_authority", name), ("grpc.ssl_target_name_override", name)]
 if authority:
     credentials = grpc.ssl_channel_credentials(open(authority, "rb").read())
     channel = grpc.secure_channel(target, credentials, options)
@@ -167,11 +169,11 @@ class Calls:
 
 
 class Caller:
-    """Calls an app at a target, trusting an authority's file or, where there is none, without TLS."""
+    """Calls an app at a target, by a name of its own where it is given one, trusting an authority's file or, where
+    there is none, without TLS. `python` is one that has the library."""
 
-    def __init__(self, app: App, target: str, authority: str = "") -> None:
-        own = app.must("exec", "web", "--", "python", "-c", "import sys; print(sys.executable)").strip()
-        self._argv = (own, str(app.tree.path / "client.py"), target, authority)
+    def __init__(self, python: str, client: Path, target: str, name: str = "", authority: str = "") -> None:
+        self._argv = (python, str(client), target, name, authority)
 
     def call(self, *words: str) -> Any:
         """What one call was answered."""

@@ -33,11 +33,12 @@ def app(request: pytest.FixtureRequest, apps: dict[str, App]) -> App:
 
 @pytest.fixture(scope="module")
 def caller(app: App) -> Caller:
-    port = app.settings["port"]
+    port, client = app.settings["port"], app.tree.path / "client.py"
+    own = app.must("exec", "web", "--", "python", "-c", "import sys; print(sys.executable)").strip()
     if app.name == "plain":
-        return Caller(app, f"127.0.0.1:{port}")
+        return Caller(own, client, f"127.0.0.1:{port}")
     trust = app.machine.root / "authority" / "chain.pem"
-    return Caller(app, f"localhost:{certificates.tls_port(port)}", str(trust))
+    return Caller(own, client, f"localhost:{certificates.tls_port(port)}", authority=str(trust))
 
 
 def test_calls_of_all_four_kinds(caller: Caller) -> None:
