@@ -66,6 +66,11 @@ def read(
     return stages[target.lower()]
 
 
+def runs(text: str) -> list[str]:
+    """What each RUN line does, of all stages."""
+    return [found.value for found in _instructions(text) if found.name == "RUN"]
+
+
 class Named(NamedTuple):
     """An image that a Dockerfile names, and the line that does."""
 

@@ -321,7 +321,8 @@ class Pipeline:
             changes = plan.compare(self._live_release(), wanted.stateless, wanted.stores, images)
             foreseen, needs = self.engine.foresee(self.app, commit, document, wanted, checkout)
             lacking = self.sealing.lacking(document, wanted, checkout)
-            notes = (*wanted.notes, *self.sealing.unprovided(checkout))
+            remarks = self.engine.remarks(self.app, document, wanted, checkout, images)
+            notes = (*wanted.notes, *remarks, *self.sealing.unprovided(checkout))
             return plan.Plan(self.app.name, commit, changes + foreseen, needs, notes, lacking, wanted.because)
         finally:
             git.remove_checkout(checkout)
@@ -448,6 +449,7 @@ class Pipeline:
         except FAILURES as e:
             if isinstance(e, PushrodError):
                 scripts.explain(e, release.services, self.app.checkout(release.number))
+                self.engine.explain(self.app, e)
             with host.uninterrupted(), self._left_for_later():
                 self._undo(release.number, previous, fresh=fresh, why=str(e))
             raise
@@ -562,6 +564,7 @@ class Pipeline:
             yield
         except PushrodError as e:
             e.what, e.log = self.secrets.redact(e.what), tuple(self.secrets.redact(line) for line in e.log)
+            e.args = (e.what,)
             raise
 
     def _ready(self, release: Release) -> None:

@@ -45,16 +45,17 @@ class Fault(NamedTuple):
 def faults(services: Sequence[Service], checkout: Path) -> Iterator[Fault]:
     """What is wrong with the scripts that services are started with, and how to mend it."""
     for service in services:
-        for argv in _argvs(service, checkout):
+        for argv in argvs(service, checkout):
             words = [word for text in argv for word in re.split(r"[\s;&|()'\"]+", text) if word]
             for n, word in enumerate(words):
-                path = _tracked(word, service, checkout)
+                path = tracked(word, service, checkout)
                 if path is not None:
                     called_by = posixpath.basename(words[n - 1]) if n else ""
                     yield from _wrong(path, checkout, direct=not _INTERPRETERS.fullmatch(called_by))
 
 
-def _argvs(service: Service, checkout: Path) -> list[Sequence[str]]:
+def argvs(service: Service, checkout: Path) -> list[Sequence[str]]:
+    """What a service may be started with: by the manifest, and by its Dockerfile."""
     found: list[Sequence[str]] = [service.entrypoint, service.command, service.release]
     if service.build is not None:
         path = checkout / service.build.context / service.build.dockerfile
@@ -66,7 +67,7 @@ def _argvs(service: Service, checkout: Path) -> list[Sequence[str]]:
     return found
 
 
-def _tracked(word: str, service: Service, checkout: Path) -> Path | None:
+def tracked(word: str, service: Service, checkout: Path) -> Path | None:
     """The file of the commit that a path in a container may be: by the longest end of it that is one."""
     parts = [part for part in posixpath.normpath(word).split("/") if part not in ("", ".", "..")]
     tops = [checkout / service.build.context] if service.build else []

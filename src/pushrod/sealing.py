@@ -71,6 +71,8 @@ class Sealing:
                 s.name: self.engine.build(self.app, commit, s, checkout, say)
                 for s in self.engine.imaged(wanted)
             }
+        places = {name: image.location for name, image in images.items()}
+        wanted = self._remarked(document, wanted, checkout, places, said=said)
         environments = self._environments(number, commit, wanted, images)
         self.secrets.seal(number, environments)
         with self.engine.place(self.app, number, wanted, images) as placement:  # others wait for this
@@ -79,6 +81,21 @@ class Sealing:
         self.static.publish(number, release.routing, checkout)
         self.releases.seal(release, self.engine.files(self.app, release, document, wanted))
         return release
+
+    def _remarked(
+        self,
+        document: compose.Document,
+        wanted: Manifest,
+        checkout: Path,
+        images: Mapping[str, str],
+        said: tuple[str, ...],
+    ) -> Manifest:
+        """The manifest with what the engine has to say of its images, which is said."""
+        remarks = self.engine.remarks(self.app, document, wanted, checkout, images)
+        for remark in remarks:
+            if remark not in said:
+                self.progress.note(remark)
+        return msgspec.structs.replace(wanted, notes=(*wanted.notes, *remarks))
 
     def load(
         self, commit: str, checkout: Path, *, planned: bool = False

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from pushrod.apps import App, Root
 from pushrod.configuration import Endpoint
 from pushrod.engines.archives import Archive
+from pushrod.errors import PushrodError
 from pushrod.gears.nginx import Edge
 from pushrod.manifest import policy
 from pushrod.plan import Change, Need
@@ -61,6 +62,20 @@ class Engine(Protocol):
 
         Raises HostError if it cannot be had.
         """
+
+    def remarks(
+        self,
+        app: App,
+        document: Mapping[str, Any],
+        wanted: Manifest,
+        checkout: Path,
+        images: Mapping[str, str],
+    ) -> Sequence[str]:
+        """Notes on what services seem to need and this engine does not give them. `images` are the names of those
+        of their images that may be there."""
+
+    def explain(self, app: App, error: PushrodError) -> None:
+        """Add to the hint of an error of the app's own programs what this engine keeps from them."""
 
     def imaged(self, wanted: Manifest) -> Sequence[Service]:
         """The services whose images this engine builds or fetches."""

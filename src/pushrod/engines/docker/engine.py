@@ -35,6 +35,7 @@ from pushrod.engines.docker import (
     opened,
     reconcile,
     rendering,
+    rights,
     sources,
 )
 from pushrod.engines.docker.builders import Builder
@@ -200,6 +201,16 @@ class Docker:
         return rendering.Room(machine.of(self.root, app.name), slices=slices)
 
     # ---- images ---------------------------------------------------------------------------------------------
+
+    def remarks(
+        self, app: App, document: Document, wanted: Manifest, checkout: Path, images: Mapping[str, str]
+    ) -> Sequence[str]:
+        """On the capabilities that Docker gives every container, and pushrod does not."""
+        return rights.remarks(app.name, document, wanted, checkout, images)
+
+    def explain(self, app: App, error: PushrodError) -> None:
+        """By what a container has printed of what was not permitted."""
+        rights.explain(error, app.name)
 
     def imaged(self, wanted: Manifest) -> Sequence[Service]:
         """All services: stores run from images too."""
@@ -409,7 +420,17 @@ class Docker:
         """Wait until every instance is healthy; ReadyError at its deadline, or at once if it ends."""
         notes = Readiness(release, lambda i: names.instance(app, release.number, i.name)).wait()
         reconcile.open_edge(self._place(app), release.number)
-        return notes
+        return [*notes, *self._not_permitted(app, release)]
+
+    def _not_permitted(self, app: App, release: Release) -> Iterator[str]:
+        """What instances have printed of what they could not do, where it was not said before."""
+        rendered = rendering.services((names.files(app, release.number) / names.COMPOSE).read_text())
+        firsts = {i.service: i for i in reversed(release.instances)}
+        for service, instance in sorted(firsts.items()):
+            given = rendered[instance.name].get("cap_add") or []
+            said = " ".join(n for n in release.notes if n.startswith(f"{service}:"))
+            printed = docker.logs(names.instance(app, release.number, instance.name))
+            yield from rights.from_log(app.name, service, printed, given, said)
 
     def stop(self, app: App, number: int) -> Sequence[str]:
         """Stop a release's instances, each within its grace; keep what they printed; take their networks away."""

@@ -279,7 +279,7 @@ def _service(place: Place, document: Document, service: Service, image: Parts) -
         *(t.partition(":")[0] for t in tmpfs),
         *(v.get("target") for v in volumes if isinstance(v, dict)),
     }
-    root, hooked = as_root(document, service.name, image), _hooked_as_root(service)
+    becomes_root = _hooked_as_root(service) and not as_root(document, service.name, image)
     if service.read_only and "/tmp" not in taken:  # noqa: S108
         tmpfs.append("/tmp")  # noqa: S108
     return {
@@ -294,9 +294,9 @@ def _service(place: Place, document: Document, service: Service, image: Parts) -
         "network_mode": "none" if isolated(document, service) else None,
         "read_only": True if service.read_only else None,
         "tmpfs": tmpfs or None,
-        "security_opt": _security(raw, becomes_root=not root and hooked),
+        "security_opt": _security(raw, becomes_root=becomes_root),
         "cap_drop": ["ALL"],
-        "cap_add": _capabilities(raw, root=root or hooked) or None,
+        "cap_add": capabilities(document, service, image) or None,
         "logging": _logging(raw.get("logging") or {}),
         "volumes": [
             *(mount for v in volumes for mount in _mount(place, v, taken)),
@@ -318,6 +318,16 @@ def _hooked_as_root(service: Service) -> bool:
 
 def _is_root(user: str) -> bool:
     return user.split(":")[0] in ("0", "root")
+
+
+def capabilities(document: Document, service: Service, image: Parts) -> list[str]:
+    """Those that a service's containers have."""
+    raw = _raw(document, service.name)
+    asked = [allowances.capability(str(c)) for c in raw.get("cap_add") or []]
+    dropped = [allowances.capability(str(c)) for c in raw.get("cap_drop") or []]
+    root = as_root(document, service.name, image) or _hooked_as_root(service)
+    given = allowances.ROOT_CAPABILITIES if root and "ALL" not in dropped else ()
+    return sorted({*asked, *(c for c in given if c not in dropped)})
 
 
 def isolated(document: Document, service: Service) -> bool:
@@ -379,13 +389,6 @@ def _security(raw: Raw, *, becomes_root: bool) -> list[str]:
     given = [str(option) for option in raw.get("security_opt") or []]
     said = any(option.startswith("no-new-privileges") for option in given)
     return given if said or becomes_root else ["no-new-privileges", *given]
-
-
-def _capabilities(raw: Raw, *, root: bool) -> list[str]:
-    asked = [str(c).upper().removeprefix("CAP_") for c in raw.get("cap_add") or []]
-    dropped = [str(c).upper().removeprefix("CAP_") for c in raw.get("cap_drop") or []]
-    given = allowances.ROOT_CAPABILITIES if root and "ALL" not in dropped else ()
-    return sorted({*asked, *(c for c in given if c not in dropped)})
 
 
 def is_bind(volume: Any) -> bool:

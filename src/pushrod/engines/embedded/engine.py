@@ -25,7 +25,7 @@ from pushrod.engines.embedded.readiness import Readiness, listening
 from pushrod.engines.embedded.stores import Stores, group_of
 from pushrod.engines.embedded.supervisor import Supervisor
 from pushrod.engines.engine import Say
-from pushrod.errors import BuildError, HostError, StateError, UnknownNameError
+from pushrod.errors import BuildError, HostError, PushrodError, StateError, UnknownNameError
 from pushrod.gears import postgres
 from pushrod.gears.nginx import Bounds, Edge
 from pushrod.manifest.policy import Terms
@@ -172,6 +172,20 @@ class Embedded:
 
     def check_name(self, name: str) -> None:
         """Nothing is refused: what divides an app's name from a store's or a release's number cannot be in it."""
+
+    def remarks(
+        self,
+        app: App,
+        document: Mapping[str, Any],
+        wanted: Manifest,
+        checkout: Path,
+        images: Mapping[str, str],
+    ) -> Sequence[str]:
+        """None: processes have the rights of their account here, as the notes on keys say."""
+        return ()
+
+    def explain(self, app: App, error: PushrodError) -> None:
+        """Nothing."""
 
     def imaged(self, wanted: Manifest) -> Sequence[Service]:
         """The app's own services: the stores are this engine's parts."""

@@ -1,0 +1,218 @@
+"""Who seems to need what Docker lets every container do, and containers here may not: as far as that can be told.
+
+Before anything runs, from what a service is started with: the programs that it names, the scripts of the commit that
+these words lead to, and what its Dockerfile gives to files. Then from its image, where a program's file has
+capabilities: one that the container lacks keeps it from being executed at all. At last from what a container printed.
+"""
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pushrod import dockerfile, scripts
+from pushrod.engines.docker import filecaps, images, rendering
+from pushrod.errors import PushrodError
+from pushrod.gears import docker
+from pushrod.manifest import allowances
+from pushrod.manifest.allowances import DEFAULT_CAPABILITIES, ROOT_CAPABILITIES
+from pushrod.values import Manifest, Service
+
+Evidence = dict[str, str]
+"""A capability, and what says that it is needed."""
+
+TAKEN = DEFAULT_CAPABILITIES - {*ROOT_CAPABILITIES}
+"""The capabilities that a container has with Docker, and here only where the host's owner allows it."""
+
+_MEANING = {
+    "AUDIT_WRITE": "audit records",
+    "FSETID": "setuid files of others",
+    "MKNOD": "device files",
+    "NET_RAW": "raw sockets",
+    "SETFCAP": "capabilities of files",
+    "SETPCAP": "capabilities of processes",
+    "SYS_CHROOT": "chroot",
+}
+_PROGRAMS = {
+    "NET_RAW": "ping6?|fping|arping|hping3|mtr|tcpdump|tshark|dumpcap|nmap|masscan|arp-scan|dhcpd|smokeping",
+    "SYS_CHROOT": "chroot|debootstrap|sshd|vsftpd|unbound",
+    "MKNOD": "mknod|debootstrap",
+    "SETFCAP": "setcap",
+    "SETPCAP": "capsh",
+}
+"""The programs that need one."""
+
+_IMAGES = {
+    "NET_RAW": "smokeping|blackbox[_-]exporter|uptime-kuma|dhcpd",
+    "SYS_CHROOT": "sshd|openssh-server|sftp|vsftpd|unbound|postfix|docker-mailserver",
+}
+"""The last parts of the names of images whose programs need one."""
+
+_CALLS = {
+    "NET_RAW": r"\bSOCK_RAW\b|\b[AP]F_PACKET\b|\bfrom scapy\b|\bimport (?:scapy|ping3|icmplib)\b",
+    "SYS_CHROOT": r"\bchroot\s*\(",
+    "MKNOD": r"\bmknod\s*\(",
+    "SETFCAP": r"\bcap_set_file\b",
+}
+"""How code asks for them itself."""
+
+_REFUSED = re.compile(r"operation not permitted|\bEPERM\b|errno 1\b", re.IGNORECASE)
+_SAID = {
+    "SYS_CHROOT": r"chroot",
+    "MKNOD": r"mknod",
+    "NET_RAW": r"raw.?socket|SOCK_RAW|packet socket|AF_PACKET|\bicmp|\bping6?\b|socket: operation",
+    "SETFCAP": r"setcap|capabilit\w+ on file|set file cap",
+    "SETPCAP": r"capset|capability bounding",
+    "AUDIT_WRITE": r"audit",
+}
+"""What a line is about that says that something was not permitted."""
+
+_LARGEST = 256 << 10  # bytes of a script that is looked into
+_COMMENT = re.compile(r"^\s*(?:#|//).*$", re.MULTILINE)
+_SETCAP = re.compile(r"\bsetcap\b[^\n]*?((?:cap_[a-z_]+,?)+)\s*[=+]")
+# A program is the first word of a command of a shell, or a string of its own where code starts it.
+_STARTED = (
+    r"""(?:^|[;&|(`'"]|\b(?:exec|sudo|if|while|until|then|do|else)\s)\s*(?:/[\w./-]*/)?"""
+    r"""(?:{})(?=[\s;&|)'"`]|$)"""
+)
+
+
+def remarks(
+    app: str,
+    document: Mapping[str, Any],
+    wanted: Manifest,
+    checkout: Path,
+    named: Mapping[str, str],
+) -> list[str]:
+    """What is to be said of an app's services. `named` are the names of those images that may be here."""
+    found = []
+    for service in (*wanted.stateless, *wanted.stores):
+        raw = (document.get("services") or {}).get(service.name) or {}
+        given = {allowances.capability(str(c)) for c in raw.get("cap_add") or []}
+        needed = of_image(document, service, named.get(service.name, "")) | needs(service, checkout)
+        said = " ".join(n for n in wanted.notes if n.partition(":")[0].split(", ").count(service.name))
+        lacking = {c: why for c, why in needed.items() if c not in given and c not in said}
+        if lacking and not raw.get("privileged") and "ALL" not in given:
+            found.append(_remark(app, service.name, lacking))
+    return found
+
+
+def needs(service: Service, checkout: Path) -> Evidence:
+    """What a service is started with that needs a capability which containers here do not have."""
+    found: Evidence = {}
+    words = [word for argv in _argvs(service, checkout) for word in argv]
+    named = posixpath.basename(service.image.partition("@")[0]).partition(":")[0]
+    for capability, names in _IMAGES.items():
+        if service.build is None and re.fullmatch(names, named):
+            found[capability] = f"the image {named}"
+    for capability, programs in _PROGRAMS.items():
+        for word in words:
+            if started := re.search(_STARTED.format(programs), word, re.MULTILINE):
+                found[capability] = f"`{started[0].strip(' ;&|(`').split()[-1]}`"
+    for path, text in _scripts(words, service, checkout):
+        for capability in TAKEN:
+            programs, calls = _PROGRAMS.get(capability, "(?!)"), _CALLS.get(capability, "(?!)")
+            if re.search(f"{calls}|{_STARTED.format(programs)}", text, re.MULTILINE):
+                found.setdefault(capability, path)
+    for capability in _given_to_files(service, checkout):
+        found.setdefault(capability, "setcap in its Dockerfile")
+    return found
+
+
+def _argvs(service: Service, checkout: Path) -> Iterator[Sequence[str]]:
+    yield from scripts.argvs(service, checkout)
+    yield from (hook.command for hook in (*service.post_start, *service.pre_stop))
+    yield service.health.command
+
+
+def _scripts(words: Sequence[str], service: Service, checkout: Path) -> Iterator[tuple[str, str]]:
+    """The files of the commit that words of a command lead to, without their comments."""
+    seen = set()
+    for word in re.split(r"[\s;&|()'\"]+", "\n".join(words)):
+        path = scripts.tracked(word, service, checkout) if word else None
+        if path is None or path in seen or path.stat().st_size > _LARGEST:
+            continue
+        seen.add(path)
+        yield str(path.relative_to(checkout)), _COMMENT.sub("", path.read_text(errors="replace"))
+
+
+def _given_to_files(service: Service, checkout: Path) -> Iterator[str]:
+    """The capabilities that a Dockerfile gives to files of its image, of those that containers do not have."""
+    if service.build is None:
+        return
+    path = checkout / service.build.context / service.build.dockerfile
+    try:
+        text = path.read_text(errors="replace") if path.stat().st_size <= _LARGEST else ""
+    except OSError:
+        return
+    for named in _SETCAP.findall("\n".join(dockerfile.runs(text))):
+        yield from ({n.removeprefix("cap_").upper() for n in named.split(",")} & TAKEN)
+
+
+def of_image(document: Mapping[str, Any], service: Service, name: str) -> Evidence:
+    """The capabilities that files of an image have and containers do not; nothing where it is not here.
+
+    One that does not begin as root lacks those of the others, too.
+    """
+    if not name or docker.image(name) is None:
+        return {}
+    lacking = DEFAULT_CAPABILITIES - {*rendering.capabilities(document, service, images.parts(name))}
+    files = sorted(filecaps.of_image(name).items(), reverse=True)
+    return {c: path for path, given in files for c in given & lacking}
+
+
+def _remark(app: str, service: str, lacking: Evidence) -> str:
+    by_place: dict[str, list[str]] = {}
+    for capability in sorted(lacking):
+        meaning = _MEANING.get(capability)
+        told = f"{meaning} ({capability})" if meaning else capability
+        by_place.setdefault(lacking[capability], []).append(told)
+    asked = "; ".join(f"{place}: {', '.join(those)}" for place, those in by_place.items())
+    return f"{service}: seems to need capabilities that containers do not have here ({asked}). " + _remedy(
+        app, lacking
+    )
+
+
+def _remedy(app: str, capabilities: Iterable[str]) -> str:
+    names = sorted(capabilities)
+    words = " ".join(n for n in names if n in TAKEN)
+    owner = f", and by the host's owner: pushrod apps allow {app} {words}" if words else ""
+    return f"To have them: `cap_add: [{', '.join(names)}]`{owner}"
+
+
+# ---- afterwards -----------------------------------------------------------------------------------------------
+
+
+def in_log(lines: Iterable[str]) -> Evidence:
+    """What a container has printed that says so, by the capability that it is about."""
+    found: Evidence = {}
+    for line in lines:
+        if _REFUSED.search(line):
+            about = (c for c, words in _SAID.items() if re.search(words, line, re.IGNORECASE))
+            found |= {c: f"`{line.strip()[:120]}`" for c in about if c not in found}
+    return found
+
+
+def from_log(app: str, service: str, lines: Iterable[str], given: Iterable[str], said: str) -> list[str]:
+    """What is to be said of what an instance printed. `given` are its capabilities, `said` what has been said."""
+    lacking = {c: why for c, why in in_log(lines).items() if c not in {*given} and c not in said}
+    return [_remark(app, service, lacking)] if lacking else []
+
+
+def explain(error: PushrodError, app: str) -> None:
+    """Add to the hint of an error what says in its log that a container could not do what Docker lets it."""
+    lines = [error.what, *error.log]
+    told = [_remedy(app, found)] if (found := in_log(lines)) else []
+    text = "\n".join(lines)
+    if re.search(r"no.new.privileges", text, re.IGNORECASE):
+        told.append(
+            "programs of another owner (sudo) gain nothing here: `security_opt: ['no-new-privileges:false']`, and by "
+            f"the host's owner: pushrod apps allow {app} unconfined"
+        )
+    if not told and re.search(r"exec\b.*operation not permitted", text, re.IGNORECASE):
+        told.append(
+            "its file has capabilities that the container lacks: getcap shows them, `cap_add` asks for them"
+        )
+    if told:
+        error.hint = ". ".join([*told, *([error.hint] if error.hint else [])])

@@ -1,0 +1,126 @@
+"""What Docker lets every container do and pushrod does not: who is told, and how to have it back."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.apps import complaint
+from tests.lab import images
+from tests.lab.box import Box
+from tests.lab.ground import Ground, Shop
+
+pytestmark = pytest.mark.lab
+
+SERVE = """\
+import http.server
+http.server.ThreadingHTTPServer(("", 8000), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+PROBE = """\
+import os, socket
+tries = {
+    "chroot": lambda: os.chroot("/"),
+    "raw socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1),
+    "mknod": lambda: os.mknod("/tmp/null", 0o20666, os.makedev(1, 3)),
+}
+for name, do in tries.items():
+    try:
+        do()
+        print("ok", name, flush=True)
+    except OSError as e:
+        print("failed", name, e, flush=True)
+"""
+DOCKERFILE = "FROM python:3.13-slim\nWORKDIR /app\nCOPY . .\nEXPOSE 8000\n"
+FILE = "services: {web: {build: ., ports: ['8000:8000']KEYS}}\n"
+ALL = ("MKNOD", "NET_RAW", "SYS_CHROOT")
+
+
+def tree(name: str, command: str, keys: str = "", dockerfile: str = "") -> dict[str, str]:
+    return {
+        "serve.py": SERVE,
+        "Dockerfile": f"{DOCKERFILE}{dockerfile}CMD {command}\n",
+        "compose.yaml": f"x-pushrod: {{domains: [{name}.localhost]}}\n{FILE.replace('KEYS', keys)}",
+    }
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """A host with nothing on it."""
+    if problem := images.box_problem():
+        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+    box = Box()
+    made = Ground(box, tmp_path_factory.mktemp("desk"))
+    try:
+        box.create(ports=[made.published])
+        made.init()
+        yield made
+        print(box.journal())
+    finally:
+        box.remove()
+
+
+def printed(app: Shop) -> str:
+    return app.ssh("logs", "web").stdout
+
+
+def test_a_script_that_asks_is_named_by_the_plan_and_the_push(ground: Ground) -> None:
+    command = '["sh", "-c", "python probe.py; exec python serve.py"]'
+    app = ground.app("probes", tree("probes", command))
+    app.tree.commit({"probe.py": PROBE}, "probe")
+    ground.box.ssh("apps", "create", "probes", user="pushrod")
+    asked = "(probe.py: device files (MKNOD), raw sockets (NET_RAW), chroot (SYS_CHROOT))"
+    assert asked in app.at_desk("plan").stdout
+    pushed = app.push()
+    assert pushed.ok, pushed.err
+    assert pushed.err.count("seems to need capabilities") == 1
+    assert asked in pushed.err
+    assert printed(app).count("failed") == 3
+    app.tree.commit({"again": ""}, "again")
+    assert "seems to need" not in app.push().err
+
+    ground.pushrod("apps", "allow", "probes", *ALL)
+    keys = f", cap_add: [{', '.join(ALL)}]"
+    app.tree.commit(tree("probes", command, keys), "asks")
+    pushed = app.push()
+    assert pushed.ok, pushed.err
+    assert "capabilit" not in pushed.err
+    assert printed(app).count("ok ") == 3
+
+
+def test_what_only_the_log_tells(ground: Ground) -> None:
+    """The program is fetched by the image's build: nothing of the commit says what it does."""
+    code = 'import os\\ntry: getattr(os, "ch" + "root")("/")\\nexcept OSError as e: print("chroot", e, flush=True)\\n'
+    made = f"RUN printf '{code}' >/x.py\n"
+    app = ground.app("hidden", tree("hidden", '["sh", "-c", "python /x.py; exec python serve.py"]', "", made))
+    pushed = app.push()
+    assert pushed.ok, pushed.err
+    assert "web: seems to need capabilities" in pushed.err
+    assert "`chroot [Errno 1] Operation not permitted" in pushed.err
+    assert "pushrod apps allow hidden SYS_CHROOT" in pushed.err
+
+
+CAPPED = """\
+RUN cp "$(readlink -f "$(command -v python)")" /usr/bin/capped && python -c "import os, struct; \\
+    os.setxattr('/usr/bin/capped', 'security.capability', struct.pack('<5I', 0x2000001, 1 << BIT, 0, 0, 0))"
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "bit", "capability", "user", "allow"),
+    [("capraw", "13", "NET_RAW", "root", True), ("capbind", "10", "NET_BIND_SERVICE", "1000", False)],
+)
+def test_a_program_whose_file_has_more_than_its_container(
+    ground: Ground, name: str, bit: str, capability: str, user: str, allow: bool
+) -> None:
+    made = CAPPED.replace("BIT", bit)
+    command = '["/usr/bin/capped", "serve.py"]'
+    app = ground.app(name, tree(name, command, f", user: '{user}'", made))
+    pushed = app.push()
+    found = complaint(pushed)
+    assert "operation not permitted" in pushed.err.lower()
+    assert f"({capability})" in pushed.err or f"/usr/bin/capped: {capability}" in pushed.err
+    assert "its file has capabilities that the container lacks" in found.to_do
+    if allow:
+        ground.pushrod("apps", "allow", name, capability)
+    app.tree.commit(tree(name, command, f", user: '{user}', cap_add: [{capability}]", made), "asks")
+    pushed = app.push()
+    assert pushed.ok, pushed.err

@@ -1,0 +1,180 @@
+"""Who seems to need a capability that Docker gives and pushrod does not, as far as it can be told."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pushrod import manifest
+from pushrod.engines.docker import filecaps, rights
+from pushrod.engines.docker.rendering import Parts
+from pushrod.errors import ReadyError
+
+PROBE = """\
+import os, socket
+# mknod( is only in a comment
+os.chroot("/")
+socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)
+"""
+
+
+def needed(
+    checkout: Path, dockerfile: str = "", files: dict[str, str] | None = None, **keys: Any
+) -> dict[str, str]:
+    for name, text in (files or {}).items():
+        (checkout / name).write_text(text)
+    if dockerfile:
+        (checkout / "Dockerfile").write_text(f"FROM debian\n{dockerfile}\n")
+    service = {"build": "."} if dockerfile or "image" not in keys else {}
+    found = manifest.read({"services": {"web": {**service, "ports": ["80:80"], **keys}}}, engine="docker")
+    return rights.needs(found.service("web"), checkout)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"command": ["ping", "-c", "1", "db"]}, {"NET_RAW": "`ping`"}),
+        ({"command": "sh -c 'while ! ping -c1 db; do sleep 1; done; exec app'"}, {}),
+        ({"command": ["sh", "-c", "until ping -c1 db; do sleep 1; done"]}, {"NET_RAW": "`ping`"}),
+        ({"command": ["sh", "-c", "cd /srv && exec /sbin/chroot . app"]}, {"SYS_CHROOT": "`/sbin/chroot`"}),
+        ({"command": ["/usr/sbin/sshd", "-D"]}, {"SYS_CHROOT": "`/usr/sbin/sshd`"}),
+        ({"entrypoint": ["sh", "-c", "mknod /dev/x c 1 3; app"]}, {"MKNOD": "`mknod`"}),
+        ({"post_start": [{"command": ["setcap", "cap_net_raw+ep", "/app"]}]}, {"SETFCAP": "`setcap`"}),
+        ({"healthcheck": {"test": ["CMD", "fping", "localhost"]}}, {"NET_RAW": "`fping`"}),
+        ({"command": ["app", "--mode", "shipping"]}, {}),
+        ({"command": ["sh", "-c", "echo no ping here; app --chroot-free"]}, {}),
+        ({"command": "gunicorn app:app", "healthcheck": {"test": "curl -f localhost/ping"}}, {}),
+        ({"image": "atmoz/sftp:alpine"}, {"SYS_CHROOT": "the image sftp"}),
+        ({"image": "prom/blackbox-exporter"}, {"NET_RAW": "the image blackbox-exporter"}),
+        ({"image": "nginx:1.29"}, {}),
+    ],
+)  # fmt: skip
+def test_by_its_command(tmp_path: Path, given: dict[str, Any], found: dict[str, str]) -> None:
+    dockerfile = "" if "image" in given else "ENTRYPOINT []"
+    assert needed(tmp_path, dockerfile, **given) == found
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "files", "found"),
+    [
+        ('CMD ["sh", "-c", "python probe.py; exec python app.py"]', {"probe.py": PROBE, "app.py": ""},
+         {"NET_RAW": "probe.py", "SYS_CHROOT": "probe.py"}),
+        ('ENTRYPOINT ["/app/start.sh"]', {"start.sh": "#!/bin/sh\nset -e\nchroot --userspec=app / app\n"},
+         {"SYS_CHROOT": "start.sh"}),
+        ('ENTRYPOINT ["/app/start.sh"]', {"start.sh": "#!/bin/sh\n# ping -c1 db\nexec app --shipping ping\n"}, {}),
+        ('CMD ["python", "app.py"]', {"app.py": "subprocess.run(['ping', '-c1', host])\n"}, {"NET_RAW": "app.py"}),
+        ('CMD ["python", "app.py"]', {"app.py": "@get('/ping')\ndef ping(): return 'pong'\n"}, {}),
+        ('CMD ["python", "app.py"]', {"app.py": "x", "other.py": PROBE}, {}),
+        ("RUN setcap cap_net_raw,cap_net_bind_service=+ep /usr/bin/app", {}, {"NET_RAW": "setcap in its Dockerfile"}),
+        ("RUN apt-get update && \\\n    setcap 'cap_sys_chroot+ep' \\\n /usr/bin/app", {},
+         {"SYS_CHROOT": "setcap in its Dockerfile"}),
+        ("RUN setcap cap_net_bind_service=+ep /usr/bin/caddy", {}, {}),
+    ],
+)  # fmt: skip
+def test_by_what_it_is_started_with(
+    tmp_path: Path, dockerfile: str, files: dict[str, str], found: dict[str, str]
+) -> None:
+    assert needed(tmp_path, dockerfile, files) == found
+
+
+def remarks(
+    checkout: Path, images: dict[str, str] | None = None, notes: tuple[str, ...] = (), **keys: Any
+) -> list[str]:
+    document = {
+        "services": {"web": {"image": "x", "ports": ["80:80"], "command": ["chroot", "/", "x"], **keys}}
+    }
+    wanted = manifest.read(document, engine="docker")
+    wanted = type(wanted)(**{**{f: getattr(wanted, f) for f in wanted.__struct_fields__}, "notes": notes})
+    return rights.remarks("shop", document, wanted, checkout, images or {})
+
+
+def test_what_is_said_and_how_to_have_it(tmp_path: Path) -> None:
+    (found,) = remarks(tmp_path, command=["sh", "-c", "chroot / x; mknod y c 1 3"])
+    assert found == (
+        "web: seems to need capabilities that containers do not have here (`mknod`: device files (MKNOD); `chroot`:"
+        " chroot (SYS_CHROOT)). To have them: `cap_add: [MKNOD, SYS_CHROOT]`, and by the host's owner: pushrod apps"
+        " allow shop MKNOD SYS_CHROOT"
+    )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"cap_add": ["SYS_CHROOT"]},
+        {"cap_add": ["CAP_SYS_CHROOT"]},
+        {"cap_add": ["ALL"]},
+        {"privileged": True},
+        {"command": ["app"]},
+        {"notes": ("web: SYS_CHROOT of `cap_add` not given; with the owner's word: …",)},
+    ],
+)
+def test_nothing_is_said_of_what_it_has_or_has_been_told(tmp_path: Path, more: dict[str, Any]) -> None:
+    assert remarks(tmp_path, **more) == []
+
+
+def test_a_file_of_the_image_that_has_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rights.docker, "image", lambda name: {"Id": "1"} if name == "here" else None)
+    files = {"/usr/bin/ping": frozenset({"NET_RAW"}), "/usr/bin/caddy": frozenset({"NET_BIND_SERVICE"})}
+    monkeypatch.setattr(filecaps, "of_image", lambda _name: files)
+    monkeypatch.setattr(rights.images, "parts", lambda name: Parts(name, root=True))
+    (found,) = remarks(tmp_path, {"web": "here"}, command=["app"])
+    assert "(/usr/bin/ping: raw sockets (NET_RAW))" in found
+    (found,) = remarks(tmp_path, {"web": "here"}, command=["app"], user="1000")
+    assert "/usr/bin/caddy: NET_BIND_SERVICE; " in found
+    assert found.endswith(
+        "`cap_add: [NET_BIND_SERVICE, NET_RAW]`, and by the host's owner: pushrod apps allow shop NET_RAW"
+    )
+    both = {"cap_add": ["NET_BIND_SERVICE", "NET_RAW"], "user": "1000"}
+    assert remarks(tmp_path, {"web": "here"}, command=["app"], **both) == []
+    del files["/usr/bin/ping"]
+    (found,) = remarks(tmp_path, {"web": "here"}, command=["app"], user="1000")
+    assert found.endswith("To have them: `cap_add: [NET_BIND_SERVICE]`")
+    assert remarks(tmp_path, {"web": "not here"}, command=["app"]) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "capability"),
+    [
+        ("FAIL chroot [Errno 1] Operation not permitted: '/'", "SYS_CHROOT"),
+        ('sshd: fatal: chroot("/run/sshd"): Operation not permitted [preauth]', "SYS_CHROOT"),
+        ("ping: socket: Operation not permitted", "NET_RAW"),
+        ("PermissionError: [Errno 1] Operation not permitted (raw socket)", "NET_RAW"),
+        ("mknod: /dev/x: Operation not permitted", "MKNOD"),
+        ("unable to set CAP_SETFCAP effective capability: Operation not permitted; setcap failed", "SETFCAP"),
+        ("chown: changing ownership of '/x': Operation not permitted", ""),
+        ("chroot: this works", ""),
+    ],
+)
+def test_by_what_it_has_printed(line: str, capability: str) -> None:
+    assert list(rights.in_log([line])) == ([capability] if capability else [])
+    said = rights.from_log("shop", "web", ["fine", line], [], "")
+    assert len(said) == bool(capability)
+    assert rights.from_log("shop", "web", [line], [capability], "") == []
+    assert rights.from_log("shop", "web", [line], [], f"… ({capability})") == []
+
+
+@pytest.mark.parametrize(
+    ("log", "advice"),
+    [
+        ("ping: socket: Operation not permitted", "pushrod apps allow shop NET_RAW"),
+        (
+            'sudo: The "no new privileges" flag is set, which prevents sudo',
+            "pushrod apps allow shop unconfined",
+        ),
+        ("exec /usr/bin/app: operation not permitted", "its file has capabilities that the container lacks"),
+        ("no such table", ""),
+    ],
+)
+def test_what_an_error_says_of_it(log: str, advice: str) -> None:
+    error = ReadyError("ended while it started", hint="mend it", log=("begin", log))
+    rights.explain(error, "shop")
+    assert advice in error.hint
+    assert error.hint.endswith("mend it")
+    assert (error.hint == "mend it") is not bool(advice)
+
+
+def test_the_attribute_of_a_file() -> None:
+    """As the kernel has it, in revision 2: of the first half the permitted set is the second word."""
+    raw = bytes.fromhex("01000002 00240000 00000000 00000000 00000000")
+    assert filecaps.capabilities(raw) == {"NET_BIND_SERVICE", "NET_RAW"}
+    assert filecaps.capabilities(b"") == frozenset()
