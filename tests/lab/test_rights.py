@@ -124,3 +124,47 @@ def test_a_program_whose_file_has_more_than_its_container(
     app.tree.commit(tree(name, command, f", user: '{user}', cap_add: [{capability}]", made), "asks")
     pushed = app.push()
     assert pushed.ok, pushed.err
+
+
+FILES = """\
+x-pushrod: {domains: [files.localhost]}
+services:
+  web:
+    build: .
+    user: "1000"
+    ports: ["8000:8000"]
+    command: [sh, -c, "/start.sh; exec python serve.py"]
+    configs:
+      - {source: text, target: /start.sh, mode: 0755}
+      - {source: file, target: /file, mode: 0440, uid: "1000", gid: "7"}
+    secrets: [{source: value, mode: 0400, uid: "1000"}, {source: value, target: closed, mode: 0000}]
+  db:
+    image: redis:7
+    secrets: [{source: value, mode: 0600, gid: "999"}]
+configs:
+  text: {content: "#!/bin/sh\\necho started by a config\\n"}
+  file: {file: ./serve.py}
+secrets:
+  value: {environment: VALUE}
+"""
+RIGHTS = {
+    "/start.sh": "755 0 0",
+    "/file": "440 1000 7",
+    "/run/secrets/value": "400 1000 0",
+    "/run/secrets/closed": "0 0 0",
+}
+
+
+def test_configs_and_secrets_have_the_rights_that_they_are_given(ground: Ground) -> None:
+    app = ground.app("files", tree("files", "[]") | {"compose.yaml": FILES})
+    ground.box.ssh("apps", "create", "files", user="pushrod")
+    ground.box.ssh("secret", "set", "VALUE", "--app", "files", user="pushrod", stdin="hush")
+    pushed = app.push()
+    assert pushed.ok, pushed.err
+    told = ground.box.docker(
+        "exec", "--user=0", app.container("web", 1), "stat", "--format=%n %a %u %g", *RIGHTS
+    )
+    assert dict(line.split(" ", 1) for line in told.splitlines()) == RIGHTS
+    store = ground.box.docker("exec", app.container("db"), "stat", "--format=%a %u %g", "/run/secrets/value")
+    assert store == "600 0 999"
+    assert "started by a config" in printed(app)

@@ -141,7 +141,12 @@ _HOOK = (
     Row("working_dir", "used", "noted"),
 )
 _BUILD = (
-    Row("additional_contexts", "word", "ignored", "not used yet; paths of the host need their word"),
+    Row(
+        "additional_contexts",
+        "word",
+        "ignored",
+        "not used yet, which a note says; paths of the host need their word",
+    ),
     Row("args", "used", "used"),
     Row("cache_from", "ignored", "ignored"),
     Row("cache_to", "ignored", "ignored"),

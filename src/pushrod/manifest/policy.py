@@ -630,7 +630,7 @@ def _volumes_from(_: _Reading, key: Key) -> object:
 
 def _contexts(on: _Reading, key: Key) -> object:
     on.wants += refusals.contexts(key, on.terms.private)
-    return _GONE
+    return on.leave(key)
 
 
 def _file(on: _Reading, key: Key) -> object:

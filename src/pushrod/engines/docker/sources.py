@@ -249,6 +249,23 @@ class Sources:
         return variables[name]
 
 
+def remarks(document: Document) -> list[str]:
+    """What is not done of the rights that references give their files: one of the host has its own."""
+    found = []
+    for service, raw in (document.get("services") or {}).items():
+        for kind in ("configs", "secrets"):
+            for item in raw.get(kind) or []:
+                name = str(item.get("source")) if isinstance(item, dict) else ""
+                path = str(((document.get(kind) or {}).get(name) or {}).get("file") or "")
+                asked = [f"`{key}`" for key in ("mode", "uid", "gid") if name and key in item]
+                if asked and path.startswith("/"):
+                    whose = f"{kind.removesuffix('s')} {name}"
+                    found.append(
+                        f"{service}: {', '.join(asked)} of the {whose} not applied: {path} is the host's"
+                    )
+    return found
+
+
 def prune(app: App, needed: str) -> None:
     """Remove every private file that the text `needed`, of all compose files that are kept, does not name."""
     for path in names.private_files(app).glob("*"):

@@ -41,9 +41,19 @@ def render(
     directory: Path, images: Mapping[str, Parts], variables: Mapping[str, str] | None = None
 ) -> Rendered:
     """Read the compose file of a directory as the docker engine does, place it at the pool's beginning, render it."""
-    terms = Terms("docker", samples.LIMITS)
-    document, _ = policy.apply(compose.load(directory, project="shop", variables=variables or {}), terms)
-    wanted = manifest.read(document, engine="docker", bases=compose.bases(document, directory))
+    document = compose.load(directory, project="shop", variables=variables or {})
+    return render_document(document, images, compose.bases(document, directory))
+
+
+def render_document(
+    given: Mapping[str, Any],
+    images: Mapping[str, Parts],
+    bases: Mapping[str, str],
+    allowed: tuple[str, ...] = (),
+) -> Rendered:
+    """The same of a document that is resolved already, for an app that is allowed something."""
+    document, _ = policy.apply(given, Terms("docker", samples.LIMITS, allowed))
+    wanted = manifest.read(document, engine="docker", bases=bases)
     found = {s.name: images.get(s.name, OWN) for s in wanted.services}
     network = addresses.choose(
         "10.213.0.0/16", [], sum(s.replicas for s in wanted.stateless) + len(wanted.stores)

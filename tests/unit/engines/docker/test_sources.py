@@ -258,3 +258,21 @@ def test_what_no_kept_file_names_is_removed(app: App, tmp_path: Path) -> None:
     found.make(set())
     sources.prune(app, f"source: {kept}")
     assert [str(path) for path in names.private_files(app).iterdir()] == [kept]
+
+
+@pytest.mark.parametrize(
+    ("path", "reference", "said"),
+    [
+        (
+            "/srv/key",
+            {"mode": "0400", "gid": "5"},
+            "web: `mode`, `gid` of the secret key not applied: /srv/key is the host's",
+        ),
+        ("/srv/key", {}, ""),
+        ("./key", {"mode": "0400"}, ""),
+    ],
+)
+def test_a_file_of_the_host_keeps_its_own_rights(path: str, reference: dict[str, str], said: str) -> None:
+    web = {"secrets": [{"source": "key", **reference}]}
+    found = sources.remarks({"services": {"web": web}, "secrets": {"key": {"file": path}}})
+    assert found == ([said] if said else [])
