@@ -133,6 +133,26 @@ def known(said: str, where: str) -> HostError | None:
         return host.os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), where)
     if found := re.search(r"Bind for (\S+):(\d+) failed: port is already allocated", said):
         return HostError(f"port {found[2]} is in use", where=where, hint=f"ss -ltnp sport = :{found[2]}")
+    if re.search(r"non-overlapping IPv4 address pool|address pools have been fully subnetted", said):
+        return HostError(
+            "the Docker engine has no addresses left for another network",
+            where=where,
+            hint="docker network prune removes those that nothing uses, docker network ls lists them; "
+            "`default-address-pools` in /etc/docker/daemon.json gives it more",
+        )
+    if "Pool overlaps with other one on this address space" in said:
+        return HostError(
+            "another network of the Docker engine has the addresses of this release's",
+            where=where,
+            hint="docker network ls and docker network inspect show which; remove it, or choose another `pool` in "
+            "host.json (docs/host.md), and push again",
+        )
+    if re.search(r"(?:^|: )Address already in use", said):
+        return HostError(
+            "another container has an address of this release's",
+            where=where,
+            hint="docker network inspect shows which: it is none of pushrod's; remove it, and push again",
+        )
     return None
 
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ from pushrod.engines.docker.states import edge_state, state_of
 from pushrod.engines.docker.stores import Stores
 from pushrod.engines.engine import Say
 from pushrod.errors import HostError, ManifestError, PushrodError, ReadyError, UnknownNameError
-from pushrod.gears import docker, nginx
+from pushrod.gears import causes, docker, nginx
 from pushrod.manifest.policy import Terms
 from pushrod.plan import Change, Need
 from pushrod.releases import Releases
@@ -407,13 +407,16 @@ class Docker:
     def _not_started(self, app: App, release: Release, trouble: reconcile.Trouble) -> ReadyError:
         """Compose's own words: a program that is not in the image, or an instance that others wait for has ended."""
         why = str(trouble)
-        containers = [names.instance(app, release.number, i.name) for i in release.instances]
-        named = next((c for c in containers if re.search(rf"\b{re.escape(c)}\b", why)), "")
+        containers = {names.instance(app, release.number, i.name): i for i in release.instances}
+        named = next((c for c in containers if re.search(rf"\b{re.escape(c)}(?![\w.-])", why)), "")
+        log = trouble.log or (tuple(docker.logs(named)) if named else ())
+        cause = causes.find(why, log)
+        name = f"{containers[named].name} was not started: " if named and cause else ""
         return ReadyError(
-            why.removeprefix("Error response from daemon: "),
-            where=f"release {release.number}",
-            hint="what was live still is. Mend it, commit and push again",
-            log=trouble.log or (tuple(docker.logs(named)) if named else ()),
+            name + (cause.what if cause else causes.plain(why)),
+            where=f"service {containers[named].service}" if named else f"release {release.number}",
+            hint=f"{f'{cause.hint}; ' if cause else ''}what was live still is. Mend it, commit and push again",
+            log=log or ((causes.plain(why),) if cause else ()),
         )
 
     def ready(self, app: App, release: Release) -> Sequence[str]:
@@ -521,12 +524,11 @@ class Docker:
     def _join(self, app: App, release: Release) -> None:
         """The release's networks, with the stores on them."""
         reconcile.open_gate(self._place(app))
-        self._told(app, lambda: reconcile.join(self._place(app), names.files(app, release.number)))
-
-    def _told(self, app: App, do: Callable[[], None]) -> None:
         try:
-            do()
+            reconcile.join(self._place(app), names.files(app, release.number))
         except reconcile.Trouble as e:
+            if docker.known(str(e), f"app {app.name}") is None and causes.find(str(e)):
+                raise self._not_started(app, release, e) from e
             raise docker.failed(str(e), f"app {app.name}") from e
 
     # ---- afterwards -----------------------------------------------------------------------------------------

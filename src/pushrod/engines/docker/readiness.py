@@ -8,7 +8,7 @@ import msgspec
 from pushrod import health, lines, proving
 from pushrod.engines.docker.reconcile import ended_well
 from pushrod.errors import ReadyError
-from pushrod.gears import docker
+from pushrod.gears import causes, docker
 from pushrod.gears.docker import Container
 from pushrod.values import Health, Instance, Release
 
@@ -111,11 +111,15 @@ class Readiness:
         return f"its health check ended with status {done.status}{': ' + said[-1] if said else ''}"
 
     def _error(self, instance: Instance, why: str) -> ReadyError:
+        log = tuple(docker.logs(self._name(instance)))
+        cause = causes.of_log(log) if why.startswith("ended") else None
+        said = f"{why}: {cause.what}" if cause else why
+        hint = f"{cause.hint}; " if cause else health.advice(why)
         return ReadyError(
-            f"{instance.name} is not healthy: {why}",
+            f"{instance.name} is not healthy: {said}",
             where=f"service {instance.service}",
-            hint=f"{health.advice(why)}its last lines are above; what was live still is. Mend it and push again",
-            log=tuple(docker.logs(self._name(instance))),
+            hint=f"{hint}its last lines are above; what was live still is. Mend it and push again",
+            log=log,
         )
 
 

@@ -455,9 +455,25 @@ def run(argv: list[str], timeout: float = _COMMAND) -> str:
     """Run a program and return what it printed; Trouble with its last words if it fails."""
     done = _ended(argv, timeout)
     if done.returncode != 0:
-        words = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        raise Trouble(words[-1].strip() if words else f"{argv[0]} failed and said nothing")
+        raise Trouble(reason(done.stderr or done.stdout) or f"{argv[0]} failed and said nothing")
     return done.stdout
+
+
+_REASON = "Error response from daemon: "
+_FAILED = "failed to start containers: "
+
+
+def reason(said: str) -> str:
+    """Why a program failed. Docker says why in lines of its own, and then which containers were not started."""
+    words = [line.strip() for line in said.splitlines() if line.strip()]
+    why = [line.partition(_REASON)[2] for line in words if _REASON in line]
+    failed = [line.partition(_FAILED)[2] for line in words[-1:] if _FAILED in line]
+    if not why:
+        return words[-1] if words else ""
+    names = failed[0].split(", ") if failed else []
+    if len(names) == len(why):
+        why = [f"{name}: {each}" for name, each in zip(names, why, strict=True)]
+    return "; ".join(dict.fromkeys(why))
 
 
 def _ended(argv: list[str], timeout: float) -> "subprocess.CompletedProcess[str]":

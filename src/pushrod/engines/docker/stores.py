@@ -12,7 +12,7 @@ from pushrod.apps import App
 from pushrod.configuration import Endpoint
 from pushrod.engines.docker import environment, hooking, names, reconcile, rendering
 from pushrod.errors import PushrodError, StoreError
-from pushrod.gears import docker, postgres
+from pushrod.gears import causes, docker, postgres
 from pushrod.manifest import contracts
 from pushrod.secrets import Secrets
 from pushrod.values import Manifest, Release, Service
@@ -231,11 +231,13 @@ class Stores:
         if error := docker.known(why, f"app {self.app.name}"):
             return error
         named = next((c for c in containers if c in why), [*containers, self.app.name][0])
+        log = log or tuple(docker.logs(named))
+        cause = causes.find(why, log)
         return StoreError(
-            f"the stores do not come up: {why}",
+            f"the stores do not come up: {cause.what if cause else causes.plain(why)}",
             where=f"container {named}",
-            hint="its last lines are above; `docker logs` shows all of them",
-            log=log or tuple(docker.logs(named)),
+            hint=f"{f'{cause.hint}; ' if cause else ''}its last lines are above; `docker logs` shows all of them",
+            log=log or ((causes.plain(why),) if cause else ()),
         )
 
     # ---- answering ------------------------------------------------------------------------------------------

@@ -215,3 +215,22 @@ def test_other_apps_are_looked_at_where_paths_of_the_host_are_mounted(
         containers = {"new": holding((source, True))}
         reconcile.apart(app, ["new"])
         assert ("--filter=label=pushrod.app=shop" in asked[-1]) is narrow
+
+
+DAEMON = "Error response from daemon: "
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (f"{DAEMON}no such program\nError: failed to start containers: a\n", "a: no such program"),
+        (f"{DAEMON}one\n{DAEMON}two\nError: failed to start containers: a, b\n", "a: one; b: two"),
+        (f"{DAEMON}one\nError: failed to start containers: a, b\n", "one"),
+        (f" Container a  Starting\n{DAEMON}the reason\n", "the reason"),
+        (f"{DAEMON}the reason\n{DAEMON}the reason\nexit status 1\n", "the reason"),
+        ("something\nlast words\n", "last words"),
+        ("\n", ""),
+    ],
+)
+def test_the_reason_is_said_and_not_only_that_there_is_one(said: str, why: str) -> None:
+    assert reconcile.reason(said) == why

@@ -1,0 +1,92 @@
+"""What does not start on a Docker host says why, in words that name what to mend: one push for each reason."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.apps import complaint
+from tests.lab import images
+from tests.lab.box import Box
+from tests.lab.ground import DOCKERFILE, Ground, Shop, code
+
+pytestmark = pytest.mark.lab
+
+PROGRAM = code().replace('"/": state', '"/": lambda: VERSION')  # what of it needs no stores
+WRONG_PROCESSOR = b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\x02\x00\xb7\x00\x01" + b"\0" * 300
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    if problem := images.box_problem():
+        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+    box = Box()
+    ground = Ground(box, tmp_path_factory.mktemp("desk"))
+    try:
+        box.create(ports=[ground.published])
+        ground.init()
+        app = ground.app("shop", tree())
+        done = app.push()
+        assert done.ok, done.err
+        yield app
+    finally:
+        box.remove()
+
+
+def tree(keys: str = "", dockerfile: str = "", more: str = "") -> dict[str, str | bytes]:
+    """An app with further keys of its service, lines of its Dockerfile, and services."""
+    compose = (
+        'x-pushrod: {domains: [shop.localhost]}\nservices:\n  web:\n    build: .\n    ports: ["8080:8080"]\n'
+    )
+    return {
+        "compose.yaml": f"{compose}    x-pushrod: {{health: /healthz}}\n{keys}{more}",
+        "Dockerfile": DOCKERFILE.replace("USER nobody\n", f"{dockerfile}USER nobody\n"),
+        "app.py": PROGRAM,
+        "dir/file": "text",
+        "bin/odd": "#!/bin/nowhere\n",
+        "bin/bare": "no first line\n",
+        "bin/foreign": WRONG_PROCESSOR,
+    }
+
+
+COPIED = "COPY bin bin\nRUN chmod 755 bin/*\n"
+WORKER = "  worker:\n    build: .\n    command: nope\n"
+
+REASONS = {
+    "no such program": (tree("    command: nope --port 1\n"), "`nope` is not in the image"),
+    "no such file": (tree('    command: ["/srv/nope.sh"]\n'), "`/srv/nope.sh` is not in the image"),
+    "not executable": (tree("    command: /app/app.py\n"), "`/app/app.py` may not be run"),
+    "a directory": (tree("    command: /app\n"), "`/app` may not be run"),
+    "no interpreter": (tree("    command: bin/odd\n", COPIED), "not what is to run it"),
+    "another processor": (tree("    command: bin/foreign\n", COPIED), "is no program for this host"),
+    "no first line": (tree("    command: bin/bare\n", COPIED), "is no program for this host"),
+    "no such user": (tree("    user: nobodyhere\n"), "the image has no user `nobodyhere`"),
+    "a directory over a file": (
+        tree("    volumes: ['./dir:/app/app.py']\n"),
+        "/app/app.py is a file on one side and a directory on the other",
+    ),
+    "no directory to work in": (
+        tree("    working_dir: /app/app.py\n"),
+        "the working directory /app/app.py is no directory",
+    ),
+    "a worker": (tree(more=WORKER), "`nope` is not in the image"),
+    "a service that waits": (
+        tree("    depends_on: [worker]\n", more=WORKER),
+        "`nope` is not in the image",
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_what_does_not_start_says_why(shop: Shop, reason: str) -> None:
+    files, said = REASONS[reason]
+    good = shop.tree.head()
+    shop.tree.commit(files, reason)
+    done = shop.push()
+    found = complaint(done)
+    shop.tree.reset(good)
+    print(done.err)
+    assert said in found.what
+    assert "failed to start containers" not in found.what
+    assert "OCI runtime" not in found.what
+    assert found.to_do
+    assert shop.get().status == 200
