@@ -1,6 +1,7 @@
 """The real Compose loader: what it reads, what it refuses, and what it leaves behind (nothing)."""
 
 import base64
+import json
 from pathlib import Path
 
 import pytest
@@ -582,3 +583,22 @@ def test_what_the_kernel_refuses_has_its_key(checkout: Path) -> None:
         "compose.yaml: services.web.env_file[0]",
         "open $PLACE/web.env: permission denied",
     )
+
+
+@pytest.mark.parametrize(
+    "text", ["\tone\ntwo", "\n\tone", "  one\n\ttwo", "one\n\ttwo\n", "\t\n", "one\r\ntwo", "\x07\n\t"]
+)
+def test_text_of_several_lines_comes_back_as_it_was(tmp_path: Path, text: str) -> None:
+    """Tabs at its beginning too, which not every parser of YAML takes where Compose writes them."""
+    service = {
+        "image": "x",
+        "environment": {"TEXT": text},
+        "configs": ["file"],
+        "x-pushrod": {"health": "/up"},
+    }
+    files = {"configs": {"file": {"content": text}}}
+    project(tmp_path, json.dumps({"services": {"it": service}, **files}))
+    found = load(tmp_path)
+    assert found["services"]["it"]["environment"] == {"TEXT": text}
+    assert found["services"]["it"]["x-pushrod"] == {"health": "/up"}
+    assert found["configs"]["file"]["content"] == text

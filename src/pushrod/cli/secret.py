@@ -55,7 +55,14 @@ def import_secrets(file: Path, app_name: str | None, root: str | None) -> None:
 
 
 def _read(file: Path) -> str:
-    return sent.text() if str(file) == "-" else file.read_text()
+    """Its text, with its line ends as they are: those within quotes belong to the value."""
+    raw = sent.exactly() if str(file) == "-" else file.read_bytes()
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as e:
+        line = raw[: e.start].count(b"\n") + 1
+        hint = "save it as UTF-8 and import it again"
+        raise HostError("the file is not UTF-8", where=f"line {line} of the file", hint=hint) from None
 
 
 @secret_command.command("list", cls=remote.Verb)

@@ -12,7 +12,19 @@ def text() -> str:
     """All of standard input; HostError where it is longer than MOST."""
     found = sys.stdin.read(MOST + 1)
     if len(found) > MOST:
-        raise HostError(
-            f"standard input is longer than {MOST >> 20} MiB", hint="send the one file that is meant"
-        )
+        raise _too_long()
     return found
+
+
+def exactly() -> bytes:
+    """All of standard input, with its line ends as they are; HostError likewise."""
+    found = sys.stdin.buffer.read(MOST + 1)
+    if len(found) > MOST:
+        raise _too_long()
+    return found
+
+
+def _too_long() -> HostError:
+    return HostError(
+        f"standard input is longer than {MOST >> 20} MiB", hint="send the one file that is meant"
+    )

@@ -5,12 +5,17 @@ Seven lines of YAML can stand for five million values (`&a [x, x, …]`, `&b [*a
 name an alias without repeating what it stands for, so counting them takes as long as the file is.
 """
 
-from typing import Any, NamedTuple
+import contextlib
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 from pushrod.errors import ManifestError
 from pushrod.manifest.limits import MIB, Limits, option, size
 
 _DEPTH = 64  # levels; Compose's own schema has 9
+_SLOW = MIB  # bytes that Python's own parser may be given: it takes seconds for them
+
+T = TypeVar("T")
 
 
 class Reading(NamedTuple):
@@ -43,12 +48,28 @@ def check_yaml(data: bytes, most: Reading, where: str) -> None:
     import yaml
 
     check_size(len(data), most, where)
-    counter = _Counter(most, where)
-    try:
-        for event in yaml.parse(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+
+    def count(loader: Any) -> None:
+        counter = _Counter(most, where)
+        for event in yaml.parse(data, Loader=loader):
             counter.count(event)
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return
+
+    with contextlib.suppress(yaml.YAMLError, UnicodeDecodeError):
+        read_yaml(count, len(data))
+
+
+def read_yaml(read: Callable[[Any], T], length: int) -> T:
+    """What `read` gives with a safe loader of YAML: libyaml's, else Python's own, which is slow, and takes what Go's
+    parser takes: a block of text that begins with a tab. Raises yaml.YAMLError."""
+    import yaml
+
+    fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return read(fast)
+    except yaml.YAMLError:
+        if length > _SLOW:
+            raise
+        return read(yaml.SafeLoader)
 
 
 class _Counter:

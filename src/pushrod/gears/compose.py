@@ -284,19 +284,25 @@ def _parse(text: str) -> Document:
     """The loader's YAML as plain values. It doubles every `$` it prints, so that is undone first."""
     import yaml
 
-    document = yaml.load(text.replace("$$", "$"), Loader=_yaml_loader())  # noqa: S506 (a SafeLoader, below)
+    def read(base: Any) -> Any:
+        return yaml.load(text.replace("$$", "$"), Loader=_yaml_loader(base))  # noqa: S506 (a SafeLoader, below)
+
+    try:
+        document = bounds.read_yaml(read, len(text))
+    except yaml.YAMLError:
+        raise ManifestError(
+            "what Compose makes of it cannot be read",
+            hint="quote the text that has tabs or control characters, or put it into a file of the repository",
+        ) from None
     return document if isinstance(document, dict) else {}
 
 
 @cache
-def _yaml_loader() -> Any:
+def _yaml_loader(base: Any) -> Any:
     """A safe YAML loader that knows the scalars Compose writes plain, and takes every other for text.
 
     PyYAML reads YAML 1.1, where `=`, dates and `0o7` are more than text; the loader writes them unquoted.
     """
-    import yaml
-
-    base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     reader: Any = type("ComposeLoader", (base,), {"yaml_implicit_resolvers": {}})
     for tag, pattern, first in (
         ("null", r"null|~|", [*"n~", ""]),

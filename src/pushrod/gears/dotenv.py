@@ -13,6 +13,7 @@ from pushrod.errors import HostError, ManifestError
 from pushrod.gears import compose
 
 _NAME = "variables"
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FORM = f"services:\n  it:\n    image: scratch\n    env_file:\n      - {_NAME}\n"
 
 
@@ -28,15 +29,22 @@ def read(text: str) -> dict[str, str]:
         try:
             document = compose.load(directory, project="it", variables={}, files=("compose.yaml",))
         except ManifestError as e:
-            line = re.search(r"\bline (\d+)", f"{e.what} {e.where}")
+            line = re.search(r":(\d+)", e.where)
             where = f"line {line[1]} of the file" if line else "the file"
             raise HostError(
                 "Compose cannot read it as a .env file",
                 where=where,
                 hint="NAME=value lines; quote what has spaces, quotes or several lines",
             ) from None
-    found = document["services"]["it"].get("environment") or {}
-    return {str(name): _text(value) for name, value in found.items() if value is not None}
+    environment = document["services"]["it"].get("environment") or {}
+    found = {str(name): _text(value) for name, value in environment.items() if name and value is not None}
+    if wrong := next((name for name in found if not _VARIABLE.fullmatch(name)), ""):
+        raise HostError(  # which may be a line of a key that nobody has put into quotes
+            "what stands before a `=` in it cannot be a variable's name",
+            where=f"line {text[: text.find(wrong)].count(chr(10)) + 1} of the file",
+            hint="letters, digits and _, not beginning with a digit; put a value of several lines into quotes",
+        )
+    return found
 
 
 def _text(value: object) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pushrod.gears import bounds
+
 _REFERENCE = re.compile(r"\$\$|\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 _ARGVS = (
     ("command",),
@@ -41,10 +43,9 @@ def in_argvs(files: Sequence[Path]) -> dict[str, set[str]]:
 def _node(path: Path) -> Any:
     import yaml
 
+    text = path.read_text(errors="replace")
     try:
-        return yaml.compose(
-            path.read_text(errors="replace"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        )
+        return bounds.read_yaml(lambda loader: yaml.compose(text, Loader=loader), len(text))
     except yaml.YAMLError:
         return None  # Compose, which has the last word, could read it
 

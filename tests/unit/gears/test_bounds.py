@@ -93,3 +93,11 @@ def test_counting_takes_as_long_as_the_file_is() -> None:
     with pytest.raises(ManifestError):
         check_yaml(nested(3000, 30).encode(), Reading(1 << 20, 10**9), "f")
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("length", [10, 1 << 21])
+def test_a_block_that_begins_with_a_tab_hides_nothing_behind_it(length: int) -> None:
+    """libyaml ends there with an error; Go's parser, which Compose has, goes on."""
+    text = f"a: |\n  \tx\n  {'y' * length}\n{nested(9)}"
+    with pytest.raises(ManifestError):
+        check_yaml(text.encode(), Reading(size=1 << 20), "compose.yaml")

@@ -58,3 +58,7 @@ def test_anchors_within_one_another_take_no_time(tmp_path: Path) -> None:
         f"x-a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)
     ]
     assert of(tmp_path, "    command: *a11", "\n".join(lines)) == {"KEY"}
+
+
+def test_a_block_that_begins_with_a_tab_hides_no_reference(tmp_path: Path) -> None:
+    assert of(tmp_path, "    labels: {}\n    command: serve $KEY", "x-a: |\n  \tx\n") == {"KEY"}
