@@ -111,6 +111,33 @@ def test_the_release_before_that_swaps_without_pause_leads_nothing_elsewhere(
     assert [n for n in range(4) if sees_the_host(town, f"w{n}")] == []
 
 
+BOUND = f"""{MANIFEST}    user: "0"
+    volumes: ["/srv/media:/d"]
+  w:
+    image: python:3.13-slim
+    command: [sleep, infinity]
+    stop_grace_period: 0s
+    x-pushrod: {{role: ROLE}}
+    volumes: ["media:/x"]
+volumes: {{media: {{driver_opts: {{type: none, o: bind, device: /srv/media/x}}}}}}
+"""
+
+
+@pytest.mark.parametrize("role", ["worker", "store"])
+def test_a_volume_is_not_led_elsewhere_by_who_writes_above_what_it_binds(
+    town: Town, attacker: Attacker, role: str
+) -> None:
+    """Both are below a path that the host's owner has opened: Docker binds a volume's own anew at each start."""
+    town.box.exec("mkdir", "-p", "/srv/media/x")
+    town.ground.pushrod("apps", "allow", "attacker", "/srv/media")
+    try:
+        said = attacker.refused({"compose.yaml": BOUND.replace("ROLE", role)})
+        assert "mounts /srv/media/x, above which the service web may write" in said.what
+        assert not town.container("attacker", "w")
+    finally:
+        town.ground.pushrod("apps", "allow", "attacker", "--remove", "/srv/media")
+
+
 @pytest.mark.parametrize(
     ("link", "keys", "files"),
     [

@@ -280,6 +280,7 @@ class Docker:
         mounted.check(limits.tree_size)
         volumes = rendering.volumes(app, document, found, wanted)
         _check_volumes(found, len(volumes), limits.volumes)
+        opened.apart(document)
         for name, declared in volumes.items():
             self._make_volume(app, release.number, name, declared)
         mounted.make(

@@ -9,11 +9,13 @@ import errno
 import os
 import posixpath
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pushrod import trees
 from pushrod.apps import App
+from pushrod.engines.docker import reconcile, rendering
 from pushrod.errors import ManifestError, PushrodError
 from pushrod.manifest import allowances
 
@@ -29,6 +31,34 @@ def path(app: App, source: str) -> str:
                 hint=f"mount `{word}` itself, or have the host's owner allow the path where the link leads",
             )
     return source
+
+
+def apart(document: Mapping[str, Any]) -> None:
+    """Refuse a document by which, with all containers that are there, one may write above what another mounts.
+
+    Here also for stores, which start before the release's own containers are there to be looked at (`reconcile`).
+    Raises ManifestError.
+    """
+    mine = [
+        reconcile.mounted(f"the service {name}", source, not volume.get("read_only"))
+        for name in document.get("services") or {}
+        for volume in rendering.mounted(document, name)
+        if (source := _source(document, volume)).startswith("/")
+    ]
+    try:
+        reconcile.separate(mine, [*reconcile.held(), *mine] if mine else [])
+    except reconcile.Trouble as e:
+        what, _, hint = str(e).partition(". ")
+        raise ManifestError(what, where="volumes", hint=hint[:1].lower() + hint[1:]) from e
+
+
+def _source(document: Mapping[str, Any], volume: Mapping[str, Any]) -> str:
+    """The path that a mount binds, by itself or by the options of its volume."""
+    source = str(volume.get("source") or "")
+    if volume.get("type") != "volume":
+        return source
+    declared = (document.get("volumes") or {}).get(source) or {}
+    return str((declared.get("driver_opts") or {}).get("device") or "")
 
 
 def _words(app: App) -> Iterator[str]:

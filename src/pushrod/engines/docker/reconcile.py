@@ -161,11 +161,18 @@ def apart(app: App, names: list[str]) -> None:
     is sealed like that; one of an older pushrod can be, and host paths that the owner has allowed can be such.
     """
     mine = mounts(inspect(names))
-    if not mine:
-        return
-    others = [app_filter(app)] if all(m.source.is_relative_to(app.directory) for m in mine) else []
-    ids = run(["docker", "ps", "--all", "--quiet", "--no-trunc", *others]).split()
-    everyone = mounts(inspect(ids))
+    if mine:
+        others = [app_filter(app)] if all(m.source.is_relative_to(app.directory) for m in mine) else []
+        separate(mine, held(*others))
+
+
+def held(*filters: str) -> "list[Mount]":
+    """What all containers mount, whether they run or not; or those that Docker's filters let through."""
+    return mounts(inspect(run(["docker", "ps", "--all", "--quiet", "--no-trunc", *filters]).split()))
+
+
+def separate(mine: "list[Mount]", everyone: "list[Mount]") -> None:
+    """Trouble where one of everyone's may be written into above one of mine, or the other way round."""
     for lower, upper in ((mine, everyone), (everyone, mine)):
         writers = {path: m.container for m in upper if m.writable for path in m.paths}
         for mount in lower:
@@ -186,19 +193,35 @@ class Mount(NamedTuple):
     writable: bool
 
 
+def mounted(container: str, source: str, writable: bool) -> Mount:
+    """A mount of a source as it is now."""
+    return Mount(container, Path(source), frozenset((Path(source), Path(os.path.realpath(source)))), writable)
+
+
 def mounts(containers: dict[str, Found]) -> list[Mount]:
-    """The bind mounts of containers, but for the app's gate."""
-    return [
-        Mount(
-            name,
-            Path(mount["Source"]),
-            frozenset((Path(mount["Source"]), Path(os.path.realpath(mount["Source"])))),
-            bool(mount["RW"]),
-        )
-        for name, container in containers.items()
-        for mount in container["Mounts"]
-        if mount["Type"] == "bind" and GATES not in (Path(mount["Source"]), *Path(mount["Source"]).parents)
-    ]
+    """The bind mounts of containers, but for the app's gate; also those that Docker makes of a volume's options."""
+    every = [(name, mount) for name, container in containers.items() for mount in container["Mounts"]]
+    devices = bound({mount["Name"] for _, mount in every if mount["Type"] == "volume"})
+    found = []
+    for name, mount in every:
+        source = mount["Source"] if mount["Type"] == "bind" else devices.get(mount.get("Name", ""), "")
+        path = Path(source)
+        if source and GATES not in (path, *path.parents):
+            found.append(
+                Mount(name, path, frozenset((path, Path(os.path.realpath(path)))), bool(mount["RW"]))
+            )
+    return found
+
+
+def bound(volumes: set[str]) -> dict[str, str]:
+    """The path that Docker binds for each of these volumes that is one, at each start of a container anew."""
+    if not volumes:
+        return {}
+    done = _ended(["docker", "volume", "inspect", *sorted(volumes)], _COMMAND)
+    if done.returncode != 0 and "no such volume" not in done.stderr.lower():
+        raise Trouble(done.stderr.strip() or "docker volume inspect failed")
+    options = {v["Name"]: v.get("Options") or {} for v in json.loads(done.stdout or "[]")}
+    return {name: its["device"] for name, its in options.items() if its.get("device", "").startswith("/")}
 
 
 def app_filter(app: App) -> str:

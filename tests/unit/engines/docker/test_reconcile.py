@@ -204,6 +204,26 @@ def test_nobody_may_write_above_what_is_mounted(
         reconcile.apart(app, ["new"])
 
 
+@pytest.mark.parametrize(
+    ("device", "trouble"), [("/srv/media/x", True), ("/srv/media", False), ("/srv/other", False)]
+)
+def test_nobody_may_write_above_what_a_volume_binds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, trouble: bool
+) -> None:
+    app = reconcile.App(str(tmp_path), "shop")
+    place = "/var/lib/docker/volumes/shop_v/_data"
+    volume = {"Type": "volume", "Name": "shop_v", "Source": place, "Driver": "local", "RW": True}
+    containers = {"new": {"Mounts": [volume]}, "running": holding(("/srv/media", True))}
+    monkeypatch.setattr(reconcile, "inspect", lambda wanted: {n: containers[n] for n in wanted})
+    monkeypatch.setattr(reconcile, "run", lambda _: "new running")
+    monkeypatch.setattr(reconcile, "bound", lambda found: dict.fromkeys(found, device))
+    if trouble:
+        with pytest.raises(Trouble, match="new mounts /srv/media/x, above which running may write"):
+            reconcile.apart(app, ["new"])
+    else:
+        reconcile.apart(app, ["new"])
+
+
 def test_other_apps_are_looked_at_where_paths_of_the_host_are_mounted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
