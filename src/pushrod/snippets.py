@@ -69,6 +69,7 @@ _BODY = "client_max_body_size"  # of which 0 is no end
 _DISK = frozenset((_BODY, "proxy_max_temp_file_size"))
 _MOST_DISK = 64 << 20  # bytes, likewise
 _LONGEST_WAIT = 3600.0  # seconds
+_MOST_REQUESTS = 100_000  # of one connection
 _SECONDS: Mapping[str, float] = {
     "ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "M": 2592000, "y": 31536000,
 }  # fmt: skip
@@ -308,6 +309,12 @@ def _check_line(line: Line, at: str, app: str, groups: Collection[str], spent: S
         )
     if name.endswith("_timeout") and any(_wait(a) > _LONGEST_WAIT for a in arguments):
         raise ManifestError(f"`{name}` is longer than an hour", where=at, hint="wait for less")
+    if name == "keepalive_requests" and not _bytes(arguments) <= _MOST_REQUESTS:
+        raise ManifestError(
+            f"`{name}` is more than {_MOST_REQUESTS}: a client could go on for ever",
+            where=at,
+            hint="take less",
+        )
     expressions_, texts = _told_apart(name, arguments, at)
     for text in expressions_:
         spent.steps += _steps(text, at, owner)

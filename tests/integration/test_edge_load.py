@@ -2,17 +2,25 @@
 
 import contextlib
 import http.client
+import itertools
 import resource
 import socket
+import ssl
+import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ResponseReceived
 
 from pushrod import host
-from pushrod.gears.nginx import Bounds, Site, tree
+from pushrod.gears import openssl
+from pushrod.gears.nginx import CHAIN, KEY, Bounds, Site, Tls, tree
 from pushrod.values import Route, Routing
 from tests.integration.edges import PATIENCE, Started, an_edge, free_port
 from tests.integration.test_bad_requests import Recorder, exchange, statuses
@@ -53,14 +61,14 @@ def served(tmp_path: Path, bounds: Bounds, **routing: object) -> Iterator[tuple[
         yield started, port, recorder
 
 
-def ask(port: int) -> float:
+def ask(port: int, name: str = "shop.test") -> float:
     """Seconds until another client has its answer."""
     began = time.monotonic()
     connection = http.client.HTTPConnection(
         "127.0.0.1", port, timeout=PATIENCE, source_address=("127.0.0.9", 0)
     )
     with contextlib.closing(connection):
-        connection.request("GET", "/", headers={"Host": "shop.test", "Connection": "close"})
+        connection.request("GET", "/", headers={"Host": name, "Connection": "close"})
         assert connection.getresponse().status == 200
     return time.monotonic() - began
 
@@ -133,6 +141,28 @@ def test_one_client_has_only_so_many_requests_at_once(tmp_path: Path) -> None:
         assert ask(ports[0]) < PATIENCE
 
 
+def test_one_app_that_answers_nobody_leaves_the_edge_to_the_others(tmp_path: Path) -> None:
+    """Its clients come from many addresses, each within its own bound; together they held all connections."""
+    bounds = Bounds(files=1024, requests=100)
+    with served(tmp_path, bounds) as (started, port, recorder), contextlib.ExitStack() as stack:
+        silent, dumb = Silent(), Site("dumb", 1, port, (), ("dumb.test",))
+        shop = Site("shop", 1, port, (recorder.address,), ("shop.test",))
+        started.edge.switch({"shop": shop, "dumb": msgspec.structs.replace(dumb, backends=(silent.address,))})
+        for n in range(8 * 90):
+            with contextlib.suppress(OSError):
+                at = (f"127.0.1.{n % 8 + 1}", 0)
+                s = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE, source_address=at)
+                stack.enter_context(s).sendall(
+                    b"GET / HTTP/1.1\r\nHost: dumb.test\r\nConnection: close\r\n\r\n"
+                )
+        assert host.wait_until(lambda: silent.waiting >= bounds.of_app, PATIENCE)
+        assert max(ask(port) for _ in range(100)) < SOON
+        assert silent.waiting == bounds.of_app
+        answer = exchange(port, "GET / HTTP/1.1\r\nHost: dumb.test\r\nConnection: close\r\n\r\n")
+        assert statuses(answer) == [429]
+        silent.may.set()
+
+
 @pytest.mark.parametrize(
     "head",
     ["POST / HTTP/1.1\r\nContent-Length: 2000000\r\n", "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"],
@@ -164,6 +194,176 @@ def test_one_client_has_only_so_many_uploads_at_once(tmp_path: Path, head: str) 
         small = "POST / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
         assert statuses(exchange(port, small)) == [200]
         assert ask(port) < PATIENCE
+
+
+UNSAID = ("GET", "HEAD", "OPTIONS", "DELETE")
+
+
+@contextlib.contextmanager
+def encrypted(tmp_path: Path, bounds: Bounds, routing: Routing) -> Iterator[tuple[Started, int, Recorder]]:
+    """An app with TLS, and HTTP/2 with it; beside it one of files, blog.test, without."""
+    with an_edge(tmp_path, bounds=bounds) as started:
+        started.start()
+        pair, generation = openssl.issue(openssl.authority("tests"), ["shop.test"]), "00c0ffee"
+        owner = (started.edge.account.uid, started.edge.account.gid) if started.edge.account else None
+        for name, text in ((CHAIN, pair.chain), (KEY, pair.key)):
+            place = started.edge.certificates / "shop" / generation / name
+            host.write(place, text, mode=0o600, owner=owner)
+        recorder, tls = Recorder(), Tls(generation, ("shop.test",), free_port())
+        shop = Site(
+            "shop", 1, free_port(), (recorder.address,), ("shop.test",), tls, entry="web", routing=routing
+        )
+        host.write(started.edge.static / "blog" / "1" / "0" / "index.html", "blog")
+        files = Routing((Route("/", files="public"),))
+        blog = Site("blog", 1, shop.port, shop.backends, ("blog.test",), routing=files)
+        started.edge.switch({"shop": shop, "blog": blog})
+        yield started, tls.port, recorder
+
+
+@contextlib.contextmanager
+def spoken(port: int) -> Iterator[tuple[H2Connection, ssl.SSLSocket]]:
+    """A connection that speaks HTTP/2, and sends whatever it is told to."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as plain,
+        context.wrap_socket(plain, server_hostname="shop.test") as s,
+    ):
+        connection = H2Connection(H2Configuration(header_encoding="latin-1"))
+        connection.initiate_connection()
+        s.sendall(connection.data_to_send())
+        yield connection, s
+
+
+def head(method: str = "GET", path: str = "/") -> list[tuple[str, str]]:
+    return [(":method", method), (":scheme", "https"), (":path", path), (":authority", "shop.test")]
+
+
+def upload(connection: H2Connection, s: ssl.SSLSocket, path: str, most: int) -> dict[int, str]:
+    """Begin 40 requests whose bodies do not end, and send as much of each as is taken, at most so many bytes; which
+    were answered, and how."""
+    sent, answered = dict.fromkeys(range(1, 81, 2), 0), {}
+    for n, stream in enumerate(sent):
+        connection.send_headers(stream, head(UNSAID[n % len(UNSAID)], path))
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and (left := [n for n in sent if n not in answered and sent[n] < most]):
+        for stream in left:
+            size = min(16384, connection.local_flow_control_window(stream))
+            if size > 0:
+                connection.send_data(stream, b"x" * size)
+                sent[stream] += size
+        s.settimeout(PATIENCE)
+        s.sendall(connection.data_to_send())
+        s.settimeout(0.001)
+        with contextlib.suppress(TimeoutError):
+            for event in connection.receive_data(s.recv(65536)):
+                if isinstance(event, ResponseReceived):
+                    answered[event.stream_id] = dict(event.headers)[":status"]
+    return answered
+
+
+@pytest.mark.parametrize("path", ["/", "/taken/", "/own/x"])
+def test_bodies_of_which_nothing_is_said_before_are_small(tmp_path: Path, path: str) -> None:
+    """HTTP/2 has bodies without a length, of methods too that bring none: those are not counted as uploads."""
+    routes = (
+        Route("/taken/", service="web", max_body=32 << 20),
+        Route("/own/", service="web", strip=True, timeout=5),
+    )
+    with encrypted(tmp_path, Bounds(files=4096), Routing(routes)) as (started, port, recorder):
+        with spoken(port) as (connection, s):
+            answered = upload(connection, s, path, 3 << 20)
+            assert unnamed(started.workers()) <= 41 << 20
+            assert (len(answered), {*answered.values()}) == (40, {"413"})
+        assert recorder.requests == []
+        with spoken(port) as (connection, s):
+            connection.send_headers(1, head("GET", path), end_stream=True)
+            s.sendall(connection.data_to_send())
+            assert host.wait_until(lambda: bool(recorder.requests), PATIENCE)
+        assert recorder.requests[0].startswith(f"GET {path.removeprefix('/own')} HTTP/1.1\r\n".encode())
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 1, 2, 3, 4, 6, 7, 8, 9
+END_STREAM, END_HEADERS = 1, 4
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """A frame as RFC 9113 (4.1) has it, whether it makes sense or not."""
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def block() -> bytes:
+    """The headers of a request, not compressed (RFC 7541, 6.2.3)."""
+    return b"".join(b"\x10" + bytes([len(n)]) + n.encode() + bytes([len(v)]) + v.encode() for n, v in head())
+
+
+def asked_and_reset() -> Iterator[bytes]:
+    for stream in range(1, 1 << 30, 2):
+        yield frame(HEADERS, END_STREAM | END_HEADERS, stream, block())
+        yield frame(RST_STREAM, 0, stream, b"\0\0\0\x08")
+
+
+def never_ending(part: bytes) -> Iterator[bytes]:
+    yield frame(HEADERS, END_STREAM, 1, block())
+    yield from itertools.repeat(frame(CONTINUATION, 0, 1, part))
+
+
+FLOODS: Mapping[str, Callable[[], Iterator[bytes]]] = {
+    "resets": asked_and_reset,
+    "continuations": lambda: never_ending(b"\x10\x03x-a" + b"\x64" + b"a" * 100),
+    "empty continuations": lambda: never_ending(b""),
+    "settings": lambda: itertools.repeat(frame(SETTINGS, 0, 0, b"\0\4\0\1\0\0")),
+    "pings": lambda: itertools.repeat(frame(PING, 0, 0, b"12345678")),
+    "windows": lambda: itertools.repeat(frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1")),
+    "priorities": lambda: itertools.repeat(frame(PRIORITY, 0, 3, b"\0\0\0\0\1")),
+}
+"""What HTTP/2 lets a client send without asking for anything; CVE-2023-44487, CVE-2024-24549 and their kin."""
+
+MOST_FRAMES = 3_000_000
+"""Frames in which each must have ended: a connection that goes on after them goes on for ever."""
+
+
+def flooded(port: int, kind: str) -> tuple[bool, int]:
+    """Send as much of a flood as a connection takes; whether the edge has ended it, and after how many frames."""
+    with spoken(port) as (_, s):
+        sent, heard, frames = 0, b"", FLOODS[kind]()
+        with contextlib.suppress(OSError):
+            while sent < MOST_FRAMES:
+                s.settimeout(PATIENCE)
+                s.sendall(b"".join(itertools.islice(frames, 2000)))
+                sent += 2000
+                s.settimeout(0.0001)
+                with contextlib.suppress(TimeoutError):
+                    while part := s.recv(65536):
+                        heard = (heard + part)[-4096:]
+                    break
+                if frame(GOAWAY, 0, 0)[3:] in heard:
+                    break
+    return sent < MOST_FRAMES, sent
+
+
+@pytest.mark.parametrize("kind", [*FLOODS])
+def test_floods_of_frames_are_ended_and_others_are_answered(tmp_path: Path, kind: str) -> None:
+    """Eight connections of one client that each send all they can, and are made anew."""
+    with encrypted(tmp_path, Bounds(files=4096), Routing()) as (started, port, _):
+        until, found = threading.Event(), []
+
+        def flood() -> None:
+            while not until.is_set():
+                found.append(flooded(port, kind))
+
+        threads = [threading.Thread(target=flood, daemon=True) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        other = started.edge.sites()["blog"].port
+        assert host.wait_until(lambda: bool(found), PATIENCE)
+        took = sorted(ask(other, "blog.test") for _ in range(100))
+        until.set()
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert all(ended for ended, _ in found), found
+        assert took[98] < SOON, took
 
 
 class Flood(Recorder):

@@ -191,6 +191,11 @@ def test_a_wait_has_an_end(text: str) -> None:
     check("send_timeout 60m; keepalive_timeout '30m 30s' 1h; proxy_read_timeout 500ms;")
 
 
+def test_a_connection_has_an_end() -> None:
+    assert "go on for ever" in refused("keepalive_requests 100001;").what
+    check("keepalive_requests 100000;")
+
+
 # ---- what would hold up all apps -----------------------------------------------------------------------------------
 
 SLOW = "^(a+)+[b-c]{7}$"

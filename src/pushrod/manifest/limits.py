@@ -95,7 +95,7 @@ LIMITS = {
     "client_requests": Limit("count", 10, "requests of one client's address at once, to all apps together"),
     "client_uploads": Limit("count", 1, "of them such with a body of 1 MB or more, or of unknown size"),
     "client_connections": Limit("count", 10, "connections of one address, where the kernel can count them"),
-    "app_requests": Limit("count", 10, "requests that one worker of the edge has at an instance at once"),
+    "app_requests": Limit("count", 10, "requests to one app at once, of all clients together"),
     "push_size": Limit("size", MIB, "what one push may send, as Git packs it"),
     "repository_size": Limit("size", MIB, "all that an app's repository keeps of what was pushed to it"),
     "tree_size": Limit("size", MIB, "all files of a commit that is deployed"),

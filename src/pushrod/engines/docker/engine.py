@@ -96,9 +96,7 @@ class Docker:
         """The host's nginx."""
         program, runtime = self.root.programs / "nginx", self.root.runtime / "edge"
         its = machine.of(self.root)
-        bounds = nginx.Bounds(
-            requests=its.client_requests, uploads=its.client_uploads, instance=its.app_requests
-        )
+        bounds = nginx.Bounds(requests=its.client_requests, uploads=its.client_uploads, app=its.app_requests)
         return nginx.Edge(
             program, self.root.edge, runtime, addresses=nginx.everywhere(), port=_PORT, bounds=bounds
         )

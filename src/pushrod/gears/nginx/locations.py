@@ -5,6 +5,8 @@ import math
 import re
 from pathlib import Path
 
+import msgspec
+
 from pushrod.gears.nginx import headers, memory
 from pushrod.gears.nginx.sites import Bounds, Site
 from pushrod.gears.nginx.words import indented, name, quoted, word
@@ -18,6 +20,9 @@ LONG = 3600
 
 _ON_DISK = 64 << 20
 """Bytes of a body that may wait on the edge's disk until it is whole; a route for larger ones passes them on so."""
+
+_UNSAID = 1 << 20
+"""Bytes of a body that HTTP/2 brings without a length where the method needs none: it is not counted as an upload."""
 
 _LEAST_HEADERS = 8 << 10
 
@@ -44,6 +49,9 @@ if ($uri ~ "(?:^|/)\\.\\.(?:/|$)") {
 }
 """
 """No file outside of a root: nginx sees to that for what clients ask, but not for what a snippet has rewritten."""
+
+UNSAID = 597
+"""The status by which a server leads a request to such a place, which no program knows."""
 
 _FILE_CACHE = "add_header Cache-Control $file_cache;\n"
 
@@ -85,13 +93,16 @@ def zones(site: Site, directory: Path) -> str:
     return text
 
 
-def render(site: Site, directory: Path, shared: str, bounds: Bounds) -> str:
-    """The locations of a site's server. `shared` are the lines that add the edge's own headers."""
-    parts = [_route(site, n, route, directory, shared, bounds) for n, route in enumerate(routes(site))]
+def render(site: Site, directory: Path, shared: str, bounds: Bounds, *, http2: bool = False) -> str:
+    """The locations of a site's server. `shared` are the lines that add the edge's own headers; `http2` says that
+    clients may speak that to the server."""
+    parts = [_route(site, n, route, directory, shared, bounds, http2) for n, route in enumerate(routes(site))]
     return "\n".join(parts)
 
 
-def _route(site: Site, number: int, route: Route, directory: Path, shared: str, bounds: Bounds) -> str:
+def _route(
+    site: Site, number: int, route: Route, directory: Path, shared: str, bounds: Bounds, http2: bool
+) -> str:
     """A prefix means whole segments: `/api` is `/api` and all below `/api/`, but not `/apis`."""
     added = "".join(
         f"add_header {key} {word(value)} always;\n" for key, value in sorted(route.headers.items())
@@ -108,6 +119,13 @@ def _route(site: Site, number: int, route: Route, directory: Path, shared: str, 
         inner += _called(site, number, route, shared, added, bounds)
     else:
         inner += _passed(site, number, route, shared, added)
+        if http2 and route.max_body <= _ON_DISK:
+            least = msgspec.structs.replace(route, max_body=min(route.max_body or _UNSAID, _UNSAID))
+            text = limits + _passed(site, number, least, shared, added)
+            beside = f"location {_unsaid(number)} {{\n{indented(text, 4)}}}\n"
+            inner = (
+                f"if ($unsaid) {{\n    set $unsaid_at {_unsaid(number)};\n    return {UNSAID};\n}}\n{inner}"
+            )
     if route.auth and route.auth.service:
         beside += _question(site, number, route.auth)
     heads = [route.prefix] if route.prefix.endswith("/") else [f"= {route.prefix}", f"{route.prefix}/"]
@@ -155,7 +173,8 @@ def _called(site: Site, number: int, route: Route, shared: str, added: str, boun
     """gRPC: messages are passed on as they come, in both directions, for as long as the call lasts. None of it waits
     on disk, so a call is no upload."""
     silent = _milliseconds(route.timeout or LONG)
-    text = f"client_max_body_size {route.max_body};\nlimit_conn clients {bounds.requests};\n"
+    text = f"client_max_body_size {route.max_body};\n"
+    text += f"limit_conn clients {bounds.requests};\nlimit_conn apps {bounds.of_app};\n"
     text += f"client_body_timeout {silent};\nsend_timeout {silent};\n"
     text += f"grpc_read_timeout {silent};\ngrpc_send_timeout {silent};\ngrpc_connect_timeout 2s;\n"
     text += f"grpc_buffer_size {_headers(route.max_headers or memory.HEADERS)};\n"
@@ -171,6 +190,12 @@ def _called(site: Site, number: int, route: Route, shared: str, added: str, boun
 def _headers(size: int) -> int:
     """The bytes of a buffer: nginx refuses less than two of its others, and some sizes are dear (memory.py)."""
     return memory.HEADERS if memory.KEPT < size <= memory.HEADERS else max(size, _LEAST_HEADERS)
+
+
+def _unsaid(number: int) -> str:
+    """Where a route's requests are passed on that may have a body of which nothing is said beforehand: nginx has no
+    limit that depends on a variable, but another place can have another limit."""
+    return f"@unsaid-{number}"
 
 
 def strips(route: Route) -> bool:

@@ -13,7 +13,7 @@ MAPS = """
     }
     map "$away$status" $told {
         default "is not answering.";
-        "429" "gets too many requests from you.";
+        "429" "gets too many requests.";
         "maintenance503" "is closed for maintenance.";
         "starting503" "is starting.";
     }

@@ -29,8 +29,9 @@ _SERVER = """
 server {
 @listen@    server_name @names@;
 @tls@    access_log @access_log@ app-@app@ buffer=64k flush=1s;
+    set $served @app@;
 @believed@@headers@@buffers@    error_page 429 502 503 504 /.pushrod/$told_as;
-@away@@astray@@challenges@
+@unsaid@@away@@astray@@challenges@
 @locations@@pages@@snippets@}
 """
 
@@ -38,6 +39,7 @@ _LEADING = """
 server {
 @listen@    server_name @names@;
 @tls@    access_log @access_log@ app-@app@ buffer=64k flush=1s;
+    set $served @app@;
 @headers@@challenges@
     location / {
         return 308 @scheme@://@target@@port@$request_uri;
@@ -122,8 +124,7 @@ def render(site: Site, *, listening: Listening, directory: Path, tree: Path, kno
     generation. Raises EdgeError for a site that cannot be served.
     """
     validate(site)
-    most = f"max_conns={listening.bounds.instance}"
-    upstreams = "".join(_upstreams(site, service, most) for service in site.services)
+    upstreams = "".join(_upstreams(site, service) for service in site.services)
     led = site.routing.redirects
     encrypted = tuple(d for d in site.tls.names if d not in led) if site.tls else ()
     plain = tuple(d for d in site.domains if d not in led and (not site.tls or d not in site.tls.names))
@@ -138,10 +139,10 @@ def render(site: Site, *, listening: Listening, directory: Path, tree: Path, kno
     return head + upstreams + _maps(site, directory) + "".join(parts)
 
 
-def _upstreams(site: Site, service: str, most: str) -> str:
+def _upstreams(site: Site, service: str) -> str:
     backends = site.services[service]
     several = len(backends) > 1
-    limit = f"{'max_fails=1 fail_timeout=2s' if several else 'max_fails=0'} {most}"
+    limit = "max_fails=1 fail_timeout=2s" if several else "max_fails=0"
     servers = "".join(f"    server {backend} {limit};\n" for backend in backends)
     group = locations.upstream(site, service)
     # Without a zone each worker of nginx would count its own requests and failures.
@@ -229,7 +230,7 @@ def _server(
     listen, encrypted = _listening(site, tls, listening, directory, known)
     if tls:
         encrypted += fill(_ENCRYPTED, must_encrypt=_must_encrypt(site), port=_port(tls.port))
-    shared = _shared(site, tls)
+    shared, http2 = _shared(site, tls), bool(tls) or site.port in listening.h2c
     proxies = site.routing.proxies
     believed = headers.clients(proxies) + headers.passed(_scheme(site), site.app) if proxies else ""
     answered = (
@@ -249,10 +250,11 @@ def _server(
         believed=indented(believed, 4),
         headers=indented(shared, 4),
         buffers="" if any("proxy_b" in text for text in site.routing.snippets.values()) else _BUFFERS,
+        unsaid=f"    error_page {locations.UNSAID} = $unsaid_at;\n" if http2 else "",
         away=_away(site),
         astray=_kept(site),
         challenges=_challenged(directory) if site.challenges else "",
-        locations=indented(locations.render(site, directory, shared, listening.bounds), 4),
+        locations=indented(locations.render(site, directory, shared, listening.bounds, http2=http2), 4),
         pages=pages.locations(site.app, indented(answered, 8)),
         snippets=f"\n{snippets}" if snippets else "",
     )

@@ -88,18 +88,24 @@ class Known(Value, frozen=True):
 
 
 class Bounds(Value, frozen=True):
-    """What an edge takes at once: `files` that each of its two workers may have open, and of one client's address
-    `requests` in all, `uploads` with a body of 1 MB or more; of one app what `instance` a worker asks at once."""
+    """What an edge takes at once: `files` that each of its two workers may have open; of one client's address
+    `requests` in all, and `uploads` with a body of 1 MB or more; of all clients together `app` requests to one app
+    (0: as many as take half of the connections of a worker that has all of them)."""
 
     files: int = 65536
     requests: int = 1000
     uploads: int = 20
-    instance: int = 4000
+    app: int = 0
 
     @property
     def connections(self) -> int:
         """Connections of a worker, with clients and with instances: each may have a file beside it."""
         return max(256, self.files // 4)
+
+    @property
+    def of_app(self) -> int:
+        """Requests to one app, each of which can have two connections: a client's and an instance's."""
+        return self.app or self.connections // 4
 
 
 class Listening(Value, frozen=True):

@@ -58,21 +58,36 @@ http {
     send_timeout 30s; # between two pieces of an answer that a client takes
     reset_timedout_connection on;
     http2_max_concurrent_streams 128;
+    keepalive_requests 1000; # of a connection: of HTTP/2's streams, those that were taken back at once among them
     # What one client can have of the edge. A whole office behind one address, or a browser with a hundred pictures on
     # one connection, has less; behind the proxies that an app trusts a client is who these say.
     limit_conn_zone $binary_remote_addr zone=clients:5m;
     limit_conn_zone $uploader zone=uploaders:1m;
     limit_conn clients @requests@;
     limit_conn uploaders @uploads@; # each may have 64m of the disk
+    # And of one app: a slow one would have all connections of a worker. A worker that was killed has counted nothing
+    # back, so each generation counts anew; the one before has workers, and connections, of its own.
+    map "" $counted_in {
+        default @generation@;
+    }
+    limit_conn_zone "$served $counted_in" zone=apps:1m;
+    limit_conn apps @of_app@;
     limit_conn_status 429;
     limit_conn_log_level warn;
     map "$request_method$content_length$http_transfer_encoding" $uploader { # with a body of 1 MB, or of unknown size
-        default "";
+        default $binary_remote_addr;
         GET "";
         HEAD "";
         OPTIONS "";
         DELETE "";
-        "~[0-9]{7}|[a-z]|^[A-Z]+$" $binary_remote_addr;
+        "~^[A-Z_-]+[0-9]{1,6}$" "";
+    }
+    map "$server_protocol $request_method$content_length" $unsaid { # a body may come that is not counted as an upload
+        default "";
+        "HTTP/2.0 GET" yes;
+        "HTTP/2.0 HEAD" yes;
+        "HTTP/2.0 OPTIONS" yes;
+        "HTTP/2.0 DELETE" yes;
     }
     keepalive_timeout 65s;
     # A request's pieces are of 4k. While no connection keeps one of that size, musl gives the last of them back to
@@ -152,7 +167,9 @@ http {
     # Says which generation a worker has: a switch is believed when a new worker answers here.
     server {
         listen @socket@;
-        set $away ""; # known where no site sets them
+        set $served ""; # known where no site sets them
+        set $unsaid_at "";
+        set $away "";
         set $retry_after 1;
 @memory@        return 200 "@generation@ $pid\\n";
     }
@@ -227,6 +244,7 @@ def render_main(
         connections=str(listening.bounds.connections),
         requests=str(listening.bounds.requests),
         uploads=str(listening.bounds.uploads),
+        of_app=str(listening.bounds.of_app),
         error_log=quoted(directory / "logs" / "error.log"),
         log=indented(access.log_format("unknown"), 4),
         run=quoted(directory / "run")[:-1],

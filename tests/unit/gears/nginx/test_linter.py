@@ -16,6 +16,7 @@ EXPLAINED = {
     "http_splitting": "`return 308 $uri/`: $uri is a directory of the commit, which the line above has looked for",
     "if_is_evil": "`if` in a location that only sets a variable",
     "proxy_buffering_off": "what a route with `stream` asks for",
+    "return_bypasses_allow_deny": "`return 597` leads to a place beside the route that has the same lines",
     "stale_dns_cache": "`proxy_pass http://$pool_…`: a group of addresses, no name",
     "try_files_is_evil_too": "open_file_cache would show files of a release that is gone",
 }

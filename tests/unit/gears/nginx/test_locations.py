@@ -77,6 +77,24 @@ def test_a_route_that_takes_large_bodies_does_not_keep_them_on_disk() -> None:
     assert "proxy_request_buffering off;" in passed
 
 
+def test_where_there_is_http_2_a_body_of_which_nothing_is_said_is_small() -> None:
+    """The same route once more, with another limit: nothing that it asks of who passes is left out."""
+    closed: Any = {"service": "web", "allow": ("10.0.0.0/8",), "rate": Rate(5), "auth": Auth(basic="A")}
+    given = {"passwords": {"A": "00c0ffee"}}
+    for most, place in ((0, 1 << 20), (1000, 1000), (64 << 20, 1 << 20)):
+        text = locations.render(
+            site(Route("/a/", max_body=most, **closed), **given), EDGE, SHARED, Bounds(), http2=True
+        )
+        led, beside = block(text, "/a/"), block(text, "@unsaid-0")
+        assert led.startswith("if ($unsaid) {\n    set $unsaid_at @unsaid-0;\n    return 597;\n}\n")
+        limit = f"client_max_body_size {most};\n" if most else ""
+        assert beside.replace(f"client_max_body_size {place};\n", limit) == led.partition("}\n")[2]
+    for route in (Route("/a/", service="web", max_body=(64 << 20) + 1), Route("/a/", files="dist")):
+        text = locations.render(site(route), EDGE, SHARED, Bounds(), http2=True)
+        assert "@unsaid-0" not in text
+        assert "@unsaid-1" in text
+
+
 def test_a_route_may_have_larger_headers_in_its_answers() -> None:
     text = rendered(Route("/a/", service="web", max_headers=64 << 10))
     assert "proxy_buffer_size 65536;\n    proxy_buffers 32 4k;\n    proxy_busy_buffers_size 65536;\n" in text

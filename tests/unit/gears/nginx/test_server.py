@@ -27,7 +27,7 @@ def test_a_lone_instance_is_always_tried() -> None:
     text = rendered(changed(SHOP, backends=("127.0.0.1:20001",)))
     before, after = SEVERAL.split("    zone of-app-shop 64k;\n    least_conn;\n")
     rest = after[after.index("    keepalive 32;") :]
-    assert text == f"{before}    server 127.0.0.1:20001 max_fails=0 max_conns=4000;\n{rest}"
+    assert text == f"{before}    server 127.0.0.1:20001 max_fails=0;\n{rest}"
 
 
 def test_a_site_listens_at_every_address_and_knows_its_names() -> None:
