@@ -12,7 +12,6 @@ number a day it is not done.
 
 import contextlib
 import datetime
-import fcntl
 import hashlib
 import os
 import secrets
@@ -40,6 +39,8 @@ MOST = {"act": 10_000, "look": 300, "refused": 100}
 IDENTIFIER = "pushrod-audit"
 """What the heads in the system's journal are under: journalctl --identifier=pushrod-audit."""
 
+_PATIENCE = 60.0  # seconds for the lock, which is held for as long as a line takes to be written
+_OPENS = 14  # characters of the name of a chain whose files say where they begin; an older pushrod's has 12
 _LONGEST = 300  # characters of a text from outside
 _TAIL = 64 << 10  # bytes in which the last line is looked for; a line is far shorter
 
@@ -54,7 +55,7 @@ class Who(Value, frozen=True, omit_defaults=True):
 
 class Line(Value, frozen=True, omit_defaults=True):
     """A line of the log. `act` of an end is the number of its beginning; `chain` names the log, `before` is the hash
-    of the line before, `hash` that of this one without it."""
+    of the line before, `hash` that of this one without it; `opens` says that a file begins with it."""
 
     n: int
     at: str
@@ -69,6 +70,7 @@ class Line(Value, frozen=True, omit_defaults=True):
     result: Result | None = None
     code: int = 0
     detail: str = ""
+    opens: bool = False
     hash: str = ""
 
 
@@ -91,12 +93,13 @@ class Act(Value, frozen=True):
 
 class Verdict(NamedTuple):
     """What `verify` found: the first and the last line that are here, how many heads of the system's journal agree,
-    and what is wrong."""
+    what is wrong, and how many of those heads are of lines before the first."""
 
     first: int
     last: int
     heads: int
     problems: tuple[str, ...]
+    gone: int = 0
 
 
 class Audit:
@@ -159,22 +162,17 @@ class Audit:
         if not self.directory.exists():
             host.make_private(self.directory)
             host.chown(self.directory, (owner.st_uid, owner.st_gid))
-        number = os.open(
-            self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
-        try:
-            os.fchown(number, owner.st_uid, owner.st_gid)
-            fcntl.flock(number, fcntl.LOCK_EX)
+        lock = self.directory / "lock"
+        with host.lock(lock, purpose="telling who did what", timeout=_PATIENCE):
+            host.chown(lock, (owner.st_uid, owner.st_gid))
             yield
-        finally:
-            os.close(number)
 
     def _append(self, **fields: object) -> int:
         last = self._last()
-        line = msgspec.convert({"at": now(), **fields, **last}, Line, str_keys=True)
+        new = not self.log.exists()
+        line = msgspec.convert({"at": now(), **fields, **last, "opens": new}, Line, str_keys=True)
         line = msgspec.structs.replace(line, hash=_hash(line))
         owner = self.root.path.stat()
-        new = not self.log.exists()
         host.append(self.log, msgspec.json.encode(line).decode(), mode=0o600)
         if new:
             host.chown(self.log, (owner.st_uid, owner.st_gid))
@@ -202,10 +200,12 @@ class Audit:
                 continue
             line = _decoded(raw)
             if line is None:  # damaged: what comes after it says so by its own hash, and `verify` says where
-                number = int(path.suffix[1:] or 0) if path != self.log else _number_after(whole)
-                return {"n": number + 1, "chain": "", "before": hashlib.sha256(raw).hexdigest()}
+                known = _last_of(whole)
+                number = int(path.suffix[1:]) if path != self.log else known.n + 1 if known else 0
+                chain = known.chain if known else ""
+                return {"n": number + 1, "chain": chain, "before": hashlib.sha256(raw).hexdigest()}
             return {"n": line.n + 1, "chain": line.chain, "before": line.hash}
-        return {"n": 1, "chain": secrets.token_hex(6), "before": "0" * 64}
+        return {"n": 1, "chain": secrets.token_hex(_OPENS // 2), "before": "0" * 64}
 
     def _ended(self, act: int) -> bool:
         if not self.log.exists():
@@ -313,24 +313,30 @@ class Audit:
                 problems.append(f"line {line.n} was changed")
             if first == 0:
                 first, chain = line.n, line.chain
+                if line.n > 1 and not line.opens and len(line.chain) >= _OPENS:
+                    problems.append(
+                        f"line {line.n} is not where a file began: lines before it were taken out"
+                    )
             elif line.n != last + 1:
                 problems.append(f"line {line.n} comes after line {last}: lines were taken out or moved")
             elif line.before != before:
                 problems.append(f"line {line.n} does not go on from line {last}: one of them was changed")
             hashes[line.chain, line.n] = line.hash
             last, before = line.n, line.hash
-        agreed, others = 0, set()
+        agreed, gone, others = 0, 0, set()
         for name, number, head in heads:
             if name != chain:
                 others.add(name)
             elif number > last:
                 problems.append(f"the system's journal has line {number}, and the log ends with line {last}")
-            elif number >= first and hashes.get((name, number)) != head:
+            elif number < first:
+                gone += 1
+            elif hashes.get((name, number)) != head:
                 problems.append(f"line {number} is another than the system's journal has")
             else:
                 agreed += 1
         problems += [f"the system's journal has heads of another log, {name}" for name in sorted(others)]
-        return Verdict(first, last, agreed, tuple(dict.fromkeys(problems)))
+        return Verdict(first, last, agreed, tuple(dict.fromkeys(problems)), gone)
 
 
 class Wanted(NamedTuple):
@@ -353,12 +359,9 @@ class Wanted(NamedTuple):
         )
 
 
-def _number_after(raw: bytes) -> int:
-    """The number of the line after the last one of some that can be read; 0 where none can."""
-    for line in map(_decoded, reversed(raw.split(b"\n"))):
-        if line is not None:
-            return line.n + 1
-    return 0
+def _last_of(raw: bytes) -> Line | None:
+    """The last line of some that can be read."""
+    return next((line for line in map(_decoded, reversed(raw.split(b"\n"))) if line is not None), None)
 
 
 def _hash(line: Line) -> str:

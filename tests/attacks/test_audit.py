@@ -57,7 +57,7 @@ def test_a_key_reads_only_what_was_done_to_its_own_app(attacker: Attacker) -> No
 
 
 def test_who_writes_the_log_anew_is_found_by_the_systems_journal(town: Town, attacker: Attacker) -> None:
-    """As the account itself: the last line cut off, then the whole log made anew with right hashes."""
+    """As the account itself: the last line cut off, or the first ones; then all of it made anew with right hashes."""
     box, before = town.box, town.box.get(LOG)
     assert town.ground.pushrod("audit", "verify").stdout.count("as they were written") == 1
     program = "import sys; sys.argv = ['pushrod', 'status']; from pushrod.audit import *\n"
@@ -69,6 +69,10 @@ def test_who_writes_the_log_anew_is_found_by_the_systems_journal(town: Town, att
         assert (
             box.exec("pushrod", "audit", "verify", user="pushrod").status == 0
         )  # it may not read that journal
+        box.exec("sed", "-i", "1,4d", LOG, user="pushrod")
+        first = town.ground.pushrod("audit", "verify", check=False)
+        assert (first.status, "lines before it were taken out" in first.stderr) == (11, True)
+        assert "4 heads there are of lines that are not here" in first.stdout
         box.exec("rm", LOG, user="pushrod")
         box.exec("/opt/pushrod/bin/python", "-c", forged, user="pushrod")
         anew = town.ground.pushrod("audit", "verify", check=False)

@@ -1,14 +1,18 @@
 """The log of who did what: its chain, what a crash or a hand leaves of it, and what a flood cannot do."""
 
+import contextlib
+import fcntl
 import json
 import multiprocessing
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from pushrod import audit
+from pushrod import audit, host
 from pushrod.apps import Root
 from pushrod.audit import Audit, Wanted, Who
 from pushrod.errors import BusyError
@@ -110,6 +114,106 @@ def test_the_systems_journal_shows_what_the_chain_cannot(log: Audit) -> None:
     assert log.verify(heads).problems[0] == "line 7 is another than the system's journal has"
     log.log.unlink()
     assert "has heads of another log" in filled(log).verify(heads).problems[0]
+
+
+def heads_of(log: Audit) -> list[tuple[str, int, str]]:
+    found = (msgspec.json.decode(raw, type=audit.Line) for raw in log._raw())
+    return [(line.chain, line.n, line.hash) for line in found]
+
+
+def test_lines_cut_off_at_the_beginning_are_missed(log: Audit) -> None:
+    """Only where a file began may its owner have taken away what was before, and those lines are not called good."""
+    heads = heads_of(filled(log))
+    log.log.write_bytes(b"".join(lines(log)[5:]))
+    (problem,) = log.verify(heads).problems
+    assert problem == "line 6 is not where a file began: lines before it were taken out"
+    assert (log.verify(heads).heads, log.verify(heads).gone) == (3, 5)
+
+
+def test_a_log_of_an_older_pushrod_does_not_say_where_its_files_begin(log: Audit) -> None:
+    filled(log)
+    older, before = [], "0" * 64
+    for raw in lines(log):
+        line = msgspec.json.decode(raw, type=audit.Line)
+        line = msgspec.structs.replace(line, chain="00c0ffee0000", opens=False, before=before)
+        before = audit._hash(line)
+        older.append(msgspec.json.encode(msgspec.structs.replace(line, hash=before)) + b"\n")
+    log.log.write_bytes(b"".join(older[5:]))
+    assert log.verify() == audit.Verdict(6, 8, 0, ())
+
+
+def test_a_log_that_is_gone_is_no_good_log(log: Audit) -> None:
+    heads = heads_of(filled(log))
+    log.log.unlink()
+    assert log.verify().last == 0
+    assert "has heads of another log" in log.verify(heads).problems[0]
+
+
+def test_what_comes_after_a_damaged_end_is_of_the_same_log(log: Audit) -> None:
+    """Its heads in the system's journal are compared as all others are."""
+    heads = heads_of(filled(log))
+    log.log.write_bytes(log.log.read_bytes() + b"rubbish\n")
+    log.note(HERE, "x", "done")
+    assert msgspec.json.decode(lines(log)[-1], type=audit.Line).chain == heads[0][0]
+
+
+def test_a_full_disk_leaves_the_log_whole(log: Audit, small_disk: Path) -> None:
+    """Who has a key is refused; once there is room, the chain goes on where it was."""
+    there = Root(small_disk)
+    full = filled(Audit(there))
+    filler = small_disk / "filler"
+    with filler.open("wb", buffering=0) as f, contextlib.suppress(OSError):
+        while f.write(bytes(512)):
+            pass
+    for tell in (full.begin, lambda who, what: full.note(who, what, "refused")):
+        with pytest.raises(OSError, match="No space left"):
+            for _ in range(10):
+                tell(ALICE, "x" * 4000)
+    assert full.verify().problems == ()
+    last = full.verify().last
+    filler.unlink()
+    assert full.begin(ALICE, "push") == last + 1
+    assert full.verify() == audit.Verdict(1, last + 1, 0, ())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 kB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    argv = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=755", "pushrod-test", str(place)]
+    if os.geteuid() != 0 or subprocess.run(argv, check=False, capture_output=True).returncode:
+        pytest.skip("a disk of its own needs root (mount -t tmpfs)")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_who_waits_for_the_log_does_so_for_a_time(log: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(log)
+    monkeypatch.setattr(audit, "_PATIENCE", 0.1)
+    with (log.directory / "lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(BusyError, match="still busy after"):
+            log.begin(ALICE, "push", "shop")
+
+
+def _interrupted(path: Path) -> None:
+    log = Audit(Root(path))
+    while True:
+        log.end(log.begin(ALICE, "push", "shop"), "done")
+
+
+def test_a_writer_that_is_killed_leaves_the_chain_whole(log: Audit) -> None:
+    context = multiprocessing.get_context("fork")
+    for round_ in range(8):
+        writer = context.Process(target=_interrupted, args=(log.root.path,))
+        writer.start()
+        most = 4000 * round_
+        assert host.wait_until(lambda most=most: log.log.exists() and log.log.stat().st_size > most, 20)  # type: ignore[misc]
+        writer.kill()
+        writer.join(20)
+    log.note(HERE, "x", "done")
+    assert log.verify().problems == ()
 
 
 def test_a_line_that_a_crash_has_torn_was_told_to_nobody_and_is_cut_off(log: Audit) -> None:

@@ -3,6 +3,7 @@
 import datetime
 import os
 import re
+from collections.abc import Iterator
 
 import click
 
@@ -79,17 +80,14 @@ def _row(act: Act) -> tuple[str, ...]:
 
 
 def _verify(log: Audit, as_json: bool) -> None:
-    hosted = log.root.host_settings is not None
-    heads = _heads() if hosted and os.geteuid() == 0 else []
+    hosted, may = log.root.host_settings is not None, os.geteuid() == 0
+    heads = _heads() if hosted and may else []
     found = log.verify(heads)
     if as_json:
         print_json(found._asdict())
     else:
-        say(f"lines {found.first} to {found.last}" + ("" if found.problems else ": as they were written"))
-        if heads:
-            say(f"{found.heads} heads in the system's journal are the same")
-        elif hosted:
-            say("not compared with the system's journal, which root alone can read")
+        for line in _told(found, heads=bool(heads), hosted=hosted, may=may):
+            say(line)
     if found.problems:
         more = len(found.problems) - 1
         raise StateError(
@@ -98,6 +96,24 @@ def _verify(log: Audit, as_json: bool) -> None:
             hint=f"journalctl --identifier={audit.IDENTIFIER} has what was told of each line when it was written",
             log=found.problems[:20],
         )
+
+
+def _told(found: audit.Verdict, *, heads: bool, hosted: bool, may: bool) -> Iterator[str]:
+    """What was looked at; what is wrong comes after it."""
+    if not found.last:
+        yield "no line is here"
+    else:
+        yield f"lines {found.first} to {found.last}" + ("" if found.problems else ": as they were written")
+    if found.first > 1:
+        yield f"lines 1 to {found.first - 1} are not here: somebody has removed the files that they were in"
+    if heads:
+        yield f"{found.heads} heads in the system's journal are the same"
+    elif hosted and not may:
+        yield "not compared with the system's journal, which root alone can read"
+    elif hosted and found.last:
+        yield "the system's journal has no head of it any more: nothing shows whether its end was cut off"
+    if found.gone:
+        yield f"{found.gone} heads there are of lines that are not here"
 
 
 def _heads() -> list[tuple[str, int, str]]:
