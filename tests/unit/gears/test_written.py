@@ -24,6 +24,8 @@ def of(tmp_path: Path, service: str, top: str = "") -> set[str] | None:
         "    x-pushrod: {health: {command: 'ask $KEY'}}",
         "    healthcheck: {test: ['CMD', 'ask', '$$$KEY']}",
         "    command: !override ['serve', '$KEY']",
+        "    post_start: [{command: ['true']}, {command: ['ask', '$KEY']}]",
+        "    pre_stop: [{command: 'ask $KEY'}]",
     ],
 )
 def test_a_reference_is_found(tmp_path: Path, service: str) -> None:
@@ -36,6 +38,7 @@ def test_a_reference_is_found(tmp_path: Path, service: str) -> None:
         "    command: serve KEY",
         "    command: sh -c 'serve \"$$KEY\"'",
         "    environment: {OTHER: $KEY}",
+        "    post_start: [{command: ['ask'], environment: {OTHER: $KEY}}]",
         "    ports: ['${KEY:-8000}:8000']",
         "    command: serve ${KEYS}",
     ],

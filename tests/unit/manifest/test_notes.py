@@ -90,6 +90,13 @@ def test_a_published_port_that_is_not_the_entrys() -> None:
     assert found == ["flower: its published port stays closed; only the entry is reached, through the edge"]
 
 
+def test_hooks_are_not_run_where_there_is_no_container() -> None:
+    hooks = {"post_start": [{"command": ["a"]}], "pre_stop": [{"command": ["b"]}]}
+    assert said({"web": {**WEB, **hooks}}) == [
+        "web: `post_start`, `pre_stop` not applied on the embedded engine"
+    ]
+
+
 def test_keys_that_have_no_effect() -> None:
     keys = {
         "privileged": True,

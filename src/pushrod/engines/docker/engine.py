@@ -204,7 +204,7 @@ class Docker:
         self, app: App, document: Document, wanted: Manifest, checkout: Path, images: Mapping[str, str]
     ) -> Sequence[str]:
         """On the capabilities that Docker gives every container, and pushrod does not, and on rights of files."""
-        return [*rights.remarks(app.name, document, wanted, checkout, images), *sources.remarks(document)]
+        return [*rights.remarks(app, document, wanted, checkout, images), *sources.remarks(document)]
 
     def explain(self, app: App, error: PushrodError) -> None:
         """By what a container has printed of what was not permitted."""

@@ -3,10 +3,14 @@
 A program whose file has one that its container lacks is not executed: the kernel says `operation not permitted`.
 """
 
+import contextlib
+import json
 import posixpath
 import struct
 import tarfile
-from collections.abc import Iterator
+from concurrent import futures
+from functools import partial
+from pathlib import Path
 
 from pushrod import host
 from pushrod.errors import HostError
@@ -50,28 +54,46 @@ _NAMES = (
     ),
 )
 
-_known: dict[str, dict[str, frozenset[str]]] = {}
+_AT_ONCE = 4  # places of an image that are read at the same time
+_MOST = 200  # images of which an app's file keeps what was found
+
+Files = dict[str, frozenset[str]]
 
 
-def of_image(name: str) -> dict[str, frozenset[str]]:
-    """The programs of an image whose files have capabilities, each with them; what cannot be read is left out."""
-    if name not in _known:
-        _known[name] = _read(name)
-    return _known[name]
+class Found:
+    """What was found in an app's images, by their IDs: kept in a file, because an image never changes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, dict[str, list[str]]] = {}
+        with contextlib.suppress(OSError, ValueError):
+            self._known = json.loads(path.read_text())
+
+    def of_image(self, name: str) -> Files:
+        """The programs of an image whose files have capabilities, each with them; what cannot be read is left out."""
+        identity = str((docker.image(name) or {}).get("Id"))
+        if identity not in self._known:
+            read = {path: sorted(given) for path, given in _read(name).items()}
+            self._known = dict([*self._known.items(), (identity, read)][-_MOST:])
+            with contextlib.suppress(OSError):  # it is only there to save time
+                host.write(self._path, json.dumps(self._known))
+        return {path: frozenset(given) for path, given in self._known[identity].items()}
 
 
-def _read(name: str) -> dict[str, frozenset[str]]:
+def _read(name: str) -> Files:
     config = (docker.image(name) or {}).get("Config") or {}
     own = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])][:1]
     places = [*_PLACES, *(word for word in own if word.startswith("/"))]
     made = docker.docker("create", "--network=none", "--entrypoint=none", name).strip()
     try:
-        return dict(found for place in places for found in _below(made, place))
+        with futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+            return dict(found for below in pool.map(partial(_below, made), places) for found in below)
     finally:
         docker.remove([made])
 
 
-def _below(container: str, place: str) -> Iterator[tuple[str, frozenset[str]]]:
+def _below(container: str, place: str) -> list[tuple[str, frozenset[str]]]:
+    found = []
     argv = ["docker", "cp", f"{container}:{place}", "-"]
     try:
         with (
@@ -81,9 +103,10 @@ def _below(container: str, place: str) -> Iterator[tuple[str, frozenset[str]]]:
             for member in tar:
                 if raw := member.pax_headers.get(_NAME):
                     path = posixpath.join(posixpath.dirname(place), member.name)
-                    yield path, capabilities(raw.encode("utf-8", "surrogateescape"))
+                    found.append((path, capabilities(raw.encode("utf-8", "surrogateescape"))))
     except (HostError, tarfile.TarError, UnicodeError):
-        return
+        return []
+    return found
 
 
 def capabilities(raw: bytes) -> frozenset[str]:

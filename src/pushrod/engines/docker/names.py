@@ -142,6 +142,11 @@ def running_hooks(app: App) -> Path:
     return app.state / "stores" / HOOKS
 
 
+def file_capabilities(app: App) -> Path:
+    """What was found of the files of the app's images."""
+    return app.directory / "file-capabilities.json"
+
+
 def up(app: App, number: int) -> Path:
     """The file without which the edge sends no request to a release."""
     return GATES / app.name / f"{UP}{number}"

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pushrod import dockerfile, scripts
-from pushrod.engines.docker import filecaps, images, rendering
+from pushrod.apps import App
+from pushrod.engines.docker import filecaps, images, names, rendering
 from pushrod.errors import PushrodError
 from pushrod.gears import docker
 from pushrod.manifest import allowances
@@ -79,22 +80,22 @@ _STARTED = (
 
 
 def remarks(
-    app: str,
+    app: App,
     document: Mapping[str, Any],
     wanted: Manifest,
     checkout: Path,
     named: Mapping[str, str],
 ) -> list[str]:
     """What is to be said of an app's services. `named` are the names of those images that may be here."""
-    found = []
+    found, known = [], filecaps.Found(names.file_capabilities(app))
     for service in (*wanted.stateless, *wanted.stores):
         raw = (document.get("services") or {}).get(service.name) or {}
         given = {allowances.capability(str(c)) for c in raw.get("cap_add") or []}
-        needed = of_image(document, service, named.get(service.name, "")) | needs(service, checkout)
+        needed = of_image(document, service, named.get(service.name, ""), known) | needs(service, checkout)
         said = " ".join(n for n in wanted.notes if n.partition(":")[0].split(", ").count(service.name))
         lacking = {c: why for c, why in needed.items() if c not in given and c not in said}
         if lacking and not raw.get("privileged") and "ALL" not in given:
-            found.append(_remark(app, service.name, lacking))
+            found.append(_remark(app.name, service.name, lacking))
     return found
 
 
@@ -103,8 +104,8 @@ def needs(service: Service, checkout: Path) -> Evidence:
     found: Evidence = {}
     words = [word for argv in _argvs(service, checkout) for word in argv]
     named = posixpath.basename(service.image.partition("@")[0]).partition(":")[0]
-    for capability, names in _IMAGES.items():
-        if service.build is None and re.fullmatch(names, named):
+    for capability, called in _IMAGES.items():
+        if service.build is None and re.fullmatch(called, named):
             found[capability] = f"the image {named}"
     for capability, programs in _PROGRAMS.items():
         for word in words:
@@ -150,7 +151,7 @@ def _given_to_files(service: Service, checkout: Path) -> Iterator[str]:
         yield from ({n.removeprefix("cap_").upper() for n in named.split(",")} & TAKEN)
 
 
-def of_image(document: Mapping[str, Any], service: Service, name: str) -> Evidence:
+def of_image(document: Mapping[str, Any], service: Service, name: str, known: filecaps.Found) -> Evidence:
     """The capabilities that files of an image have and containers do not; nothing where it is not here.
 
     One that does not begin as root lacks those of the others, too.
@@ -158,7 +159,7 @@ def of_image(document: Mapping[str, Any], service: Service, name: str) -> Eviden
     if not name or docker.image(name) is None:
         return {}
     lacking = DEFAULT_CAPABILITIES - {*rendering.capabilities(document, service, images.parts(name))}
-    files = sorted(filecaps.of_image(name).items(), reverse=True)
+    files = sorted(known.of_image(name).items(), reverse=True)
     return {c: path for path, given in files for c in given & lacking}
 
 
@@ -175,10 +176,10 @@ def _remark(app: str, service: str, lacking: Evidence) -> str:
 
 
 def _remedy(app: str, capabilities: Iterable[str]) -> str:
-    names = sorted(capabilities)
-    words = " ".join(n for n in names if n in TAKEN)
+    wanted = sorted(capabilities)
+    words = " ".join(c for c in wanted if c in TAKEN)
     owner = f", and by the host's owner: pushrod apps allow {app} {words}" if words else ""
-    return f"To have them: `cap_add: [{', '.join(names)}]`{owner}"
+    return f"To have them: `cap_add: [{', '.join(wanted)}]`{owner}"
 
 
 # ---- afterwards -----------------------------------------------------------------------------------------------

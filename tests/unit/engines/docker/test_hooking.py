@@ -100,6 +100,18 @@ def test_an_environment_that_no_file_can_hold(app: App, environment: dict[str, s
         hooking.files(app, release(wanted), wanted, {"B": "a\nb"})
 
 
+def test_no_value_becomes_an_option(app: App) -> None:
+    hook = {"command": ["--privileged", "-u0"], "user": "--privileged", "working_dir": "--user=0"}
+    wanted = services(web={"build": ".", "ports": ["80:80"], "post_start": [hook]})
+    path = app.root.path / "hooks"
+    path.write_text(hooking.files(app, release(wanted), wanted, {})["hooks.json"])
+    (argv,) = hooks.read(path)["shop-r7-web-1"].post_start
+    assert argv == (
+        *("docker", "exec", "--user=--privileged", "--workdir=--user=0"),
+        *("shop-r7-web-1", "--privileged", "-u0"),
+    )
+
+
 def test_their_values_are_not_sealed() -> None:
     kept = _without_values(services().service("queue"))
     assert kept.post_start[0].environment == {"A": None, "B": None}

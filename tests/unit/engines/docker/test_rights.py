@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pushrod import manifest
+from pushrod.apps import App, Root
 from pushrod.engines.docker import filecaps, rights
 from pushrod.engines.docker.rendering import Parts
 from pushrod.errors import ReadyError
@@ -85,7 +86,7 @@ def remarks(
     }
     wanted = manifest.read(document, engine="docker")
     wanted = type(wanted)(**{**{f: getattr(wanted, f) for f in wanted.__struct_fields__}, "notes": notes})
-    return rights.remarks("shop", document, wanted, checkout, images or {})
+    return rights.remarks(App(Root(checkout), "shop"), document, wanted, checkout, images or {})
 
 
 def test_what_is_said_and_how_to_have_it(tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_nothing_is_said_of_what_it_has_or_has_been_told(tmp_path: Path, more: d
 def test_a_file_of_the_image_that_has_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rights.docker, "image", lambda name: {"Id": "1"} if name == "here" else None)
     files = {"/usr/bin/ping": frozenset({"NET_RAW"}), "/usr/bin/caddy": frozenset({"NET_BIND_SERVICE"})}
-    monkeypatch.setattr(filecaps, "of_image", lambda _name: files)
+    monkeypatch.setattr(filecaps.Found, "of_image", lambda _self, _name: files)
     monkeypatch.setattr(rights.images, "parts", lambda name: Parts(name, root=True))
     (found,) = remarks(tmp_path, {"web": "here"}, command=["app"])
     assert "(/usr/bin/ping: raw sockets (NET_RAW))" in found
@@ -171,6 +172,18 @@ def test_what_an_error_says_of_it(log: str, advice: str) -> None:
     assert advice in error.hint
     assert error.hint.endswith("mend it")
     assert (error.hint == "mend it") is not bool(advice)
+
+
+def test_an_image_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(rights.docker, "image", lambda name: {"Id": f"sha256:{name[:1]}"})
+    monkeypatch.setattr(filecaps, "_read", lambda name: read.append(name) or {"/x": frozenset({"NET_RAW"})})
+    for name in ("one", "other", "two", "one"):
+        assert filecaps.Found(tmp_path / "kept").of_image(name) == {"/x": {"NET_RAW"}}
+    assert read == ["one", "two"]
+    (tmp_path / "kept").write_text("{")
+    assert filecaps.Found(tmp_path / "kept").of_image("one")
+    assert read == ["one", "two", "one"]
 
 
 def test_the_attribute_of_a_file() -> None:
