@@ -7,6 +7,7 @@ those places except an app's settings (`app.json`).
 import datetime
 import hashlib
 import os
+import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,9 @@ import msgspec
 from pushrod import host
 from pushrod.errors import HostError, StateError, UnknownNameError
 from pushrod.values import EngineName, Maintenance, Value
+
+_FOLDER = r"\.?\w[\w.+@ -]{0,99}"
+_FILE = re.compile(rf"(?:{_FOLDER}/){{0,9}}\.?\w[\w.+@ -]{{0,99}}\.ya?ml")
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
@@ -30,7 +34,8 @@ class Settings(Value, frozen=True):
     `port` is where the edge serves it. `replicas` are the counts set by `pushrod scale`, which go before the
     manifest's. `source` is the work tree that `pushrod up` was last called for. `down` says it was stopped.
     `allowed` is what the host's owner lets this app's manifest ask for (`privileged`, `/srv/media` …).
-    `maintenance` says that the edge answers in its place.
+    `maintenance` says that the edge answers in its place. `file` is its compose file, where that is not at the top of
+    its repository.
     """
 
     name: str
@@ -42,6 +47,7 @@ class Settings(Value, frozen=True):
     down: bool = False
     allowed: tuple[str, ...] = ()
     maintenance: Maintenance | None = None
+    file: str = ""
 
     def url(self, domains: Sequence[str] = ()) -> str:
         """Where the app answers: at the first of its names that is one, else on this machine."""
@@ -70,6 +76,18 @@ def check_name(name: str) -> str:
             hint="a name is 1 to 31 lower-case letters, digits and dashes, and begins with a letter",
         )
     return name
+
+
+def check_file(path: str) -> str:
+    """The path of a compose file in a repository, in its shortest form; empty for the one at the top, by its usual
+    name. UnknownNameError says what is allowed."""
+    found = posixpath.normpath(path) if path else ""
+    if found and not _FILE.fullmatch(found):
+        raise UnknownNameError(
+            f"`{path}` cannot be an app's compose file",
+            hint="give its path in the repository, which ends with .yaml or .yml, such as deploy/compose.yaml",
+        )
+    return found
 
 
 def slug(text: str) -> str:

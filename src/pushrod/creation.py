@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from pushrod import host
-from pushrod.apps import App, Settings, now
+from pushrod.apps import App, Settings, check_file, now
 from pushrod.certificates import Certificates
 from pushrod.engines.engine import Engine
 from pushrod.errors import UnknownNameError
@@ -86,6 +86,12 @@ def allow(app: App, words: Sequence[str], *, remove: bool = False) -> tuple[str,
         app.save(msgspec.structs.replace(app.settings, allowed=tuple(sorted(after))))
         host.chown(app.settings_path, (owner.st_uid, owner.st_gid))
     return tuple(sorted(after))
+
+
+def choose_file(app: App, file: str) -> None:
+    """Have the app's next deployments read this compose file of its repository; empty for the one at the top."""
+    with host.lock(app.lock, purpose="choosing the compose file", timeout=60):
+        app.save(msgspec.structs.replace(app.settings, file=check_file(file)))
 
 
 def _owner(settings: Settings) -> str:

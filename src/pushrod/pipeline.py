@@ -309,21 +309,22 @@ class Pipeline:
                         self._note(self.engine.stop(self.app, number))
         self.releases.record(f"{self.app.name}: repaired\n\nlive: release {live.number}\nat: {now()}\n")
 
-    def plan(self, commit: str) -> plan.Plan:
-        """What deploying a commit would change, and what it takes. Builds and changes nothing."""
+    def plan(self, commit: str, file: str = "") -> plan.Plan:
+        """What deploying a commit would change, and what it takes; with `file` in the place of the app's own compose
+        file. Builds and changes nothing."""
         checkout = self.app.checkouts / f"plan-{os.getpid()}"
         try:
-            document, wanted = self.sealing.load(commit, checkout, planned=True)
+            document, wanted = self.sealing.load(commit, checkout, planned=True, file=file)
             images = {
                 s.name: self.engine.identify(self.app, commit, s, checkout)
                 for s in self.engine.imaged(wanted)
             }
             changes = plan.compare(self._live_release(), wanted.stateless, wanted.stores, images)
             foreseen, needs = self.engine.foresee(self.app, commit, document, wanted, checkout)
-            lacking = self.sealing.lacking(document, wanted, checkout)
+            lacking = self.sealing.lacking(document, wanted, checkout, file)
             remarks = self.engine.remarks(self.app, document, wanted, checkout, images)
-            notes = (*wanted.notes, *remarks, *self.sealing.unprovided(checkout))
-            return plan.Plan(self.app.name, commit, changes + foreseen, needs, notes, lacking, wanted.because)
+            notes = (*wanted.notes, *remarks, *self.sealing.unprovided(checkout, file))
+            return plan.Plan(wanted.because, self.app.name, commit, changes + foreseen, needs, notes, lacking)
         finally:
             git.remove_checkout(checkout)
 

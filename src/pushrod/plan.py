@@ -36,13 +36,13 @@ class Plan(Value, frozen=True):
     """What deploying a commit would do. `lacking` are variables that `.env.example` asks for and nothing provides;
     `because` says which service is the entry, and why."""
 
+    because: str
     app: str
     commit: str
     changes: list[Change]
     needs: list[Need]
     notes: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
-    because: str = ""
 
 
 def refuse_unmet(needs: Sequence[Need]) -> None:

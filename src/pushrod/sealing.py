@@ -98,13 +98,14 @@ class Sealing:
         return msgspec.structs.replace(wanted, notes=(*wanted.notes, *remarks))
 
     def load(
-        self, commit: str, checkout: Path, *, planned: bool = False
+        self, commit: str, checkout: Path, *, planned: bool = False, file: str = ""
     ) -> tuple[compose.Document, Manifest]:
         """Write a commit's tree and read the manifest in it, with the replica counts that were set by hand.
 
         Returns the resolved document too, after the engine has looked whether it may run what is in it. With
-        `planned` nothing is deployed, so secrets may be missing.
+        `planned` nothing is deployed, so secrets may be missing. `file` goes before the app's own compose file.
         """
+        file = file or self.app.settings.file
         terms = self.engine.terms(self.app, checkout)
         reading = Reading.of(terms.limits)
         git.remove_checkout(checkout)
@@ -113,6 +114,7 @@ class Sealing:
             checkout,
             project=self.app.name,
             variables=self.secrets.variables(),
+            file=file,
             planned=planned,
             most=reading,
             on_warning=self.progress.note,
@@ -142,7 +144,7 @@ class Sealing:
         wanted = policy.within(wanted, terms.limits)
         self.static.check(routing, checkout)
         self._check_size(wanted)
-        self._check_argv(wanted, checkout)
+        self._check_argv(wanted, compose.in_argvs(checkout, file))
         self.passwords.check(wanted.routing)
         with _explained(wanted, checkout):
             self.engine.check(self.app, document, wanted, checkout)
@@ -163,19 +165,32 @@ class Sealing:
         """The names that an app is told apart by; none where each has a port of its own."""
         return wanted.domains if self.engine.name == "docker" else ()
 
-    def lacking(self, document: compose.Document, wanted: Manifest, checkout: Path) -> tuple[str, ...]:
-        """The variables that `.env.example` asks for and that neither the secrets nor pushrod provide."""
-        example = checkout / ".env.example"
-        if example.is_symlink() or not example.is_file():  # a link may lead to another app's names
+    def lacking(
+        self, document: compose.Document, wanted: Manifest, checkout: Path, file: str = ""
+    ) -> tuple[str, ...]:
+        """The variables that `.env.example`, beside the compose file or at the top, asks for and that neither the
+        secrets nor pushrod provide."""
+        file = file or self.app.settings.file
+        examples = (checkout / Path(file).parent / ".env.example", checkout / ".env.example")
+        # A link may lead to another app's names, and so may one on the way.
+        example = next(
+            (
+                e
+                for e in examples
+                if e.is_file() and e.resolve() == checkout.resolve() / e.relative_to(checkout)
+            ),
+            None,
+        )
+        if example is None:
             return ()
         given = configuration.provided(wanted.stateless, self.engine.endpoints(self.app, wanted))
         known = {*self.secrets.variables(), *given}
         asked = parse_dotenv(example.read_text(errors="replace"))
-        return manifest.lacking(asked, known, document, env_file=compose.wants_env_file(checkout))
+        return manifest.lacking(asked, known, document, env_file=compose.wants_env_file(checkout, file))
 
-    def unprovided(self, checkout: Path) -> tuple[str, ...]:
+    def unprovided(self, checkout: Path, file: str = "") -> tuple[str, ...]:
         """A note where services read an env file that Git does not have, and there is no secret to stand for it."""
-        if not compose.wants_env_file(checkout) or self.secrets.variables():
+        if not compose.wants_env_file(checkout, file or self.app.settings.file) or self.secrets.variables():
             return ()
         return (
             "an `env_file` is not in Git, so the secrets stand for it, and none is set: pushrod secret import .env",
@@ -183,7 +198,9 @@ class Sealing:
 
     def inputs(self) -> str:
         """A keyed digest of what besides the commit goes into a release."""
-        return self.secrets.digest([self.secrets.variables(), self.app.settings.replicas, __version__])
+        settings = self.app.settings
+        others = [settings.file] if settings.file else []  # what was sealed without one stays what it is
+        return self.secrets.digest([self.secrets.variables(), settings.replicas, __version__, *others])
 
     def complete(self, release: Release) -> None:
         """Write the tree of a sealed release's commit again where it is gone."""
@@ -229,14 +246,13 @@ class Sealing:
         self.static.pool([r.number for r in kept])
         self.passwords.prune({generation for r in kept for generation in r.passwords.values()})
 
-    def _check_argv(self, wanted: Manifest, checkout: Path) -> None:
+    def _check_argv(self, wanted: Manifest, written: Mapping[str, set[str]]) -> None:
         """Refuse a manifest that puts a secret into an argv: other users see those, and the state keeps them.
 
         Only a reference can do that, to what may be a secret by its name. That a command has a word that is also a
         secret's value (`app`, `true`) says nothing, but for a command that is not written in the manifest's own
         files.
         """
-        written = compose.in_argvs(checkout)
         for service in wanted.services:
             argv = (*service.entrypoint, *service.command, *service.release, *service.health.command)
             argv += tuple(word for hook in (*service.post_start, *service.pre_stop) for word in hook.command)

@@ -17,7 +17,7 @@ class Status(Value, frozen=True):
     """One app at a glance. `under_way` is what an unfinished command is doing, or left behind; `allowed` what the
     host's owner lets its manifest ask for. `warnings` say what will be missed one day: a backup that is late.
     `maintenance` says that the edge answers in its place, and to whom not. `names` are the app's own, also while it
-    is down (`:80`: every other name on that port)."""
+    is down (`:80`: every other name on that port). `file` is its compose file, where that is not at the top."""
 
     app: str
     condition: Condition
@@ -32,6 +32,7 @@ class Status(Value, frozen=True):
     warnings: tuple[str, ...] = ()
     maintenance: Maintenance | None = None
     names: tuple[str, ...] = ()
+    file: str = ""
 
 
 class Row(Value, frozen=True):
@@ -67,6 +68,7 @@ def of(app: App, processes: Sequence[ProcessState]) -> Status:
         warnings=tuple(f"{f.detail}: {f.mend}" for f in found),
         maintenance=settings.maintenance,
         names=claims.of(app),
+        file=settings.file,
     )
 
 

@@ -285,7 +285,7 @@ def test_the_override_file_is_merged_as_compose_does(tmp_path: Path) -> None:
         "command": ["x"],
         "networks": {"default": None},
     }
-    only = compose.load(tmp_path, project="shop", variables={}, files=["compose.yaml"])
+    only = compose.load(tmp_path, project="shop", variables={}, file="compose.yaml")
     assert "command" not in only["services"]["web"] or only["services"]["web"]["command"] is None
 
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pushrod import host
-from pushrod.apps import App, Root, Settings, check_name, now, read_json, slug
+from pushrod.apps import App, Root, Settings, check_file, check_name, now, read_json, slug
 from pushrod.errors import HostError, StateError, UnknownNameError
 
 
@@ -190,3 +190,33 @@ def test_no_bytes_at_all_end_in_a_traceback(raw: bytes, tmp_path_factory: pytest
     path.write_bytes(raw)
     with pytest.raises(StateError):
         read_json(path, Settings, restore="")
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("deploy/compose.yaml", "deploy/compose.yaml"),
+        ("./deploy//compose.yml", "deploy/compose.yml"),
+        ("docker-compose.prod.yml", "docker-compose.prod.yml"),
+        (".docker/compose.yaml", ".docker/compose.yaml"),
+        ("büro/my files/compose.yaml", "büro/my files/compose.yaml"),
+        ("deploy/../compose.yaml", "compose.yaml"),
+        ("", ""),
+    ],
+)
+def test_a_path_of_a_compose_file(given: str, found: str) -> None:
+    assert check_file(given) == found
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("/etc/compose.yaml", "../compose.yaml", "a/../../compose.yaml", "~/compose.yaml", "-f.yaml", "-"),
+        *("compose", "deploy", "deploy/", "compose.json", ".yaml", "a\n.yaml", "a/$HOME.yaml", "a;b.yaml"),
+        *("a/-x.yaml", "https://x.test/compose.yaml", "oci://x/compose.yaml", "x" * 300 + ".yaml"),
+    ],
+)
+def test_what_is_no_path_of_a_compose_file(given: str) -> None:
+    with pytest.raises(UnknownNameError) as refused:
+        check_file(given)
+    assert "deploy/compose.yaml" in refused.value.hint

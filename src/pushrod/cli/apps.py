@@ -6,14 +6,15 @@ from pathlib import Path
 import click
 
 from pushrod import creation, host
-from pushrod.apps import check_name
+from pushrod.apps import check_file, check_name
+from pushrod.cli import remote
 from pushrod.cli.context import find_root, pipeline, with_json, with_root
-from pushrod.cli.hosted import visible
+from pushrod.cli.hosted import permitted, visible
 from pushrod.cli.output import print_json, print_table
 from pushrod.cli.reading import all_of
 from pushrod.cli.terminal import ask, say
 from pushrod.engines import choice
-from pushrod.errors import BusyError, HostError, PushrodError, RepositoryError
+from pushrod.errors import BusyError, HostError, PushrodError, RepositoryError, UnknownNameError
 from pushrod.gears import git
 from pushrod.manifest.allowances import check_word
 from pushrod.rounds import Round
@@ -92,6 +93,37 @@ def allow_app(name: str, words: tuple[str, ...], remove: bool, root: str | None)
         )
     allowed = creation.allow(app, [check_word(w) for w in words], remove=remove)
     say(f"{name} may have: {', '.join(allowed) or 'nothing beyond the ordinary'}")
+
+
+@apps_command.command("set")
+@click.argument("name")
+@click.argument("settings", metavar="KEY=VALUE...", nargs=-1, required=True)
+@with_root
+def set_app(name: str, settings: tuple[str, ...], root: str | None) -> None:
+    """Change a setting of an app: file=deploy/compose.yaml.
+
+    `file` is the compose file that its next deployments read, by its path in the repository; `file=` is the one at
+    the top again. Paths in it are relative to its folder, and no override file is read beside it.
+    """
+    file = check_file(_setting(settings))
+    if there := remote.find(root, check_name(name)):
+        there.run("apps", "set", there.app, f"file={file}")
+    app = find_root(root).app(permitted(name))
+    creation.choose_file(app, file)
+    say(
+        f"{name}: its compose file is {file or 'the one at the top of the commit'}, from the next deployment on"
+    )
+
+
+def _setting(settings: tuple[str, ...]) -> str:
+    """The value of the one setting that there is."""
+    key, found, value = settings[-1].partition("=")
+    if len(settings) > 1 or not found or key != "file":
+        raise UnknownNameError(
+            f"`{' '.join(settings)}` is no setting of an app",
+            hint="file=deploy/compose.yaml is the only one; its ports, names and sizes are in its compose file",
+        )
+    return value
 
 
 @apps_command.command("destroy")

@@ -7,12 +7,12 @@ from typing import NoReturn
 import click
 
 from pushrod import host, leaks
-from pushrod.apps import App, check_name, slug
+from pushrod.apps import App, check_file, check_name, slug
 from pushrod.cli import admission, hosted, recording, remote
 from pushrod.cli.context import find_app, find_root, pipeline, with_app, with_json, with_root
 from pushrod.cli.output import print_json, print_table
 from pushrod.cli.terminal import Styled, say
-from pushrod.creation import create
+from pushrod.creation import choose_file, create
 from pushrod.engines import choice
 from pushrod.errors import RepositoryError, UnknownNameError
 from pushrod.gears import git
@@ -26,8 +26,13 @@ from pushrod.gears import git
     type=click.IntRange(1, 65535),
     help="Where it should answer; by default the first free from 8000, on a Docker host 80.",
 )
+@click.option(
+    "--file", help="Its compose file, from now on, where that is not at the top: deploy/compose.yaml."
+)
 @with_root
-def up_command(directory: Path, app_name: str | None, port: int | None, root: str | None) -> None:
+def up_command(
+    directory: Path, app_name: str | None, port: int | None, file: str | None, root: str | None
+) -> None:
     """Deploy the HEAD of DIRECTORY on this machine.
 
     It runs in the background.
@@ -37,12 +42,15 @@ def up_command(directory: Path, app_name: str | None, port: int | None, root: st
     where = find_root(root, directory)
     tree = git.toplevel(directory)
     commit = git.resolve(tree, "HEAD")
+    chosen = None if file is None else check_file(file)
     name = check_name(app_name or _remote_app(where.path, tree) or slug(tree.name))
     recording.about(name)
     with host.interruptible():
         app = create(choice.of(where), name, source=tree, port=port or 0)
         if remote.parse(git.remote_url(tree)) is None:  # one that leads to another machine stays
             git.set_remote(tree, str(app.repository))
+        if chosen is not None:
+            choose_file(app, chosen)
         _deploy(app, tree, commit)
 
 
@@ -95,20 +103,22 @@ def down_command(directory: Path, app_name: str | None, root: str | None) -> Non
 
 @click.command("plan")
 @click.argument("ref", default="HEAD")
+@click.option("--file", default="", help="Read this compose file of the commit instead of the app's own.")
 @with_app
 @with_json
-def plan_command(ref: str, app_name: str | None, root: str | None, as_json: bool) -> None:
+def plan_command(ref: str, file: str, app_name: str | None, root: str | None, as_json: bool) -> None:
     """Show what deploying REF would change, and change nothing."""
+    file = check_file(file)
     if there := remote.find(root, app_name):
-        _plan_there(there, ref, as_json=as_json)
+        _plan_there(there, ref, file, as_json=as_json)
     app = find_app(root, app_name)
     commit = _stored(app, ref)
-    found = pipeline(app).plan(commit)
+    found = pipeline(app).plan(commit, file)
     if as_json:
         print_json(found)
         return
-    say(f"{app.name}: {commit[:7]} “{git.subject(app.repository, commit)}”")
     say(found.because)
+    say(f"{app.name}: {commit[:7]} “{git.subject(app.repository, commit)}”")
     print_table(("WHAT", "NAME", "", ""), [(c.what, c.name, c.action, c.detail) for c in found.changes])
     for need in found.needs:
         short = Styled("" if need.met else "  too little", bold=True)
@@ -139,13 +149,14 @@ def _stored(app: App, ref: str) -> str:
     return commit
 
 
-def _plan_there(there: remote.Remote, ref: str, *, as_json: bool) -> NoReturn:
+def _plan_there(there: remote.Remote, ref: str, file: str, *, as_json: bool) -> NoReturn:
     """Have a commit planned on the machine that the app is on; it is sent there, and not deployed."""
     tree = git.toplevel(Path())
     commit = git.resolve(tree, ref)
     leaks.check(tree, commit)
     there.push(f"{commit}:{git.PLANS}/{commit}", "--quiet", f"--receive-pack=git-receive-pack {git.THERE}")
-    there.run("plan", "--app", there.app, *(["--json"] if as_json else []), commit)
+    options = [*(["--file", file] if file else []), *(["--json"] if as_json else [])]
+    there.run("plan", "--app", there.app, *options, commit)
 
 
 @click.command("rollback", cls=remote.Verb)

@@ -56,6 +56,8 @@ def _print_status(one: status.Status) -> None:
         head += f", release {one.release} ({one.commit[:7]} “{one.subject}”) since {_ago(one.since)}"
     say(Styled(head, bold=True))
     say(f"  {one.url}" + (f"   {one.under_way}" if one.under_way else ""))
+    if one.file:
+        say(f"  compose file: {one.file}")
     if one.condition == "down" and one.names:
         say(f"  still its own: {', '.join(one.names)}")
     if one.maintenance:

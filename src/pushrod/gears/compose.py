@@ -12,23 +12,16 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pushrod import dockerfile, host
 from pushrod.errors import HostError, ManifestError
-from pushrod.gears import bounds, containment, landlock, written
+from pushrod.gears import bounds, containment, landlock, manifests, written
 from pushrod.gears.bounds import Reading
 
-FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")  # in Compose's own order
-_OVERRIDES = (
-    "compose.override.yml",
-    "compose.override.yaml",
-    "docker-compose.override.yml",
-    "docker-compose.override.yaml",
-)  # likewise
 _TIMEOUT = 60.0  # seconds; the loader takes about 0.1
 _ENV_FILES = 16  # env files that one manifest may name without having them in Git
 _READING = Reading()
@@ -37,24 +30,12 @@ _PATHS = frozenset({"context", "source", "file"})  # keys whose values Compose m
 Document = dict[str, Any]
 
 
-def find(directory: Path) -> str:
-    """The name of the compose file in a directory. Raises ManifestError when there is none."""
-    for name in FILES:
-        if (directory / name).is_file():
-            return name
-    raise ManifestError(
-        "no compose file",
-        where=f"looked for {', '.join(FILES)} at the top of the commit",
-        hint="add a compose.yaml that says what runs, and commit it (`pushrod new` writes one to start from)",
-    )
-
-
 def load(
     directory: Path,
     *,
     project: str,
     variables: Mapping[str, str],
-    files: Sequence[str] = (),
+    file: str = "",
     planned: bool = False,
     most: Reading = _READING,
     on_warning: Callable[[str], None] | None = None,
@@ -66,19 +47,21 @@ def load(
 
     `variables` are what `${NAME}` and a missing `.env` stand for: they are the loader's environment, and nothing
     of this process's reaches it but PATH and HOME; names that would steer the loader itself are held back
-    (`_steers`). `files` replaces the file (and its override file) that Compose
+    (`_steers`). `file` is read instead of the file (and its override file) that Compose
     would find. With `planned` nothing is deployed, and a missing `.env` may stand for no variable at all.
     `most` bounds what is read, before anything of it is expanded (`bounds`); the loader's own memory, time and output
     are bounded too (`landlock`). `on_warning` hears of variables that are not set. Raises ManifestError with
     Compose's own message, HostError when there is no loader.
     """
     directory = directory.resolve()
-    files = files or _found(directory)
-    containment.inside(directory, ".env", where=".env")  # Compose reads it unasked
-    for file in files:
-        containment.check_named(directory, file, most)
+    files = manifests.found(directory, file, app=project)
+    place = (directory / files[0]).parent
+    beside = os.path.relpath(place / ".env", directory)
+    containment.inside(directory, beside, where=beside)  # Compose reads it unasked
+    for name in files:
+        containment.check_named(directory, name, most)
     argv = [*loader(), *(word for f in files for word in ("--file", f))]
-    argv += ["--project-directory", str(directory), "--project-name", project, "config"]
+    argv += ["--project-directory", str(place), "--project-name", project, "config"]
     argv = containment.confined(argv, directory)
     with contextlib.ExitStack() as stack:
         deadline = time.monotonic() + _TIMEOUT
@@ -130,23 +113,16 @@ def _ran_out(result: host.Completed) -> bool:
     )
 
 
-def _found(directory: Path) -> list[str]:
-    """The compose file of a directory and, if there is one, its override file, as Compose would find them."""
-    overrides = [name for name in _OVERRIDES if (directory / name).is_file()]
-    return [find(directory), *overrides[:1]]
-
-
-def in_argvs(directory: Path) -> dict[str, set[str]]:
+def in_argvs(directory: Path, file: str = "") -> dict[str, set[str]]:
     """The variables in the commands of each service that a directory's own compose files write out."""
-    return written.in_argvs([directory / name for name in _found(directory)])
+    return written.in_argvs([directory / name for name in manifests.found(directory, file)])
 
 
-def wants_env_file(directory: Path) -> bool:
+def wants_env_file(directory: Path, file: str = "") -> bool:
     """Whether a service of the compose file reads env files, and `.env`, which stands for them, is not in Git."""
-    text = (directory / find(directory)).read_text(errors="replace")
-    return (
-        bool(re.search(r"^[^#\n]*\benv_file\s*:", text, re.MULTILINE)) and not (directory / ".env").exists()
-    )
+    path = directory / manifests.found(directory, file)[0]
+    asked = re.search(r"^[^#\n]*\benv_file\s*:", path.read_text(errors="replace"), re.MULTILINE)
+    return bool(asked) and not (path.parent / ".env").exists()
 
 
 def bases(document: Mapping[str, Any], directory: Path, most: Reading = _READING) -> dict[str, str]:
@@ -329,7 +305,7 @@ def _relative(value: Any, directory: Path, key: str = "") -> Any:
         if path.is_relative_to(directory):
             return str(path.relative_to(directory))
         beside = path.is_relative_to(directory.parent) and directory.parent != Path("/")
-        return f"../{path.relative_to(directory.parent)}" if beside else value
+        return os.path.relpath(path, directory) if beside else value
     return value
 
 

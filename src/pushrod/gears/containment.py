@@ -28,12 +28,13 @@ _NO_LANDLOCK = (
 )
 
 
-def inside(checkout: Path, relative: str, *, where: str = "") -> Path:
-    """A path of a commit, with every symbolic link followed; it need not exist.
+def inside(checkout: Path, relative: str, *, where: str = "", place: Path | None = None) -> Path:
+    """A path of a commit, with every symbolic link followed; it need not exist. It is relative to `place` in the
+    checkout, where one is given.
 
     Raises ManifestError, at `where`, if it is absolute or leaves the checkout, by `..` or by a link.
     """
-    path = _resolved(checkout / relative, where or relative)
+    path = _resolved((place or checkout) / relative, where or relative)
     if relative.startswith(("/", "~")) or not path.is_relative_to(checkout.resolve()):
         raise ManifestError(f"`{relative}` is not a path inside the repository", where=where, hint=HINT)
     return path
@@ -98,7 +99,7 @@ def check_named(directory: Path, file: str, most: Reading = _READING) -> None:
             if "$" in named.text:
                 continue
             if path == top:
-                other = inside(directory, named.text, where=where)
+                other = inside(directory, named.text, where=where, place=top.parent)
             else:  # most often beside it; where it is not, the kernel sees to what may be read
                 other = Path(os.path.normpath(path.parent / named.text)).resolve()
             if other in seen or not other.is_relative_to(directory.resolve()) or not other.is_file():

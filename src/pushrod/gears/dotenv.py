@@ -27,7 +27,7 @@ def read(text: str) -> dict[str, str]:
         host.write(directory / "compose.yaml", _FORM)
         host.write(directory / _NAME, text, mode=0o600)
         try:
-            document = compose.load(directory, project="it", variables={}, files=("compose.yaml",))
+            document = compose.load(directory, project="it", variables={}, file="compose.yaml")
         except ManifestError as e:
             line = re.search(r":(\d+)", e.where)
             where = f"line {line[1]} of the file" if line else "the file"

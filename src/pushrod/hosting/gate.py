@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pushrod.apps import check_name
+from pushrod.apps import check_file, check_name
 from pushrod.errors import UnknownNameError
 from pushrod.gears import git
 
@@ -24,7 +24,7 @@ _REFUSED = "this key may not do that"
 # A name of something of the app's: a service, an instance, a variable, a backup. It is no path and no option.
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:+-]{0,127}")
 _COUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}=[0-9]{1,3}")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _FILTER = re.compile(r"[A-Za-z0-9 @_.:/+-]{1,80}")
 _TEXT = re.compile(r"[A-Za-z0-9.:/]{1,64}")
 
@@ -157,6 +157,23 @@ def for_all(name: str) -> Kind:
     return check
 
 
+def manifest(value: Any, _: Reach) -> str:
+    """A compose file, by its path in the app's own repository; no path of the host."""
+    try:
+        check_file(value)
+    except UnknownNameError as e:
+        return f"{e.what}: {e.hint}"
+    return ""
+
+
+def settings(value: Any, reach: Reach) -> str:
+    """What of an app is said with KEY=VALUE: its compose file alone."""
+    pairs = [text.partition("=") for text in value]
+    if any((key, found) != ("file", "=") for key, found, _ in pairs):
+        return "it is file=PATH, of a path in the repository"
+    return next(filter(None, (manifest(path, reach) for _, _, path in pairs)), "")
+
+
 def program(value: Any, _: Reach) -> str:
     """The words of a program that is run in the app's own container; an option is no program."""
     return "" if value and not value[0].startswith("-") else "a program's name cannot begin with a dash"
@@ -202,7 +219,7 @@ VERBS: dict[str, Rule] = {
     "status": Rule(_APP | _JSON, _QUICK, looks=True),
     "releases": Rule(_APP | _JSON, _QUICK, looks=True),
     "logs": Rule(_APP | _JSON | _LOGS, _DAY, looks=True),
-    "plan": Rule(_APP | _JSON | {"ref": commit}, 600, looks=True),
+    "plan": Rule(_APP | _JSON | {"ref": commit, "file": manifest}, 600, looks=True),
     "rollback": Rule(_APP | {"number": number(0, 1 << 31), "across_migrations": flag}, _LONG),
     "restart": Rule(_APP, _LONG),
     "scale": Rule(_APP | {"counts": count}, _LONG),
@@ -225,6 +242,7 @@ VERBS: dict[str, Rule] = {
     "cert unset": Rule(_APP, _QUICK),
     "apps list": Rule(_ROOT | _JSON, _QUICK, looks=True),
     "apps create": Rule(_ROOT | {"name": new_app, "port": number(1, 65535)}, _QUICK, whole=True),
+    "apps set": Rule(_ROOT | {"name": app, "settings": settings}, _QUICK),
     "apps destroy": Rule(_ROOT | {"name": app, "yes": flag}, _LONG, whole=True),
     "image load": Rule(_ROOT | {"file": sent}, _LONG, whole=True),
     "audit": Rule(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pushrod.errors import HostError, ManifestError
-from pushrod.gears import compose
+from pushrod.gears import compose, manifests
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from pushrod.gears import compose
 def test_composes_own_order(tmp_path: Path, names: list[str], found: str) -> None:
     for name in names:
         (tmp_path / name).write_text("")
-    assert compose.find(tmp_path) == found
+    assert manifests.found(tmp_path)[0] == found
 
 
 def test_no_file(tmp_path: Path) -> None:

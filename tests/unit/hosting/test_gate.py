@@ -156,3 +156,35 @@ def test_no_words_are_anything_but_a_half_of_git_or_not(command: str) -> None:
     except UnknownNameError:
         return
     assert found is None or found.app == "shop"
+
+
+@pytest.mark.parametrize("path", ["deploy/compose.yaml", "docker-compose.prod.yml", ""])
+def test_a_compose_file_is_a_path_in_the_repository(path: str) -> None:
+    """Which whoever pushes to it decides in any case: so a key for some apps may say it of these."""
+    gate.judge("apps set", {"name": "shop", "settings": (f"file={path}",), "root": None}, SHOP)
+    for wrong in ("/etc/passwd", "../x.yaml", "/x.yaml", "-", "--root.yaml", "oci://x/y.yaml"):
+        with pytest.raises(UnknownNameError, match="settings of `apps set`"):
+            gate.judge("apps set", {"name": "shop", "settings": (f"file={wrong}",), "root": None}, SHOP)
+        with pytest.raises(UnknownNameError, match="file of `plan`"):
+            gate.judge("plan", {"file": wrong}, SHOP)
+
+
+@pytest.mark.parametrize(
+    "setting", ["port=1", "allowed=privileged", "file", "=x", "name=zoo", "file=a.yaml x"]
+)
+def test_no_other_setting_of_an_app_is_for_a_key(setting: str) -> None:
+    with pytest.raises(UnknownNameError):
+        gate.judge("apps set", {"name": "shop", "settings": ("file=a.yaml", setting), "root": None}, SHOP)
+
+
+def test_the_compose_file_of_another_app_is_not_for_a_key() -> None:
+    with pytest.raises(UnknownNameError, match="this key is not for `zoo`"):
+        gate.judge("apps set", {"name": "zoo", "settings": ("file=a.yaml",), "root": None}, SHOP)
+
+
+def test_a_commit_of_either_hash_is_planned() -> None:
+    for digits in (40, 64):
+        gate.judge("plan", {"ref": "a" * digits}, SHOP)
+    for digits in (39, 41, 63, 65):
+        with pytest.raises(UnknownNameError):
+            gate.judge("plan", {"ref": "a" * digits}, SHOP)
