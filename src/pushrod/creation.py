@@ -11,9 +11,11 @@ from pushrod.apps import App, Settings, check_file, now
 from pushrod.certificates import Certificates
 from pushrod.engines.engine import Engine
 from pushrod.errors import UnknownNameError
-from pushrod.gears import git
+from pushrod.gears import git, reporting
 from pushrod.passwords import Passwords
 from pushrod.static import Static
+
+_REPORTING = (sys.executable, "-P", "-m", reporting.__name__)
 
 
 def create(engine: Engine, name: str, *, source: Path | None = None, port: int = 0) -> App:
@@ -55,9 +57,17 @@ def make_places(app: App, *, sha256: bool = False) -> None:
         host.make_open(directory)
     app.logs.mkdir(parents=True, exist_ok=True)
     host.make_private(app.secrets)
-    hook = [sys.executable, "-m", "pushrod", "--root", str(app.root.path), "hook", app.name]
-    git.create_repository(app.repository, hook, sha256=sha256)
+    git.create_repository(app.repository, _hook(app), _REPORTING, sha256=sha256)
     git.create_state(app.state)
+
+
+def are_current(app: App) -> bool:
+    """Whether the app's repository is as `make_places` makes it, and calls this installation."""
+    return git.is_current(app.repository, _hook(app), _REPORTING)
+
+
+def _hook(app: App) -> list[str]:
+    return [sys.executable, "-m", "pushrod", "--root", str(app.root.path), "hook", app.name]
 
 
 def _check_source(app: App, source: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pushrod.cli import hook
 from pushrod.errors import RepositoryError
-from pushrod.gears import git
+from pushrod.gears import git, reporting
 
 OID = st.sampled_from(("0" * 40, "1" * 40, "a" * 40, "1" * 64))
 NAMES = st.one_of(
@@ -51,4 +51,4 @@ def test_a_torn_conversation_with_git_ends(raw: bytes) -> None:
     with contextlib.suppress(
         ValueError, RecursionError
     ):  # Git itself is there: what it never says may be an error
-        hook._read_packets(io.BytesIO(raw))
+        reporting.read_packets(io.BytesIO(raw))

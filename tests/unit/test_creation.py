@@ -58,6 +58,18 @@ def test_its_hooks_call_this_pushrod_with_this_root(engine: Embedded, tree: Tree
     assert shlex.join(command) in hook
 
 
+def test_places_of_an_older_pushrod_are_known(engine: Embedded, tree: Tree) -> None:
+    """They are made anew at the next push: what Git may be asked for and what its hooks call has grown."""
+    app = creation.create(engine, "shop", source=tree.path)
+    for name in ("pushrod.config", "hooks/pre-receive", "hooks/proc-receive"):
+        assert creation.are_current(app)
+        (app.repository / name).write_text("# older\n")
+        assert not creation.are_current(app)
+        creation.make_places(app)
+    (app.repository / "pushrod.config").unlink()
+    assert not creation.are_current(app)
+
+
 def test_making_it_again_gives_the_same_app(engine: Embedded, tree: Tree) -> None:
     first = creation.create(engine, "shop", source=tree.path).settings
     assert creation.create(engine, "shop", source=tree.path).settings == first

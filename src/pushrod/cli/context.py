@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,7 +16,9 @@ from pushrod.engines import choice
 from pushrod.errors import PushrodError, RepositoryError, UnknownNameError
 from pushrod.gears import git
 from pushrod.journal import Journal
-from pushrod.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from pushrod.pipeline import Pipeline
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -114,8 +116,10 @@ def _named(where: Root, name: str | None, directory: Path | None) -> App:
     )
 
 
-def pipeline(app: App) -> Pipeline:
-    """The pipeline of an app, telling its steps on stderr."""
+def pipeline(app: App) -> "Pipeline":
+    """The pipeline of an app, telling its steps on stderr. It is imported where there is something for it to do."""
+    from pushrod.pipeline import Pipeline
+
     return Pipeline(app, choice.of(app.root), Steps(), may_push)
 
 

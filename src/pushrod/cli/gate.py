@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pushrod import creation, host
+from pushrod import host
 from pushrod.apps import NAME, Root, check_name
 from pushrod.audit import Who
 from pushrod.cli import hosted, recording
@@ -117,6 +117,8 @@ def _app(call: click.Context, reach: Reach) -> str:
 def _serve(root: Root, asked: gate.Git, reach: Reach, turn: int, act: int) -> int:
     """Run the half of Git that the client talks to; its status. The first push to a name makes the app."""
     if asked.makes and asked.app not in {a.name for a in root.apps()}:
+        from pushrod import creation
+
         app = creation.create(choice.of(root), check_name(asked.app), source=None)
     else:
         app = root.app(asked.app)

@@ -15,7 +15,7 @@ from pushrod.cli import admission, outliving, recording
 from pushrod.cli.context import find_root, finished, pipeline
 from pushrod.cli.terminal import say
 from pushrod.errors import PushrodError, RepositoryError
-from pushrod.gears import git
+from pushrod.gears import git, reporting
 from pushrod.journal import Journal
 from pushrod.lines import split
 from pushrod.releases import Releases
@@ -23,7 +23,6 @@ from pushrod.releases import Releases
 _UPDATES = 200_000  # characters of the list of updates; one is some 120
 _DEPLOYED = f"refs/heads/{git.BRANCH}"
 _TAGS = "refs/tags/"
-_NEWEST = "receive.shallowUpdate"  # the setting of an app's repository that came last
 
 
 class _Update(NamedTuple):
@@ -84,7 +83,7 @@ def pre_receive(app: App, updates: str, on_live: Callable[[], None] = lambda: No
     admission.check_room(app)
     own = [tag.ref for tag in tags if tag.ref.startswith(f"{git.OWN_TAGS}/")]
     tags = [tag for tag in tags if tag.ref not in own]
-    if git.config(app.repository, _NEWEST) != "true":  # it was made by an older pushrod
+    if not creation.are_current(app):  # an older pushrod has made them
         creation.make_places(app)
         if own:  # Git has read its settings for this push already, and would make them
             raise RepositoryError("tags below release/ are pushrod's own", where=own[0], hint="push again")
@@ -171,32 +170,5 @@ def _one_update(found: Sequence[_Update]) -> _Update:
 
 
 def proc_receive(repository: Path, source: BinaryIO, target: BinaryIO) -> None:
-    """Tell Git where each ref is: `pre-receive` moved the branch when the release went live.
-
-    The protocol is that of githooks(5), `proc-receive`: both sides name version 1, Git lists the updates, and
-    each is answered by `ok REF`, with `option new-oid` where it is not at what was pushed: a tag leads to a commit.
-    """
-    _read_packets(source)
-    _write_packets(target, ["version=1"])
-    told = []
-    for update in (_Update(*packet.split(" ", 2)) for packet in _read_packets(source)):
-        told.append(f"ok {update.ref}")
-        at = git.branch_commit(repository) if update.ref == _DEPLOYED else ""
-        if at not in ("", update.new):
-            told.append(f"option new-oid {at}")
-    _write_packets(target, told)
-
-
-def _read_packets(source: BinaryIO) -> list[str]:
-    packets = []
-    while (length := int(source.read(4) or b"0", 16)) > 4:
-        packets.append(source.read(length - 4).decode().rstrip("\n"))
-    return packets
-
-
-def _write_packets(target: BinaryIO, packets: list[str]) -> None:
-    for packet in packets:
-        raw = packet.encode() + b"\n"
-        target.write(f"{len(raw) + 4:04x}".encode() + raw)
-    target.write(b"0000")
-    target.flush()
+    """Tell Git where each ref is; in a repository that an older pushrod has made the hook comes by way of here."""
+    reporting.report(str(repository), source, target)

@@ -8,16 +8,17 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from pushrod import host
 from pushrod.apps import App, Root
-from pushrod.audit import Audit, Result, Who
 from pushrod.cli.terminal import say
 from pushrod.errors import PushrodError
-from pushrod.hosting import gate
-from pushrod.secrets import Secrets
+
+if TYPE_CHECKING:
+    from pushrod.audit import Result, Who
 
 RECORD = "pushrod.record"
 ACT = "PUSHROD_AUDIT_ACT"
@@ -52,6 +53,8 @@ class Record:
         that cannot be written keeps nobody from mending things."""
         if self.root is None or self.who is None or self.looks or self.act or not self.root.path.is_dir():
             return
+        from pushrod.audit import Audit
+
         try:
             self.act = Audit(self.root).begin(self.who, self.what, self.app, self._told_words())
         except OSError as e:
@@ -60,10 +63,12 @@ class Record:
                 raise error from e
             say(f"  note     not in the log of who did what: {error.what}", err=True)
 
-    def end(self, result: Result, code: int, why: str) -> None:
+    def end(self, result: "Result", code: int, why: str) -> None:
         """Tell how it ended."""
         if self.root is None or self.who is None or not self.root.path.is_dir():
             return
+        from pushrod.audit import Audit
+
         detail = "; ".join(part for part in (self.detail, why) if part)
         with contextlib.suppress(OSError, PushrodError):
             log = Audit(self.root)
@@ -76,6 +81,10 @@ class Record:
         """The words of the call, without what is a secret of the apps that whoever asks may reach; no other's is
         looked at."""
         names = self.reach if self.reach and self.app not in self.reach else (self.app,)
+        if not self.words:
+            return ""
+        from pushrod.secrets import Secrets
+
         words = self.words
         for app in (App(self.root, name) for name in names if name) if self.root else ():
             try:
@@ -104,6 +113,8 @@ def begun(root: Root, app: str = "") -> None:
     if record.root is not None:
         record.app = record.app or app
         return
+    from pushrod.hosting import gate
+
     rule = gate.VERBS.get(what)
     record.root, record.who, record.what = root, asked_here(), what
     record.looks = rule is not None and rule.looks
@@ -126,8 +137,10 @@ def add(detail: str) -> None:
     record.detail = f"{record.detail}; {detail}" if record.detail else detail
 
 
-def asked_here() -> Who:
+def asked_here() -> "Who":
     """Who runs the command line on this machine: the account, before root became another one, and for whom."""
+    from pushrod.audit import Who
+
     by = os.environ.get(BY) or host.user_name()
     if BY not in os.environ and (invoker := os.environ.get("SUDO_USER")):
         by = f"{by} ({invoker})"
@@ -167,7 +180,7 @@ def recorded(context: click.Context) -> Iterator[None]:
     of(context).end("done", 0, "")
 
 
-def outcome(error: BaseException | None) -> tuple[Result, int, str]:
+def outcome(error: BaseException | None) -> "tuple[Result, int, str]":
     """How a call ended that raised this: its result, its exit code, and why."""
     if isinstance(error, PushrodError):
         return "failed", error.exit_code, error.what

@@ -1,10 +1,14 @@
 """Which engine runs the apps of a root."""
 
+from typing import TYPE_CHECKING
+
 from pushrod.apps import Root
-from pushrod.engines.engine import Engine
+
+if TYPE_CHECKING:
+    from pushrod.engines.engine import Engine
 
 
-def of(root: Root) -> Engine:
+def of(root: Root) -> "Engine":
     """Docker where `pushrod host init` has made the root, else the embedded engine; starts nothing.
 
     Raises StateError when the root's `host.json` cannot be read. Each engine is imported where it is used.

@@ -10,15 +10,18 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from pushrod import host
 from pushrod.errors import HostError, PushrodError, RepositoryError
+from pushrod.gears import refs
 from pushrod.host import os_error
 from pushrod.lines import decode
-from pushrod.manifest.limits import Limits
 
-BRANCH = "main"
+if TYPE_CHECKING:
+    from pushrod.manifest.limits import Limits
+
+BRANCH = refs.BRANCH
 PLANS = "refs/plans"
 """Below it commits can be pushed that are only to be planned: their objects are kept, and no ref is made."""
 
@@ -208,6 +211,8 @@ def set_remote(directory: Path, url: str, name: str = "pushrod") -> None:
 
 def branch_commit(repository: Path) -> str:
     """What the deployed branch of an app's repository points to, or nothing."""
+    if at := refs.loose(str(repository), f"refs/heads/{BRANCH}"):
+        return at
     argv = ["git", "-C", str(repository), "rev-parse", "--verify", "--quiet", f"refs/heads/{BRANCH}"]
     return host.run(argv, env=environment()).stdout.strip()
 
@@ -217,12 +222,11 @@ def move_branch(repository: Path, commit: str) -> None:
     killed command has left of this is taken away."""
     ref = f"refs/heads/{BRANCH}"
     (repository / f"{ref}.lock").unlink(missing_ok=True)
-    git(
-        repository,
-        "update-ref",
-        ref,
-        git(repository, "rev-parse", "--verify", f"{commit}^{{commit}}").strip(),
-    )
+    try:
+        git(repository, "update-ref", ref, commit)
+    except RepositoryError:  # Git leads no branch to a tag
+        commit = git(repository, "rev-parse", "--verify", f"{commit}^{{commit}}").strip()
+        git(repository, "update-ref", ref, commit)
 
 
 def clear_branch(repository: Path, aside: str) -> None:
@@ -257,8 +261,11 @@ def create_bare(path: Path, *, sha256: bool = False) -> None:
     git(path.parent, *words, *(["--object-format=sha256"] if sha256 else []), str(path))
 
 
-def create_repository(path: Path, hook: Sequence[str], *, sha256: bool = False) -> None:
-    """Make an app's bare repository whose hooks call `hook` (an argv) with the hook's name added.
+def create_repository(
+    path: Path, hook: Sequence[str], reporting: Sequence[str] = (), *, sha256: bool = False
+) -> None:
+    """Make an app's bare repository whose hooks call `hook` (an argv) with the hook's name added, or `reporting` for
+    `proc-receive`.
 
     `pre-receive` runs the pipeline and, at its commit point, moves the branch itself; `proc-receive`
     (githooks(5), Git 2.29) then reports that to the client, so that a push that waited for another is judged
@@ -273,11 +280,26 @@ def create_repository(path: Path, hook: Sequence[str], *, sha256: bool = False) 
     git(path, "config", "--add", "receive.procReceiveRefs", PLANS)
     git(path, "config", "--add", "receive.procReceiveRefs", OWN_TAGS)
     git(path, "config", "include.path", _SETTINGS)
-    host.write(path / _SETTINGS, "".join(map(_setting, _SERVED.items())))
     _as_committed(path)
-    for name in ("pre-receive", "proc-receive"):
-        words = shlex.join([*hook, name])
-        host.write(path / "hooks" / name, f"#!/bin/sh\n# written by pushrod\nexec {words}\n", mode=0o755)
+    for name, text in _written(hook, reporting).items():
+        host.write(path / name, text, mode=0o644 if name == _SETTINGS else 0o755)
+
+
+def is_current(path: Path, hook: Sequence[str], reporting: Sequence[str] = ()) -> bool:
+    """Whether a repository is what `create_repository` would make of it; not one that an older pushrod has made."""
+    return all(
+        (path / name).exists() and (path / name).read_text() == text
+        for name, text in _written(hook, reporting).items()
+    )
+
+
+def _written(hook: Sequence[str], reporting: Sequence[str]) -> dict[str, str]:
+    """The files of an app's repository that are pushrod's own, the last that are made of it."""
+    called = {"pre-receive": [*hook, "pre-receive"], "proc-receive": reporting or [*hook, "proc-receive"]}
+    hooks = {
+        f"hooks/{n}": f"#!/bin/sh\n# written by pushrod\nexec {shlex.join(a)}\n" for n, a in called.items()
+    }
+    return {_SETTINGS: "".join(map(_setting, _SERVED.items())), **hooks}
 
 
 def _setting(pair: tuple[str, str]) -> str:
@@ -289,7 +311,7 @@ def _setting(pair: tuple[str, str]) -> str:
     return f"[{named}]\n\t{key} = {value}\n"
 
 
-def served(most: Limits) -> dict[str, str]:
+def served(most: "Limits") -> dict[str, str]:
     """The environment of Git's half of a push or a fetch, which takes at most `push_size` bytes from a client.
 
     What a delta grows to is not made where it would be larger than a file may be: Git has no setting for that, but a
@@ -324,7 +346,9 @@ def transfer(
     if quarantine is None and is_commit(repository, commit):
         return None
     tips = git(repository, "for-each-ref", "--format=%(objectname) %(*objectname)").split()
-    known = "\n".join(f"^{oid}" for oid in _known(source, tips, quarantine))
+    known = "\n".join(
+        f"^{oid}" for oid in (tips if source == repository else _known(source, tips, quarantine))
+    )
     _check_whole(source, commit, known, quarantine)
     pack, before = repository / f"incoming-{os.getpid()}.pack", set(_packs(repository))
     try:
@@ -368,7 +392,9 @@ def _check_whole(source: Path, commit: str, known: str, quarantine: Mapping[str,
     variables, ends = environment(quarantine), (quarantine or {}).get("GIT_SHALLOW_FILE", "")
     if quarantine is not None and ends:
         variables["GIT_SHALLOW_FILE"] = ends
-    path = Path(ends) if ends else source / git(source, "rev-parse", "--git-path", "shallow").strip()
+    if quarantine is None:
+        ends = git(source, "rev-parse", "--git-path", "shallow").strip()
+    path = source / (ends or "shallow")  # a hook's repository is a bare one (gitrepository-layout(5))
     if not path.is_file():
         return
     argv = ["git", "-C", str(source), "rev-list", "--stdin"]
@@ -598,8 +624,11 @@ def commit_all(path: Path, message: str) -> None:
     if not (path / ".git").is_dir():  # Git would look for one above it
         raise RepositoryError("its history is gone", where=str(path), hint="pushrod doctor --repair")
     git(path, *_PLAIN, "add", "--all")
-    if git(path, *_PLAIN, "status", "--porcelain"):
+    try:
         git(path, *_IDENTITY, *_PLAIN, "commit", "--quiet", "--no-verify", "--message", message)
+    except RepositoryError:
+        if git(path, *_PLAIN, "status", "--porcelain"):
+            raise
 
 
 def shorten(path: Path, most: int) -> None:

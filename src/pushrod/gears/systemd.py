@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from pushrod import host
 from pushrod.errors import HostError
-from pushrod.gears.nginx import DRAIN_BUDGET, Bounds
 from pushrod.manifest.limits import Limits
 
 DIRECTORY = Path("/etc/systemd/system")
@@ -239,6 +238,11 @@ WantedBy=multi-user.target
 
 
 def _edge(layout: Layout) -> str:
+    from pushrod.gears.nginx import (
+        DRAIN_BUDGET,
+        Bounds,
+    )  # what every call by SSH asks of this module needs none
+
     root = layout.root
     return f"""{_WRITTEN}
 [Unit]

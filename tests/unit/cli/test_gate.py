@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -303,3 +305,12 @@ def test_one_key_has_only_so_many_calls_at_once(app: App, monkeypatch: pytest.Mo
         with pytest.raises(BusyError, match="8 calls of the key alice run already"):
             ask(app, "status", monkeypatch=monkeypatch)
     assert "shop" in ask(app, "status", monkeypatch=monkeypatch)
+
+
+def test_a_call_that_is_git_s_waits_for_no_pipeline() -> None:
+    """Each push goes by way of the gate, and so does each fetch; what deploys is the hook's to know."""
+    ask_for = "import sys, pushrod.cli.gate; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-P", "-c", ask_for], capture_output=True, text=True, check=True)
+    loaded = {*done.stdout.split()}
+    assert "pushrod.hosting.gate" in loaded
+    assert not {"pushrod.pipeline", "pushrod.engines.engine", "pushrod.gears.nginx", "yaml"} & loaded
