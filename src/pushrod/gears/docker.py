@@ -11,6 +11,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -41,6 +42,7 @@ _QUICK = 60.0  # seconds for a question, and for an order that is carried out at
 _BUILD = 3600.0  # seconds for a build or a pull
 _PRUNE = 300.0  # seconds to prune one cache of builds
 _GRACE = 10.0  # seconds that Docker gives a container to stop which does not say how long it takes
+_TOGETHER = 8  # commands that are run beside each other
 _TAIL = 50  # lines of a failed build that go with its error
 
 Say = Callable[[str], None]
@@ -172,10 +174,24 @@ def answers() -> str:
     return said
 
 
+_INFO = ("info", "--format", "{{json .}}")
+_ahead: list[Future[str]] = []
+
+
+def ask_ahead() -> None:
+    """Have the answer to `info` fetched while other things are done: Docker's program starts all its plugins for it,
+    which takes four times as long as any other question."""
+    if info.cache_info().currsize == 0 and not _ahead:
+        pool = ThreadPoolExecutor(1)
+        with host.signals_held():
+            _ahead.append(pool.submit(docker, *_INFO))
+        pool.shutdown(wait=False)
+
+
 @cache
 def info() -> dict[str, Any]:
     """What the engine says of itself (`docker info`); it does not change while a command runs."""
-    found: dict[str, Any] = msgspec.json.decode(docker("info", "--format", "{{json .}}"))
+    found: dict[str, Any] = msgspec.json.decode(_ahead.pop().result() if _ahead else docker(*_INFO))
     return found
 
 
@@ -186,6 +202,12 @@ def containers(labels: Mapping[str, str]) -> list[Container]:
     """The containers, running or not, that have all of these labels (an empty value: with any value)."""
     ids = docker("ps", "--all", "--quiet", "--no-trunc", *_filters(labels)).split()
     return inspect(ids)
+
+
+def labelled(labels: Mapping[str, str], name: str) -> set[str]:
+    """What stands in one more label of those containers, without the rest being asked for."""
+    form = f'{{{{.Label "{name}"}}}}'
+    return {*docker("ps", "--all", "--format", form, *_filters(labels)).split()}
 
 
 def inspect(names: Sequence[str]) -> list[Container]:
@@ -329,26 +351,42 @@ def remove(names: Sequence[str]) -> None:
 # ---- images -------------------------------------------------------------------------------------------------
 
 
-_images: dict[str, dict[str, Any]] = {}
-"""What `image` has found, for this command's own life: it is asked for each of an app's images many times. What
-gives or takes a name forgets all of it."""
+_images: dict[str, dict[str, Any] | None] = {}
+_tags: dict[str, list[str]] = {}
+"""What `image`, `images` and `tags` have found, for this command's own life: they are asked for each image of an app
+many times. What gives or takes a name forgets it."""
+
+
+def _forget(*names: str) -> None:
+    """What is known of these names may have changed; without any, all that is known."""
+    _tags.clear()
+    for name in names or tuple(_images):
+        _images.pop(name, None)
 
 
 def image(reference: str) -> dict[str, Any] | None:
     """What the engine knows of an image; None when it does not have it."""
-    if reference in _images:
-        return _images[reference]
-    done = host.run(["docker", "image", "inspect", reference], env=environment(), timeout=_QUICK)
-    if done.status == 0:
-        _images[reference] = msgspec.json.decode(done.stdout)[0]
-        return _images[reference]
-    if "No such image" in done.stderr or "no such image" in done.stderr:
-        return None
-    raise failed(done.stderr, "docker image inspect")
+    if reference not in _images:
+        found = _inspected([reference])
+        _images[reference] = found[0] if found else None
+    return _images[reference]
 
 
 def images(references: Sequence[str], at: Path | None = None) -> list[dict[str, Any]]:
-    """What an engine knows of those of these images that it has."""
+    """What an engine knows of those of these images that it has; of the host's, `image` knows them from then on."""
+    if at is not None:
+        return _inspected(references, at)
+    unknown = [reference for reference in dict.fromkeys(references) if reference not in _images]
+    asked = _inspected(unknown)
+    found = {name: its for its in asked for name in its.get("RepoTags") or () if name in unknown}
+    # Each that the engine has is told once, in whichever way it was called: if all have one of these names, it has
+    # none of the others.
+    _images.update({name: found.get(name) for name in unknown if name in found or len(found) == len(asked)})
+    known = [its for reference in dict.fromkeys(references) if (its := _images.get(reference)) is not None]
+    return known + [its for its in asked if its not in known]
+
+
+def _inspected(references: Sequence[str], at: Path | None = None) -> list[dict[str, Any]]:
     if not references:
         return []
     argv = ["docker", "image", "inspect", *references]
@@ -361,7 +399,7 @@ def images(references: Sequence[str], at: Path | None = None) -> list[dict[str, 
 
 def copy(reference: str, *, source: Path | None, target: Path | None) -> None:
     """Have one engine load what another has, None being the host's."""
-    _images.clear()
+    _forget()
     saving = host.output_of(["docker", "save", reference], env=environment(source), timeout=_BUILD)
     with saving as archive:
         done = host.run(["docker", "load"], env=environment(target), stdin=archive, timeout=_BUILD)
@@ -371,7 +409,7 @@ def copy(reference: str, *, source: Path | None, target: Path | None) -> None:
 
 def pull(reference: str, say: Say) -> None:
     """Fetch an image from its registry. Raises BuildError if it cannot be had."""
-    _images.clear()
+    _forget()
     done = host.run(["docker", "pull", reference], env=environment(), timeout=_BUILD, on_line=say)
     if done.status != 0:
         raise known(done.stdout, f"image {reference}") or BuildError(
@@ -385,6 +423,7 @@ def load(archive: IO[bytes], say: Say) -> list[str]:
     """Load the images of an archive that `docker save` wrote; their names. Raises BuildError if it is none."""
     done = host.run(["docker", "load"], env=environment(), stdin=archive, timeout=_BUILD, on_line=say)
     names = [line.partition(": ")[2] for line in done.stdout.splitlines() if line.startswith("Loaded image")]
+    _forget(*names)
     if done.status != 0 or not names:
         raise known(done.stdout, "docker load") or BuildError(
             f"no image could be loaded: {_last(done.stdout) or 'it holds none'}",
@@ -396,13 +435,13 @@ def load(archive: IO[bytes], say: Say) -> list[str]:
 
 def tag(source: str, name: str) -> None:
     """Give an image a further name."""
-    _images.pop(name, None)
+    _forget(name)
     docker("tag", source, name)
 
 
 def untag(name: str) -> None:
     """Take a name from an image, and remove the image if that was its last; nothing where it is gone or in use."""
-    _images.pop(name, None)
+    _forget(name)
     done = host.run(["docker", "rmi", name], env=environment(), timeout=_QUICK)
     if done.status != 0 and not re.search(r"No such image|is using|in use", done.stderr):
         raise failed(done.stderr, "docker rmi")
@@ -410,8 +449,11 @@ def untag(name: str) -> None:
 
 def tags(prefix: str) -> list[str]:
     """The names that begin with `prefix` and a slash: `pushrod/shop` has `pushrod/shop/backend:1f2e…`."""
-    listed = docker("images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={prefix}/*")
-    return sorted({line for line in listed.split() if "<none>" not in line})
+    if prefix not in _tags:
+        form = "{{.Repository}}:{{.Tag}}"
+        listed = docker("images", "--format", form, "--filter", f"reference={prefix}/*").split()
+        _tags[prefix] = sorted({line for line in listed if "<none>" not in line})
+    return _tags[prefix]
 
 
 def build(
@@ -486,7 +528,7 @@ def _told(line: str) -> str:
 
 def prune_images(app: str) -> None:
     """Remove images without a name that were built for an app."""
-    _images.clear()
+    _forget()
     docker("image", "prune", "--force", "--filter", f"label={APP}={app}")
 
 
@@ -504,29 +546,45 @@ def networks(labels: Mapping[str, str]) -> list[str]:
 
 
 def remove_network(name: str) -> None:
-    """Remove a network, first taking off it whatever is still connected; nothing when it is not there.
+    """Remove a network, as `remove_networks` does."""
+    remove_networks([name])
+
+
+def remove_networks(names: Sequence[str]) -> None:
+    """Remove networks, first taking off them whatever is still connected; nothing where one is not there.
 
     One that keeps the name of a container that is long gone (a fault of Docker's, until it is started again) stays.
     """
-    done = host.run(["docker", "network", "inspect", name], env=environment(), timeout=_QUICK)
-    if done.status != 0:
-        if re.search(r"No such network|not found", done.stderr):
-            return
+    if not names:
+        return
+    done = host.run(["docker", "network", "inspect", *names], env=environment(), timeout=_QUICK)
+    if done.status != 0 and not re.search(r"No such network|not found", done.stderr):
         raise failed(done.stderr, "docker network inspect")
-    for found in (msgspec.json.decode(done.stdout)[0].get("Containers") or {}).values():
-        host.run(
-            ["docker", "network", "disconnect", "--force", name, found["Name"]],
-            env=environment(),
-            timeout=_QUICK,
-        )
-    done = host.run(["docker", "network", "rm", name], env=environment(), timeout=_QUICK)
-    if done.status != 0 and not re.search(r"has active endpoints|No such network|not found", done.stderr):
-        raise failed(done.stderr, "docker network rm")
+    there = msgspec.json.decode(done.stdout or "[]")
+    off = ["docker", "network", "disconnect", "--force"]
+    _at_once([[*off, n["Name"], c["Name"]] for n in there for c in (n.get("Containers") or {}).values()])
+    for done in _at_once([["docker", "network", "rm", network["Name"]] for network in there]):
+        if done.status != 0 and not re.search(r"has active endpoints|No such network|not found", done.stderr):
+            raise failed(done.stderr, "docker network rm")
+
+
+def _at_once(commands: Sequence[Sequence[str]]) -> list[host.Completed]:
+    """Run commands beside each other, each of which waits for the kernel most of the time; how each of them ended."""
+    with ThreadPoolExecutor(_TOGETHER) as pool:
+        with host.signals_held():
+            begun = [pool.submit(host.run, argv, env=environment(), timeout=_QUICK) for argv in commands]
+        return [one.result() for one in begun]
 
 
 def volumes(labels: Mapping[str, str]) -> list[str]:
     """The names of the volumes that have these labels."""
     return docker("volume", "ls", "--quiet", *_filters(labels)).split()
+
+
+def drivers() -> dict[str, str]:
+    """All volumes by their names, with the driver of each."""
+    lines = docker("volume", "ls", "--format", "{{.Name}} {{.Driver}}").splitlines()
+    return {name: driver for name, _, driver in (line.partition(" ") for line in lines)}
 
 
 def has_volume(name: str) -> bool:

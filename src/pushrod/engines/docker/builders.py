@@ -264,8 +264,7 @@ class Builder:
     def forget(self) -> None:
         """Remove it with its data; nothing where there is none."""
         self.end()
-        for network in docker.networks({LABEL: self.app.name}):
-            docker.remove_network(network)
+        docker.remove_networks(docker.networks({LABEL: self.app.name}))
         docker.remove_volumes(docker.volumes({LABEL: self.app.name}))
         host.remove_tree(self.place)
         (self.place.parent / f"{self.app.name}.lock").unlink(missing_ok=True)

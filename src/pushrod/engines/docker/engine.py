@@ -106,6 +106,7 @@ class Docker:
     def open(self) -> None:
         """HostError where Docker or the edge does not answer; both are systemd's to run."""
         docker.answers()
+        docker.ask_ahead()
         if not os.access(names.UNITS, os.W_OK):  # found out now: a live app must be able to come back
             raise HostError("cannot be written", where=str(names.UNITS), hint="as root: pushrod host init")
         if not host.wait_until(self.edge.answering, timeout=10):
@@ -226,6 +227,7 @@ class Docker:
         self, app: App, commit: str, document: Document, wanted: Manifest, checkout: Path
     ) -> tuple[list[Change], list[Need]]:
         """What happens for each image, which stores restart, and the memory and disk it takes."""
+        images.look(app, commit, wanted)
         place = self._place_of_stores(app, _mounted(app, commit, wanted, document, checkout))
         changes = foresight.image_changes(app, commit, wanted)
         changes += foresight.store_changes(app, wanted, place, document)
@@ -279,8 +281,9 @@ class Docker:
         volumes = rendering.volumes(app, document, found, wanted)
         _check_volumes(found, len(volumes), limits.volumes)
         opened.apart(document)
+        there = docker.drivers() if volumes else {}
         for name, declared in volumes.items():
-            self._make_volume(app, release.number, name, declared)
+            self._make_volume(app, release.number, name, declared, there)
         mounted.make(
             {s.name for s in wanted.stateless if not rendering.as_root(document, s.name, found[s.name])}
         )
@@ -298,14 +301,18 @@ class Docker:
 
         return rendering.Place(app, mounted.store, self._room(app), file=file)
 
-    def _make_volume(self, app: App, number: int, name: str, declared: Mapping[str, Any]) -> None:
+    def _make_volume(
+        self, app: App, number: int, name: str, declared: Mapping[str, Any], there: Mapping[str, str]
+    ) -> None:
+        """Make one, unless it is `there`: volumes by their names, with their drivers."""
         if not declared.get("external"):
             options, driver = declared.get("driver_opts") or {}, declared.get("driver") or "local"
             if (device := str(options.get("device") or "")).startswith("/"):
                 opened.path(app, device)
-            labels = {docker.APP: app.name, docker.MADE_BY: str(number)}
-            docker.make_volume(name, labels, options, driver)
-        elif not docker.has_volume(name):
+            if there.get(name) != driver:
+                labels = {docker.APP: app.name, docker.MADE_BY: str(number)}
+                docker.make_volume(name, labels, options, driver)
+        elif name not in there:
             raise ManifestError(
                 f"there is no volume {name} on this host",
                 where="volumes",
@@ -441,8 +448,7 @@ class Docker:
         notes = self._stop(app, found)
         logs.keep(app, [c for c in found if docker.INSTANCE in c.labels])
         docker.remove([c.name for c in found])
-        for network in docker.networks({docker.APP: app.name, docker.RELEASE: str(number)}):
-            docker.remove_network(network)
+        docker.remove_networks(docker.networks({docker.APP: app.name, docker.RELEASE: str(number)}))
         # Docker goes on with what Compose had asked for when it was cut off.
         late = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
         docker.remove([c.name for c in late])
@@ -460,26 +466,23 @@ class Docker:
 
     def workers(self, app: App, release: Release) -> Collection[str]:
         """The instances that answer nobody."""
-        return [
-            name
-            for name, c in self._instances(app, release.number).items()
-            if c.running and c.labels.get(docker.SERVICE) not in release.serving and not host.listens(c.pid)
-        ]
+        silent = [i.name for i in release.instances if i.service not in release.serving]
+        found = self._instances(app, release.number, silent)
+        return [name for name, c in found.items() if c.running and not host.listens(c.pid)]
 
     def stop_instances(self, app: App, release: Release, instances: Collection[str]) -> Sequence[str]:
         """Stop their containers, which Docker then does not start again by itself."""
-        found = self._instances(app, release.number)
-        return self._stop(app, [c for name, c in found.items() if name in instances])
+        return self._stop(app, list(self._instances(app, release.number, instances).values()))
 
-    def _instances(self, app: App, number: int) -> dict[str, docker.Container]:
-        """A release's containers by their instances' names."""
-        found = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
+    def _instances(self, app: App, number: int, wanted: Collection[str]) -> dict[str, docker.Container]:
+        """Those containers of a release that are these instances, by the instances' names."""
+        found = docker.inspect([names.instance(app, number, name) for name in wanted])
         return {c.labels[docker.INSTANCE]: c for c in found if docker.INSTANCE in c.labels}
 
     def running(self, app: App) -> list[int]:
         """The releases of an app that have containers."""
-        found = docker.containers({docker.APP: app.name, docker.RELEASE: ""})
-        return sorted({int(c.labels[docker.RELEASE]) for c in found if docker.INSTANCE in c.labels})
+        found = docker.labelled({docker.APP: app.name, docker.INSTANCE: ""}, docker.RELEASE)
+        return sorted(map(int, found))
 
     def states(self, app: App) -> list[ProcessState]:
         """Every container of an app, stores first, and the edge before them."""
@@ -591,8 +594,7 @@ class Docker:
     def forget(self, app: App) -> None:
         """Remove an app's containers, networks, volumes with their data, and images."""
         docker.remove([c.name for c in docker.containers({docker.APP: app.name})])
-        for network in docker.networks({docker.APP: app.name}):
-            docker.remove_network(network)
+        docker.remove_networks(docker.networks({docker.APP: app.name}))
         docker.remove_volumes(docker.volumes({docker.APP: app.name}))
         images.prune(app, [])
         Builder(app).forget()

@@ -18,7 +18,7 @@ from pushrod.errors import BuildError
 from pushrod.gears import docker, git
 from pushrod.gears.docker import Say
 from pushrod.manifest import references
-from pushrod.values import Image, Service
+from pushrod.values import Image, Manifest, Service
 
 _CHECK = {
     "interval": "Interval",
@@ -117,6 +117,13 @@ def here(reference: str) -> dict[str, Any] | None:
     return found if found is not None and carrying([reference], [found]) else None
 
 
+def look(app: App, commit: str, wanted: Manifest) -> None:
+    """Ask for all images at once that a deployment will ask for one by one."""
+    services = (*wanted.stateless, *wanted.stores)
+    images = [s.image if s.build is None else identify(app, commit, s) for s in services]
+    docker.images([*docker.tags(names.images(app)), *images])
+
+
 def is_here(app: App, commit: str, service: Service) -> bool:
     """Whether a service's image need be neither built nor pulled."""
     if service.build is None:
@@ -179,7 +186,8 @@ def _taken(app: App, service: Service, say: Say) -> Image:
         docker.pull(service.image, say)
         found = here(service.image) or _gone(service.image)
     name = _own_name(app, service, found["Id"])
-    docker.tag(found["Id"], name)
+    if (docker.image(name) or {}).get("Id") != found["Id"]:
+        docker.tag(found["Id"], name)
     return Image(id=found["Id"], location=name)
 
 

@@ -150,17 +150,19 @@ def is_stopped(app: App) -> bool:
 def join(app: App, directory: Path) -> None:
     """Make a release's networks and containers, and connect the stores to it. Starts nothing."""
     app.compose(directory / "compose.yaml", "create", "--no-build", "--pull", "never", "--no-recreate")
-    apart(app, instances(app, directory))
-    attach(directory)
+    names = instances(app, directory)
+    known = inspect([*names, *(row["container"] for row in attachments(directory))])
+    apart(app, names, known)
+    attach(directory, known)
 
 
-def apart(app: App, names: list[str]) -> None:
+def apart(app: App, names: list[str], known: "dict[str, Found] | None" = None) -> None:
     """Trouble where a container may write above the source of a mount, of one of these or with one of these.
 
     It could put a link in that source's way, to `/` for one, and Docker would follow it at the next start. No release
     is sealed like that; one of an older pushrod can be, and host paths that the owner has allowed can be such.
     """
-    mine = mounts(inspect(names))
+    mine = mounts({name: found for name, found in (known or inspect(names)).items() if name in names})
     if mine:
         others = [app_filter(app)] if all(m.source.is_relative_to(app.directory) for m in mine) else []
         separate(mine, held(*others))
@@ -229,10 +231,16 @@ def app_filter(app: App) -> str:
     return f"--filter=label=pushrod.app={app.name}"
 
 
-def attach(directory: Path) -> None:
+def attachments(directory: Path) -> list[Found]:
+    """Which store joins which network of a release, and where."""
+    rows: list[Found] = json.loads((directory / "attachments.json").read_text())
+    return rows
+
+
+def attach(directory: Path, known: "dict[str, Found] | None" = None) -> None:
     """Connect the stores to a release whose networks are there: a store that was made anew is on none of them."""
-    rows = json.loads((directory / "attachments.json").read_text())
-    connected = networks([row["container"] for row in rows])
+    rows = attachments(directory)
+    connected = networks(known or inspect([row["container"] for row in rows]))
     with futures.ThreadPoolExecutor(
         _AT_ONCE
     ) as pool:  # each takes Docker a moment, which all of them can share
@@ -459,9 +467,8 @@ def inspect(names: list[str]) -> dict[str, Found]:
     return {c["Name"].lstrip("/"): c for c in json.loads(done.stdout or "[]")}
 
 
-def networks(names: list[str]) -> dict[str, dict[str, str]]:
+def networks(found: dict[str, Found]) -> dict[str, dict[str, str]]:
     """The networks each container is connected to, with its fixed address there."""
-    found = inspect(names)
     return {
         name: {
             network: ((n or {}).get("IPAMConfig") or {}).get("IPv4Address", "")
