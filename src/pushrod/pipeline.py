@@ -339,6 +339,7 @@ class Pipeline:
             if live:
                 self._prune(live)
             else:
+                self._tell_of_damaged(self.releases.whole()[1])
                 self.engine.prune(self.app)
             git.tidy(self.app.repository)
 
@@ -698,14 +699,16 @@ class Pipeline:
     def _prune(self, release: Release) -> None:
         numbers = self.releases.numbers()
         older, drop = [n for n in numbers if n != release.number], max(0, len(numbers) - release.keep)
-        kept = [self.releases.read(n) for n in older[drop:]]
+        whole, damaged = self.releases.whole()
+        kept = [r for r in whole if r.number in older[drop:]]
         if excess := self.engine.excess(self.app, kept, release):
             left = len(kept) - excess + 1
             self.progress.note(
                 f"{left} releases are kept instead of {len(kept) + 1}: more is not the app's share"
             )
-        for number in older[: drop + excess]:
+        for number in (*older[:drop], *(r.number for r in kept[:excess])):
             self.sealing.discard(number)
+        self._tell_of_damaged([n for n in damaged if n in older[drop:]])
         self.engine.prune(self.app)
         self._forget()
 
@@ -716,6 +719,13 @@ class Pipeline:
         if entries and first - entries[0].release >= HISTORY:
             self.journal.shorten(first)
             git.shorten(self.app.state, HISTORY)
+
+    def _tell_of_damaged(self, numbers: Sequence[int]) -> None:
+        if numbers:
+            self.progress.note(
+                f"{self.app.name}: release {', '.join(map(str, numbers))} cannot be read, and stays with all that it "
+                "may need; `pushrod doctor --repair` mends it"
+            )
 
     # ---- undo and recovery ----------------------------------------------------------------------------------
 

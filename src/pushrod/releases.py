@@ -8,7 +8,7 @@ import msgspec
 
 from pushrod import host
 from pushrod.apps import App, read_json
-from pushrod.errors import UnknownNameError
+from pushrod.errors import StateError, UnknownNameError
 from pushrod.gears import git
 from pushrod.values import Placement, Release
 
@@ -61,6 +61,16 @@ class Releases:
     def all(self) -> list[Release]:
         """Every sealed release, oldest first."""
         return [self.read(n) for n in self.numbers()]
+
+    def whole(self) -> tuple[list[Release], list[int]]:
+        """Every sealed release that can be read, oldest first, and the numbers of those that are damaged."""
+        found, damaged = list[Release](), list[int]()
+        for number in self.numbers():
+            try:
+                found.append(self.read(number))
+            except StateError:
+                damaged.append(number)
+        return found, damaged
 
     def seal(self, release: Release, files: Mapping[str, str] | None = None) -> None:
         """Write a release down, with its engine's files beside it; from then on it is sealed.

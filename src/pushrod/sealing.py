@@ -242,9 +242,10 @@ class Sealing:
 
     def _tidy(self) -> None:
         """Remove what none of the releases that are kept needs of the edge's files."""
-        kept = self.releases.all()
-        self.static.pool([r.number for r in kept])
-        self.passwords.prune({generation for r in kept for generation in r.passwords.values()})
+        kept, damaged = self.releases.whole()
+        self.static.pool(self.releases.numbers())
+        if not damaged:  # what those need can be told again once they are mended
+            self.passwords.prune({generation for r in kept for generation in r.passwords.values()})
 
     def _check_argv(self, wanted: Manifest, written: Mapping[str, set[str]]) -> None:
         """Refuse a manifest that puts a secret into an argv: other users see those, and the state keeps them.

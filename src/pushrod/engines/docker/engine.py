@@ -567,11 +567,13 @@ class Docker:
 
     def prune(self, app: App) -> None:
         """Remove images that no kept release needs, and old logs."""
-        kept = Releases(app).all()
-        images.prune(app, [image.location for release in kept for image in release.images.values()])
+        kept, damaged = Releases(app).whole()
         kept_files = [*(app.state / "releases").glob("*/*.yaml"), names.running_stores(app)]
-        sources.prune(app, "".join(path.read_text() for path in kept_files if path.exists()))
-        numbers = [r.number for r in kept]
+        named = "".join(path.read_text(errors="replace") for path in kept_files if path.exists())
+        needed = [image.location for release in kept for image in release.images.values()]
+        images.prune(app, needed, named if damaged else "")
+        sources.prune(app, named)
+        numbers = [*damaged, *(r.number for r in kept)]
         for directory in app.logs.glob("r*"):
             number = int(directory.name[1:])
             if number not in numbers and number < max(numbers, default=0) - _KEPT_LOGS:

@@ -171,10 +171,11 @@ def _check_labels(name: str, labels: Mapping[str, str]) -> None:
         )
 
 
-def prune(app: App, kept: Sequence[str]) -> None:
-    """Take away every name of the app's images but those kept, and with it the image if that was its last."""
+def prune(app: App, kept: Sequence[str], named: str = "") -> None:
+    """Take away every name of the app's images but those kept, and with it the image if that was its last. `named` is
+    a text in which others stand that are kept too."""
     for name in docker.tags(names.images(app)):
-        if name not in kept:
+        if name not in kept and name not in named:
             docker.untag(name)
     docker.prune_images(app.name)
 

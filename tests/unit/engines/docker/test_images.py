@@ -191,3 +191,15 @@ def test_a_build_by_links_that_stay_in_the_commit(tmp_path: Path) -> None:
     (tmp_path / "current").symlink_to("api")
     with pytest.raises(ManifestError):
         images.check(samples.service("web", build=Build("current")), tmp_path)
+
+
+def test_images_that_a_damaged_release_names_in_its_files_stay(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone: list[str] = []
+    tags = [f"pushrod/shop/web:{commit}" for commit in ("a1", "b2", "c3")]
+    monkeypatch.setattr(docker, "tags", lambda _prefix: tags)
+    monkeypatch.setattr(docker, "untag", gone.append)
+    monkeypatch.setattr(docker, "prune_images", lambda _app: None)
+    images.prune(app, tags[:1], "services:\n  web:\n    image: pushrod/shop/web:b2\n")
+    assert gone == tags[2:]
