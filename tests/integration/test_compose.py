@@ -574,15 +574,38 @@ def test_a_remote_include_is_not_fetched(checkout: Path, guarded: str) -> None:
     assert error.where.startswith("compose.yaml")
 
 
+OUTSIDE = "it reads what is no file of the commit"
+
+
 def test_what_the_kernel_refuses_has_its_key(checkout: Path) -> None:
     if not landlock.version():
         pytest.skip("this kernel has no Landlock")
     project(checkout, "services: {web: {image: a, env_file: ['${PLACE}/web.env']}}")
     error = refused(checkout, PLACE=str(checkout.parent / "blog"))
-    assert (error.where, error.what) == (
-        "compose.yaml: services.web.env_file[0]",
-        "open $PLACE/web.env: permission denied",
-    )
+    assert (error.where, error.what) == ("compose.yaml: services.web.env_file[0]", OUTSIDE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "services: {web: {image: a, env_file: '${PLACE}'}}",
+        "services: {web: {image: a, label_file: '${PLACE}'}}",
+        "services: {web: {image: a, extends: {file: '${PLACE}', service: x}}}",
+        "include: ['${PLACE}']\nservices: {web: {image: a}}",
+        "include: [{path: sub/more.yaml, env_file: '${PLACE}'}]\nservices: {web: {image: a}}",
+        "services: {web: {image: a, env_file: 'a link/${PLACE}'}}",
+    ],
+)
+def test_nobody_is_told_which_files_there_are_outside_of_the_commit(checkout: Path, text: str) -> None:
+    if not landlock.version():
+        pytest.skip("this kernel has no Landlock")
+    (checkout / "sub" / "more.yaml").write_text("services: {more: {image: b}}\n")
+    (checkout / "a link").symlink_to("/")
+    (checkout.parent / "there").mkdir()
+    (checkout.parent / "there" / "file").write_text("A=1\n")
+    project(checkout, text)
+    for place in ("there/file", "there", "there/file/below", "none", "none/file"):
+        assert refused(checkout, PLACE=str(checkout.parent / place)).what == OUTSIDE, place
 
 
 @pytest.mark.parametrize(

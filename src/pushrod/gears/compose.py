@@ -83,11 +83,8 @@ def load(
     messages = _clean(result.stderr, directory, variables)
     if result.status == landlock.FAILED:
         raise HostError(" ".join(messages), hint="`pushrod doctor` says which loader it is")
-    if result.status and "permission denied" in "".join(messages[-1:]):
-        raise ManifestError(
-            messages[-1], where=containment.suspects(directory, files), hint=_hint(messages[-1])
-        )
     if result.status:
+        containment.check_said("".join(_clean(result.stderr, directory, {})[-1:]), directory, files)
         raise _error(messages, files[0])
     for message in messages:
         if on_warning and "variable is not set" in message:
@@ -344,8 +341,6 @@ def _error(messages: list[str], name: str) -> ManifestError:
 
 
 def _hint(message: str) -> str:
-    if "permission denied" in message:
-        return "only files of the commit can be read: give a path inside the repository, not a link out of it"
     if found := re.search(r"required variable (\w+) is missing", message):
         return f"set it: pushrod secret set {found[1]}"
     if "env file" in message and "not found" in message:

@@ -113,8 +113,35 @@ def check_named(directory: Path, file: str, most: Reading = _READING) -> None:
                 waiting.append(other)
 
 
-def suspects(directory: Path, files: Sequence[str]) -> str:
-    """Where a file that the kernel refused may have been named: the keys that do not say it outright."""
+# What Go's programs, and Compose, say of a file that they could not have, with its path; and any that is absolute, in
+# a message about a file.
+_SAID = re.compile(
+    r"(?:open|l?stat|read|file) (.+?)(?: not found$| not found:|: (?:permission denied|no such file|not a directory"
+    r"|is a directory|file name too long|too many levels))|^(.+?) is a directory"
+)
+_ABSOLUTE = re.compile(r"(?<![\w./-])(/[^\s:'\"]+)")
+_OF_A_FILE = re.compile(r"director|file|found|open|permission|stat")
+
+
+def check_said(message: str, directory: Path, files: Sequence[str]) -> None:
+    """Refuse what a loader says of a file outside of the directory in the same words, whether it is there or not.
+
+    Raises ManifestError, at the keys that do not say outright what they name; nothing for another message.
+    """
+    said = [found[1] or found[2] for found in _SAID.finditer(message)]
+    said += _ABSOLUTE.findall(message) if _OF_A_FILE.search(message) else []
+    paths = [Path(directory, path).absolute() for path in said]
+    inside_ = all(os.path.realpath(p).startswith(f"{directory.resolve()}/") for p in paths)
+    if (paths and not inside_) or "permission denied" in message:
+        raise ManifestError(
+            "it reads what is no file of the commit",
+            where=_suspects(directory, files),
+            hint="only files of the commit can be read: give a path inside the repository, not a link out of it",
+        )
+
+
+def _suspects(directory: Path, files: Sequence[str]) -> str:
+    """Where such a file may have been named: the keys that do not say it outright."""
     found = [
         f"{file}: {_path(named.key)}"
         for file in files
