@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo demo-down test lint lab lab-clean bench soak fuzz vulnerabilities lock clean
+.PHONY: help demo demo-down unit check test lint structure lab lab-clean bench soak fuzz vulnerabilities lock clean
 
 help: ## this list
 	@grep -E '^[a-z.-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
@@ -14,8 +14,13 @@ demo: .venv ## from nothing to a live app, pushed, broken, rolled back
 demo-down: ## stop the demo and remove all of it
 	@if [ -e .venv/current ]; then $(BIN)/python tools/demo.py down; else rm -rf .demo; fi
 
+unit: .venv ## the quick tests
+	$(BIN)/pytest --numprocesses logical --dist loadfile tests/unit
+
+check: lint unit ## what to run before a commit
+
 test: .venv lint ## everything; what needs a Docker engine is skipped where none answers
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest --numprocesses logical --dist loadfile
 
 lint: .venv ## format, lint, types, layers, Dockerfiles, shell scripts
 	$(BIN)/ruff format --check .
@@ -23,7 +28,10 @@ lint: .venv ## format, lint, types, layers, Dockerfiles, shell scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/hadolint --config .hadolint.yaml $(shell git ls-files '*Dockerfile')
-	$(BIN)/shellcheck .ci/run $(shell git ls-files '*.sh') tests/lab/standins/box/init
+	$(BIN)/shellcheck .ci/run $(shell git ls-files '*.sh') devtools/lab/standins/box/init
+
+structure: .venv ## figures of the source's structure, each with its limit
+	@$(BIN)/python -m tools.structure
 
 lab: .venv ## prepare what the lab's tests need, a Docker engine and images for servers in boxes; `make test` runs them
 	$(BIN)/python -m tools.lab up

@@ -14,7 +14,7 @@ from bench.gate import Gate
 from bench.market import killed_parts, last_item, market
 from bench.server import Server
 from bench.stage import BenchError, Stage
-from tests.lab import images
+from devtools.lab import images
 
 # What, how often (or how many orders), and how often with --quick.
 ROWS = (

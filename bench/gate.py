@@ -19,12 +19,12 @@ from types import TracebackType
 from typing import NamedTuple
 
 from bench.stage import BenchError
-from pushrod import host
-from pushrod.engines.embedded.parts import Parts
-from pushrod.gears import openssl
-from pushrod.gears.nginx import Edge, Site, Tls
-from tests.integration import steady
-from tests.integration.apps import edge_port
+from devtools import steady
+from devtools.apps import edge_port
+from pushrod.adapters import openssl
+from pushrod.adapters.binaries import Parts
+from pushrod.adapters.nginx import Edge, Site, Tls
+from pushrod.system import accounts, files, network, processes, waits
 
 NAME = "localhost"  # which wrk asks for: the name in its URL
 _LENGTH = 900  # bytes of an answer: some JSON, below what is compressed
@@ -177,15 +177,15 @@ class Gate:
     ) -> tuple[Edge, Site]:
         """A running edge with so many sites, and one of them; it is stopped with `stack`, or with all others."""
         directory, runtime = self.top / name, self.top / f"{name}-run"
-        account = host.child_account([self.top, self._program, Path(sys.executable)])
+        account = accounts.child_account([self.top, self._program, Path(sys.executable)])
         edge = Edge(self._program, directory, runtime, account)
         edge.prepare()
         port, tls_port = edge_port(), edge_port()
         sites = [self._site(edge, number, (port, tls_port, backend)) for number in range(apps)]
         edge.place({site.app: site for site in sites})
-        argv = host.as_account(edge.argv(), account, death_signal="TERM")
+        argv = processes.as_account(edge.argv(), account, death_signal="TERM")
         self._start(argv, directory, stack=stack)
-        if not host.wait_until(edge.answering, _STARTS):
+        if not waits.wait_until(edge.answering, _STARTS):
             raise BenchError("the edge does not answer")
         return edge, sites[0]
 
@@ -210,7 +210,7 @@ class Gate:
         self._await(int(values["port"]), name)
 
     def _await(self, port: int, what: str) -> None:
-        if not host.wait_until(lambda: host.accepts(port), _STARTS):
+        if not waits.wait_until(lambda: network.accepts(port), _STARTS):
             raise BenchError(f"{what} does not listen on port {port}")
 
     def _start(
@@ -287,5 +287,5 @@ def _urls(port: int, tls: int) -> tuple[str, str]:
 
 
 def _place(directory: Path, pair: openssl.Pair, owner: tuple[int, int] | None) -> None:
-    host.write(directory / "chain.pem", pair.chain)
-    host.write(directory / "key.pem", pair.key, mode=0o600, owner=owner)
+    files.write(directory / "chain.pem", pair.chain)
+    files.write(directory / "key.pem", pair.key, mode=0o600, owner=owner)

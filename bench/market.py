@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from bench.figures import Figure
 from bench.stage import BenchError
-from tests.integration import shop as shops
-from tests.integration.apps import a_machine
-from tests.integration.shop import Killer, Shop
+from devtools import shop as shops
+from devtools.apps import a_machine
+from devtools.shop import Killer, Shop
 
 BUYERS = 200
 PEOPLE, AT_ONCE = 60, 2  # who order while parts are killed, and how many of them at a time

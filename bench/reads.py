@@ -11,7 +11,7 @@ import psutil
 from bench import floor
 from bench.figures import Figure
 from bench.stage import BenchError, Stage
-from pushrod import host
+from pushrod.system import network, waits
 
 CACHED, CONSTANT = "/api/products/1", "/api/"
 UNCACHED = "/api/products?after=0&limit=1"
@@ -94,7 +94,10 @@ def _served(stage: Stage, app: str, directory: Path | None = None) -> Iterator[s
         argv, cwd=place.directory, env=place.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
     try:
-        if not host.wait_until(lambda: child.poll() is not None or host.accepts(port), 30.0) or child.poll():
+        if (
+            not waits.wait_until(lambda: child.poll() is not None or network.accepts(port), 30.0)
+            or child.poll()
+        ):
             raise BenchError(f"{app} does not serve")
         yield f"http://127.0.0.1:{port}"
     finally:

@@ -10,8 +10,8 @@ from bench.figures import Figure
 from bench.gate import Gate, Turn, timed_switch
 from bench.server import Server
 from bench.stage import PUSHROD, PYTHON, TIMEOUT, BenchError, Stage
-from tests.integration.apps import edge_port
-from tests.load import Load, Report
+from devtools.apps import edge_port
+from devtools.load import Load, Report
 
 RATE = 200.0
 PATHS = ("/api/", "/api/products/1")  # the one answers by itself, the other from the cache

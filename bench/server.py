@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import NamedTuple
 
 from bench.stage import BenchError, Push, timed_push
-from pushrod import host
-from tests.lab import images
-from tests.lab.box import Box
-from tests.lab.ground import Ground, code, files
+from devtools.lab import images
+from devtools.lab.box import Box
+from devtools.lab.ground import Ground, code, files
+from pushrod.system import waits
 
 DOMAIN = "bench.localhost"
 _HAND = "/root/by-hand"
@@ -98,12 +98,12 @@ class Server:
 
     def resident(self) -> float:
         """Bytes that processes of pushrod keep in memory once a deployment is over; nginx is not pushrod's."""
-        host.wait_until(lambda: self._running() == "", 30.0, 0.2)
+        waits.wait_until(lambda: self._running() == "", 30.0, 0.2)
         return float(len(self._running()))
 
     def _running(self) -> str:
         return self.box.exec(
-            "pgrep", "--full", "--list-full", "/opt/pushrod|reconcile.py|watch.py", check=False
+            "pgrep", "--full", "--list-full", "/opt/pushrod|bring_up.py|watchdog.py", check=False
         ).stdout
 
     def _compose(self) -> list[str]:

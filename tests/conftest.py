@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from pushrod import host
-from pushrod.apps import App, Root, Settings
-from pushrod.gears import git
+from pushrod.adapters import git
+from pushrod.state.apps import App, Root, Settings
+from pushrod.system import files
 
 # A test run in the background of a shell, or below nohup(1), begins with these ignored, and every program that it
 # starts would be deaf to them as well.
@@ -92,7 +92,7 @@ def root(home: Path, tmp_path: Path) -> Iterator[Root]:
     """A root that is not made yet. Its path has a space in it; its sockets' directory may be outside of it."""
     found = Root(tmp_path / "push rod")
     yield found
-    host.remove_tree(found.runtime)
+    files.remove_tree(found.runtime)
 
 
 @pytest.fixture

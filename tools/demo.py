@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
-from tests.load import Load, Report  # noqa: E402  found through the line above
+from devtools.load import Load, Report  # noqa: E402  found through the line above
 
 DEMO = CHECKOUT / ".demo"
 ROOT = DEMO / "root"

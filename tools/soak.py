@@ -18,12 +18,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.integration import no_drop
-from tests.integration.apps import a_machine
-from tests.integration.no_drop import OnThisMachine, Row, Steady
-from tests.lab import images
-from tests.lab.no_drop import a_server
-from tests.load import RACE, delivery
+from devtools import no_drop
+from devtools.apps import a_machine
+from devtools.lab import images
+from devtools.lab.no_drop import a_server
+from devtools.load import RACE, delivery
+from devtools.no_drop import OnThisMachine, Row, Steady
 
 LASTING = 10.0  # seconds of a slow answer, an upload, a stream and a WebSocket
 HELD = 45.0  # seconds of a WebSocket that no drain waits for

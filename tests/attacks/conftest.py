@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from devtools.lab import images
+from devtools.lab.box import Box
 from tests.attacks.town import Attacker, Party, Town
-from tests.lab import images
-from tests.lab.box import Box
 
 
 @pytest.fixture(scope="session")

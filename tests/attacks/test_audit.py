@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from pushrod import audit
+from devtools.lab.ground import ROOT
+from pushrod.state import audit
 from tests.attacks.town import SECRET, Attacker, Party, Town
-from tests.lab.ground import ROOT
 
 pytestmark = pytest.mark.lab
 
@@ -60,7 +60,7 @@ def test_who_writes_the_log_anew_is_found_by_the_systems_journal(town: Town, att
     """As the account itself: the last line cut off, or the first ones; then all of it made anew with right hashes."""
     box, before = town.box, town.box.get(LOG)
     assert town.ground.pushrod("audit", "verify").stdout.count("as they were written") == 1
-    program = "import sys; sys.argv = ['pushrod', 'status']; from pushrod.audit import *\n"
+    program = "import sys; sys.argv = ['pushrod', 'status']; from pushrod.state.audit import *\n"
     forged = f"{program}Audit(Root(Path('{ROOT}'))).end(1, 'done')\n"
     try:
         box.exec("sed", "-i", "$d", LOG, user="pushrod")
@@ -86,8 +86,8 @@ def test_a_flood_of_refused_attempts_fills_and_buries_nothing(town: Town) -> Non
     size = len(town.box.get(LOG))
     flood = f"""
 import os
-from pushrod.apps import Root
-from pushrod.audit import Audit, Who
+from pushrod.state.apps import Root
+from pushrod.state.audit import Audit, Who
 log = Audit(Root(__import__("pathlib").Path("{ROOT}")))
 for number in range(3 * {audit.MOST["refused"]}):
     log.note(Who("flooder", "SHA256:x"), "status", "refused", 12, words="x" * 100_000)

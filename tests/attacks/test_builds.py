@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from devtools.lab.ground import DOCKERFILE
 from tests.attacks.town import MANIFEST, PROGRAM, Attacker, Party, Town
-from tests.lab.ground import DOCKERFILE
 
 pytestmark = pytest.mark.lab
 

@@ -5,10 +5,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from pushrod import host
-from pushrod.hosting import shares
+from devtools.lab.ground import ROOT, assert_within
+from pushrod.provisioning import shares
+from pushrod.system import waits
 from tests.attacks.town import SECRET, Attacker, Party, Town
-from tests.lab.ground import ROOT, assert_within
 
 pytestmark = pytest.mark.lab
 
@@ -158,4 +158,4 @@ def test_a_key_does_not_use_up_the_turns_of_others(attacker: Attacker, victim: P
         pushed = attacker.push()
         assert "run already" in pushed.err
         assert victim.asks("status").status == 0
-    assert host.wait_until(lambda: attacker.asks("status").status == 0, 10, 0.5)
+    assert waits.wait_until(lambda: attacker.asks("status").status == 0, 10, 0.5)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pushrod.host import Completed
+from pushrod.system.processes import Completed
 from tests.attacks.town import Attacker, Town
 from tests.packs import delta_bomb
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pushrod import host
+from devtools.lab.ground import DOCKERFILE
+from pushrod.system import waits
 from tests.attacks.town import MANIFEST, Attacker, Party, Town
-from tests.lab.ground import DOCKERFILE
 
 pytestmark = pytest.mark.lab
 
@@ -165,7 +165,7 @@ def read(town: Town, controller: str, slice_: str, name: str) -> int:
 def test_a_fork_bomb_ends_at_its_own_apps_tasks(town: Town, victim: Party, narrow: None) -> None:
     assert read(town, "pids", "pushrod-app-attacker.slice", "pids.max") == 200
     with running(town, BOMB):
-        assert host.wait_until(
+        assert waits.wait_until(
             lambda: read(town, "pids", "pushrod-app-attacker.slice", "pids.current") >= 199, 30, 0.2
         )
         assert victim.get("/healthz").status == 200
@@ -182,7 +182,7 @@ def test_memory_of_an_app_together_is_bounded_and_its_store_goes_on(
     assert store["HostConfig"]["CgroupParent"] == "pushrod-store-attacker.slice"
     with running(town, HOG):
         events = "memory/pushrod.slice/pushrod-app.slice/pushrod-app-attacker.slice/memory.failcnt"
-        assert host.wait_until(
+        assert waits.wait_until(
             lambda: int(town.box.exec("cat", f"/sys/fs/cgroup/{events}").stdout) > 0, 30, 0.2
         )
         most = read(town, "memory", "pushrod-app-attacker.slice", "memory.max_usage_in_bytes")
@@ -259,7 +259,7 @@ def test_a_container_reaches_no_other_app_and_nothing_that_listens_on_the_hosts_
     town.box.exec("systemd-run", "--unit=listens", "--collect", "python3", "-c", listen)
     try:
         argv = ("ss", "-ltnH", "sport = :7777")
-        assert host.wait_until(lambda: bool(town.box.exec(*argv).stdout.strip()), 10, 0.1)
+        assert waits.wait_until(lambda: bool(town.box.exec(*argv).stdout.strip()), 10, 0.1)
         asked = [*others, f"{gateway}:7777", "127.0.0.1:7777", f"{gateway}:80"]
         said = town.box.docker("exec", own["Name"].lstrip("/"), "python", "-c", REACH, *asked).splitlines()
     finally:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from devtools.apps import eventually
 from tests.attacks.town import MANIFEST, PROGRAM, Attacker, Town
-from tests.integration.apps import eventually
 
 pytestmark = pytest.mark.lab
 
@@ -178,7 +178,7 @@ def test_data_that_an_older_pushrod_kept_as_a_tree_are_taken_over(town: Town, at
     older = f"mkdir {data}/media; mv {data}/media%2Fphotos {data}/media/photos"
     box.exec("sh", "-euc", f"{older}; sed --in-place s,media%2Fphotos,media/photos, {file}")
     box.docker("rm", "--force", town.container("attacker"))
-    up = ("/usr/bin/python3", "-I", "-S", "/var/lib/pushrod/programs/reconcile.py", "up", "/var/lib/pushrod")
+    up = ("/usr/bin/python3", "-I", "-S", "/var/lib/pushrod/programs/bring_up.py", "up", "/var/lib/pushrod")
     box.exec(*up, "attacker", user="pushrod")
     assert _mounts_at(town, "/d") == f"{data}/media/photos"
     assert "data/media/photos of attacker" in town.ground.pushrod("host", "init").stdout

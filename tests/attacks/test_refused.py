@@ -2,8 +2,8 @@
 
 import pytest
 
+from devtools.lab.ground import Shop
 from tests.attacks.town import DOCKERFILE, MANIFEST, PROGRAM, Attacker, Town
-from tests.lab.ground import Shop
 
 pytestmark = pytest.mark.lab
 

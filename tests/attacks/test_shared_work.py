@@ -2,8 +2,8 @@
 
 import pytest
 
+from devtools.apps import eventually
 from tests.attacks.town import Attacker, Party, Town
-from tests.integration.apps import eventually
 
 pytestmark = pytest.mark.lab
 

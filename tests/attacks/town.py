@@ -5,11 +5,11 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from pushrod import host
-from pushrod.host import Completed
-from tests.integration.apps import Complaint, Done, complaint
-from tests.lab.box import Box
-from tests.lab.ground import DOCKERFILE, Ground, Shop, files
+from devtools.apps import Complaint, Done, complaint
+from devtools.lab.box import Box
+from devtools.lab.ground import DOCKERFILE, Ground, Shop, files
+from pushrod.system import processes
+from pushrod.system.processes import Completed
 
 PROGRAM = """\
 import http.server, os, signal
@@ -51,7 +51,7 @@ class Party(Shop):
     def __init__(self, ground: Ground, name: str, tree: Mapping[str, str | bytes]) -> None:
         self.key = ground.directory / f"{name}.key"
         argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(self.key)]
-        made = host.run(argv, timeout=20)
+        made = processes.run(argv, timeout=20)
         assert made.status == 0, made.stderr
         ground.pushrod("apps", "create", name)
         public = self.key.with_suffix(".key.pub").read_text()
@@ -74,7 +74,7 @@ class Party(Shop):
             there,
             f" {command}",
         ]  # or ssh would take a dash for its own option
-        return host.run(argv, stdin=stdin, timeout=60)
+        return processes.run(argv, stdin=stdin, timeout=60)
 
 
 class Attacker(Party):

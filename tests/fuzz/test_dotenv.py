@@ -5,8 +5,8 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pushrod.errors import PushrodError
-from pushrod.secrets import parse_dotenv
+from pushrod.core.errors import PushrodError
+from pushrod.state.secrets import parse_dotenv
 
 PIECES = (
     "A",

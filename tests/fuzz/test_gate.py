@@ -19,13 +19,13 @@ from click.testing import CliRunner
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pushrod import host
-from pushrod.apps import App, HostSettings, Root, Settings
 from pushrod.cli import cli
-from pushrod.errors import PushrodError
-from pushrod.hosting import gate, shares
-from pushrod.releases import Releases
-from pushrod.secrets import Secrets
+from pushrod.core.errors import PushrodError
+from pushrod.provisioning import gate, shares
+from pushrod.state.apps import App, HostSettings, Root, Settings
+from pushrod.state.releases import Releases
+from pushrod.state.secrets import Secrets
+from pushrod.system import files, signals
 from tests.unit import samples
 
 PROGRAMS = {"git", "docker", "docker-compose", "nginx"}
@@ -66,7 +66,7 @@ class World:
         self.elsewhere = top / "elsewhere"
         self.root.create()
         self.root.host_settings_path.write_bytes(msgspec.json.encode(HostSettings()))
-        host.write(self.root.programs / "docker-compose", "", mode=0o755)
+        files.write(self.root.programs / "docker-compose", "", mode=0o755)
         for root, name in (
             (self.root, "attacker"),
             (self.root, "victim"),
@@ -133,7 +133,7 @@ def _make(app: App) -> None:
     environments = {name: {"A": "1"} for name in ("backend", "backend:release", "worker", "worker:release")}
     Secrets(app).seal(1, environments)
     Secrets(app).store({"PASSWORD": f"of {app.name}"})
-    host.write(
+    files.write(
         app.journal,
         '{"at":"2026-01-01T00:00:00.000+00:00","event":"live","release":1}\n'
         '{"at":"2026-01-01T00:00:00.000+00:00","event":"done","release":1}\n',
@@ -150,7 +150,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, watch: Watch) -> Iterator[Wo
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "geteuid", lambda: 4242)  # the account, whoever runs the tests
         patch.setattr(shares, "enter", lambda _key: None)  # this process stays where it is, and goes on
-        patch.setattr(host, "end_after", lambda _seconds, _told: None)
+        patch.setattr(signals, "end_after", lambda _seconds, _told: None)
         yield made
 
 

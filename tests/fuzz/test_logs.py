@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushrod import host, lines
+from pushrod.adapters.nginx.access import AccessLog
 from pushrod.cli.terminal import plain
+from pushrod.core import lines
 from pushrod.engines.embedded import logs
-from pushrod.gears.nginx.access import AccessLog
+from pushrod.system import files
 
 NOISE = (
     b"a",
@@ -48,7 +49,7 @@ def test_the_last_lines_are_the_last_lines(raw: bytes, count: int) -> None:
         path.write_bytes(raw)
         everything = lines.split(lines.decode(raw))
         wanted = everything[len(everything) - min(count, len(everything)) :]
-        assert list(host.tail(path, count)) == wanted
+        assert list(files.tail(path, count)) == wanted
         assert [line.text for line in logs.read(lambda: [], [path], count, follow=False)] == wanted
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pushrod import dockerfile, manifest
-from pushrod.errors import ManifestError, PushrodError
-from pushrod.gears import compose, containment
-from pushrod.gears.bounds import Reading, check_yaml
+from pushrod import manifest
+from pushrod.adapters import compose, dockerfile, sandbox
+from pushrod.adapters.bounds import Reading, check_yaml
+from pushrod.core.errors import ManifestError, PushrodError
 from pushrod.manifest import limits, policy
 from pushrod.manifest.limits import Machine
 
@@ -78,7 +78,7 @@ def test_any_bytes_are_looked_at_or_refused(raw: bytes, other: str) -> None:
                 "include: [x.yaml]\nservices: {a: {extends: {file: x.yaml, service: b}}}"
             )
         try:
-            containment.check_named(directory, "compose.yaml", MOST)
+            sandbox.check_named(directory, "compose.yaml", MOST)
         except ManifestError as e:
             assert e.where
 

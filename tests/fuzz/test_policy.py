@@ -18,13 +18,13 @@ from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from hypothesis import strategies as st
 
 from pushrod import manifest
-from pushrod.apps import App, Root
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import Image, Instance
 from pushrod.engines.docker import rendering
 from pushrod.engines.docker.rendering import Parts, Place, Room
-from pushrod.errors import ManifestError
 from pushrod.manifest import policy
 from pushrod.manifest.policy import Terms
-from pushrod.values import Image, Instance
+from pushrod.state.apps import App, Root
 from tests.unit import samples
 from tests.unit.manifest.schema import compose_schema
 

@@ -6,9 +6,9 @@ import io
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pushrod.adapters import git, reporting
 from pushrod.cli import hook
-from pushrod.errors import RepositoryError
-from pushrod.gears import git, reporting
+from pushrod.core.errors import RepositoryError
 
 OID = st.sampled_from(("0" * 40, "1" * 40, "a" * 40, "1" * 64))
 NAMES = st.one_of(

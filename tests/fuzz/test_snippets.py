@@ -6,8 +6,8 @@ import time
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from pushrod import expressions, snippets
-from pushrod.errors import ManifestError
+from pushrod.core.errors import ManifestError
+from pushrod.ingress import regexes, snippets
 
 PIECES = (
     *sorted(snippets._DIRECTIVES),
@@ -41,8 +41,8 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 @given(st.text(max_size=60))
 def test_any_expression_is_read_or_refused(text: str) -> None:
     try:
-        assert expressions.read(text).steps >= 0
-    except expressions.UnreadableError as e:
+        assert regexes.read(text).steps >= 0
+    except regexes.UnreadableError as e:
         assert str(e)
 
 
@@ -74,7 +74,7 @@ def test_what_is_let_pass_is_soon_matched(start: str, middle: str, end: str, uni
     pattern = start + middle + end
     assume(not refuses(f'location ~ "{pattern}" {{ break; }}'))
     matched = re.compile(pattern.replace("++", "+"))
-    text = (unit * expressions.LONGEST_TEXT)[: expressions.LONGEST_TEXT]
+    text = (unit * regexes.LONGEST_TEXT)[: regexes.LONGEST_TEXT]
     for subject in (text, text[:-1] + "\n", text[:-1] + "!", "/" + text[1:]):
         began = time.process_time()
         matched.search(subject)

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from tests.integration.apps import run
+from devtools.apps import run
 
 SERVER = """
 import os, signal, sys, threading, time

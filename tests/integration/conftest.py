@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pushrod.gears import nginx
-from pushrod.gears.nginx import Edge
-from tests.integration.apps import Machine, processes_below
+from devtools.apps import Machine, processes_below
+from pushrod.adapters import nginx
+from pushrod.adapters.nginx import Edge
 from tests.integration.edges import Backend, Started, an_edge, free_port
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.integration.apps import App, Machine
+from devtools.apps import App, Machine
 
 ZEROS = bytes(30_000_000)  # small in Git, large in a checkout
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pushrod import host
-from pushrod.engines.embedded.parts import Parts
-from pushrod.gears.nginx import Edge, Site, Switch
-from pushrod.gears.nginx import edge as edge_module
+from pushrod.adapters.binaries import Parts
+from pushrod.adapters.nginx import Edge, Site, Switch
+from pushrod.adapters.nginx import edge as edge_module
+from pushrod.system import accounts, network, processes, waits
 
 PATIENCE = 15.0
 """Seconds after which a condition that does not come is a failure."""
@@ -97,10 +97,10 @@ class Started:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        argv = host.as_account(self.edge.argv(), self.edge.account, death_signal="TERM")
+        argv = processes.as_account(self.edge.argv(), self.edge.account, death_signal="TERM")
         self.process = subprocess.Popen(argv, cwd=self.edge.directory, stderr=subprocess.DEVNULL)
-        assert host.wait_until(self.edge.answering, PATIENCE), self.log()
-        assert host.wait_until(lambda: len(self.workers()) == 2, PATIENCE), self.log()
+        assert waits.wait_until(self.edge.answering, PATIENCE), self.log()
+        assert waits.wait_until(lambda: len(self.workers()) == 2, PATIENCE), self.log()
 
     def log(self) -> str:
         path = self.edge.logs / "error.log"
@@ -130,7 +130,7 @@ def an_edge(tmp_path: Path, **listening: Any) -> Iterator[Started]:
     with tempfile.TemporaryDirectory() as short:
         directory = tmp_path / 'an "odd" \\ place' / "edge"
         program = Parts().nginx
-        account = host.child_account([tmp_path, Path(short), program, Path(sys.executable)])
+        account = accounts.child_account([tmp_path, Path(short), program, Path(sys.executable)])
         made = Started(Edge(program, directory, Path(short) / "edge", account, **listening))
         made.edge.prepare()
         try:
@@ -151,7 +151,7 @@ def a_started_edge(place: Path, **listening: Any) -> Iterator[Started]:
 
 def free_port() -> int:
     """A port nobody has, outside the range from which the kernel takes ports for outgoing connections."""
-    return next(p for p in iter(lambda: random.randint(10_000, 30_000), 0) if host.port_is_free(p))
+    return next(p for p in iter(lambda: random.randint(10_000, 30_000), 0) if network.port_is_free(p))
 
 
 def site(

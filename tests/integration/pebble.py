@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pushrod import host
-from pushrod.gears import certbot, openssl
-from tests.integration.servers import free_port, running
+from devtools.servers import free_port, running
+from pushrod.adapters import certbot, openssl
+from pushrod.system import files, network, waits
 
 PROGRAMS = [shutil.which("pebble"), shutil.which("pebble-challtestsrv"), certbot.find()]
 PASSED = ("Content-Type", "Replay-Nonce", "Location", "Link")
@@ -66,7 +66,7 @@ def pebble(directory: Path, http_port: int, *, validity: int = 0, blocked: str =
     authority = openssl.authority("pebble's own")
     own = openssl.issue(authority, ["localhost"], ["127.0.0.1"])
     for name, text in {"trust": authority.chain, "chain": own.chain, "key": own.key}.items():
-        host.write(directory / f"{name}.pem", text)
+        files.write(directory / f"{name}.pem", text)
     settings: dict[str, Any] = {
         "listenAddress": f"127.0.0.1:{port}",
         "managementListenAddress": f"127.0.0.1:{management}",
@@ -78,7 +78,7 @@ def pebble(directory: Path, http_port: int, *, validity: int = 0, blocked: str =
     }
     if validity:
         settings["certificateValidityPeriod"] = validity
-    host.write(directory / "pebble.json", json.dumps({"pebble": settings}))
+    files.write(directory / "pebble.json", json.dumps({"pebble": settings}))
     server, name_server = ("pebble", "pebble-challtestsrv")
     resolver = [
         name_server,
@@ -94,7 +94,7 @@ def pebble(directory: Path, http_port: int, *, validity: int = 0, blocked: str =
     argv = [*environment, server, "-config", str(directory / "pebble.json"), "-dnsserver", f"127.0.0.1:{dns}"]
     log = directory / "pebble.log"
     with running([*resolver, *closed], None, log, "TERM"), running(argv, None, log, "TERM"):
-        ready = host.wait_until(lambda: host.accepts(port) and host.accepts(names), 15)
+        ready = waits.wait_until(lambda: network.accepts(port) and network.accepts(names), 15)
         assert ready, log.read_text()
         yield Pebble(f"https://localhost:{port}/dir", directory / "trust.pem", names, management)
 

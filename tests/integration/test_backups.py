@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import host
-from tests.integration import apps
-from tests.integration.apps import Answer, App, Machine
+from devtools import apps
+from devtools.apps import Answer, App, Machine
+from pushrod.system import files, locks, processes
 
 pytestmark = pytest.mark.integration
 
@@ -47,7 +47,7 @@ def shop(made: App) -> Iterator[App]:
     sql(made, "drop table if exists goods; create table goods (id serial primary key, name text not null)")
     sql(made, "insert into goods (name) values ('a'), ('b'), ('c')")
     yield made
-    host.remove_tree(made.directory / "backups")
+    files.remove_tree(made.directory / "backups")
 
 
 def test_lost_rows_come_back_and_what_was_there_stays_beside(shop: App) -> None:
@@ -94,7 +94,7 @@ def test_a_backup_says_what_it_is_and_nobody_else_can_read_it(shop: App) -> None
     assert {f["name"]: f["bytes"] for f in found["files"]} == {
         p.name: p.stat().st_size for p in place.iterdir() if p.name != "backup.json"
     }
-    assert [f["sha256"] for f in found["files"]] == [host.digest(place / f["name"]) for f in found["files"]]
+    assert [f["sha256"] for f in found["files"]] == [files.digest(place / f["name"]) for f in found["files"]]
     assert {p.name: oct(p.stat().st_mode & 0o777) for p in (place.parent, place, *place.iterdir())} == {
         "backups": "0o700", name: "0o700",
         "backup.json": "0o600", "postgres.dump": "0o600", "redis.rdb": "0o600",
@@ -139,7 +139,7 @@ def test_a_valkey_is_restored_by_hand_as_the_page_says(shop: App) -> None:
     assert script
     text = script[1].replace("ROOT/apps/shop", str(shop.directory)).replace("BACKUP", str(backup))
     shop.must("down")
-    done = host.run(["sh", "-euc", text])
+    done = processes.run(["sh", "-euc", text])
     assert done.status == 0, done.stderr
     shop.must("restart")
     assert "before" in shop.get("/redis?q=GET+word").body
@@ -183,13 +183,15 @@ def test_a_store_that_does_not_answer_leaves_nothing_behind(shop: App) -> None:
     take(shop)
     group = f"{shop.settings['name']}_postgres"
     configuration = shop.machine.root / "supervisor" / "supervisord.conf"
-    host.run([apps.PUSHROD[0], "-m", "supervisor.supervisorctl", "-c", configuration, "stop", f"{group}:*"])
+    processes.run(
+        [apps.PUSHROD[0], "-m", "supervisor.supervisorctl", "-c", configuration, "stop", f"{group}:*"]
+    )
     try:
         done = shop.pushrod("db", "backup")
         found = apps.complaint(done)
         assert (done.status, "database" in found.where) == (6, True), found
     finally:
-        host.run(
+        processes.run(
             [apps.PUSHROD[0], "-m", "supervisor.supervisorctl", "-c", configuration, "start", f"{group}:*"]
         )
     assert len(list((shop.directory / "backups").iterdir())) == 1
@@ -211,7 +213,7 @@ def test_all_that_are_due_are_backed_up_whatever_happens_to_the_others(new_machi
     machine: Machine = new_machine()  # type: ignore[operator]
     one, two, three = (machine.app(name, FILES) for name in ("broken", "busy", "well"))
     (one.directory / "backups").write_text("a file in the way")
-    with host.lock(two.directory / "lock", purpose="testing", timeout=0):
+    with locks.lock(two.directory / "lock", purpose="testing", timeout=0):
         done = machine.pushrod("db", "backup", "--all")
     assert done.status == 10, done.err
     assert "busy is left for the next time" in done.err

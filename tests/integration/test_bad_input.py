@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import pytest
 
-from pushrod.gears import openssl
-from tests.integration import apps
-from tests.integration.apps import App, Machine
+from devtools import apps
+from devtools.apps import App, Machine
+from pushrod.adapters import openssl
 from tests.integration.disks import ZEROS, fill, on_small_disk
-from tests.unit.gears.test_openssl import made as certificate
+from tests.unit.adapters.test_openssl import made as certificate
 
 pytestmark = pytest.mark.integration
 

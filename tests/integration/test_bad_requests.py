@@ -20,10 +20,10 @@ import h2.events
 import h2.exceptions
 import pytest
 
-from pushrod import host
-from pushrod.gears import openssl
-from pushrod.gears.nginx import CHAIN, KEY, Edge, Site, Tls, tree
-from pushrod.values import Route, Routing
+from pushrod.adapters import openssl
+from pushrod.adapters.nginx import CHAIN, KEY, Edge, Site, Tls, tree
+from pushrod.core.values import Route, Routing
+from pushrod.system import files, waits
 from tests.integration.edges import PATIENCE, Started, a_started_edge, free_port
 
 pytestmark = pytest.mark.integration
@@ -88,7 +88,7 @@ class Shop(NamedTuple):
         def found() -> bool:
             return status in [line["status"] for line in self.log()[self.before :]]
 
-        assert host.wait_until(found, PATIENCE), self.log()[self.before :]
+        assert waits.wait_until(found, PATIENCE), self.log()[self.before :]
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +102,11 @@ def served(started: Started) -> Shop:
     """The app shop behind its name, with a small route and one of files, and files beside those; and one with TLS."""
     recorder, edge = Recorder(), started.edge
     for name in ("0/files/a.txt", "secret", "0/secret"):
-        host.write(edge.static / "shop" / "1" / name, name)
+        files.write(edge.static / "shop" / "1" / name, name)
     pair, generation = openssl.issue(openssl.authority("tests"), ["safe.test"]), "00c0ffee"
     owner = (edge.account.uid, edge.account.gid) if edge.account else None
     for name, text in ((CHAIN, pair.chain), (KEY, pair.key)):
-        host.write(edge.certificates / "safe" / generation / name, text, mode=0o600, owner=owner)
+        files.write(edge.certificates / "safe" / generation / name, text, mode=0o600, owner=owner)
     routing = Routing((Route("/files/", files="f"), Route("/small/", service="", max_body=1000)))
     shop = Site("shop", 1, free_port(), (recorder.address,), ("shop.test",), routing=routing)
     tls = Tls(generation, ("safe.test",), free_port())

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pushrod import host
-from pushrod.gears.nginx import Edge, Site
+from pushrod.adapters.nginx import Edge, Site
+from pushrod.system import waits
 from tests.integration.edges import PATIENCE, Backend, InFlight, ask, free_port
 
 pytestmark = pytest.mark.integration
@@ -89,7 +89,7 @@ def test_the_instance_with_the_fewest_requests_gets_the_next(edge: Edge, backend
     one, two = backend("one"), backend("two")
     port = serve(edge, one.address, two.address)
     slow = [InFlight(port)]
-    assert host.wait_until(lambda: one.asked.is_set() or two.asked.is_set(), PATIENCE)
+    assert waits.wait_until(lambda: one.asked.is_set() or two.asked.is_set(), PATIENCE)
     busy, free = (one, two) if one.asked.is_set() else (two, one)
     assert {ask(port).body for _ in range(30)} == {free.name}
     busy.may_answer.set()
@@ -144,7 +144,7 @@ def test_a_lone_instance_that_starts_again_is_asked_at_once(
     port = serve(edge, one.address)
     assert ask(port).status == 200
     one.close()
-    assert host.wait_until(lambda: ask(port).status == 502, PATIENCE)
+    assert waits.wait_until(lambda: ask(port).status == 502, PATIENCE)
     assert [ask(port).status for _ in range(10)] == [502] * 10
     instance("answer", one.port)
     assert [ask(port).status for _ in range(10)] == [200] * 10
@@ -158,10 +158,10 @@ def test_several_instances_that_start_again_are_asked_soon(
     port = serve(edge, one.address, two.address)
     for made in (one, two):
         made.close()
-    assert host.wait_until(lambda: ask(port).status == 502, PATIENCE)
+    assert waits.wait_until(lambda: ask(port).status == 502, PATIENCE)
     for made in (one, two):
         instance("answer", made.port)
-    assert host.wait_until(lambda: [ask(port).status for _ in range(10)] == [200] * 10, 5.0)
+    assert waits.wait_until(lambda: [ask(port).status for _ in range(10)] == [200] * 10, 5.0)
 
 
 def test_connections_to_instances_are_kept(edge: Edge, instance: Callable[..., Instance]) -> None:

@@ -13,17 +13,19 @@ import msgspec
 import pytest
 import yaml
 
-from pushrod import certificates, host, renewal
-from pushrod.apps import App, Root, Settings
-from pushrod.certificates import Certificates
-from pushrod.errors import EdgeError, HostError, StateError
-from pushrod.gears import git, openssl
-from pushrod.gears.nginx import Edge
-from pushrod.journal import Journal
-from pushrod.pipeline import Pipeline
-from pushrod.releases import Releases
-from pushrod.values import Encryption, Instance, Release
-from tests.integration.apps import FILES, Machine, complaint
+from devtools.apps import FILES, Machine, complaint
+from pushrod.adapters import git, openssl
+from pushrod.adapters.nginx import Edge
+from pushrod.core.errors import EdgeError, HostError, StateError
+from pushrod.core.values import Encryption, Instance, Release
+from pushrod.ingress import certificates
+from pushrod.ingress.certificates import Certificates
+from pushrod.releases import renewal
+from pushrod.releases.pipeline import Pipeline
+from pushrod.state.apps import App, Root, Settings
+from pushrod.state.journal import Journal
+from pushrod.state.releases import Releases
+from pushrod.system import network
 from tests.integration.edges import Backend, an_edge, ask, free_port
 from tests.integration.pebble import MISSING, PROGRAMS, Pebble, advising, limiting, pebble
 from tests.integration.test_tls import get
@@ -266,7 +268,7 @@ def test_a_server_that_refuses_the_name(
 
 def test_without_certbot(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     served.live()
-    monkeypatch.setattr("pushrod.gears.certbot.find", lambda: None)
+    monkeypatch.setattr("pushrod.adapters.certbot.find", lambda: None)
     error = refused(served, "certbot is not installed")
     assert "pushrod[host]" in error.hint
 
@@ -404,5 +406,5 @@ def test_an_app_of_the_embedded_engine_with_tls(machine: Machine) -> None:
     shop.tree.commit(FILES)
     assert shop.tree.push().ok
     assert shop.get().status == 200
-    assert not host.accepts(port)
+    assert not network.accepts(port)
     assert machine.json("cert", "list") != []

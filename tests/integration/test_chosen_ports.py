@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from tests.integration.apps import Machine, complaint, manifest
-from tests.integration.servers import free_port
+from devtools.apps import Machine, complaint, manifest
+from devtools.servers import free_port
 
 pytestmark = pytest.mark.integration
 

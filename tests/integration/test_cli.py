@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import errors, host
-from pushrod.engines.embedded.parts import Parts
-from tests.integration import apps
-from tests.integration.apps import App, Machine, eventually
+from devtools import apps
+from devtools.apps import App, Machine, eventually
+from pushrod.adapters.binaries import Parts
+from pushrod.core import errors
+from pushrod.system import locks
 
 pytestmark = pytest.mark.integration
 
@@ -285,7 +286,7 @@ def test_prune_takes_what_no_release_needs(machine: Machine, shop: App) -> None:
     assert shop.serves(shop.live)
     shop.settled()
     old.mkdir()
-    with host.lock(shop.directory / "lock", purpose="testing", timeout=5):
+    with locks.lock(shop.directory / "lock", purpose="testing", timeout=5):
         done = machine.pushrod("prune")
     assert done.ok
     assert "shop is left alone" in done.err

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import host, manifest
-from pushrod.errors import ManifestError
-from pushrod.gears import compose, landlock
+from pushrod import manifest
+from pushrod.adapters import compose, landlock
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import Build
 from pushrod.manifest import policy
 from pushrod.manifest.policy import Terms
-from pushrod.values import Build
+from pushrod.system import processes
 from tests.unit import samples
 
 pytestmark = pytest.mark.integration
@@ -410,7 +411,7 @@ def test_a_refusal_holds_no_secret(tmp_path: Path) -> None:
 
 def test_the_loaders_version() -> None:
     assert int(compose.version().removeprefix("v").split(".")[0]) >= 2
-    assert host.run([*compose.loader(), "version"]).status == 0
+    assert processes.run([*compose.loader(), "version"]).status == 0
 
 
 # ---- what is not in the commit --------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration import apps
-from tests.integration.apps import App, Machine, Running, command_of, eventually
-from tests.load import Load
+from devtools import apps
+from devtools.apps import App, Machine, Running, command_of, eventually
+from devtools.load import Load
 
 pytestmark = pytest.mark.integration
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import host
+from devtools.apps import Machine, complaint
+from pushrod.adapters import compose, dotenv
 from pushrod.cli import secret
-from pushrod.errors import HostError
-from pushrod.gears import compose, dotenv
-from tests.integration.apps import Machine, complaint
+from pushrod.core.errors import HostError
+from pushrod.system import processes
 
 pytestmark = pytest.mark.integration
 
@@ -98,7 +98,7 @@ def told(directory: Path, service: Mapping[str, object]) -> dict[str, str] | Non
     """The environment that Compose gives a service; None where it cannot read it."""
     (directory / "compose.yaml").write_text(json.dumps({"services": {"it": {"image": "x", **service}}}))
     own = {name: os.environ[name] for name in ("PATH", "HOME")}
-    done = host.run([*compose.loader(), "config", "--format", "json"], cwd=directory, env=own)
+    done = processes.run([*compose.loader(), "config", "--format", "json"], cwd=directory, env=own)
     if done.status:
         return None
     found = json.loads(done.stdout)["services"]["it"].get("environment") or {}

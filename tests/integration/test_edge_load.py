@@ -18,10 +18,10 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ResponseReceived
 
-from pushrod import host
-from pushrod.gears import openssl
-from pushrod.gears.nginx import CHAIN, KEY, Bounds, Site, Tls, tree
-from pushrod.values import Route, Routing
+from pushrod.adapters import openssl
+from pushrod.adapters.nginx import CHAIN, KEY, Bounds, Site, Tls, tree
+from pushrod.core.values import Route, Routing
+from pushrod.system import files, processes, waits
 from tests.integration.edges import PATIENCE, Started, an_edge, free_port
 from tests.integration.test_bad_requests import Recorder, exchange, statuses
 
@@ -40,12 +40,12 @@ HALF = b"GET / HTTP/1.1\r\nHost: shop.test\r\nX-A: "
 
 
 @pytest.fixture
-def files() -> Iterator[int]:
+def descriptors() -> Iterator[int]:
     """How many files this process may have open, for the time of a test as many as the machine lets it."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     if before[1] != resource.RLIM_INFINITY and before[1] < MANY + 1000:
         pytest.skip(f"this machine lets a process open {before[1]} files")
-    most = min(65536, host.most_files())
+    most = min(65536, processes.most_files())
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
     yield most
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
@@ -73,9 +73,9 @@ def ask(port: int, name: str = "shop.test") -> float:
     return time.monotonic() - began
 
 
-def test_thousands_of_half_sent_requests_do_not_close_the_edge(tmp_path: Path, files: int) -> None:
+def test_thousands_of_half_sent_requests_do_not_close_the_edge(tmp_path: Path, descriptors: int) -> None:
     """As with 4,300 of them in front of two workers with 2048 connections each: nobody else got one."""
-    with served(tmp_path, Bounds(files=files)) as (_, port, _), contextlib.ExitStack() as stack:
+    with served(tmp_path, Bounds(files=descriptors)) as (_, port, _), contextlib.ExitStack() as stack:
         began, held = time.monotonic(), 0
         while held < MANY and time.monotonic() - began < OPENED:
             s = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
@@ -133,7 +133,7 @@ def test_one_client_has_only_so_many_requests_at_once(tmp_path: Path) -> None:
             name = ("shop.test", "blog.test")[n % 2]
             s = stack.enter_context(socket.create_connection(("127.0.0.1", ports[n % 2]), timeout=PATIENCE))
             s.sendall(f"GET / HTTP/1.1\r\nHost: {name}\r\n\r\n".encode())
-        assert host.wait_until(lambda: silent.waiting == 20, PATIENCE)
+        assert waits.wait_until(lambda: silent.waiting == 20, PATIENCE)
         answer = exchange(ports[0], "GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n")
         assert statuses(answer) == [429]
         assert b"Retry-After" in answer
@@ -155,7 +155,7 @@ def test_one_app_that_answers_nobody_leaves_the_edge_to_the_others(tmp_path: Pat
                 stack.enter_context(s).sendall(
                     b"GET / HTTP/1.1\r\nHost: dumb.test\r\nConnection: close\r\n\r\n"
                 )
-        assert host.wait_until(lambda: silent.waiting >= bounds.of_app, PATIENCE)
+        assert waits.wait_until(lambda: silent.waiting >= bounds.of_app, PATIENCE)
         assert max(ask(port) for _ in range(100)) < SOON
         assert silent.waiting == bounds.of_app
         answer = exchange(port, "GET / HTTP/1.1\r\nHost: dumb.test\r\nConnection: close\r\n\r\n")
@@ -189,7 +189,7 @@ def test_one_client_has_only_so_many_uploads_at_once(tmp_path: Path, head: str) 
                 return one.recv(12) == b"HTTP/1.1 429"
             return False
 
-        assert host.wait_until(refused, PATIENCE), started.log()[-3000:]
+        assert waits.wait_until(refused, PATIENCE), started.log()[-3000:]
         small = "POST / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
         assert statuses(exchange(port, small)) == [200]
         assert ask(port) < PATIENCE
@@ -207,14 +207,14 @@ def encrypted(tmp_path: Path, bounds: Bounds, routing: Routing) -> Iterator[tupl
         owner = (started.edge.account.uid, started.edge.account.gid) if started.edge.account else None
         for name, text in ((CHAIN, pair.chain), (KEY, pair.key)):
             place = started.edge.certificates / "shop" / generation / name
-            host.write(place, text, mode=0o600, owner=owner)
+            files.write(place, text, mode=0o600, owner=owner)
         recorder, tls = Recorder(), Tls(generation, ("shop.test",), free_port())
         shop = Site(
             "shop", 1, free_port(), (recorder.address,), ("shop.test",), tls, entry="web", routing=routing
         )
-        host.write(started.edge.static / "blog" / "1" / "0" / "index.html", "blog")
-        files = Routing((Route("/", files="public"),))
-        blog = Site("blog", 1, shop.port, shop.backends, ("blog.test",), routing=files)
+        files.write(started.edge.static / "blog" / "1" / "0" / "index.html", "blog")
+        public = Routing((Route("/", files="public"),))
+        blog = Site("blog", 1, shop.port, shop.backends, ("blog.test",), routing=public)
         started.edge.switch({"shop": shop, "blog": blog})
         yield started, tls.port, recorder
 
@@ -278,7 +278,7 @@ def test_bodies_of_which_nothing_is_said_before_are_small(tmp_path: Path, path: 
         with spoken(port) as (connection, s):
             connection.send_headers(1, head("GET", path), end_stream=True)
             s.sendall(connection.data_to_send())
-            assert host.wait_until(lambda: bool(recorder.requests), PATIENCE)
+            assert waits.wait_until(lambda: bool(recorder.requests), PATIENCE)
         assert recorder.requests[0].startswith(f"GET {path.removeprefix('/own')} HTTP/1.1\r\n".encode())
 
 
@@ -356,7 +356,7 @@ def test_floods_of_frames_are_ended_and_others_are_answered(tmp_path: Path, kind
         for thread in threads:
             thread.start()
         other = started.edge.sites()["blog"].port
-        assert host.wait_until(lambda: bool(found), PATIENCE)
+        assert waits.wait_until(lambda: bool(found), PATIENCE)
         took = sorted(ask(other, "blog.test") for _ in range(100))
         until.set()
         for thread in threads:
@@ -410,6 +410,6 @@ def test_who_reads_slowly_does_not_fill_the_disk(tmp_path: Path) -> None:
             time.sleep(0.5)
             return before > 1 << 20 and flood.sent == before
 
-        assert host.wait_until(at_rest, PATIENCE)
+        assert waits.wait_until(at_rest, PATIENCE)
         assert unnamed(started.workers()) <= 9 << 20
         assert flood.sent < 100 << 20

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from pushrod.gears.nginx import Edge, rotation
-from pushrod.values import Rate, Route
-from tests.integration import apps
-from tests.integration.apps import App, Machine, eventually
+from devtools import apps
+from devtools.apps import App, Machine, eventually
+from pushrod.adapters.nginx import Edge, rotation
+from pushrod.core.values import Rate, Route
 from tests.integration.edges import PATIENCE, Backend, Started, ask
 from tests.integration.test_routes import serve
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import host
-from pushrod.gears.nginx import Edge, Site
-from pushrod.gears.nginx.headers import DROPPED, FROM_PROXIES
-from pushrod.values import Auth, Cache, Route, Routing
+from pushrod.adapters.nginx import Edge, Site
+from pushrod.adapters.nginx.headers import DROPPED, FROM_PROXIES
+from pushrod.core.values import Auth, Cache, Route, Routing
+from pushrod.system import files
 from tests.integration.edges import PATIENCE, Started, a_started_edge, free_port
 from tests.integration.test_bad_requests import Recorder, exchange, statuses
 
@@ -60,8 +60,8 @@ def password(edge: Edge) -> str:
     digest = hashlib.sha1(b"correct horse" + salt, usedforsecurity=False).digest()
     owner = (edge.account.uid, edge.account.gid) if edge.account else None
     text = "ann:{SSHA}" + base64.b64encode(digest + salt).decode() + "\n"
-    host.make_open(edge.passwords / "shop")
-    host.write(edge.passwords / "shop" / "00c0ffee", text, mode=0o600, owner=owner)
+    files.make_open(edge.passwords / "shop")
+    files.write(edge.passwords / "shop" / "00c0ffee", text, mode=0o600, owner=owner)
     return "00c0ffee"
 
 
@@ -425,7 +425,7 @@ def test_a_name_leads_to_another(edge: Edge) -> None:
         answer = exchange(port, f"GET /a%2Fb?c=d HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n")
         assert statuses(answer) == [308]
         assert f"Location: http://shop.test:{port}/a%2Fb?c=d\r\n".encode() in answer
-    host.write(edge.challenges / ".well-known" / "acme-challenge" / "token", "proof")
+    files.write(edge.challenges / ".well-known" / "acme-challenge" / "token", "proof")
     asked = "GET /.well-known/acme-challenge/token HTTP/1.1\r\nHost: old.test\r\nConnection: close\r\n\r\n"
     assert exchange(port, asked).endswith(b"proof")
     assert statuses(get(port)) == [200]

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from pushrod import certificates
+from devtools.apps import App, Machine
+from pushrod.ingress import certificates
 from tests.integration import calls
-from tests.integration.apps import App, Machine
 from tests.integration.calls import Caller
 from tests.integration.edges import ask
 

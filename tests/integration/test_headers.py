@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pushrod import host
-from pushrod.gears import openssl
-from pushrod.gears.nginx import Edge, Site, Tls, tree
-from pushrod.gears.openssl import Pair
-from pushrod.values import Auth, Cache, Maintenance, Rate, Route, Routing
+from pushrod.adapters import openssl
+from pushrod.adapters.nginx import Edge, Site, Tls, tree
+from pushrod.adapters.openssl import Pair
+from pushrod.core.values import Auth, Cache, Maintenance, Rate, Route, Routing
+from pushrod.system import files
 from tests.integration.edges import PATIENCE, Backend, Handler, Started, free_port
 from tests.integration.test_tls import client, put
 
@@ -158,10 +158,10 @@ def site(edge: Edge, backend: Callable[[str], Backend], authority: Pair) -> Site
     """A site with every kind of route, one of its names with TLS."""
     number = ROUTES.index(FILES)
     for name in ("files/a.css", "files/below/index.html"):
-        host.write(edge.static / "shop" / "1" / str(number) / name, "text")
-    host.write(edge.challenges / ".well-known" / "acme-challenge" / "token", "proof")
+        files.write(edge.static / "shop" / "1" / str(number) / name, "text")
+    files.write(edge.challenges / ".well-known" / "acme-challenge" / "token", "proof")
     owner = (edge.account.uid, edge.account.gid) if edge.account else None
-    host.write(edge.passwords / "shop" / "00c0ffee", "ann:{SSHA}x\n", mode=0o600, owner=owner)
+    files.write(edge.passwords / "shop" / "00c0ffee", "ann:{SSHA}x\n", mode=0o600, owner=owner)
     return Site(
         app="shop",
         release=1,

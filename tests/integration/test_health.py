@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.apps import App, Machine, complaint, manifest
+from devtools.apps import App, Machine, complaint, manifest
 
 PROGRAM = """\
 import http.server, os, pathlib, time

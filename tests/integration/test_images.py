@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import host
+from pushrod.core.errors import BuildError
+from pushrod.core.values import Build, Image, Service
 from pushrod.engines.embedded import images
-from pushrod.errors import BuildError
-from pushrod.values import Build, Image, Service
+from pushrod.system import processes, waits
 
 pytestmark = pytest.mark.integration
 
@@ -48,7 +48,7 @@ def build(checkout: Path, environments: Path, service: Service = WEB) -> tuple[I
 
 
 def python(image: Image, code: str) -> str:
-    result = host.run([f"{image.location}/bin/python", "-c", code], env={})
+    result = processes.run([f"{image.location}/bin/python", "-c", code], env={})
     assert result.status == 0, result.stderr
     return result.stdout.strip()
 
@@ -90,7 +90,9 @@ def test_a_lock_of_uv(tmp_path: Path, environments: Path) -> None:
     project = '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["six==1.16.0"]\n'
     write(checkout / "backend/pyproject.toml", project + '[dependency-groups]\ndev = ["iniconfig"]\n')
     uv = str(images.Parts().uv)
-    locked = host.run([uv, "lock", "--python", sys.executable], cwd=checkout / "backend", timeout=PATIENCE)
+    locked = processes.run(
+        [uv, "lock", "--python", sys.executable], cwd=checkout / "backend", timeout=PATIENCE
+    )
     assert locked.status == 0, locked.stderr
     before = sorted(p.name for p in (checkout / "backend").iterdir())
     image, _ = build(checkout, environments)
@@ -158,7 +160,7 @@ BUILDER = """
 import json, sys
 from pathlib import Path
 from pushrod.engines.embedded import images
-from pushrod.values import Build, Service
+from pushrod.core.values import Build, Service
 service = Service(name="web", role="entry", build=Build(context="backend"), command=("python", "-V"))
 image = images.build(service, Path(sys.argv[1]), Path(sys.argv[2]), lambda line: print(line, flush=True))
 print(json.dumps(image.id))
@@ -185,11 +187,11 @@ def test_one_that_was_killed_is_made_anew(checkout: Path, environments: Path) ->
         start_new_session=True,
     )
     try:
-        assert host.wait_until(began.exists, PATIENCE)
+        assert waits.wait_until(began.exists, PATIENCE)
         (half,) = [p for p in environments.iterdir() if p.is_dir()]
         assert (half / "bin" / "python").exists()
         builder.kill()
-        assert host.wait_until(lambda: not uses(half), PATIENCE / 4), "uv outlived the build that started it"
+        assert waits.wait_until(lambda: not uses(half), PATIENCE / 4), "uv outlived the build that started it"
     finally:
         builder.kill()
         builder.wait()
@@ -223,5 +225,7 @@ def uses(place: Path) -> bool:
 def test_another_process_finds_it(checkout: Path, environments: Path) -> None:
     service = Service(name="web", role="entry", build=Build(context="backend"), command=("python", "-V"))
     image, _ = build(checkout, environments, service)
-    result = host.run([sys.executable, "-c", BUILDER, str(checkout), str(environments)], timeout=PATIENCE)
+    result = processes.run(
+        [sys.executable, "-c", BUILDER, str(checkout), str(environments)], timeout=PATIENCE
+    )
     assert json.loads(result.stdout) == image.id

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.integration.apps import App, Machine
+from devtools.apps import App, Machine
 
 DRIVER = Path("/usr/share/java/postgresql.jar")  # Debian's libpostgresql-jdbc-java
 CODE = Path(__file__).parent / "java"

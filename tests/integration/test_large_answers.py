@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pushrod import host
-from pushrod.gears.nginx import Edge, Site
-from pushrod.values import Route, Routing
+from pushrod.adapters.nginx import Edge, Site
+from pushrod.core.values import Route, Routing
+from pushrod.system import waits
 from tests.integration.edges import PATIENCE, Started, a_started_edge, free_port
 from tests.integration.test_bad_requests import Recorder, exchange, statuses
 
@@ -84,7 +84,7 @@ def test_no_request_takes_memory_from_the_system(started: Started, reloads: int)
     port = 0
     for _ in range(reloads + 1):
         port = serve(started.edge)
-    assert host.wait_until(lambda: len(workers(started)) == 2, PATIENCE), "an old worker stays"
+    assert waits.wait_until(lambda: len(workers(started)) == 2, PATIENCE), "an old worker stays"
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     with contextlib.closing(connection):
         asked(connection, 50)

@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from pushrod import host
-from tests.integration import apps
-from tests.integration.apps import App, Machine, eventually
+from devtools import apps
+from devtools.apps import App, Machine, eventually
+from pushrod.system import processes
 from tests.integration.edges import Answer, ask
 from tests.integration.test_upkeep import power_cut
 
@@ -82,7 +82,7 @@ def test_it_outlives_deployments_rollbacks_and_the_machine(shop: App) -> None:
     assert "closed for maintenance" in shop.pushrod("rollback").err
     assert (asked(shop).status, asked(shop).headers["X-Pushrod-Release"]) == (503, str(before))
     power_cut(shop.machine)
-    host.run([shop.machine.root / "supervisor" / "start"], cwd=shop.machine.root)
+    processes.run([shop.machine.root / "supervisor" / "start"], cwd=shop.machine.root)
     eventually(lambda: asked(shop).status == 503, "nginx is there again, and the app is closed")
     eventually(lambda: asked(shop, **ALLOWED).status == 200, "the app is there again")
     shop.must("down")

@@ -5,8 +5,8 @@ import json
 import pytest
 import yaml
 
-from tests.integration import apps
-from tests.integration.apps import App, Machine, complaint
+from devtools import apps
+from devtools.apps import App, Machine, complaint
 
 pytestmark = pytest.mark.integration
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import apps
-from tests.integration.apps import App, Machine
+from devtools import apps
+from devtools.apps import App, Machine
 from tests.integration.disks import ZEROS, fill, on_small_disk
 
 pytestmark = pytest.mark.integration

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration import apps
-from tests.integration.apps import App, Machine, Running, eventually
+from devtools import apps
+from devtools.apps import App, Machine, Running, eventually
 
 pytestmark = pytest.mark.integration
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import host
-from pushrod.apps import Root
-from tests.integration import apps
-from tests.integration.apps import App, Machine, eventually
+from devtools import apps
+from devtools.apps import App, Machine, eventually
+from pushrod.state.apps import Root
+from pushrod.system import network
 
 pytestmark = [
     pytest.mark.integration,
@@ -86,7 +86,7 @@ def test_who_takes_a_stores_port_is_not_told_its_password(shop: App, machine: Ma
     try:
         assert thief.stdout is not None
         thief.stdout.readline()
-        eventually(lambda: host.listener(port) == STRANGER, "the stranger listens", 5)
+        eventually(lambda: network.listener(port) == STRANGER, "the stranger listens", 5)
         done = shop.pushrod("up")
         assert not done.ok
         assert f"taken by a process of user {STRANGER}" in done.err

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import host
-from pushrod.errors import EdgeError, Interrupted
-from pushrod.gears import nginx
-from pushrod.gears.nginx import Edge, Site, Switch, rotation, tree
-from pushrod.gears.nginx import edge as edges
+from pushrod.adapters import nginx
+from pushrod.adapters.nginx import Edge, Site, Switch, rotation, tree
+from pushrod.adapters.nginx import edge as edges
+from pushrod.core.errors import EdgeError, Interrupted
+from pushrod.system import files, network, processes, waits
 from tests.integration.edges import (
     PATIENCE,
     Backend,
@@ -108,7 +108,7 @@ def test_the_access_log_has_a_json_line_without_the_query(
     edge.switch(site("shop", 7, one, port=port))
     answer = ask(port, '/a/"b"?token=secret')
     log = edge.logs / "access.log"
-    assert host.wait_until(lambda: log.read_text().endswith("\n"), PATIENCE)
+    assert waits.wait_until(lambda: log.read_text().endswith("\n"), PATIENCE)
     assert "secret" not in log.read_text()
     line = json.loads(log.read_text())
     assert line.pop("time")[:2] == "20"
@@ -138,7 +138,7 @@ def test_a_request_that_is_not_http_is_logged_as_json_too(
         s.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
         assert b"400" in s.recv(4096)
     log = edge.logs / "access.log"
-    assert host.wait_until(lambda: log.read_text().endswith("\n"), PATIENCE)
+    assert waits.wait_until(lambda: log.read_text().endswith("\n"), PATIENCE)
     assert json.loads(log.read_text())["status"] == 400
 
 
@@ -177,7 +177,7 @@ def test_an_app_that_is_withdrawn_is_not_listened_for(edge: Edge, backend: Calla
     edge.switch({"shop": None})
     assert set(edge.sites()) == {"blog"}
     assert ask(blog).body == "b"
-    assert host.wait_until(lambda: not host.accepts(shop), PATIENCE)
+    assert waits.wait_until(lambda: not network.accepts(shop), PATIENCE)
 
 
 # ---- switching -----------------------------------------------------------------------------------------------
@@ -228,8 +228,8 @@ def test_a_switch_is_over_when_no_old_worker_accepts(
     switching = threading.Thread(target=edge.switch, args=(wanted,), daemon=True)
     with frozen(running.workers()[0]):
         switching.start()
-        assert host.wait_until(lambda: edge.mark().generation != old.generation, PATIENCE)
-        assert not host.wait_until(lambda: not switching.is_alive(), 0.5)
+        assert waits.wait_until(lambda: edge.mark().generation != old.generation, PATIENCE)
+        assert not waits.wait_until(lambda: not switching.is_alive(), 0.5)
     switching.join(PATIENCE)
     assert not switching.is_alive()
 
@@ -253,7 +253,7 @@ def test_one_answer_of_the_new_generation_is_proof(
     with frozen(running.workers()[0]):
         monkeypatch.setattr(Edge, "mark", once)
         switching.start()
-        assert host.wait_until(lambda: len(answers) > 0, PATIENCE)
+        assert waits.wait_until(lambda: len(answers) > 0, PATIENCE)
     switching.join(PATIENCE)
     assert [switch.generation for switch in done] == [answers[0].generation]
     assert ask(port).body == "one"
@@ -312,7 +312,7 @@ def test_a_busy_kept_connection_sees_no_failure_over_several_switches(
     thread.start()
     for release in range(2, 6):
         switch = edge.switch(site("shop", release, backends[release % 2], port=port))
-        assert host.wait_until(lambda n=release: str(n) in releases, PATIENCE)
+        assert waits.wait_until(lambda n=release: str(n) in releases, PATIENCE)
         assert edge.drained(switch, PATIENCE)
     over.set()
     thread.join(PATIENCE)
@@ -341,7 +341,7 @@ def test_an_unchanged_switch_still_names_the_workers_that_have_not_finished(
     assert one.asked.wait(PATIENCE)
     wanted = site("shop", 2, backend("two"), port=port)
     switch = edge.switch(wanted)
-    assert host.wait_until(lambda: len(edge.switch(wanted).workers) == 1, PATIENCE)
+    assert waits.wait_until(lambda: len(edge.switch(wanted).workers) == 1, PATIENCE)
     again = edge.switch(wanted)
     assert not again.reloaded
     assert set(again.workers) < set(switch.workers)
@@ -356,8 +356,8 @@ def test_a_tree_that_was_pointed_to_but_never_loaded_is_loaded(
     port = free_port()
     wanted = site("shop", 1, backend("one"), port=port)
     generation = edge._candidate(wanted)
-    host.point(edge.current, f"trees/{generation}")
-    assert not host.accepts(port)
+    files.point(edge.current, f"trees/{generation}")
+    assert not network.accepts(port)
     switch = edge.switch(wanted)
     assert (switch.generation, switch.reloaded) == (generation, True)
     assert ask(port).body == "one"
@@ -471,7 +471,7 @@ def test_an_nginx_that_does_not_follow_in_time_is_led_back(
 
 
 def test_an_interrupted_switch_goes_back(before: Before, monkeypatch: pytest.MonkeyPatch) -> None:
-    wait, calls = host.wait_until, []
+    wait, calls = waits.wait_until, []
 
     def interrupted(*asked: object, **more: object) -> bool:
         calls.append(asked)
@@ -480,7 +480,7 @@ def test_an_interrupted_switch_goes_back(before: Before, monkeypatch: pytest.Mon
             raise Interrupted("by the test, after nginx followed")
         return held
 
-    monkeypatch.setattr(host, "wait_until", interrupted)
+    monkeypatch.setattr(waits, "wait_until", interrupted)
     with pytest.raises(Interrupted):
         before.edge.switch(before.next())
     before.assert_untouched()
@@ -505,7 +505,7 @@ def test_a_copied_edge_runs_beside_the_first(running: Started, tmp_path: Path) -
     runtime = first.runtime.with_name("copy")
     copied = Started(Edge(first.program, tmp_path / "copy", runtime, first.account))
     for source, target in ((first.directory, copied.edge.directory), (first.runtime, runtime)):
-        assert host.run(["cp", "-a", source, target]).status == 0
+        assert processes.run(["cp", "-a", source, target]).status == 0
     assert not copied.edge.running()
     copied.edge.prepare()
     copied.start()
@@ -531,7 +531,7 @@ def test_sites_can_be_placed_before_the_start(started: Started, backend: Callabl
     port = free_port()
     wanted = site("shop", 3, backend("one"), port=port)
     started.edge.place(wanted)
-    assert not host.accepts(port)
+    assert not network.accepts(port)
     started.start()
     assert ask(port).body == "one"
     with pytest.raises(EdgeError, match="nginx is running"):
@@ -573,7 +573,7 @@ def test_a_shared_port_is_reached_at_every_address(
     shared: Started, backend: Callable[[str], Backend]
 ) -> None:
     shared.edge.switch(site("shop", 1, backend("one"), port=shared.edge.port))
-    for address in ("127.0.0.1", "127.0.0.2", *(["::1"] if host.has_ipv6() else [])):
+    for address in ("127.0.0.1", "127.0.0.2", *(["::1"] if network.has_ipv6() else [])):
         connection = http.client.HTTPConnection(address, shared.edge.port, timeout=PATIENCE)
         with contextlib.closing(connection):
             connection.request("GET", "/headers")
@@ -601,7 +601,7 @@ def test_an_app_moves_to_the_shared_port_and_back_while_others_are_served(
     asking.start()
     shared.edge.switch(site("shop", 2, one, port=shared.edge.port, domains=("shop.example",)))
     assert ask(shared.edge.port, Host="shop.example").body == "one"
-    assert not host.accepts(own)
+    assert not network.accepts(own)
     one.may_answer.set()
     assert slow.answer().body == "one", "it was asked on the port that is gone"
     shared.edge.switch(site("shop", 3, one, port=own))
@@ -633,15 +633,15 @@ def test_names_that_collide_change_nothing(shared: Started, backend: Callable[[s
 def test_rotated_logs_go_on_in_a_new_file(before: Before) -> None:
     edge, log = before.edge, before.edge.logs / "access.log"
     ask(before.port, "/first")
-    assert host.wait_until(lambda: "/first" in log.read_text(), PATIENCE)
+    assert waits.wait_until(lambda: "/first" in log.read_text(), PATIENCE)
     assert set(rotation.rotate(edge.directory, max_bytes=1, keep=2)) == {"access.log", "error.log"}
-    assert host.wait_until(log.exists, PATIENCE)
+    assert waits.wait_until(log.exists, PATIENCE)
 
     def logged() -> bool:
         ask(before.port, "/second")
         return "/second" in log.read_text()
 
-    assert host.wait_until(logged, PATIENCE)
+    assert waits.wait_until(logged, PATIENCE)
     assert "/first" in (edge.logs / "access.log.1").read_text()
     assert "/first" not in log.read_text()
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pushrod import pipeline
-from tests.integration import no_drop
-from tests.integration.apps import Machine
-from tests.integration.no_drop import OnThisMachine, Row, Steady
-from tests.load import UNPROCESSED
+from devtools import no_drop
+from devtools.apps import Machine
+from devtools.load import UNPROCESSED
+from devtools.no_drop import OnThisMachine, Row, Steady
+from pushrod.releases import pipeline
 
 pytestmark = pytest.mark.integration
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import scaffold
-from tests.integration import apps
-from tests.integration.apps import App, Done, Machine, Tree
+from devtools import apps
+from devtools.apps import App, Done, Machine, Tree
+from pushrod.cli import scaffold
 
 pytestmark = pytest.mark.integration
 
@@ -185,7 +185,9 @@ exec {program} "$@"
 @pytest.mark.parametrize("as_files", [False, True])
 def test_the_templates_script_pushes_from_ci(shop: App, desk: Desk, tmp_path: Path, as_files: bool) -> None:
     """With its key alone, to the host whose key is pinned alone, and it leaves neither behind."""
-    desk.commit({"app.py": apps.changed("from ci"), "deploy.sh": scaffold.files("shop")["deploy.sh"]})
+    desk.commit(
+        {"app.py": apps.changed("from ci"), "deploy.sh": scaffold.template_files("shop")["deploy.sh"]}
+    )
     desk.git("remote", "remove", "pushrod")
     place, temporary = tmp_path / "ci", tmp_path / "tmp"
     for directory in (place, temporary):
@@ -219,7 +221,9 @@ def test_the_templates_script_pushes_from_ci(shop: App, desk: Desk, tmp_path: Pa
 
 
 def test_ci_fails_when_the_release_does_not_go_live(shop: App, desk: Desk, tmp_path: Path) -> None:
-    desk.commit({"app.py": "import nothing_like_it", "deploy.sh": scaffold.files("shop")["deploy.sh"]})
+    desk.commit(
+        {"app.py": "import nothing_like_it", "deploy.sh": scaffold.template_files("shop")["deploy.sh"]}
+    )
     program = Path(desk.env["GIT_SSH_COMMAND"])
     kept = {k: v for k, v in desk.env.items() if k != "GIT_SSH_COMMAND"}
     given = {"DEPLOY_HOST": "server", "DEPLOY_KEY": "key", "DEPLOY_HOST_KEY": "host"}

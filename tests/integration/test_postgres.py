@@ -10,12 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pushrod import host
-from pushrod.errors import StoreError
-from pushrod.gears import postgres
-from pushrod.gears.postgres import Programs, Server
-from pushrod.gears.postgres.programs import environment
-from tests.integration import servers
+from devtools import servers
+from pushrod.adapters import postgres
+from pushrod.adapters.postgres import Programs, Server
+from pushrod.adapters.postgres.programs import environment
+from pushrod.core.errors import StoreError
+from pushrod.system import accounts, processes, waits
 
 pytestmark = pytest.mark.integration
 
@@ -30,15 +30,15 @@ class Cluster:
     server: Server
     data: Path
     log: Path
-    account: host.Account | None
+    account: accounts.Account | None
 
-    def ask(self, user: str, password: str, database: str, sql: str) -> host.Completed:
+    def ask(self, user: str, password: str, database: str, sql: str) -> processes.Completed:
         """What psql says to a role of the app: the rights are PostgreSQL's to judge."""
         address = postgres.url(user, password, self.server.port, database)
         options = ["-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1"]
-        return host.run([self.server.programs.psql, *options, address], env=environment(), stdin=sql)
+        return processes.run([self.server.programs.psql, *options, address], env=environment(), stdin=sql)
 
-    def app(self, name: str, sql: str) -> host.Completed:
+    def app(self, name: str, sql: str) -> processes.Completed:
         """Ask as the role of the app's instances."""
         return self.ask(f"{name}_app", PASSWORDS["app"], name, sql)
 
@@ -55,7 +55,7 @@ class Cluster:
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     directory = tmp_path_factory.mktemp("postgres store")
     programs, data, log = Programs(request.param), directory / "data", directory / "log"
-    account = host.child_account([directory, request.param])
+    account = accounts.child_account([directory, request.param])
     postgres.initialise(programs, data, SUPERUSER_PASSWORD, account)
     (data / "local.conf").write_text("log_statement = 'all'\nfsync = off\n")
     (data / "local.conf").chmod(0o644)
@@ -111,10 +111,10 @@ def test_postgresql_has_no_complaint_about_its_configuration(cluster: Cluster) -
 INITIALISE = """
 import sys
 from pathlib import Path
-from pushrod import host
-from pushrod.gears import postgres
+from pushrod.system import accounts
+from pushrod.adapters import postgres
 programs, data = postgres.Programs(Path(sys.argv[1])), Path(sys.argv[2])
-postgres.initialise(programs, data, "secret", host.child_account([data.parent, programs.bin]))
+postgres.initialise(programs, data, "secret", accounts.child_account([data.parent, programs.bin]))
 """
 
 
@@ -123,15 +123,15 @@ def test_initialise_killed_in_the_middle_leaves_nothing_half_made(tmp_path: Path
     programs, data = Programs(servers.postgres_programs()[0]), tmp_path / "data"
     child = subprocess.Popen([sys.executable, "-c", INITIALISE, str(programs.bin), str(data)])
     try:
-        assert host.wait_until(lambda: bool(list(tmp_path.glob(f".data.*/{reached}"))), 20, 0.001)
+        assert waits.wait_until(lambda: bool(list(tmp_path.glob(f".data.*/{reached}"))), 20, 0.001)
         assert not data.exists()
     finally:
         child.send_signal(signal.SIGKILL)
         child.wait()
     assert not data.exists()
-    assert host.wait_until(lambda: not _processes_naming(str(tmp_path)), 20)
+    assert waits.wait_until(lambda: not _processes_naming(str(tmp_path)), 20)
 
-    account = host.child_account([tmp_path, programs.bin])
+    account = accounts.child_account([tmp_path, programs.bin])
     postgres.initialise(programs, data, "secret", account)
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
     assert (data / "PG_VERSION").exists()
@@ -150,7 +150,7 @@ def test_initdb_that_fails_leaves_nothing_and_says_why(tmp_path: Path) -> None:
     ):
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / "bin" / name).chmod(0o755)
-    account = host.child_account([tmp_path])
+    account = accounts.child_account([tmp_path])
     with pytest.raises(StoreError, match="initdb ended with status 1") as caught:
         postgres.initialise(Programs(tmp_path / "bin"), tmp_path / "data", "secret", account)
     assert caught.value.log == ("no room",)
@@ -193,7 +193,7 @@ def test_a_wrong_password_is_said_at_once(cluster: Cluster) -> None:
 
 def test_ready_waits_for_a_server_that_recovers_from_a_crash(tmp_path: Path) -> None:
     programs, data, log = Programs(servers.postgres_programs()[0]), tmp_path / "data", tmp_path / "log"
-    account = host.child_account([tmp_path, programs.bin])
+    account = accounts.child_account([tmp_path, programs.bin])
     server = Server(programs, servers.free_port(), "secret")
     postgres.initialise(programs, data, "secret", account)
     postgres.configure(data, server.port)
@@ -213,7 +213,7 @@ def test_ready_waits_for_a_server_that_recovers_from_a_crash(tmp_path: Path) -> 
 
 def test_the_stop_signal_ends_it_with_a_session_open(tmp_path: Path) -> None:
     programs, data, log = Programs(servers.postgres_programs()[0]), tmp_path / "data", tmp_path / "log"
-    account = host.child_account([tmp_path, programs.bin])
+    account = accounts.child_account([tmp_path, programs.bin])
     server = Server(programs, servers.free_port(), "secret")
     postgres.initialise(programs, data, "secret", account)
     postgres.configure(data, server.port)
@@ -227,7 +227,7 @@ def test_the_stop_signal_ends_it_with_a_session_open(tmp_path: Path) -> None:
             env=environment(),
         ) as session:
             sessions = "select count(*) from pg_stat_activity where application_name = 'psql'"
-            assert host.wait_until(lambda: server.query(sessions) == [("1",)], 20)
+            assert waits.wait_until(lambda: server.query(sessions) == [("1",)], 20)
             child.send_signal(signal.SIGINT)
             assert child.wait(20) == 0
             session.kill()
@@ -237,7 +237,7 @@ def test_the_stop_signal_ends_it_with_a_session_open(tmp_path: Path) -> None:
 # ---- roles --------------------------------------------------------------------------------------------------
 
 
-def refused(done: host.Completed, why: str) -> None:
+def refused(done: processes.Completed, why: str) -> None:
     assert done.status != 0, done.stdout
     assert why in done.stderr
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration import apps
-from tests.integration.apps import App, Machine
-from tests.load import Load
+from devtools import apps
+from devtools.apps import App, Machine
+from devtools.load import Load
 
 pytestmark = pytest.mark.integration
 
@@ -85,12 +85,12 @@ IN_A_THREAD = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from pushrod.apps import Root
+from pushrod.state.apps import Root
 from pushrod.cli.output import Steps
-from pushrod.engines import choice
-from pushrod.pipeline import Pipeline
+from pushrod.engines import registry
+from pushrod.releases.pipeline import Pipeline
 app = Root(Path(sys.argv[1])).app(sys.argv[2])
-line = Pipeline(app, choice.of(app.root), Steps())
+line = Pipeline(app, registry.of(app.root), Steps())
 with ThreadPoolExecutor() as pool:
     print(pool.submit(line.renew).result(timeout=100).number)
 """

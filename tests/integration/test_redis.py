@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import host
-from pushrod.errors import StoreError
-from pushrod.gears import redis
-from tests.integration import servers
+from devtools import servers
+from pushrod.adapters import redis
+from pushrod.core.errors import StoreError
+from pushrod.system import accounts
 
 pytestmark = pytest.mark.integration
 
@@ -23,7 +23,7 @@ class Store:
     program: Path
     directory: Path
     port: int
-    account: host.Account | None
+    account: accounts.Account | None
 
     @property
     def log(self) -> Path:
@@ -45,7 +45,7 @@ class Store:
 def new_store(program: Path, directory: Path) -> Store:
     store = directory / 'a "store"'
     store.mkdir()
-    return Store(program, store, servers.free_port(), host.child_account([directory, program]))
+    return Store(program, store, servers.free_port(), accounts.child_account([directory, program]))
 
 
 @pytest.fixture(scope="module", params=servers.redis_programs(), ids=lambda p: p.name)

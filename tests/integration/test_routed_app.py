@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration import apps
-from tests.integration.apps import App, Machine, eventually, hooks_of
+from devtools import apps
+from devtools.apps import App, Machine, eventually, hooks_of
 from tests.integration.edges import Answer, ask
 
 pytestmark = pytest.mark.integration

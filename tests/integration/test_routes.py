@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pushrod import host
-from pushrod.gears.nginx import Edge, Site
-from pushrod.values import Auth, Cache, Maintenance, Rate, Route, Routing
+from pushrod.adapters.nginx import Edge, Site
+from pushrod.core.values import Auth, Cache, Maintenance, Rate, Route, Routing
+from pushrod.system import files
 from tests.integration.edges import PATIENCE, Answer, Backend, ask, free_port
 
 pytestmark = pytest.mark.integration
@@ -37,9 +37,9 @@ def serve(edge: Edge, entry: Backend, *routes: Route, release: int = 1, **more: 
     return port
 
 
-def publish(edge: Edge, release: int, number: int, files: dict[str, str]) -> None:
-    for name, text in files.items():
-        host.write(edge.static / "shop" / str(release) / str(number) / name, text)
+def publish(edge: Edge, release: int, number: int, texts: dict[str, str]) -> None:
+    for name, text in texts.items():
+        files.write(edge.static / "shop" / str(release) / str(number) / name, text)
 
 
 # ---- where requests go --------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def test_a_password_is_asked_for(edge: Edge, backend: Make) -> None:
     digest = "{SSHA}" + base64.b64encode(bytes.fromhex("8843d7f92416211de9ebb963ff4ce28125932878")).decode()
     account = edge.account
     owner = (account.uid, account.gid) if account else None
-    host.write(edge.passwords / "shop" / "00c0ffee", f"ann:{digest}\n", mode=0o600, owner=owner)
+    files.write(edge.passwords / "shop" / "00c0ffee", f"ann:{digest}\n", mode=0o600, owner=owner)
     auth = Auth(basic="ADMINS")
     port = serve(
         edge, backend("web"), Route("/admin/", service="web", auth=auth), passwords={"ADMINS": "00c0ffee"}
@@ -279,7 +279,7 @@ def test_files_of_the_commit(edge: Edge, backend: Make) -> None:
 
 def test_what_an_earlier_release_named_by_content_is_still_there(edge: Edge, backend: Make) -> None:
     publish(edge, 1, 0, {"index.html": "one"})
-    host.write(edge.static / "shop" / "pool" / "app-0000aaaa.js", "old")
+    files.write(edge.static / "shop" / "pool" / "app-0000aaaa.js", "old")
     port = serve(edge, backend("web"), Route("/", files="frontend", fallback="index.html"))
     old = ask(port, "/app-0000aaaa.js")
     assert (old.status, old.body) == (200, "old")

@@ -15,15 +15,15 @@ import msgspec
 import pytest
 import yaml
 
-from pushrod import creation
-from pushrod.apps import App, HostSettings, Root
-from pushrod.engines import choice
-from pushrod.engines.engine import Engine
-from pushrod.errors import BuildError, ManifestError
-from pushrod.gears import git
-from pushrod.progress import Progress
-from pushrod.sealing import Sealing
-from pushrod.secrets import Secrets
+from pushrod.adapters import git
+from pushrod.core.errors import BuildError, ManifestError
+from pushrod.core.progress import Progress
+from pushrod.engines import registry
+from pushrod.engines.protocols import Engine
+from pushrod.releases import app_lifecycle
+from pushrod.releases.prepare import Sealing
+from pushrod.state.apps import App, HostSettings, Root
+from pushrod.state.secrets import Secrets
 from tests.conftest import Tree
 
 pytestmark = pytest.mark.integration
@@ -135,8 +135,8 @@ class Place:
         root.create()
         if engine == "docker":
             root.host_settings_path.write_bytes(msgspec.json.encode(HostSettings()))
-        self.engine: Engine = choice.of(root)
-        self.app: App = creation.create(self.engine, "case", port=8123)
+        self.engine: Engine = registry.of(root)
+        self.app: App = app_lifecycle.create(self.engine, "case", port=8123)
         Secrets(self.app).store(secrets)
 
     def plan(self, commit: str) -> tuple[dict[str, list[str]], int, list[str]]:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration import shop as shops
-from tests.integration.apps import Machine
-from tests.integration.shop import Killer, Shop
+from devtools import shop as shops
+from devtools.apps import Machine
+from devtools.shop import Killer, Shop
 
 pytestmark = pytest.mark.integration
 

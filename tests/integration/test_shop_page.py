@@ -15,9 +15,9 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from pushrod import scaffold
-from tests.integration import apps
-from tests.integration.apps import App, Machine
+from devtools import apps
+from devtools.apps import App, Machine
+from pushrod.cli import scaffold
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 pytestmark = [
@@ -39,7 +39,7 @@ def shop(new_machine: Callable[[], Machine]) -> App:
     machine = new_machine()
     for name in ("UV_OFFLINE", "UV_CACHE_DIR"):  # its dependencies come from where this machine's do
         machine.env.pop(name)
-    return machine.app("shop", scaffold.files("shop"))
+    return machine.app("shop", scaffold.template_files("shop"))
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pushrod import host, snippets
-from pushrod.engines.embedded.parts import Parts
-from pushrod.errors import EdgeError, ManifestError
-from pushrod.gears.nginx import Edge, Site
-from pushrod.values import Route, Routing
+from pushrod.adapters.binaries import Parts
+from pushrod.adapters.nginx import Edge, Site
+from pushrod.core.errors import EdgeError, ManifestError
+from pushrod.core.values import Route, Routing
+from pushrod.ingress import snippets
+from pushrod.system import files
 from tests.integration.edges import Backend, ask, free_port
 
 pytestmark = pytest.mark.integration
@@ -185,9 +186,9 @@ def serve(edge: Edge, apps: dict[str, Backend], own: dict[str, str], *routes: Ro
 )
 def test_no_file_of_the_host_is_reached(edge: Edge, backend: Make, text: str, place: str) -> None:
     """Not by a path that nginx takes from the configuration, which it does not look through for dots."""
-    host.write(edge.directory / "secret", "the secret")
-    host.write(edge.static / "shop" / "1" / "0" / "files" / "a.txt", "a")
-    host.write(edge.challenges / ".well-known" / "acme-challenge" / "token", "t")
+    files.write(edge.directory / "secret", "the secret")
+    files.write(edge.static / "shop" / "1" / "0" / "files" / "a.txt", "a")
+    files.write(edge.challenges / ".well-known" / "acme-challenge" / "token", "t")
     text = text.format(place, place)
     assert accepted(text)
     port = serve(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import host
-from tests.integration import apps
-from tests.integration.apps import App, Machine
+from devtools import apps
+from devtools.apps import App, Machine
+from pushrod.system import accounts
 
 pytestmark = pytest.mark.integration
 
@@ -47,7 +47,7 @@ def test_they_may_enter_what_they_are_in_and_others_may_not(shop: App, machine: 
     ]
     environments = list((root / "environments").glob("*/bin"))
     assert environments
-    group = host.children_group()
+    group = accounts.children_group()
     ways = {p for place in places + environments for p in upwards(place, root)}
     assert [str(p) for p in ways if not passes(p, group)] == []
     assert root.stat().st_mode & 0o007 == 0

@@ -15,16 +15,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pushrod import host
+from pushrod.core.errors import HostError
+from pushrod.core.values import Process, ProcessState
 from pushrod.engines.embedded.supervisor import KEEPER_GROUP, Supervisor
-from pushrod.errors import HostError
-from pushrod.values import Process, ProcessState
+from pushrod.system import accounts, locks, processes, waits
 
 pytestmark = pytest.mark.integration
 
 DEADLINE = 15.0
 PYTHON = os.path.realpath(sys.executable)
-ACCOUNT = host.child_account([Path(PYTHON)])
+ACCOUNT = accounts.child_account([Path(PYTHON)])
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 
 # A main process with two children that accept on the port it opened, as nginx has; it prints what it is.
@@ -130,7 +130,7 @@ class Ground:
 
 
 def wait(condition: Callable[[], bool]) -> None:
-    assert host.wait_until(condition, DEADLINE)
+    assert waits.wait_until(condition, DEADLINE)
 
 
 def lives(pid: int) -> bool:
@@ -336,7 +336,7 @@ def test_remove_and_shutdown_when_the_supervisor_was_killed(ground: Ground) -> N
     signalled = ground.process("b", group="shop-r2")
     s.apply("shop-r2", (ground.process("a", group="shop-r2", death_signal=""), signalled))
     removed, orphan, noticed = ground.pid(), ground.pid("a", "shop-r2"), ground.pid("b", "shop-r2")
-    with host.lock(s.place.lock, purpose="test", timeout=5):  # so the keeper cannot act yet
+    with locks.lock(s.place.lock, purpose="test", timeout=5):  # so the keeper cannot act yet
         ground.daemon().kill()
         wait(lambda: not s.running())
         wait(lambda: not lives(noticed))
@@ -486,7 +486,7 @@ def test_plain_files_are_enough(ground: Ground) -> None:
     s = ground.supervisor
     s.apply("shop-r1", (ground.process("a"),))
     s.shutdown()
-    assert host.run([s.place.start], env={}, timeout=DEADLINE).status == 0
+    assert processes.run([s.place.start], env={}, timeout=DEADLINE).status == 0
     assert ground.pid()
     assert ground.pid("keeper", KEEPER_GROUP)
 
@@ -498,11 +498,11 @@ def test_a_copy_of_a_running_one_runs_nothing_of_it(ground: Ground, tmp_path: Pa
     started = {ground.pid(), ground.pid("orphan", "shop-r2"), ground.pid("keeper", KEEPER_GROUP)}
     before = started | {ground.daemon().pid}
     copy = Ground(tmp_path / "copy", s.place.socket.with_name("copy"))
-    host.run(["cp", "-a", ground.path, copy.path], timeout=DEADLINE)
-    host.run(["cp", "-a", s.place.socket.parent, f"{tmp_path}/runtime"], timeout=DEADLINE)
+    processes.run(["cp", "-a", ground.path, copy.path], timeout=DEADLINE)
+    processes.run(["cp", "-a", s.place.socket.parent, f"{tmp_path}/runtime"], timeout=DEADLINE)
     (tmp_path / "runtime").rename(copy.supervisor.place.socket.parent)
     try:
-        refused = host.run([copy.supervisor.place.start], timeout=DEADLINE)
+        refused = processes.run([copy.supervisor.place.start], timeout=DEADLINE)
         assert (refused.status, "was copied or moved from" in refused.stderr) == (1, True)
         copy.supervisor.remove("shop-r2")  # nothing runs yet: by its copied lock and spec alone
         copy.supervisor.ensure()

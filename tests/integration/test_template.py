@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import scaffold
+from pushrod.cli import scaffold
 
 pytestmark = pytest.mark.integration
 

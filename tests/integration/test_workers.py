@@ -7,8 +7,8 @@ import urllib.parse
 
 import pytest
 
-from tests.integration import apps
-from tests.integration.apps import App, Machine
+from devtools import apps
+from devtools.apps import App, Machine
 
 pytestmark = pytest.mark.integration
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import host
-from tests.integration.apps import edge_port
-from tests.lab import images
-from tests.lab.box import Box
-from tests.lab.stack import Stack
+from devtools.apps import edge_port
+from devtools.lab import images
+from devtools.lab.box import Box
+from devtools.lab.stack import Stack
+from pushrod.system import processes
 
 SOURCE = Path(__file__).parents[2]
 
@@ -56,7 +56,7 @@ def shop(made: Stack) -> Iterator[Stack]:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """pushrod as its users install it, built from this checkout."""
     place = tmp_path_factory.mktemp("wheel")
-    built = host.run(
+    built = processes.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)], cwd=SOURCE
     )
     assert built.status == 0, built.stderr

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.apps import eventually
-from tests.lab import images
-from tests.lab.box import Box
-from tests.lab.ground import Ground, Shop, unwatched
+from devtools.apps import eventually
+from devtools.lab import images
+from devtools.lab.box import Box
+from devtools.lab.ground import Ground, Shop, unwatched
 
 pytestmark = pytest.mark.lab
 

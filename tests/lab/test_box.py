@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import host
-from tests.integration.apps import eventually
-from tests.lab import images
-from tests.lab.box import PUSHROD, Box
+from devtools.apps import eventually
+from devtools.lab import images
+from devtools.lab.box import PUSHROD, Box
+from pushrod.system import processes
 
 pytestmark = pytest.mark.lab
 
@@ -75,7 +75,7 @@ def test_a_push_over_ssh_reaches_a_repository(box: Box, tmp_path: Path) -> None:
         ["git", "push", "--quiet", f"root@{box.address}:shop.git", "HEAD:main"],
     ):
         subprocess.run(argv, cwd=tmp_path, env=box.git_environment(), check=True, timeout=60)
-    pushed = host.run(["git", "rev-parse", "HEAD"], cwd=tmp_path).stdout
+    pushed = processes.run(["git", "rev-parse", "HEAD"], cwd=tmp_path).stdout
     assert box.exec("git", "-C", "/root/shop.git", "rev-parse", "main").stdout == pushed
 
 

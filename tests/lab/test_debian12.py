@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import host
-from tests.integration.apps import complaint
-from tests.lab import images
-from tests.lab.box import Box
-from tests.lab.ground import DOCKERFILE, Ground, Shop, assert_within
+from devtools.apps import complaint
+from devtools.lab import images
+from devtools.lab.box import Box
+from devtools.lab.ground import DOCKERFILE, Ground, Shop, assert_within
+from devtools.load import Load
+from pushrod.system import processes
 from tests.lab.test_host import EXPOSURE, UNITS
-from tests.load import Load
 
 pytestmark = pytest.mark.lab
 
@@ -42,7 +42,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 def _load(box: Box, archive: Path) -> None:
-    saved = host.run(["docker", "save", f"--output={archive}", *IMAGES], timeout=120)
+    saved = processes.run(["docker", "save", f"--output={archive}", *IMAGES], timeout=120)
     assert saved.status == 0, saved.stderr
     with archive.open("rb") as source:
         box.exec("docker", "load", stdin=source)

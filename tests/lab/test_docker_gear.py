@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import host
-from pushrod.errors import BuildError, HostError
-from pushrod.gears import docker
-from tests.lab import images
+from devtools.lab import images
+from pushrod.adapters import docker
+from pushrod.core.errors import BuildError, HostError
+from pushrod.system import processes, waits
 
 pytestmark = pytest.mark.lab
 PYTHON = "python:3.13-slim"
@@ -96,13 +96,13 @@ def test_arguments_cannot_change_dockers_own_program(
 ) -> None:
     seen: list[tuple[list[str], dict[str, str]]] = []
 
-    def run(argv: list[str], **given: object) -> host.Completed:
+    def run(argv: list[str], **given: object) -> processes.Completed:
         seen.append((argv, dict(given["env"])))  # type: ignore[call-overload]
         if "--iidfile" in argv:
             Path(argv[argv.index("--iidfile") + 1]).write_text("sha256:1")
-        return host.Completed(0, "", "")
+        return processes.Completed(0, "", "")
 
-    monkeypatch.setattr(host, "run", run)
+    monkeypatch.setattr(processes, "run", run)
     arguments = {
         "LD_PRELOAD": "x",
         "DOCKER_CONFIG": "x",
@@ -194,7 +194,7 @@ def test_one_that_went_meanwhile_is_left_out(lab: str) -> None:
 def test_logs_of_both_streams_in_their_order_and_since_when(lab: str) -> None:
     script = "import sys\nfor i in range(5): print(i, file=[sys.stdout, sys.stderr][i % 2], flush=True)"
     name = start(lab, "talks", "python3", "-c", script)
-    assert host.wait_until(lambda: not docker.inspect([name])[0].running, timeout=20)
+    assert waits.wait_until(lambda: not docker.inspect([name])[0].running, timeout=20)
     assert sorted(docker.logs(name)) == ["0", "1", "2", "3", "4"]
     assert len(docker.logs(name, 2)) == 2
     stamped = docker.logs(name, times=True)
@@ -260,9 +260,9 @@ def test_no_engine(lab: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_no_rights_on_the_socket(lab: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = host.run
+    run = processes.run
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
-    monkeypatch.setattr(host, "run", lambda argv, **given: run([*nobody, *argv], **given))
+    monkeypatch.setattr(processes, "run", lambda argv, **given: run([*nobody, *argv], **given))
     for ask in (docker.answers, lambda: docker.containers({docker.APP: lab})):
         with pytest.raises(HostError, match="may not talk to the Docker engine") as caught:
             ask()

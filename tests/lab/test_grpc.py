@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from devtools.apps import edge_port
+from devtools.lab import images
+from devtools.lab.box import Box
+from devtools.lab.ground import ROOT, Ground, Shop
 from tests.integration import calls
-from tests.integration.apps import edge_port
 from tests.integration.calls import Caller
-from tests.lab import images
-from tests.lab.box import Box
-from tests.lab.ground import ROOT, Ground, Shop
 
 pytestmark = pytest.mark.lab
 

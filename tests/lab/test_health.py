@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.apps import eventually
-from tests.lab import images
-from tests.lab.box import Box
-from tests.lab.ground import ROOT, Ground, Shop
+from devtools.apps import eventually
+from devtools.lab import images
+from devtools.lab.box import Box
+from devtools.lab.ground import ROOT, Ground, Shop
 
 pytestmark = pytest.mark.lab
 
@@ -60,12 +60,13 @@ volumes: {told: }
 ASKS = f"""\
 import json, sys
 sys.path.insert(0, "{ROOT}/programs")
-import watch
-from watch import proving, reconcile
-one = watch.live(reconcile.App("{ROOT}", "check"))
-boot = {{n: reconcile.problem(c) for n, c in reconcile.inspect(list(one.names)).items()}}
-seen = watch.glances()
-looks = {{n: proving.problems([seen[n].asked])[seen[n].asked] for n in one.names if seen[n].fine and seen[n].asked}}
+import watchdog
+from watchdog import bring_up, health_rule
+one = watchdog.live(bring_up.App("{ROOT}", "check"))
+boot = {{n: bring_up.problem(c) for n, c in bring_up.inspect(list(one.names)).items()}}
+seen = watchdog.glances()
+asked = {{n: seen[n].asked for n in one.names if seen[n].fine and seen[n].asked}}
+looks = {{n: health_rule.problems([probe])[probe] for n, probe in asked.items()}}
 print(json.dumps([[boot.get(n, "is gone"), looks.get(n, "is not asked")] for n in one.names]))
 """
 

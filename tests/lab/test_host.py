@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import pushrod as package
-from pushrod import host
-from pushrod.host import Completed
-from tests.lab import images
-from tests.lab.box import Box
+from devtools.lab import images
+from devtools.lab.box import Box
+from pushrod.system import processes, waits
+from pushrod.system.processes import Completed
 
 pytestmark = pytest.mark.lab
 
@@ -42,7 +42,7 @@ def pushrod(server: Box, *argv: str) -> Completed:
     if not copy.exists():
         shutil.copytree(SOURCE, copy / "pushrod", ignore=shutil.ignore_patterns("__pycache__"))
     environment = {**os.environ, "GIT_SSH_COMMAND": shlex.join(server.ssh_command()), "PYTHONPATH": str(copy)}
-    return host.run([sys.executable, "-m", "pushrod", *argv], env=environment, timeout=600)
+    return processes.run([sys.executable, "-m", "pushrod", *argv], env=environment, timeout=600)
 
 
 def there(server: Box, *argv: str, stdin: str = "", user: str = "root") -> Completed:
@@ -83,7 +83,7 @@ def server() -> Iterator[Box]:
 def key(server: Box, tmp_path: Path) -> Path:
     """A key of somebody who may not push yet."""
     path = tmp_path / "key"
-    host.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", tmp_path.name, "-f", path])
+    processes.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", tmp_path.name, "-f", path])
     return path
 
 
@@ -152,14 +152,14 @@ def test_an_app_that_comes_is_started_without_root(server: Box) -> None:
         "pushrod-app@ghost",
     )
     try:
-        assert host.wait_until(lambda: server.exec(*tried).stdout.strip() not in ("", "0"), 30, 0.2)
+        assert waits.wait_until(lambda: server.exec(*tried).stdout.strip() not in ("", "0"), 30, 0.2)
     finally:
         server.exec("rm", link, user="pushrod")
 
 
 def test_it_is_a_host_after_a_reboot(server: Box) -> None:
     server.reboot()
-    assert host.wait_until(lambda: there(server, "doctor").status == 0, 30, 0.5), there(
+    assert waits.wait_until(lambda: there(server, "doctor").status == 0, 30, 0.5), there(
         server, "doctor"
     ).stdout
     assert server.get_page().status == 404
@@ -174,7 +174,7 @@ def test_the_edge_comes_back_when_it_is_killed(server: Box) -> None:
         except OSError:
             return False
 
-    assert host.wait_until(back, 15, 0.1)
+    assert waits.wait_until(back, 15, 0.1)
 
 
 def test_a_unit_that_was_changed_is_found_and_mended(server: Box) -> None:

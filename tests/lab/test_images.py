@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.apps import eventually
-from tests.lab.box import Box
+from devtools.apps import eventually
+from devtools.lab.box import Box
 
 pytestmark = pytest.mark.lab
 

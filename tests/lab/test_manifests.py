@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from pushrod import host
-from pushrod.manifest.allowances import ROOT_CAPABILITIES
-from tests.integration.apps import complaint, eventually
-from tests.lab import images
-from tests.lab.box import Box
-from tests.lab.ground import DOCKERFILE, Ground, Shop, code
+from devtools.apps import complaint, eventually
+from devtools.lab import images
+from devtools.lab.box import Box
+from devtools.lab.ground import DOCKERFILE, Ground, Shop, code
+from pushrod.manifest.grants import ROOT_CAPABILITIES
+from pushrod.system import processes
 
 pytestmark = pytest.mark.lab
 
@@ -598,7 +598,8 @@ def test_a_volume_that_only_one_program_may_have_open(ground: Ground) -> None:
         done = app.push()
         assert done.ok, done.err
     # What ends at the switch is told from what ends with its requests by the ports that it listens on.
-    listens = "import sys; from pushrod import host; print([host.listens(int(pid)) for pid in sys.argv[1:]])"
+    listens = "import sys; from pushrod.system import network; "
+    listens += "print([network.listens(int(pid)) for pid in sys.argv[1:]])"
     pids = [str(app.inspect(service, app.live)["State"]["Pid"]) for service in ("web", "keeper")]
     told = app.box.exec("/opt/pushrod/bin/python", "-c", listens, *pids, user="pushrod").stdout
     assert told.strip() == "[True, False]"
@@ -651,7 +652,7 @@ def test_an_image_that_comes_as_an_archive(tiny: Shop) -> None:
     tiny.box.docker("rmi", "nobody.invalid/tool:1")
     with archive.open("rb") as source:
         ssh = [*tiny.box.ssh_command(), f"pushrod@{tiny.box.address}", "image load -"]
-        loaded = host.run(ssh, stdin=source, timeout=60)
+        loaded = processes.run(ssh, stdin=source, timeout=60)
     assert (loaded.status, loaded.stdout.splitlines()[-1]) == (0, "loaded: nobody.invalid/tool:1"), loaded
 
     tiny.tree.commit({}, "once more")

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.integration import no_drop
-from tests.integration.no_drop import Steady
-from tests.lab import images
-from tests.lab.no_drop import a_server
+from devtools import no_drop
+from devtools.lab import images
+from devtools.lab.no_drop import a_server
+from devtools.no_drop import Steady
 
 pytestmark = pytest.mark.lab
 

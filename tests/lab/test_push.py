@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.apps import complaint, eventually
-from tests.lab import images
-from tests.lab.box import Box
-from tests.lab.ground import COMPOSE, DOCKERFILE, ROOT, Ground, Shop, code
-from tests.load import Load
+from devtools.apps import complaint, eventually
+from devtools.lab import images
+from devtools.lab.box import Box
+from devtools.lab.ground import COMPOSE, DOCKERFILE, ROOT, Ground, Shop, code
+from devtools.load import Load
 
 pytestmark = pytest.mark.lab
 

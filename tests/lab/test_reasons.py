@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.apps import complaint
-from tests.lab import images
-from tests.lab.box import Box
-from tests.lab.ground import DOCKERFILE, Ground, Shop, code
+from devtools.apps import complaint
+from devtools.lab import images
+from devtools.lab.box import Box
+from devtools.lab.ground import DOCKERFILE, Ground, Shop, code
 
 pytestmark = pytest.mark.lab
 

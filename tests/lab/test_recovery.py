@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.integration.apps import eventually
-from tests.lab import images
-from tests.lab.box import PUSHROD, Box
-from tests.lab.ground import COMPOSE, ROOT, Ground, Shop, unwatched
-from tests.lab.witness import Listener, Witness
-from tests.load import Load
+from devtools.apps import eventually
+from devtools.lab import images
+from devtools.lab.box import PUSHROD, Box
+from devtools.lab.ground import COMPOSE, ROOT, Ground, Shop, unwatched
+from devtools.lab.witness import Listener, Witness
+from devtools.load import Load
 
 pytestmark = pytest.mark.lab
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import host
-from pushrod.host import Completed
-from tests.integration.apps import Complaint, Done, complaint, eventually
-from tests.lab import images
-from tests.lab.box import Box
-from tests.lab.ground import DOCKERFILE, ROOT, Ground, Shop, code
+from devtools.apps import Complaint, Done, complaint, eventually
+from devtools.lab import images
+from devtools.lab.box import Box
+from devtools.lab.ground import DOCKERFILE, ROOT, Ground, Shop, code
+from pushrod.system import processes
+from pushrod.system.processes import Completed
 
 pytestmark = pytest.mark.lab
 
@@ -64,7 +64,7 @@ def _shrink(box: Box, archive: Path) -> None:
     box.exec("mount", "-t", "tmpfs", "-o", f"size={DISK}", "disk", "/disk")
     box.put("/etc/docker/daemon.json", json.dumps({"data-root": "/disk"}))
     box.exec("systemctl", "restart", "docker")
-    saved = host.run(["docker", "save", f"--output={archive}", BASE], timeout=60)
+    saved = processes.run(["docker", "save", f"--output={archive}", BASE], timeout=60)
     assert saved.status == 0, saved.stderr
     with archive.open("rb") as source:
         box.exec("docker", "load", stdin=source)
@@ -344,21 +344,21 @@ def test_what_the_owner_allows(ground: Ground) -> None:
 def test_a_key_for_one_app_reaches_no_other(ground: Ground, shop: Shop, tmp_path: Path) -> None:
     """It may push to its own, and to none that is another's, or is not there yet."""
     key = tmp_path / "key"
-    host.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ci", "-f", key])
+    processes.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ci", "-f", key])
     ground.box.exec(
         "pushrod", "host", "keys", "add", "-", "--app", "blog", stdin=key.with_suffix(".pub").read_text()
     )
     environment = {**shop.tree.env, **ground.box.git_environment(key)}
     for name in ("shop", "fresh"):
         argv = ["git", "push", f"pushrod@{ground.box.address}:{name}", "HEAD:main"]
-        done = host.run(argv, cwd=shop.tree.path, env=environment, timeout=60)
+        done = processes.run(argv, cwd=shop.tree.path, env=environment, timeout=60)
         assert (done.status, f"this key is not for `{name}`" in done.stderr) == (128, True), done
     assert "fresh" not in ground.pushrod("apps", "list").stdout
     assert asked(shop, "status", "--app", "shop", key=key).status == 12
     ground.pushrod("apps", "create", "blog")
     shop.tree.commit(files("blog.localhost"), "the blog")
     argv = ["git", "push", f"pushrod@{ground.box.address}:blog", "HEAD:main"]
-    done = host.run(argv, cwd=shop.tree.path, env=environment, timeout=60)
+    done = processes.run(argv, cwd=shop.tree.path, env=environment, timeout=60)
     assert done.status == 0, done.stderr
     ground.pushrod("apps", "destroy", "blog", "--yes")
 
@@ -370,6 +370,6 @@ def test_a_key_for_one_app_reaches_no_other(ground: Ground, shop: Shop, tmp_path
 )  # fmt: skip
 def test_a_command_that_is_not_allowed(shop: Shop, command: str) -> None:
     ssh = [*shop.box.ssh_command(), f"pushrod@{shop.box.address}", command]
-    done = host.run(ssh, timeout=30)
+    done = processes.run(ssh, timeout=30)
     assert (done.status, done.stdout) == (12, ""), done
     assert told(done).what

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.apps import complaint, eventually
-from tests.lab import images
-from tests.lab.box import Answer, Box
-from tests.lab.ground import DOCKERFILE, ROOT, Ground, Shop, code
+from devtools.apps import complaint, eventually
+from devtools.lab import images
+from devtools.lab.box import Answer, Box
+from devtools.lab.ground import DOCKERFILE, ROOT, Ground, Shop, code
 
 pytestmark = pytest.mark.lab
 

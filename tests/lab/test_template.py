@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.integration.apps import eventually
-from tests.lab.stack import Stack
+from devtools.apps import eventually
+from devtools.lab.stack import Stack
 
 pytestmark = pytest.mark.lab
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pushrod import scaffold
-from tests.lab import images
-from tests.lab.box import Box
-from tests.lab.ground import Ground, Shop
+from devtools.lab import images
+from devtools.lab.box import Box
+from devtools.lab.ground import Ground, Shop
+from pushrod.cli import scaffold
 
 pytestmark = pytest.mark.lab
 
@@ -28,7 +28,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     try:
         box.create(images.BOX, ports=[ground.published])
         ground.init()
-        files = scaffold.files("shop")
+        files = scaffold.template_files("shop")
         files["compose.yaml"] += "\nx-pushrod: {domains: [shop.localhost]}\n"
         made = ground.app("shop", files)
         push = made.pushing()  # its dependencies are installed in the box, over a network of its own

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.apps import eventually
-from tests.lab import images
-from tests.lab.box import Box
-from tests.lab.ground import Ground, Shop, files
+from devtools.apps import eventually
+from devtools.lab import images
+from devtools.lab.box import Box
+from devtools.lab.ground import Ground, Shop, files
 
 pytestmark = pytest.mark.lab
 
@@ -25,7 +25,7 @@ SETTINGS = {
 }
 MADE = """\
 import pathlib
-from pushrod.gears import openssl
+from pushrod.adapters import openssl
 authority = openssl.authority("pebble's own")
 own = openssl.issue(authority, ["localhost"])
 for name, text in {"trust": authority.chain, "chain": own.chain, "key": own.key}.items():

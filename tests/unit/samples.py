@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from pushrod.apps import App
-from pushrod.journal import Journal
+from pushrod.core.values import Health, Image, Instance, Release, Service
 from pushrod.manifest import limits
 from pushrod.manifest.limits import GIB, Machine
-from pushrod.releases import Releases
-from pushrod.values import Health, Image, Instance, Release, Service
+from pushrod.state.apps import App
+from pushrod.state.journal import Journal
+from pushrod.state.releases import Releases
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LIMITS = limits.defaults(Machine(memory=4 * GIB, cpus=2, tasks=30_000))

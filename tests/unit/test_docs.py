@@ -14,17 +14,20 @@ import pytest
 from click.testing import CliRunner
 
 import pushrod
-from pushrod import configuration, manifest, renewal, status
-from pushrod.audit import Act
-from pushrod.backups import Backup
+from pushrod import manifest
+from pushrod.adapters import compose
+from pushrod.backups.catalogue import Backup
 from pushrod.cli import cli
-from pushrod.configuration import Endpoint
-from pushrod.errors import ManifestError, PushrodError
-from pushrod.gears import compose
-from pushrod.hosting.work import Change
-from pushrod.manifest import allowances, policy
+from pushrod.core.errors import ManifestError, PushrodError
+from pushrod.core.values import EngineName, Finding, Manifest
+from pushrod.manifest import grants, policy
 from pushrod.manifest.policy import Terms
-from pushrod.values import EngineName, Finding, Manifest
+from pushrod.observe import status
+from pushrod.provisioning.work import Change
+from pushrod.releases import renewal
+from pushrod.state.audit import Act
+from pushrod.stores import variables
+from pushrod.stores.variables import Endpoint
 from tests.unit import samples
 from tools import keys as compose_keys
 
@@ -121,10 +124,10 @@ def test_the_table_of_limits_is_the_programs() -> None:
     assert compose_keys.limits() in page("host.md")
 
 
-@pytest.mark.parametrize("word", allowances.WORDS)
+@pytest.mark.parametrize("word", grants.WORDS)
 def test_every_word_for_the_owner_is_documented(word: str) -> None:
     text = section(page("manifest.md"), "What the host's owner must allow")
-    assert f"| `{word}` | {allowances.WORDS[word]} |" in text
+    assert f"| `{word}` | {grants.WORDS[word]} |" in text
 
 
 def test_the_refusal_on_the_page_is_the_programs() -> None:
@@ -199,8 +202,8 @@ def test_the_example_with_an_nginx_needs_no_curl(tmp_path: Path) -> None:
 def test_the_example_of_two_redis_has_the_variables_it_says(tmp_path: Path) -> None:
     found = example("two-redis.yaml", tmp_path)
     endpoints = [Endpoint(s.name, "redis", f"redis://{s.name}", "") for s in found.stores]
-    variables = configuration.store_variables(endpoints)
-    assert variables == {"REDIS_URL": "redis://redis", "CACHE_URL": "redis://cache"}
+    given = variables.store_variables(endpoints)
+    assert given == {"REDIS_URL": "redis://redis", "CACHE_URL": "redis://cache"}
     assert [n for n in found.notes if n.startswith("cache: `command` not used")]
 
 
@@ -388,11 +391,11 @@ def test_the_script_in_the_operations_page_works(tmp_path: Path) -> None:
     script.write_text(blocks[0])
     shell = shutil.which("sh")
     assert shell
-    from pushrod import host
-    from pushrod.gears import postgres
+    from pushrod.adapters import postgres
+    from pushrod.system import processes
 
     url = postgres.url("shop_app", "0123abcd", 28017, "shop")
-    done = host.run([shell, script, "env"], env={"DATABASE_URL": url, "PATH": "/usr/bin:/bin"})
+    done = processes.run([shell, script, "env"], env={"DATABASE_URL": url, "PATH": "/usr/bin:/bin"})
     given = dict(line.split("=", 1) for line in done.stdout.splitlines())
     assert {k: v for k, v in given.items() if k.startswith("PG")} == {
         "PGUSER": "shop_app",

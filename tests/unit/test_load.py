@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.load import (
+from devtools.load import (
     FAILURES,
     RACE,
     Failed,
@@ -30,7 +30,7 @@ from tests.load import (
     percentile,
     target,
 )
-from tests.load.__main__ import main
+from devtools.load.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Pushrod-Release: 7\r\n\r\nok"
@@ -519,7 +519,7 @@ def running(answer: Answering) -> Iterator[str]:
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "tests.load", *arguments]
+    argv = [sys.executable, "-m", "devtools.load", *arguments]
     return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -562,7 +562,7 @@ def test_the_command_refuses_what_it_must_not_do(
 
 def test_a_signal_stops_the_sending_and_still_reports() -> None:
     with running(ok) as url:
-        argv = [sys.executable, "-m", "tests.load", "--url", url, "--rate", "100", "--seconds", "60"]
+        argv = [sys.executable, "-m", "devtools.load", "--url", url, "--rate", "100", "--seconds", "60"]
         process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert process.stdout
         assert process.stdout.readline() == "sending 100/s for 60 s\n"

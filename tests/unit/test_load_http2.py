@@ -13,9 +13,9 @@ from h2.errors import ErrorCodes
 from h2.events import DataReceived, RequestReceived, StreamEnded, WindowUpdated
 from hyperframe.frame import GoAwayFrame
 
-from pushrod.gears import openssl
-from tests.load import RACE, UNPROCESSED, Plan, Report, Run, Shape, delivery, secured, target
-from tests.load.shapes import Protocol
+from devtools.load import RACE, UNPROCESSED, Plan, Report, Run, Shape, delivery, secured, target
+from devtools.load.shapes import Protocol
+from pushrod.adapters import openssl
 from tests.unit.test_load import Answering, Server, close_first, ok, reset_first, short, short_reset
 from tests.unit.test_load_streams import END, HEAD, chunk
 

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.integration import steady
-from tests.load import RACE, Report, Run, delivery, target
-from tests.load.shapes import Kind, Plan, Shape
-from tests.load.streams import accept
+from devtools import steady
+from devtools.load import RACE, Report, Run, delivery, target
+from devtools.load.shapes import Kind, Plan, Shape
+from devtools.load.streams import accept
 from tests.unit.test_load import OK, Answering, Exchange, Server, ok
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"

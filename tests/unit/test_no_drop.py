@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from tests.integration import no_drop
-from tests.integration.no_drop import Instance, Killed, Row
-from tests.load import Failure, Figures, Report, delivery
+from devtools import no_drop
+from devtools.load import Failure, Figures, Report, delivery
+from devtools.no_drop import Instance, Killed, Row
 
 VICTIM = Instance("127.0.0.1:20001/aaaa", 7)
 KILLED = Killed(VICTIM, 1010.0, 1012.0)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.shop import STEPS, STOCK, wrong
+from devtools.shop import STEPS, STOCK, wrong
 
 TOLD = {"a": 1, "b": 2}
 FOUND: dict[str, Any] = {

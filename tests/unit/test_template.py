@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pushrod import scaffold
+from pushrod.cli import scaffold
 
-FILES = scaffold.files("shop")
+FILES = scaffold.template_files("shop")
 PAGE, SCRIPT = FILES["frontend/index.html"], FILES["frontend/shop.js"]
 
 

@@ -2,8 +2,8 @@
 
 import sys
 
-from pushrod.errors import PushrodError
-from tests.lab import images
+from devtools.lab import images
+from pushrod.core.errors import PushrodError
 from tools.lab import boxes, engine, standins
 from tools.lab.effects import LabError, docker
 

@@ -4,9 +4,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from pushrod import host
-from tests.lab import images
-from tests.lab.box import Box, copy_volume
+from devtools.lab import images
+from devtools.lab.box import Box, copy_volume
+from pushrod.system import processes
 from tools.lab import standins
 from tools.lab.effects import LONGEST, LabError, docker, tell
 
@@ -42,7 +42,7 @@ def _load() -> None:
     try:
         box.create(seed="")
         with tempfile.TemporaryFile() as archive:
-            save = host.run(["docker", "save", *images.inner()], stdout=archive, timeout=LONGEST)
+            save = processes.run(["docker", "save", *images.inner()], stdout=archive, timeout=LONGEST)
             if save.status:
                 raise LabError(f"the images cannot be saved: {save.stderr.strip()}")
             archive.seek(0)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from pushrod import host
+from pushrod.system import processes
 
 LONGEST = 1800.0  # seconds for one command; the longest, the base, takes 20 from a near mirror
 
@@ -20,7 +20,7 @@ def docker(*argv: str) -> str:
 def run(argv: Sequence[str]) -> str:
     """What a command printed; LabError with the end of its output if it failed."""
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = host.run(argv, env=env, timeout=LONGEST)
+    done = processes.run(argv, env=env, timeout=LONGEST)
     if done.status:
         last = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
         raise LabError(f"`{' '.join(argv)}` ended with status {done.status}:\n{last}")

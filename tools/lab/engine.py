@@ -5,8 +5,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from pushrod import host
-from tests.lab import images
+from devtools.lab import images
+from pushrod.system import files, waits
 from tools.lab.effects import LabError, run, tell
 
 PACKAGES = ("docker.io", "iptables", "mmdebstrap", "debian-archive-keyring", "ca-certificates")
@@ -29,8 +29,8 @@ def start() -> None:
         told = "systemctl stop docker"
     else:
         told = f"kill {_spawn()}"
-    if not host.wait_until(images.engine_answers, STARTS, 0.5):
-        last = "\n".join(host.tail(LOG, 10))
+    if not waits.wait_until(images.engine_answers, STARTS, 0.5):
+        last = "\n".join(files.tail(LOG, 10))
         raise LabError(f"the Docker engine does not answer after {STARTS:g} s\n{last}")
     tell(f"the Docker engine goes on running; this stops it: {told}")
 

@@ -1,4 +1,4 @@
-"""Every image of the lab: pulled where it can be, built from tests/lab/standins where it cannot."""
+"""Every image of the lab: pulled where it can be, built from devtools/lab/standins where it cannot."""
 
 import hashlib
 import shutil
@@ -11,9 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from pushrod import host
-from pushrod.engines.embedded.parts import Parts
-from tests.lab import images
+from devtools.lab import images
+from pushrod.adapters.binaries import Parts
+from pushrod.system import processes
 from tools.lab import engine, machine
 from tools.lab.effects import LONGEST, LabError, docker, run, tell
 
@@ -50,7 +50,7 @@ def provide(image: str) -> None:
         return
     started = time.monotonic()
     if image not in OWN:
-        pulled = host.run(["docker", "pull", "--quiet", image], timeout=LONGEST)
+        pulled = processes.run(["docker", "pull", "--quiet", image], timeout=LONGEST)
         if pulled.status == 0:
             tell(f"{image}: pulled")
             return

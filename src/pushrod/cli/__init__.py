@@ -9,25 +9,25 @@ import click
 from pushrod import __version__
 from pushrod.cli import recording
 from pushrod.cli.output import print_error, print_wrong_call
-from pushrod.errors import PushrodError
-from pushrod.host import os_error
+from pushrod.core.errors import PushrodError
+from pushrod.system.files import os_error
 
 # Where each verb is; a module is imported when its verb is called, so that `pushrod --version` stays quick.
 _VERBS = {
     "new": "new",
-    "up": "deploying",
-    "down": "deploying",
-    "deploy": "deploying",
-    "plan": "deploying",
-    "rollback": "deploying",
-    "restart": "deploying",
-    "scale": "deploying",
+    "up": "deploy",
+    "down": "deploy",
+    "deploy": "deploy",
+    "plan": "deploy",
+    "rollback": "deploy",
+    "restart": "deploy",
+    "scale": "deploy",
     "maintenance": "maintenance",
-    "releases": "reading",
-    "status": "reading",
-    "logs": "reading",
-    "exec": "running",
-    "run": "running",
+    "releases": "inspect",
+    "status": "inspect",
+    "logs": "inspect",
+    "exec": "exec",
+    "run": "exec",
     "secret": "secret",
     "db": "db",
     "cert": "cert",
@@ -85,7 +85,7 @@ def cli(context: click.Context, root: str | None) -> None:
 
 
 def main() -> None:
-    """Run the command line. Exit codes are those of `pushrod.errors`; 2 is a wrong call, 1 a defect of pushrod."""
+    """Run the command line. Exit codes: `core/errors.py`; 2 is a wrong call, 1 a defect of pushrod."""
     try:
         cli(prog_name="pushrod", standalone_mode=False)
     except PushrodError as e:

@@ -5,19 +5,20 @@ from pathlib import Path
 
 import click
 
-from pushrod import creation, host
-from pushrod.apps import check_file, check_name
+from pushrod.adapters import git
 from pushrod.cli import remote
 from pushrod.cli.context import find_root, pipeline, with_json, with_root
-from pushrod.cli.hosted import permitted, visible
+from pushrod.cli.host_context import permitted, visible
+from pushrod.cli.inspect import all_of
 from pushrod.cli.output import print_json, print_table
-from pushrod.cli.reading import all_of
 from pushrod.cli.terminal import ask, say
-from pushrod.engines import choice
-from pushrod.errors import BusyError, HostError, PushrodError, RepositoryError, UnknownNameError
-from pushrod.gears import git
-from pushrod.manifest.allowances import check_word
-from pushrod.rounds import Round
+from pushrod.core.errors import BusyError, HostError, PushrodError, RepositoryError, UnknownNameError
+from pushrod.engines import registry
+from pushrod.manifest.grants import check_word
+from pushrod.releases import app_lifecycle
+from pushrod.releases.rounds import Round
+from pushrod.state.apps import check_file, check_name
+from pushrod.system import accounts, signals
 
 _PRUNING = 900.0  # seconds for one app
 
@@ -58,11 +59,11 @@ def create_app(name: str, port: int | None, root: str | None) -> None:
 
     On a Docker host no repository is needed: its owner pushes to the app over SSH.
     """
-    engine = choice.of(find_root(root))
+    engine = registry.of(find_root(root))
     tree = git.toplevel(Path()) if engine.name == "embedded" else _tree()
-    app = creation.create(engine, check_name(name), source=tree, port=port or 0)
+    app = app_lifecycle.create(engine, check_name(name), source=tree, port=port or 0)
     if tree is None:
-        say(f"{name}: in its repository, git remote add pushrod {host.user_name()}@HOST:{name}")
+        say(f"{name}: in its repository, git remote add pushrod {accounts.user_name()}@HOST:{name}")
         return
     git.set_remote(tree, str(app.repository))
     say(f"{name}: `git push pushrod HEAD:main` deploys it to {app.settings.url()}")
@@ -91,7 +92,7 @@ def allow_app(name: str, words: tuple[str, ...], remove: bool, root: str | None)
         raise HostError(
             "only the host's owner allows this", where=app.name, hint="run it as root, on the host"
         )
-    allowed = creation.allow(app, [check_word(w) for w in words], remove=remove)
+    allowed = app_lifecycle.allow(app, [check_word(w) for w in words], remove=remove)
     say(f"{name} may have: {', '.join(allowed) or 'nothing beyond the ordinary'}")
 
 
@@ -109,7 +110,7 @@ def set_app(name: str, settings: tuple[str, ...], root: str | None) -> None:
     if there := remote.find(root, check_name(name)):
         there.run("apps", "set", there.app, f"file={file}")
     app = find_root(root).app(permitted(name))
-    creation.choose_file(app, file)
+    app_lifecycle.choose_file(app, file)
     say(
         f"{name}: its compose file is {file or 'the one at the top of the commit'}, from the next deployment on"
     )
@@ -137,9 +138,9 @@ def destroy_app(name: str, yes: bool, root: str | None) -> None:
         say(f"This removes {app.directory}: every release, all data in its stores, its secrets.")
         if ask("Type the app's name to go on") != name:
             raise click.Abort
-    with host.interruptible():
+    with signals.interruptible():
         pipeline(app).down()
-        creation.destroy(app, choice.of(app.root))
+        app_lifecycle.destroy(app, registry.of(app.root))
     say(f"{name} is gone")
 
 
@@ -151,7 +152,7 @@ def prune_command(root: str | None) -> None:
     Every deployment does the first two for its own app. An app that another command works on is left alone.
     """
     where = find_root(root)
-    engine = choice.of(where)
+    engine = registry.of(where)
     failed: list[PushrodError] = []
     turns = Round(where, "pruning", _PRUNING)
     for app in turns.order(visible(where)):

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 
 import click
 
-from pushrod import audit
-from pushrod.audit import Act, Audit, Wanted
+from pushrod.adapters import systemd
 from pushrod.cli.context import find_root, with_app, with_json
-from pushrod.cli.hosted import caller, permitted
+from pushrod.cli.host_context import caller, permitted
 from pushrod.cli.output import print_json, print_table
 from pushrod.cli.terminal import say
-from pushrod.errors import StateError
-from pushrod.gears import systemd
-from pushrod.hosting import account
+from pushrod.core.errors import StateError
 from pushrod.manifest.document import duration
+from pushrod.provisioning import account
+from pushrod.state import audit
+from pushrod.state.audit import Act, Audit, Wanted
 
 
 def _since(_context: click.Context, _parameter: click.Parameter, given: str) -> str:

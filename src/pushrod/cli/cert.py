@@ -5,16 +5,17 @@ from pathlib import Path
 
 import click
 
-from pushrod import host, renewal
-from pushrod.certificates import Certificates
+from pushrod.adapters import openssl
 from pushrod.cli import remote, sent
 from pushrod.cli.context import find_app, find_root, with_app, with_json
-from pushrod.cli.hosted import visible
+from pushrod.cli.host_context import visible
 from pushrod.cli.output import Steps, age, print_error, print_json, print_table
 from pushrod.cli.terminal import say
-from pushrod.engines import choice
-from pushrod.errors import HostError, PushrodError
-from pushrod.gears import openssl
+from pushrod.core.errors import HostError, PushrodError
+from pushrod.engines import registry
+from pushrod.ingress.certificates import Certificates
+from pushrod.releases import renewal
+from pushrod.system import signals
 
 
 @click.group("cert")
@@ -55,8 +56,8 @@ def renew_command(every: bool, force: bool, app_name: str | None, root: str | No
     """
     apps = visible(find_root(root)) if every else [find_app(root, app_name)]
     failed: list[PushrodError] = []
-    with host.interruptible():
-        found = renewal.renew(choice.of(find_root(root)), apps, Steps(), force=force, wait=not every)
+    with signals.interruptible():
+        found = renewal.renew(registry.of(find_root(root)), apps, Steps(), force=force, wait=not every)
         for outcome in found:
             if isinstance(outcome, PushrodError):
                 failed.append(outcome)
@@ -86,8 +87,8 @@ def set_command(certificate: str, key: str | None, app_name: str | None, root: s
         root, app_name
     )  # first: on a Docker host root becomes the host's account here, in a new process
     texts = [_text(name) for name in given]
-    with host.interruptible():
-        described, placed = renewal.give(app, choice.of(app.root), Steps(), openssl.pair(*texts))
+    with signals.interruptible():
+        described, placed = renewal.give(app, registry.of(app.root), Steps(), openssl.pair(*texts))
     then = "served" if placed else "kept; a release with `x-pushrod.tls.source: files` is served with it"
     say(f"{app.name}: certificate for {', '.join(described.names)} until {described.ends[:10]}, {then}")
 

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pushrod import host
-from pushrod.apps import App, Root
+from pushrod.adapters import git
 from pushrod.cli import recording
-from pushrod.cli.hosted import caller, default_root, may_push, permitted, stepped_down, visible
+from pushrod.cli.host_context import caller, default_root, may_push, permitted, stepped_down, visible
 from pushrod.cli.output import Steps
-from pushrod.engines import choice
-from pushrod.errors import PushrodError, RepositoryError, UnknownNameError
-from pushrod.gears import git
-from pushrod.journal import Journal
+from pushrod.core.errors import PushrodError, RepositoryError, UnknownNameError
+from pushrod.engines import registry
+from pushrod.state.apps import App, Root
+from pushrod.state.journal import Journal
+from pushrod.system import locks
 
 if TYPE_CHECKING:
-    from pushrod.pipeline import Pipeline
+    from pushrod.releases.pipeline import Pipeline
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -83,7 +83,7 @@ def finished(app: App) -> App:
     that asked goes on: one that needs it done will fail with the same error.
     """
     try:
-        if Journal(app.journal).story().open is not None and not host.locked(app.lock):
+        if Journal(app.journal).story().open is not None and not locks.locked(app.lock):
             with pipeline(app).locked("finishing what was cut off"):
                 pass
     except PushrodError as e:
@@ -118,9 +118,9 @@ def _named(where: Root, name: str | None, directory: Path | None) -> App:
 
 def pipeline(app: App) -> "Pipeline":
     """The pipeline of an app, telling its steps on stderr. It is imported where there is something for it to do."""
-    from pushrod.pipeline import Pipeline
+    from pushrod.releases.pipeline import Pipeline
 
-    return Pipeline(app, choice.of(app.root), Steps(), may_push)
+    return Pipeline(app, registry.of(app.root), Steps(), may_push)
 
 
 def _remote(directory: Path) -> Path | None:

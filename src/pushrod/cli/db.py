@@ -2,16 +2,17 @@
 
 import click
 
-from pushrod import backups, host
-from pushrod.apps import App
-from pushrod.backups import Backup, Backups
+from pushrod.backups import catalogue
+from pushrod.backups.catalogue import Backup, Backups
 from pushrod.cli import remote
 from pushrod.cli.context import find_app, find_root, with_app, with_json
-from pushrod.cli.hosted import visible
+from pushrod.cli.host_context import visible
 from pushrod.cli.output import Steps, age, print_error, print_json, print_table
 from pushrod.cli.terminal import ask, say
-from pushrod.engines import choice
-from pushrod.errors import PushrodError
+from pushrod.core.errors import PushrodError
+from pushrod.engines import registry
+from pushrod.state.apps import App
+from pushrod.system import signals
 
 
 @click.group("db")
@@ -28,7 +29,7 @@ def backup_command(every: bool, app_name: str | None, root: str | None) -> None:
         _all(root)
         return
     app = find_app(root, app_name)
-    with host.interruptible():
+    with signals.interruptible():
         say(_told(_of(app).take()))
 
 
@@ -36,8 +37,8 @@ def _all(root: str | None) -> None:
     """Back up what is due; leave with the exit code of the first failure, once all have had their turn."""
     where = find_root(root)
     failed: list[PushrodError] = []
-    with host.interruptible():
-        for outcome in backups.all_due(choice.of(where), visible(where), Steps()):
+    with signals.interruptible():
+        for outcome in catalogue.all_due(registry.of(where), visible(where), Steps()):
             if isinstance(outcome, Backup):
                 say(_told(outcome))
             else:
@@ -53,7 +54,7 @@ def _all(root: str | None) -> None:
 @with_json
 def backups_command(app_name: str | None, root: str | None, as_json: bool) -> None:
     """List the app's backups, newest first."""
-    found = backups.listed(find_app(root, app_name))
+    found = catalogue.listed(find_app(root, app_name))
     if as_json:
         print_json(found)
     elif not found:
@@ -72,8 +73,8 @@ def verify_command(when: str, app_name: str | None, root: str | None) -> None:
     WHEN is its name or how that begins, by default the newest.
     """
     app = find_app(root, app_name)
-    name = backups.find(app, when).name
-    with host.interruptible():
+    name = catalogue.find(app, when).name
+    with signals.interruptible():
         tried = _of(app).verify(name)
     for found in tried:
         what = f"{found.tables} tables, {found.rows} rows" if found.restored else "whole, not restored"
@@ -90,7 +91,7 @@ def restore_command(when: str, yes: bool, app_name: str | None, root: str | None
     What is there is backed up before. Instances lose their connections, and connect again.
     """
     app = find_app(root, app_name)
-    backup = backups.find(app, when)
+    backup = catalogue.find(app, when)
     if not yes:
         say(
             f"This puts the data of {backup.name}, {age(backup.age)} old, in the place of {app.name}'s. "
@@ -98,14 +99,14 @@ def restore_command(when: str, yes: bool, app_name: str | None, root: str | None
         )
         if ask("Type the app's name to go on") != app.name:
             raise click.Abort
-    with host.interruptible():
+    with signals.interruptible():
         told = _of(app).restore(backup.name)
     for line in told:
         say(line)
 
 
 def _of(app: App) -> Backups:
-    return Backups(app, choice.of(app.root), Steps())
+    return Backups(app, registry.of(app.root), Steps())
 
 
 def _told(backup: Backup) -> str:

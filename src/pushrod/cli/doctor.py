@@ -4,10 +4,11 @@ import sys
 
 import click
 
-from pushrod import creation, doctor
 from pushrod.cli.context import find_root, named_app, pipeline, with_app, with_json
 from pushrod.cli.output import print_json
 from pushrod.cli.terminal import Styled, say
+from pushrod.observe import diagnostics
+from pushrod.releases import app_lifecycle
 
 
 @click.command("doctor")
@@ -23,13 +24,13 @@ def doctor_command(repair: bool, app_name: str | None, root: str | None, as_json
         app = named_app(root, app_name)
         if not app.repository.exists():
             say(f"{app.name}: its repository is made anew; the next push brings its commits")
-        creation.make_places(app)
+        app_lifecycle.make_places(app)
         line = pipeline(app)
         for mended in line.repair() or ["nothing was damaged"]:
             say(f"{app.name}: {mended}")
         say(f"{app.name}: live is release {line.journal.story().live}")
         return
-    found = doctor.examine(find_root(root))
+    found = diagnostics.examine(find_root(root))
     if as_json:
         print_json(found)
     else:

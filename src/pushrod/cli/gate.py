@@ -6,17 +6,17 @@ from pathlib import Path
 
 import click
 
-from pushrod import host
-from pushrod.apps import NAME, Root, check_name
-from pushrod.audit import Who
-from pushrod.cli import hosted, recording
+from pushrod.adapters import git
+from pushrod.cli import host_context, recording
 from pushrod.cli.context import find_root
 from pushrod.cli.recording import Record
 from pushrod.cli.terminal import say
-from pushrod.engines import choice, machine
-from pushrod.gears import git
-from pushrod.hosting import gate, keys, shares
-from pushrod.hosting.gate import Reach
+from pushrod.engines import machine, registry
+from pushrod.provisioning import gate, keys, shares
+from pushrod.provisioning.gate import Reach
+from pushrod.state.apps import NAME, Root, check_name
+from pushrod.state.audit import Who
+from pushrod.system import processes, signals
 
 # What a session may bring along where the root is a host's: sshd's own and the account's. A client sends what its
 # server's AcceptEnv lets through, and nothing of it means anything here but these.
@@ -53,7 +53,7 @@ def gate_command(context: click.Context, name: str, apps: tuple[str, ...]) -> No
         _end_after(gate.PUSH_SECONDS if pushes else gate.FETCH_SECONDS)
         sys.exit(_serve(root, asked, reach, turn, record.act))
     else:
-        call = parse(context.find_root().command, words, hosted.Caller(name, root, reach), record)
+        call = parse(context.find_root().command, words, host_context.Caller(name, root, reach), record)
         record.begin()
         _end_after(gate.VERBS[record.what].seconds)
         with call:
@@ -61,7 +61,7 @@ def gate_command(context: click.Context, name: str, apps: tuple[str, ...]) -> No
 
 
 def _end_after(seconds: int) -> None:
-    host.end_after(seconds, lambda: say(f"pushrod: this has taken {seconds} s, and is ended", err=True))
+    signals.end_after(seconds, lambda: say(f"pushrod: this has taken {seconds} s, and is ended", err=True))
 
 
 def _settle(root: Root, name: str) -> None:
@@ -73,14 +73,14 @@ def _settle(root: Root, name: str) -> None:
     os.chdir("/")
 
 
-def parse(cli: click.Command, words: list[str], caller: hosted.Caller, record: Record) -> click.Context:
+def parse(cli: click.Command, words: list[str], caller: host_context.Caller, record: Record) -> click.Context:
     """The call that the words are, as the command line's own parser has it, once it has been judged.
 
     It is not parsed again: what is judged is what is run. Raises UnknownNameError for what a key may not do, and
     click's own errors for what is no call; `record` is told what it is as far as it goes.
     """
     context = click.Context(cli, info_name="pushrod", obj=str(caller.root.path), **cli.context_settings)
-    context.meta[hosted.CALLER], context.meta[recording.RECORD] = caller, record
+    context.meta[host_context.CALLER], context.meta[recording.RECORD] = caller, record
     command, path, name, rest = cli, "", "", list(words)
     while isinstance(command, click.Group):
         name = rest.pop(0) if rest else ""
@@ -117,15 +117,15 @@ def _app(call: click.Context, reach: Reach) -> str:
 def _serve(root: Root, asked: gate.Git, reach: Reach, turn: int, act: int) -> int:
     """Run the half of Git that the client talks to; its status. The first push to a name makes the app."""
     if asked.makes and asked.app not in {a.name for a in root.apps()}:
-        from pushrod import creation
+        from pushrod.releases import app_lifecycle
 
-        app = creation.create(choice.of(root), check_name(asked.app), source=None)
+        app = app_lifecycle.create(registry.of(root), check_name(asked.app), source=None)
     else:
         app = root.app(asked.app)
-    environment = git.served(machine.of(root, app.name)) | {hosted.PUSHER: ",".join(reach.apps)}
+    environment = git.served(machine.of(root, app.name)) | {host_context.PUSHER: ",".join(reach.apps)}
     if protocol := os.environ.get("GIT_PROTOCOL"):
         environment["GIT_PROTOCOL"] = protocol
     environment[recording.ACT] = str(act)
     argv = ["git", asked.service, str(app.repository)]
-    with host.uninterrupted():  # Git hears it as well, and ends by itself
-        return host.attach(argv, cwd=Path("/"), env=environment, keep=[turn])
+    with signals.uninterrupted():  # Git hears it as well, and ends by itself
+        return processes.attach(argv, cwd=Path("/"), env=environment, keep=[turn])

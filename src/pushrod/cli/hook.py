@@ -9,16 +9,17 @@ from typing import BinaryIO, NamedTuple
 
 import click
 
-from pushrod import creation, host
-from pushrod.apps import App
+from pushrod.adapters import git, reporting
 from pushrod.cli import admission, outliving, recording
 from pushrod.cli.context import find_root, finished, pipeline
 from pushrod.cli.terminal import say
-from pushrod.errors import PushrodError, RepositoryError
-from pushrod.gears import git, reporting
-from pushrod.journal import Journal
-from pushrod.lines import split
-from pushrod.releases import Releases
+from pushrod.core.errors import PushrodError, RepositoryError
+from pushrod.core.lines import split
+from pushrod.releases import app_lifecycle
+from pushrod.state.apps import App
+from pushrod.state.journal import Journal
+from pushrod.state.releases import Releases
+from pushrod.system import locks, signals
 
 _UPDATES = 200_000  # characters of the list of updates; one is some 120
 _DEPLOYED = f"refs/heads/{git.BRANCH}"
@@ -43,7 +44,7 @@ def hook_command(app_name: str, name: str) -> None:
         updates = sys.stdin.read(_UPDATES + 1)
         live = outliving.apart(lambda: _is_live(app, updates))
         _tell(app)
-        with host.interruptible():
+        with signals.interruptible():
             pre_receive(app, updates, live)
     else:
         proc_receive(app.repository, sys.stdin.buffer, sys.stdout.buffer)
@@ -83,8 +84,8 @@ def pre_receive(app: App, updates: str, on_live: Callable[[], None] = lambda: No
     admission.check_room(app)
     own = [tag.ref for tag in tags if tag.ref.startswith(f"{git.OWN_TAGS}/")]
     tags = [tag for tag in tags if tag.ref not in own]
-    if not creation.are_current(app):  # an older pushrod has made them
-        creation.make_places(app)
+    if not app_lifecycle.are_current(app):  # an older pushrod has made them
+        app_lifecycle.make_places(app)
         if own:  # Git has read its settings for this push already, and would make them
             raise RepositoryError("tags below release/ are pushrod's own", where=own[0], hint="push again")
     if own:
@@ -115,8 +116,8 @@ def _forget(app: App, commit: str, pack: Path) -> None:
     """Nothing of a push that was refused stays; while another command works on the app, it is left to the pruning."""
     with (
         contextlib.suppress(PushrodError, OSError),
-        host.uninterrupted(),
-        host.lock(app.lock, purpose="forgetting a refused push", timeout=0),
+        signals.uninterrupted(),
+        locks.lock(app.lock, purpose="forgetting a refused push", timeout=0),
     ):
         if commit not in {release.commit for release in Releases(app).all()}:
             git.forget(app.repository, commit, pack)

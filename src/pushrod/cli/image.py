@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
+from pushrod.adapters import docker
 from pushrod.cli.context import find_root, with_root
 from pushrod.cli.terminal import say
-from pushrod.errors import HostError
-from pushrod.gears import docker
+from pushrod.core.errors import HostError
 
 
 @click.group("image")

@@ -4,13 +4,13 @@ import ipaddress
 
 import click
 
-from pushrod import host
-from pushrod.apps import App
 from pushrod.cli import remote
 from pushrod.cli.context import find_app, pipeline, with_app
 from pushrod.cli.output import closed
 from pushrod.cli.terminal import say
-from pushrod.values import Maintenance
+from pushrod.core.values import Maintenance
+from pushrod.state.apps import App
+from pushrod.system import signals
 
 
 @click.group("maintenance")
@@ -48,7 +48,7 @@ def on_command(allow: tuple[str, ...], retry_after: int, app_name: str | None, r
     Instances and stores go on. It holds, also for new releases, until `pushrod maintenance off`.
     """
     app, wanted = find_app(root, app_name), Maintenance(allow, retry_after)
-    with host.interruptible():
+    with signals.interruptible():
         pipeline(app).maintain(wanted)
     say(f"{app.name} is {closed(wanted)}{_later(app)}")
 
@@ -58,7 +58,7 @@ def on_command(allow: tuple[str, ...], retry_after: int, app_name: str | None, r
 def off_command(app_name: str | None, root: str | None) -> None:
     """Let the app answer again."""
     app = find_app(root, app_name)
-    with host.interruptible():
+    with signals.interruptible():
         pipeline(app).maintain(None)
     say(f"{app.name} is open{_later(app)}")
 

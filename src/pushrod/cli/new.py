@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from pushrod import scaffold
-from pushrod.apps import check_name
+from pushrod.cli import scaffold
 from pushrod.cli.terminal import say
+from pushrod.state.apps import check_name
 
 
 @click.command("new")

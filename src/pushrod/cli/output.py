@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from pushrod import lines
 from pushrod.cli.terminal import Styled, is_terminal, plain, say, say_json
-from pushrod.errors import PushrodError
-from pushrod.host import signals_held
-from pushrod.values import Maintenance
+from pushrod.core import lines
+from pushrod.core.errors import PushrodError
+from pushrod.core.values import Maintenance
+from pushrod.system.signals import signals_held
 
 _SLOW = 1.0  # seconds after which a plain line says what is being waited for
 

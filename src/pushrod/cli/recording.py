@@ -1,4 +1,4 @@
-"""What is told of a call in the log of who did what (`pushrod.audit`): when it begins, and how it ends.
+"""What is told of a call in the log of who did what (`pushrod.state.audit`): when it begins, and how it ends.
 
 A verb that changes something is told of before it does anything, so that nothing it does can hide it. What was asked
 for through the gate is told of whatever it is; of what somebody looks at on the machine itself nothing is.
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pushrod import host
-from pushrod.apps import App, Root
 from pushrod.cli.terminal import say
-from pushrod.errors import PushrodError
+from pushrod.core.errors import PushrodError
+from pushrod.state.apps import App, Root
+from pushrod.system import accounts, files
 
 if TYPE_CHECKING:
-    from pushrod.audit import Result, Who
+    from pushrod.state.audit import Result, Who
 
 RECORD = "pushrod.record"
 ACT = "PUSHROD_AUDIT_ACT"
@@ -53,12 +53,12 @@ class Record:
         that cannot be written keeps nobody from mending things."""
         if self.root is None or self.who is None or self.looks or self.act or not self.root.path.is_dir():
             return
-        from pushrod.audit import Audit
+        from pushrod.state.audit import Audit
 
         try:
             self.act = Audit(self.root).begin(self.who, self.what, self.app, self._told_words())
         except OSError as e:
-            error = host.os_error(e, str(Audit(self.root).log))
+            error = files.os_error(e, str(Audit(self.root).log))
             if self.who.key:
                 raise error from e
             say(f"  note     not in the log of who did what: {error.what}", err=True)
@@ -67,7 +67,7 @@ class Record:
         """Tell how it ended."""
         if self.root is None or self.who is None or not self.root.path.is_dir():
             return
-        from pushrod.audit import Audit
+        from pushrod.state.audit import Audit
 
         detail = "; ".join(part for part in (self.detail, why) if part)
         with contextlib.suppress(OSError, PushrodError):
@@ -83,7 +83,7 @@ class Record:
         names = self.reach if self.reach and self.app not in self.reach else (self.app,)
         if not self.words:
             return ""
-        from pushrod.secrets import Secrets
+        from pushrod.state.secrets import Secrets
 
         words = self.words
         for app in (App(self.root, name) for name in names if name) if self.root else ():
@@ -113,7 +113,7 @@ def begun(root: Root, app: str = "") -> None:
     if record.root is not None:
         record.app = record.app or app
         return
-    from pushrod.hosting import gate
+    from pushrod.provisioning import gate
 
     rule = gate.VERBS.get(what)
     record.root, record.who, record.what = root, asked_here(), what
@@ -139,9 +139,9 @@ def add(detail: str) -> None:
 
 def asked_here() -> "Who":
     """Who runs the command line on this machine: the account, before root became another one, and for whom."""
-    from pushrod.audit import Who
+    from pushrod.state.audit import Who
 
-    by = os.environ.get(BY) or host.user_name()
+    by = os.environ.get(BY) or accounts.user_name()
     if BY not in os.environ and (invoker := os.environ.get("SUDO_USER")):
         by = f"{by} ({invoker})"
     return Who(by, address=address())
@@ -192,7 +192,7 @@ def outcome(error: BaseException | None) -> "tuple[Result, int, str]":
     if isinstance(error, click.ClickException):
         return "failed", error.exit_code, error.format_message()
     if isinstance(error, OSError):
-        return "failed", host.os_error(error, "").exit_code, error.strerror or ""
+        return "failed", files.os_error(error, "").exit_code, error.strerror or ""
     if isinstance(error, click.Abort | KeyboardInterrupt):
         return "failed", 130, ""
     return "failed", 1, type(error).__name__

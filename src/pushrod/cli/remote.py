@@ -16,11 +16,11 @@ from urllib.parse import unquote, urlsplit
 import click
 from click.core import ParameterSource
 
-from pushrod import host
-from pushrod.cli import hosted
+from pushrod.adapters import git
+from pushrod.cli import host_context
 from pushrod.cli.output import say_lines
-from pushrod.errors import HostError, RepositoryError
-from pushrod.gears import git
+from pushrod.core.errors import HostError, RepositoryError
+from pushrod.system import processes
 
 _ELSEWHERE = ("app_name", "root", "directory")
 """Parameters that say which app is meant here; there it is said by `--app`."""
@@ -38,17 +38,17 @@ class Remote(NamedTuple):
 
     def run(self, *words: str) -> NoReturn:
         """Run a verb there on our own terminal, and end with its status."""
-        sys.exit(host.attach(self.argv(*words), cwd=Path.cwd(), env=os.environ))
+        sys.exit(processes.attach(self.argv(*words), cwd=Path.cwd(), env=os.environ))
 
     def push(self, refspec: str, *options: str) -> None:
         """Push to the remote as the user would; ends with Git's status where that fails."""
         argv = ["git", "push", *options, "pushrod", refspec]
-        if status := host.attach(argv, cwd=Path.cwd(), env=os.environ):
+        if status := processes.attach(argv, cwd=Path.cwd(), env=os.environ):
             sys.exit(status)
 
     def feed(self, text: str, *words: str) -> NoReturn:
         """Run a verb there that reads `text`; it never is an argument. Ends with its status."""
-        done = host.run(self.argv(*words), stdin=text, timeout=120)
+        done = processes.run(self.argv(*words), stdin=text, timeout=120)
         say_lines(done.stdout)
         say_lines(done.stderr, err=True)
         sys.exit(done.status)
@@ -59,7 +59,7 @@ def find(root: str | None, app: str | None, directory: Path | None = None) -> Re
 
     A root that was given, by --root or PUSHROD_ROOT, is on this machine, and so is whoever came through the gate.
     """
-    if hosted.caller() or root or click.get_current_context().find_root().obj:
+    if host_context.caller() or root or click.get_current_context().find_root().obj:
         return None
     try:
         tree = git.toplevel(directory or Path.cwd())

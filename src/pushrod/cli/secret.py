@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
+from pushrod.adapters import dotenv
 from pushrod.cli import recording, remote, sent
 from pushrod.cli.context import find_app, with_app, with_json
 from pushrod.cli.output import print_json
 from pushrod.cli.terminal import ask, say
-from pushrod.errors import HostError
-from pushrod.gears import dotenv
-from pushrod.secrets import Secrets
+from pushrod.core.errors import HostError
+from pushrod.state.secrets import Secrets
 
 
 @click.group("secret")

@@ -2,7 +2,7 @@
 
 import sys
 
-from pushrod.errors import HostError
+from pushrod.core.errors import HostError
 
 MOST = 1 << 20
 """Characters: secrets, `.env` files and certificates are far smaller."""

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import psutil
 
-from pushrod.apps import HostSettings, Root, read_json
 from pushrod.manifest.limits import Limits, Machine, resolve
+from pushrod.state.apps import HostSettings, Root, read_json
 
 _THREADS = Path("/proc/sys/kernel/threads-max")  # how many tasks the kernel makes (proc(5))
 _FEW = 8192  # tasks, where the kernel does not say

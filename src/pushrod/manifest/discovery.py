@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from pushrod.manifest import references
+from pushrod.manifest import image_refs
 from pushrod.manifest.document import Key
-from pushrod.manifest.refusals import is_socket, options
+from pushrod.manifest.refused import is_socket, options
 
 _PROXIES = frozenset((
     "traefik", "nginx-proxy", "acme-companion", "docker-letsencrypt-nginx-proxy-companion", "docker-gen",
@@ -40,7 +40,7 @@ class Told(NamedTuple):
 
 def is_proxy(service: Key) -> bool:
     """Whether a service is such a proxy."""
-    return references.parse(service.get("image").text()).name in _PROXIES
+    return image_refs.parse(service.get("image").text()).name in _PROXIES
 
 
 def asks_docker(service: Key) -> bool:

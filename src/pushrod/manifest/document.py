@@ -5,7 +5,7 @@ import re
 import shlex
 from typing import NamedTuple, NoReturn
 
-from pushrod.errors import ManifestError
+from pushrod.core.errors import ManifestError
 
 # Units of Compose's durations (https://docs.docker.com/reference/compose-file/11-extension/#specifying-durations,
 # Go's time.ParseDuration and the loader's own `d` and `w`), in seconds.

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from pushrod.errors import ManifestError
+from pushrod.core.errors import ManifestError
 from pushrod.manifest.document import Key
 
 _LONGEST = 253  # characters of a name as text (RFC 1035, 2.3.4: 255 octets with its lengths)

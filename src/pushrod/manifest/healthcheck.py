@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from pushrod.core.values import Health
 from pushrod.manifest.document import Key
-from pushrod.values import Health
 
 # Compose's own defaults (https://docs.docker.com/reference/compose-file/05-services/#healthcheck), in seconds.
 _INTERVAL, _START_PERIOD, _RETRIES = 30.0, 0.0, 3

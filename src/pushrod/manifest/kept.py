@@ -8,7 +8,7 @@ nobody's own part of this app.
 
 from collections.abc import Sequence
 
-from pushrod.manifest import references
+from pushrod.manifest import image_refs
 from pushrod.manifest.roles import Draft, leads_to
 
 # Where stores listen, by the registrations of the IANA and their makers' own documents: memcached, SQL Server,
@@ -33,7 +33,7 @@ def _is_kept(draft: Draft, others: Sequence[Draft]) -> bool:
         return False
     if service.replicas != 1 or service.release or "routes" in draft.listening:
         return False
-    if draft.key.get("restart").text() == "no" or references.is_web_server(draft.reference):
+    if draft.key.get("restart").text() == "no" or image_refs.is_web_server(draft.reference):
         return False
     if leads_to(draft, {d.name for d in others}) or any(_is_of_one(draft, d) for d in others):
         return False
@@ -47,5 +47,5 @@ def _is_of_one(draft: Draft, other: Draft) -> bool:
     if other.service.role == "store":
         return False
     publisher = draft.reference.path.rpartition("/")[0]
-    same = bool(publisher) and publisher == references.parse(other.service.image).path.rpartition("/")[0]
+    same = bool(publisher) and publisher == image_refs.parse(other.service.image).path.rpartition("/")[0]
     return same or draft.service.image == other.service.image

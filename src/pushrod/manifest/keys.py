@@ -7,7 +7,7 @@ of these rows; a test walks the schema of the Compose loader and fails for a key
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from pushrod.values import EngineName
+from pushrod.core.values import EngineName
 
 Fate = Literal["used", "bounded", "noted", "ignored", "word", "refused"]
 FATES: dict[Fate, str] = {

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pushrod.values import Service
+from pushrod.core.values import Service
 
 WEB_PORTS = (80, 443, 8080, 8000, 3000, 5000)
 """Where people look for a site, the likeliest first."""

@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from pushrod.errors import UnknownNameError
-from pushrod.values import Value
+from pushrod.core.errors import UnknownNameError
+from pushrod.core.values import Value
 
 MIB, GIB = 1 << 20, 1 << 30
 _HOST = 256 * MIB  # bytes of memory that stay for the host itself, on the smallest server too

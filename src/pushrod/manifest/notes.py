@@ -7,7 +7,7 @@ and the like have no counterpart to miss.
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from pushrod.manifest import contracts, keys, references
+from pushrod.manifest import image_refs, keys, store_images
 from pushrod.manifest.document import Key
 from pushrod.manifest.roles import Draft
 
@@ -96,7 +96,7 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
     notes += _said(
         "REDIS_URL does not lead there, because nothing here says its password",
         [d for d in stores if d.service.store == "redis"],
-        lambda d: contracts.redis_password(d.service) is None,
+        lambda d: store_images.redis_password(d.service) is None,
     )
     return notes
 
@@ -104,7 +104,7 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
 def _is_open_twice(draft: Draft) -> bool:
     """Whether instances of two releases run at once; a web server only reads what others write."""
     stops = draft.service.role == "job" or draft.service.stop_first
-    return not stops and not references.is_web_server(draft.reference)
+    return not stops and not image_refs.is_web_server(draft.reference)
 
 
 def _publishes(draft: Draft) -> bool:
@@ -148,12 +148,12 @@ def _closed_ports(drafts: Sequence[Draft]) -> Iterable[str]:
 
 def _store(draft: Draft, versions: Mapping[str, str]) -> Iterable[str]:
     kind = draft.service.store or ""
-    runs, wanted = versions.get(kind, ""), references.version(draft.reference)
+    runs, wanted = versions.get(kind, ""), image_refs.version(draft.reference)
     product = _PRODUCTS.get(draft.reference.name, _PRODUCTS.get(kind, kind))
     if runs and wanted and wanted[:1] != _major(runs):
         name = runs if " " in runs else f"{_KINDS[kind]} {runs}"
         yield f"{draft.name}: the manifest names {product} {wanted[0]}; the embedded engine runs {name}"
-    if extension := references.extension(draft.reference):
+    if extension := image_refs.extension(draft.reference):
         yield f"{draft.name}: the embedded engine's PostgreSQL has no {extension}"
     unused = [word for word in ("build", "command", "entrypoint") if draft.key.get(word).value]
     binds = [v for v in draft.key.get("volumes").sequence() if _is_bind(v.value)]
@@ -176,7 +176,7 @@ def _is_bind(volume: object) -> bool:
 
 def _python(drafts: Sequence[Draft]) -> Iterable[str]:
     def other(draft: Draft) -> bool:
-        named = references.version(draft.reference)
+        named = image_refs.version(draft.reference)
         mine = tuple(int(part) for part in _PYTHON.split("."))
         return draft.reference.name == "python" and len(named) > 1 and named[:2] != mine
 

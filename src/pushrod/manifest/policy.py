@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pushrod.errors import ManifestError
-from pushrod.manifest import allowances, discovery, keys, refusals
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import EngineName, Manifest
+from pushrod.manifest import discovery, grants, keys, refused
 from pushrod.manifest.document import Key, duration
 from pushrod.manifest.limits import Limits, written
-from pushrod.manifest.refusals import Tracked, Want
-from pushrod.values import EngineName, Manifest
+from pushrod.manifest.refused import Tracked, Want
 
 Document = dict[str, Any]
 
@@ -62,7 +62,7 @@ _CONFINED = ("seccomp=builtin", "apparmor=docker-default")
 
 
 class Terms(NamedTuple):
-    """What an app may ask for: `allowed` are words of `allowances`; `tracked` says whether the commit has a path (a
+    """What an app may ask for: `allowed` are words of `grants`; `tracked` says whether the commit has a path (a
     file, or a directory with files in it); `private` is the directory of pushrod's own files, which no word opens."""
 
     engine: EngineName
@@ -89,9 +89,9 @@ def apply(document: object, terms: Terms) -> Permitted:
     reading = _Reading(terms, top.get("name").text())
     _count(top, terms.limits)
     found = reading.mapping(top, "")
-    wants = [w for w in reading.wants if not allowances.covered(w.word, terms.allowed)]
+    wants = [w for w in reading.wants if not grants.covered(w.word, terms.allowed)]
     if wants:
-        refusals.refuse(wants, reading.app or "APP")
+        refused.refuse(wants, reading.app or "APP")
     return Permitted(found, reading.notes)
 
 
@@ -191,7 +191,7 @@ class _Reading:
 
     def has(self, word: str) -> bool:
         """Whether the owner has given a word."""
-        return allowances.covered(word, self.terms.allowed)
+        return grants.covered(word, self.terms.allowed)
 
     def want(self, key: Key, word: str) -> object:
         """Keep a value that needs the owner's word."""
@@ -309,7 +309,7 @@ def _namespace(on: _Reading, key: Key) -> object:
     if text == "host":
         return on.want(key, word)
     if text.startswith(("container:", "service:")):
-        refusals.unsupported(
+        refused.unsupported(
             key,
             f"`{name}: {text}` is not supported: two releases run at once, so each instance has its own",
             "take it out; services of a release reach each other by their names",
@@ -324,10 +324,10 @@ def _privileged(on: _Reading, key: Key) -> object:
 def _capabilities(on: _Reading, key: Key) -> object:
     kept, left = [], []
     for item in key.sequence():
-        name = allowances.capability(item.text())
-        if name in allowances.ROOT_CAPABILITIES:
+        name = grants.capability(item.text())
+        if name in grants.ROOT_CAPABILITIES:
             kept.append(item.value)
-        elif name in allowances.DEFAULT_CAPABILITIES and not on.has(name):
+        elif name in grants.DEFAULT_CAPABILITIES and not on.has(name):
             left.append(name)
         else:
             on.want(item, name)
@@ -360,7 +360,7 @@ def _security(on: _Reading, key: Key) -> object:
 
 def _sysctls(on: _Reading, key: Key) -> object:
     kept, left = {}, []
-    for name, item in refusals.options(key).items():
+    for name, item in refused.options(key).items():
         value = item.text().partition("=")[2] if isinstance(key.value, list) else item.text()
         if not _SYSCTLS.fullmatch(name) and name.startswith("net.") and not on.has("sysctls"):
             left.append(name)
@@ -382,7 +382,7 @@ def _runtime(on: _Reading, key: Key) -> object:
 
 
 def _labels(on: _Reading, key: Key) -> object:
-    given = refusals.options(key)
+    given = refused.options(key)
     if isinstance(key.value, list):
         given = {name: Key(item.path, item.text().partition("=")[2]) for name, item in given.items()}
     taken = [name for name in given if name.startswith(_RESERVED)]
@@ -596,7 +596,7 @@ def _mount(on: _Reading, key: Key) -> object:
         key.wrong("a mount as a mapping")
     if key.get("type").text() == "bind" and not key.get("source").text():
         key.wrong("a bind mount with a source")
-    on.wants += refusals.mount(key, on.terms.private)
+    on.wants += refused.mount(key, on.terms.private)
     found = on.mapping(key, "services.*.volumes")
     if found.get("type") == "tmpfs":
         found["tmpfs"] = {"size": str(on.limits.tmpfs), **(found.get("tmpfs") or {})}
@@ -622,26 +622,26 @@ def _propagation(on: _Reading, key: Key) -> object:
 def _volumes_from(_: _Reading, key: Key) -> object:
     for item in key.sequence():
         if item.text().startswith("container:"):
-            refusals.unsupported(
+            refused.unsupported(
                 item, "it mounts the volumes of a container that is not the app's", "name the volume instead"
             )
     return key.value
 
 
 def _contexts(on: _Reading, key: Key) -> object:
-    on.wants += refusals.contexts(key, on.terms.private)
+    on.wants += refused.contexts(key, on.terms.private)
     return on.leave(key)
 
 
 def _file(on: _Reading, key: Key) -> object:
-    on.wants += refusals.file(key, on.terms.tracked, on.terms.private)
+    on.wants += refused.file(key, on.terms.tracked, on.terms.private)
     return key.value
 
 
 def _volume(on: _Reading, key: Key) -> object:
     """A volume as a whole: whose it is by its name, and what it is by its driver and options."""
     name = key.path.partition(".")[2]
-    on.wants += refusals.volume(name, key, on.app, on.terms.private)
+    on.wants += refused.volume(name, key, on.app, on.terms.private)
     found = on.mapping(key, "volumes.*") if key.given else {}
     options = key.get("driver_opts")
     if options.get("type").text() == "tmpfs" and not on.has("volume-driver"):

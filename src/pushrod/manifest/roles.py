@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from pushrod.errors import ManifestError
-from pushrod.manifest import likelihood, references
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import EngineName, Role, Service
+from pushrod.manifest import image_refs, likelihood
 from pushrod.manifest.document import Key
-from pushrod.manifest.references import Reference
-from pushrod.values import EngineName, Role, Service
+from pushrod.manifest.image_refs import Reference
 
 _CHOOSE = "write `x-pushrod: {role: entry}` in the one that answers HTTP"
 
@@ -68,14 +68,14 @@ def _without_tools(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
     """The drafts without tools for those who run the app, where those are images: the embedded engine has none."""
 
     def is_tool(draft: Draft) -> bool:
-        if draft.chosen or draft.service.build is not None or references.is_store(draft.reference):
+        if draft.chosen or draft.service.build is not None or image_refs.is_store(draft.reference):
             return False
         plain = not (draft.service.command or draft.service.entrypoint)
         return likelihood.is_tools(draft.reference.name) or (plain and likelihood.is_tool(draft.service, ""))
 
     tools = [d.name for d in drafts if is_tool(d)]
     others = [d for d in drafts if d.name not in tools]
-    if not tools or all(references.is_store(d.reference) for d in others):
+    if not tools or all(image_refs.is_store(d.reference) for d in others):
         return list(drafts), []
     what = "not run: a tool for those who run the app, in an image, which the embedded engine cannot pull"
     return others, [f"{', '.join(tools)}: {what}"]
@@ -95,7 +95,7 @@ def _on_docker(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str], str]:
 
 def _is_part_of(entry: Draft, draft: Draft) -> bool:
     """Whether what looks like a store is another part of the app, which somebody else has made: of one image."""
-    implied = draft.service.role == "store" and not draft.chosen and not references.is_store(draft.reference)
+    implied = draft.service.role == "store" and not draft.chosen and not image_refs.is_store(draft.reference)
     return implied and draft.service.build is None and draft.service.image == entry.service.image
 
 
@@ -118,11 +118,11 @@ def _placed(draft: Draft, engine: EngineName) -> Draft:
         role = "edge"
     elif draft.chosen == "store" or (not draft.chosen and _is_store(draft, engine)):
         role = "store"
-    elif not draft.chosen and references.is_web_server(draft.reference) and engine == "embedded":
+    elif not draft.chosen and image_refs.is_web_server(draft.reference) and engine == "embedded":
         role = "edge"
     if role != "store":
         return draft.with_(role=role)
-    kind = references.store_kind(draft.reference)
+    kind = image_refs.store_kind(draft.reference)
     if kind is None and engine == "embedded":
         image = draft.service.image or draft.reference.path or "what it builds"
         raise ManifestError(
@@ -137,10 +137,10 @@ def _placed(draft: Draft, engine: EngineName) -> Draft:
 
 def _is_store(draft: Draft, engine: EngineName) -> bool:
     pulled = draft.service.build is None
-    web = references.is_web_server(draft.reference)
+    web = image_refs.is_web_server(draft.reference)
     if engine == "docker" and draft.key.get("restart").text() == "no" and not draft.holds_data:
         return False  # a client of a store, from the store's own image, that is to end
-    return references.is_store(draft.reference) or (pulled and draft.holds_data and not web)
+    return image_refs.is_store(draft.reference) or (pulled and draft.holds_data and not web)
 
 
 # ---- the entry ------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def _opened(drafts: Sequence[Draft]) -> list[Draft]:
 def _implied(draft: Draft) -> bool:
     """Whether it is taken for a store for its volume alone."""
     implied = draft.service.role == "store" and not draft.chosen
-    return implied and not references.is_store(draft.reference)
+    return implied and not image_refs.is_store(draft.reference)
 
 
 def _listens(draft: Draft) -> bool:
@@ -260,7 +260,7 @@ def _candidates(drafts: Sequence[Draft]) -> tuple[list[Draft], str]:
 def _evidence(draft: Draft, drafts: Sequence[Draft]) -> set[str]:
     """What says that a service answers HTTP."""
     found = set(draft.listening)
-    if references.is_web_server(draft.reference) and "published" in found:
+    if image_refs.is_web_server(draft.reference) and "published" in found:
         found.add("web server")
     if any(d.service.role == "edge" and draft.name in d.service.depends_on for d in drafts):
         found.add("fronted")

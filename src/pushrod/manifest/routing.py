@@ -5,9 +5,9 @@ import posixpath
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-from pushrod.errors import ManifestError
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import Auth, Cache, Rate, Route, Routing
 from pushrod.manifest.document import Key
-from pushrod.values import Auth, Cache, Rate, Route, Routing
 
 _PREFIX = re.compile(r"/|(?:/[A-Za-z0-9._~@+-]+)+/?")
 _OURS = ("/.pushrod", "/.well-known/acme-challenge")

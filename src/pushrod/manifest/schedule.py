@@ -4,8 +4,8 @@ from collections.abc import Collection
 
 import msgspec
 
+from pushrod.core.values import Schedule
 from pushrod.manifest.document import Key
-from pushrod.values import Schedule
 
 
 def read(key: Key, stores: Collection[str | None]) -> Schedule:

@@ -8,15 +8,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from pushrod.errors import ManifestError
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import Build, EngineName, Hook, Manifest, Routing, Service
 from pushrod.manifest import (
     discovery,
     domains,
     healthcheck,
+    image_refs,
     kept,
     likelihood,
     notes,
-    references,
     roles,
     routing,
     schedule,
@@ -25,7 +26,6 @@ from pushrod.manifest import (
 from pushrod.manifest.discovery import Told
 from pushrod.manifest.document import Key, scalar
 from pushrod.manifest.roles import Draft
-from pushrod.values import Build, EngineName, Hook, Manifest, Routing, Service
 
 KEEP = 5  # releases kept on the host unless the manifest says otherwise
 MOST_KEPT = 100
@@ -53,7 +53,7 @@ def read(
 ) -> Manifest:
     """The manifest that a resolved compose document describes, for an engine.
 
-    `bases` names the image each built service begins from (`gears.compose.bases`), which tells a web server that
+    `bases` names the image each built service begins from (`adapters.compose.bases`), which tells a web server that
     is built from one that is an app. `store_versions` are what the engine has of `postgres` and `redis`; another
     major version in the manifest is worth a note. `tracked` says whether the commit has a path: what it has not is
     data of the app. Raises ManifestError with the path of the key that is wrong.
@@ -159,12 +159,12 @@ def _builders(services: Mapping[str, Key]) -> dict[str, str]:
     for name, key in services.items():
         if key.get("build").given and key.get("image").text():
             with contextlib.suppress(ValueError):
-                built.setdefault(references.normal(key.get("image").text()), name)
+                built.setdefault(image_refs.normal(key.get("image").text()), name)
     found = {}
     for name, key in services.items():
         if built and not key.get("build").given and key.get("image").text():
             with contextlib.suppress(ValueError, KeyError):
-                found[name] = built[references.normal(key.get("image").text())]
+                found[name] = built[image_refs.normal(key.get("image").text())]
     return found
 
 
@@ -190,12 +190,12 @@ def _draft(
     if not image and build is None:
         key.wrong("a service with `image` or `build`")
     if build is None:
-        references.check(image, key.get("image").path)
-    reference = references.parse(base if build else image)
+        image_refs.check(image, key.get("image").path)
+    reference = image_refs.parse(base if build else image)
     ports = list(_published(key.get("ports")))
     port, exposed = _main(ports), _exposed(key.get("expose"))
     published = port.target
-    replaced = engine == "embedded" and references.is_store(reference)
+    replaced = engine == "embedded" and image_refs.is_store(reference)
     health, checked = healthcheck.read(
         Key(key.path, None) if replaced else key.get("healthcheck"),
         own.get("health"),
@@ -225,7 +225,7 @@ def _draft(
         release=_release(own.get("release")),
         memory=_memory(key),
         read_only=own.get("read_only").yes() or key.get("read_only").yes(),
-        java=references.is_java(reference),
+        java=image_refs.is_java(reference),
         stop_first=_stops_first(key.get("deploy").get("update_config").get("order")),
         post_start=_hooks(key.get("post_start")),
         pre_stop=_hooks(key.get("pre_stop")),

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pushrod.errors import ManifestError
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import Encryption, EngineName
 from pushrod.manifest.document import Key
-from pushrod.values import Encryption, EngineName
 
 _PRIVATE = re.compile(
     r"(?:.+\.)?(?:test|example|invalid|localhost|local|internal|onion|home\.arpa|example\.(?:com|net|org))"

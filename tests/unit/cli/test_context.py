@@ -7,10 +7,10 @@ import click
 import msgspec
 import pytest
 
-from pushrod.apps import App
+from pushrod.adapters import git
 from pushrod.cli.context import find_app, find_root
-from pushrod.errors import UnknownNameError
-from pushrod.gears import git
+from pushrod.core.errors import UnknownNameError
+from pushrod.state.apps import App
 from tests.conftest import Tree
 
 

@@ -12,16 +12,16 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from pushrod import host
-from pushrod.apps import App, HostSettings, Root
 from pushrod.cli import cli
 from pushrod.cli import gate as gate_command
 from pushrod.cli.gate import parse
-from pushrod.cli.hosted import Caller
+from pushrod.cli.host_context import Caller
 from pushrod.cli.recording import Record
-from pushrod.errors import BusyError, UnknownNameError
-from pushrod.hosting import gate, shares
-from pushrod.hosting.gate import Reach
+from pushrod.core.errors import BusyError, UnknownNameError
+from pushrod.provisioning import gate, shares
+from pushrod.provisioning.gate import Reach
+from pushrod.state.apps import App, HostSettings, Root
+from pushrod.system import processes, signals
 
 
 def ask(app: App, command: str, *options: str, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -36,7 +36,7 @@ def ask(app: App, command: str, *options: str, monkeypatch: pytest.MonkeyPatch) 
 def endless(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that calls were given; this process is not ended after it."""
     given: list[float] = []
-    monkeypatch.setattr(host, "end_after", lambda seconds, _told: given.append(seconds))
+    monkeypatch.setattr(signals, "end_after", lambda seconds, _told: given.append(seconds))
     return given
 
 
@@ -49,7 +49,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         seen.append(argv)
         return 0
 
-    monkeypatch.setattr(host, "attach", attach)
+    monkeypatch.setattr(processes, "attach", attach)
     return seen
 
 
@@ -312,5 +312,8 @@ def test_a_call_that_is_git_s_waits_for_no_pipeline() -> None:
     ask_for = "import sys, pushrod.cli.gate; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-P", "-c", ask_for], capture_output=True, text=True, check=True)
     loaded = {*done.stdout.split()}
-    assert "pushrod.hosting.gate" in loaded
-    assert not {"pushrod.pipeline", "pushrod.engines.engine", "pushrod.gears.nginx", "yaml"} & loaded
+    assert "pushrod.provisioning.gate" in loaded
+    assert (
+        not {"pushrod.releases.pipeline", "pushrod.engines.protocols", "pushrod.adapters.nginx", "yaml"}
+        & loaded
+    )

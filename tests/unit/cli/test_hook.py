@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pushrod.apps import App
+from pushrod.adapters import git
 from pushrod.cli.hook import pre_receive, proc_receive
-from pushrod.errors import RepositoryError
-from pushrod.gears import git
+from pushrod.core.errors import RepositoryError
+from pushrod.state.apps import App
 from tests.conftest import Tree
 
 # What a deployment does to the repository, without one: `MEANWHILE` happens while the push waits for its turn.
@@ -17,7 +17,7 @@ HOOKS = """
 import os, sys
 from pathlib import Path
 from pushrod.cli.hook import proc_receive
-from pushrod.gears import git
+from pushrod.adapters import git
 repo, name = Path.cwd(), sys.argv[-1]
 if name == "proc-receive":
     proc_receive(repo, sys.stdin.buffer, sys.stdout.buffer)

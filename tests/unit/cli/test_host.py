@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from pushrod import host
+from pushrod.adapters import systemd
 from pushrod.cli import cli
 from pushrod.cli.host import _show
-from pushrod.errors import HostError, UnknownNameError
-from pushrod.gears import systemd
-from pushrod.hosting import account, shares
-from pushrod.hosting.work import Change, Work
+from pushrod.core.errors import HostError, UnknownNameError
 from pushrod.manifest import limits
+from pushrod.provisioning import account, shares
+from pushrod.provisioning.work import Change, Work
+from pushrod.system import processes
 
 
 def run(*argv: str, stdin: str = "") -> Result:
@@ -38,7 +38,7 @@ def hosting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("key") / "key"
-    host.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "alice", "-f", path])
+    processes.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "alice", "-f", path])
     return path.with_suffix(".pub")
 
 

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from pushrod.cli.output import Steps, age, print_error, print_json, print_table
-from pushrod.errors import ReadyError
-from pushrod.journal import Entry
+from pushrod.core.errors import ReadyError
+from pushrod.state.journal import Entry
 
 
 def test_an_error_ends_with_what_where_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,7 +124,7 @@ def test_a_terminal_shows_a_clock_that_the_finished_step_takes_the_place_of() ->
 LEFT_ALONE = """
 import sys
 from pushrod.cli.output import Steps
-from pushrod.errors import PushrodError
+from pushrod.core.errors import PushrodError
 sys.stdin.readline()
 steps = Steps()
 steps.begin("ready", "")

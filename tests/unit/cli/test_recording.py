@@ -6,12 +6,12 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from pushrod import host
-from pushrod.apps import App
-from pushrod.audit import Act, Audit, Wanted, Who
 from pushrod.cli import cli, recording
-from pushrod.errors import PushrodError
-from pushrod.hosting import gate
+from pushrod.core.errors import PushrodError
+from pushrod.provisioning import gate
+from pushrod.state.apps import App
+from pushrod.state.audit import Act, Audit, Wanted, Who
+from pushrod.system import processes, signals
 from tests.unit.cli.test_gate import COMMANDS
 
 
@@ -32,8 +32,8 @@ def through(app: App, monkeypatch: pytest.MonkeyPatch) -> "list[list[str]]":
         started.append(argv)
         return 0
 
-    monkeypatch.setattr(host, "end_after", lambda _seconds, _told: None)
-    monkeypatch.setattr(host, "attach", attach)
+    monkeypatch.setattr(signals, "end_after", lambda _seconds, _told: None)
+    monkeypatch.setattr(processes, "attach", attach)
     monkeypatch.setenv("LOGNAME", "pushrod")  # restored after the test, as what the gate sets
     monkeypatch.setenv("SSH_CONNECTION", "192.0.2.7 50000 192.0.2.1 22")
     monkeypatch.chdir(app.root.path)
@@ -108,7 +108,7 @@ def test_a_push_is_one_act_of_the_gate_and_the_hook(app: App, through: list[list
         log.end(int(env[recording.ACT]), "failed", 8, "shop", "commit 0123; web-1 ended at boot")
         return 0
 
-    host.attach = attach  # type: ignore[assignment]  # `through` puts it back
+    processes.attach = attach  # type: ignore[assignment]  # `through` puts it back
     ask(app, "git-receive-pack shop", "shop")
     (act,) = acts(app)
     assert (act.by, act.what, act.result, act.code) == ("alice", "push", "failed", 8)

@@ -8,9 +8,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from pushrod.adapters import git
 from pushrod.cli import cli, remote
-from pushrod.errors import HostError
-from pushrod.gears import git
+from pushrod.core.errors import HostError
 from tests.conftest import Tree
 
 SSH = """\

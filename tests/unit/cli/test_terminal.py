@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import pushrod
 from pushrod.cli.output import Steps, print_error, print_json, print_table
 from pushrod.cli.terminal import Styled, plain, say, say_json
-from pushrod.errors import ReadyError
+from pushrod.core.errors import ReadyError
 
 EVIL = "evil \x1b]0;title\x07\x1b[2J\x1b[1A\x9b2J \x00\x7f\u202etxt.exe\u2066\u2028\udc80 end"
 TAME = "evil \\x1b]0;title\\x07\\x1b[2J\\x1b[1A\\x9b2J \\x00\\x7f\\u202etxt.exe\\u2066\\u2028\\udc80 end"
@@ -114,14 +114,14 @@ ALONE = {
     # Programs that run without pushrod, as copies below ROOT or by systemd: their output is a journal's or a log's.
     "engines/docker/builder.py",
     "engines/docker/layers.py",
-    "engines/docker/reconcile.py",
-    "engines/docker/watch.py",
-    "engines/embedded/daemon.py",
-    "engines/embedded/keeper.py",
-    "engines/embedded/launch.py",
-    "engines/embedded/wakeup.py",
-    "gears/landlock.py",
-    "hosting/installer.py",
+    "engines/docker/bring_up.py",
+    "engines/docker/watchdog.py",
+    "engines/embedded/supervisord_main.py",
+    "engines/embedded/supervisord_watchdog.py",
+    "engines/embedded/exec_wrapper.py",
+    "engines/embedded/supervisord_plugin.py",
+    "adapters/landlock.py",
+    "provisioning/installer.py",
 }
 DOOR = "cli/terminal.py"
 PRINTS = {

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pushrod.gears import compose
+from pushrod.adapters import compose
 
 
 @cache

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 
 from pushrod import manifest
-from pushrod.errors import ManifestError
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import EngineName, Manifest
 from pushrod.manifest import discovery, policy
 from pushrod.manifest.discovery import Told
 from pushrod.manifest.document import Key
 from pushrod.manifest.policy import Terms
-from pushrod.values import EngineName, Manifest
 from tests.unit.samples import LIMITS
 
 SOCKET = {"volumes": [{"type": "bind", "source": "/var/run/docker.sock", "target": "/var/run/docker.sock"}]}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushrod.errors import ManifestError
+from pushrod.core.errors import ManifestError
 from pushrod.manifest.document import Key, duration
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from pushrod import manifest
-from pushrod.errors import ManifestError
-from pushrod.values import EngineName, Manifest
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import EngineName, Manifest
 
 
 def read(domains: Any, engine: EngineName = "docker") -> Manifest:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pushrod.errors import ManifestError
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import Health
 from pushrod.manifest import healthcheck
 from pushrod.manifest.document import Key
-from pushrod.values import Health
 
 
 def read(

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pytest
 
 from pushrod import manifest
-from pushrod.errors import ManifestError
+from pushrod.core.errors import ManifestError
 
 
 def entry(services: dict[str, dict[str, Any]], engine: Literal["docker", "embedded"]) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pushrod.errors import UnknownNameError
+from pushrod.core.errors import UnknownNameError
 from pushrod.manifest import limits
 from pushrod.manifest.limits import GIB, LIMITS, MIB, Limits, Machine
 

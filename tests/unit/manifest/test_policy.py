@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from pushrod.errors import ManifestError
-from pushrod.manifest import allowances, keys, policy
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import Manifest
+from pushrod.manifest import grants, keys, policy
 from pushrod.manifest.limits import GIB, MIB
 from pushrod.manifest.policy import Permitted, Terms
-from pushrod.values import Manifest
 from tests.unit import samples
 from tests.unit.manifest.schema import compose_schema
 from tests.unit.manifest.test_services import _DOCUMENTS
@@ -118,7 +118,7 @@ def test_what_the_owner_can_allow(document: dict[str, Any], where: str, word: st
     assert error.where == where
     assert error.what.startswith("it asks for ")
     assert error.hint == f"the host's owner can allow it: pushrod apps allow shop {word}"
-    assert allowances.check_word(word) == word
+    assert grants.check_word(word) == word
     apply(document, word)
 
 
@@ -156,7 +156,7 @@ def test_what_the_owner_can_allow(document: dict[str, Any], where: str, word: st
     ],
 )
 def test_what_nobody_can_allow(document: dict[str, Any], where: str) -> None:
-    error = refused(document, *allowances.WORDS, "/")
+    error = refused(document, *grants.WORDS, "/")
     assert error.where == where
     assert "apps allow" not in error.hint
     assert error.hint

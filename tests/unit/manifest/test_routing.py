@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushrod import manifest
-from pushrod.errors import ManifestError
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import Auth, Cache, Rate, Route, Routing
 from pushrod.manifest import routing
 from pushrod.manifest.document import Key
-from pushrod.values import Auth, Cache, Rate, Route, Routing
 
 
 def read(routes: Any, top: Any = None, *, service: str = "web", **others: Any) -> Routing:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from pushrod import manifest
-from pushrod.errors import ManifestError
-from pushrod.values import EngineName, Manifest, Schedule
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import EngineName, Manifest, Schedule
 
 
 def read(backups: Any = None, image: str = "postgres:18", engine: EngineName = "docker") -> Manifest:

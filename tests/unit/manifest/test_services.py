@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pushrod import manifest
-from pushrod.errors import ManifestError
-from pushrod.values import Build, EngineName, Health, Manifest, Service
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import Build, EngineName, Health, Manifest, Service
 
 
 def read(service: dict[str, Any], **top: Any) -> Manifest:

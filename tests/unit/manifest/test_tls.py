@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from pushrod import manifest
-from pushrod.errors import ManifestError
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import Encryption, EngineName, Manifest
 from pushrod.manifest import tls
-from pushrod.values import Encryption, EngineName, Manifest
 
 
 def read(value: Any = None, *domains: str, engine: EngineName = "docker") -> Manifest:

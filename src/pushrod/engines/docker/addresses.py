@@ -8,8 +8,8 @@ half is left to containers that run once (`pushrod run`, release commands). Pure
 import ipaddress
 from collections.abc import Iterable
 
-from pushrod.errors import HostError
-from pushrod.values import Manifest, Service, Value
+from pushrod.core.errors import HostError
+from pushrod.core.values import Manifest, Service, Value
 
 _SMALLEST = 32  # addresses of a half: 14 fixed ones, which is enough for most apps
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import msgspec
 
-from pushrod import host
-from pushrod.apps import App
-from pushrod.engines.archives import Archive, PostgresArchive, RedisArchive
+from pushrod.adapters import docker, postgres, redis
+from pushrod.core.errors import StoreError
+from pushrod.core.values import Release, Service
 from pushrod.engines.docker import names
 from pushrod.engines.docker.stores import Stores
-from pushrod.errors import StoreError
-from pushrod.gears import docker, postgres, redis
-from pushrod.manifest import contracts
-from pushrod.values import Release, Service
+from pushrod.manifest import store_images
+from pushrod.state.apps import App
+from pushrod.stores.backup_drivers import Archive, PostgresArchive, RedisArchive
+from pushrod.system import processes
 
 _LONG = 3600.0  # seconds for all of a Redis
 _QUICK = 30.0
@@ -27,7 +27,7 @@ def archives(app: App, release: Release, *, ddl: bool) -> list[Archive]:
     found: list[Archive] = []
     for store in release.stores:
         variables = stores.running_environment(store)
-        if database := contracts.database(store, variables, app.name):
+        if database := store_images.database(store, variables, app.name):
             ensure = functools.partial(stores.ensure_roles, store, ddl=ddl)
             copy = postgres.Copy(stores.server(store), database, ensure)
             found.append(PostgresArchive(store.name, copy))
@@ -39,10 +39,10 @@ def archives(app: App, release: Release, *, ddl: bool) -> list[Archive]:
 
 
 def _client(app: App, store: Service) -> "_RedisClient | None":
-    password = contracts.redis_password(store)
+    password = store_images.redis_password(store)
     if password is None:
         return None
-    return _RedisClient(names.store(app, store.name), contracts.redis_port(store), password)
+    return _RedisClient(names.store(app, store.name), store_images.redis_port(store), password)
 
 
 class _RedisClient:
@@ -67,7 +67,7 @@ class _RedisClient:
 
     def version(self) -> str:
         """The server's version; Valkey says that of the Redis it is like, too."""
-        said = host.run(self._exec("info", "server"), env=self._environment(), timeout=_QUICK)
+        said = processes.run(self._exec("info", "server"), env=self._environment(), timeout=_QUICK)
         found: dict[str, str] = dict(re.findall(r"^(\w+_version):(\S+)", said.stdout, re.MULTILINE))
         if said.status != 0 or "redis_version" not in found:
             raise self._failed(said)
@@ -76,7 +76,7 @@ class _RedisClient:
     def snapshot(self, file: Path) -> None:
         """Write what the server sends a replica into a new file."""
         with file.open("xb") as out:
-            done = host.run(self._exec("--rdb", "-"), env=self._environment(), stdout=out, timeout=_LONG)
+            done = processes.run(self._exec("--rdb", "-"), env=self._environment(), stdout=out, timeout=_LONG)
         if done.status != 0:
             raise self._failed(done)
         redis.end_snapshot(file)
@@ -91,7 +91,7 @@ class _RedisClient:
         secret = {"REDISCLI_AUTH": self._password} if self._password else {}
         return docker.environment() | secret
 
-    def _failed(self, done: host.Completed) -> StoreError:
+    def _failed(self, done: processes.Completed) -> StoreError:
         said = (
             done.stderr.strip() or done.stdout.strip() or "redis-cli failed and said nothing"
         ).splitlines()

@@ -2,7 +2,7 @@
 
 It has a data directory, a network and a cgroup of its own, so that what one app builds can neither read nor change
 what another does. It ends by itself once nobody has used it for a while. Standard library only, and copied below
-ROOT beside `reconcile`: the container has the host's /usr, and in it the system's Python and the engine's programs.
+ROOT beside `bring_up`: the container has the host's /usr, and in it the system's Python and the engine's programs.
 
     python3 -I -S builder.py SETTINGS
 

@@ -21,25 +21,25 @@ from typing import Any
 
 import psutil
 
-from pushrod import host
-from pushrod.apps import App, HostSettings, Root
+from pushrod.adapters import docker
+from pushrod.adapters.docker import Say
+from pushrod.core.errors import BuildError, HostError, PushrodError
 from pushrod.engines.docker import builder
 from pushrod.engines.docker.builder import chained
-from pushrod.errors import BuildError, HostError, PushrodError
-from pushrod.gears import docker
-from pushrod.gears.docker import Say
-from pushrod.manifest import references
+from pushrod.manifest import image_refs
+from pushrod.state.apps import App, HostSettings, Root
+from pushrod.system import files, locks, waits
 
 LABEL = "pushrod.builder"
 """On the container, the network and the volume of a builder: its app."""
 
 INTERFACE = "pbuild-"
-"""What the names of the bridges of builders' networks begin with: the host's rules are for these (gears.systemd)."""
+"""What the names of the bridges of builders' networks begin with: the host's rules are for these."""
 
 SLICE = "pushrodbuild.slice"
-"""The slice in which all builders share what is left to builds (gears.systemd)."""
+"""The slice in which all builders share what is left to builds (adapters.systemd)."""
 
-_IMAGE = f"{references.OWN}/builder:1"
+_IMAGE = f"{image_refs.OWN}/builder:1"
 """An image without a file: the container has the host's programs, mounted read-only."""
 
 _IDLE = 60.0  # seconds without use after which a builder ends
@@ -123,23 +123,23 @@ class Builder:
             if self._answers():  # another command has started it
                 return
             self._clear()
-            host.make_private(self.place)
+            files.make_private(self.place)
             self._run()
-            ready = host.wait_until(lambda: self._is_up() or self.trouble() != "", _STARTS)
+            ready = waits.wait_until(lambda: self._is_up() or self.trouble() != "", _STARTS)
             if not ready or self.trouble():
                 raise self._failed(self.trouble() or "the app's builder has not started")
 
     def _changing(self) -> contextlib.AbstractContextManager[None]:
         """Nobody else starts or ends it meanwhile."""
-        path = host.make_private(self.place.parent) / f"{self.app.name}.lock"
-        return host.lock(path, purpose="starting or ending a builder", timeout=120)
+        path = files.make_private(self.place.parent) / f"{self.app.name}.lock"
+        return locks.lock(path, purpose="starting or ending a builder", timeout=120)
 
     def _clear(self) -> None:
         """Take away what one that has ended has left, and its data where they are too much."""
         self.end()
         if (self.place / builder.OVERFLOW).exists():
             docker.remove_volumes(docker.volumes({LABEL: self.app.name}))
-        host.remove_tree(self.place)
+        files.remove_tree(self.place)
 
     def _is_up(self) -> bool:
         return (self.place / builder.READY).exists()
@@ -266,7 +266,7 @@ class Builder:
         self.end()
         docker.remove_networks(docker.networks({LABEL: self.app.name}))
         docker.remove_volumes(docker.volumes({LABEL: self.app.name}))
-        host.remove_tree(self.place)
+        files.remove_tree(self.place)
         (self.place.parent / f"{self.app.name}.lock").unlink(missing_ok=True)
 
     def prune(self, hours: int) -> None:
@@ -314,7 +314,7 @@ class Builder:
                 )
             except PushrodError as e:
                 if not self._answers():
-                    host.wait_until(lambda: self.trouble() != "", _TELLS, 0.1)
+                    waits.wait_until(lambda: self.trouble() != "", _TELLS, 0.1)
                 if stopped := self._stopped(where):
                     raise stopped from e
                 raise
@@ -345,7 +345,7 @@ class Builder:
 
     def _known(self, named: Sequence[str]) -> set[str]:
         """The layers that the host's engine has of the app's images and of those that it begins from."""
-        own = docker.tags(f"{references.OWN}/{self.app.name}")
+        own = docker.tags(f"{image_refs.OWN}/{self.app.name}")
         found = docker.images([*own, *named])
         return {f"sha256:{chain}" for one in found for chain in chained(one["RootFS"]["Layers"])}
 
@@ -370,7 +370,7 @@ def carrying(wanted: Sequence[str], found: Sequence[Mapping[str, Any]]) -> dict[
         reference: image
         for reference in wanted
         for image in found
-        if references.carried(reference, [*(image.get("RepoTags") or ()), *(image.get("RepoDigests") or ())])
+        if image_refs.carried(reference, [*(image.get("RepoTags") or ()), *(image.get("RepoDigests") or ())])
     }
 
 

@@ -11,9 +11,9 @@ import hashlib
 import os
 from pathlib import Path
 
-from pushrod import host, trees
-from pushrod.errors import HostError, StateError
-from pushrod.trees import Names
+from pushrod.core.errors import HostError, StateError
+from pushrod.system import files, trees
+from pushrod.system.trees import Names
 
 _LONGEST = 200  # bytes of a name; file systems take 255, and what is written beside one needs some
 
@@ -33,7 +33,7 @@ def make(data: Path, names: Names) -> None:
     Raises HostError where what an older pushrod left cannot be taken over, StateError where something else has
     its name.
     """
-    host.make_private(data)
+    files.make_private(data)
     own = name(names)
     with trees.top(data) as top:
         adopt(top, names)

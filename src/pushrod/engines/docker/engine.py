@@ -2,7 +2,7 @@
 
 Nothing of pushrod runs between deployments, but an app's builder for a minute after one that has built. A release
 is a compose project `<app>-r<number>` on networks of its own, its stores the project `<app>`; each is a plain file in
-the app's state repository (`rendering`), raised in one way, at a deployment as at boot (`reconcile`). The edge is the
+the app's state repository (`rendering`), raised in one way, at a deployment as at boot (`bring_up`). The edge is the
 host's own nginx, run by systemd.
 """
 
@@ -17,41 +17,10 @@ from typing import Any
 
 import psutil
 
-from pushrod import host
-from pushrod.apps import App, HostSettings, Root
-from pushrod.configuration import Endpoint
-from pushrod.engines import machine
-from pushrod.engines.archives import Archive
-from pushrod.engines.docker import (
-    addresses,
-    backups,
-    builders,
-    environment,
-    foresight,
-    hooking,
-    images,
-    logs,
-    names,
-    opened,
-    reconcile,
-    rendering,
-    rights,
-    sources,
-)
-from pushrod.engines.docker.builders import Builder
-from pushrod.engines.docker.images import parts
-from pushrod.engines.docker.readiness import Readiness
-from pushrod.engines.docker.sources import Sources
-from pushrod.engines.docker.states import edge_state, state_of
-from pushrod.engines.docker.stores import Stores
-from pushrod.engines.engine import Say
-from pushrod.errors import HostError, ManifestError, PushrodError, ReadyError, UnknownNameError
-from pushrod.gears import causes, docker, nginx
-from pushrod.manifest.policy import Terms
-from pushrod.plan import Change, Need
-from pushrod.releases import Releases
-from pushrod.secrets import Secrets
-from pushrod.values import (
+from pushrod.adapters import causes, docker, nginx
+from pushrod.core.errors import HostError, ManifestError, PushrodError, ReadyError, UnknownNameError
+from pushrod.core.plan import Change, Need
+from pushrod.core.values import (
     EngineName,
     Finding,
     Image,
@@ -64,6 +33,37 @@ from pushrod.values import (
     Release,
     Service,
 )
+from pushrod.engines import machine
+from pushrod.engines.docker import (
+    addresses,
+    backups,
+    bring_up,
+    builders,
+    environment,
+    hooking,
+    images,
+    logs,
+    names,
+    opened,
+    preflight,
+    rendering,
+    rights,
+    sources,
+)
+from pushrod.engines.docker.builders import Builder
+from pushrod.engines.docker.images import parts
+from pushrod.engines.docker.readiness import Readiness
+from pushrod.engines.docker.sources import Sources
+from pushrod.engines.docker.states import edge_state, state_of
+from pushrod.engines.docker.stores import Stores
+from pushrod.engines.protocols import Say
+from pushrod.manifest.policy import Terms
+from pushrod.state.apps import App, HostSettings, Root
+from pushrod.state.releases import Releases
+from pushrod.state.secrets import Secrets
+from pushrod.stores.backup_drivers import Archive
+from pushrod.stores.variables import Endpoint
+from pushrod.system import files, locks, network, processes, waits
 
 Document = Mapping[str, Any]
 
@@ -109,12 +109,12 @@ class Docker:
         docker.ask_ahead()
         if not os.access(names.UNITS, os.W_OK):  # found out now: a live app must be able to come back
             raise HostError("cannot be written", where=str(names.UNITS), hint="as root: pushrod host init")
-        if not host.wait_until(self.edge.answering, timeout=10):
+        if not waits.wait_until(self.edge.answering, timeout=10):
             raise HostError(
                 "the edge (nginx) is not running",
                 where=str(self.root.edge),
                 hint="as root: systemctl start pushrod-edge; journalctl -u pushrod-edge says why it stopped",
-                log=host.tail(self.root.edge / "logs" / "error.log", 10),
+                log=files.tail(self.root.edge / "logs" / "error.log", 10),
             )
 
     def rest(self) -> None:
@@ -128,7 +128,7 @@ class Docker:
         """Whether Docker answers, and the edge."""
         try:
             yield Finding("docker", "ok", f"engine {docker.answers()}")
-            yield foresight.space()
+            yield preflight.space()
             yield _slices()
         except PushrodError as e:
             yield Finding("docker", "broken", e.what, e.hint)
@@ -229,9 +229,9 @@ class Docker:
         """What happens for each image, which stores restart, and the memory and disk it takes."""
         images.look(app, commit, wanted)
         place = self._place_of_stores(app, _mounted(app, commit, wanted, document, checkout))
-        changes = foresight.image_changes(app, commit, wanted)
-        changes += foresight.store_changes(app, wanted, place, document)
-        return changes, foresight.needs(app, commit, wanted, document)
+        changes = preflight.image_changes(app, commit, wanted)
+        changes += preflight.store_changes(app, wanted, place, document)
+        return changes, preflight.needs(app, commit, wanted, document)
 
     # ---- sealing --------------------------------------------------------------------------------------------
 
@@ -244,7 +244,7 @@ class Docker:
         self, app: App, number: int, wanted: Manifest, images: Mapping[str, Image]
     ) -> Iterator[Placement]:
         """Give a release a block of addresses that no kept release of any app has."""
-        with host.lock(self.root.ports_lock, purpose="choosing addresses", timeout=60):
+        with locks.lock(self.root.ports_lock, purpose="choosing addresses", timeout=60):
             count = sum(s.replicas for s in wanted.stateless if s.role != "job")
             blocks = self._blocks()
             used = [block for held in blocks.values() for block in held]
@@ -274,7 +274,7 @@ class Docker:
             ),
             names.STORES: rendering.stores(self._place_of_stores(app, mounted), wanted, document, found),
             names.ATTACHMENTS: rendering.attachments(app, release, document),
-            **hooking.files(app, release, wanted, Secrets(app).variables()),
+            **hooking.texts(app, release, wanted, Secrets(app).variables()),
         }
         limits = machine.of(self.root, app.name)
         mounted.check(limits.tree_size)
@@ -337,7 +337,7 @@ class Docker:
         total, gone = 2 * addresses.size(live.network) + sum(blocks), 0
         while gone < len(blocks) and total > most:
             total, gone = total - blocks[gone], gone + 1
-        return max(gone, len(blocks) - 1) if foresight.space().state != "ok" else gone
+        return max(gone, len(blocks) - 1) if preflight.space().state != "ok" else gone
 
     def _write_environments(self, app: App, release: Release, wanted: Manifest) -> None:
         directory, sealed = names.environments(app, release.number), Secrets(app).sealed(release.number)
@@ -351,7 +351,7 @@ class Docker:
 
     def ensure_stores(self, app: App, release: Release, *, ddl: bool) -> str:
         """Bring the stores up in place, prove that they answer, ensure roles and databases."""
-        return Stores(app).bring_up(release, ddl=ddl)
+        return Stores(app).ensure(release, ddl=ddl)
 
     def schema(self, app: App, stores: Sequence[Service]) -> str:
         """A digest over the schemas of the databases that pushrod gives the app."""
@@ -373,7 +373,7 @@ class Docker:
         """The stores as the live release has them; the gate closed where nothing is live."""
         Stores(app).restore(release, failed, running=running)
         if release is None:
-            host.remove_tree(names.GATES / app.name)
+            files.remove_tree(names.GATES / app.name)
 
     def discard(self, app: App, number: int) -> None:
         """Remove the volumes that were made for a release which was never live."""
@@ -400,17 +400,17 @@ class Docker:
         command = self._compose(
             app, release, "run", "--rm", "--no-deps", "--no-TTY", "--", f"{service.name}.run", *argv
         )
-        return host.run(command, env=docker.environment(), timeout=_RUN, on_line=say).status
+        return processes.run(command, env=docker.environment(), timeout=_RUN, on_line=say).status
 
     def start(self, app: App, release: Release, environments: dict[str, dict[str, str]]) -> None:
         """Start a release's instances beside whatever runs."""
         self._join(app, release)
         try:
-            reconcile.start(self._place(app), names.files(app, release.number))
-        except reconcile.Trouble as e:
+            bring_up.start(self._place(app), names.files(app, release.number))
+        except bring_up.Trouble as e:
             raise docker.known(str(e), f"app {app.name}") or self._not_started(app, release, e) from e
 
-    def _not_started(self, app: App, release: Release, trouble: reconcile.Trouble) -> ReadyError:
+    def _not_started(self, app: App, release: Release, trouble: bring_up.Trouble) -> ReadyError:
         """Compose's own words: a program that is not in the image, or an instance that others wait for has ended."""
         why = str(trouble)
         containers = {names.instance(app, release.number, i.name): i for i in release.instances}
@@ -428,7 +428,7 @@ class Docker:
     def ready(self, app: App, release: Release) -> Sequence[str]:
         """Wait until every instance is healthy; ReadyError at its deadline, or at once if it ends."""
         notes = Readiness(release, lambda i: names.instance(app, release.number, i.name)).wait()
-        reconcile.open_edge(self._place(app), release.number)
+        bring_up.open_edge(self._place(app), release.number)
         return [*notes, *self._not_permitted(app, release)]
 
     def _not_permitted(self, app: App, release: Release) -> Iterator[str]:
@@ -443,7 +443,7 @@ class Docker:
 
     def stop(self, app: App, number: int) -> Sequence[str]:
         """Stop a release's instances, each within its grace; keep what they printed; take their networks away."""
-        reconcile.close_edge(self._place(app), number)
+        bring_up.close_edge(self._place(app), number)
         found = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
         notes = self._stop(app, found)
         logs.keep(app, [c for c in found if docker.INSTANCE in c.labels])
@@ -457,9 +457,9 @@ class Docker:
     def _stop(self, app: App, containers: Sequence[docker.Container]) -> list[str]:
         """Stop containers, each within its grace, after what is to be run in them before."""
         try:
-            failed = reconcile.before_stop(self._place(app), [c.name for c in containers if c.running])
+            failed = bring_up.before_stop(self._place(app), [c.name for c in containers if c.running])
             notes = [one.why for one in failed]
-        except reconcile.Trouble as e:
+        except bring_up.Trouble as e:
             notes = [f"what was to be run before containers stop was not: {e}"]
         docker.stop([c for c in containers if c.state in _ALIVE])
         return notes
@@ -468,7 +468,7 @@ class Docker:
         """The instances that answer nobody."""
         silent = [i.name for i in release.instances if i.service not in release.serving]
         found = self._instances(app, release.number, silent)
-        return [name for name, c in found.items() if c.running and not host.listens(c.pid)]
+        return [name for name, c in found.items() if c.running and not network.listens(c.pid)]
 
     def stop_instances(self, app: App, release: Release, instances: Collection[str]) -> Sequence[str]:
         """Stop their containers, which Docker then does not start again by itself."""
@@ -516,8 +516,8 @@ class Docker:
         words = ("docker", "exec", "--interactive", *terminal, "--", running[0], *argv)
         return Program(words, str(app.directory), docker.environment())
 
-    def _place(self, app: App) -> reconcile.App:
-        return reconcile.App(str(self.root.path), app.name)
+    def _place(self, app: App) -> bring_up.App:
+        return bring_up.App(str(self.root.path), app.name)
 
     def _compose(self, app: App, release: Release, *argv: str) -> list[str]:
         place, file = self._place(app), names.files(app, release.number) / names.COMPOSE
@@ -525,10 +525,10 @@ class Docker:
 
     def _join(self, app: App, release: Release) -> None:
         """The release's networks, with the stores on them."""
-        reconcile.open_gate(self._place(app))
+        bring_up.open_gate(self._place(app))
         try:
-            reconcile.join(self._place(app), names.files(app, release.number))
-        except reconcile.Trouble as e:
+            bring_up.join(self._place(app), names.files(app, release.number))
+        except bring_up.Trouble as e:
             if docker.known(str(e), f"app {app.name}") is None and causes.find(str(e)):
                 raise self._not_started(app, release, e) from e
             raise docker.failed(str(e), f"app {app.name}") from e
@@ -543,7 +543,7 @@ class Docker:
         """The link that says whether systemd brings the app back; a path unit sees it change."""
         link = names.UNITS / f"pushrod-app@{app.name}.service"
         if wanted and not link.is_symlink():
-            host.point(link, "../pushrod-app@.service")
+            files.point(link, "../pushrod-app@.service")
         elif not wanted and link.is_symlink():
             link.unlink()
 
@@ -553,11 +553,11 @@ class Docker:
         Raises HostError where that does not do either.
         """
         try:
-            host.remove_tree(directory)
+            files.remove_tree(directory)
         except PermissionError as e:
             docker.empty(directory, docker.tags(names.images(app)))
             with contextlib.suppress(PermissionError):
-                host.remove_tree(directory)
+                files.remove_tree(directory)
                 return
             raise HostError(
                 "holds files of other accounts that could not be removed",
@@ -577,7 +577,7 @@ class Docker:
         for directory in app.logs.glob("r*"):
             number = int(directory.name[1:])
             if number not in numbers and number < max(numbers, default=0) - _KEPT_LOGS:
-                host.remove_tree(directory)
+                files.remove_tree(directory)
 
     def sweep(self) -> None:
         """Remove from each app's builder what no build has used for a week, and builders whose app is gone."""
@@ -600,7 +600,7 @@ class Docker:
         docker.remove_volumes(docker.volumes({docker.APP: app.name}))
         images.prune(app, [])
         Builder(app).forget()
-        host.remove_tree(names.GATES / app.name)
+        files.remove_tree(names.GATES / app.name)
         self.at_boot(app, wanted=False)
 
     def logs(

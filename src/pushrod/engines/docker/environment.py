@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pushrod import host
-from pushrod.errors import ManifestError
+from pushrod.core.errors import ManifestError
+from pushrod.system import files
 
 # In double quotes Compose's reader knows these escapes, and expands what `$` begins (compose-go's dotenv; the values
 # that come out were compared with those that went in, with Compose 2.40).
@@ -39,8 +39,8 @@ def write(path: Path, variables: Mapping[str, str]) -> bool:
     text = render(variables)
     if path.exists() and path.read_text() == text:
         return False
-    host.make_private(path.parent)
-    host.write(path, text, mode=0o600)
+    files.make_private(path.parent)
+    files.write(path, text, mode=0o600)
     return True
 
 

@@ -12,9 +12,9 @@ from concurrent import futures
 from functools import partial
 from pathlib import Path
 
-from pushrod import host
-from pushrod.errors import HostError
-from pushrod.gears import docker
+from pushrod.adapters import docker
+from pushrod.core.errors import HostError
+from pushrod.system import files, processes
 
 _PLACES = ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/bin", "/sbin")
 _NAME = "SCHILY.xattr.security.capability"  # how tar keeps the attribute (pax)
@@ -76,7 +76,7 @@ class Found:
             read = {path: sorted(given) for path, given in _read(name).items()}
             self._known = dict([*self._known.items(), (identity, read)][-_MOST:])
             with contextlib.suppress(OSError):  # it is only there to save time
-                host.write(self._path, json.dumps(self._known))
+                files.write(self._path, json.dumps(self._known))
         return {path: frozenset(given) for path, given in self._known[identity].items()}
 
 
@@ -97,7 +97,7 @@ def _below(container: str, place: str) -> list[tuple[str, frozenset[str]]]:
     argv = ["docker", "cp", f"{container}:{place}", "-"]
     try:
         with (
-            host.output_of(argv, env=docker.environment(), timeout=_TIME) as archive,
+            processes.output_of(argv, env=docker.environment(), timeout=_TIME) as archive,
             tarfile.open(fileobj=archive, mode="r|") as tar,
         ):
             for member in tar:

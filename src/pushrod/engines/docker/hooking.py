@@ -9,17 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from pushrod import host
-from pushrod.apps import App
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import Hook, Manifest, Release, Service
 from pushrod.engines.docker import hooks, names
 from pushrod.engines.docker.hooks import Hooks
-from pushrod.errors import ManifestError
-from pushrod.values import Hook, Manifest, Release, Service
+from pushrod.state.apps import App
+from pushrod.system import files
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
-def files(app: App, release: Release, wanted: Manifest, secrets: Mapping[str, str]) -> dict[str, str]:
+def texts(app: App, release: Release, wanted: Manifest, secrets: Mapping[str, str]) -> dict[str, str]:
     """The files to be sealed beside a release, by name; the environments that they name are written.
 
     Raises ManifestError for an environment that cannot be given to a command.
@@ -37,8 +37,8 @@ def files(app: App, release: Release, wanted: Manifest, secrets: Mapping[str, st
         for _, name, hook in _named(service):
             if hook.environment:
                 text = _environment(hook.environment, secrets, service.name)
-                host.make_private(directory)
-                host.write(directory / f"{prefix}{name}", text, mode=0o600)
+                files.make_private(directory)
+                files.write(directory / f"{prefix}{name}", text, mode=0o600)
     found = {names.HOOKS: rows, names.STORE_HOOKS: of_stores}
     given = {name: [r for r in those if r.post_start or r.pre_stop] for name, those in found.items()}
     return {name: hooks.render(those) for name, those in given.items() if those}

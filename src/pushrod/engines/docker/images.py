@@ -9,16 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pushrod import dockerfile, proving, trees
-from pushrod.apps import App
+from pushrod.adapters import docker, dockerfile, git
+from pushrod.adapters.docker import Say
+from pushrod.core.errors import BuildError
+from pushrod.core.values import Image, Manifest, Service
+from pushrod.engines import health_rule
 from pushrod.engines.docker import names
 from pushrod.engines.docker.builders import Builder, carrying
 from pushrod.engines.docker.rendering import Parts
-from pushrod.errors import BuildError
-from pushrod.gears import docker, git
-from pushrod.gears.docker import Say
-from pushrod.manifest import references
-from pushrod.values import Image, Manifest, Service
+from pushrod.manifest import image_refs
+from pushrod.state.apps import App
+from pushrod.system import trees
 
 _CHECK = {
     "interval": "Interval",
@@ -27,7 +28,7 @@ _CHECK = {
     "start_interval": "StartInterval",
 }  # a health check's times, as Compose and as Docker call them
 
-_READ = {docker.RELEASE, docker.INSTANCE, proving.PROBE, proving.HOSTS}
+_READ = {docker.RELEASE, docker.INSTANCE, health_rule.PROBE, health_rule.HOSTS}
 """Labels that tell containers apart and that not each of them is given: an image could stand in for them."""
 
 _LONGEST = 256 << 10  # bytes of a Dockerfile
@@ -64,7 +65,7 @@ def check(service: Service, checkout: Path) -> None:
     if service.build is not None:
         _, path, where = _sources(service, checkout)
         for found in _named(service, path):
-            references.check(found.reference, f"{where}:{found.line}")
+            image_refs.check(found.reference, f"{where}:{found.line}")
 
 
 def _sources(service: Service, checkout: Path) -> tuple[Path, Path, str]:

@@ -2,7 +2,7 @@
 
 Run by a timer. What a container writes there is gone with it, so only its own work is lost; the disk, which all apps
 and the host share, is not filled. A container that is stopped here stays stopped, for the watch too, until its app is
-deployed or restarted. Standard library only, and copied below ROOT, as `watch` is.
+deployed or restarted. Standard library only, and copied below ROOT, as `watchdog` is.
 
     python3 -I -S layers.py ROOT LIMIT      LIMIT in bytes
 """

@@ -4,13 +4,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
-from pushrod import host
-from pushrod.apps import App
-from pushrod.errors import HostError, UnknownNameError
-from pushrod.gears import docker
-from pushrod.gears.docker import Container
-from pushrod.lines import CUT
-from pushrod.values import Line
+from pushrod.adapters import docker
+from pushrod.adapters.docker import Container
+from pushrod.core.errors import HostError, UnknownNameError
+from pushrod.core.lines import CUT
+from pushrod.core.values import Line
+from pushrod.state.apps import App
+from pushrod.system import files
 
 _KEPT = 5000  # lines of a container that are kept when it is removed
 _BYTES, _RELEASE = 1 << 20, 32 << 20  # of one container, and of all of a release; a line may be of any length
@@ -27,7 +27,7 @@ def keep(app: App, containers: list[Container]) -> None:
             found = docker.logs(container.name, _KEPT)
             text = "".join(f"{line}\n" for line in found).encode()
             cut = f"{CUT}\n".encode() if len(found) == _KEPT or len(text) > most else b""
-            host.write(path, cut + text[-most:])
+            files.write(path, cut + text[-most:])
 
 
 def lines(app: App, service: str, release: int, count: int) -> Iterator[Line]:
@@ -46,7 +46,7 @@ def lines(app: App, service: str, release: int, count: int) -> Iterator[Line]:
     if not kept:
         raise _unknown(app, service)
     for path in kept:
-        for text in host.tail(path, count):
+        for text in files.tail(path, count):
             yield Line(path.stem, text)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from pushrod.apps import App
-from pushrod.errors import UnknownNameError
-from pushrod.gears import docker, systemd
-from pushrod.values import Release
+from pushrod.adapters import docker, systemd
+from pushrod.core.errors import UnknownNameError
+from pushrod.core.values import Release
+from pushrod.state.apps import App
 
 GATES = Path("/run/pushrod")
 """Where the directory of each app is that its instances mount. It is on tmpfs, and made once the stores have proved

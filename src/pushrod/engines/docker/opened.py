@@ -1,7 +1,7 @@
 """Paths of the host that its owner has opened to an app, as sources of mounts.
 
 Below such a path a container may have put anything, a link to `/` for one, and Docker follows it. So what lies below
-one must be reached without any. That nobody changes it later is seen to where containers are started (`reconcile`).
+one must be reached without any. That nobody changes it later is seen to where containers are started (`bring_up`).
 """
 
 import contextlib
@@ -13,18 +13,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pushrod import trees
-from pushrod.apps import App
-from pushrod.engines.docker import reconcile, rendering
-from pushrod.errors import ManifestError, PushrodError
-from pushrod.manifest import allowances
+from pushrod.core.errors import ManifestError, PushrodError
+from pushrod.engines.docker import bring_up, rendering
+from pushrod.manifest import grants
+from pushrod.state.apps import App
+from pushrod.system import trees
 
 
 def path(app: App, source: str) -> str:
     """The source, an absolute path. Raises ManifestError where it leads through a link that a container may have
     made."""
     for word in _words(app):
-        if word not in ("/", source) and allowances.below(source, word) and _linked(word, source):
+        if word not in ("/", source) and grants.below(source, word) and _linked(word, source):
             raise ManifestError(
                 f"`{source}` leads through a link in `{word}`, into which a container may write",
                 where="volumes",
@@ -36,18 +36,18 @@ def path(app: App, source: str) -> str:
 def apart(document: Mapping[str, Any]) -> None:
     """Refuse a document by which, with all containers that are there, one may write above what another mounts.
 
-    Here also for stores, which start before the release's own containers are there to be looked at (`reconcile`).
+    Here also for stores, which start before the release's own containers are there to be looked at (`bring_up`).
     Raises ManifestError.
     """
     mine = [
-        reconcile.mounted(f"the service {name}", source, not volume.get("read_only"))
+        bring_up.mounted(f"the service {name}", source, not volume.get("read_only"))
         for name in document.get("services") or {}
         for volume in rendering.mounted(document, name)
         if (source := _source(document, volume)).startswith("/")
     ]
     try:
-        reconcile.separate(mine, [*reconcile.held(), *mine] if mine else [])
-    except reconcile.Trouble as e:
+        bring_up.separate(mine, [*bring_up.held(), *mine] if mine else [])
+    except bring_up.Trouble as e:
         what, _, hint = str(e).partition(". ")
         raise ManifestError(what, where="volumes", hint=hint[:1].lower() + hint[1:]) from e
 
@@ -65,7 +65,7 @@ def _words(app: App) -> Iterator[str]:
     """The paths that are opened to any app of the host."""
     for other in app.root.apps():
         with contextlib.suppress(PushrodError):  # settings of another app that are damaged stop nobody
-            yield from (allowances.host_path(w) for w in other.settings.allowed if w.startswith("/"))
+            yield from (grants.host_path(w) for w in other.settings.allowed if w.startswith("/"))
 
 
 def _linked(top: str, source: str) -> bool:

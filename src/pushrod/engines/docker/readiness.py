@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from pushrod import health, lines, proving
-from pushrod.engines.docker.reconcile import ended_well
-from pushrod.errors import ReadyError
-from pushrod.gears import causes, docker
-from pushrod.gears.docker import Container
-from pushrod.values import Health, Instance, Release
+from pushrod.adapters import causes, docker
+from pushrod.adapters.docker import Container
+from pushrod.core import lines
+from pushrod.core.errors import ReadyError
+from pushrod.core.values import Health, Instance, Release
+from pushrod.engines import health, health_rule
+from pushrod.engines.docker.bring_up import ended_well
 
 _POLL = 0.1  # seconds between two looks at the containers
 _CHECK = 0.5  # seconds between two runs of a container's own check; each starts a process
@@ -83,11 +84,11 @@ class Readiness:
             raise self._error(instance, f"ended while it started{status}{memory}")
         if not container.running:
             return f"is {container.state}"
-        asked = proving.of_labels(container.labels)
+        asked = health_rule.of_labels(container.labels)
         if _way(container) == "check":
             return self._own_check(instance, container)
         if asked:
-            return proving.problems([asked])[asked]
+            return health_rule.problems([asked])[asked]
         settle = self._release.service(instance.service).health.settle
         return "" if self._settling[instance.name].settled(container.pid, settle) else "has not come to rest"
 
@@ -123,5 +124,5 @@ class Readiness:
         )
 
 
-def _way(container: Container | None) -> proving.Way:
-    return proving.way(proving.of_labels(container.labels), container.health) if container else ""
+def _way(container: Container | None) -> health_rule.Way:
+    return health_rule.way(health_rule.of_labels(container.labels), container.health) if container else ""

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import msgspec
 import yaml
 
-from pushrod import health
-from pushrod.apps import App
+from pushrod.adapters import docker
+from pushrod.core.values import Instance, Manifest, Release, Service
+from pushrod.engines import health
 from pushrod.engines.docker import addresses, names
-from pushrod.gears import docker
-from pushrod.manifest import allowances, contracts, keys, policy
+from pushrod.manifest import grants, keys, policy, store_images
 from pushrod.manifest.limits import Limits
-from pushrod.values import Instance, Manifest, Release, Service
+from pushrod.state.apps import App
 
 Document = Mapping[str, Any]
 Raw = dict[str, Any]
@@ -194,7 +194,7 @@ def _hosts(document: Document, sealed: Release, service: Service) -> list[str]:
 
 def _healthcheck(store: Service) -> Raw:
     """A check for a store of a kind we know that has none: so that Docker, and the watch, see when it hangs."""
-    ping = f"-p {contracts.redis_port(store)} ping"
+    ping = f"-p {store_images.redis_port(store)} ping"
     asked = f"{{ redis-cli {ping} || valkey-cli {ping}; }} 2>&1 | grep -q -e PONG -e NOAUTH -e NOPERM"
     tests = {
         "postgres": ["CMD", "pg_isready", "--quiet", "--host=127.0.0.1"],
@@ -323,10 +323,10 @@ def _is_root(user: str) -> bool:
 def capabilities(document: Document, service: Service, image: Parts) -> list[str]:
     """Those that a service's containers have."""
     raw = _raw(document, service.name)
-    asked = [allowances.capability(str(c)) for c in raw.get("cap_add") or []]
-    dropped = [allowances.capability(str(c)) for c in raw.get("cap_drop") or []]
+    asked = [grants.capability(str(c)) for c in raw.get("cap_add") or []]
+    dropped = [grants.capability(str(c)) for c in raw.get("cap_drop") or []]
     root = as_root(document, service.name, image) or _hooked_as_root(service)
-    given = allowances.ROOT_CAPABILITIES if root and "ALL" not in dropped else ()
+    given = grants.ROOT_CAPABILITIES if root and "ALL" not in dropped else ()
     return sorted({*asked, *(c for c in given if c not in dropped)})
 
 

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pushrod import dockerfile, scripts
-from pushrod.apps import App
+from pushrod.adapters import docker, dockerfile
+from pushrod.core.errors import PushrodError
+from pushrod.core.values import Manifest, Service
+from pushrod.engines import scripts
 from pushrod.engines.docker import filecaps, images, names, rendering
-from pushrod.errors import PushrodError
-from pushrod.gears import docker
-from pushrod.manifest import allowances
-from pushrod.manifest.allowances import DEFAULT_CAPABILITIES, ROOT_CAPABILITIES
-from pushrod.values import Manifest, Service
+from pushrod.manifest import grants
+from pushrod.manifest.grants import DEFAULT_CAPABILITIES, ROOT_CAPABILITIES
+from pushrod.state.apps import App
 
 Evidence = dict[str, str]
 """A capability, and what says that it is needed."""
@@ -90,7 +90,7 @@ def remarks(
     found, known = [], filecaps.Found(names.file_capabilities(app))
     for service in (*wanted.stateless, *wanted.stores):
         raw = (document.get("services") or {}).get(service.name) or {}
-        given = {allowances.capability(str(c)) for c in raw.get("cap_add") or []}
+        given = {grants.capability(str(c)) for c in raw.get("cap_add") or []}
         needed = of_image(document, service, named.get(service.name, ""), known) | needs(service, checkout)
         said = " ".join(n for n in wanted.notes if n.partition(":")[0].split(", ").count(service.name))
         lacking = {c: why for c, why in needed.items() if c not in given and c not in said}

@@ -20,13 +20,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pushrod import host, trees
-from pushrod.apps import App
+from pushrod.adapters import docker, git, sandbox
+from pushrod.core.errors import ManifestError, RepositoryError
 from pushrod.engines.docker import data, names, opened, rendering
-from pushrod.errors import ManifestError, RepositoryError
-from pushrod.gears import containment, docker, git
-from pushrod.secrets import Secrets
-from pushrod.trees import Place
+from pushrod.state.apps import App
+from pushrod.state.secrets import Secrets
+from pushrod.system import files, trees
+from pushrod.system.trees import Place
 
 Document = Mapping[str, Any]
 
@@ -161,25 +161,25 @@ class Sources:
             data.make(names.data(self._app), place.names)
         for path, (raw, rights, image) in self._texts.items():
             if not path.exists():
-                host.make_private(self._app.secrets)
-                host.make_private(path.parent)
+                files.make_private(self._app.secrets)
+                files.make_private(path.parent)
                 if rights is None:
-                    host.write(path, raw, mode=0o444)
+                    files.write(path, raw, mode=0o444)
                 else:
                     docker.put(path, raw, rights, image)
 
     def _copy(self, place: Place, path: Path, *, shared: bool) -> None:
-        host.make_open(path.parent)
+        files.make_open(path.parent)
         temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}")
-        host.remove_tree(temporary)
+        files.remove_tree(temporary)
         try:
             trees.copy(self._checkout, place.path, temporary, shared=shared)
             self._make_room(place, temporary, 0o777 if shared else 0o755)
             temporary.rename(path)
         finally:
             with contextlib.suppress(NotADirectoryError):
-                host.remove_tree(temporary)
-        host.sync_directory(path.parent)
+                files.remove_tree(temporary)
+        files.sync_directory(path.parent)
 
     def _make_room(self, outer: Place, copy: Path, mode: int) -> None:
         """Directories to mount the inner sources on: Docker would make them as root, or not at all."""
@@ -225,7 +225,7 @@ class Sources:
             raise ManifestError(
                 f"`{source}` is not a path inside the repository: {_why(e)}",
                 where="volumes",
-                hint=containment.HINT,
+                hint=sandbox.HINT,
             ) from e
 
     def _contents(self, source: str, where: str) -> bytes:

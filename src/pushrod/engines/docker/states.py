@@ -3,12 +3,12 @@
 import datetime
 from typing import Literal
 
-from pushrod import proving
-from pushrod.engines.docker.reconcile import ended_well
-from pushrod.gears import docker
-from pushrod.gears.docker import Container
-from pushrod.gears.nginx import Edge
-from pushrod.values import ProcessState
+from pushrod.adapters import docker
+from pushrod.adapters.docker import Container
+from pushrod.adapters.nginx import Edge
+from pushrod.core.values import ProcessState
+from pushrod.engines import health_rule
+from pushrod.engines.docker.bring_up import ended_well
 
 Word = Literal["starting", "running", "backoff", "failed", "stopping", "stopped"]
 _WORDS: dict[str, Word] = {
@@ -30,7 +30,7 @@ def state_of(container: Container) -> ProcessState | None:
     if not name or ended_well(container.state, container.exit_code, container.started, container.policy):
         return None
     word = _WORDS.get(container.state, "failed")
-    own_check = proving.way(proving.of_labels(container.labels), container.health) == "check"
+    own_check = health_rule.way(health_rule.of_labels(container.labels), container.health) == "check"
     if word == "running" and own_check:
         word = _HEALTH.get(container.health, word)
     at = container.started if container.running else container.finished

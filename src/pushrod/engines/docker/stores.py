@@ -7,15 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from pushrod import host
-from pushrod.apps import App
-from pushrod.configuration import Endpoint
-from pushrod.engines.docker import environment, hooking, names, reconcile, rendering
-from pushrod.errors import PushrodError, StoreError
-from pushrod.gears import causes, docker, postgres
-from pushrod.manifest import contracts
-from pushrod.secrets import Secrets
-from pushrod.values import Manifest, Release, Service
+from pushrod.adapters import causes, docker, postgres
+from pushrod.core.errors import PushrodError, StoreError
+from pushrod.core.values import Manifest, Release, Service
+from pushrod.engines.docker import bring_up, environment, hooking, names, rendering
+from pushrod.manifest import store_images
+from pushrod.state.apps import App
+from pushrod.state.secrets import Secrets
+from pushrod.stores.variables import Endpoint
+from pushrod.system import files
 
 _DEADLINE = 300.0  # seconds until a store must answer; recovery after a power cut is part of it
 _SUPERUSER = "postgres"  # the official image's default of POSTGRES_USER
@@ -31,7 +31,7 @@ class Stores:
     def environment(self, store: Service) -> dict[str, str]:
         """What a store runs with: the manifest's own, and a password where the official image insists on one."""
         given = {n: v for n, v in store.environment.items() if v is not None}
-        if not contracts.takes_roles(store) or any(n.startswith("POSTGRES_PASSWORD") for n in given):
+        if not store_images.takes_roles(store) or any(n.startswith("POSTGRES_PASSWORD") for n in given):
             return given
         if given.get("POSTGRES_HOST_AUTH_METHOD") == "trust":
             return given
@@ -42,10 +42,10 @@ class Stores:
         found = []
         for store in wanted.stores:
             if store.store == "redis":
-                password = contracts.redis_password(store)
+                password = store_images.redis_password(store)
                 if password is not None:
                     user = f":{quote(password, '')}@" if password else ""
-                    url = f"redis://{user}{store.name}:{contracts.redis_port(store)}/0"
+                    url = f"redis://{user}{store.name}:{store_images.redis_port(store)}/0"
                     found.append(Endpoint(store.name, "redis", url, url, adopts=False))
             elif database := self._database(store, store.environment):
                 roles = postgres.Roles.of(self.app.name)
@@ -54,7 +54,7 @@ class Stores:
                 found.append(Endpoint(store.name, "postgres", app, migrator, adopts=wanted.ours))
         return found
 
-    def bring_up(self, release: Release, *, ddl: bool) -> str:
+    def ensure(self, release: Release, *, ddl: bool) -> str:
         """Make the stores what the release wants, wait until each answers, ensure roles; says what is there.
 
         A store whose definition has changed is made anew on the same data; one that has not goes on untouched.
@@ -73,7 +73,7 @@ class Stores:
             if database := self._database(store, self.running_environment(store)):
                 self.ensure_roles(store, database, ddl=ddl)
             told.append(self._describe(store))
-        reconcile.open_gate(self._place())
+        bring_up.open_gate(self._place())
         return ", ".join(told)
 
     def restore(self, release: Release | None, failed: int, *, running: bool) -> None:
@@ -97,7 +97,7 @@ class Stores:
         self._before_stop(stopping | self._changed(wanted))
         if changed:
             self._write(changed)
-            with suppress(PushrodError, reconcile.Trouble):
+            with suppress(PushrodError, bring_up.Trouble):
                 if running:
                     self._become({}, [names.store(self.app, name) for name in stores])
                 else:
@@ -137,8 +137,8 @@ class Stores:
 
     # ---- in place -------------------------------------------------------------------------------------------
 
-    def _place(self) -> reconcile.App:
-        return reconcile.App(str(self.app.root.path), self.app.name)
+    def _place(self) -> bring_up.App:
+        return bring_up.App(str(self.app.root.path), self.app.name)
 
     def _wanted(self, release: Release) -> dict[Path, str]:
         """What the stores are to run as: each file's text."""
@@ -159,8 +159,8 @@ class Stores:
         # one of that name could not join them.
         docker.stop([c for c in self._containers() if c.state == "restarting"])
         try:
-            reconcile.stores_up(self._place(), list(containers))
-        except reconcile.Trouble as e:
+            bring_up.stores_up(self._place(), list(containers))
+        except bring_up.Trouble as e:
             raise self._not_up(str(e), containers, e.log) from e
         self._attach()
 
@@ -180,24 +180,24 @@ class Stores:
     def _before_stop(self, stores: Collection[str]) -> None:
         """Run what is to be run in these stores before they are stopped. What fails there keeps nothing up."""
         running = [c.name for c in self._containers() if c.running and c.labels.get(docker.SERVICE) in stores]
-        with suppress(reconcile.Trouble):
-            reconcile.before_stop(self._place(), running)
+        with suppress(bring_up.Trouble):
+            bring_up.before_stop(self._place(), running)
 
     def _write(self, wanted: Mapping[Path, str]) -> None:
         for path, text in wanted.items():
             if path.parent == names.running_stores(self.app).parent:
-                host.write(path, text)
+                files.write(path, text)
             else:
-                host.make_private(path.parent)
-                host.write(path, text, mode=0o600)
+                files.make_private(path.parent)
+                files.write(path, text, mode=0o600)
 
     def _attach(self) -> None:
         """Connect the stores to the releases that run: one that was made anew has left their networks."""
         running = docker.containers({docker.APP: self.app.name, docker.RELEASE: ""})
         for number in {int(c.labels[docker.RELEASE]) for c in running if docker.INSTANCE in c.labels}:
             # What one of them lacks, a store or its files, is none of the others' trouble.
-            with suppress(reconcile.Trouble, FileNotFoundError):
-                reconcile.attach(names.files(self.app, number))
+            with suppress(bring_up.Trouble, FileNotFoundError):
+                bring_up.attach(names.files(self.app, number))
 
     def _containers(self) -> list[docker.Container]:
         return [c for c in docker.containers({docker.APP: self.app.name}) if docker.RELEASE not in c.labels]
@@ -257,7 +257,9 @@ class Stores:
         if store.store == "postgres":
             return self._postgres_answers(name)
         return (
-            self._redis_answers(name, contracts.redis_port(store)) if store.store == "redis" else _runs(name)
+            self._redis_answers(name, store_images.redis_port(store))
+            if store.store == "redis"
+            else _runs(name)
         )
 
     def _postgres_answers(self, name: str) -> bool:
@@ -294,7 +296,7 @@ class Stores:
         return environment.parse(path.read_text()) if path.exists() else {}
 
     def _database(self, store: Service, variables: Mapping[str, str | None]) -> str:
-        return contracts.database(store, variables, self.app.name)
+        return store_images.database(store, variables, self.app.name)
 
     def _url(self, store: Service, role: str, key: str, database: str) -> str:
         password = self._secrets.password(f"{store.name}/{key}")

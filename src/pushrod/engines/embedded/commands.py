@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pushrod import dockerfile
-from pushrod.dockerfile import Recipe
-from pushrod.errors import BuildError, ManifestError
-from pushrod.values import Service
+from pushrod.adapters import dockerfile
+from pushrod.adapters.dockerfile import Recipe
+from pushrod.core.errors import BuildError, ManifestError
+from pushrod.core.values import Service
 
 # Where programs of this machine are looked for, after those of the image: no login shell's additions, so that a
 # push over SSH and a command in a terminal find the same.

@@ -13,26 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pushrod import host
-from pushrod.apps import App, Root
-from pushrod.configuration import Endpoint
-from pushrod.engines import machine
-from pushrod.engines.archives import Archive
-from pushrod.engines.embedded import commands, findings, images, logs, ports
-from pushrod.engines.embedded.parts import Parts
-from pushrod.engines.embedded.ports import store_records
-from pushrod.engines.embedded.readiness import Readiness, listening
-from pushrod.engines.embedded.stores import Stores, group_of
-from pushrod.engines.embedded.supervisor import Supervisor
-from pushrod.engines.engine import Say
-from pushrod.errors import BuildError, HostError, PushrodError, StateError, UnknownNameError
-from pushrod.gears import postgres
-from pushrod.gears.nginx import Bounds, Edge
-from pushrod.manifest.policy import Terms
-from pushrod.plan import Change, Need
-from pushrod.releases import Releases
-from pushrod.secrets import Secrets
-from pushrod.values import (
+from pushrod.adapters import postgres
+from pushrod.adapters.binaries import Parts
+from pushrod.adapters.nginx import Bounds, Edge
+from pushrod.core.errors import BuildError, HostError, PushrodError, StateError, UnknownNameError
+from pushrod.core.plan import Change, Need
+from pushrod.core.values import (
     EngineName,
     Finding,
     Image,
@@ -46,6 +32,20 @@ from pushrod.values import (
     Release,
     Service,
 )
+from pushrod.engines import machine
+from pushrod.engines.embedded import commands, diagnostics, images, logs, ports
+from pushrod.engines.embedded.ports import store_records
+from pushrod.engines.embedded.readiness import Readiness, listening
+from pushrod.engines.embedded.stores import Stores, group_of
+from pushrod.engines.embedded.supervisor import Supervisor
+from pushrod.engines.protocols import Say
+from pushrod.manifest.policy import Terms
+from pushrod.state.apps import App, Root
+from pushrod.state.releases import Releases
+from pushrod.state.secrets import Secrets
+from pushrod.stores.backup_drivers import Archive
+from pushrod.stores.variables import Endpoint
+from pushrod.system import accounts, files, locks, network, processes, waits
 
 # The environment of the engine's own parts: the same whoever calls, or they would be started anew for nothing.
 _SYSTEM = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
@@ -65,9 +65,11 @@ class Embedded:
         self.parts = Parts()
 
     @cached_property
-    def account(self) -> host.Account | None:
+    def account(self) -> accounts.Account | None:
         """Who the children run as; None when that is ourselves."""
-        return host.child_account([self.root.path, Path(os.__file__), self.parts.nginx, self.parts.postgres])
+        return accounts.child_account(
+            [self.root.path, Path(os.__file__), self.parts.nginx, self.parts.postgres]
+        )
 
     @cached_property
     def supervisor(self) -> Supervisor:
@@ -77,7 +79,7 @@ class Embedded:
     @cached_property
     def edge(self) -> Edge:
         """The nginx of this root."""
-        bounds = Bounds(files=min(Bounds().files, host.most_files()))
+        bounds = Bounds(files=min(Bounds().files, processes.most_files()))
         return Edge(self.parts.nginx, self.root.edge, self.root.runtime / "edge", self.account, bounds=bounds)
 
     # ---- the engine's own parts -----------------------------------------------------------------------------
@@ -85,17 +87,17 @@ class Embedded:
     def open(self) -> None:
         """Make the supervisor and the edge run; HostError if a part is missing or does not come up."""
         self.root.create()
-        with host.lock(self.root.path / "engine.lock", purpose="starting", timeout=60):
+        with locks.lock(self.root.path / "engine.lock", purpose="starting", timeout=60):
             self.supervisor.ensure()
             self.edge.prepare()
             self.supervisor.apply("edge", (self._edge_process(),))
             self.supervisor.apply(_LOGS, (self._logs_process(),))
             self._make_room()
-        if not host.wait_until(self.edge.answering, timeout=10):
+        if not waits.wait_until(self.edge.answering, timeout=10):
             raise HostError(
                 "the edge (nginx) does not come up",
                 where=str(self.root.edge),
-                log=host.tail(self.root.supervisor / "nginx.log"),
+                log=files.tail(self.root.supervisor / "nginx.log"),
                 hint="its last lines are above; `pushrod doctor` shows which nginx is in use",
             )
 
@@ -104,30 +106,30 @@ class Embedded:
 
         One app's port must not keep the others down; the app itself hears of it when it is switched to.
         """
-        if host.wait_until(self.edge.answering, timeout=1):
+        if waits.wait_until(self.edge.answering, timeout=1):
             return
         sites = self.edge.sites().items()
-        stolen = {name: None for name, site in sites if not all(map(host.port_is_free, site.ports))}
+        stolen = {name: None for name, site in sites if not all(map(network.port_is_free, site.ports))}
         if stolen and not self.edge.running():
             self.edge.place(stolen)
             self.supervisor.restart("edge")
 
     def rest(self) -> None:
         """Stop supervisor and edge if no app of the root is up or being worked on."""
-        with host.lock(self.root.path / "engine.lock", purpose="stopping", timeout=60):
+        with locks.lock(self.root.path / "engine.lock", purpose="stopping", timeout=60):
             if all(map(_at_rest, self.root.apps())):
                 self.supervisor.shutdown()
             if not any(self.root.apps()):
-                host.remove_tree(
+                files.remove_tree(
                     self.root.runtime
                 )  # in /tmp where the root's own path is too long for sockets
 
     def examine(self) -> Iterator[Finding]:
         """The programs in use, who the children run as, and whether the edge answers."""
-        yield from findings.of_parts(self.parts.versions())
-        yield findings.of_account(lambda: self.account)
-        yield from findings.of_files(self.root)
-        yield from findings.of_edge(lambda: self.edge, list(self.root.apps()))
+        yield from diagnostics.of_parts(self.parts.versions())
+        yield diagnostics.of_account(lambda: self.account)
+        yield from diagnostics.of_files(self.root)
+        yield from diagnostics.of_edge(lambda: self.edge, list(self.root.apps()))
 
     def store_versions(self) -> dict[str, str]:
         """The versions of the two stores this engine has."""
@@ -307,7 +309,7 @@ class Embedded:
                 ports.check(instance.port, f"{instance.name} of release {release.number}", hint)
         home = app.home
         home.mkdir(parents=True, exist_ok=True)
-        host.own(home, self.account)
+        files.own(home, self.account)
         processes = tuple(
             self._instance_process(app, release, i, environments[i.service]) for i in release.instances
         )
@@ -367,7 +369,7 @@ class Embedded:
         words = argv or release.images[service.name].command
         program = self.one_shot(app, release, service, words, environment)
         cwd = Path(program.cwd)
-        return host.run(program.argv, cwd=cwd, env=program.environment, timeout=3600, on_line=say).status
+        return processes.run(program.argv, cwd=cwd, env=program.environment, timeout=3600, on_line=say).status
 
     def one_shot(
         self, app: App, release: Release, service: Service, argv: Sequence[str], environment: dict[str, str]
@@ -376,7 +378,7 @@ class Embedded:
         variables = self._environment(app, release, service, environment, clients=True)
         directory = self._directory(app, release, service)
         program = commands.find(service.name, argv, variables["PATH"], directory=directory)
-        whole = host.as_account(program, self.account, death_signal="KILL")
+        whole = processes.as_account(program, self.account, death_signal="KILL")
         return Program(tuple(whole), str(directory), variables)
 
     def inside(
@@ -451,7 +453,7 @@ class Embedded:
 
     def clear(self, app: App, directory: Path) -> None:
         """Remove a directory and all below it."""
-        host.remove_tree(directory)
+        files.remove_tree(directory)
 
     def excess(self, app: App, older: Sequence[Release], live: Release) -> int:
         """The app's share is of the ports that instances listen on."""
@@ -468,7 +470,7 @@ class Embedded:
                 int(directory.name[1:]) not in kept
                 and int(directory.name[1:]) < max(kept, default=0) - _KEPT_LOGS
             ):
-                host.remove_tree(directory)
+                files.remove_tree(directory)
         with contextlib.suppress(StateError):  # which are used cannot be told while any app is damaged
             used = {i.id for a in self.root.apps() for r in Releases(a).all() for i in r.images.values()}
             images.prune(self.root.environments, used)
@@ -506,7 +508,7 @@ class Embedded:
 def _at_rest(app: App) -> bool:
     """Whether an app is down and nobody works on it; not where it is damaged and that cannot be told."""
     try:
-        return app.settings.down and not host.locked(app.lock)
+        return app.settings.down and not locks.locked(app.lock)
     except StateError:
         return False
 

@@ -18,12 +18,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from pushrod import host, lines
-from pushrod.dockerfile import Recipe
+from pushrod.adapters.binaries import Parts
+from pushrod.adapters.dockerfile import Recipe
+from pushrod.core import lines
+from pushrod.core.errors import BuildError, BusyError, ManifestError
+from pushrod.core.values import Build, Image, Service
 from pushrod.engines.embedded import commands, languages
-from pushrod.engines.embedded.parts import Parts
-from pushrod.errors import BuildError, BusyError, ManifestError
-from pushrod.values import Build, Image, Service
+from pushrod.system import files, locks, processes
 
 _TIMEOUT = 600.0  # seconds for one run of uv
 _MARKER = ".pushrod-complete"
@@ -312,19 +313,19 @@ def _environment(
     if _complete(place):
         os.utime(marker)
         return place
-    host.make_open(environments)
+    files.make_open(environments)
     purpose = f"installing the dependencies of {service.name}"
-    with host.lock(_lock_file(place), purpose=purpose, timeout=2 * _TIMEOUT, on_wait=on_line):
+    with locks.lock(_lock_file(place), purpose=purpose, timeout=2 * _TIMEOUT, on_wait=on_line):
         if not _complete(place):
             _sweep(environments)
-            host.remove_tree(place)
+            files.remove_tree(place)
             try:
                 _install(service, source, checkout, place, on_line)
-                host.sync_all()
-                host.write(marker, _interpreter())
+                files.sync_all()
+                files.write(marker, _interpreter())
             finally:
                 if not _complete(place):
-                    host.remove_tree(place)
+                    files.remove_tree(place)
     return place
 
 
@@ -346,9 +347,9 @@ def _sweep(environments: Path) -> None:
 def _remove(place: Path) -> bool:
     """Remove an environment unless somebody is building it. The marker goes first: half of one is never used."""
     try:
-        with host.lock(_lock_file(place), purpose="removing it", timeout=0):
+        with locks.lock(_lock_file(place), purpose="removing it", timeout=0):
             (place / _MARKER).unlink(missing_ok=True)
-            host.remove_tree(place)
+            files.remove_tree(place)
     except BusyError:
         return False
     return True
@@ -371,8 +372,10 @@ def _install(
     for argv in _argvs(lock, place):
         env = _uv_environment(os.environ, place)
         # With us it dies, so that nothing still writes where the next build begins.
-        guarded = host.as_account(argv, None, death_signal="KILL")
-        result = host.run(guarded, cwd=lock.directory, env=env, timeout=_TIMEOUT, on_line=say, umask=0o022)
+        guarded = processes.as_account(argv, None, death_signal="KILL")
+        result = processes.run(
+            guarded, cwd=lock.directory, env=env, timeout=_TIMEOUT, on_line=say, umask=0o022
+        )
         if result.status:
             raise BuildError(
                 f"{service.name}: its dependencies cannot be installed",

@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from pushrod.core.errors import BuildError
 from pushrod.engines.embedded.commands import called
-from pushrod.errors import BuildError
 
 _INTERPRETERS = re.compile(r"python[0-9.]*|node|bun|deno|ruby|perl|php|java")
 _FILES = re.compile(r"[\w./@+-]+\.(?:py|js|mjs|cjs|ts|rb|pl|php|jar)")

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from pushrod import host
-from pushrod import lines as text
-from pushrod.values import Line
+from pushrod.core import lines as text
+from pushrod.core.values import Line
+from pushrod.system import files
 
 _POLL = 0.2  # seconds between looks at the logs that are followed
 _PATIENCE = 5  # looks for which the end of a line is waited for
@@ -47,8 +47,8 @@ class _Log:
         try:
             with self._path.open("rb") as f:
                 if not whole:
-                    return host.tail_of(f, count)[0]
-                found, self._offset = host.tail_of(f, count + 1)
+                    return files.tail_of(f, count)[0]
+                found, self._offset = files.tail_of(f, count + 1)
                 f.seek(max(0, self._offset - text.LONGEST))
                 rest = f.read(min(text.LONGEST, self._offset)).rpartition(b"\n")[2]
                 self._offset -= len(rest)

@@ -4,11 +4,11 @@ import contextlib
 import re
 import zlib
 
-from pushrod import host
-from pushrod.apps import App, Root, read_json
-from pushrod.errors import HostError, StateError
-from pushrod.releases import Releases
-from pushrod.values import StoreKind, Value
+from pushrod.core.errors import HostError, StateError
+from pushrod.core.values import StoreKind, Value
+from pushrod.state.apps import App, Root, read_json
+from pushrod.state.releases import Releases
+from pushrod.system import locks, network
 
 # Below the ports the kernel hands to clients (net.ipv4.ip_local_port_range, 32768 and up), so that none of them
 # is taken by an outgoing connection.
@@ -41,7 +41,7 @@ def store_records(app: App) -> list[StoreRecord]:
 
 def choosing(root: Root) -> contextlib.AbstractContextManager[None]:
     """Hold this while a port is chosen and until it is written down."""
-    return host.lock(root.ports_lock, purpose="choosing ports", timeout=60)
+    return locks.lock(root.ports_lock, purpose="choosing ports", timeout=60)
 
 
 def free(root: Root, among: range) -> int:
@@ -61,7 +61,7 @@ def several(root: Root, among: range, count: int) -> list[int]:
     for port in order:
         if len(found) == count:
             break
-        if port not in used and host.port_is_free(port):
+        if port not in used and network.port_is_free(port):
             found.append(port)
     if len(found) < count:
         raise HostError(
@@ -82,7 +82,7 @@ def for_edge(root: Root, wanted: int = 0) -> int:
 
 def check(port: int, whose: str, hint: str) -> None:
     """Raise HostError, naming who has it, if a port cannot be bound."""
-    if not host.port_is_free(port):
+    if not network.port_is_free(port):
         raise HostError(f"port {port} of {whose} is taken{_holder(port)}", hint=hint)
 
 

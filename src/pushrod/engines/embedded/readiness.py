@@ -6,10 +6,11 @@ from pathlib import Path
 
 import psutil
 
-from pushrod import health, host
-from pushrod.errors import ReadyError
-from pushrod.health import Settling
-from pushrod.values import Instance, ProcessState, Release, Service
+from pushrod.core.errors import ReadyError
+from pushrod.core.values import Instance, ProcessState, Release, Service
+from pushrod.engines import health
+from pushrod.engines.health import Settling
+from pushrod.system import files
 
 States = Callable[[], Iterable[ProcessState]]
 Command = Callable[[Instance], str]  # runs an instance's health command; why it is not healthy, or nothing
@@ -109,7 +110,7 @@ class Readiness:
             where=f"instance {instance.name} of release {self._release.number}",
             hint=hint
             or f"{health.advice(why)}the end of its log is above; what was live still is; mend it and push again",
-            log=host.tail(self._log(instance.name)),
+            log=files.tail(self._log(instance.name)),
         )
 
 

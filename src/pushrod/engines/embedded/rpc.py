@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
 
-from pushrod.errors import HostError
+from pushrod.core.errors import HostError
 
 # supervisor.xmlrpc.Faults
 SHUTDOWN_STATE = 6

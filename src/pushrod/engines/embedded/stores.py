@@ -7,16 +7,16 @@ from pathlib import Path
 
 import msgspec
 
-from pushrod import host
-from pushrod.apps import App
-from pushrod.configuration import Endpoint
-from pushrod.engines.archives import Archive, PostgresArchive, RedisArchive
+from pushrod.adapters import postgres, redis
+from pushrod.core.errors import StoreError
+from pushrod.core.values import Process, Service
 from pushrod.engines.embedded import ports
 from pushrod.engines.embedded.ports import StoreRecord, store_records
-from pushrod.errors import StoreError
-from pushrod.gears import postgres, redis
-from pushrod.secrets import Secrets
-from pushrod.values import Process, Service
+from pushrod.state.apps import App
+from pushrod.state.secrets import Secrets
+from pushrod.stores.backup_drivers import Archive, PostgresArchive, RedisArchive
+from pushrod.stores.variables import Endpoint
+from pushrod.system import accounts, files, network, waits
 
 PRIORITY = 10  # the supervisor starts stores first and stops them last
 _SNAPSHOT = 3600.0  # seconds for writing all of a Valkey's data into a file
@@ -39,7 +39,7 @@ class Stores:
         app: App,
         programs: postgres.Programs,
         valkey: Path,
-        account: host.Account | None,
+        account: accounts.Account | None,
         base: dict[str, str],
     ) -> None:
         self.app = app
@@ -118,7 +118,7 @@ class Stores:
             )
         record = StoreRecord(store.name, store.store, ports.free(self.app.root, ports.STORES))
         encoded = msgspec.json.format(msgspec.json.encode([*records, record]), indent=2)
-        host.write(self.app.stores / "stores.json", encoded)
+        files.write(self.app.stores / "stores.json", encoded)
         return record
 
     def _endpoint(self, record: StoreRecord) -> Endpoint:
@@ -133,7 +133,7 @@ class Stores:
         return Endpoint(record.name, "postgres", url_of(roles.app, "app"), url_of(roles.migrator, "migrator"))
 
     def _prepare(self, record: StoreRecord) -> tuple[Process, bool]:
-        directory = host.make_open(self.app.stores / record.name)
+        directory = files.make_open(self.app.stores / record.name)
         prepare = self._postgres if record.kind == "postgres" else self._redis
         argv, stop, changed = prepare(record, directory)
         process = Process(
@@ -175,8 +175,8 @@ class Stores:
     def _check_listener(self, record: StoreRecord) -> None:
         """Refuse a store whose port another user of this machine has taken: they would be told its password."""
         own = self._account.uid if self._account else os.geteuid()
-        host.wait_until(lambda: host.accepts(record.port), _DEADLINE)
-        if (who := host.listener(record.port)) not in (None, own):
+        waits.wait_until(lambda: network.accepts(record.port), _DEADLINE)
+        if (who := network.listener(record.port)) not in (None, own):
             raise StoreError(
                 f"port {record.port} is taken by a process of user {who}",
                 where=f"store {record.name}",

@@ -1,9 +1,10 @@
 """The process manager of the embedded engine: supervisord, configured by plain files and asked over its socket.
 
 The files are those of `supervisor_files`; the script `start` among them brings everything back, and none needs
-pushrod to be installed still. supervisord starts each process through `launch` and is itself watched by `keeper`,
-so kill -9 of any one process heals. A process that ends is started again at once; one that ends within a second is
-started again after 1, 2, 3 ... seconds, without end, because nobody may be there to say when to try again.
+pushrod to be installed still. supervisord starts each process through `exec_wrapper` and is itself watched by
+`supervisord_watchdog`, so kill -9 of any one process heals. A process that ends is started again at once; one that
+ends within a second is started again after 1, 2, 3 ... seconds, without end, because nobody may be there to say when
+to try again.
 """
 
 import contextlib
@@ -19,8 +20,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pushrod import host
-from pushrod.engines.embedded import launch
+from pushrod.core.errors import HostError
+from pushrod.core.values import Process, ProcessState
+from pushrod.engines.embedded import exec_wrapper
 from pushrod.engines.embedded.supervisor_files import (
     KEEPER_GROUP,
     PROGRAMS,
@@ -31,9 +33,8 @@ from pushrod.engines.embedded.supervisor_files import (
     specification,
     specs_named,
 )
-from pushrod.errors import HostError
-from pushrod.host import Account
-from pushrod.values import Process, ProcessState
+from pushrod.system import files, locks, processes, waits
+from pushrod.system.accounts import Account
 
 _START_DEADLINE = 15.0  # seconds; starting takes a third of one
 _LOCK_DEADLINE = 60.0
@@ -100,7 +101,7 @@ class Supervisor:
             return
         with self._starting("starting the supervisor"):
             # One that is on its way down still accepts for a moment.
-            host.wait_until(lambda: not self.running() or self._answers(), _START_DEADLINE)
+            waits.wait_until(lambda: not self.running() or self._answers(), _START_DEADLINE)
             if not self.running():
                 self._start()
 
@@ -144,7 +145,7 @@ class Supervisor:
             for lock in self._locks(group):
                 self._clear(lock)
                 lock.unlink(missing_ok=True)
-            host.remove_tree(self.place.specs(group))
+            files.remove_tree(self.place.specs(group))
             self._group_lock(group).unlink()
 
     def stop(self, group: str, names: Collection[str] = ()) -> None:
@@ -189,12 +190,12 @@ class Supervisor:
 
     def ensure_directories(self) -> None:
         """Make the directories there are none of, closed to others, and bring our programs in them up to date."""
-        host.make_private(self.place.directory)
+        files.make_private(self.place.directory)
         for name in ("conf.d", "specs", "locks", "programs"):
-            host.make_private(self.place.directory / name)
+            files.make_private(self.place.directory / name)
         self.place.socket.parent.mkdir(parents=True, exist_ok=True)
-        for name in PROGRAMS:
-            _write_changed(self.place.program(name), Path(__file__).with_name(name).read_text())
+        for name, module in PROGRAMS.items():
+            _write_changed(self.place.program(name), Path(__file__).with_name(module).read_text())
         _write_changed(self.place.start, render_start(self.place, sys.executable), mode=0o700)
 
     def _start(self) -> None:
@@ -208,15 +209,15 @@ class Supervisor:
         self._write_group(KEEPER_GROUP, (self._keeper(),))
         self._make_log_directories()
         self.place.socket.unlink(missing_ok=True)  # stale: nothing accepts on it, and we hold the lock
-        done = host.run(
+        done = processes.run(
             ["/bin/sh", self.place.start], cwd=Path("/"), env=_environment(), timeout=_START_DEADLINE
         )
-        if done.status != 0 or not host.wait_until(self._answers, _START_DEADLINE):
+        if done.status != 0 or not waits.wait_until(self._answers, _START_DEADLINE):
             raise HostError(
                 "the supervisor does not start",
                 where=str(self.place.conf),
                 hint=f"run `{self.place.start} -n` to see it start",
-                log=(*host.tail(self.place.log, 20), *done.stderr.splitlines()[-5:]),
+                log=(*files.tail(self.place.log, 20), *done.stderr.splitlines()[-5:]),
             )
 
     def _check(self) -> None:
@@ -252,7 +253,7 @@ class Supervisor:
             if all(_same(spec.parent, own) for spec in specs_named(conf.read_text())):
                 continue
             conf.unlink()
-            host.remove_tree(own)
+            files.remove_tree(own)
             for lock in self._locks(conf.stem):
                 lock.unlink()
 
@@ -283,19 +284,19 @@ class Supervisor:
             self._call("supervisor.shutdown")
         else:
             pid = 0
-        if not host.wait_until(lambda: not self.running() and not _lives(pid), _LOCK_DEADLINE):
+        if not waits.wait_until(lambda: not self.running() and not _lives(pid), _LOCK_DEADLINE):
             raise HostError(
                 f"the supervisor (process {pid}) does not end",
                 where=str(self.place.directory),
                 hint="look at its log; `kill -9` of that process ends its children too",
-                log=host.tail(self.place.log, 20),
+                log=files.tail(self.place.log, 20),
             )
 
     # ---- groups ---------------------------------------------------------------------------------------------
 
     def _write_group(self, group: str, processes: Sequence[Process]) -> None:
         """Write specs, then the configuration that names them; what is as it was is not touched."""
-        host.make_private(self.place.specs(group))
+        files.make_private(self.place.specs(group))
         for process in processes:
             Path(process.log).parent.mkdir(parents=True, exist_ok=True)
             _write_changed(self.place.spec(group, process.name), specification(self.place, process))
@@ -346,7 +347,7 @@ class Supervisor:
             if time.monotonic() > deadline:
                 names = ", ".join(f"{i['group']}:{i['name']} ({i['pid']})" for i in left)
                 raise HostError(
-                    f"does not end, not even by SIGKILL: {names}", log=host.tail(self.place.log, 20)
+                    f"does not end, not even by SIGKILL: {names}", log=files.tail(self.place.log, 20)
                 )
             time.sleep(pause)
             pause = min(pause * 1.5, 0.1)
@@ -391,8 +392,10 @@ class Supervisor:
         """End what is left of a process: all of it if the supervisor was killed, or what outlived its stop."""
         spec = self.place.spec(*lock.name.split(".", 1))
         known = json.loads(spec.read_text()) if spec.exists() else {}
-        if not launch.clear(str(lock), known.get("death_signal") or "TERM", known.get("stop_grace", 0.0)):
-            left = ", ".join(map(str, sorted(launch.remnants(str(lock)))))
+        if not exec_wrapper.clear(
+            str(lock), known.get("death_signal") or "TERM", known.get("stop_grace", 0.0)
+        ):
+            left = ", ".join(map(str, sorted(exec_wrapper.remnants(str(lock)))))
             raise HostError(f"processes of {lock.name} do not end: {left}", where=str(lock))
 
     def _call(self, method: str, *arguments: Any) -> Any:
@@ -405,12 +408,12 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _changing(self, group: str) -> Iterator[None]:
-        with host.lock(self._group_lock(group), purpose=f"changing {group}", timeout=_LOCK_DEADLINE):
+        with locks.lock(self._group_lock(group), purpose=f"changing {group}", timeout=_LOCK_DEADLINE):
             yield
 
     @contextlib.contextmanager
     def _starting(self, purpose: str) -> Iterator[None]:
-        with host.lock(self.place.lock, purpose=purpose, timeout=_LOCK_DEADLINE):
+        with locks.lock(self.place.lock, purpose=purpose, timeout=_LOCK_DEADLINE):
             yield
 
 
@@ -460,7 +463,7 @@ def _environment() -> dict[str, str]:
 
 def _write_changed(path: Path, text: str, mode: int = 0o600) -> None:
     if not path.exists() or path.read_text() != text:
-        host.write(path, text, mode=mode)
+        files.write(path, text, mode=mode)
 
 
 def _same(one: Path, other: Path) -> bool:

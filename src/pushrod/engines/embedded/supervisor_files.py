@@ -5,7 +5,7 @@ DIRECTORY/programs/                 copies of our own small programs, which ever
 DIRECTORY/supervisord.conf          the daemon
 DIRECTORY/conf.d/<group>.conf       one group with its programs: names and our own paths
 DIRECTORY/specs/<group>/<name>.json all of a process, its environment with passwords too (0600)
-DIRECTORY/locks/<group>.<name>      held by the process and its children: see `launch`
+DIRECTORY/locks/<group>.<name>      held by the process and its children: see `exec_wrapper`
 """
 
 import contextlib
@@ -20,15 +20,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pushrod import host
-from pushrod.errors import HostError
-from pushrod.host import Account
-from pushrod.values import Process
+from pushrod.core.errors import HostError
+from pushrod.core.values import Process
+from pushrod.system import processes
+from pushrod.system.accounts import Account
 
 KEEPER_GROUP = "pushrod-keeper"
 
-PROGRAMS = ("daemon.py", "keeper.py", "launch.py", "wakeup.py")
-"""The modules beside this one that run on their own. They need the standard library, `daemon` and `wakeup` also
+PROGRAMS = {
+    "daemon.py": "supervisord_main.py",
+    "keeper.py": "supervisord_watchdog.py",
+    "launch.py": "exec_wrapper.py",
+    "wakeup.py": "supervisord_plugin.py",
+}
+"""The modules beside this one that run on their own, by their names below ROOT.
+They need the standard library, `daemon.py` and `wakeup.py` also
 `supervisor`, and nothing of pushrod: their copies go on working when the package is gone."""
 
 
@@ -115,7 +121,7 @@ def render_daemon(place: Place, *, descriptors: int, root: bool) -> str:
         "minprocs=1",
         *(
             ["user=0"] if root else []
-        ),  # said, or supervisord warns at every start; `launch` changes the account
+        ),  # said, or supervisord warns at every start; `exec_wrapper` changes the account
         "",
         "[unix_http_server]",
         f"file={_value(place.socket)}",
@@ -189,10 +195,10 @@ def specs_named(conf: str) -> list[Path]:
 
 
 def specification(place: Place, process: Process) -> str:
-    """The JSON that `launch` reads: all of a process that may be secret, or that an ini file could garble."""
+    """The JSON that `exec_wrapper` reads: all of a process that may be secret, or that an ini file could garble."""
     keep = process.group == KEEPER_GROUP
     account = None if keep else place.account
-    argv = host.as_account(process.argv, account, death_signal=process.death_signal)
+    argv = processes.as_account(process.argv, account, death_signal=process.death_signal)
     spec = {
         "program": process.argv[0],
         "argv": [_setpriv(), *argv[1:]] if argv[0] == "setpriv" else argv,

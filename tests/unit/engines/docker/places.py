@@ -1,27 +1,15 @@
 """What the programs that run without the package find on a host."""
 
-import importlib
 import json
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from pushrod.engines.docker import reconcile
+from pushrod.engines.docker import bring_up
 
 
-def watch() -> ModuleType:
-    """The watch, which imports `reconcile` from beside itself."""
-    path = list(sys.path)
-    try:
-        return importlib.import_module("pushrod.engines.docker.watch")
-    finally:
-        sys.path[:] = path
-
-
-def live(root: Path, **changes: Any) -> reconcile.App:
+def live(root: Path, **changes: Any) -> bring_up.App:
     """An app whose seventh release is live."""
-    app = reconcile.App(str(root), "shop")
+    app = bring_up.App(str(root), "shop")
     directory = app.state / "releases" / "7"
     directory.mkdir(parents=True)
     instance = {"name": "backend-1", "service": "backend", "address": "10.213.0.2", "port": 8080}

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pushrod import manifest
-from pushrod.apps import App, Root
+from pushrod.adapters import compose
+from pushrod.core.values import Image, Instance, Manifest, Release
 from pushrod.engines.docker import addresses, rendering
 from pushrod.engines.docker.rendering import Parts, Room
-from pushrod.gears import compose
 from pushrod.manifest import policy
 from pushrod.manifest.policy import Terms
-from pushrod.values import Image, Instance, Manifest, Release
+from pushrod.state.apps import App, Root
 from tests.unit import samples
 
 APP = App(Root(Path("/var/lib/pushrod")), "shop")

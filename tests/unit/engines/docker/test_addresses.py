@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pushrod.core.errors import HostError
+from pushrod.core.values import Health, Manifest, Route, Routing
 from pushrod.engines.docker import addresses
-from pushrod.errors import HostError
-from pushrod.values import Health, Manifest, Route, Routing
 from tests.unit.samples import service
 
 POOL = "10.213.0.0/16"

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pushrod.apps import App
+from pushrod.core.errors import StoreError
+from pushrod.core.values import Service
 from pushrod.engines.docker import backups, environment, names
-from pushrod.errors import StoreError
-from pushrod.values import Service
+from pushrod.state.apps import App
 from tests.unit.samples import release, store
 
 

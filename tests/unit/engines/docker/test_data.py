@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pushrod import trees
+from pushrod.core.errors import StateError
 from pushrod.engines.docker import data
-from pushrod.errors import StateError
+from pushrod.system import trees
 
 PATHS = (
     "uploads",

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pushrod import host
+from pushrod.adapters import compose
+from pushrod.core.errors import ManifestError
 from pushrod.engines.docker import environment
-from pushrod.errors import ManifestError
-from pushrod.gears import compose
+from pushrod.system import processes
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,20}", fullmatch=True)
@@ -39,7 +39,7 @@ def loaded(directory: Path, variables: dict[str, str]) -> dict[str, str]:
     """The values as Compose gives them to a container."""
     (directory / "x.env").write_bytes(environment.render(variables).encode())
     (directory / "compose.yaml").write_text("services: {a: {image: i, env_file: [x.env]}}")
-    done = host.run(
+    done = processes.run(
         [*compose.loader(), "--project-name", "p", "config", "--format", "json"], cwd=directory, env={}
     )
     assert done.status == 0, done.stderr

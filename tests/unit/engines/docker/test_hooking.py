@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from pushrod import manifest
-from pushrod.apps import App, Root
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import Instance, Manifest, Release
 from pushrod.engines.docker import hooking, hooks, names
-from pushrod.errors import ManifestError
-from pushrod.sealing import _without_values
-from pushrod.values import Instance, Manifest, Release
+from pushrod.releases.prepare import _without_values
+from pushrod.state.apps import App, Root
 from tests.unit import samples
 
 CHOWN = {
@@ -46,7 +46,7 @@ def release(wanted: Manifest) -> Release:
 
 def test_in_the_order_in_which_services_start(app: App) -> None:
     wanted = services()
-    found = hooking.files(app, release(wanted), wanted, {"B": "hush"})
+    found = hooking.texts(app, release(wanted), wanted, {"B": "hush"})
     assert sorted(found) == ["hooks.json", "store-hooks.json"]
     path = app.root.path / "hooks"
     path.write_text(found["hooks.json"])
@@ -67,7 +67,7 @@ def test_in_the_order_in_which_services_start(app: App) -> None:
 def test_those_of_stores_stay_where_they_are_from_release_to_release(app: App) -> None:
     wanted = services()
     sealed = release(wanted)
-    texts = [hooking.files(app, sealed, wanted, {})["store-hooks.json"]]
+    texts = [hooking.texts(app, sealed, wanted, {})["store-hooks.json"]]
     at = names.files(app, 7) / names.STORE_HOOKS
     at.parent.mkdir(parents=True)
     at.write_text(texts[0])
@@ -97,14 +97,14 @@ def test_an_environment_that_no_file_can_hold(app: App, environment: dict[str, s
         web={"build": ".", "ports": ["80:80"], "post_start": [{**SAY, "environment": environment}]}
     )
     with pytest.raises(ManifestError, match="cannot be in a hook's environment"):
-        hooking.files(app, release(wanted), wanted, {"B": "a\nb"})
+        hooking.texts(app, release(wanted), wanted, {"B": "a\nb"})
 
 
 def test_no_value_becomes_an_option(app: App) -> None:
     hook = {"command": ["--privileged", "-u0"], "user": "--privileged", "working_dir": "--user=0"}
     wanted = services(web={"build": ".", "ports": ["80:80"], "post_start": [hook]})
     path = app.root.path / "hooks"
-    path.write_text(hooking.files(app, release(wanted), wanted, {})["hooks.json"])
+    path.write_text(hooking.texts(app, release(wanted), wanted, {})["hooks.json"])
     (argv,) = hooks.read(path)["shop-r7-web-1"].post_start
     assert argv == (
         *("docker", "exec", "--user=--privileged", "--workdir=--user=0"),

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from pushrod.apps import App
+from pushrod.adapters import docker
+from pushrod.core.errors import BuildError, ManifestError
+from pushrod.core.values import Build
 from pushrod.engines.docker import images
-from pushrod.errors import BuildError, ManifestError
-from pushrod.gears import docker
-from pushrod.values import Build
+from pushrod.state.apps import App
 from tests.conftest import Tree
 from tests.unit import samples
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushrod.apps import App, Root
+from pushrod.core.errors import UnknownNameError
 from pushrod.engines.docker import names
-from pushrod.errors import UnknownNameError
+from pushrod.state.apps import App, Root
 from tests.unit import samples
 
 # The grammar of a path's component (OCI distribution specification).

@@ -5,9 +5,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pushrod.apps import App, Root, Settings
+from pushrod.core.errors import ManifestError
 from pushrod.engines.docker import opened
-from pushrod.errors import ManifestError
+from pushrod.state.apps import App, Root, Settings
 
 
 @pytest.fixture

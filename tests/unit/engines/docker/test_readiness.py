@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from pushrod import host
+from pushrod.adapters import docker
+from pushrod.adapters.docker import Container
+from pushrod.core.errors import ReadyError
+from pushrod.core.values import Health, Instance
 from pushrod.engines.docker import readiness
 from pushrod.engines.docker.readiness import Readiness
-from pushrod.errors import ReadyError
-from pushrod.gears import docker
-from pushrod.gears.docker import Container
-from pushrod.values import Health, Instance
+from pushrod.system import processes
 from tests.unit import samples
 
 Looks = Callable[..., Readiness]
@@ -50,9 +50,9 @@ def test_healthy_by_its_own_check(looks: Looks) -> None:
 def test_its_check_is_run_before_docker_does(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, ...]] = []
 
-    def execute(_name: str, argv: tuple[str, ...], **_: Any) -> host.Completed:
+    def execute(_name: str, argv: tuple[str, ...], **_: Any) -> processes.Completed:
         asked.append(argv)
-        return host.Completed(0, "", "")
+        return processes.Completed(0, "", "")
 
     monkeypatch.setattr(docker, "execute", execute)
     looks({"health": "starting", "check": ("ok",)}).wait()

@@ -10,11 +10,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pushrod import host, scaffold
+from pushrod.adapters import compose
+from pushrod.cli import scaffold
 from pushrod.engines.docker import rendering
 from pushrod.engines.docker.rendering import Parts
-from pushrod.gears import compose
-from pushrod.manifest.allowances import ROOT_CAPABILITIES
+from pushrod.manifest.grants import ROOT_CAPABILITIES
+from pushrod.system import files, processes
 from tests.unit.engines.docker.rendered import APP, NGINX, POSTGRES, REDIS, Rendered, render
 
 HERE = Path(__file__).parent / "files"
@@ -44,10 +45,10 @@ def accepted(tmp_path: Path, text: str) -> dict[str, Any]:
     text = text.replace("/var/lib/pushrod", str(tmp_path))
     for service in yaml.safe_load(text)["services"].values():
         for path in service.get("env_file", []):
-            host.write(Path(path), "")
+            files.write(Path(path), "")
     (tmp_path / "rendered.yaml").write_text(text)
     argv = [*compose.loader(), "--file", str(tmp_path / "rendered.yaml"), "--profile", "run", "config"]
-    done = host.run(argv, env={})
+    done = processes.run(argv, env={})
     assert done.status == 0, done.stderr
     return dict(yaml.safe_load(done.stdout))
 
@@ -58,8 +59,8 @@ def the_seed(directory: Path) -> Rendered:
 
 
 def the_template(directory: Path) -> Rendered:
-    for name, text in scaffold.files("shop").items():
-        host.write(directory / name, text)
+    for name, text in scaffold.template_files("shop").items():
+        files.write(directory / name, text)
     return render(directory, STORES)
 
 
@@ -338,7 +339,7 @@ def test_every_text_reaches_compose_as_it_is(tmp_path: Path, words: list[str]) -
     (tmp_path / "x.yaml").write_text(
         rendering.dump({"name": "p", "services": {"a": {"image": "i", "command": words}}})
     )
-    done = host.run([*compose.loader(), "--file", str(tmp_path / "x.yaml"), "config"], env={})
+    done = processes.run([*compose.loader(), "--file", str(tmp_path / "x.yaml"), "config"], env={})
     assert done.status == 0, done.stderr
     assert compose._parse(done.stdout)["services"]["a"]["command"] == words
 

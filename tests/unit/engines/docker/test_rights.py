@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from pushrod import manifest
-from pushrod.apps import App, Root
+from pushrod.core.errors import ReadyError
 from pushrod.engines.docker import filecaps, rights
 from pushrod.engines.docker.rendering import Parts
-from pushrod.errors import ReadyError
+from pushrod.state.apps import App, Root
 
 PROBE = """\
 import os, socket

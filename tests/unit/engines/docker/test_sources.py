@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from pushrod.apps import App, Root
+from pushrod.adapters import git
+from pushrod.core.errors import ManifestError
 from pushrod.engines.docker import names, sources
 from pushrod.engines.docker.sources import Sources
-from pushrod.errors import ManifestError
-from pushrod.gears import git
-from pushrod.secrets import Secrets
+from pushrod.state.apps import App, Root
+from pushrod.state.secrets import Secrets
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from pushrod.adapters.docker import Container
 from pushrod.engines.docker.states import state_of
-from pushrod.gears.docker import Container
 
 NEVER = "0001-01-01T00:00:00Z"
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from pushrod.apps import App, Root
+from pushrod.adapters import compose
 from pushrod.engines.docker import hooking, rendering
 from pushrod.engines.docker.sources import Sources
-from pushrod.gears import compose
 from pushrod.manifest import keys, policy
-from pushrod.manifest.allowances import CAPABILITIES, WORDS
+from pushrod.manifest.grants import CAPABILITIES, WORDS
 from pushrod.manifest.policy import Terms
-from pushrod.secrets import Secrets
+from pushrod.state.apps import App, Root
+from pushrod.state.secrets import Secrets
 from tests.unit import samples
 from tests.unit.engines.docker import rendered
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pushrod.core.errors import BuildError, ManifestError
+from pushrod.core.values import Build, Service
 from pushrod.engines.embedded import commands
-from pushrod.errors import BuildError, ManifestError
-from pushrod.values import Build, Service
 
 DOCKERFILE = """\
 FROM python:3.12

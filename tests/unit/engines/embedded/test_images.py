@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from pushrod.core.errors import BuildError, ManifestError
+from pushrod.core.values import Build, Service
 from pushrod.engines.embedded import images
-from pushrod.errors import BuildError, ManifestError
-from pushrod.values import Build, Service
 
 Tree = Callable[[dict[str, str]], Path]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pushrod.core.errors import BuildError
 from pushrod.engines.embedded import languages
-from pushrod.errors import BuildError
 
 NODE = json.dumps({"dependencies": {"express": "4"}})
 

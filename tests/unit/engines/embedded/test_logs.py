@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from pushrod.core.values import Line
 from pushrod.engines.embedded import logs
-from pushrod.values import Line
 
 
 def written(path: Path, *lines: str, end: str = "\n") -> Path:

@@ -9,8 +9,8 @@ from xmlrpc.server import SimpleXMLRPCDispatcher
 
 import pytest
 
+from pushrod.core.errors import HostError
 from pushrod.engines.embedded import rpc
-from pushrod.errors import HostError
 
 
 def refuse(code: int) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pushrod.core.errors import HostError
+from pushrod.core.values import Process, ProcessState
 from pushrod.engines.embedded import supervisor_files
 from pushrod.engines.embedded.supervisor import Supervisor
-from pushrod.errors import HostError
-from pushrod.values import Process, ProcessState
 
 
 def process(name: str, **more: object) -> Process:
@@ -69,7 +69,7 @@ def test_our_programs_are_copied_and_kept_up_to_date(tmp_path: Path) -> None:
     launch.write_text("an older one")
     before = keeper.stat().st_ino
     s.ensure_directories()
-    assert launch.read_text() == source.with_name("launch.py").read_text()
+    assert launch.read_text() == source.with_name(supervisor_files.PROGRAMS["launch.py"]).read_text()
     assert keeper.stat().st_ino == before  # not written again
     assert sys.executable in s.place.start.read_text()
 

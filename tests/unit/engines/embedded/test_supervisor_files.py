@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pushrod.core.errors import HostError
+from pushrod.core.values import Process
 from pushrod.engines.embedded import supervisor_files
 from pushrod.engines.embedded.supervisor_files import (
     PROGRAMS,
@@ -19,9 +21,7 @@ from pushrod.engines.embedded.supervisor_files import (
     specification,
     specs_named,
 )
-from pushrod.errors import HostError
-from pushrod.host import Account
-from pushrod.values import Process
+from pushrod.system.accounts import Account
 
 PLACE = Place(Path("/srv/supervisor"), Path("/run/p/supervisor.sock"), None)
 
@@ -255,7 +255,7 @@ def test_the_specs_that_a_group_names() -> None:
 def test_programs_need_no_pushrod(tmp_path: Path, name: str) -> None:
     """Each is imported alone, by a Python that finds the standard library and `supervisor` but not us."""
     copy = tmp_path / name
-    copy.write_text((Path(supervisor_files.__file__).with_name(name)).read_text())
+    copy.write_text((Path(supervisor_files.__file__).with_name(supervisor_files.PROGRAMS[name])).read_text())
     code = """if True:
         import runpy, sys
         class Away:

@@ -1,0 +1,1 @@
+"""What tests, benchmarks and tools share: a load generator, sample apps, servers in boxes."""

@@ -1,0 +1,337 @@
+"""A server that has become a host, and apps that are pushed to it from a desk of this machine, over SSH."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pushrod as package
+from devtools.apps import Done, Running, Tree, edge_port, eventually
+from devtools.lab import app as program
+from devtools.lab.box import Answer, Box
+from pushrod.provisioning import shares
+from pushrod.system import processes
+from pushrod.system.processes import Completed
+
+ROOT = "/var/lib/pushrod"
+SOURCE = Path(package.__file__).parent
+
+DOCKERFILE = """\
+FROM python:3.13-slim
+WORKDIR /app
+COPY app.py .
+USER nobody
+EXPOSE 8080
+CMD ["python", "app.py"]
+"""
+COMPOSE = """\
+x-pushrod: {domains: [DOMAIN], keep: 3}
+services:
+  web:
+    build: .
+    ports: ["8080:8080"]
+    environment: {PYTHONUNBUFFERED: "1", TROUBLE: ""}
+    depends_on: [postgres, redis]
+    restart: unless-stopped
+    stop_grace_period: 10s
+    x-pushrod: {release: python app.py migrate, health: {path: /healthz, deadline: 20s}}
+  postgres:
+    image: postgres:18
+    volumes: ["data:/var/lib/postgresql"]
+  redis:
+    image: valkey/valkey:9
+volumes:
+  data:
+"""
+
+
+def code(version: str = "one") -> str:
+    """The app's program, saying that it is of this version."""
+    return Path(program.__file__).read_text().replace('VERSION = "one"', f'VERSION = "{version}"')
+
+
+def files(domain: str, version: str = "one") -> dict[str, str]:
+    """The tree of an app with PostgreSQL and Redis."""
+    return {
+        "app.py": code(version),
+        "Dockerfile": DOCKERFILE,
+        "compose.yaml": COMPOSE.replace("DOMAIN", domain),
+    }
+
+
+@contextlib.contextmanager
+def unwatched(box: Box) -> Iterator[None]:
+    """Nothing looks after the apps in the block: what is stopped stays stopped, and no app is busy coming back."""
+    box.exec("systemctl", "stop", "pushrod-watch.timer", "pushrod-watch.service")
+    try:
+        yield
+    finally:
+        box.exec("systemctl", "start", "pushrod-watch.timer")
+
+
+def assert_within(box: Box, key: str) -> None:
+    """What a key has asked for, which is under way, is in the control groups of its unit, and these are limited.
+
+    Control groups of version 1 have a line for each kind, those of version 2 one for all.
+    """
+    unit = shares.unit(key)
+    told = box.exec("systemctl", "show", "--property=ControlGroup,MemoryMax,TasksMax", unit).stdout
+    found = dict(line.split("=", 1) for line in told.splitlines())
+    assert found["ControlGroup"] == f"/pushrodgate.slice/{unit}"
+    assert "infinity" not in found.values()
+    running = box.exec("pgrep", "--full", f"gate {key}|docker exec").stdout.split()
+    groups = [box.get(f"/proc/{number}/cgroup").decode() for number in running]
+    inside = [group for group in groups if unit in group]
+    assert len(inside) >= 2, groups  # the gate, and Docker's program that it has started
+    for group in inside:
+        kinds = [line for line in group.splitlines() if re.search(r":(memory|pids|cpu):|^0::", line)]
+        assert all(unit in line for line in kinds), group
+
+
+class Ground:
+    """A box on which `pushrod host init` was run; whose `port` on loopback is the edge's."""
+
+    def __init__(self, box: Box, directory: Path) -> None:
+        self.box = box
+        self.directory = directory
+        self.port = edge_port()
+
+    @property
+    def published(self) -> str:
+        """What `Box.create` must publish."""
+        return f"127.0.0.1:{self.port}:80"
+
+    def init(self) -> Completed:
+        """`pushrod host init` over SSH from this machine, and the box's key as one that may push anything."""
+        copy = self.directory / "source"
+        shutil.copytree(SOURCE, copy / "pushrod", ignore=shutil.ignore_patterns("__pycache__"))
+        ssh = {"GIT_SSH_COMMAND": shlex.join(self.box.ssh_command()), "PYTHONPATH": str(copy)}
+        argv = [sys.executable, "-m", "pushrod", "host", "init", f"root@{self.box.address}"]
+        done = processes.run(argv, env={**os.environ, **ssh}, timeout=600)
+        assert done.status == 0, done.stdout + done.stderr
+        self.add_key()
+        return done
+
+    def add_key(self) -> None:
+        self.box.exec("pushrod", "host", "keys", "add", "-", stdin=self.box.public_key)
+
+    def app(self, name: str, tree: Mapping[str, str | bytes] | None = None) -> "Shop":
+        """An app `NAME` at `NAME.localhost`, in a work tree with one commit; not pushed."""
+        environment = self.box.git_environment() | {
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            **{f"GIT_{who}_NAME": "someone" for who in ("AUTHOR", "COMMITTER")},
+            **{f"GIT_{who}_EMAIL": "someone@localhost" for who in ("AUTHOR", "COMMITTER")},
+        }
+        desk = Tree(self.directory / name, environment).init()
+        desk.commit(files(f"{name}.localhost") if tree is None else tree, "first")
+        desk.git("remote", "add", "pushrod", f"pushrod@{self.box.address}:{name}")
+        return Shop(self, name, desk)
+
+    def pushrod(self, *argv: str, check: bool = True) -> Completed:
+        """A verb, run on the host as root."""
+        return self.box.exec("pushrod", *argv, check=check)
+
+
+class Shop:
+    """One app of a host; `edge` is the port that it answers at."""
+
+    edge = 80
+
+    def __init__(self, ground: Ground, name: str, tree: Tree) -> None:
+        self.ground = ground
+        self.box = ground.box
+        self.name = name
+        self.tree = tree
+        self.domain = f"{name}.localhost"
+        self.directory = f"{ROOT}/apps/{name}"
+        self.url = f"http://{self.domain}:{ground.port}/"
+
+    # ---- what its developer does ---------------------------------------------------------------------------------
+
+    def push(self) -> Done:
+        return self.tree.push()
+
+    def pushing(self) -> Running:
+        return self.tree.pushing()
+
+    def push_version(self, version: str, changes: Mapping[str, str] | None = None) -> Done:
+        """A commit that is fine, pushed, and seen to serve."""
+        self.tree.commit({**files(self.domain, version), **(changes or {})}, f"say {version}")
+        done = self.push()
+        assert done.ok, done.err
+        assert self.state()["version"] == version, done.err
+        return done
+
+    def at_desk(self, *argv: str, check: bool = True) -> Completed:
+        """A verb of this checkout's pushrod in the app's work tree, as on its developer's machine."""
+        copy = self.ground.directory / "source"
+        environment = {n: v for n, v in self.tree.env.items() if n != "PUSHROD_ROOT"}
+        command = [sys.executable, "-m", "pushrod", *argv]
+        done = processes.run(
+            command, cwd=self.tree.path, env=environment | {"PYTHONPATH": str(copy)}, timeout=120
+        )
+        assert not check or done.status == 0, done.stdout + done.stderr
+        return done
+
+    def deploy_there(self, user: str = "pushrod") -> Completed:
+        """`pushrod deploy` of what is committed, by a user of the server, in a clone there that is the account's."""
+        bundle = self.ground.directory / f"{self.name}.bundle"
+        self.tree.git("bundle", "create", str(bundle), "main")
+        place = f"/var/tmp/{self.name}"
+        self.box.put(f"{place}.bundle", bundle.read_bytes())
+        self.box.exec("rm", "-rf", place)
+        self.box.exec("git", "clone", "--quiet", "--branch=main", f"{place}.bundle", place, user="pushrod")
+        argv = ("env", f"--chdir={place}", "pushrod", "deploy", "--app", self.name)
+        return self.box.exec(*argv, user=user, check=False)
+
+    @contextlib.contextmanager
+    def asking(self, key: Path | None = None) -> Iterator[None]:
+        """A call over SSH that goes on until the end of the block: a program in an instance, which reads."""
+        there = f"pushrod@{self.box.address}"
+        argv = [*self.box.ssh_command(key), there, f"exec --app {self.name} web -- cat"]
+        with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, told="here\n", timeout=60) as said:
+            assert said == "here"
+            yield
+
+    def code(self) -> str:
+        """Its program as it is in the work tree."""
+        return (self.tree.path / "app.py").read_text()
+
+    def ssh(self, *argv: str) -> Completed:
+        """A verb, asked for over SSH."""
+        return self.box.ssh(*argv, "--app", self.name, user="pushrod")
+
+    # ---- what anybody sees ---------------------------------------------------------------------------------------
+
+    def get(self, path: str = "/", timeout: float = 10.0) -> Answer:
+        return self.box.get_page(path, self.domain, self.edge, timeout)
+
+    def state(self) -> dict[str, Any]:
+        """Who answers, through the edge, from PostgreSQL and Redis."""
+        answer = self.get()
+        assert answer.status == 200, answer
+        found: dict[str, Any] = json.loads(answer.body)
+        assert str(found["release"]) == answer.headers["x-pushrod-release"]
+        return found
+
+    def post(self, row: str, timeout: float = 10.0, path: str = "/rows") -> None:
+        """Store a row; returns once the app has said that it is committed, and fails if it has not."""
+        connection = http.client.HTTPConnection(self.box.address, self.edge, timeout=timeout)
+        with contextlib.closing(connection):
+            connection.request("POST", path, json.dumps({"id": row}), {"Host": self.domain})
+            assert connection.getresponse().status == 201
+
+    def rows(self) -> list[str]:
+        """The rows that are there, oldest first."""
+        found: list[str] = json.loads(self.get("/rows").body)
+        return found
+
+    def serves(self, release: int) -> bool:
+        """Whether it answers 200 from that release."""
+        found = self.state()
+        return (found["app"], found["release"]) == (self.name, release)
+
+    def back(self, release: int, what: str, timeout: float = 90.0) -> float:
+        """Wait until it serves, and say how long that took."""
+        began = time.monotonic()
+        eventually(lambda: self._answers(release), f"{self.name} serves {what}", timeout)
+        took = time.monotonic() - began
+        print(f"{self.name} {what}: serves after {took:.1f} s")
+        return took
+
+    def _answers(self, release: int) -> bool:
+        answer = self.get(timeout=3.0)
+        return answer.status == 200 and json.loads(answer.body)["release"] == release
+
+    # ---- what is on the host -------------------------------------------------------------------------------------
+
+    @property
+    def live(self) -> int:
+        """The release that the pointer names."""
+        return int(
+            self.box.exec("readlink", f"{self.directory}/state/live").stdout.strip().rpartition("/")[2]
+        )
+
+    def journal(self) -> list[dict[str, Any]]:
+        text = self.box.get(f"{self.directory}/journal").decode()
+        return [json.loads(line) for line in text.split("\n")[:-1]]
+
+    @property
+    def journal_live(self) -> int:
+        """The release that the journal says is live."""
+        return int([e for e in self.journal() if e["event"] == "live"][-1]["release"])
+
+    def until_live(self, release: int) -> float:
+        """Seconds from the beginning of a release's latest promotion until it was live, by the journal."""
+        at = {e["event"]: e["at"] for e in self.journal() if e["release"] == release}
+        began, live = (datetime.fromisoformat(at[event]) for event in ("promote", "live"))
+        return (live - began).total_seconds()
+
+    def release(self, number: int) -> dict[str, Any]:
+        """What is sealed of a release."""
+        found: dict[str, Any] = json.loads(
+            self.box.get(f"{self.directory}/state/releases/{number}/release.json")
+        )
+        return found
+
+    def names(self, place: str) -> list[str]:
+        """What is in one of its directories."""
+        return self.box.exec("ls", f"{self.directory}/{place}").stdout.split()
+
+    def container(self, service: str, release: int = 0) -> str:
+        """The container of a store; with a release, that of its first instance of a service."""
+        return f"{self.name}-r{release}-{service}-1" if release else f"{self.name}-{service}"
+
+    def inspect(self, service: str, release: int = 0) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.box.docker("inspect", self.container(service, release)))[0]
+        return found
+
+    def images(self) -> set[str]:
+        """The tags of its images."""
+        return set(self._listed("image", "ls", "--format={{.Repository}}:{{.Tag}}"))
+
+    def running(self) -> list[str]:
+        """The names of its containers that run."""
+        return self._listed("ps", "--format={{.Names}}")
+
+    def addresses(self) -> dict[str, dict[str, str]]:
+        """Where each of its running containers is, in each of its networks."""
+        return {
+            name: {n: at["IPAddress"] for n, at in found["NetworkSettings"]["Networks"].items()}
+            for name in self.running()
+            for found in json.loads(self.box.docker("inspect", name))
+        }
+
+    def stores(self) -> list[str]:
+        """Which containers its stores are, and since when they run."""
+        names = [self.container("postgres"), self.container("redis")]
+        return self.box.docker("inspect", "--format={{.Id}} {{.State.StartedAt}}", *names).split("\n")
+
+    def _listed(self, *argv: str) -> list[str]:
+        return sorted(self.box.docker(*argv, f"--filter=label=pushrod.app={self.name}").split("\n"))
+
+    def footprint(self) -> dict[str, object]:
+        """Everything that a push which failed must leave as it was."""
+        places = ("", "checkouts", "state", "state/releases", "secrets/releases", "stores", "repo.git")
+        below = [f"{self.directory}/{place}" for place in places]
+        listed = self.box.exec("find", *below, "-mindepth", "1", "-maxdepth", "1", check=False).stdout
+        repository = f"--git-dir={self.directory}/repo.git"
+        return {
+            "containers": self._listed("ps", "--all", "--no-trunc", "--format={{.ID}} {{.Names}} {{.State}}"),
+            "networks": self._listed("network", "ls", "--format={{.Name}}"),
+            "volumes": self._listed("volume", "ls", "--format={{.Name}}"),
+            "images": self._listed("image", "ls", "--all", "--format={{.Repository}}:{{.Tag}} {{.ID}}"),
+            "files": sorted(listed.split("\n")),
+            "refs": self.box.exec("git", repository, "show-ref", user="pushrod").stdout,
+            "live": self.live,
+        }

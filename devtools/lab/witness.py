@@ -1,0 +1,145 @@
+"""Who asks apps all the time, whatever happens to the server: what was answered, and which rows were promised."""
+
+import collections
+import http.client
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import NamedTuple
+
+from devtools.apps import eventually
+from devtools.lab.ground import Shop
+
+_ERRORS = (
+    OSError,
+    AssertionError,
+    ValueError,
+    http.client.HTTPException,
+)  # what a server that is off looks like
+
+
+class Heard(NamedTuple):
+    """An answer with status 200: when, whom it was asked of, who says to have given it, and of which release."""
+
+    at: float
+    asked: str
+    said: str
+    release: int
+
+
+class Witness:
+    """Asks each app for who it is, and has it store rows, until it is left. Answers other than 200 are nothing."""
+
+    def __init__(self, *shops: Shop) -> None:
+        self._shops = shops
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._until_stopped, args=(act, shop))
+            for shop in shops
+            for act in (self._ask, self._write)
+        ]
+        self.heard: list[Heard] = []
+        self.promised: dict[str, list[str]] = {shop.name: [] for shop in shops}
+
+    def __enter__(self) -> "Witness":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            for shop in self._shops:
+                self._hear(shop)
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _hear(self, shop: Shop) -> None:
+        """Wait for one more answer, so that the silence before it counts."""
+        now = time.monotonic()
+        eventually(
+            lambda: any(h.asked == shop.name and h.at > now for h in list(self.heard)), "an answer", 60.0
+        )
+
+    def _until_stopped(self, act: Callable[[Shop], None], shop: Shop) -> None:
+        while not self._stop.wait(0.02):
+            try:
+                act(shop)
+            except _ERRORS:
+                self._stop.wait(0.1)
+
+    def _ask(self, shop: Shop) -> None:
+        answer = shop.get(timeout=2.0)
+        if answer.status == 200:
+            found = json.loads(answer.body)
+            self.heard.append(Heard(time.monotonic(), shop.name, found["app"], found["release"]))
+
+    def _write(self, shop: Shop) -> None:
+        row = f"{shop.name} {time.monotonic_ns()}"
+        shop.post(row, timeout=2.0)
+        self.promised[shop.name].append(row)
+
+    def silence(self, shop: Shop) -> float:
+        """The longest time, in seconds, from one answer of an app to the next."""
+        times = [h.at for h in self.heard if h.asked == shop.name]
+        return max(later - before for before, later in itertools.pairwise(times))
+
+    def check(self) -> None:
+        """No app has answered under the name of another, and every row that was promised is there."""
+        wrong = [h for h in self.heard if h.asked != h.said]
+        assert not wrong, wrong
+        for shop in self._shops:
+            promised = self.promised[shop.name]
+            lost = set(promised) - set(shop.rows())
+            assert promised
+            assert not lost, f"{len(lost)} of {len(promised)} rows are lost"
+
+
+class Said(NamedTuple):
+    """An answer, whatever it is; status 0 where there was none."""
+
+    status: int
+    retry_after: str = ""
+    body: str = ""
+
+
+class Listener:
+    """Asks an app for its page all the time, each time on a new connection, and keeps every kind of answer."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._until_stopped)
+        self.heard: list[Said] = []
+
+    def __enter__(self) -> "Listener":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _until_stopped(self) -> None:
+        while not self._stop.wait(0.01):
+            self.heard.append(self._ask())
+
+    def _ask(self) -> Said:
+        try:
+            answer = self._shop.get(timeout=2.0)
+        except _ERRORS:
+            return Said(0)
+        body = answer.body.decode() if answer.status != 200 else ""
+        return Said(answer.status, answer.headers.get("retry-after", ""), body)
+
+    @property
+    def told(self) -> dict[int, int]:
+        """How often each status was answered."""
+        return dict(collections.Counter(said.status for said in self.heard))

@@ -1,0 +1,303 @@
+"""HTTP/2 with TLS: many requests at once on a connection, each on a stream of its own.
+
+A server may say at any moment that it will take no more on a connection (GOAWAY), and which stream was the last that
+it has taken. A client that has not sent its request yet opens another connection. What was sent already, on a later
+stream, is `unprocessed`, and so is what the server refuses as such: it may be sent again, and is not.
+"""
+
+import asyncio
+import collections
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from types import TracebackType
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import DataReceived, Event, ResponseReceived, StreamEnded, StreamReset
+from h2.exceptions import ProtocolError
+
+from devtools.load.wire import UNPROCESSED, Answer, Channel, Failed, Request, Target
+
+_GOAWAY = 0x7  # RFC 9113, 6.8
+_HEAD = 9  # bytes in front of every frame: RFC 9113, 4.1
+
+
+class Stream:
+    """One request and its answer."""
+
+    def __init__(self, session: "Session") -> None:
+        self.head: Answer | None = None
+        self.number = 0
+        self.over = False
+        self._session = session
+        self._received = 0
+        self._found: asyncio.Queue[bytes | Answer | Failed | None] = asyncio.Queue()
+
+    async def exchange(self, request: Request) -> Answer:
+        """Write a request and read its answer to the last byte. Raises Failed."""
+        answer = await self.begin(request)
+        async for _ in self.body(answer):
+            pass
+        return answer
+
+    async def begin(self, request: Request) -> Answer:
+        """Write a request and read the head of its answer. Raises Failed."""
+        await self._session.ask(self, request)
+        for piece in request.content:
+            await asyncio.sleep(request.pause)
+            await self._session.write(self, piece)
+        if request.content:
+            await self._session.write(self, b"", last=True)
+        found = await self._next()
+        assert isinstance(found, Answer)
+        return found
+
+    async def body(self, answer: Answer) -> AsyncIterator[bytes]:
+        """The body of the answer, to its end, in the pieces it arrives in. Raises Failed."""
+        while (piece := await self._next()) is not None:
+            assert isinstance(piece, bytes)
+            yield piece
+
+    async def _next(self) -> bytes | Answer | None:
+        found = await self._found.get()
+        if isinstance(found, Failed):
+            raise found
+        return found
+
+    def hear(self, event: Event) -> None:
+        """Take what the server has said of this stream."""
+        if isinstance(event, ResponseReceived):
+            headers = {str(name): str(value) for name, value in event.headers}
+            self.head = Answer(int(headers.pop(":status")), headers, reusable=True)
+            self._found.put_nowait(self.head)
+        elif isinstance(event, DataReceived):
+            self._received += len(event.data)
+            self._found.put_nowait(event.data)
+        elif isinstance(event, StreamEnded):
+            self.over = True
+            self._found.put_nowait(None)
+        elif isinstance(event, StreamReset) and not self.over:
+            code = ErrorCodes(event.error_code).name
+            if event.error_code == ErrorCodes.REFUSED_STREAM:
+                self.fail(Failed(UNPROCESSED, code))
+            else:
+                self.fail(self._cut("reset", code))
+
+    def cut(self, kind: str, why: str, last: int | None) -> None:
+        """The connection is over, or leads nowhere for this stream."""
+        if last is not None and self.number > last:
+            self.fail(Failed(UNPROCESSED, f"stream {self.number}, the last one taken was {last}"))
+        else:
+            self.fail(self._cut(kind, why))
+
+    def fail(self, failure: Failed) -> None:
+        """It ends here, if it had not."""
+        if not self.over:
+            self.over = True
+            self._found.put_nowait(failure)
+
+    def _cut(self, kind: str, why: str) -> Failed:
+        if self.head:
+            return Failed("truncated", f"after {self._received} bytes: {why}")
+        return Failed(kind, why)
+
+
+class Session:
+    """One connection. `goaway` is the last stream that the server takes, once it has said so."""
+
+    def __init__(self, to: Target) -> None:
+        self.goaway: int | None = None
+        self.over = False
+        self._channel = Channel(to, "h2")
+        self._machine = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
+        self._machine.initiate_connection()
+        self._streams: dict[int, Stream] = {}
+        self._buffer = bytearray()
+        self._window = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._opening = asyncio.ensure_future(self._open(to))
+
+    async def _open(self, to: Target) -> None:
+        try:
+            await self._channel.connect(to)
+            await self._flush()
+        except BaseException:
+            self.over = True
+            self._channel.close()
+            raise
+        asyncio.get_running_loop().add_reader(self._channel.socket, self._arrived)
+        self._arrived()  # what came with the handshake
+
+    async def opened(self) -> None:
+        """Wait for the handshake. Raises Failed, to everybody who waits."""
+        await asyncio.shield(self._opening)
+
+    def usable(self) -> bool:
+        """Whether a request may be sent on it, as far as anybody here can know."""
+        if self._opening.done() and not self.over:
+            self._look()
+        full = len(self._streams) >= self._machine.remote_settings.max_concurrent_streams
+        return not self.over and self.goaway is None and not full
+
+    async def ask(self, stream: Stream, request: Request) -> None:
+        """Write the head of a request. Raises Failed."""
+        to = request.to
+        fields = [(":method", request.method), (":scheme", "https"), (":authority", to.authority)]
+        fields += [(":path", to.path), *((name.lower(), value) for name, value in request.fields)]
+        stream.number = self._machine.get_next_available_stream_id()
+        self._streams[stream.number] = stream
+        try:
+            self._machine.send_headers(stream.number, fields, end_stream=not request.content)
+        except ProtocolError as e:
+            raise Failed("local", str(e)) from e
+        await self._flush()
+        if self.over or self.goaway is not None:
+            stream.cut("unanswered", "the connection had ended", self.goaway)
+
+    async def write(self, stream: Stream, data: bytes, *, last: bool = False) -> None:
+        """Write a piece of its content, as the server has room for it; nothing once the stream is over."""
+        with contextlib.suppress(ProtocolError):  # the answer came before the request was whole
+            while not stream.over:
+                room = self._machine.local_flow_control_window(stream.number)
+                part = data[: min(room, self._machine.max_outbound_frame_size)]
+                data = data[len(part) :]
+                if part or last:
+                    self._machine.send_data(stream.number, part, end_stream=last and not data)
+                    await self._flush()
+                if not data:
+                    return
+                self._window.clear()
+                if not part:
+                    await self._window.wait()
+
+    async def leave(self, stream: Stream) -> None:
+        """The stream is done with, or given up."""
+        self._streams.pop(stream.number, None)
+        if not stream.over and not self.over:
+            stream.over = True
+            with contextlib.suppress(ProtocolError):
+                self._machine.reset_stream(stream.number, ErrorCodes.CANCEL)
+            await self._flush()
+
+    async def close(self) -> None:
+        """Say so and close."""
+        if not self.over:
+            self._machine.close_connection()
+            await self._flush()
+            self._end("unanswered", "closed here")
+        await asyncio.gather(*self._tasks)
+
+    def _arrived(self) -> None:
+        self._look()
+        if not self.over:
+            self._soon(self._flush())
+
+    def _look(self) -> None:
+        """Take all that has arrived, without waiting: two who wait for parts could take them in the wrong order."""
+        try:
+            state, data = self._channel.now()
+            while state == "surplus":
+                self._take(data)
+                state, data = self._channel.now()
+        except Failed as e:
+            self._end(e.kind, e.detail)
+            return
+        if state != "open":
+            self._end("unanswered" if state == "closed" else "reset", "the connection has ended")
+
+    def _soon(self, does: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(does)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _flush(self) -> None:
+        """Write what is to be written; that the connection is over is seen by who reads it."""
+        if not self.over and (data := self._machine.data_to_send()):
+            with contextlib.suppress(ConnectionError):
+                await self._channel.send(data)
+
+    def _take(self, data: bytes) -> None:
+        """Frame by frame: h2 takes a GOAWAY for the end of everything, and it is only that of what would come."""
+        self._buffer += data
+        while len(self._buffer) >= _HEAD:
+            whole = _HEAD + int.from_bytes(self._buffer[:3], "big")
+            if whole - _HEAD > self._machine.max_inbound_frame_size:
+                raise Failed("malformed", "an oversized frame")
+            if len(self._buffer) < whole:
+                return
+            frame = bytes(self._buffer[:whole])
+            del self._buffer[:whole]
+            if frame[3] == _GOAWAY:
+                self._leave_off(int.from_bytes(frame[_HEAD : _HEAD + 4], "big") & 0x7FFFFFFF)
+                continue
+            try:
+                events = self._machine.receive_data(frame)
+            except ProtocolError as e:
+                raise Failed("malformed", str(e)) from e
+            self._window.set()
+            for event in events:
+                self._hear(event)
+
+    def _hear(self, event: Event) -> None:
+        number = getattr(event, "stream_id", 0)
+        if isinstance(event, DataReceived) and event.flow_controlled_length:
+            self._machine.acknowledge_received_data(event.flow_controlled_length, number)
+        if stream := self._streams.get(number or 0):
+            stream.hear(event)
+
+    def _leave_off(self, last: int) -> None:
+        self.goaway = last
+        for stream in list(self._streams.values()):
+            if stream.number > last:
+                stream.cut("unanswered", "", last)
+
+    def _end(self, kind: str, why: str) -> None:
+        if self.over:
+            return
+        self.over = True
+        for stream in self._streams.values():
+            stream.cut(kind, why, self.goaway)
+        self._window.set()
+        asyncio.get_running_loop().remove_reader(self._channel.socket)
+        self._soon(self._channel.shut())
+
+    async def __aenter__(self) -> "Session":
+        await self.opened()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class Sessions:
+    """As many connections to one address, each used in turn; one that is over, or takes no more, is replaced."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.goaways = 0
+        self._usable: collections.deque[Session] = collections.deque()
+        self._left: list[Session] = []
+
+    async def take(self, to: Target) -> Session:
+        """A connection to write one request on. Raises Failed."""
+        for session in [s for s in self._usable if not s.usable()]:
+            self._usable.remove(session)
+            self._left.append(session)
+            self.goaways += session.goaway is not None
+        self._left = [s for s in self._left if not s.over]
+        if len(self._usable) < self.size:
+            self._usable.appendleft(Session(to))
+        session = self._usable[0]
+        self._usable.rotate(-1)
+        await session.opened()
+        return session
+
+    async def close(self) -> None:
+        """Close all of them."""
+        for session in [*self._usable, *self._left]:
+            with contextlib.suppress(Failed):
+                await session.opened()
+                await session.close()

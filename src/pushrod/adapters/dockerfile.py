@@ -1,0 +1,296 @@
+"""What a Dockerfile says of how its image runs: command, environment, directories. Pure; nothing is built.
+
+`dockerfile-parse` finds the instructions (continuation lines, comments, the escape directive). What they mean
+across stages is here, because the library looks at the last stage alone: a stage that begins `FROM` another
+inherits its environment, command and files.
+"""
+
+import io
+import json
+import posixpath
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from itertools import takewhile
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import Value
+
+_HEREDOC = re.compile(r"<<-?\s*([\"']?)([A-Za-z_]\w*)\1")
+# ${NAME}, ${NAME:-value}, ${NAME:+value}, $NAME: the forms that Dockerfiles know.
+_VARIABLE = re.compile(r"\\\$|\$(?:\{(\w+)(?::?([-+])([^{}]*))?\}|([A-Za-z_]\w*))")
+_REQUIREMENTS = re.compile(r"(?:-r|--requirements?)[ =]*([\w./-]+\.(?:txt|in|pip))")
+
+
+class Copy(NamedTuple):
+    """One COPY or ADD from the build context: its sources there, its destination in the image (absolute)."""
+
+    sources: tuple[str, ...]
+    destination: str
+
+
+class Recipe(Value, frozen=True):
+    """One stage, with all it inherits. `base` is the image it begins from, `port` the first it exposes (0: none).
+
+    `requirements` are the requirement files that its RUN lines install from, as they are written there.
+    """
+
+    base: str = ""
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    environment: dict[str, str] = {}
+    workdir: str = "/"
+    port: int = 0
+    copies: tuple[Copy, ...] = ()
+    requirements: tuple[str, ...] = ()
+    shell: tuple[str, ...] = ("/bin/sh", "-c")
+
+
+def read(
+    text: str, *, target: str = "", arguments: Mapping[str, str] | None = None, where: str = "Dockerfile"
+) -> Recipe:
+    """The recipe of the wanted stage (`target`, a name or a number; the last where empty).
+
+    `arguments` are build arguments; those not given have the defaults of their ARG lines. Raises ManifestError,
+    saying `where`, for an instruction that cannot be read or a stage that is not there.
+    """
+    stages = _stages(_instructions(text), dict(arguments or {}), where)
+    if target.lower() not in stages:
+        what = f"no stage `{target}`" if target else "no FROM line"
+        raise ManifestError(
+            f"{what} in the Dockerfile", where=where, hint="check the Dockerfile and build.target"
+        )
+    return stages[target.lower()]
+
+
+def runs(text: str) -> list[str]:
+    """What each RUN line does, of all stages."""
+    return [found.value for found in _instructions(text) if found.name == "RUN"]
+
+
+class Named(NamedTuple):
+    """An image that a Dockerfile names, and the line that does."""
+
+    reference: str
+    line: int
+
+
+def images(text: str, *, arguments: Mapping[str, str] | None = None) -> list[Named]:
+    """The images that a Dockerfile names: of its frontend, in FROM, `COPY --from` and `RUN --mount=from=`.
+
+    As far as its text says: a name that holds a variable which only the builder knows is left out, and so is what
+    cannot be read, which the builder refuses.
+    """
+    found, variables = [], dict(arguments or {})
+    stages = {"scratch"}
+    if syntax := _SYNTAX.match(text):
+        found.append(Named(syntax[1], text.count("\n", 0, syntax.start(1)) + 1))
+    count, inside = 0, False
+    for line, name, value in _instructions(text):
+        words = value.split()
+        if name == "ARG" and not inside:
+            argument, _, default = value.partition("=")
+            variables.setdefault(argument.strip(), _expand(default.strip().strip("\"'"), variables))
+        elif name == "FROM":
+            inside = True
+            words = [w for w in words if w[:2] != "--"]
+            found += (
+                [Named(_expand(words[0], variables), line)]
+                if words and words[0].lower() not in stages
+                else []
+            )
+            stages |= {str(count), *(w.lower() for w in words[2:3])}
+            count += 1
+        elif name in ("COPY", "RUN"):
+            flags = takewhile(lambda word: word.startswith("--"), words)
+            sources = [m[1] for m in (_FROM_FLAG.search(_expand(f, variables)) for f in flags) if m]
+            found += [Named(source, line) for source in sources if source.lower() not in stages]
+    return [n for n in found if n.reference and "$" not in n.reference and n.reference.lower() not in stages]
+
+
+_FROM_FLAG = re.compile(r"^--(?:from=|mount=(?:[^\s]*,)?from=)[\"']?([^\s,\"']+)")
+# The directive is looked for in the comments at the top (Dockerfile reference, "Parser directives"); in other
+# languages' comments too (frontend/dockerfile/parser/directives.go).
+_SYNTAX = re.compile(r"(?:\ufeff)?(?:\s*#[^\n]*\n)*?[ \t]*#[ \t]*syntax[ \t]*=[ \t]*(\S+)", re.IGNORECASE)
+
+
+class _Instruction(NamedTuple):
+    line: int
+    name: str
+    value: str
+
+
+def _instructions(text: str) -> list[_Instruction]:
+    from dockerfile_parse import DockerfileParser  # not needed for anything that only looks at a host
+
+    parser = DockerfileParser(fileobj=io.BytesIO(_without_heredocs(text).encode()))
+    return [
+        _Instruction(found["startline"] + 1, found["instruction"], found["value"])
+        for found in parser.structure
+        if found["instruction"] != "COMMENT"
+    ]
+
+
+def _without_heredocs(text: str) -> str:
+    """The text with the lines of here-documents made empty: the library takes them for instructions."""
+    kept: list[str] = []
+    awaited = ""
+    for line in text.replace("\r\n", "\n").split("\n"):
+        if awaited:
+            awaited = "" if line.strip("\t") == awaited else awaited
+            kept.append("")
+            continue
+        if re.match(r"\s*(RUN|COPY|ADD)\s", line, re.IGNORECASE) and (found := _HEREDOC.search(line)):
+            awaited = found[2]
+        kept.append(line)
+    return "\n".join(kept)
+
+
+def _stages(instructions: Iterable[_Instruction], arguments: dict[str, str], where: str) -> dict[str, Recipe]:
+    """Every stage by its number and its name, and the last one by the empty name too."""
+    stages: dict[str, Recipe] = {}
+    defaults: dict[str, str] = {}  # ARG lines before the first FROM: only FROM lines and bare ARGs see them
+    stage: _Stage | None = None
+    count = 0
+    for instruction in instructions:
+        try:
+            if instruction.name == "FROM":
+                words = [w for w in _expand(instruction.value, defaults | arguments).split() if w[:2] != "--"]
+                start = stages.get(words[0].lower()) or Recipe(base=words[0])
+                stage = _Stage(start, ("", str(count), *(w.lower() for w in words[2:3])), defaults, arguments)
+                count += 1
+            elif stage is not None:
+                stage.apply(instruction)
+            elif instruction.name == "ARG":
+                name, _, value = instruction.value.partition("=")
+                defaults[name.strip()] = _expand(value.strip().strip("\"'"), defaults | arguments)
+        except (ValueError, IndexError) as e:
+            raise ManifestError(
+                f"{instruction.name} cannot be read: {e}",
+                where=f"{where}:{instruction.line}",
+                hint="`docker build` refuses that line too; mend it",
+            ) from e
+        if stage is not None:
+            stages.update(dict.fromkeys(stage.names, stage.recipe))
+    return stages
+
+
+class _Stage:
+    """A stage while it is read."""
+
+    def __init__(
+        self, start: Recipe, names: tuple[str, ...], defaults: Mapping[str, str], arguments: Mapping[str, str]
+    ) -> None:
+        self.recipe = start
+        self.names = names
+        self._defaults = defaults
+        self._arguments = arguments
+        self._values: dict[str, str] = {}
+        self._has_command = False
+
+    def apply(self, instruction: _Instruction) -> None:
+        method = getattr(self, f"_{instruction.name.lower()}", None)
+        if instruction.name in _APPLIED and method:
+            method(instruction.value)
+
+    def _variables(self) -> dict[str, str]:
+        return self._values | self.recipe.environment
+
+    def _arg(self, value: str) -> None:
+        for word in shlex.split(value):
+            name, _, default = word.partition("=")
+            inherited = self._arguments.get(name, self._defaults.get(name, "") if not default else "")
+            self._values[name] = inherited or _expand(default, self._variables())
+
+    def _env(self, value: str) -> None:
+        from dockerfile_parse.util import get_key_val_dictionary
+
+        plain = _defaulted(value, self._variables())
+        found = get_key_val_dictionary(
+            plain, env_replace=True, args=self._values, envs=self.recipe.environment
+        )
+        self.recipe = replace(self.recipe, environment=self.recipe.environment | found)
+
+    def _workdir(self, value: str) -> None:
+        path = _expand(value.strip().strip("\"'"), self._variables())
+        self.recipe = replace(self.recipe, workdir=self._inside(path).rstrip("/") or "/")
+
+    def _expose(self, value: str) -> None:
+        for word in _expand(value, self._variables()).split():
+            port, _, protocol = word.partition("/")
+            if not self.recipe.port and protocol in ("", "tcp") and re.fullmatch(r"[0-9]{1,5}", port):
+                self.recipe = replace(self.recipe, port=int(port))
+
+    def _shell(self, value: str) -> None:
+        self.recipe = replace(self.recipe, shell=_json_words(value) or self.recipe.shell)
+
+    def _cmd(self, value: str) -> None:
+        self._has_command = True
+        self.recipe = replace(self.recipe, command=self._argv(value))
+
+    def _entrypoint(self, value: str) -> None:
+        """A new entrypoint drops the command that came with the base (Dockerfile reference, "CMD")."""
+        command = self.recipe.command if self._has_command else ()
+        self.recipe = replace(self.recipe, entrypoint=self._argv(value), command=command)
+
+    def _copy(self, value: str) -> None:
+        words = list(_json_words(value) or shlex.split(_expand(value, self._variables())))
+        flags = [w for w in words if w.startswith("--")]
+        paths = [w for w in words if not w.startswith("--")]
+        if len(paths) < 2 or any(f.startswith("--from=") for f in flags):
+            return
+        found = Copy(tuple(paths[:-1]), self._inside(paths[-1]))
+        self.recipe = replace(self.recipe, copies=(*self.recipe.copies, found))
+
+    _add = _copy
+
+    def _run(self, value: str) -> None:
+        found = tuple(_REQUIREMENTS.findall(value))
+        self.recipe = replace(self.recipe, requirements=(*self.recipe.requirements, *found))
+
+    def _argv(self, value: str) -> tuple[str, ...]:
+        words = _json_words(value)
+        if words is not None:
+            return words
+        return (*self.recipe.shell, value.strip()) if value.strip() else ()
+
+    def _inside(self, path: str) -> str:
+        joined = posixpath.normpath(posixpath.join(self.recipe.workdir, path))
+        return joined + "/" if path.endswith("/") and joined != "/" else joined
+
+
+_APPLIED = frozenset(("ARG", "ENV", "WORKDIR", "EXPOSE", "SHELL", "CMD", "ENTRYPOINT", "COPY", "ADD", "RUN"))
+
+
+def _json_words(value: str) -> tuple[str, ...] | None:
+    """The words of an instruction in JSON form; None where it is in shell form."""
+    try:
+        words = json.loads(value)
+    except ValueError:
+        return None
+    if not isinstance(words, list) or not all(isinstance(w, str) for w in words):
+        return None
+    return tuple(words)
+
+
+def _expand(text: str, variables: Mapping[str, str]) -> str:
+    def value(found: re.Match[str]) -> str:
+        if found[0] == "\\$":
+            return "$"
+        name, sign, other = found[1] or found[4], found[2], found[3]
+        known = variables.get(name, "")
+        if sign == "-":
+            return known or str(other)
+        if sign == "+":
+            return str(other) if known else ""
+        return known
+
+    return _VARIABLE.sub(value, text)
+
+
+def _defaulted(text: str, variables: Mapping[str, str]) -> str:
+    """The text with `${NAME:-value}` and `${NAME:+value}` expanded, the forms that the library does not know."""
+    return re.sub(r"\$\{\w+:?[-+][^{}]*\}", lambda found: _expand(found[0], variables), text)

@@ -1,0 +1,64 @@
+"""Files that Git LFS keeps outside of Git: a commit has a pointer in the place of each (git-lfs, docs/spec.md).
+
+What they hold is put in from where LFS keeps objects on this machine: beside the app's repository, where a push to a
+path leaves them, or beside the work tree that is pushed from. Each is known by its SHA-256.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pushrod.system import files
+
+_LARGEST = 1024  # bytes that a pointer has at most
+_POINTER = re.compile(
+    rb"version https://(?:git-lfs\.github\.com|hawser\.github\.com)/spec/v1\n"
+    rb"(?:ext-[^\n]+\n)*oid sha256:([0-9a-f]{64})\nsize ([0-9]{1,15})\n(?:[^\n]*\n)*"
+)
+
+
+class Pointer(NamedTuple):
+    """A file of a checkout that stands for another: its path, and the SHA-256 and size of what it stands for."""
+
+    path: str
+    oid: str
+    size: int
+
+
+def pointers(directory: Path) -> list[Pointer]:
+    """The pointers in a checkout, by their paths."""
+    return sorted(_found(directory, directory))
+
+
+def _found(directory: Path, top: Path) -> Iterator[Pointer]:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _found(Path(entry.path), top)
+            elif (
+                entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_size <= _LARGEST
+            ):
+                match = _POINTER.fullmatch(Path(entry.path).read_bytes())
+                if match:
+                    yield Pointer(str(Path(entry.path).relative_to(top)), match[1].decode(), int(match[2]))
+
+
+def fill(directory: Path, found: Sequence[Pointer], kept: Sequence[Path]) -> list[Pointer]:
+    """Put what pointers stand for in their places, from the first of some stores that has it; those that none has."""
+    return [pointer for pointer in found if not any(_filled(directory, pointer, store) for store in kept)]
+
+
+def _filled(directory: Path, pointer: Pointer, store: Path) -> bool:
+    source = store / pointer.oid[:2] / pointer.oid[2:4] / pointer.oid
+    target = directory / pointer.path
+    if not source.is_file() or source.stat().st_size != pointer.size:
+        return False
+    mode = target.stat().st_mode & 0o777
+    if files.digest(source) != pointer.oid:
+        return False
+    target.unlink()
+    files.copy(source, target)
+    target.chmod(mode)
+    return True

@@ -1,0 +1,81 @@
+"""Where a commit has its compose file: at its top, as Compose finds it, or where the app's settings say.
+
+Compose's own rules hold for a file in a folder, as `docker compose -f deploy/compose.yaml` has them: it is the only
+one that is read (no override file), and paths in it are relative to its folder.
+"""
+
+import itertools
+import os
+import re
+from pathlib import Path
+
+from pushrod.core.errors import ManifestError
+
+FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")  # in Compose's own order
+_OVERRIDES = (
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+)  # likewise
+_ANY = re.compile(r"(?:docker-)?compose(?:[._-][\w.-]+)?\.ya?ml")
+_PASSED_OVER = {".git", "node_modules", "vendor"}  # other projects' files
+_DEEPEST, _MOST_FOLDERS, _MOST_TOLD = 4, 2000, 4
+
+
+def found(directory: Path, file: str = "", *, app: str = "APP") -> list[str]:
+    """The compose file of a checkout, by `file` or by name, and where Compose would take it, its override file.
+
+    Raises ManifestError when it is not there, which names those that are elsewhere; `app` is for what to type.
+    """
+    if file:
+        return [_chosen(directory, file, app)]
+    top = next((name for name in FILES if (directory / name).is_file()), "")
+    if not top:
+        raise _none(directory, app)
+    return [top, *[name for name in _OVERRIDES if (directory / name).is_file()][:1]]
+
+
+def elsewhere(directory: Path) -> list[str]:
+    """Compose files that are not where Compose looks for one: the likeliest first. A large tree is not seen whole."""
+    places = []
+    for place, folders, names in itertools.islice(os.walk(directory), _MOST_FOLDERS):
+        depth = 0 if Path(place) == directory else len(Path(place).relative_to(directory).parts)
+        folders[:] = sorted(f for f in folders if f not in _PASSED_OVER) if depth < _DEEPEST else []
+        places += [(depth, n, Path(place, n)) for n in names if _ANY.fullmatch(n) and "override" not in n]
+    regular = [
+        (name not in FILES, depth, str(path.relative_to(directory)))
+        for depth, name, path in places
+        if not path.is_symlink()
+    ]
+    return [path for _, _, path in sorted(regular)]
+
+
+def _chosen(directory: Path, file: str, app: str) -> str:
+    """The file, which is a regular one of the commit: no link leads to it, and none is on its way."""
+    top = directory.resolve()
+    path = top / file
+    if not path.is_relative_to(top) or not path.is_file() or path.resolve() != path:
+        there = elsewhere(directory)
+        hint = f"pushrod apps set {app} file={there[0]}; " if there else ""
+        raise ManifestError(
+            f"the commit has no file `{file}`, which the app's settings name as its compose file",
+            where=f"there is {', '.join(there[:_MOST_TOLD])}" if there else "",
+            hint=f"{hint}pushrod apps set {app} file= has it looked for at the top again",
+        )
+    return file
+
+
+def _none(directory: Path, app: str) -> ManifestError:
+    looked = f"looked for {', '.join(FILES)} at the top of the commit"
+    if not (there := elsewhere(directory)):
+        return ManifestError(
+            "no compose file",
+            where=looked,
+            hint="add a compose.yaml that says what runs, and commit it (`pushrod new` writes one to start from)",
+        )
+    return ManifestError(
+        f"no compose file at the top of the commit; there is {', '.join(there[:_MOST_TOLD])}",
+        where=looked,
+        hint=f"pushrod apps set {app} file={there[0]}; or a compose.yaml at the top with `include: [{there[0]}]`",
+    )

@@ -1,0 +1,188 @@
+"""The edge's access log: how nginx writes a request down, and how the requests of one app are read again.
+
+All apps share one file, which is rotated: `access.log`, then `access.log.1` and so on, the older ones.
+"""
+
+import contextlib
+import datetime
+import itertools
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from pushrod.adapters.nginx.quoting import fill
+from pushrod.core.values import Value
+
+NAME = "access.log"
+
+_FORMAT = """\
+log_format @name@ escape=json '{"time":"$time_iso8601","app":"@app@","release":@release@,'
+    '"request":"$request_id","client":"$remote_addr","method":"$request_method","path":"$asked_path",'
+    '"status":$status_number,"bytes":$body_bytes_sent,"seconds":$request_time,'
+    '"upstream":"$upstream_addr","upstream_status":"$upstream_status",'
+    '"upstream_seconds":"$upstream_response_time","cache":"$upstream_cache_status"}';
+"""
+
+_BLOCK = 1 << 18  # bytes that are read at once
+_POLL = 0.2  # seconds between looks at a log that is followed
+
+
+class Request(Value, frozen=True):
+    """A request as it was logged. `seconds` is from its first byte to the last of its answer.
+
+    `app` is empty and `release` 0 for one that reached no app. `upstream` are the addresses that were asked, with
+    their statuses and seconds in `upstream_status` and `upstream_seconds`: several where one had to take over from
+    another, none where the edge answered by itself. `instance` are their names, where they are known.
+    """
+
+    time: str
+    app: str = ""
+    release: int = 0
+    request: str = ""
+    client: str = ""
+    method: str = ""
+    path: str = ""
+    status: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    upstream: str = ""
+    upstream_status: str = ""
+    upstream_seconds: str = ""
+    cache: str = ""
+    instance: str = ""
+
+
+def log_format(name: str, app: str = "", release: int = 0) -> str:
+    """How the requests of an app are written down; without one, those for a name that no app has."""
+    return fill(_FORMAT, name=name, app=app, release=str(release))
+
+
+class AccessLog:
+    """The requests of one app in the logs of a directory, whatever others are in there. Creating it reads nothing.
+
+    `told` is what becomes of a request: None for one that is not wanted.
+    """
+
+    def __init__(
+        self, directory: Path, app: str, told: Callable[[Request], Request | None] = lambda request: request
+    ) -> None:
+        self._path = directory / NAME
+        self._app = app
+        self._told = told
+
+    def last(self, count: int) -> list[Request]:
+        """The last requests that are wanted, oldest first; from older files too where there are not enough."""
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context(f) for f in self._open()]
+            return self._last(count, [(f, f.seek(0, os.SEEK_END)) for f in files])
+
+    def follow(self, count: int) -> Iterator[Request]:
+        """The same, and then those that come, without end; through rotations too."""
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context(f) for f in self._open()]
+            ends = [_whole(f) for f in files]
+            yield from self._last(count, list(zip(files, ends, strict=True)))
+            growing = [_Growing(f, end) for f, end in zip(files[:1], ends[:1], strict=True)]
+            while True:
+                if self._replaced(growing):
+                    with contextlib.suppress(FileNotFoundError):
+                        # Until all workers have opened the new one, some still write to the one before.
+                        growing.append(_Growing(stack.enter_context(self._path.open("rb")), 0))
+                        for file in growing[:-2]:
+                            file.close()
+                        del growing[:-2]
+                for file in growing:
+                    yield from filter(None, map(self._read, file.lines()))
+                time.sleep(_POLL)
+
+    def _last(self, count: int, files: list[tuple[BinaryIO, int]]) -> list[Request]:
+        lines = itertools.chain.from_iterable(_backwards(f, end) for f, end in files)
+        found = itertools.islice(filter(None, map(self._read, lines)), max(0, count))
+        return list(found)[::-1]
+
+    def _open(self) -> Iterator[BinaryIO]:
+        """The files, newest first, each once though they may be rotated meanwhile."""
+        seen = set()
+        for number in itertools.count():
+            path = self._path.with_name(f"{NAME}.{number}") if number else self._path
+            try:
+                file = path.open("rb")
+            except FileNotFoundError:
+                if number:
+                    return
+                continue
+            if (inode := os.fstat(file.fileno()).st_ino) in seen:
+                file.close()
+                continue
+            seen.add(inode)
+            yield file
+
+    def _replaced(self, growing: "list[_Growing]") -> bool:
+        try:
+            inode = self._path.stat().st_ino
+        except FileNotFoundError:
+            return False
+        return not growing or growing[-1].inode != inode
+
+    def _read(self, line: bytes) -> Request | None:
+        """The request of a line, if it is one of ours; a line that was torn (a full disk) is none."""
+        if f'"app":"{self._app}"'.encode() not in line:
+            return None
+        try:
+            request = msgspec.json.decode(line.decode(errors="replace"), type=Request)
+            datetime.datetime.fromisoformat(request.time)
+        except (msgspec.DecodeError, ValueError):
+            return None
+        return self._told(request) if request.app == self._app else None
+
+
+class _Growing:
+    """A file that is written to: its new lines, once they are whole."""
+
+    def __init__(self, file: BinaryIO, at: int) -> None:
+        self._file = file
+        self._at = at
+        self.inode = os.fstat(file.fileno()).st_ino
+
+    def close(self) -> None:
+        self._file.close()
+
+    def lines(self) -> list[bytes]:
+        """What was written since the last call, up to the last whole line."""
+        if os.fstat(self._file.fileno()).st_size < self._at:  # somebody has emptied it
+            self._at = 0
+        self._file.seek(self._at)
+        raw = self._file.read()
+        complete = raw.rfind(b"\n") + 1
+        self._at += complete
+        return raw[:complete].split(b"\n")
+
+
+def _whole(file: BinaryIO) -> int:
+    """Where the last whole line of a file ends."""
+    size = file.seek(0, os.SEEK_END)
+    start = max(0, size - _BLOCK)
+    file.seek(start)
+    return start + file.read().rfind(b"\n") + 1
+
+
+def _backwards(file: BinaryIO, end: int) -> Iterator[bytes]:
+    """The lines of a file before `end`, the last one first."""
+    rest = b""
+    while end > 0:
+        start = max(0, end - _BLOCK)
+        file.seek(start)
+        first, *lines = (file.read(end - start) + rest).split(b"\n")
+        yield from reversed(lines)
+        rest, end = first, start
+    yield rest
+
+
+def named(request: Request, names: dict[str, str]) -> str:
+    """The instances that were asked, by their addresses; an address that no instance has stays."""
+    return re.sub(r"[^\s,]+", lambda word: names.get(word[0], word[0]), request.upstream)

@@ -1,0 +1,625 @@
+"""The edge: one nginx that stands in front of every app of a root, and how it moves from release to release.
+
+Its configuration is a tree of plain files, `trees/<generation>/`, and the link `current` says which tree is
+in use. A switch never edits a tree: it renders a new one, has nginx itself test it, moves the link, sends
+SIGHUP, and believes only a worker that answers with the new generation. If none does, the link goes back.
+nginx goes on from these files without pushrod: the step before it, `start`, and what keeps its logs small,
+`rotation`, are copied beside them.
+"""
+
+import contextlib
+import functools
+import os
+import re
+import secrets
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from pushrod.adapters.nginx import build
+from pushrod.adapters.nginx.sites import Bounds, Listening, Site, check
+from pushrod.adapters.nginx.tree import DRAIN_BUDGET, render_tree
+from pushrod.core.errors import EdgeError, HostError, StateError
+from pushrod.core.values import Value
+from pushrod.system import files, locks, network, processes, waits
+from pushrod.system.accounts import Account
+
+if TYPE_CHECKING:
+    import psutil
+
+CONFIRM_BUDGET = 10.0
+"""Seconds within which a worker of the new generation must answer. nginx tries for 2.5 s to bind a port."""
+
+KEPT_TREES = 3
+"""How many trees stay on disk, the current one among them."""
+
+TEST_SECONDS, TEST_MEMORY = 10, 512 << 20
+"""Processor seconds and bytes of its own memory that nginx may take to read a tree before the tree is accepted: each
+reload takes as much, whoever's change it is for."""
+
+_SOCKET_PATH_BYTES = 107
+"""The longest path of a unix socket on Linux (unix(7): 108 bytes with the closing zero)."""
+
+_PROGRAMS = ("start.py", "rotation.py")
+"""The modules beside this one that run without pushrod, from copies."""
+
+_USUAL = Bounds()
+_LEAVING = "is shutting down"
+"""What nginx puts into the title of a worker that finishes its requests and accepts no more."""
+
+_PLACE = re.compile(r'^\s*(?:pid|listen) "(?:unix:)?((?:[^"\\]|\\.)*)";$', re.MULTILINE)
+"""The paths that only the nginx of one directory may have: its pid file, and the socket of its mark listener."""
+
+_EMERGENCY = re.compile(r"\[emerg\] (?:\d+#\d+: )?(.+)")
+
+_BIND = re.compile(r"bind\(\) to (\S+):(\d+) failed \((.+)\)")
+
+
+class Switch(Value, frozen=True):
+    """What a switch did: the generation that serves now, and the workers that still finish older requests.
+
+    `workers` are process ids. `reloaded` is false when the edge already served just this.
+    """
+
+    generation: str
+    workers: tuple[int, ...] = ()
+    reloaded: bool = False
+
+
+class Mark(NamedTuple):
+    """Who answered on the mark listener: the generation a worker was started with, and its process id."""
+
+    generation: str
+    pid: int
+
+
+def everywhere() -> tuple[str, ...]:
+    """The addresses to listen on so that every interface of this machine is reached, by IPv6 too where it has it."""
+    return ("0.0.0.0", "::") if network.has_ipv6() else ("0.0.0.0",)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """The nginx of a root: its files below `directory`, the socket of its mark listener in `runtime`.
+
+    `program` is the nginx binary. `runtime` may be any directory of its own with a short path. `account` is
+    what nginx runs as when pushrod is root; it then owns `logs`, `run` and `runtime`, and nothing else. It listens
+    at `addresses`, and on `port` (0: none) also where no site asks for it.
+    """
+
+    program: Path
+    directory: Path
+    runtime: Path
+    account: Account | None = None
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    port: int = 0
+    bounds: Bounds = _USUAL
+
+    @property
+    def current(self) -> Path:
+        """The link to the tree in use."""
+        return self.directory / "current"
+
+    @property
+    def trees(self) -> Path:
+        """Where the trees of the last generations are."""
+        return self.directory / "trees"
+
+    @property
+    def certificates(self) -> Path:
+        """Where the certificates of each app are, each with its key in a directory of its own."""
+        return self.directory / "certificates"
+
+    @property
+    def static(self) -> Path:
+        """Where the files of each app's releases are that the edge itself answers with."""
+        return self.directory / "static"
+
+    @property
+    def passwords(self) -> Path:
+        """Where the files are of those who may pass an app's closed routes: theirs whom nginx runs as, 0600."""
+        return self.directory / "passwords"
+
+    @property
+    def challenges(self) -> Path:
+        """The directory whose `.well-known/acme-challenge` an ACME server is shown."""
+        return self.directory / "acme"
+
+    @property
+    def logs(self) -> Path:
+        """Where `access.log` (one JSON object a line) and `error.log` are. Closed to others: nginx's own
+        error lines show the query of a request."""
+        return self.directory / "logs"
+
+    @property
+    def socket(self) -> Path:
+        """The unix socket of the mark listener."""
+        return self.runtime / "mark.sock"
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """The version of `program`. Raises HostError when it is not an nginx."""
+        return build.version(self._said)
+
+    @functools.cached_property
+    def _said(self) -> str:
+        said = processes.run([self.program, "-V"], timeout=10).stderr
+        if not build.version(said):
+            raise HostError("this program does not say which nginx it is", where=str(self.program))
+        return said
+
+    def argv(self, python: str = sys.executable) -> tuple[str, ...]:
+        """What a supervisor runs, in the foreground, as `account`; it ends at SIGQUIT when all is served."""
+        return (
+            python,
+            "-I",
+            "-S",
+            str(self._copy("start.py")),
+            str(self.socket),
+            *self._nginx(self.current),
+        )
+
+    def prepare(self) -> None:
+        """Make the directories and, where there is no tree yet, one without sites; can be repeated.
+
+        A tree that came here with a copied or moved directory names the files of the old one: its sites are
+        rendered for this one, and the old one's nginx, which may be running, is not touched.
+
+        Raises HostError when `runtime` is too long for a unix socket, StateError when such a tree cannot be read.
+        """
+        if len(os.fsencode(self.socket)) > _SOCKET_PATH_BYTES:
+            raise HostError(
+                f"a unix socket's path has at most {_SOCKET_PATH_BYTES} bytes",
+                where=str(self.socket),
+                hint="choose a directory with a shorter path with --root",
+            )
+        files.make_closed(self.directory, self.account.gid if self.account else None)
+        for path in (self.trees, self.certificates, self.challenges, self.static, self.passwords):
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o755)
+        for path in (self.logs, self.directory / "run", self.runtime):
+            files.own(files.make_private(path), self.account)
+        with self._locked("preparing the edge"):
+            self._copy_programs()
+            if not (self.current / "nginx.conf").exists():
+                files.point(self.current, f"trees/{self._write_first(self._last_known())}")
+            elif not self._at_home():
+                files.point(self.current, f"trees/{self._write_first(self.sites())}")
+
+    def sites(self) -> dict[str, Site]:
+        """The sites of the current tree, by app. Raises StateError when they cannot be read."""
+        path = self.current / "sites.json"
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=dict[str, Site])
+        except (OSError, msgspec.DecodeError) as e:
+            raise StateError(
+                f"the edge's sites cannot be read: {e}",
+                where=str(path),
+                hint="point `current` to another tree beside it, or remove it and deploy every app again",
+            ) from e
+
+    def begin_anew(self) -> None:
+        """Have a new tree be the current one, with the sites of the last tree whose own can be read.
+
+        For a tree that is damaged: an nginx that runs goes on with what it has read, until the next switch.
+        """
+        with self._locked("beginning the edge's tree anew"):
+            files.point(self.current, f"trees/{self._write_first(self._last_known())}")
+
+    def _last_known(self) -> dict[str, Site]:
+        for generation in sorted(self._all(), key=_number, reverse=True):
+            with contextlib.suppress(OSError, msgspec.DecodeError):
+                raw = (self.trees / generation / "sites.json").read_bytes()
+                return msgspec.json.decode(raw, type=dict[str, Site])
+        return {}
+
+    def running(self) -> bool:
+        """Whether the nginx of this directory runs, by its pid file and the title of that process."""
+        return self._find_master() is not None
+
+    def mark(self) -> Mark | None:
+        """What a worker says on the mark listener; None when none answers."""
+        answer = network.exchange(self.socket, b"GET / HTTP/1.0\r\n\r\n")
+        found = re.fullmatch(rb"HTTP/1\.1 200 .*\r\n\r\n(\S+) (\d+)\n", answer, re.DOTALL)
+        return Mark(found[1].decode(), int(found[2])) if found else None
+
+    def answering(self) -> bool:
+        """Whether a worker answers."""
+        return self.mark() is not None
+
+    def serves(self, site: Site) -> str:
+        """The SHA-256 of the certificate that a client is shown who asks for this site with TLS; empty for none."""
+        if site.tls is None:
+            return ""
+        names = [n.replace("*.", "any.", 1) for n in site.tls.names] or ["localhost"]
+        address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.addresses[0], self.addresses[0])
+        return network.certificate_at(address, site.tls.port, names[0])
+
+    def check(self, changes: Mapping[str, Site | None]) -> None:
+        """Raise EdgeError if these sites could not be served beside the others: a name or a port is another app's, or
+        nginx refuses what they say. Nothing is changed."""
+        with self._locked("trying the edge's sites"):
+            check(self._with(changes).values(), self._listening)
+            before, after = self._generation, self._candidate(changes)
+            if after != before:
+                files.remove_tree(self.trees / after)
+
+    def place(self, changes: Mapping[str, Site | None]) -> None:
+        """Make `changes` part of what nginx starts with. Only while it does not run: nothing is reloaded.
+
+        Raises EdgeError when it runs, or when nginx refuses the configuration.
+        """
+        with self._locked("placing the edge's sites"):
+            if self.running():
+                raise EdgeError("nginx is running", where=str(self.directory), hint="switch it instead")
+            files.point(self.current, f"trees/{self._candidate(changes)}")
+            self._prune()
+
+    def refresh(self) -> None:
+        """Serve what is served as this version renders it, and within the bounds as they are now."""
+        if self.running():
+            self.switch({})
+        else:
+            self.place({})
+
+    def switch(self, changes: Mapping[str, Site | None]) -> Switch:
+        """Serve these apps' sites (None: no longer), all others as they are, without losing a request.
+
+        Changes only: so two apps that deploy at the same time do not undo each other. What is served already
+        costs nothing. The instances of the old sites must live on until `drained`.
+
+        Raises EdgeError, and leaves everything as it was, when nginx does not run, refuses the configuration,
+        cannot bind a port, or does not answer with it within CONFIRM_BUDGET.
+        """
+        with self._locked("switching the edge"):
+            master, before = self._master(), self._generation
+            after = self._candidate(changes)
+            if after == before and self._serves(before):
+                return Switch(before, workers=_workers(master, leaving=True))
+            workers = _workers(master)
+            self._reload(master, before, after, workers)
+            self._prune()
+            return Switch(after, workers=workers, reloaded=True)
+
+    def drained(self, switch: Switch, budget: float = DRAIN_BUDGET) -> bool:
+        """Wait at most `budget` seconds until the workers of before a switch are gone; whether they are.
+
+        Then no request is left on the instances they used. nginx ends them itself after DRAIN_BUDGET. They are
+        known by their titles, not by their start times, which in psutil move with the machine's clock.
+        """
+        return waits.wait_until(lambda: not any(map(_title, switch.workers)), budget, 0.05)
+
+    def forget(self, app: str) -> None:
+        """Remove what is left of an app that is no longer served: what nginx has kept of its answers, older trees."""
+        files.remove_tree(self.directory / "run" / f"cache-{app}")
+        if self.current.is_symlink():
+            with self._locked("removing an app's sites"):
+                for path in self.trees.glob(f"*/sites/{app}.conf"):
+                    if path.parent.parent.name != self._generation:
+                        files.remove_tree(path.parent.parent)
+
+    def named(self, app: str) -> str:
+        """All that the trees say of an app, for whoever asks what of its files is still in use."""
+        return "".join(p.read_text() for p in self.trees.glob(f"*/sites/{app}.conf"))
+
+    def rotation(self, python: str = sys.executable) -> tuple[str, ...]:
+        """What moves the logs aside that have grown, run as `account`: once, or with a number of seconds after it
+        every so often."""
+        return (python, "-I", "-S", str(self._copy("rotation.py")), str(self.directory))
+
+    def _copy(self, module: str) -> Path:
+        """Where the copy of a module is that runs by itself; not beside the supervisor's, which nginx's account may
+        not read."""
+        return self.directory / f"nginx_{module}"
+
+    def _copy_programs(self) -> None:
+        for module in _PROGRAMS:
+            copy, source = self._copy(module), Path(__file__).with_name(module).read_text()
+            if not copy.exists() or copy.read_text() != source:
+                files.write(copy, source)
+
+    @property
+    def _error_log(self) -> Path:
+        return self.logs / "error.log"
+
+    @property
+    def _listening(self) -> Listening:
+        return Listening(self.addresses, self.port, self.bounds)
+
+    @property
+    def _generation(self) -> str:
+        return self.current.readlink().name
+
+    def _locked(self, purpose: str) -> contextlib.AbstractContextManager[None]:
+        return locks.lock(self.directory / "lock", purpose=purpose, timeout=60.0)
+
+    def _nginx(self, tree: Path, log: str = "") -> tuple[str, ...]:
+        config, log = str(tree / "nginx.conf"), log or str(self._error_log)
+        return (str(self.program), "-p", f"{self.directory}/", "-c", config, "-e", log)
+
+    def _at_home(self) -> bool:
+        """Whether the current tree was rendered for this directory and this socket, by whatever path."""
+        found = _PLACE.findall((self.current / "nginx.conf").read_text())
+        directories = [Path(re.sub(r"\\(.)", r"\1", path)).parent for path in found]
+        expected = [self._pid_file.parent, self.socket.parent]
+        return len(directories) == 2 and all(map(_same, directories, expected))
+
+    def _serves(self, generation: str) -> bool:
+        mark = self.mark()
+        return mark is not None and mark.generation == generation
+
+    def _candidate(self, changes: Mapping[str, Site | None]) -> str:
+        """The generation with `changes`: the current one if it has them, else a new one that nginx accepts."""
+        before, after = self._generation, self._next()
+        texts = self._render(after, self._with(changes))
+        if self._has(before, {name: text.replace(after, before) for name, text in texts.items()}):
+            return before
+        from concurrent.futures import ThreadPoolExecutor
+
+        written = self._write(after, texts, before)
+        with self._removed_on_failure(after), ThreadPoolExecutor(1) as beside:
+            durable = beside.submit(files.sync, written)  # while nginx reads it
+            self._test(after)
+            durable.result()
+        return after
+
+    def _with(self, changes: Mapping[str, Site | None]) -> dict[str, Site]:
+        """The sites as they are once these have changed."""
+        wanted = {**self.sites(), **changes}
+        return {app: site for app, site in wanted.items() if site is not None}
+
+    def _render(self, generation: str, sites: Mapping[str, Site]) -> dict[str, str]:
+        return render_tree(
+            generation,
+            sites,
+            listening=self._listening,
+            directory=self.directory,
+            socket=self.socket,
+            known=build.known(self._said),
+        )
+
+    def _has(self, generation: str, files: Mapping[str, str]) -> bool:
+        """Whether a tree is just these files; where its sites are others, nothing else is read."""
+        table = (self.trees / generation / "sites.json").read_text()
+        return table == files["sites.json"] and self._read(generation) == files
+
+    def _read(self, generation: str) -> dict[str, str]:
+        tree = self.trees / generation
+        return {str(p.relative_to(tree)): p.read_text() for p in tree.rglob("*") if p.is_file()}
+
+    def _next(self) -> str:
+        """The name of a new tree. Part of it is random: a late answer of one that failed is never its own, and no
+        app's text has it."""
+        return f"{max(map(_number, self._all()), default=0) + 1}-{secrets.token_hex(4)}"
+
+    def _write_first(self, sites: Mapping[str, Site]) -> str:
+        """Write a new tree that is held against none before it; its name."""
+        generation = self._next()
+        files.sync(self._write(generation, self._render(generation, sites)))
+        return generation
+
+    def _write(self, generation: str, texts: Mapping[str, str], before: str = "") -> list[Path]:
+        """Write a tree; what of it is not yet durable, contents before names.
+
+        What the tree `before` has just so becomes one file with it: a switch among many apps would otherwise wait for
+        the disk.
+        """
+        tree = self.trees / generation
+        places = {tree, tree / "sites", *(tree / up for name in texts for up in Path(name).parents)}
+        written = []
+        with self._removed_on_failure(generation):
+            for path in sorted(places):
+                path.mkdir()
+                path.chmod(0o755)
+            for name, text in texts.items():
+                if not (before and files.link_same(tree / name, self.trees / before / name, text)):
+                    files.write_new(tree / name, text)
+                    written.append(tree / name)
+        return [*written, *sorted(places, reverse=True), self.trees]
+
+    def _all(self) -> list[str]:
+        return [p.name for p in self.trees.iterdir() if re.fullmatch(r"\d+-[0-9a-f]{8}", p.name)]
+
+    @contextlib.contextmanager
+    def _removed_on_failure(self, generation: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            files.remove_tree(self.trees / generation)
+            raise
+
+    def _prune(self) -> None:
+        older = sorted(set(self._all()) - {self._generation}, key=_number, reverse=True)
+        for generation in older[KEPT_TREES - 1 :]:
+            files.remove_tree(self.trees / generation)
+
+    def _test(self, generation: str) -> None:
+        """Have nginx read a tree, as the account it runs as: the test creates logs and temporary directories."""
+        tree = self.trees / generation
+        limits = (f"--cpu={TEST_SECONDS}", f"--data={TEST_MEMORY}")
+        argv = ["prlimit", *limits, "--", *self._nginx(tree, log="stderr"), "-t"]
+        done = processes.run(
+            processes.as_account(argv, self.account), cwd=self.directory, timeout=3 * TEST_SECONDS
+        )
+        if done.status in (-signal.SIGXCPU, -signal.SIGKILL):
+            raise EdgeError(
+                f"reading the new configuration takes nginx more than {TEST_SECONDS} s, and each reload would",
+                hint="make it shorter: routes, addresses, names, own lines; the edge stays as it was",
+            )
+        if done.status != 0:
+            raise _refused(tree, tuple(done.stderr.splitlines()))
+
+    def _reload(self, master: "psutil.Process", before: str, after: str, workers: tuple[int, ...]) -> None:
+        """Move to a tree and make sure; move back when nginx does not follow, or when we are interrupted."""
+        seen = _size(self._error_log)
+        try:
+            files.point(self.current, f"trees/{after}")
+            master.send_signal(signal.SIGHUP)
+            if not self._followed(master, after, workers, seen):
+                raise self._not_followed(master, seen)
+        except BaseException:
+            if after != before:
+                self._revert(master, before, after)
+            raise
+
+    def _followed(
+        self, master: "psutil.Process", generation: str, workers: tuple[int, ...], seen: int
+    ) -> bool:
+        """Wait until `generation` answers and none of `workers` accepts any more; whether it answered.
+
+        nginx lets old and new workers accept side by side for 0.1 s, so one answer settles the first question
+        and must not be asked for again.
+        """
+        answered = False
+
+        def settled() -> bool:
+            nonlocal answered
+            answered = answered or self._serves(generation)
+            done = answered and not _accepting(workers)
+            return done or not master.is_running() or bool(self._emergencies(seen))
+
+        waits.wait_until(settled, CONFIRM_BUDGET)
+        return answered
+
+    def _revert(self, master: "psutil.Process", before: str, after: str) -> None:
+        """Back to the old tree, until no worker that may have the new one accepts requests."""
+        files.point(self.current, f"trees/{before}")
+        workers = _workers(master)
+        if master.is_running():
+            master.send_signal(signal.SIGHUP)
+            waits.wait_until(lambda: self._replaced(workers), CONFIRM_BUDGET)
+        files.remove_tree(self.trees / after)
+
+    def _replaced(self, workers: tuple[int, ...]) -> bool:
+        mark = self.mark()
+        return mark is not None and mark.pid not in workers and not _accepting(workers)
+
+    def _emergencies(self, seen: int) -> tuple[str, ...]:
+        """Why nginx gave up a reload: the [emerg] lines it logged since the log had `seen` bytes.
+
+        A failed bind() is tried again, so it counts only once nginx "still could not".
+        """
+        if _size(self._error_log) <= seen:
+            return ()
+        with self._error_log.open("rb") as f:
+            f.seek(seen)
+            text = f.read().decode(errors="replace")
+        lines = re.findall(r"\[emerg\] \d+#\d+: (.+)", text)
+        last = lines[-1] if lines else ""
+        return () if last.startswith("bind()") else tuple(dict.fromkeys(lines))
+
+    def _not_followed(self, master: "psutil.Process", seen: int) -> EdgeError:
+        lines = self._emergencies(seen)
+        for bind in filter(None, map(_BIND.search, lines)):
+            return EdgeError(
+                f"nginx cannot listen on port {bind[2]} of {bind[1]}: {bind[3].partition(': ')[2]}",
+                where=str(self._error_log),
+                hint=f"`ss -ltnp sport = :{bind[2]}` shows who holds it: end that, or choose another: "
+                "`pushrod up --port N`",
+                log=lines,
+            )
+        what = f"nginx did not take the new configuration within {CONFIRM_BUDGET:g} s"
+        if lines:
+            what = f"nginx did not take the new configuration: {lines[-1]}"
+        elif not master.is_running():
+            what = "nginx ended while it was told to take the new configuration"
+        return EdgeError(what, where=str(self._error_log), hint="the edge stays as it was", log=lines)
+
+    def _master(self) -> "psutil.Process":
+        master = self._find_master()
+        if master is None:
+            raise EdgeError(
+                "nginx is not running",
+                where=str(self._pid_file),
+                hint="start the edge, then run the command again; its last words are in logs/error.log",
+            )
+        return master
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.directory / "run" / "nginx.pid"
+
+    def _find_master(self) -> "psutil.Process | None":
+        """The process of the pid file, if it is the nginx of this directory: a killed one leaves its file."""
+        import psutil
+
+        try:
+            master = psutil.Process(int(self._pid_file.read_text()))
+        except (OSError, ValueError, psutil.Error):
+            return None
+        title = _title(master.pid)
+        ours = title.startswith("nginx: master process ") and f" -p {self.directory}/ " in f"{title} "
+        return master if ours else None
+
+
+def _refused(tree: Path, lines: tuple[str, ...]) -> EdgeError:
+    """nginx's own words about a tree it refuses, with the line they mean, because the tree does not stay.
+
+    A snippet is named as it is in the repository.
+    """
+    message = next((m[1] for m in map(_EMERGENCY.search, lines) if m), "no reason given")
+    where, hint = str(tree), "the edge stays as it was"
+    found = re.search(r"^(.+) in (.+):(\d+)$", message)
+    if found and Path(found[2]).is_relative_to(tree):
+        path, number = Path(found[2]), int(found[3])
+        name = path.relative_to(tree)
+        if re.fullmatch(r"sites/[^/]+\.d", "/".join(name.parts[:2])):
+            name, hint = Path(*name.parts[2:]), f"mend that line; {hint}"
+        shown = path.read_text().split("\n")[number - 1].strip()
+        message, where = found[1], f"{name}:{number}: {shown}"
+    return EdgeError(
+        f"nginx refuses the new configuration: {message}",
+        where=where,
+        hint=hint,
+        log=tuple(line.replace(f"{tree}/", "") for line in lines),
+    )
+
+
+def _number(generation: str) -> int:
+    return int(generation.partition("-")[0])
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _workers(master: "psutil.Process", *, leaving: bool = False) -> tuple[int, ...]:
+    """The process ids of nginx's workers; with `leaving` only of those that accept nothing new."""
+    import psutil
+
+    found = []
+    with contextlib.suppress(psutil.Error):
+        titles = {child.pid: _title(child.pid) for child in master.children()}
+        found = [pid for pid, title in titles.items() if title and (_LEAVING in title or not leaving)]
+    return tuple(sorted(found))
+
+
+def _accepting(workers: tuple[int, ...]) -> bool:
+    """Whether any of `workers` still takes new connections."""
+    return any(title and _LEAVING not in title for title in map(_title, workers))
+
+
+def _title(pid: int) -> str:
+    """What an nginx process calls itself; empty for another process, and for a dead one not yet collected."""
+    import psutil
+
+    try:
+        title = " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return ""
+    return title if title.startswith("nginx: ") else ""

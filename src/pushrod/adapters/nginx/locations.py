@@ -1,0 +1,440 @@
+"""The routes of an app as nginx has them: a location each, or two, and what these need outside of a server. Pure."""
+
+import hashlib
+import math
+import re
+from pathlib import Path
+
+import msgspec
+
+from pushrod.adapters.nginx import headers, memory
+from pushrod.adapters.nginx.quoting import indented, name, quoted, word
+from pushrod.adapters.nginx.sites import Bounds, Site
+from pushrod.core.values import Auth, Cache, Rate, Route
+
+POOL = "pool"
+"""The directory of an app's static files that holds those of all kept releases that are named by their content."""
+
+LONG = 3600
+"""Seconds that a WebSocket or a stream may be silent, where the manifest does not say."""
+
+_ON_DISK = 64 << 20
+"""Bytes of a body that may wait on the edge's disk until it is whole; a route for larger ones passes them on so."""
+
+_UNSAID = 1 << 20
+"""Bytes of a body that HTTP/2 brings without a length where the method needs none: it is not counted as an upload."""
+
+_LEAST_HEADERS = 8 << 10
+
+CACHE_BYTES = "256m"
+"""The most an app's cache takes on disk."""
+
+# A name is one of its content if its last part has eight or more characters, letters and digits: `index-BWgbA4nX.js`,
+# `main.3f2a9c1b.css`. Bundlers make them so (Vite 8 characters of base64url, webpack 20 of hex by default).
+MAPS = r"""
+    map $uri $immutable {
+        default "";
+        "~[.-](?=[A-Za-z_-]{0,63}[0-9])(?=[0-9_-]{0,63}[A-Za-z])[A-Za-z0-9_-]{8,64}\.[a-z0-9]{1,8}$" yes;
+    }
+    map $immutable $file_cache {
+        default no-cache;
+        yes "public, max-age=31536000, immutable";
+    }
+"""
+
+
+INSIDE = """\
+if ($uri ~ "(?:^|/)\\.\\.(?:/|$)") {
+    return 404;
+}
+"""
+"""No file outside of a root: nginx sees to that for what clients ask, but not for what a snippet has rewritten."""
+
+UNSAID = 597
+"""The status by which a server leads a request to such a place, which no program knows."""
+
+_FILE_CACHE = "add_header Cache-Control $file_cache;\n"
+
+
+def group(app: str, service: str, entry: str) -> str:
+    """The name of a service's group of instances."""
+    return f"app-{app}" if service == entry else f"app-{app}.{service}"
+
+
+def upstream(site: Site, service: str) -> str:
+    """The name of the group that a site's requests to a service go to."""
+    return group(site.app, service, site.entry)
+
+
+def tag(*words: str) -> str:
+    """A short name for words that may hold anything: eight characters of their digest."""
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:8]
+
+
+def routes(site: Site) -> tuple[Route, ...]:
+    """The routes of a site, with the one to the entry for what no other fits."""
+    found = site.routing.routes
+    return found if any(r.prefix == "/" for r in found) else (*found, Route("/", service=site.entry))
+
+
+def zones(site: Site, directory: Path) -> str:
+    """What a site's routes need in `http`: the memory of rates, the cache, and what its conditions are."""
+    text = "".join(_zone(site, r, r.rate) for r in routes(site) if r.rate)
+    text += _stripping(site) + _closed(site)
+    caches = [r.cache for r in routes(site) if r.cache]
+    if caches:
+        place = quoted(directory / "run" / f"cache-{site.app}")
+        text += (
+            f"proxy_cache_path {place} levels=1:2 keys_zone=app-{site.app}:1m max_size={CACHE_BYTES} inactive=1h\n"
+            "    min_free=1g use_temp_path=off;\n"
+        )
+    for item in sorted({item for cache in caches for item in cache.bypass}):
+        text += f'map {_asked(item)} {_given(site, item)} {{\n    "" "";\n    default yes;\n}}\n'
+    return text
+
+
+def render(site: Site, directory: Path, shared: str, bounds: Bounds, *, http2: bool = False) -> str:
+    """The locations of a site's server. `shared` are the lines that add the edge's own headers; `http2` says that
+    clients may speak that to the server."""
+    parts = [_route(site, n, route, directory, shared, bounds, http2) for n, route in enumerate(routes(site))]
+    return "\n".join(parts)
+
+
+def _route(
+    site: Site, number: int, route: Route, directory: Path, shared: str, bounds: Bounds, http2: bool
+) -> str:
+    """A prefix means whole segments: `/api` is `/api` and all below `/api/`, but not `/apis`."""
+    added = "".join(
+        f"add_header {key} {word(value)} always;\n" for key, value in sorted(route.headers.items())
+    )
+    limits = _access(route) + (_limited(site, route, route.rate) if route.rate else "")
+    limits += _authorized(site, number, route.auth, directory) if route.auth else ""
+    inner, beside = limits, ""
+    if route.redirect:
+        inner = (shared + added if added else "") + f"return {route.status} {word(route.redirect)};\n"
+    elif route.files:
+        inner += _files(site, number, directory) + shared + added + _FILE_CACHE
+        beside = _missing(site, number, route, directory, shared + added)
+    elif route.grpc:
+        inner += _called(site, number, route, shared, added, bounds)
+    else:
+        inner += _passed(site, number, route, shared, added)
+        if http2 and route.max_body <= _ON_DISK:
+            least = msgspec.structs.replace(route, max_body=min(route.max_body or _UNSAID, _UNSAID))
+            text = limits + _passed(site, number, least, shared, added)
+            beside = f"location {_unsaid(number)} {{\n{indented(text, 4)}}}\n"
+            inner = (
+                f"if ($unsaid) {{\n    set $unsaid_at {_unsaid(number)};\n    return {UNSAID};\n}}\n{inner}"
+            )
+    if route.auth and route.auth.service:
+        beside += _question(site, number, route.auth)
+    heads = [route.prefix] if route.prefix.endswith("/") else [f"= {route.prefix}", f"{route.prefix}/"]
+    return "".join(f"location {head} {{\n{indented(inner, 4)}}}\n" for head in heads) + beside
+
+
+# ---- to instances -------------------------------------------------------------------------------------------
+
+
+def _passed(site: Site, number: int, route: Route, shared: str, added: str) -> str:
+    text = ""
+    if route.max_body:
+        text += f"client_max_body_size {route.max_body};\n"
+        text += "proxy_request_buffering off;\n" if route.max_body > _ON_DISK else ""
+    if route.max_headers:
+        size = _headers(route.max_headers)
+        text += f"proxy_buffer_size {size};\nproxy_buffers 32 4k;\nproxy_busy_buffers_size {size};\n"
+    silent = route.timeout or (LONG if route.stream or route.websocket else 0)
+    if silent:
+        text += f"proxy_read_timeout {_milliseconds(silent)};\nproxy_send_timeout {_milliseconds(silent)};\n"
+    if route.stream:
+        # The last on its connection: a draining worker keeps one open for 2 s, and who asks again over it so soon
+        # after the old instance has ended the stream would reach that instance.
+        text += "proxy_buffering off;\ngzip off;\nkeepalive_timeout 0;\n"
+    if route.cache:
+        text += _cached(site, route, route.cache)
+        added = "add_header X-Cache-Status $upstream_cache_status always;\n" + added
+    added = _kept_there(site, route) + added
+    if route.auth and route.auth.passes:
+        text += headers.passed(*_believing(site))
+        text += "".join(f"proxy_set_header {p} {_learned(number, p)};\n" for p in route.auth.passes)
+    text += shared + added if added else ""
+    return (
+        text + _stripped(site, route) + f"proxy_pass http://{_target(site, route.service)}{_rest(route)};\n"
+    )
+
+
+def _kept_there(site: Site, route: Route) -> str:
+    """The cookie of a client that stays at one instance."""
+    sticking = sticks(site, route.service)
+    return f"add_header Set-Cookie $stick_{stuck(site, route.service)};\n" if sticking else ""
+
+
+def _called(site: Site, number: int, route: Route, shared: str, added: str, bounds: Bounds) -> str:
+    """gRPC: messages are passed on as they come, in both directions, for as long as the call lasts. None of it waits
+    on disk, so a call is no upload."""
+    silent = _milliseconds(route.timeout or LONG)
+    text = f"client_max_body_size {route.max_body};\n"
+    text += f"limit_conn clients {bounds.requests};\nlimit_conn apps {bounds.of_app};\n"
+    text += f"client_body_timeout {silent};\nsend_timeout {silent};\n"
+    text += f"grpc_read_timeout {silent};\ngrpc_send_timeout {silent};\ngrpc_connect_timeout 2s;\n"
+    text += f"grpc_buffer_size {_headers(route.max_headers or memory.HEADERS)};\n"
+    text += "grpc_hide_header X-Request-Id;\ngrpc_hide_header X-Pushrod-Release;\n"
+    text += headers.called(*_believing(site))
+    passes = route.auth.passes if route.auth else ()
+    text += "".join(f"grpc_set_header {p} {_learned(number, p)};\n" for p in passes)
+    added = _kept_there(site, route) + added
+    text += shared + added if added else ""
+    return f"{text}grpc_pass grpc://{_target(site, route.service)};\n"
+
+
+def _headers(size: int) -> int:
+    """The bytes of a buffer: nginx refuses less than two of its others, and some sizes are dear (memory.py)."""
+    return memory.HEADERS if memory.KEPT < size <= memory.HEADERS else max(size, _LEAST_HEADERS)
+
+
+def _unsaid(number: int) -> str:
+    """Where a route's requests are passed on that may have a body of which nothing is said beforehand: nginx has no
+    limit that depends on a variable, but another place can have another limit."""
+    return f"@unsaid-{number}"
+
+
+def strips(route: Route) -> bool:
+    """Whether the prefix of a route is taken off before its service is asked."""
+    return bool(route.strip and route.service and route.prefix != "/")
+
+
+def _rest(route: Route) -> str:
+    return "$stripped" if strips(route) else ""
+
+
+def _stripped(site: Site, route: Route) -> str:
+    """The path without its prefix, byte for byte as it was sent. Where something inside has led here, or the path has
+    dots in place of a name, it is as nginx understands it."""
+    if not strips(route):
+        return ""
+    return (
+        f"set $stripped {_sent(site, route)};\n"
+        f'if ($uri != {first(site.app)}) {{\n    set $stripped "";\n}}\n'
+        f'rewrite "(?s)^{re.escape(route.prefix.rstrip("/"))}/?(.*)$" "/$1" break;\n'
+    )
+
+
+def first(app: str) -> str:
+    """The variable with the path that a request came with, whatever has become of it since: a map keeps what it has
+    found once. For apps that strip prefixes."""
+    return f"$first_{name(app)}"
+
+
+def _sent(site: Site, route: Route) -> str:
+    return f"$sent_{name(site.app)}_{tag(route.prefix)}"
+
+
+def _stripping(site: Site) -> str:
+    text = ""
+    for route in filter(strips, routes(site)):
+        prefix = spelled(route.prefix.rstrip("/"))
+        text += f"map $request_uri {_sent(site, route)} {{\n" + _DOTTED
+        text += f'    "~^{prefix}(/.*)$" $1;\n    "~^{prefix}(\\?.*)?$" /$1;\n}}\n'
+    return text and f"map $uri {first(site.app)} {{\n    default $uri;\n}}\n{text}"
+
+
+_DOTTED = """\
+    default "";
+    "~^[^?]*(?:/|%2[fF])(?:\\.|%2[eE]){1,2}(?:[/?]|%2[fF]|$)" "";
+"""
+
+
+def spelled(path: str) -> str:
+    """An expression for a path in all ways in which a client can write it: nginx takes each for the same."""
+    return "".join(r"(?:/|%2[fF])+" if c == "/" else _letter(c) for c in path)
+
+
+def _letter(character: str) -> str:
+    return f"(?:{re.escape(character)}|{_encoded(character)})"
+
+
+def _encoded(character: str) -> str:
+    return "%" + "".join(f"[{c}{c.lower()}]" if c.isalpha() else c for c in f"{ord(character):02X}")
+
+
+def _folded(character: str) -> str:
+    """The character however an app may be told of it; case is left to the expression's own flag."""
+    if character == "/":
+        return "(?:;[^/]*)?/"
+    return f"(?:{re.escape(character)}|{_encoded(character.lower())}|{_encoded(character.upper())})"
+
+
+def _believing(site: Site) -> tuple[str, str]:
+    """The variable with the scheme of a site's clients, and the app where it believes proxies of its own."""
+    own = bool(site.routing.proxies)
+    return (headers.scheme(site.app), site.app) if own else ("$client_scheme", "")
+
+
+def _target(site: Site, service: str) -> str:
+    return f"$pool_{stuck(site, service)}" if sticks(site, service) else upstream(site, service)
+
+
+def sticks(site: Site, service: str) -> bool:
+    """Whether a client stays at one of a service's instances: only where there is a choice."""
+    return service in site.routing.sticky and len(site.services[service]) > 1
+
+
+def stuck(site: Site, service: str) -> str:
+    """What the variables of a sticky service are called by."""
+    return f"{name(site.app)}_{tag(service)}"
+
+
+def _cached(site: Site, route: Route, cache: Cache) -> str:
+    """Before the key that the manifest names comes what an app sees of every request and may answer by: by which name
+    and at which path it was asked, as it was sent. So no answer to one's spelling of these is given to another."""
+    scheme, app = _believing(site)
+    seen = (scheme, "$client_host", *(headers.handed_on(app, h) for h in headers.SEEN_IN_ANSWERS if app))
+    own = f"{site.release}:{route.prefix}:{':'.join(seen)}:$asked_path:"
+    given = " ".join(_given(site, item) for item in cache.bypass)
+    return (
+        f"proxy_cache app-{site.app};\n"
+        f"proxy_cache_key {word(own + cache.key)};\n"
+        f"proxy_cache_valid 200 203 301 302 308 {math.ceil(cache.seconds)}s;\n"
+        "proxy_cache_use_stale error timeout updating http_500 http_502 http_503 http_504;\n"
+        "proxy_cache_background_update on;\n"
+        "proxy_cache_lock on;\n"
+        + (f"proxy_cache_bypass {given};\nproxy_no_cache {given};\n" if given else "")
+    )
+
+
+def _asked(item: str) -> str:
+    kind, _, key = item.partition(":")
+    if kind == "header":
+        return f"$http_{name(key)}"
+    return f"$cookie_{key}" if key else "$http_cookie"
+
+
+def _given(site: Site, item: str) -> str:
+    return f"$given_{name(site.app)}_{tag(item)}"
+
+
+# ---- who may, and how often -----------------------------------------------------------------------------------
+
+
+def _access(route: Route) -> str:
+    text = "".join(f"deny {network};\n" for network in route.deny)
+    if route.allow:
+        text += "".join(f"allow {network};\n" for network in route.allow) + "deny all;\n"
+    return text
+
+
+# What only who seeks a way past a password sends: dots in place of a name, a backslash, what is encoded twice.
+# Browsers resolve such a path before they send it; of apps some do, and some take it for another one than nginx.
+ODD = r"""
+    map $asked_path $odd_path {
+        default "";
+        "~*(?:/|%2f)(?:\.|%2e){1,2}(?:/|%2f|$)|\\\\|%5c|%25(?:2[5ef]|5c|3b)" yes;
+    }
+"""
+
+
+def is_closed(route: Route) -> bool:
+    """Whether not everybody may pass."""
+    return bool(route.auth or route.allow or route.deny)
+
+
+def astray(app: str) -> str:
+    """The variable that says that a path is a closed route of the app, spelled in another way."""
+    return f"$astray_{name(app)}"
+
+
+def _closed(site: Site) -> str:
+    """A closed route is one path for nginx, and may be more for an app: in capitals, with parameters (`/admin;x/`),
+    encoded twice. What an app may take for a closed route and nginx does not is not there."""
+    closed = [r.prefix.rstrip("/") for r in site.routing.routes if is_closed(r)]
+    if not closed:
+        return ""
+    text = f'map $uri {astray(site.app)} {{\n    default $odd_path;\n    "~/(?:;[^/]*/|\\.{{1,2}};)" yes;\n'
+    for prefix in filter(None, closed):
+        folded = "".join(map(_folded, prefix))
+        text += f'    "~*^(?!(?-i:{re.escape(prefix)})(?:/|$)){folded}(?:;[^/]*)?(?:/|$)" yes;\n'
+    return text + "}\n"
+
+
+def _zone(site: Site, route: Route, rate: Rate) -> str:
+    """nginx keeps a zone over a reload and refuses another key for it, so the key is part of its name."""
+    zone, key = _rate(site, route, rate), "$binary_remote_addr"
+    text = ""
+    if rate.header:
+        asked, key = f"$http_{name(rate.header)}", f"$client_{name(zone)}"
+        text = f'map {asked} {key} {{\n    default {asked};\n    "" $binary_remote_addr;\n}}\n'
+    return (
+        text
+        + f"limit_req_zone {key} zone=rate-{zone}:2m rate={rate.count}r/{'s' if rate.period == 1 else 'm'};\n"
+    )
+
+
+def _limited(site: Site, route: Route, rate: Rate) -> str:
+    burst = f" burst={rate.burst} nodelay" if rate.burst else ""
+    return f"limit_req zone=rate-{_rate(site, route, rate)}{burst};\n"
+
+
+def _rate(site: Site, route: Route, rate: Rate) -> str:
+    return f"{site.app}-{tag(route.prefix, rate.header)}"
+
+
+def _authorized(site: Site, number: int, auth: Auth, directory: Path) -> str:
+    if auth.basic:
+        place = directory / "passwords" / site.app / site.passwords[auth.basic]
+        return f"auth_basic {word(site.app)};\nauth_basic_user_file {quoted(place)};\n"
+    text = f"auth_request /.pushrod/auth/{number};\n"
+    return text + "".join(
+        f"auth_request_set {_learned(number, p)} $upstream_http_{name(p)};\n" for p in auth.passes
+    )
+
+
+def _learned(number: int, header: str) -> str:
+    return f"$learned_{number}_{name(header)}"
+
+
+def _question(site: Site, number: int, auth: Auth) -> str:
+    inner = (
+        "internal;\nproxy_method GET;\nproxy_pass_request_body off;\n"
+        + headers.asked(*_believing(site))
+        + f"proxy_pass http://{upstream(site, auth.service)}{auth.path};\n"
+    )
+    return f"location = /.pushrod/auth/{number} {{\n{indented(inner, 4)}}}\n"
+
+
+# ---- files ----------------------------------------------------------------------------------------------------
+
+
+def _files(site: Site, number: int, directory: Path) -> str:
+    """An index is looked for by `try_files`, so that a directory without one is what any missing file is."""
+    own = quoted(_own(site, number, directory))
+    return f"{INSIDE}root {own};\ntry_files $uri ${{uri}}index.html @missing-{number};\n"
+
+
+def _own(site: Site, number: int, directory: Path) -> Path:
+    return directory / "static" / site.app / str(site.release) / str(number)
+
+
+def _missing(site: Site, number: int, route: Route, directory: Path, added: str) -> str:
+    """A directory's name gets its slash; then what an earlier release named by its content; then the fallback, which
+    is no answer to a question for such a file. Who may pass has been asked before."""
+    own = _own(site, number, directory)
+    index = f'if (-f {quoted(own)[:-1]}$uri/index.html") {{\n    return 308 $uri/$is_args$args;\n}}\n'
+    last = f"@page-{number}" if route.fallback else "=404"
+    text = (
+        f"{INSIDE}{index}root {quoted(own.parent.parent / POOL)};\ntry_files $uri {last};\n"
+        + added
+        + _FILE_CACHE
+    )
+    found = f"location @missing-{number} {{\n{indented(text, 4)}}}\n"
+    if route.fallback:
+        place = f"{route.prefix.rstrip('/')}/{route.fallback}"
+        text = (
+            "if ($immutable) {\n    return 404;\n}\n"
+            f"root {quoted(own)};\ntry_files {word(place)} =404;\n{added}add_header Cache-Control no-cache;\n"
+        )
+        found += f"location @page-{number} {{\n{indented(text, 4)}}}\n"
+    return found
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms"

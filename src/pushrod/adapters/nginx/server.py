@@ -1,0 +1,359 @@
+"""One app's file: its log, its instances, and its servers. Pure."""
+
+from pathlib import Path
+
+from pushrod.adapters.nginx import access, headers, locations, memory, pages
+from pushrod.adapters.nginx.quoting import fill, indented, name, quoted
+from pushrod.adapters.nginx.sites import CHAIN, KEY, Known, Listening, Site, Tls, validate
+
+CHALLENGES = "/.well-known/acme-challenge/"
+"""Where an ACME server looks for what proves a name (RFC 8555, 8.3): always answered without TLS."""
+
+_BEHIND = 4
+"""How many instances stand behind the one at which a client stays: so that a hundred are not ten thousand lines."""
+
+_HEAD = """\
+# @app@, release @release@. Rendered by pushrod; a change made here is lost at the next switch.
+@log@"""
+
+_UPSTREAM = """
+upstream @name@ {
+@servers@    keepalive 32;
+    # Below every backend's own idle time-out, so that a connection used again is not one it just closed.
+    keepalive_timeout 1s;
+}
+"""
+
+# Lines are written together: one write for each cost a fifth of the requests that nginx can answer, as measured.
+_SERVER = """
+server {
+@listen@    server_name @names@;
+@tls@    access_log @access_log@ app-@app@ buffer=64k flush=1s;
+    set $served @app@;
+@believed@@headers@@buffers@    error_page 429 502 503 504 /.pushrod/$told_as;
+@unsaid@@away@@astray@@challenges@
+@locations@@pages@@snippets@}
+"""
+
+_LEADING = """
+server {
+@listen@    server_name @names@;
+@tls@    access_log @access_log@ app-@app@ buffer=64k flush=1s;
+    set $served @app@;
+@headers@@challenges@
+    location / {
+        return 308 @scheme@://@target@@port@$request_uri;
+    }
+}
+"""
+
+_BUFFERS = f"""\
+    # An answer's headers have to fit into one buffer; frameworks send 5k of cookies and 10k of policies.
+    proxy_buffer_size {memory.HEADERS >> 10}k;
+    proxy_buffers 16 4k;
+    proxy_busy_buffers_size 48k;
+"""
+
+_CERTIFIED = """\
+    ssl_certificate @chain@;
+    ssl_certificate_key @key@;
+"""
+
+_ENCRYPTED = """\
+    if (@must_encrypt@) {
+        return 308 https://$host@port@$request_uri;
+    }
+"""
+
+# Only with TLS (RFC 6797, 7.2), and not where the app says so itself.
+_STRICT = """
+map "@scheme@:$upstream_http_strict_transport_security" @variable@ {
+    default "";
+    "https:" "max-age=@seconds@";
+}
+"""
+
+_MUST_ENCRYPT = """
+map @scheme@ @variable@ {
+    default "";
+    http $proves_nothing;
+}
+"""
+
+_CHALLENGED = """
+    location ^~ @place@ {
+@inside@        root @directory@;
+        try_files $uri =404;
+    }
+"""
+
+# What answers in the app's place has to be reached, and so does what proves a name.
+_AWAY = """\
+    set $away "";
+    set $retry_after 1;
+@reasons@    set $stop $away;
+    if ($uri ~ "^/\\.(?:pushrod|well-known/acme-challenge)/") {
+        set $stop "";
+    }
+    if ($stop) {
+        return 503;
+    }
+"""
+
+_ASTRAY = """\
+    if (@variable@) {
+        return 404;
+    }
+"""
+
+_FIRST = """\
+    set $stripped @first@; # looked at once, before anything has changed the path
+"""
+
+_HERE = """\
+    set $away "";
+    set $retry_after 1;
+"""
+
+
+def render(site: Site, *, listening: Listening, directory: Path, tree: Path, known: Known) -> str:
+    """The upstreams of one app, and its servers: one for the names it has a certificate for, one for the others.
+
+    With several instances one that refuses is left out for 2 s (a supervisor brings it back in about that
+    time); a lone one is always tried, because leaving it out would answer nobody. `tree` is the directory of the
+    generation. Raises EdgeError for a site that cannot be served.
+    """
+    validate(site)
+    upstreams = "".join(_upstreams(site, service) for service in site.services)
+    led = site.routing.redirects
+    encrypted = tuple(d for d in site.tls.names if d not in led) if site.tls else ()
+    plain = tuple(d for d in site.domains if d not in led and (not site.tls or d not in site.tls.names))
+    parts = []
+    if site.tls and (encrypted or not site.tls.names):
+        parts.append(_server(site, site.tls, encrypted, listening, directory, tree, known))
+    if plain or not parts:
+        parts.append(_server(site, None, plain, listening, directory, tree, known))
+    parts += _leading(site, listening, directory, known)
+    log = access.log_format(f"app-{site.app}", site.app, site.release)
+    head = fill(_HEAD, app=site.app, release=str(site.release), log=log)
+    return head + upstreams + _maps(site, directory) + "".join(parts)
+
+
+def _upstreams(site: Site, service: str) -> str:
+    backends = site.services[service]
+    several = len(backends) > 1
+    limit = "max_fails=1 fail_timeout=2s" if several else "max_fails=0"
+    servers = "".join(f"    server {backend} {limit};\n" for backend in backends)
+    group = locations.upstream(site, service)
+    # Without a zone each worker of nginx would count its own requests and failures.
+    choice = f"    zone of-{group} 64k;\n    least_conn;\n" if several else ""
+    text = fill(_UPSTREAM, name=group, servers=choice + servers)
+    return text + (_stuck(site, service, group, limit) if locations.sticks(site, service) else "")
+
+
+def _stuck(site: Site, service: str, group: str, limit: str) -> str:
+    """A group for each instance, with the others behind it, and the cookie that leads a client back there.
+
+    Its value is the instance's number, so that it means the same in every release. A client whose instance is not
+    there, or does not answer, gets another one, and its cookie.
+    """
+    backends, variable = site.services[service], locations.stuck(site, service)
+    cookie = f"pushrod_{name(site.app)}_{name(service)}"
+    text, pools, cookies = "", "", ""
+    for number, own in enumerate(backends, 1):
+        servers = f"    server {own} {limit};\n"
+        others = (*backends[number:], *backends[: number - 1])[:_BEHIND]
+        servers += "".join(f"    server {other} {limit} backup;\n" for other in others)
+        text += fill(_UPSTREAM, name=f"{group}+{number}", servers=servers)
+        pools += f'    "{number}" {group}+{number};\n'
+        said = f"{cookie}={number}; Path=/; HttpOnly; SameSite=Lax$cookie_secure"
+        cookies += f'    "{number}:{own}" "";\n    "~[: ]{_regex(own)}$" "{said}";\n'
+    text += f"\nmap $cookie_{cookie} $pool_{variable} {{\n    default {group};\n{pools}}}\n"
+    return text + (
+        f'map "$cookie_{cookie}:$upstream_addr" $stick_{variable} {{\n    default "";\n{cookies}}}\n'
+    )
+
+
+def _regex(address: str) -> str:
+    return address.replace(".", "\\.").replace("[", "\\[").replace("]", "\\]")
+
+
+def _maps(site: Site, directory: Path) -> str:
+    """What the site's servers need outside of them."""
+    text, scheme = locations.zones(site, directory), _scheme(site)
+    if site.routing.proxies:
+        text += headers.believed(site.app, site.routing.proxies)
+        text += fill(_MUST_ENCRYPT, scheme=scheme, variable=_must_encrypt(site)) if site.tls else ""
+        text += strict(site)
+    if site.maintenance and site.maintenance.allow:
+        passing = "".join(f'    {network} "";\n' for network in site.maintenance.allow)
+        text += f"\ngeo $closed_{name(site.app)} {{\n    default yes;\n{passing}}}\n"
+    return text
+
+
+def _scheme(site: Site) -> str:
+    return headers.scheme(site.app) if site.routing.proxies else "$client_scheme"
+
+
+def _must_encrypt(site: Site) -> str:
+    return f"$must_encrypt_{name(site.app)}" if site.routing.proxies else "$must_encrypt"
+
+
+def strict(site: Site) -> str:
+    """The map that says for how long a client of this site must use nothing but TLS; none where it does not say so.
+
+    Sites that believe nobody else about their clients share those of one time: each map makes a reload longer, by
+    0.9 ms, measured with a hundred.
+    """
+    seconds = _strictly(site)
+    return fill(_STRICT, variable=_hsts(site), seconds=str(seconds), scheme=_scheme(site)) if seconds else ""
+
+
+def _strictly(site: Site) -> int:
+    return site.tls.hsts if site.tls else 0
+
+
+def _hsts(site: Site) -> str:
+    """The variable with the header; empty, there is none."""
+    return f"$hsts_{name(site.app) if site.routing.proxies else _strictly(site)}"
+
+
+def _server(
+    site: Site,
+    tls: Tls | None,
+    names: tuple[str, ...],
+    listening: Listening,
+    directory: Path,
+    tree: Path,
+    known: Known,
+) -> str:
+    listen, encrypted = _listening(site, tls, listening, directory, known)
+    if tls:
+        encrypted += fill(_ENCRYPTED, must_encrypt=_must_encrypt(site), port=_port(tls.port))
+    shared, http2 = _shared(site, tls), bool(tls) or site.port in listening.h2c
+    proxies = site.routing.proxies
+    believed = headers.clients(proxies) + headers.passed(_scheme(site), site.app) if proxies else ""
+    answered = (
+        shared + "add_header Cache-Control no-store always;\nadd_header Retry-After $retry_after always;\n"
+    )
+    snippets = "".join(
+        f"    include {quoted(tree / 'sites' / f'{site.app}.d' / snippet)};\n"
+        for snippet in sorted(site.routing.snippets)
+    )
+    return fill(
+        _SERVER,
+        app=site.app,
+        listen=indented(listen, 4),
+        names=" ".join(names) or site.app,  # which is the Host of a request that has none
+        tls=encrypted,
+        access_log=quoted(directory / "logs" / access.NAME),
+        believed=indented(believed, 4),
+        headers=indented(shared, 4),
+        buffers="" if any("proxy_b" in text for text in site.routing.snippets.values()) else _BUFFERS,
+        unsaid=f"    error_page {locations.UNSAID} = $unsaid_at;\n" if http2 else "",
+        away=_away(site),
+        astray=_kept(site),
+        challenges=_challenged(directory) if site.challenges else "",
+        locations=indented(locations.render(site, directory, shared, listening.bounds, http2=http2), 4),
+        pages=pages.locations(site.app, indented(answered, 8)),
+        snippets=f"\n{snippets}" if snippets else "",
+    )
+
+
+def _listening(
+    site: Site, tls: Tls | None, listening: Listening, directory: Path, known: Known
+) -> tuple[str, str]:
+    """Where a server listens, and with which certificate."""
+    mark = "" if site.domains else " default_server"
+    listen = listen_at(site.port, listening, mark)
+    if not tls:
+        return listen + h2c(site.port, listening), ""
+    listen += listen_at(tls.port, listening, f" ssl{'' if known.http2 else ' http2'}{mark}")
+    listen += "http2 on;\n" if known.http2 else ""
+    place = directory / "certificates" / site.app / tls.generation
+    return listen, fill(_CERTIFIED, chain=quoted(place / CHAIN), key=quoted(place / KEY))
+
+
+def _port(port: int) -> str:
+    """A port in an address, where it is not its protocol's own."""
+    return "" if port in (80, 443) else f":{port}"
+
+
+def _shared(site: Site, tls: Tls | None) -> str:
+    """The lines that add the edge's own headers."""
+    text = f"include {headers.NAME};\nadd_header X-Pushrod-Release {site.release} always;\n"
+    return text + (
+        f"add_header Strict-Transport-Security {_hsts(site)} always;\n" if tls and tls.hsts else ""
+    )
+
+
+def _leading(site: Site, listening: Listening, directory: Path, known: Known) -> list[str]:
+    """The servers of the names that lead to another one: with a certificate for them those that have it."""
+    groups: dict[tuple[str, bool], list[str]] = {}
+    for source, target in site.routing.redirects.items():
+        if source in site.domains:
+            encrypted = bool(site.tls and source in site.tls.names)
+            groups.setdefault((target, encrypted), []).append(source)
+    parts = []
+    for (target, encrypted), sources in groups.items():
+        tls = site.tls if encrypted else None
+        listen, certificate = _listening(site, tls, listening, directory, known)
+        secure = site.tls if site.tls and target in site.tls.names else None
+        parts.append(
+            fill(
+                _LEADING,
+                app=site.app,
+                listen=indented(listen, 4),
+                names=" ".join(sources),
+                tls=certificate,
+                access_log=quoted(directory / "logs" / access.NAME),
+                headers=indented(headers.clients(site.routing.proxies) + _shared(site, tls), 4),
+                challenges=_challenged(directory) if site.challenges else "",
+                scheme="https" if secure else _scheme(site),
+                target=target,
+                port=_port(secure.port if secure else site.port),
+            )
+        )
+    return parts
+
+
+def _challenged(directory: Path) -> str:
+    inside = indented(locations.INSIDE, 8)
+    return fill(_CHALLENGED, place=CHALLENGES, inside=inside, directory=quoted(directory / "acme"))
+
+
+def _away(site: Site) -> str:
+    """Whether the edge answers in the app's place, and why; maintenance goes before a start."""
+    reasons = ""
+    if site.present:
+        reasons += (
+            f"    if (!-f {quoted(Path(site.present))}) {{\n        set $away {pages.STARTING};\n    }}\n"
+        )
+    if site.maintenance:
+        told = f"set $away {pages.CLOSED};\n        set $retry_after {site.maintenance.retry_after};"
+        if site.maintenance.allow:
+            reasons += f"    if ($closed_{name(site.app)}) {{\n        {told}\n    }}\n"
+        else:
+            reasons += f"    if ($uri) {{\n        {told}\n    }}\n"
+    return fill(_AWAY, reasons=reasons) if reasons else _HERE
+
+
+def _kept(site: Site) -> str:
+    """What is looked at before a request finds its route."""
+    text = ""
+    if any(map(locations.is_closed, site.routing.routes)):
+        text += fill(_ASTRAY, variable=locations.astray(site.app))
+    if any(map(locations.strips, site.routing.routes)):
+        text += fill(_FIRST, first=locations.first(site.app))
+    return text
+
+
+def h2c(port: int, listening: Listening, indent: int = 0) -> str:
+    """Says that a server without TLS speaks HTTP/2 too. nginx asks the first one of a port, so all of them say it."""
+    return " " * indent + "http2 on;\n" if port in listening.h2c else ""
+
+
+def listen_at(port: int, listening: Listening, words: str) -> str:
+    """The `listen` lines of a server on a port."""
+    addresses = (f"[{a}]" if ":" in a else a for a in listening.addresses)
+    return "".join(f"listen {address}:{port}{words};\n" for address in addresses)

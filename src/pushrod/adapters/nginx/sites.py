@@ -1,0 +1,217 @@
+"""What the edge serves for an app, as values; refused is what nginx would misread, and what two apps want. Pure."""
+
+import ipaddress
+import re
+from collections.abc import Container, Iterable
+from typing import NamedTuple
+
+from pushrod.core.errors import EdgeError
+from pushrod.core.values import Maintenance, Routing, Value
+
+CHAIN, KEY = "chain.pem", "key.pem"
+"""The files of a certificate, in a directory of their own: with the intermediate ones, and its private key."""
+
+_APP = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_DOMAIN = re.compile(rf"(?=.{{1,253}}$)(?:\*\.{_LABEL}|{_LABEL})(?:\.{_LABEL})*")
+_NETWORK = re.compile(r"[0-9a-fA-F.:]{2,45}(?:/[0-9]{1,3})?")
+_GENERATION = re.compile(r"[0-9a-f]{8,64}")
+
+SNIPPET = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,63}/){0,8}[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\.conf")
+"""The path of a snippet in its repository, which it has below `sites/<app>.d` too."""
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Tls(Value, frozen=True):
+    """How a site is served with TLS: a certificate, for which of the site's names, at which port.
+
+    `generation` is the directory of CHAIN and KEY, below that of the app in the edge's `certificates`. It never
+    changes, so a new certificate is a new tree. `names` are those of the site's domains that the certificate is for;
+    the others stay without TLS. `hsts` is how many seconds a browser is told to use nothing but TLS (0: it is not
+    told).
+    """
+
+    generation: str
+    names: tuple[str, ...] = ()
+    port: int = 443
+    hsts: int = 0
+
+
+class Site(Value, frozen=True):
+    """What the edge serves for one app: its port, and the instances of the live release behind it.
+
+    `backends` are the addresses (`127.0.0.1:20001`) of the instances of `entry`, `others` those of each further
+    service that a route leads to. Sites on one port are told apart by their `domains`, which are lower-case ASCII and
+    may begin with `*.`; a site without any answers to every name that no other has. `challenges` says that an ACME
+    server finds its answers there. `passwords` are the files of those who may pass, by the name of the secret.
+    Without the file `present`, where one is named, the app is said to be starting.
+    """
+
+    app: str
+    release: int
+    port: int
+    backends: tuple[str, ...]
+    domains: tuple[str, ...] = ()
+    tls: Tls | None = None
+    challenges: bool = False
+    entry: str = ""
+    others: dict[str, tuple[str, ...]] = {}
+    routing: Routing = Routing()
+    passwords: dict[str, str] = {}
+    maintenance: Maintenance | None = None
+    present: str = ""
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports it is served at, without TLS and with it."""
+        return (self.port, self.tls.port) if self.tls else (self.port,)
+
+    @property
+    def services(self) -> dict[str, tuple[str, ...]]:
+        """The instances' addresses of each service, by its name; the entry's first."""
+        return {self.entry: self.backends, **self.others}
+
+
+class Known(Value, frozen=True):
+    """What this nginx knows that an older one does not.
+
+    `keepalive_min_timeout` keeps a draining worker from closing a connection just as a client uses it. `http2` is a
+    directive; before, it was a word of `listen`. `gives_back` says that memory goes back to the system after each
+    request (musl), but for what the configuration can hold.
+    """
+
+    keepalive_min: bool = True
+    http2: bool = True
+    gives_back: bool = False
+
+
+class Bounds(Value, frozen=True):
+    """What an edge takes at once: `files` that each of its two workers may have open; of one client's address
+    `requests` in all, and `uploads` with a body of 1 MB or more; of all clients together `app` requests to one app
+    (0: as many as take half of the connections of a worker that has all of them)."""
+
+    files: int = 65536
+    requests: int = 1000
+    uploads: int = 20
+    app: int = 0
+
+    @property
+    def connections(self) -> int:
+        """Connections of a worker, with clients and with instances: each may have a file beside it."""
+        return max(256, self.files // 4)
+
+    @property
+    def of_app(self) -> int:
+        """Requests to one app, each of which can have two connections: a client's and an instance's."""
+        return self.app or self.connections // 4
+
+
+class Listening(Value, frozen=True):
+    """Where an edge listens: at these addresses, and on `port` (0: none) also where no site asks for it; within which
+    bounds, and at which ports HTTP/2 is spoken without TLS."""
+
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    port: int = 0
+    bounds: Bounds = Bounds()
+    h2c: frozenset[int] = frozenset()
+
+
+class Backend(NamedTuple):
+    """An instance's address and port."""
+
+    address: _Address
+    port: int
+
+
+def validate(site: Site) -> None:
+    """Raise EdgeError for a site that cannot be served."""
+    problems = []
+    if not _APP.fullmatch(site.app):
+        problems.append("its name is not an app's name")
+    problems += [f"{s!r} is not a service" for s in site.services if s and not _SERVICE.fullmatch(s)]
+    for service, backends in site.services.items():
+        if not backends:
+            problems.append("it has no instances" if service == site.entry else f"{service} has no instances")
+        problems += [f"{b!r} is not an IP address and a port" for b in backends if _backend(b) is None]
+    problems += [f"{s} has no instances" for s in site.routing.services if s not in site.services]
+    problems += [f"{n!r} is not a network" for n in _networks(site) if not _NETWORK.fullmatch(n)]
+    problems += [f"{d!r} is not a domain" for d in site.domains if not _DOMAIN.fullmatch(d)]
+    problems += [f"{n!r} is not a snippet" for n in site.routing.snippets if not SNIPPET.fullmatch(n)]
+    problems += [
+        f"{p!r} is no file of passwords" for p in site.passwords.values() if not _GENERATION.fullmatch(p)
+    ]
+    if not 0 < site.port < 65536:
+        problems.append("its port is not between 1 and 65535")
+    if site.tls and not 0 < site.tls.port < 65536:
+        problems.append("its port for TLS is not between 1 and 65535")
+    if site.tls and not _GENERATION.fullmatch(site.tls.generation):
+        problems.append(f"{site.tls.generation!r} is no certificate's directory")
+    if site.tls and (
+        not set(site.tls.names) <= set(site.domains) or bool(site.tls.names) != bool(site.domains)
+    ):
+        problems.append("its certificate is for other names than its own")
+    if problems:
+        raise EdgeError(f"this site cannot be served: {', '.join(problems)}", where=repr(site.app))
+
+
+def _networks(site: Site) -> list[str]:
+    closed = site.maintenance.allow if site.maintenance else ()
+    return [n for r in site.routing.routes for n in (*r.allow, *r.deny)] + [*site.routing.proxies, *closed]
+
+
+def _backend(text: str) -> Backend | None:
+    """The address and port of an instance (`127.0.0.1:20001`, `[::1]:20001`); None where it is not that."""
+    address, _, port = text.rpartition(":")
+    bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
+    try:
+        found = ipaddress.ip_address(bare)
+    except ValueError:
+        return None
+    good = (found.version == 6) == (bare != address) and re.fullmatch(r"[0-9]{1,5}", port)
+    return Backend(found, int(port)) if good and 0 < int(port) < 65536 else None
+
+
+def check(sites: Iterable[Site], listening: Listening) -> None:
+    """Raise EdgeError where two sites ask for the same, or the edge would be its own backend.
+
+    nginx itself only warns about two servers with one name on one port, and then serves the first for both.
+    """
+    sites = list(sites)
+    nameless: dict[int, str] = {}
+    owners: dict[str, str] = {}
+    for site in sites:
+        if not site.domains and (other := nameless.setdefault(site.port, site.app)) != site.app:
+            raise EdgeError(
+                f"{other} and {site.app} would both answer to every name on port {site.port}",
+                where=f"{other} and {site.app}",
+                hint="give one of them names of its own in its compose file, "
+                "x-pushrod: {domains: [shop.example.com]}, or another port, `pushrod up --port N`",
+            )
+        for domain in site.domains:
+            if (other := owners.setdefault(domain, site.app)) != site.app:
+                raise EdgeError(
+                    f"the domain {domain} is {other}'s",
+                    where=f"{other} and {site.app}",
+                    hint="take it out of `x-pushrod.domains` of one of them, or destroy the app that is not used",
+                )
+    encrypted = {s.tls.port: s.app for s in sites if s.tls}
+    for site in sites:
+        if site.port in encrypted:
+            raise EdgeError(
+                f"{site.app} is served on port {site.port} without TLS, and {encrypted[site.port]} with it",
+                where=f"{site.app} and {encrypted[site.port]}",
+                hint="give one of them another port: `pushrod up --port N`",
+            )
+    ports = {s.port for s in sites} | {*encrypted, listening.port}
+    for site in sites:
+        _check_backends(site, ports, listening.addresses)
+
+
+def _check_backends(site: Site, ports: Container[int], addresses: Iterable[str]) -> None:
+    ours = {ipaddress.ip_address(a) for a in addresses}
+    texts = [text for backends in site.services.values() for text in backends]
+    for address, port in filter(None, map(_backend, texts)):
+        if port in ports and (address in ours or address.is_loopback):
+            raise EdgeError(f"an instance has port {port}, on which the edge itself listens", where=site.app)

@@ -1,0 +1,34 @@
+"""PostgreSQL: an app's own cluster, its roles, and what its schema is.
+
+Each store has a cluster of its own, reached on 127.0.0.1 with a password and nothing else. The superuser's
+password stays with pushrod; the app gets a role that changes rows and one that changes the schema.
+"""
+
+from pushrod.adapters.postgres.cluster import configure, initialise
+from pushrod.adapters.postgres.dumps import Copy
+from pushrod.adapters.postgres.programs import STOP_SIGNAL, SUPERUSER, Programs, server_argv
+from pushrod.adapters.postgres.roles import Roles, ensure
+from pushrod.adapters.postgres.schema import schema_digest
+from pushrod.adapters.postgres.server import ContainerServer, Database, Row, Server, ready, url
+from pushrod.adapters.postgres.sessions import end_sessions, waiting
+
+__all__ = [
+    "STOP_SIGNAL",
+    "SUPERUSER",
+    "ContainerServer",
+    "Copy",
+    "Database",
+    "Programs",
+    "Roles",
+    "Row",
+    "Server",
+    "configure",
+    "end_sessions",
+    "ensure",
+    "initialise",
+    "ready",
+    "schema_digest",
+    "server_argv",
+    "url",
+    "waiting",
+]

@@ -1,0 +1,173 @@
+"""A store's data directory: made once and whole, configured at every start."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from pushrod.adapters.postgres.programs import SUPERUSER, Programs, environment
+from pushrod.adapters.postgres.scram import checked
+from pushrod.core.errors import StoreError
+from pushrod.system import files, processes
+from pushrod.system.accounts import Account
+
+_BUILTIN_SINCE = (
+    17  # the first major version with the `builtin` locale provider (release notes of PostgreSQL 17)
+)
+
+
+def initialise(programs: Programs, data: Path, password: str, account: Account | None) -> None:
+    """Make the cluster of a store, once: the data directory appears whole, by a rename, or not at all.
+
+    `password` becomes the superuser's. Data that are there already are left as they are; StoreError if this
+    PostgreSQL or this account cannot serve them, or if initdb fails.
+    """
+    if (data / "PG_VERSION").exists():
+        _check_version(programs, data)
+        _check_owner(data, account)
+        return
+    if data.exists() and any(data.iterdir()):
+        raise StoreError(
+            "is not empty, and is not a PostgreSQL data directory",
+            where=str(data),
+            hint="nothing in it was touched; move it away, or put the missing data back",
+        )
+    _remove_leftovers(data)
+    work = Path(tempfile.mkdtemp(prefix=f".{data.name}.", dir=data.parent))
+    try:
+        files.own(work, account)
+        _initdb(programs, work, password, account)
+        (work / "data").rename(data)
+        files.sync_directory(data.parent)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _initdb(programs: Programs, work: Path, password: str, account: Account | None) -> None:
+    secret = work / "password"
+    files.write(secret, checked(password) + "\n", mode=0o600)
+    os.chown(secret, work.stat().st_uid, work.stat().st_gid, follow_symlinks=False)
+    argv = initdb_argv(programs, work / "data", secret)
+    # It must not go on writing after we are gone: then the next try starts from nothing.
+    done = processes.run(
+        processes.as_account(argv, account, death_signal="KILL"),
+        cwd=Path("/"),
+        env=environment(),
+        timeout=120,
+    )
+    if done.status != 0:
+        raise StoreError(
+            f"initdb ended with status {done.status}",
+            where=str(work.parent),
+            hint="nothing was left behind; the lines above are what initdb said",
+            log=tuple((done.stdout + done.stderr).splitlines()[-20:]),
+        )
+
+
+def initdb_argv(programs: Programs, data: Path, password_file: Path) -> list[str]:
+    """The argv that makes a cluster: UTF-8, the same order of text on every machine, checksums, no trust."""
+    locale = ["--locale=C.UTF-8", "--encoding=UTF8"]
+    if int(programs.major()) >= _BUILTIN_SINCE:
+        locale += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    access = [f"--username={SUPERUSER}", f"--pwfile={password_file}", "--auth=scram-sha-256"]
+    return [programs.initdb, *locale, *access, "--data-checksums", "--no-instructions", f"--pgdata={data}"]
+
+
+def _remove_leftovers(data: Path) -> None:
+    """Take away what an initialisation that was killed left; nothing refers to it."""
+    for leftover in data.parent.glob(f".{data.name}.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _check_version(programs: Programs, data: Path) -> None:
+    found = (data / "PG_VERSION").read_text().strip()
+    if found != programs.major():
+        raise StoreError(
+            f"the data are of PostgreSQL {found}, and the PostgreSQL here is {programs.version()}",
+            where=str(data),
+            hint=f"the data were not touched; use PostgreSQL {found}, or dump them with it and restore them here",
+        )
+
+
+def _check_owner(data: Path, account: Account | None) -> None:
+    wanted = account.uid if account else os.geteuid()
+    owner = data.stat().st_uid
+    if owner != wanted:
+        raise StoreError(
+            f"the data belong to user {owner}, and the server would run as user {wanted}",
+            where=str(data),
+            hint=f"run pushrod as before, or give them over: chown -R {wanted} {data}",
+        )
+
+
+def configure(data: Path, port: int) -> bool:
+    """Write the server's configuration; returns whether anything changed (it then needs a restart).
+
+    postgresql.conf is pushrod's whole, so that it says all there is to know. What a user sets belongs into
+    `local.conf` beside it, or into ALTER SYSTEM: both come after it and are never written again. The files
+    are readable to others because the directory is not, and stay ours so that the server cannot change them.
+    """
+    wanted = {data / "postgresql.conf": configuration(port), data / "pg_hba.conf": hba()}
+    changed = [p for p, text in wanted.items() if not p.exists() or p.read_text() != text]
+    if not (data / "local.conf").exists():
+        wanted[data / "local.conf"] = "# Your own settings; they come after pushrod's.\n"
+        changed.append(data / "local.conf")
+    for path in changed:
+        files.write(path, wanted[path], mode=0o644)
+    return bool(changed)
+
+
+def configuration(port: int) -> str:
+    """The text of postgresql.conf. Memory is for a server of 1 to 4 GB that PostgreSQL shares with the app."""
+    return f"""\
+# Written by pushrod, and written again whenever it differs. Your own settings: local.conf, beside this file.
+listen_addresses = '127.0.0.1'
+port = {port}
+unix_socket_directories = ''
+max_connections = 100
+password_encryption = 'scram-sha-256'
+
+shared_buffers = '64MB'
+effective_cache_size = '512MB'
+work_mem = '4MB'
+maintenance_work_mem = '64MB'
+random_page_cost = 1.1
+jit = off
+
+fsync = on
+synchronous_commit = on
+full_page_writes = on
+wal_compression = on
+min_wal_size = '80MB'
+max_wal_size = '512MB'
+
+log_destination = 'stderr'
+logging_collector = off
+log_line_prefix = '%m [%p] %q%u@%d '
+log_timezone = 'UTC'
+log_checkpoints = off
+log_lock_waits = on
+log_min_duration_statement = '1s'
+log_parameter_max_length = 0
+log_parameter_max_length_on_error = 0
+
+timezone = 'UTC'
+datestyle = 'iso, mdy'
+lc_messages = 'C'
+lc_monetary = 'C.UTF-8'
+lc_numeric = 'C.UTF-8'
+lc_time = 'C.UTF-8'
+default_text_search_config = 'pg_catalog.english'
+
+include = 'local.conf'
+"""
+
+
+def hba() -> str:
+    """The text of pg_hba.conf: this machine only, and nobody without a password."""
+    return f"""\
+# Written by pushrod, and written again whenever it differs.
+# TYPE  DATABASE     USER      ADDRESS       METHOD
+host    all          all       127.0.0.1/32  scram-sha-256
+host    replication  {SUPERUSER}  127.0.0.1/32  scram-sha-256
+"""

@@ -1,0 +1,177 @@
+"""Dumps of an app's database: taken, read whole, tried out beside it, put in its place.
+
+A dump is pg_dump's custom format. What is in it is counted in the snapshot that it is taken in, so that a restored
+database can be compared with what was there, row for row.
+"""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from pushrod.adapters.postgres.server import FORM, Command, Database, refusal
+from pushrod.core.errors import StoreError
+from pushrod.system import processes
+
+_LONG = 6 * 3600.0  # seconds for a dump, a restore, or one statement of counting
+_LOCK = 60  # seconds that a dump waits for whoever changes a table's schema
+_TRIES = 5  # at the moment in which the database has to be without sessions
+
+Rows = dict[str, int]
+
+
+class Copy:
+    """The database of an app, as what is dumped and restored.
+
+    `ensure` makes the roles and rights of a database what they should be, given its name.
+    """
+
+    def __init__(self, server: Database, database: str, ensure: Callable[[str], None]) -> None:
+        self._server = server
+        self._database = database
+        self._ensure = ensure
+
+    def version(self) -> str:
+        """The server's version, `17.2`."""
+        return self._ask("show server_version")[0][0].split()[0]
+
+    def dump(self, file: Path) -> Rows:
+        """Write the database into a new file; how many rows each of its tables has in it. StoreError if it fails."""
+        with self._snapshot() as snapshot, file.open("xb") as out:
+            options = ("--format=custom", "--no-password", f"--lock-wait-timeout={_LOCK}s")
+            self._run("pg_dump", *options, f"--snapshot={snapshot}", database=self._database, stdout=out)
+            return self._count(self._database, snapshot)
+
+    def check(self, file: Path) -> None:
+        """Read a dump to its end; StoreError where it is damaged, or cut off."""
+        with file.open("rb") as dump:
+            self._run("pg_restore", "--file=/dev/null", stdin=dump)
+
+    def rehearse(self, file: Path) -> Rows:
+        """Restore a dump into a database of its own, count the rows of its tables, and drop it again."""
+        scratch = self._beside("verifying")
+        try:
+            self._load(file, scratch)
+            return self._count(scratch)
+        finally:
+            self._drop(scratch)
+
+    def restore(self, file: Path) -> str:
+        """Put what a dump holds in the place of the database; the name of the one before, which is kept.
+
+        It is restored beside it, roles and rights are ensured, then the names are swapped: sessions are ended and
+        begin anew. Until then nothing of the database has changed; what an earlier restore kept is dropped before.
+        """
+        made, kept = self._beside("restoring"), self._beside("before_restore")
+        self._load(file, made)
+        self._ensure(made)
+        self._ask("analyze", made)
+        self._drop(kept)
+        self._swap(made, kept)
+        return kept
+
+    # ---- steps ----------------------------------------------------------------------------------------------
+
+    def _beside(self, what: str) -> str:
+        """The name of a database for a while; PostgreSQL's names have 63 bytes at most."""
+        return f"{self._database[: 62 - len(what)]}_{what}"
+
+    @contextlib.contextmanager
+    def _snapshot(self) -> Iterator[str]:
+        """A snapshot of the database that other sessions can look at during the block."""
+        psql = self._server.command("psql", *FORM, database=self._database, timeout=_LONG)
+        with processes.beside(psql.argv, env=psql.environment, told=_EXPORT) as said:
+            if not re.fullmatch(r"[0-9A-F-]+", said):
+                raise refusal(said, psql.where)
+            yield said
+
+    def _load(self, file: Path, database: str) -> None:
+        self._drop(database)
+        self._ask(_named(database=self._database, made=database) + _CREATE)
+        with file.open("rb") as dump:
+            self._run("pg_restore", "--exit-on-error", "--no-password", database=database, stdin=dump)
+
+    def _count(self, database: str, snapshot: str = "") -> Rows:
+        within = f"set transaction snapshot '{snapshot}';\n" if snapshot else ""
+        begin = "begin isolation level repeatable read, read only;\n"
+        return {table: int(rows) for table, rows in self._ask(begin + within + _COUNT, database)}
+
+    def _swap(self, made: str, kept: str) -> None:
+        for left in reversed(range(_TRIES)):
+            try:
+                names = _named(database=self._database, made=made, kept=kept)
+                self._ask(f"{names}begin;\n{_SESSIONS}{_SWAP}")
+                return
+            except StoreError as e:  # a client that connected again between the two statements
+                if "being accessed by other users" not in e.what or not left:
+                    raise
+
+    def _drop(self, database: str) -> None:
+        self._ask(_named(database=database) + _DROP)
+
+    def _ask(self, sql: str, database: str = "") -> list[tuple[str, ...]]:
+        # Not from the database that is renamed, nor from one that an image was told not to make.
+        return self._server.query(sql, database or "template1", timeout=_LONG)
+
+    def _run(
+        self,
+        program: str,
+        *argv: str,
+        database: str = "",
+        stdin: IO[bytes] | None = None,
+        stdout: IO[bytes] | None = None,
+    ) -> None:
+        command: Command = self._server.command(program, *argv, database=database, timeout=_LONG)
+        done = processes.run(command.argv, env=command.environment, stdin=stdin, stdout=stdout, timeout=_LONG)
+        if done.status != 0:
+            raise refusal(done.stderr, command.where)
+
+
+def _named(**names: str) -> str:
+    return "".join(f"\\set {variable} '{name}'\n" for variable, name in names.items())
+
+
+_EXPORT = """
+set idle_in_transaction_session_timeout = 0;
+begin isolation level repeatable read, read only;
+select pg_catalog.pg_export_snapshot();
+"""
+
+# As the database is, or as template0 where somebody has dropped it.
+_CREATE = r"""
+select format('create database %I template template0 encoding %L lc_collate %L lc_ctype %L',
+              :'made', pg_encoding_to_char(encoding), datcollate, datctype)
+  from pg_database
+ where datname in (:'database', 'template0')
+ order by datname = :'database' desc
+ limit 1
+\gexec
+"""
+
+_SESSIONS = """
+select from (select pg_terminate_backend(pid) from pg_stat_activity
+              where datname = :'database' and pid <> pg_backend_pid()) as ended;
+"""
+
+_DROP = f'{_SESSIONS}drop database if exists :"database";\n'
+
+# Renaming locks a database against new sessions until the end of the transaction.
+_SWAP = r"""
+select format('alter database %I rename to %I', datname, :'kept') from pg_database where datname = :'database'
+\gexec
+alter database :"made" rename to :"database";
+commit;
+"""
+
+# Not what belongs to an extension: restoring makes the extension anew.
+_COUNT = r"""
+select format('select %L, count(*) from only %s', c.oid::regclass, c.oid::regclass)
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+ where c.relkind = 'r' and nspname !~ '^pg_' and nspname <> 'information_schema'
+   and not exists (select from pg_depend d
+                    where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+ order by c.oid::regclass::text
+\gexec
+commit;
+"""

@@ -1,0 +1,54 @@
+"""The sessions of a release command in PostgreSQL: who holds them up, and how they are ended.
+
+PostgreSQL goes on with the statement of a client that is gone, and with the locks it holds or waits for.
+"""
+
+from pushrod.adapters.postgres.roles import Roles
+from pushrod.adapters.postgres.server import Database
+from pushrod.core.errors import StoreError
+
+_SHOWN = 60  # characters of a statement
+
+
+def end_sessions(server: Database, app: str, since: str) -> int:
+    """End the sessions of an app's migrating role that were opened at a time (ISO 8601) or later; how many.
+
+    Those from before are somebody's own: `pushrod run psql`.
+    """
+    ended = server.query(_set(migrator=Roles.of(app).migrator, since=since) + _END)
+    return len(ended)
+
+
+def waiting(server: Database, app: str) -> list[str]:
+    """Whom the sessions of an app's migrating role wait for, one sentence for each."""
+    return [_told(row) for row in server.query(_set(migrator=Roles.of(app).migrator) + _WAITING)]
+
+
+def _set(**values: str) -> str:
+    if any(c in value for value in values.values() for c in "'\\\n"):
+        raise StoreError("a name or a time that cannot be quoted", where="PostgreSQL")
+    return "".join(f"\\set {name} '{value}'\n" for name, value in values.items())
+
+
+def _told(row: tuple[str, ...]) -> str:
+    pid, who, state, seconds, statement = row
+    shown = statement if len(statement) <= _SHOWN else f"{statement[:_SHOWN]}…"
+    return f"it waits for a lock that {who} holds: process {pid}, {state}, in a transaction for {seconds} s: {shown}"
+
+
+_END = r"""
+select pid from (
+  select pid, pg_terminate_backend(pid) from pg_stat_activity
+   where usename = :'migrator' and backend_start >= :'since'::timestamptz
+) as ended;
+"""
+
+_WAITING = r"""
+select distinct b.pid, coalesce(b.usename, b.backend_type), coalesce(b.state, 'at work'),
+       coalesce(extract(epoch from now() - b.xact_start)::int, 0),
+       regexp_replace(coalesce(b.query, ''), '\s+', ' ', 'g')
+  from pg_stat_activity w
+ cross join unnest(pg_blocking_pids(w.pid)) as blocker (pid)
+  join pg_stat_activity b on b.pid = blocker.pid
+ where w.usename = :'migrator' and w.wait_event_type = 'Lock' and b.pid <> w.pid;
+"""

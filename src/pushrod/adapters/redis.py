@@ -1,0 +1,286 @@
+"""Redis: an app's own Valkey (or Redis, from version 7), reached on 127.0.0.1 by named users only.
+
+The default user is off. The app's user may do everything with keys, channels and scripts, and nothing to the
+server; pushrod's own user may ask how the server is, and have it write a snapshot. Writes are in the append-only file
+and on disk within a second, so a crash of the machine costs at most that second.
+"""
+
+import functools
+import hashlib
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+from urllib.parse import quote
+
+from pushrod.core.errors import StoreError
+from pushrod.system import files, processes, trees, waits
+from pushrod.system.accounts import Account
+
+STOP_SIGNAL = "TERM"
+"""The server ends its append-only file properly, then exits."""
+
+APP_USER = "app"
+HEALTH_USER = "health"
+
+_POLL = 0.02  # seconds between two questions while a server starts
+_ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
+
+# What each user may do. `@dangerous` holds some commands that are only so where several apps share a server, and
+# that common libraries need: INFO (queues read the version), KEYS, FLUSHDB (a framework's "clear the cache"), SORT,
+# ROLE, CLIENT LIST (queues count their workers by it). Still refused: FLUSHALL, CONFIG, DEBUG, SHUTDOWN, MONITOR,
+# ACL, MODULE, REPLICAOF, SAVE, MIGRATE, RESTORE, SWAPDB, CLIENT KILL and the rest of `@admin`.
+_RULES = {
+    APP_USER: "~* &* +@all -@admin -@dangerous +info +keys +flushdb +sort +sort_ro +role +client|list",
+    HEALTH_USER: "resetkeys resetchannels -@all +ping +info +acl|load +bgsave",
+}
+
+Reply: TypeAlias = str | int | list["Reply"] | None
+
+
+@functools.cache
+def version(program: Path) -> str:
+    """The version as the server's program says it, `9.1.2`; StoreError if it does not."""
+    said = processes.run([program, "--version"], timeout=10)
+    found = re.search(r"\bv=(\S+)", said.stdout)
+    if said.status != 0 or not found:
+        raise StoreError(
+            f"`{program} --version` ended with status {said.status}",
+            hint="name a redis-server or valkey-server, version 7 or later",
+            log=tuple(said.stderr.splitlines()),
+        )
+    return found[1]
+
+
+def server_argv(program: Path, directory: Path) -> tuple[str, ...]:
+    """How the server of a store is started, in the foreground, logging to standard output."""
+    return (str(program), str(_configuration_file(directory)))
+
+
+def url(user: str, password: str, port: int, db: int = 0) -> str:
+    """The address of a database as programs take it: `redis://user:password@127.0.0.1:port/db`."""
+    return f"redis://{quote(user, '')}:{quote(password, '')}@127.0.0.1:{port}/{db}"
+
+
+# ---- configuration ------------------------------------------------------------------------------------------
+
+
+def configure(directory: Path, port: int, passwords: Mapping[str, str], account: Account | None) -> bool:
+    """Write a store's configuration and users; returns whether anything changed (it then needs a restart).
+
+    `passwords` is by user, `app` and `health`. The data go into `data/` below `directory`; only that and the
+    users' file belong to the account, so that the server cannot change its own configuration. A user's own
+    settings belong into `local.conf`, which comes last and is never written here. StoreError if the data
+    belong to another account.
+    """
+    data = directory / "data"
+    _make_data(data, account)
+    local = directory / "local.conf"
+    if not local.exists():
+        files.write(local, "# Your own settings; they come after pushrod's.\n")
+    users = _users_file(directory)
+    wrote_users = _replace(users, acl(passwords), 0o600)
+    files.own(users, account)
+    text = configuration(port, data, users, local)
+    return _replace(_configuration_file(directory), text, 0o644) or wrote_users
+
+
+def configuration(port: int, data: Path, users: Path, local: Path) -> str:
+    """The text of valkey.conf; the words are those that Redis 7 and Valkey share."""
+    return f"""\
+# Written by pushrod, and written again whenever it differs. Your own settings: local.conf, beside this file.
+bind 127.0.0.1
+port {port}
+protected-mode yes
+aclfile {_quoted(users)}
+
+daemonize no
+logfile ""
+loglevel notice
+
+dir {_quoted(data)}
+appendonly yes
+appendfsync everysec
+save ""
+
+maxmemory-policy noeviction
+
+include {_quoted(local)}
+"""
+
+
+def acl(passwords: Mapping[str, str]) -> str:
+    """The text of the users' file: passwords only as SHA-256, which is enough because they are random."""
+    lines = ["user default reset off"]
+    for user, rules in _RULES.items():
+        digest = hashlib.sha256(passwords[user].encode()).hexdigest()
+        lines.append(f"user {user} reset on #{digest} {rules}")
+    return "\n".join(lines) + "\n"
+
+
+def _replace(path: Path, text: str, mode: int) -> bool:
+    if path.exists() and path.read_text() == text:
+        return False
+    files.write(path, text, mode=mode)
+    return True
+
+
+def _make_data(data: Path, account: Account | None) -> None:
+    if not data.exists():
+        files.make_private(data)
+        files.own(data, account)
+    wanted, owner = account.uid if account else os.geteuid(), data.stat().st_uid
+    if owner != wanted:
+        raise StoreError(
+            f"the data belong to user {owner}, and the server would run as user {wanted}",
+            where=str(data),
+            hint=f"run pushrod as before, or give them over: chown -R {wanted} {data}",
+        )
+
+
+def _configuration_file(directory: Path) -> Path:
+    return directory / "valkey.conf"
+
+
+def _users_file(directory: Path) -> Path:
+    return directory / "users.acl"
+
+
+def _quoted(path: Path) -> str:
+    """A path as the configuration file takes it, whatever is in it."""
+    return '"' + "".join(_ESCAPES.get(c, c) for c in str(path)) + '"'
+
+
+# ---- the server ---------------------------------------------------------------------------------------------
+
+
+def ready(port: int, user: str, password: str, deadline: float, log: Path) -> None:
+    """Wait until the server has loaded its data and answers PING; StoreError after `deadline` seconds.
+
+    A server that refuses the user fails at once. The error carries the end of `log`.
+    """
+    end = time.monotonic() + deadline
+    while True:
+        try:
+            command(port, user, password, "PING")
+            return
+        except StoreError as e:
+            if e.what.startswith(("WRONGPASS", "NOPERM", "NOAUTH")) or time.monotonic() >= end:
+                raise StoreError(
+                    f"Redis is not ready: {e.what}", where=e.where, hint=e.hint, log=files.tail(log)
+                ) from e
+        time.sleep(_POLL)
+
+
+def command(port: int, user: str, password: str, *words: str, timeout: float = 5.0) -> Reply:
+    """Run one command as a user and return its reply. `timeout` is in seconds, for each step.
+
+    Raises StoreError with the server's own words if it refuses, or with the system's if it is not there.
+    """
+    where = f"Redis on port {port}"
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=timeout) as s, s.makefile("rb") as replies:
+            s.sendall(_request("AUTH", user, password) + _request(*words))
+            _reply(replies, where)
+            return _reply(replies, where)
+    except OSError as e:
+        raise StoreError(
+            f"does not answer: {(e.strerror or str(e)).lower()}",
+            where=where,
+            hint="see whether the server runs, and the end of its log",
+        ) from e
+
+
+# ---- snapshots ----------------------------------------------------------------------------------------------
+
+
+def snapshot(directory: Path, port: int, user: str, password: str, file: Path, deadline: float) -> None:
+    """Have the server of a store write a snapshot, and copy it into a new file.
+
+    StoreError if the server cannot, or takes longer than `deadline` seconds.
+    """
+
+    def state() -> dict[str, str]:
+        said = str(command(port, user, password, "INFO", "persistence"))
+        return dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
+
+    source = directory / "data" / "dump.rdb"
+    before = source.stat().st_ino if source.exists() else 0
+    command(port, user, password, "BGSAVE", "SCHEDULE")
+
+    def written() -> bool:
+        found = state()
+        done = found["rdb_bgsave_in_progress"] == "0" and found["aof_rewrite_in_progress"] == "0"
+        failed = done and found["rdb_last_bgsave_status"] != "ok"
+        return failed or (done and source.exists() and source.stat().st_ino != before)
+
+    if not waits.wait_until(written, deadline, 0.1) or state()["rdb_last_bgsave_status"] != "ok":
+        raise StoreError(
+            "the server could not write a snapshot", where=str(source), hint="see the end of its log"
+        )
+    trees.copy(source.parent, source.name, file)  # whoever the server runs as may have put a link there
+
+
+def check_snapshot(file: Path) -> None:
+    """StoreError where a file does not begin and end as a snapshot (RDB) does.
+
+    It ends with the byte 0xFF and a checksum of eight (rdb.c); the magic word is Valkey's own from its version 9 on.
+    """
+    with file.open("rb") as f:
+        magic = f.read(9)
+        f.seek(max(0, file.stat().st_size - 9))
+        end = f.read(1)
+    if not re.match(rb"REDIS\d{4}|VALKEY\d{3}", magic) or end != b"\xff":
+        raise StoreError("is no whole snapshot of a Redis", where=str(file), hint="take another backup")
+
+
+def end_snapshot(file: Path) -> None:
+    """Take off what a server that sends a snapshot may put after it.
+
+    That is a mark of 40 characters (RDB_EOF_MARK_SIZE in server.h).
+    """
+    size = file.stat().st_size
+    with file.open("r+b") as f:
+        f.seek(max(0, size - 49))
+        end = f.read()
+        if re.fullmatch(rb"\xff.{8}[0-9a-f]{40}", end, re.DOTALL):
+            f.truncate(size - 40)
+
+
+def _request(*words: str) -> bytes:
+    """A command as RESP has it: an array of strings, each with its length in bytes."""
+    parts = [w.encode() for w in words]
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts)
+
+
+def _reply(replies: BinaryIO, where: str) -> Reply:
+    """Read one reply of RESP 2; raises StoreError for an error reply and ConnectionError at the end."""
+    line = replies.readline()
+    if not line.endswith(b"\r\n"):
+        raise ConnectionResetError("the server closed the connection")
+    kind, text = line[:1], line[1:-2].decode(errors="replace")
+    if kind == b"-":
+        raise StoreError(text, where=where, hint=_hint(text))
+    if kind == b":":
+        return int(text)
+    if kind == b"$":
+        return None if text == "-1" else _bulk(replies, int(text))
+    if kind == b"*":
+        return None if text == "-1" else [_reply(replies, where) for _ in range(int(text))]
+    return text
+
+
+def _bulk(replies: BinaryIO, length: int) -> str:
+    raw = replies.read(length + 2)
+    if len(raw) != length + 2:
+        raise ConnectionResetError("the server closed the connection")
+    return raw[:length].decode(errors="replace")
+
+
+def _hint(said: str) -> str:
+    if said.startswith("WRONGPASS"):
+        return "the store was made with another password: restart it, or restore the app's secrets"
+    return ""

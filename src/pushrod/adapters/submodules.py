@@ -1,0 +1,166 @@
+"""The submodules of a commit: other repositories' commits that belong into its tree (gitsubmodules(7)).
+
+Git holds only the name of each commit. They are fetched by HTTPS from the addresses in `.gitmodules`, into one bare
+repository for each address, and written into the checkout. An address is whatever somebody has pushed: no other
+protocol is spoken (`ext::` runs a program, `file::` reads this machine's files), also where one leads to another.
+"""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pushrod.adapters import git
+from pushrod.core.errors import PushrodError, RepositoryError
+from pushrod.system import files, processes
+
+_ADDRESS = re.compile(r"https://[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?/[!-~]*")
+_MOST = 50  # submodules of one commit, those of submodules among them
+_DEEPEST = 5
+_LARGEST = 1 << 30  # bytes of one pack
+_TIMEOUT = 300.0  # seconds for one fetch
+_SLOWEST = ("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30")  # bytes a second, seconds
+_QUIETLY = ("-c", "credential.helper=", "-c", "fetch.fsckObjects=true", "-c", "maintenance.auto=false")
+
+
+class Submodule(NamedTuple):
+    """A submodule: where it is in the tree, its commit, and what `.gitmodules` says of it."""
+
+    path: str
+    commit: str
+    url: str = ""
+    update: str = ""
+
+
+class Kept:
+    """The repositories of an app's submodules, below a directory.
+
+    `say` is told of what takes long; `fits` raises an error for a commit of a repository that is too large.
+    """
+
+    def __init__(
+        self, directory: Path, say: Callable[[str], None], fits: Callable[[Path, str], None]
+    ) -> None:
+        self.directory = directory
+        self.fits = fits
+        self._say = say
+
+    def repository(self, submodule: Submodule, where: str) -> Path:
+        """The repository that has the submodule's commit, fetched unless it is there."""
+        path = self.directory / _name(submodule.url)
+        if new := not (path / "HEAD").exists():
+            files.remove_tree(path)
+            git.create_bare(path, sha256=len(submodule.commit) == 64)
+        if not git.is_commit(path, submodule.commit):
+            self._say(f"submodule {where}: fetching {submodule.commit[:7]} from {submodule.url}")
+            try:
+                _fetch(path, submodule, where)
+            except PushrodError:
+                if new:
+                    files.remove_tree(path)
+                raise
+        return path
+
+
+def place(repository: Path, commit: str, target: Path, kept: Kept) -> list[str]:
+    """Write the submodules of a commit into its checkout at `target`; the notes on those that are left out.
+
+    Raises RepositoryError, naming the submodule, where one cannot be had.
+    """
+    found: list[str] = []
+    notes: list[str] = []
+
+    def go(repository: Path, commit: str, target: Path, above: str, depth: int) -> None:
+        for submodule in of(repository, commit):
+            where = f"{above}{submodule.path}"
+            if submodule.update == "none":
+                notes.append(f"submodule {where} is left out, as its `update = none` in .gitmodules says")
+                continue
+            found.append(where)
+            if depth > _DEEPEST or len(found) > _MOST:
+                why = f"there are more than {_MOST}, or more than {_DEEPEST} levels of them"
+                raise _refused(where, why, "have fewer submodules")
+            _check(submodule, where)
+            source, inside = kept.repository(submodule, where), target / submodule.path
+            kept.fits(source, submodule.commit)
+            git.checkout_into(source, submodule.commit, inside)
+            go(source, submodule.commit, inside, f"{where}/", depth + 1)
+
+    go(repository, commit, target, "", 1)
+    return notes
+
+
+def of(repository: Path, commit: str) -> list[Submodule]:
+    """The submodules of a commit, without those of its submodules."""
+    linked = git.links(repository, commit)
+    if not linked:
+        return []
+    known = _read(git.modules(repository, commit))
+    return [known.get(path, Submodule(path, ""))._replace(path=path, commit=oid) for path, oid in linked]
+
+
+def _check(submodule: Submodule, where: str) -> None:
+    url = submodule.url
+    if not url:
+        raise _refused(
+            where, "`.gitmodules` has no address for it", "git submodule add URL PATH, or git rm PATH"
+        )
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise _refused(where, "its address holds a name or a password", "give a public https:// address")
+    if not _ADDRESS.fullmatch(url) or len(url) > 1000:
+        hint = "in .gitmodules give an https:// address that the server can fetch from, or make the files part of "
+        hint += "this repository (git subtree add); `update = none` there leaves it out"
+        raise _refused(where, f"it cannot be fetched from {url[:200]!r}", hint)
+
+
+def _fetch(path: Path, submodule: Submodule, where: str) -> None:
+    """Fetch one commit, or, where a server does not give out single ones, all branches and tags."""
+    exact = ("--depth=1", submodule.url, submodule.commit)
+    whole = (submodule.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+    said = ""
+    for words in (exact, whole):
+        argv = ["git", "-C", str(path), *_SLOWEST, *_QUIETLY]
+        argv += ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--force", *words]
+        environment = git.environment() | {"GIT_ALLOW_PROTOCOL": "https", "GIT_ASKPASS": "true"}
+        try:
+            done = processes.run(_bounded(argv), env=environment, timeout=_TIMEOUT)
+        except PushrodError as e:
+            raise _refused(where, f"{submodule.url}: {e.what}", "see whether that server answers") from e
+        if done.status == 0 and git.is_commit(path, submodule.commit):
+            return
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        said = lines[-1].strip() if lines and done.status else "that commit is not there"
+    raise _refused(
+        where,
+        f"{submodule.commit[:7]} cannot be fetched from {submodule.url}: {said}",
+        "push that commit there, and see that it can be read without a password",
+    )
+
+
+def _bounded(argv: list[str]) -> list[str]:
+    """The argv, run so that it writes no file larger than a pack may be (prlimit is part of util-linux)."""
+    prlimit = shutil.which("prlimit")
+    return [prlimit, f"--fsize={_LARGEST}", "--", *argv] if prlimit else argv
+
+
+def _refused(where: str, why: str, hint: str) -> RepositoryError:
+    return RepositoryError(f"submodule {where}: {why}", where=".gitmodules", hint=hint)
+
+
+def _name(url: str) -> str:
+    return f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
+
+
+def _read(settings: Sequence[tuple[str, str]]) -> dict[str, Submodule]:
+    """What `.gitmodules` says, by path: pairs such as `submodule.theme.url` and its value."""
+    found: dict[str, dict[str, str]] = {}
+    for key, value in settings:
+        name, _, what = key.removeprefix("submodule.").rpartition(".")
+        found.setdefault(name, {})[what.lower()] = value
+    return {
+        s["path"]: Submodule(s["path"], "", s.get("url", ""), s.get("update", ""))
+        for s in found.values()
+        if "path" in s
+    }

@@ -1,0 +1,1 @@
+"""Backups of an app's stores."""

@@ -1,0 +1,381 @@
+"""Backups of an app's stores: taken whole, read back at once, tried out, put in place.
+
+    apps/shop/backups/2026-11-23T05-42-11Z/
+      backup.json      what is here: release, versions, rows; each file's bytes and SHA-256
+      postgres.dump    pg_dump's custom format
+      redis.rdb        a snapshot
+
+A backup is written under another name and renamed when all of it is on the disk, so one that is there is whole.
+"""
+
+import datetime
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from pushrod.core.errors import BusyError, Interrupted, PushrodError, StoreError, UnknownNameError
+from pushrod.core.progress import Progress
+from pushrod.core.values import EngineName, Finding, Release, Value
+from pushrod.engines.protocols import Engine
+from pushrod.releases.pipeline import LOCK_TIMEOUT, Pipeline
+from pushrod.releases.rounds import Round
+from pushrod.releases.steps import Steps
+from pushrod.state.apps import App, now, read_json
+from pushrod.state.journal import Journal
+from pushrod.state.releases import Releases
+from pushrod.stores.backup_drivers import Archive
+from pushrod.system import files
+
+PERIODS = {"hour": 3600.0, "day": 86400.0, "week": 7 * 86400.0}
+"""Seconds between two backups."""
+
+_RECORD = "backup.json"
+_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
+TURN = 3 * 3600.0
+"""Seconds for one app's backup where all that are due are taken."""
+
+_BUSY = 5.0  # seconds until an app must be free that was not when its turn came
+_SLACK = 600.0  # seconds that a timer may come early, compared with the time before
+
+
+class File(Value, frozen=True):
+    """One store in a backup: its file, and what was in it. `rows` is by table, empty where there are no tables."""
+
+    store: str
+    name: str
+    version: str
+    bytes: int
+    sha256: str
+    rows: dict[str, int] = {}
+
+
+class Backup(Value, frozen=True):
+    """A backup: when it was taken (`name` is its directory), of which release, and its files."""
+
+    app: str
+    name: str
+    at: str
+    release: int
+    commit: str
+    engine: EngineName
+    files: tuple[File, ...]
+
+    @property
+    def size(self) -> int:
+        """The bytes of all its files."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was taken."""
+        return _since(self.at)
+
+
+class Verified(Value, frozen=True):
+    """What trying out one file gave: the tables and rows that a restored database had, none where none was made."""
+
+    store: str
+    tables: int = 0
+    rows: int = 0
+    restored: bool = False
+
+
+# ---- what there is --------------------------------------------------------------------------------------------
+
+
+def listed(app: App) -> list[Backup]:
+    """The backups of an app, newest first."""
+    if not app.backups.is_dir():
+        return []
+    records = [d / _RECORD for d in app.backups.iterdir() if _NAME.fullmatch(d.name)]
+    there = sorted((path for path in records if path.exists()), reverse=True)
+    return [
+        read_json(path, Backup, restore="remove that directory, and take another backup") for path in there
+    ]
+
+
+def find(app: App, when: str = "") -> Backup:
+    """The backup whose name begins so, by default the newest; UnknownNameError if there is none, or several."""
+    known = listed(app)
+    found = [b for b in known if b.name.startswith(when)] if when else known[:1]
+    if len(found) != 1:
+        what = (
+            f"{len(found)} backups begin with `{when}`"
+            if found
+            else f"no backup `{when}`"
+            if when
+            else "no backup"
+        )
+        hint = "`pushrod db backups` lists them" if known else "`pushrod db backup` takes one"
+        raise UnknownNameError(what, where=f"app {app.name}", hint=hint)
+    return found[0]
+
+
+def due(app: App) -> bool:
+    """Whether it is time for an app's next backup: its manifest says how often. Never for one that is down."""
+    release = _live(app)
+    if app.settings.down or release is None or not any(s.store for s in release.stores):
+        return False
+    period = PERIODS.get(release.backups.every)
+    newest = next(iter(listed(app)), None)
+    return period is not None and (newest is None or newest.age >= period - _SLACK)
+
+
+def examine(app: App) -> Iterator[Finding]:
+    """A finding where an app's last backup, or its first deployment, is longer ago than two of its periods.
+
+    Where no timer takes them (the embedded engine), only once somebody has begun to take them.
+    """
+    release, known = _live(app), listed(app)
+    if app.settings.down or release is None or not any(s.store for s in release.stores):
+        return
+    period = PERIODS.get(release.backups.every)
+    if period is None or (release.engine == "embedded" and not known):
+        return
+    since = known[0].at if known else _first_live(app)
+    if _since(since) > 2 * period:
+        last = f"the last backup is of {since[:16].replace('T', ' ')} UTC" if known else "there is no backup"
+        detail = f"{last}, and one is wanted every {release.backups.every}"
+        mend = f"`pushrod db backup --app {app.name}` takes one, or says why it cannot"
+        yield Finding(f"app {app.name}", "warning", detail, mend)
+
+
+# ---- taking them ----------------------------------------------------------------------------------------------
+
+
+class Backups:
+    """Backups of one app. Every public verb takes the app's lock."""
+
+    def __init__(self, app: App, engine: Engine, progress: Progress) -> None:
+        self.app = app
+        self.engine = engine
+        self.progress = progress
+        self._pipeline = Pipeline(app, engine, progress)
+        self._step = Steps(progress, Journal(app.journal)).step
+
+    def take(self, *, timeout: float = LOCK_TIMEOUT) -> Backup:
+        """Back up the app's stores, and remove backups beyond those the manifest wants kept.
+
+        Raises BusyError if another command works on the app for `timeout` seconds, StoreError if a store does not
+        answer, or what came from it cannot be read.
+        """
+        with self._pipeline.locked("backing up", timeout=timeout):
+            release = self._running()
+            return self._take(release, self._archives(release))
+
+    def verify(self, when: str = "") -> list[Verified]:
+        """Try a backup out: compare its files with their digests, restore each beside the data, compare the rows.
+
+        Raises StoreError where anything differs.
+        """
+        with self._pipeline.locked("verifying a backup"):
+            backup = find(self.app, when)
+            archives = {a.store: a for a in self._archives(self._running())}
+            return [self._verify(backup, file, archives) for file in backup.files]
+
+    def restore(self, when: str) -> list[str]:
+        """Put a backup's databases in the place of those that are there, which are backed up before.
+
+        Returns what to know then. Each is restored beside the old one before anything changes. Instances go on, and
+        connect again.
+        """
+        with self._pipeline.locked("restoring a backup"):
+            backup, release = find(self.app, when), self._running()
+            found = self._archives(release)
+            archives = {a.store: a for a in found}
+            for file in backup.files:
+                self._check(backup, file, archives)
+            self._take(release, found, sparing=backup.name)
+            return [self._restore(backup, file, archives) for file in backup.files] + self._migrated(backup)
+
+    # ---- steps ----------------------------------------------------------------------------------------------
+
+    def _take(self, release: Release, archives: Sequence[Archive], *, sparing: str = "") -> Backup:
+        if not archives:
+            raise StoreError(
+                "there is nothing to back up: no PostgreSQL and no Redis that pushrod can ask",
+                where=f"app {self.app.name}",
+                hint="dump other stores by hand: pushrod run",
+            )
+        files.make_private(self.app.backups)
+        for leftover in self.app.backups.glob(".*"):
+            files.remove_tree(leftover)
+        work = files.make_private(self.app.backups / ".new")
+        try:
+            with self._step("backup", ", ".join(a.store for a in archives)) as step:
+                backup = self._write(release, archives, work)
+                step.detail = ", ".join(f"{f.store} {f.version}" for f in backup.files)
+            work.rename(self.app.backups / backup.name)
+            files.sync_directory(self.app.backups)
+        finally:
+            files.remove_tree(work)
+        self._prune(release.backups.keep, (backup.name, sparing))
+        return backup
+
+    def _write(self, release: Release, archives: Sequence[Archive], work: Path) -> Backup:
+        at, saved = now(), tuple(self._save(a, work) for a in archives)
+        backup = Backup(
+            app=self.app.name,
+            name=self._free_name(at),
+            at=at,
+            release=release.number,
+            commit=release.commit,
+            engine=release.engine,
+            files=saved,
+        )
+        files.write(work / _RECORD, msgspec.json.format(msgspec.json.encode(backup)) + b"\n", mode=0o600)
+        return backup
+
+    def _save(self, archive: Archive, work: Path) -> File:
+        path = work / f"{archive.store}.{archive.suffix}"
+        rows = archive.save(path)
+        archive.check(path)
+        digest = files.seal(path)
+        return File(archive.store, path.name, archive.version(), path.stat().st_size, digest, rows)
+
+    def _free_name(self, at: str) -> str:
+        """The directory's name for a time; the next second's where there is one of that second."""
+        time = datetime.datetime.fromisoformat(at)
+        while (name := f"{time:%Y-%m-%dT%H-%M-%SZ}") and (self.app.backups / name).exists():
+            time += datetime.timedelta(seconds=1)
+        return name
+
+    def _prune(self, keep: int, spared: Sequence[str]) -> None:
+        for backup in [b for b in listed(self.app)[keep:] if b.name not in spared]:
+            # Renamed first: what is there under its name is whole.
+            gone = self.app.backups / f".{backup.name}"
+            (self.app.backups / backup.name).rename(gone)
+            files.remove_tree(gone)
+
+    def _check(self, backup: Backup, file: File, archives: dict[str, Archive]) -> Archive:
+        """StoreError where a file is not what was written, or its store is not there any more."""
+        path = self.app.backups / backup.name / file.name
+        if not path.exists() or files.digest(path) != file.sha256:
+            raise StoreError(
+                "the file is not what was backed up" if path.exists() else "the file is missing",
+                where=str(path),
+                hint="`pushrod db backups` lists others",
+            )
+        if file.store not in archives:
+            raise StoreError(
+                f"the live release has no store `{file.store}`",
+                where=f"backup {backup.name}",
+                hint=f"deploy a commit with it, such as {backup.commit[:7]}, or restore the file by hand",
+            )
+        archive = archives[file.store]
+        archive.check(path)
+        return archive
+
+    def _verify(self, backup: Backup, file: File, archives: dict[str, Archive]) -> Verified:
+        with self._step("verify", f"{file.name} of {backup.name}") as step:
+            archive = self._check(backup, file, archives)
+            rows = archive.rehearse(self.app.backups / backup.name / file.name)
+            if rows is None:
+                step.detail = f"{file.name}: whole; not restored, that is done by hand"
+                return Verified(file.store)
+            if rows != file.rows:
+                raise StoreError(
+                    f"restored it has other rows than were backed up: {_difference(file.rows, rows)}",
+                    where=f"{file.name} of backup {backup.name}",
+                    hint="take another backup, and verify that",
+                )
+            step.detail = f"{file.name}: {len(rows)} tables, {sum(rows.values())} rows, as backed up"
+        return Verified(file.store, len(rows), sum(rows.values()), restored=True)
+
+    def _restore(self, backup: Backup, file: File, archives: dict[str, Archive]) -> str:
+        path = self.app.backups / backup.name / file.name
+        with self._step("restore", f"{file.name} of {backup.name}") as step:
+            kept = archives[file.store].restore(path)
+            step.detail = f"{file.name}: {'in place' if kept else 'by hand'}"
+        if kept is None:
+            return (
+                f"{file.store} is as it was: a snapshot is restored by hand (docs/operations.md), from {path}"
+            )
+        return f"{file.store} is as of {backup.at}; the data before it are in {kept} until the next restore"
+
+    def _migrated(self, backup: Backup) -> list[str]:
+        """What is said where the schema has changed since: the live code may not fit the older one."""
+        story = Journal(self.app.journal).story()
+        later = [n for n in story.migrated if backup.release < n <= story.live]
+        if not later:
+            return []
+        return [
+            f"release {later[0]} changed the schema after this backup, of release {backup.release}: deploy again, so "
+            f"that its release command runs, or `pushrod rollback {backup.release}`"
+        ]
+
+    # ---- small things ---------------------------------------------------------------------------------------
+
+    def _running(self) -> Release:
+        release = _live(self.app)
+        if release is None or self.app.settings.down:
+            state = "is down" if release else "has no live release"
+            hint = "`pushrod restart` starts them" if release else "deploy it first"
+            raise StoreError(f"{self.app.name} {state}, so its stores do not run", hint=hint)
+        return release
+
+    def _archives(self, release: Release) -> Sequence[Archive]:
+        ddl = not any(s.release for s in release.services)
+        found = self.engine.archives(self.app, release, ddl=ddl)
+        for store in release.stores:
+            if store.name not in {a.store for a in found}:
+                self.progress.note(f"{store.name} ({store.image}) is not backed up: pushrod cannot ask it")
+        return found
+
+
+def all_due(engine: Engine, apps: Sequence[App], progress: Progress) -> Iterator[Backup | PushrodError]:
+    """Back up each app whose time has come, in a fair order, each within TURN.
+
+    One that fails gives its error, and the next goes on. One that another command works on is asked for again at the
+    end; if it still is, that is an error too, and it is left for the next time.
+    """
+    turns, busy = Round(engine.root, "backup", TURN), list[App]()
+    for app in turns.order(apps):
+        found = _in_turn(turns, app, engine, progress, timeout=0)
+        if isinstance(found, BusyError):
+            busy.append(app)
+        elif found:
+            yield found
+    for app in busy:
+        found = _in_turn(turns, app, engine, progress, timeout=_BUSY)
+        if isinstance(found, BusyError):
+            progress.note(f"{app.name} is left for the next time: {found.what}")
+        if found:
+            yield found
+
+
+def _in_turn(
+    turns: Round, app: App, engine: Engine, progress: Progress, *, timeout: float
+) -> Backup | PushrodError | None:
+    """What came of an app's turn; None where it is not its time."""
+    try:
+        if not due(app):
+            return None
+        with turns.turn(app):
+            return Backups(app, engine, progress).take(timeout=timeout)
+    except Interrupted:
+        raise
+    except PushrodError as e:
+        return e
+    except OSError as e:
+        return files.os_error(e, str(app.backups))
+
+
+def _live(app: App) -> Release | None:
+    live = Journal(app.journal).story().live
+    return Releases(app).read(live) if live else None
+
+
+def _first_live(app: App) -> str:
+    return next(e.at for e in Journal(app.journal).entries() if e.event == "live")
+
+
+def _since(at: str) -> float:
+    return (datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(at)).total_seconds()
+
+
+def _difference(wanted: dict[str, int], found: dict[str, int]) -> str:
+    tables = sorted(t for t in {*wanted, *found} if wanted.get(t) != found.get(t))
+    return ", ".join(f"{t} {found.get(t, 'missing')} instead of {wanted.get(t, 'none')}" for t in tables[:3])

@@ -1,0 +1,210 @@
+"""up, down, deploy, plan, rollback, restart, scale: the verbs that change what is live."""
+
+import re
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from pushrod.adapters import git
+from pushrod.cli import admission, host_context, recording, remote
+from pushrod.cli.context import find_app, find_root, pipeline, with_app, with_json, with_root
+from pushrod.cli.output import print_json, print_table
+from pushrod.cli.terminal import Styled, say
+from pushrod.core.errors import RepositoryError, UnknownNameError
+from pushrod.engines import registry
+from pushrod.releases import secret_scan
+from pushrod.releases.app_lifecycle import choose_file, create
+from pushrod.state.apps import App, check_file, check_name, slug
+from pushrod.system import signals
+
+
+@click.command("up")
+@click.argument("directory", default=".", type=click.Path(path_type=Path))
+@click.option("--app", "app_name", help="The app's name; by default the folder's.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="Where it should answer; by default the first free from 8000, on a Docker host 80.",
+)
+@click.option(
+    "--file", help="Its compose file, from now on, where that is not at the top: deploy/compose.yaml."
+)
+@with_root
+def up_command(
+    directory: Path, app_name: str | None, port: int | None, file: str | None, root: str | None
+) -> None:
+    """Deploy the HEAD of DIRECTORY on this machine.
+
+    It runs in the background.
+    Makes the app and the Git remote `pushrod` if they are not there; from then on
+    `git push pushrod HEAD:main` deploys. Prints the URL.
+    """
+    where = find_root(root, directory)
+    tree = git.toplevel(directory)
+    commit = git.resolve(tree, "HEAD")
+    chosen = None if file is None else check_file(file)
+    name = check_name(app_name or _remote_app(where.path, tree) or slug(tree.name))
+    recording.about(name)
+    with signals.interruptible():
+        app = create(registry.of(where), name, source=tree, port=port or 0)
+        if remote.parse(git.remote_url(tree)) is None:  # one that leads to another machine stays
+            git.set_remote(tree, str(app.repository))
+        if chosen is not None:
+            choose_file(app, chosen)
+        _deploy(app, tree, commit)
+
+
+def _remote_app(root: Path, tree: Path) -> str:
+    """The app that the work tree's `pushrod` remote already is, in this root."""
+    url = Path(git.remote_url(tree))
+    return url.parent.name if url.name == "repo.git" and url.parent.parent.parent == root else ""
+
+
+@click.command("deploy")
+@click.argument("ref", default="HEAD")
+@with_app
+def deploy_command(ref: str, app_name: str | None, root: str | None) -> None:
+    """Deploy REF of the repository you are in (by default HEAD)."""
+    if there := remote.find(root, app_name):
+        there.push(f"{git.resolve(git.toplevel(Path()), ref)}:refs/heads/{git.BRANCH}")
+        return
+    find_root(root)  # on a host root becomes the account here: Git trusts a work tree of its own user's alone
+    tree = git.toplevel(Path())
+    commit = git.resolve(tree, ref)
+    with signals.interruptible():
+        _deploy(find_app(root, app_name), tree, commit)
+
+
+def _deploy(app: App, tree: Path, commit: str) -> None:
+    line = pipeline(app)
+    before = 0 if app.settings.down else line.journal.story().live
+    admission.check(app, tree, commit)
+    git.transfer(tree, app.repository, commit)
+    release = line.deploy(commit)
+    if release.number == before:
+        say(f"already live: release {release.number} ({commit[:7]}) at {line.url}")
+    else:
+        say(line.url)
+
+
+@click.command("down", cls=remote.Verb)
+@click.argument("directory", default=".", type=click.Path(path_type=Path))
+@with_app
+def down_command(directory: Path, app_name: str | None, root: str | None) -> None:
+    """Stop the app of DIRECTORY; its data stays.
+
+    Its stores stop too. `pushrod up` starts all of it again.
+    """
+    app = find_app(root, app_name, directory)
+    with signals.interruptible():
+        pipeline(app).down()
+    say(f"{app.name} is down; its data is in {app.directory}")
+
+
+@click.command("plan")
+@click.argument("ref", default="HEAD")
+@click.option("--file", default="", help="Read this compose file of the commit instead of the app's own.")
+@with_app
+@with_json
+def plan_command(ref: str, file: str, app_name: str | None, root: str | None, as_json: bool) -> None:
+    """Show what deploying REF would change, and change nothing."""
+    file = check_file(file)
+    if there := remote.find(root, app_name):
+        _plan_there(there, ref, file, as_json=as_json)
+    app = find_app(root, app_name)
+    commit = _stored(app, ref)
+    found = pipeline(app).plan(commit, file)
+    if as_json:
+        print_json(found)
+        return
+    say(found.because)
+    say(f"{app.name}: {commit[:7]} “{git.subject(app.repository, commit)}”")
+    print_table(("WHAT", "NAME", "", ""), [(c.what, c.name, c.action, c.detail) for c in found.changes])
+    for need in found.needs:
+        short = Styled("" if need.met else "  too little", bold=True)
+        say(
+            f"needs {need.wanted >> 20} MiB of {need.what}, {need.free >> 20} MiB are free: {need.why}",
+            short,
+        )
+    for name in found.lacking:
+        say(f"lacks {name}, which .env.example asks for: pushrod secret set {name}")
+    for note in found.notes:
+        say(f"note: {note}")
+
+
+def _stored(app: App, ref: str) -> str:
+    """The commit that a name means, once the app's repository has it; one that it has needs no work tree."""
+    if re.fullmatch("[0-9a-f]{40}([0-9a-f]{24})?", ref) and git.is_commit(app.repository, ref):
+        return git.resolve(app.repository, ref)
+    if host_context.caller():  # who asks over SSH has no work tree on this machine
+        raise RepositoryError(
+            f"the app's repository has no commit `{ref}`",
+            where=app.name,
+            hint="what a push was refused for is not kept; `pushrod plan` in your work tree sends it",
+        )
+    tree = git.toplevel(Path())
+    commit = git.resolve(tree, ref)
+    admission.check(app, tree, commit)
+    git.transfer(tree, app.repository, commit)
+    return commit
+
+
+def _plan_there(there: remote.Remote, ref: str, file: str, *, as_json: bool) -> NoReturn:
+    """Have a commit planned on the machine that the app is on; it is sent there, and not deployed."""
+    tree = git.toplevel(Path())
+    commit = git.resolve(tree, ref)
+    secret_scan.check(tree, commit)
+    there.push(f"{commit}:{git.PLANS}/{commit}", "--quiet", f"--receive-pack=git-receive-pack {git.THERE}")
+    options = [*(["--file", file] if file else []), *(["--json"] if as_json else [])]
+    there.run("plan", "--app", there.app, *options, commit)
+
+
+@click.command("rollback", cls=remote.Verb)
+@click.argument("number", metavar="[RELEASE]", default=0, type=int)
+@click.option("--across-migrations", is_flag=True, help="Even if the schema has changed since that release.")
+@with_app
+def rollback_command(number: int, across_migrations: bool, app_name: str | None, root: str | None) -> None:
+    """Make an older release live again.
+
+    By default the one before. Nothing is built: it takes seconds.
+    """
+    line = pipeline(find_app(root, app_name))
+    with signals.interruptible():
+        release = line.rollback(number, across_migrations=across_migrations)
+    say(f"release {release.number} ({release.commit[:7]} “{release.subject}”) is live at {line.url}")
+
+
+@click.command("restart", cls=remote.Verb)
+@with_app
+def restart_command(app_name: str | None, root: str | None) -> None:
+    """Replace every instance by a new one.
+
+    Of the same commit, without dropping a request; the release command does not run.
+    """
+    app = find_app(root, app_name)
+    with signals.interruptible():
+        release = pipeline(app).renew()
+    say(f"release {release.number} has replaced the one before")
+
+
+@click.command("scale", cls=remote.Verb)
+@click.argument("counts", metavar="SERVICE=N...", nargs=-1, required=True)
+@with_app
+def scale_command(counts: tuple[str, ...], app_name: str | None, root: str | None) -> None:
+    """Change how many instances a service has.
+
+    Without dropping a request. The counts go before the manifest's, in later releases too.
+    """
+    wanted = dict(map(_count, counts))
+    line = pipeline(find_app(root, app_name))
+    with signals.interruptible():
+        line.renew(wanted)
+    say(", ".join(f"{name}: {n}" for name, n in wanted.items()))
+
+
+def _count(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if not number.isdecimal() or not 1 <= int(number) <= 100:
+        raise UnknownNameError(f"`{text}` is not SERVICE=N", hint="N is from 1 to 100")
+    return name, int(number)

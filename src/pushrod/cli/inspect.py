@@ -1,0 +1,176 @@
+"""status, releases, logs: the verbs that only read."""
+
+import datetime
+import re
+
+import click
+import msgspec
+
+from pushrod.adapters.nginx.access import Request
+from pushrod.cli import remote
+from pushrod.cli.context import find_app, find_root, finished, named_app, with_app, with_json
+from pushrod.cli.host_context import visible
+from pushrod.cli.output import age, closed, print_json, print_table
+from pushrod.cli.terminal import Styled, plain, say, say_json
+from pushrod.core.errors import PushrodError
+from pushrod.engines import registry
+from pushrod.ingress import request_log
+from pushrod.manifest.document import duration
+from pushrod.observe import status
+from pushrod.state.apps import App
+from pushrod.state.secrets import Secrets
+
+
+@click.command("status", cls=remote.Verb)
+@with_app
+@with_json
+def status_command(app_name: str | None, root: str | None, as_json: bool) -> None:
+    """Show what is live, where, and how its processes are."""
+    where = find_root(root)
+    apps = [named_app(root, app_name)] if app_name or len(visible(where)) == 1 else visible(where)
+    found, damaged = all_of(apps)
+    if as_json:
+        print_json(found)
+    elif not apps:
+        say(f"no apps in {where.path}; `pushrod up` in a repository with a compose file makes one")
+    for one in [] if as_json else found:
+        _print_status(one)
+    if damaged:
+        raise damaged[0]
+
+
+def all_of(apps: list[App]) -> tuple[list[status.Status], list[PushrodError]]:
+    """The status of each app that can be read, and what is wrong with the others."""
+    found, damaged = [], []
+    for app in apps:
+        try:
+            finished(app)
+            found.append(status.of(app, registry.of(app.root).states(app)))
+        except PushrodError as e:
+            damaged.append(e)
+    return found, damaged
+
+
+def _print_status(one: status.Status) -> None:
+    head = f"{one.app}: {one.condition}"
+    if one.release:
+        head += f", release {one.release} ({one.commit[:7]} “{one.subject}”) since {_ago(one.since)}"
+    say(Styled(head, bold=True))
+    say(f"  {one.url}" + (f"   {one.under_way}" if one.under_way else ""))
+    if one.file:
+        say(f"  compose file: {one.file}")
+    if one.condition == "down" and one.names:
+        say(f"  still its own: {', '.join(one.names)}")
+    if one.maintenance:
+        say(f"  {closed(one.maintenance)}")
+    for warning in one.warnings:
+        say(f"  warning: {warning}")
+    rows = [
+        (f"  {p.group}", p.name, p.state, str(p.pid or ""), age(p.since), p.detail) for p in one.processes
+    ]
+    if rows:
+        print_table(("  GROUP", "PROCESS", "STATE", "PID", "FOR", ""), rows)
+
+
+def _ago(at: str) -> str:
+    then = datetime.datetime.fromisoformat(at)
+    return age((datetime.datetime.now(datetime.UTC) - then).total_seconds()) + " ago"
+
+
+@click.command("releases", cls=remote.Verb)
+@with_app
+@with_json
+def releases_command(app_name: str | None, root: str | None, as_json: bool) -> None:
+    """List the releases, live, kept, pruned and failed."""
+    rows = status.history(find_app(root, app_name))
+    if as_json:
+        print_json(rows)
+        return
+    cells = [
+        (str(r.number), r.state, r.commit[:7], _ago(r.at) if r.at else "", r.subject or r.why) for r in rows
+    ]
+    print_table(("RELEASE", "STATE", "COMMIT", "WHEN", ""), cells)
+
+
+def _statuses(
+    _context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, ...]:
+    for text in given:
+        if not re.fullmatch(r"[1-5](xx|[0-9]{2})", text):
+            raise click.BadParameter(f"`{text}` is no status such as 404 or 5xx")
+    return given
+
+
+def _duration(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
+    if given and duration(given) is None:
+        raise click.BadParameter(f"`{given}` is no time such as 500ms or 2s")
+    return given
+
+
+@click.command("logs", cls=remote.Verb)
+@click.argument("service", required=False, default="")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
+@click.option("-n", "--lines", default=50, show_default=True, help="How many lines of each log.")
+@click.option("--release", default=0, help="The logs of one release, also one that has failed.")
+@click.option("--edge", is_flag=True, help="The requests that came in at the edge instead.")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    callback=_statuses,
+    help="Requests answered so: 404, 5xx; repeatable.",
+)
+@click.option(
+    "--slow", default="", callback=_duration, help="Requests that took at least that long: 500ms, 2s."
+)
+@with_app
+@with_json
+def logs_command(
+    service: str,
+    follow: bool,
+    lines: int,
+    release: int,
+    edge: bool,
+    statuses: tuple[str, ...],
+    slow: str,
+    app_name: str | None,
+    root: str | None,
+    as_json: bool,
+) -> None:
+    """Show the logs of the app's processes, or of one SERVICE."""
+    app = find_app(root, app_name)
+    secrets, engine = Secrets(app), registry.of(app.root)
+    if edge or statuses or slow:
+        wanted = request_log.Wanted(statuses, duration(slow) or 0.0, service, release)
+        for request in request_log.of(app, engine.edge, wanted, lines=lines, follow=follow):
+            _print_request(msgspec.structs.replace(request, path=secrets.redact(request.path)), as_json)
+        return
+    for line in engine.logs(app, service, release, lines=lines, follow=follow):
+        _print_line(line.process, secrets.redact(line.text), as_json)
+
+
+def _print_line(name: str, line: str, as_json: bool) -> None:
+    if as_json:
+        say_json({"process": name, "line": line}, indent=None)  # one object a line
+    else:
+        say(Styled(f"{name:<12}", bold=True), " | ", line, colours=True)
+
+
+def _print_request(request: Request, as_json: bool) -> None:
+    if as_json:
+        say_json(request, indent=None)
+        return
+    colour = {4: "yellow", 5: "red"}.get(request.status // 100)
+    words = (
+        f"{request.seconds:>7.3f} s",
+        f"{request.method or '-':<6}",
+        f"{plain(request.path) or '-':<32}",
+        f"{request.instance or 'edge':<12}",
+        f"{request.cache.lower() or '-':<6}",
+        request.request,
+    )
+    say(
+        f"{request.time[:19].replace('T', ' ')}  ",
+        Styled(f"{request.status:>3}", bold=True, fg=colour),
+        *(f"  {word}" for word in words),
+    )

@@ -1,0 +1,38 @@
+"""The repository that `pushrod new` makes: a copy of the template with the app's name in it, committed."""
+
+from pathlib import Path
+
+import pushrod
+from pushrod.adapters import git
+from pushrod.core.errors import UnknownNameError
+from pushrod.system import files
+
+TEMPLATE = Path(pushrod.__file__).parent / "template"
+_NAME = "{{name}}"
+
+
+def create(name: str, target: Path) -> None:
+    """Copy the template to a new or empty folder and make its first commit. UnknownNameError if it has files."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UnknownNameError(
+            "is there already", where=str(target), hint="choose another name, or --directory"
+        )
+    for path, text in template_files(name).items():
+        files.write(target / path, text)
+    git.init(target)
+    git.commit_first(target, f"{name}: begin")
+
+
+def template_files(name: str) -> dict[str, str]:
+    """Every file of the new repository: `dot_` at the front of a name stands for a dot."""
+    found = {}
+    for source in sorted(TEMPLATE.rglob("*")):
+        inside = source.relative_to(TEMPLATE)
+        if source.is_file() and not any(map(_left_by_tools, inside.parts)):
+            parts = [f".{p[4:]}" if p.startswith("dot_") else p for p in inside.parts]
+            found["/".join(parts)] = source.read_text().replace(_NAME, name)
+    return found
+
+
+def _left_by_tools(part: str) -> bool:
+    return part.startswith(".") or part == "__pycache__"

@@ -1,0 +1,131 @@
+"""What a deployment will change, as values that can be shown before anything happens."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from pushrod.core.errors import HostError
+from pushrod.core.values import Instance, Release, Service, Value
+
+Action = Literal["new", "changed", "removed", "same"]
+
+
+class Change(Value, frozen=True):
+    """One line of a plan: a service, store or image, what happens to it, and why."""
+
+    what: Literal["service", "store", "image"]
+    name: str
+    action: Action
+    detail: str = ""
+
+
+class Need(Value, frozen=True):
+    """What a deployment takes of the machine, and what is free of it, in bytes; `why` says what it is for."""
+
+    what: Literal["memory", "disk"]
+    wanted: int
+    free: int
+    why: str
+
+    @property
+    def met(self) -> bool:
+        """Whether there is enough."""
+        return self.wanted <= self.free
+
+
+class Plan(Value, frozen=True):
+    """What deploying a commit would do. `lacking` are variables that `.env.example` asks for and nothing provides;
+    `because` says which service is the entry, and why."""
+
+    because: str
+    app: str
+    commit: str
+    changes: list[Change]
+    needs: list[Need]
+    notes: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+
+
+def refuse_unmet(needs: Sequence[Need]) -> None:
+    """Raise HostError for the first thing that a deployment takes more of than is free."""
+    for need in needs:
+        if not need.met:
+            raise HostError(
+                f"it does not fit: {need.wanted >> 20} MiB of {need.what} are needed, {need.free >> 20} MiB are free",
+                where=need.why,
+                hint="free some (`pushrod prune`, fewer replicas), or give the machine more; nothing was started",
+            )
+
+
+def compare(
+    live: Release | None, services: Sequence[Service], stores: Sequence[Service], images: Mapping[str, str]
+) -> list[Change]:
+    """What changes from the live release to these services, stores and image identities."""
+    changes = [_service(live, s, images.get(s.name, "")) for s in services]
+    changes += [_store(live, s) for s in stores]
+    if live is not None:
+        changes += [_removed("service", s) for s in live.services if s.name not in _names(services)]
+        changes += [_removed("store", s) for s in live.stores if s.name not in _names(stores)]
+    return changes
+
+
+def summary(changes: Sequence[Change], commands: Sequence[str]) -> str:
+    """The plan in one line: what is new, changed or removed, and the release commands; empty where nothing is."""
+    parts = []
+    for action in ("new", "changed", "removed"):
+        names = [c.name for c in changes if c.action == action]
+        if names:
+            parts.append(f"{action}: {', '.join(names)}")
+    parts += [f"runs `{c}`" for c in commands]
+    return "; ".join(parts)
+
+
+def count(instances: Sequence[Instance]) -> str:
+    """Instances by service, as people say it: `backend ×2, worker`."""
+    services: dict[str, int] = {}
+    for instance in instances:
+        services[instance.service] = services.get(instance.service, 0) + 1
+    return ", ".join(name if n == 1 else f"{name} ×{n}" for name, n in services.items())
+
+
+def _service(live: Release | None, service: Service, image: str) -> Change:
+    before = next((s for s in live.services if s.name == service.name), None) if live else None
+    if live is None or before is None:
+        return Change("service", service.name, "new", _wanted(service))
+    reasons = []
+    if image not in (live.images[service.name].id, live.images[service.name].location):
+        embedded = live.engine == "embedded"  # where an image is the dependencies without the code
+        reasons.append("its dependencies are built anew" if embedded else "its image is built anew")
+    if before.replicas != service.replicas:
+        reasons.append(f"{before.replicas} → {service.replicas} instances")
+    if before.command != service.command:
+        reasons.append("another command")
+    detail = ", ".join(reasons) or "new code only"
+    if service.release:
+        detail += f"; runs `{' '.join(service.release)}` first"
+    return Change("service", service.name, "changed" if reasons else "same", detail)
+
+
+def _wanted(service: Service) -> str:
+    if service.role == "job":
+        return "runs once before the instances"
+    return f"{service.replicas} × {service.role}"
+
+
+def _store(live: Release | None, store: Service) -> Change:
+    before = next((s for s in live.stores if s.name == store.name), None) if live else None
+    if live is None or before is None:
+        return Change("store", store.name, "new", store.image)
+    if live.engine == "docker" and before.image != store.image:
+        return Change("store", store.name, "changed", f"{before.image} → {store.image}, in place")
+    return Change("store", store.name, "same", store.image)
+
+
+def _removed(what: Literal["service", "store"], service: Service) -> Change:
+    detail = (
+        "no longer used; it keeps running with its data" if what == "store" else "its instances are retired"
+    )
+    return Change(what, service.name, "removed", detail)
+
+
+def _names(services: Sequence[Service]) -> set[str]:
+    return {s.name for s in services}

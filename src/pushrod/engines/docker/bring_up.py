@@ -1,0 +1,569 @@
+"""Bring an app back: its stores, then the instances of its live release, and prove each before the next.
+
+This is the one way an app is raised on a Docker host: by a deployment, by its unit at boot, by hand. It reads the
+plain files in the app's state repository and runs Docker's own programs. Standard library only, and copied below
+ROOT, so that a server from which pushrod is removed goes on, and comes back after a reboot.
+
+    python3 -I -S bring_up.py up ROOT APP      exit 0: all of it runs and is healthy; 1: it does not
+    python3 -I -S bring_up.py down ROOT APP    instances first, then stores
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import Any, NamedTuple
+
+try:
+    from pushrod.engines import health_rule
+    from pushrod.engines.docker import hooks
+except ImportError:  # a copy below ROOT: what it needs lies beside it
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    import health_rule  # type: ignore[import-not-found, no-redef, unused-ignore]
+    import hooks  # type: ignore[import-not-found, no-redef, unused-ignore]
+
+Found = dict[str, Any]
+
+GATES = Path("/run/pushrod")
+"""See `names.GATES`: an app's directory here lets its instances start."""
+
+UP = "up-"
+"""See `names.UP`: with a release's number, a file in the directory that lets the edge send requests to it."""
+
+STOPPED = "stopped"
+"""See `names.STOPPED`: this file there has the watch leave the app alone."""
+
+STORES_DEADLINE = 300.0  # seconds; recovery after a power cut is part of it
+INSTANCES_DEADLINE = 180.0
+_COMMAND = 300.0  # seconds for one command of Docker's
+_STOP = 1800.0  # seconds for stopping containers, each of which has a grace of its own
+_CHECK = 10.0  # seconds for one run of a container's own health check
+_LOOP = 5  # restarts while it is waited for: about 4 s, as Docker doubles the time between them from 0.1 s
+_POLL = 0.2
+_INTERFACES = 32  # attempts: a container has far fewer interfaces
+_AT_ONCE = 8  # containers whose health is looked at, or stores that are connected, at the same time
+
+
+class Trouble(Exception):
+    """What could not be done, in one sentence; `log` is what a program had to say of it."""
+
+    log: tuple[str, ...] = ()
+
+
+Fail = Callable[[hooks.Failed], None]
+"""What is done about a hook that fails."""
+
+
+class App:
+    """An app's places, as far as bringing it back needs them."""
+
+    def __init__(self, root: str, name: str) -> None:
+        self.root, self.name = Path(root), name
+        self.directory = self.root / "apps" / name
+        self.state = self.directory / "state"
+        self.stores = self.state / "stores" / "compose.yaml"
+        self.live = self.state / "live"
+
+    def release(self) -> Path | None:
+        """The directory of the live release, resolved; None where nothing is live."""
+        return self.live.resolve() if (self.live / "release.json").exists() else None
+
+    def program(self) -> list[str]:
+        """Compose's own program: the host's copy, else Docker's plugin."""
+        own = self.root / "programs" / "docker-compose"
+        return [str(own)] if own.exists() else ["docker", "compose"]
+
+    def compose(self, file: Path, *argv: str) -> str:
+        """Run Compose on one of the app's files, and return what it printed."""
+        return run([*self.program(), "--file", str(file), "--progress", "quiet", *argv])
+
+
+# ---- up and down --------------------------------------------------------------------------------------------
+
+
+def refuse(failed: hooks.Failed) -> None:
+    """Trouble about a hook that has failed."""
+    trouble = Trouble(failed.why)
+    trouble.log = failed.log
+    raise trouble
+
+
+def tell(failed: hooks.Failed) -> None:
+    """Say that a hook has failed, and go on: where the app was live before, its health decides."""
+    say(failed.why)
+
+
+def stores_up(app: App, containers: list[str], fail: Fail = refuse) -> None:
+    """Start an app's stores, those that already run as they are, and wait until each of these containers is up.
+
+    Their own health checks decide; a store without one is waited for by whoever knows its protocol.
+    """
+    hooked = hooks.read(app.stores.with_name(hooks.FILE))
+    before = started(list(hooked))
+    app.compose(app.stores, "up", "--detach", "--no-build", "--pull", "never")
+    after = started(list(hooked))
+    for name, row in hooked.items():
+        if name in after and after[name] != before.get(name) and (failed := hooks.after_start(row)):
+            fail(failed)
+    healthy(containers, STORES_DEADLINE)
+
+
+def started(names: list[str]) -> dict[str, str]:
+    """Those of these containers that run, each with the moment at which it was started."""
+    found = inspect(names)
+    return {n: str(c["State"]["StartedAt"]) for n, c in found.items() if c["State"]["Status"] == "running"}
+
+
+def open_gate(app: App) -> None:
+    """Let the app's instances start: its stores have proved healthy."""
+    (GATES / app.name).mkdir(mode=0o755, exist_ok=True)
+    (GATES / app.name / STOPPED).unlink(missing_ok=True)
+
+
+def open_edge(app: App, number: int) -> None:
+    """Let the edge send requests to the instances of a release: they have proved healthy."""
+    (GATES / app.name / f"{UP}{number}").touch(mode=0o644)
+
+
+def close_edge(app: App, number: int | None = None) -> None:
+    """Have the edge say that the app is starting, until a release, or any, has proved healthy again."""
+    for mark in (GATES / app.name).glob(f"{UP}*" if number is None else f"{UP}{number}"):
+        mark.unlink(missing_ok=True)
+
+
+def is_open(app: App, number: int) -> bool:
+    """Whether the edge may send requests to the instances of a release."""
+    return (GATES / app.name / f"{UP}{number}").exists()
+
+
+def is_stopped(app: App) -> bool:
+    """Whether the app's unit was stopped, and nothing has brought the app up since."""
+    return (GATES / app.name / STOPPED).exists()
+
+
+def join(app: App, directory: Path) -> None:
+    """Make a release's networks and containers, and connect the stores to it. Starts nothing."""
+    app.compose(directory / "compose.yaml", "create", "--no-build", "--pull", "never", "--no-recreate")
+    names = instances(app, directory)
+    known = inspect([*names, *(row["container"] for row in attachments(directory))])
+    apart(app, names, known)
+    attach(directory, known)
+
+
+def apart(app: App, names: list[str], known: "dict[str, Found] | None" = None) -> None:
+    """Trouble where a container may write above the source of a mount, of one of these or with one of these.
+
+    It could put a link in that source's way, to `/` for one, and Docker would follow it at the next start. No release
+    is sealed like that; one of an older pushrod can be, and host paths that the owner has allowed can be such.
+    """
+    mine = mounts({name: found for name, found in (known or inspect(names)).items() if name in names})
+    if mine:
+        others = [app_filter(app)] if all(m.source.is_relative_to(app.directory) for m in mine) else []
+        separate(mine, held(*others))
+
+
+def held(*filters: str) -> "list[Mount]":
+    """What all containers mount, whether they run or not; or those that Docker's filters let through."""
+    return mounts(inspect(run(["docker", "ps", "--all", "--quiet", "--no-trunc", *filters]).split()))
+
+
+def separate(mine: "list[Mount]", everyone: "list[Mount]") -> None:
+    """Trouble where one of everyone's may be written into above one of mine, or the other way round."""
+    for lower, upper in ((mine, everyone), (everyone, mine)):
+        writers = {path: m.container for m in upper if m.writable for path in m.paths}
+        for mount in lower:
+            above = {directory for path in mount.paths for directory in path.parents}
+            for place in above & writers.keys():
+                raise Trouble(
+                    f"{mount.container} mounts {mount.source}, above which {writers[place]} may write: it could lead"
+                    f" anywhere. Deploy a commit that does not mount both; where one runs: pushrod down, then deploy"
+                )
+
+
+class Mount(NamedTuple):
+    """A bind mount of a container: its source as it was said, and where that leads now."""
+
+    container: str
+    source: Path
+    paths: frozenset[Path]
+    writable: bool
+
+
+def mounted(container: str, source: str, writable: bool) -> Mount:
+    """A mount of a source as it is now."""
+    return Mount(container, Path(source), frozenset((Path(source), Path(os.path.realpath(source)))), writable)
+
+
+def mounts(containers: dict[str, Found]) -> list[Mount]:
+    """The bind mounts of containers, but for the app's gate; also those that Docker makes of a volume's options."""
+    every = [(name, mount) for name, container in containers.items() for mount in container["Mounts"]]
+    devices = bound({mount["Name"] for _, mount in every if mount["Type"] == "volume"})
+    found = []
+    for name, mount in every:
+        source = mount["Source"] if mount["Type"] == "bind" else devices.get(mount.get("Name", ""), "")
+        path = Path(source)
+        if source and GATES not in (path, *path.parents):
+            found.append(
+                Mount(name, path, frozenset((path, Path(os.path.realpath(path)))), bool(mount["RW"]))
+            )
+    return found
+
+
+def bound(volumes: set[str]) -> dict[str, str]:
+    """The path that Docker binds for each of these volumes that is one, at each start of a container anew."""
+    if not volumes:
+        return {}
+    done = _ended(["docker", "volume", "inspect", *sorted(volumes)], _COMMAND)
+    if done.returncode != 0 and "no such volume" not in done.stderr.lower():
+        raise Trouble(done.stderr.strip() or "docker volume inspect failed")
+    options = {v["Name"]: v.get("Options") or {} for v in json.loads(done.stdout or "[]")}
+    return {name: its["device"] for name, its in options.items() if its.get("device", "").startswith("/")}
+
+
+def app_filter(app: App) -> str:
+    """The option of Docker's lists for the containers of an app."""
+    return f"--filter=label=pushrod.app={app.name}"
+
+
+def attachments(directory: Path) -> list[Found]:
+    """Which store joins which network of a release, and where."""
+    rows: list[Found] = json.loads((directory / "attachments.json").read_text())
+    return rows
+
+
+def attach(directory: Path, known: "dict[str, Found] | None" = None) -> None:
+    """Connect the stores to a release whose networks are there: a store that was made anew is on none of them."""
+    rows = attachments(directory)
+    connected = networks(known or inspect([row["container"] for row in rows]))
+    with futures.ThreadPoolExecutor(
+        _AT_ONCE
+    ) as pool:  # each takes Docker a moment, which all of them can share
+        for done in [pool.submit(connect, row, connected.get(row["container"], {})) for row in rows]:
+            done.result()
+
+
+def connect(row: Found, networks: dict[str, str]) -> None:
+    """Connect a store to a release's network at its address, if `networks` does not have it there."""
+    known = networks.get(row["network"])
+    if known == row["address"]:
+        return
+    if known is not None:
+        run(["docker", "network", "disconnect", "--force", row["network"], row["container"]])
+    at = ["--ip", row["address"], *(word for alias in row["aliases"] for word in ("--alias", alias))]
+    _connect([*at, row["network"], row["container"]])
+
+
+def _connect(words: list[str]) -> None:
+    """A dockerd that was restarted beside a container counts its interfaces from eth0 anew, and meets those that are
+    there; with each attempt it goes one further (seen with Docker 26.1)."""
+    for attempt in range(_INTERFACES):
+        try:
+            run(["docker", "network", "connect", *words])
+            return
+        except Trouble as e:
+            if "file exists" not in str(e) or attempt == _INTERFACES - 1:
+                raise
+
+
+def start(app: App, directory: Path, fail: Fail = refuse) -> None:
+    """Start the instances of a release that do not run: in the order that Compose knows, where there is one.
+
+    One with commands for after its start has run them before those are started that depend on it.
+    """
+    hooked = {n: row for n, row in hooks.read(directory / hooks.FILE).items() if row.post_start}
+    running = started(list(hooked))
+    for name, row in hooked.items():
+        if name not in running:
+            _start(app, directory, [name], [row.service])
+            if failed := hooks.after_start(row):
+                fail(failed)
+    _start(app, directory, instances(app, directory), [])
+
+
+def _start(app: App, directory: Path, names: list[str], services: list[str]) -> None:
+    """Start containers, or by Compose those of these services (none: all), with all that they depend on."""
+    file = directory / "compose.yaml"
+    if "depends_on:" in file.read_text():
+        options = ("--detach", "--no-build", "--pull", "never", "--no-recreate")
+        app.compose(file, "up", *options, *services)
+    else:
+        run(["docker", "start", *names])
+
+
+def instances(app: App, directory: Path) -> list[str]:
+    """The containers of a release's instances."""
+    release = json.loads((directory / "release.json").read_text())
+    return [f"{app.name}-r{release['number']}-{i['name']}" for i in release["instances"]]
+
+
+def up(app: App) -> None:
+    """Stores, instances, and the edge's map, each proved before the next."""
+    directory = app.release()
+    if directory is None:
+        say(f"{app.name}: no live release, nothing to bring back")
+        return
+    release = json.loads((directory / "release.json").read_text())
+    began = time.monotonic()
+    (GATES / app.name / STOPPED).unlink(missing_ok=True)
+    apart(app, [*(f"{app.name}-{s['name']}" for s in release["stores"]), *instances(app, directory)])
+    if release["stores"]:
+        stores_up(app, [f"{app.name}-{s['name']}" for s in release["stores"]], tell)
+        say(f"{app.name}: stores are up: {', '.join(s['name'] for s in release['stores'])}")
+    open_gate(app)
+    join(app, directory)
+    start(app, directory, tell)
+    healthy(instances(app, directory), INSTANCES_DEADLINE)
+    open_edge(app, release["number"])
+    say(
+        f"{app.name}: release {release['number']} is up: {', '.join(i['name'] for i in release['instances'])}"
+    )
+    verify_edge(app, release)
+    say(f"{app.name}: back in {time.monotonic() - began:.1f} s")
+
+
+def down(app: App) -> None:
+    """Stop what runs of the app: instances, each within its grace, then stores. The watch lets it be."""
+    if (GATES / app.name).is_dir():
+        close_edge(app)
+        (GATES / app.name / STOPPED).touch(mode=0o644)
+    for label in ("pushrod.release", ""):
+        filters = [
+            "--filter",
+            f"label=pushrod.app={app.name}",
+            *(["--filter", f"label={label}"] if label else []),
+        ]
+        running = run(["docker", "ps", "--format={{.Names}}", *filters]).split()
+        if running:
+            for failed in before_stop(app, running):
+                say(failed.why)
+            run(["docker", "stop", *running], timeout=_STOP)
+            say(f"{app.name}: {'instances' if label else 'stores'} stopped")
+
+
+def hooks_of(app: App) -> dict[str, hooks.Hooks]:
+    """The hooks of all the app's containers, by container: of each release that is kept, and of its stores."""
+    places = (
+        f"releases/*/{hooks.FILE}",
+        f"releases/*/store-{hooks.FILE}",
+    )  # a store may be of no later release
+    files = [*(path for place in places for path in app.state.glob(place)), app.stores.with_name(hooks.FILE)]
+    return {name: row for file in files for name, row in hooks.read(file).items()}
+
+
+def before_stop(app: App, names: list[str], timeout: float | None = None) -> list[hooks.Failed]:
+    """Run what is to be run in containers before they are stopped; what has failed of it."""
+    hooked = {n: row for n, row in hooks_of(app).items() if n in names and row.pre_stop}
+    graces = {n: c["Config"].get("StopTimeout") or 0 for n, c in inspect(list(hooked)).items()}
+    seconds = {n: timeout or max(hooks.BEFORE_STOP, grace) for n, grace in graces.items()}
+    return hooks.before_stop([(hooked[n], its) for n, its in seconds.items()])
+
+
+def reached(app: App, release: Found) -> list[str]:
+    """The containers of a release that the edge sends requests to; none where it serves another release."""
+    site = _site(app)
+    if site is None or site["release"] != release["number"]:
+        return []
+    at = {*site["backends"], *(address for others in site.get("others", {}).values() for address in others)}
+    found = [i["name"] for i in release["instances"] if f"{i['address']}:{i['port']}" in at]
+    return [f"{app.name}-r{release['number']}-{name}" for name in found]
+
+
+def _site(app: App) -> "Found | None":
+    sites: dict[str, Found] = json.loads((app.root / "edge" / "current" / "sites.json").read_text())
+    return sites.get(app.name)
+
+
+def verify_edge(app: App, release: Found) -> None:
+    """Trouble where the edge does not serve the live release at its addresses."""
+    site = _site(app)
+    wanted = [f"{i['address']}:{i['port']}" for i in release["instances"] if i["service"] == release["entry"]]
+    if site is None or site["release"] != release["number"] or list(site["backends"]) != wanted:
+        raise Trouble(
+            f"the edge does not send {app.name} to release {release['number']}; deploy or roll back once more"
+        )
+
+
+# ---- health -------------------------------------------------------------------------------------------------
+
+
+def healthy(names: list[str], deadline: float) -> None:
+    """Wait until each container runs and says, or is seen, to be healthy; Trouble with the first that is not."""
+    end = time.monotonic() + deadline
+    before: dict[str, int] = {}
+    while True:
+        found = inspect(names)
+        for name, container in found.items():
+            if container["RestartCount"] - before.setdefault(name, container["RestartCount"]) >= _LOOP:
+                status = container["State"]["ExitCode"]
+                raise Trouble(f"{name} ends with status {status} as often as it is started")
+        with futures.ThreadPoolExecutor(
+            _AT_ONCE
+        ) as pool:  # one that does not answer must not use up others' time
+            why = dict(zip(found, pool.map(problem, found.values()), strict=True))
+        waiting = {name: why.get(name, "is not there") for name in names}
+        told = ", ".join(f"{name} {why}" for name, why in waiting.items() if why)
+        if not told:
+            return
+        if time.monotonic() >= end:
+            raise Trouble(f"after {deadline:g} s: {told}")
+        time.sleep(_POLL)
+
+
+def problem(container: Found) -> str:
+    """Why a container is not healthy now; empty if it is, or has ended as it should."""
+    state, policy = container["State"], container["HostConfig"]["RestartPolicy"]["Name"]
+    if ended_well(state["Status"], state["ExitCode"], state["StartedAt"], policy):
+        return ""
+    if state["Status"] != "running":
+        return f"is {state['Status']}"
+    asked, health = health_rule.of_labels(container["Config"]["Labels"]), own_health(container)
+    if health_rule.way(asked, health) == "check":
+        well = health == "healthy" or (health == "starting" and checked(container))
+        return "" if well else f"is {health}"
+    why = health_rule.problems([asked])[asked] if asked else ""
+    return f"does not prove its health: {why}" if why else ""
+
+
+def own_health(container: Found) -> str:
+    """What Docker says of a container's own health check; empty where it has none."""
+    said: str = (container["State"].get("Health") or {}).get("Status", "")
+    return "" if said == "none" else said
+
+
+def checked(container: Found) -> bool:
+    """Run a container's own health check now: Docker's first run of it comes only after a whole interval."""
+    test = (container["Config"].get("Healthcheck") or {}).get("Test") or ["NONE"]
+    shell = container["Config"].get("Shell") or ["/bin/sh", "-c"]
+    argv = test[1:] if test[0] == "CMD" else [*shell, *test[1:]] if test[0] == "CMD-SHELL" else []
+    words = ["docker", "exec", container["Name"].lstrip("/"), *argv]
+    try:
+        return (
+            bool(argv)
+            and subprocess.run(words, capture_output=True, timeout=_CHECK, check=False).returncode == 0
+        )
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def ended_well(status: str, exit_code: int, started: str, policy: str) -> bool:
+    """Whether a container has done its work, and is not one that must run for ever. `started` is Docker's time."""
+    ended = status == "exited" and exit_code == 0 and not started.startswith("0001")
+    return ended and policy in ("no", "on-failure", "")
+
+
+def inspect(names: list[str]) -> dict[str, Found]:
+    """The containers of these names that exist, as Docker has them, by name."""
+    if not names:
+        return {}
+    done = _ended(["docker", "container", "inspect", *names], _COMMAND)
+    if done.returncode != 0 and "No such container" not in done.stderr:
+        raise Trouble(done.stderr.strip() or "docker inspect failed")
+    return {c["Name"].lstrip("/"): c for c in json.loads(done.stdout or "[]")}
+
+
+def networks(found: dict[str, Found]) -> dict[str, dict[str, str]]:
+    """The networks each container is connected to, with its fixed address there."""
+    return {
+        name: {
+            network: ((n or {}).get("IPAMConfig") or {}).get("IPv4Address", "")
+            for network, n in (c["NetworkSettings"]["Networks"] or {}).items()
+        }
+        for name, c in found.items()
+    }
+
+
+# ---- the system ---------------------------------------------------------------------------------------------
+
+
+def run(argv: list[str], timeout: float = _COMMAND) -> str:
+    """Run a program and return what it printed; Trouble with its last words if it fails."""
+    done = _ended(argv, timeout)
+    if done.returncode != 0:
+        raise Trouble(reason(done.stderr or done.stdout) or f"{argv[0]} failed and said nothing")
+    return done.stdout
+
+
+_REASON = "Error response from daemon: "
+_FAILED = "failed to start containers: "
+
+
+def reason(said: str) -> str:
+    """Why a program failed. Docker says why in lines of its own, and then which containers were not started."""
+    words = [line.strip() for line in said.splitlines() if line.strip()]
+    why = [line.partition(_REASON)[2] for line in words if _REASON in line]
+    failed = [line.partition(_FAILED)[2] for line in words[-1:] if _FAILED in line]
+    if not why:
+        return words[-1] if words else ""
+    names = failed[0].split(", ") if failed else []
+    if len(names) == len(why):
+        why = [f"{name}: {each}" for name, each in zip(names, why, strict=True)]
+    return "; ".join(dict.fromkeys(why))
+
+
+def _ended(argv: list[str], timeout: float) -> "subprocess.CompletedProcess[str]":
+    # Whoever calls this may have COMPOSE_PROFILES or the like in the environment, which would change what starts.
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
+    try:
+        return subprocess.run(
+            argv,
+            env=variables,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise Trouble(f"{argv[0]}: {e}") from e
+
+
+def say(line: str) -> None:
+    """One line for the journal."""
+    print(line, flush=True)  # noqa: T201 - the unit's output is its story
+
+
+@contextlib.contextmanager
+def alone(app: App) -> Iterator[bool]:
+    """Hold the app's lock; False where another command does."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    with os.fdopen(os.open(app.directory / "lock", flags, 0o600), "a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            lock.truncate(0)
+            lock.write(f"bringing it back (process {os.getpid()})")  # whoever waits says for what
+            lock.flush()
+            yield True
+            lock.truncate(0)
+
+
+def main(arguments: list[str]) -> int:
+    """Do it, unless a command works on the app: that leaves it as it should be by itself."""
+    verb, root, name = arguments
+    app = App(root, name)
+    if not app.directory.is_dir():
+        say(f"{name}: there is no such app")
+        return 0
+    with alone(app) as held:
+        if not held:
+            say(f"{name}: a command works on it, and leaves it as it should be")
+            return 0
+        try:
+            {"up": up, "down": down}[verb](app)
+        except (Trouble, OSError, ValueError, KeyError) as e:
+            say(f"{name}: {e}")
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,129 @@
+"""What a deployment will do on this host, and whether there is room for it, before it does any of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pushrod.adapters import docker
+from pushrod.core.plan import Change, Need
+from pushrod.core.values import Finding, Manifest, Service
+from pushrod.engines.docker import environment, images, names, rendering
+from pushrod.engines.docker.stores import Stores
+from pushrod.state.apps import App
+from pushrod.system import files
+
+_INSTANCE = 128 << 20  # bytes of memory, for an instance of which nothing is known yet
+_IMAGE = 600 << 20  # bytes of disk, for an image that has never been here
+_SPARE_MEMORY = 64 << 20
+_SPARE_DISK = 300 << 20  # bytes that stay free for databases and logs
+Document = Mapping[str, Any]
+
+
+def image_changes(app: App, commit: str, wanted: Manifest) -> list[Change]:
+    """What happens for each image: built, pulled, or there already."""
+    found = []
+    for service in (*wanted.stateless, *wanted.stores):
+        name = images.identify(app, commit, service)
+        if images.is_here(app, commit, service):
+            found.append(Change("image", service.name, "same", f"{name} is here"))
+        else:
+            how = "built" if service.build else "pulled"
+            found.append(Change("image", service.name, "new", f"{how}: {name}"))
+    return found
+
+
+def store_changes(app: App, wanted: Manifest, place: rendering.Place, document: Document) -> list[Change]:
+    """The stores that will be made anew on their data, each of which is a short pause of the app.
+
+    Those that are built, or whose image is not here yet, are known only once they are: nothing is said of any then.
+    """
+    running = names.running_stores(app)
+    here = {s.name: images.here(s.image) for s in wanted.stores if s.image}
+    if not running.exists() or not all(here.values()) or any(s.build for s in wanted.stores):
+        return []
+    parts = {s.name: images.of_pulled(app, s) for s in wanted.stores}
+    before = rendering.services(running.read_text())
+    after = rendering.services(rendering.stores(place, wanted, document, parts))
+    return [
+        Change("store", name, "changed", _changed(wanted.service(name)))
+        for name in after
+        if name in before and (before[name] != after[name] or _other_environment(app, wanted.service(name)))
+    ]
+
+
+def _changed(store: Service) -> str:
+    lost = "; what it keeps outside of its volumes is lost" if store.keeps else ""
+    return f"its definition changed: it restarts on its data{lost}"
+
+
+def _other_environment(app: App, store: Service) -> bool:
+    path = names.store_environment(app, store.name)
+    return path.exists() and path.read_text() != environment.render(Stores(app).environment(store))
+
+
+def needs(app: App, commit: str, wanted: Manifest, document: Document) -> list[Need]:
+    """Memory for the new instances beside the old, and disk for images that are not here, against what is free."""
+    running = docker.containers({docker.APP: app.name})
+    memory = sum(s.replicas * _memory(s, document, running) for s in wanted.stateless if s.role != "job")
+    memory += sum(_memory(s, document, []) for s in wanted.stores if not _runs(s, running))
+    disk = sum(_disk(app, commit, s) for s in (*wanted.stateless, *wanted.stores))
+    free = psutil.virtual_memory().available
+    return [
+        Need(
+            "memory",
+            memory + _SPARE_MEMORY,
+            free,
+            "new instances run beside the old until those have drained",
+        ),
+        Need("disk", disk + _SPARE_DISK if disk else 0, files.free_space(_place()), f"images, at {_place()}"),
+    ]
+
+
+def space() -> Finding:
+    """Whether there is room for one more image where the engine keeps them, for `pushrod doctor`."""
+    free = files.free_space(_place())
+    low = free < _IMAGE + _SPARE_DISK
+    detail = f"{free // 1_000_000} MB free at {_place()}, where images and the stores' data are"
+    mend = "free some: `docker system df` shows what takes it, `pushrod prune` removes what no kept release needs"
+    return Finding("disk", "warning", detail, mend) if low else Finding("disk", "ok", detail)
+
+
+def _place() -> Path:
+    """Where the engine keeps images, and the volumes that stores have their data in."""
+    return Path(docker.info()["DockerRootDir"])
+
+
+def _memory(service: Service, document: Document, running: list[docker.Container]) -> int:
+    """What one instance takes: as the manifest reserves, else as one of it uses now, else a guess."""
+    raw = (document.get("services") or {}).get(service.name) or {}
+    reservations = (((raw.get("deploy") or {}).get("resources")) or {}).get("reservations") or {}
+    if reserved := str(reservations.get("memory") or raw.get("mem_reservation") or ""):
+        return int(reserved)  # Compose writes sizes as bytes
+    mine = [c for c in running if c.labels.get(docker.SERVICE) == service.name and c.running]
+    used = max((_resident(c.pid) for c in mine), default=0)
+    guess = used or _INSTANCE
+    return min(guess, service.memory) if service.memory else guess
+
+
+def _resident(pid: int) -> int:
+    """Bytes that a process and all below it keep in memory; what they share counts more than once."""
+    try:
+        parent = psutil.Process(pid)
+        return sum(p.memory_info().rss for p in (parent, *parent.children(recursive=True)))
+    except psutil.Error:
+        return 0
+
+
+def _runs(store: Service, running: list[docker.Container]) -> bool:
+    return any(c.labels.get(docker.SERVICE) == store.name and docker.RELEASE not in c.labels for c in running)
+
+
+def _disk(app: App, commit: str, service: Service) -> int:
+    """What an image may take that is not here: as much as the one before it, layers they share included."""
+    if images.is_here(app, commit, service):
+        return 0
+    own = names.image(app, service.name, "")
+    before = [docker.image(tag) for tag in docker.tags(names.images(app)) if tag.startswith(own)]
+    return max((found["Size"] for found in before if found), default=_IMAGE)

@@ -1,0 +1,95 @@
+"""What is wrong with a script of the commit that a service cannot be started with: its mode, or its line ends.
+
+The kernel says neither: a file that Git does not have as executable is `permission denied`, or not found, and one
+whose first line ends in CRLF is `no such file or directory`, because no program is called `/bin/sh\\r`.
+"""
+
+import os
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pushrod.adapters import dockerfile
+from pushrod.core.errors import BuildError, PushrodError, ReadyError, ReleaseCommandError
+from pushrod.core.values import Service
+
+_MOST = 4096  # bytes that are read of a script
+_INTERPRETERS = re.compile(r"(?:ba|da|a|k|z)?sh|python[0-9.]*|node|perl|ruby|php|source|\.")
+_CLOSED = re.compile(
+    r"permission denied|not found|cannot execute|neither in its|status 12[67]", re.IGNORECASE
+)
+
+
+def explain(error: PushrodError, services: Sequence[Service], checkout: Path) -> None:
+    """Add to the hint of an error of a program that was to run what is wrong with its script.
+
+    CRLF is wrong whatever is said; that a file is not executable only where it could not be started.
+    """
+    if not isinstance(error, BuildError | ReadyError | ReleaseCommandError):
+        return
+    closed = _CLOSED.search("\n".join([error.what, error.hint, *error.log])) is not None
+    found = dict.fromkeys(f.told for f in faults(services, checkout) if closed or not f.of_mode)
+    if found:
+        error.hint = "; ".join([*found, *([error.hint] if error.hint else [])])
+
+
+class Fault(NamedTuple):
+    """What is wrong with a script, and how to mend it; `of_mode` says that it is not executable."""
+
+    told: str
+    of_mode: bool
+
+
+def faults(services: Sequence[Service], checkout: Path) -> Iterator[Fault]:
+    """What is wrong with the scripts that services are started with, and how to mend it."""
+    for service in services:
+        for argv in argvs(service, checkout):
+            words = [word for text in argv for word in re.split(r"[\s;&|()'\"]+", text) if word]
+            for n, word in enumerate(words):
+                path = tracked(word, service, checkout)
+                if path is not None:
+                    called_by = posixpath.basename(words[n - 1]) if n else ""
+                    yield from _wrong(path, checkout, direct=not _INTERPRETERS.fullmatch(called_by))
+
+
+def argvs(service: Service, checkout: Path) -> list[Sequence[str]]:
+    """What a service may be started with: by the manifest, and by its Dockerfile."""
+    found: list[Sequence[str]] = [service.entrypoint, service.command, service.release]
+    if service.build is not None:
+        path = checkout / service.build.context / service.build.dockerfile
+        try:
+            recipe = dockerfile.read(path.read_text(errors="replace"), target=service.build.target)
+        except (OSError, PushrodError):
+            return found
+        found += [recipe.entrypoint, recipe.command]
+    return found
+
+
+def tracked(word: str, service: Service, checkout: Path) -> Path | None:
+    """The file of the commit that a path in a container may be: by the longest end of it that is one."""
+    parts = [part for part in posixpath.normpath(word).split("/") if part not in ("", ".", "..")]
+    tops = [checkout / service.build.context] if service.build else []
+    for start in range(len(parts)):
+        for top in (*tops, checkout):
+            path = top.joinpath(*parts[start:])
+            if path.is_file() and not path.is_symlink() and path.resolve().is_relative_to(checkout.resolve()):
+                return path
+    return None
+
+
+def _wrong(path: Path, checkout: Path, *, direct: bool) -> Iterator[Fault]:
+    name = path.relative_to(checkout)
+    with path.open("rb") as f:
+        head = f.read(_MOST)
+    first = head.split(b"\n", 1)[0]
+    if not first.startswith(b"#!"):
+        return
+    if first.endswith(b"\r"):
+        told = (
+            "which its interpreter does not know: write `*.sh text eol=lf` into .gitattributes, then git add"
+        )
+        yield Fault(f"{name} has CRLF at its line ends, {told} --renormalize {name}", of_mode=False)
+    if direct and not os.access(path, os.X_OK):
+        yield Fault(f"{name} is not executable in Git: git update-index --chmod=+x {name}", of_mode=True)

@@ -1,0 +1,264 @@
+"""An app's certificate: where it comes from, where it is kept, and which of the app's names it is for.
+
+    ROOT/edge/certificates/shop/
+      3f9a07c1…/      chain.pem, key.pem, certificate.json; never changed once written
+      current         -> the one that was seen served last
+      failure.json    why no newer one could be had, until one is
+    ROOT/certbot/     what certbot keeps: its account, and the certificates it got
+    ROOT/authority/   this machine's own authority, made when it is first needed: chain.pem, key.pem (0600)
+
+Nothing here tells the edge: the pipeline does, which holds the app's lock.
+"""
+
+import datetime
+import platform
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from pushrod.adapters import certbot, openssl
+from pushrod.adapters.nginx import CHAIN, KEY, Edge, Tls
+from pushrod.adapters.openssl import Described, Pair
+from pushrod.core.errors import PushrodError, StateError
+from pushrod.core.values import Finding, Release, Value
+from pushrod.state.apps import App, now, read_json
+from pushrod.system import files, locks
+
+_RECORD = "certificate.json"
+_AGAIN = (
+    3600.0  # seconds until a deployment asks again after a refusal: five an hour are what Let's Encrypt takes
+)
+_LATE = 1 / 4  # of its lifetime left: a renewal, which is due at a third, has failed for days
+_DUE = 1 / 3
+_RESTORE = "remove that directory, then `pushrod cert renew`"
+
+
+class Kept(Value, frozen=True):
+    """A certificate on this machine, in the directory `generation`, and the source it came from."""
+
+    generation: str
+    source: str
+    certificate: Described
+
+
+class Failure(Value, frozen=True):
+    """Why no certificate for these names could be had, and when."""
+
+    at: str
+    names: tuple[str, ...]
+    why: str
+    hint: str = ""
+
+
+class Certificates:
+    """The certificates of one app. Creating the value touches nothing."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        root = app.root
+        self.directory = root.edge / "certificates" / app.name
+        self.certbot = root.path / "certbot"
+        self.authority = root.path / "authority"
+        self.given = app.secrets / "certificate.pem"
+        self._current = self.directory / "current"
+        self._failure = self.directory / "failure.json"
+
+    # ---- what there is --------------------------------------------------------------------------------------
+
+    def current(self) -> Kept | None:
+        """The certificate that is in place; None before the first."""
+        path = self._current / _RECORD
+        return read_json(path, Kept, restore=_RESTORE) if path.exists() else None
+
+    def failure(self) -> Failure | None:
+        """The last failure, if nothing has succeeded since."""
+        return read_json(self._failure, Failure, restore=_RESTORE) if self._failure.exists() else None
+
+    def tls(self, release: Release, kept: Kept | None = None) -> Tls | None:
+        """How a release is served with TLS, by `kept` or else the certificate in place; None where it is not.
+
+        A certificate goes on being served when the manifest names another source and nothing has come from there
+        yet, but for one of this machine's own authority, which no browser takes from the world.
+        """
+        kept, wanted = kept or self.current(), release.tls
+        if wanted.source == "off" or kept is None or (kept.source == "local" != wanted.source):
+            return None
+        names = tuple(d for d in release.domains if kept.certificate.covers(d))
+        if release.domains and not names:
+            return None
+        trusted = kept.source != "local" and not all(map(_is_local, release.domains))
+        return Tls(
+            generation=kept.generation,
+            names=names,
+            port=tls_port(self.app.settings.port),
+            hsts=wanted.hsts if trusted else 0,
+        )
+
+    def url(self, release: Release | None) -> str:
+        """Where an app with this live release answers, with TLS where its first name has it."""
+        settings = self.app.settings
+        domains = release.domains if release else ()
+        plain = settings.url(domains)
+        tls = self.tls(release) if release else None
+        name = next((d for d in domains if not d.startswith("*.")), "")
+        if tls is None or (name and name not in tls.names):
+            return plain
+        return f"https://{name or '127.0.0.1'}" + ("" if tls.port == 443 else f":{tls.port}")
+
+    def lacking(self, release: Release) -> tuple[str, ...]:
+        """The names that ought to have a certificate and have none."""
+        tls = self.tls(release)
+        return tuple(n for n in names_for(release) if tls is None or n not in (tls.names or (n,)))
+
+    # ---- getting one ----------------------------------------------------------------------------------------
+
+    def due(self, release: Release) -> bool:
+        """Whether a deployment has to see to the certificate. One that only ends soon is left to the timer."""
+        if release.tls.source != "acme":
+            return release.tls.source != "off"
+        failure, lacking = self.failure(), self.lacking(release)
+        again = failure is None or failure.names != names_for(release) or _since(failure.at) > _AGAIN
+        return bool(lacking) and again
+
+    def obtain(self, release: Release, edge: Edge, *, force: bool = False) -> Kept:
+        """A certificate for a release's names, from its manifest's source, written down beside the one in place,
+        which it may be. `force` renews one that would still do.
+
+        Raises HostError and StateError; why is kept for `pushrod status`.
+        """
+        try:
+            return self._keep(self._pair(release, edge, force=force), release.tls.source, edge)
+        except PushrodError as e:
+            self.failed(release, e)
+            raise
+
+    def put(self, kept: Kept, edge: Edge) -> None:
+        """Say that a certificate is in place, once it was seen served; remove those that no tree of the edge has."""
+        files.point(self._current, kept.generation)
+        self._failure.unlink(missing_ok=True)
+        named = edge.named(self.app.name)
+        for old in self.directory.iterdir():
+            if (
+                re.fullmatch("[0-9a-f]{16}", old.name)
+                and old.name != kept.generation
+                and old.name not in named
+            ):
+                files.remove_tree(old)
+
+    def failed(self, release: Release, error: PushrodError) -> None:
+        """Keep why no certificate could be had."""
+        failure = Failure(now(), names_for(release), error.what, error.hint)
+        files.write(self._failure, msgspec.json.format(msgspec.json.encode(failure)) + b"\n")
+
+    def give(self, pair: Pair) -> Described:
+        """Keep the certificate and key that the app's owner has. Raises StateError where they cannot be served."""
+        described = openssl.check(pair)
+        files.make_private(self.app.secrets)
+        files.write(self.given, pair.chain + pair.key, mode=0o600)
+        return described
+
+    def take_back(self) -> bool:
+        """Forget what was given; whether there was anything."""
+        there = self.given.exists()
+        self.given.unlink(missing_ok=True)
+        return there
+
+    def forget(self) -> None:
+        """Remove all that is kept of an app's certificates outside its own directory."""
+        files.remove_tree(self.directory)
+        certbot.delete(self.app.name, self.certbot)
+
+    def _pair(self, release: Release, edge: Edge, *, force: bool) -> Pair:
+        if release.tls.source == "acme":
+            wanted = certbot.Request(self.app.name, names_for(release), release.tls.email, force)
+            for directory in (self.certbot, edge.challenges):
+                directory.mkdir(parents=True, exist_ok=True)
+            self.certbot.chmod(0o700)
+            return certbot.obtain(wanted, self.certbot, edge.challenges)
+        return self._given() if release.tls.source == "files" else self._local(release, force=force)
+
+    def _given(self) -> Pair:
+        if not self.given.exists():
+            raise StateError(
+                "the manifest wants a certificate of your own, and none was given",
+                where=f"app {self.app.name}",
+                hint=f"pushrod cert set --app {self.app.name} --certificate FILE --key FILE",
+            )
+        return openssl.pair(self.given.read_text())
+
+    def _local(self, release: Release, *, force: bool) -> Pair:
+        kept, names = self.current(), names_for(release)
+        does = kept and kept.source == "local" and set(kept.certificate.names) >= set(names)
+        if kept and does and not force and not _ends(kept.certificate, _DUE):
+            return _read(self._current)
+        return openssl.issue(self._authority(), names, ("127.0.0.1", "::1"))
+
+    def _authority(self) -> Pair:
+        with locks.lock(self.authority / "lock", purpose="making an authority", timeout=60):
+            if not (self.authority / CHAIN).exists():
+                made = openssl.authority(f"pushrod on {platform.node()}")
+                files.write(self.authority / KEY, made.key, mode=0o600)
+                files.write(self.authority / CHAIN, made.chain)
+            return _read(self.authority)
+
+    def _keep(self, pair: Pair, source: str, edge: Edge) -> Kept:
+        """Write a certificate into a directory of its own, the record last; nothing where it is there already."""
+        described = openssl.check(pair)
+        kept = Kept(described.fingerprint[:16], source, described)
+        place = self.directory / kept.generation
+        owner = (edge.account.uid, edge.account.gid) if edge.account else None
+        if not (place / _RECORD).exists() or _read(place).key != pair.key:
+            files.write(place / CHAIN, pair.chain)
+            files.write(place / KEY, pair.key, mode=0o600, owner=owner)
+        files.write(place / _RECORD, msgspec.json.format(msgspec.json.encode(kept)) + b"\n")
+        return kept
+
+
+def tls_port(port: int) -> int:
+    """The port with TLS that goes with one without: 443 with 80, 8443 with 8000."""
+    return 443 if port == 80 else port + 443
+
+
+def names_for(release: Release) -> tuple[str, ...]:
+    """The names that a release's certificate is for: its domains; without any, those of this machine. By ACME those
+    that a web server can prove."""
+    if release.tls.source == "off":
+        return ()
+    if release.tls.source == "acme":
+        return tuple(d for d in release.domains if not d.startswith("*.") and not _is_local(d))
+    return release.domains or ("localhost", "*.localhost")
+
+
+def examine(app: App, release: Release | None) -> Iterator[Finding]:
+    """A finding for what will be missed: names without a certificate, one that ends soon and was not renewed."""
+    if release is None or app.settings.down or release.tls.source == "off":
+        return
+    what, certificates = f"app {app.name}", Certificates(app)
+    kept, failure, lacking = certificates.current(), certificates.failure(), certificates.lacking(release)
+    why = f": {failure.why}" if failure else ""
+    mend = (failure.hint if failure else "") or f"pushrod cert renew --app {app.name}"
+    if lacking:
+        yield Finding(what, "warning", f"no certificate for {', '.join(lacking)}{why}", mend)
+    elif kept and kept.certificate.left <= 0:
+        yield Finding(what, "broken", f"its certificate expired on {kept.certificate.ends[:10]}{why}", mend)
+    elif kept and (_ends(kept.certificate, _LATE) or failure):
+        yield Finding(what, "warning", f"its certificate ends on {kept.certificate.ends[:10]}{why}", mend)
+
+
+def _read(place: Path) -> Pair:
+    return Pair((place / CHAIN).read_text(), (place / KEY).read_text())
+
+
+def _ends(certificate: Described, part: float) -> bool:
+    """Whether less than a part of its lifetime is left."""
+    return certificate.left < certificate.lifetime * part
+
+
+def _is_local(name: str) -> bool:
+    return name == "localhost" or name.endswith(".localhost")
+
+
+def _since(at: str) -> float:
+    return (datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(at)).total_seconds()

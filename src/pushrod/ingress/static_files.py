@@ -1,0 +1,97 @@
+"""The files of a commit that the edge itself answers with, kept where nginx may read them.
+
+    ROOT/edge/static/shop/
+      7/0/assets/…     what release 7 serves for its first route; the route's prefix is part of the path
+      pool/…           files of all kept releases whose names say their content: pages still open ask for them
+
+Copies, because a checkout belongs to the release's instances, and on a Docker host is hidden from the edge.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pushrod.adapters.nginx import Edge
+from pushrod.adapters.nginx.locations import POOL
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import Route, Routing
+from pushrod.state.apps import App
+from pushrod.system import files
+
+# Wider than what is cached for ever (`adapters.nginx.locations.MAPS`): some names of eight letters are hashes, too.
+_NAMED_BY_CONTENT = re.compile(r".*[.-][A-Za-z0-9_-]{8,64}\.[a-z0-9]{1,8}(?:\.map)?")
+_WELL_KNOWN = ".well-known"
+
+
+class Static:
+    """The static files of one app. Creating the value touches nothing."""
+
+    def __init__(self, app: App, edge: Edge) -> None:
+        self.directory = edge.static / app.name
+
+    def check(self, routing: Routing, checkout: Path) -> None:
+        """Raise ManifestError for a directory or a fallback that the commit does not have."""
+        for route in (r for r in routing.routes if r.files):
+            where, source = f"routes.{route.prefix}.files", checkout / route.files
+            inside = source.resolve().is_relative_to(checkout.resolve())
+            if not source.is_dir() or not inside:
+                raise ManifestError(
+                    f"the commit has no directory `{route.files}`",
+                    where=where,
+                    hint="what a build makes is not in Git: commit it, or have a service serve it from its image",
+                )
+            for link in (p for p in source.rglob("*") if p.is_symlink()):
+                if not link.is_file() or not link.resolve().is_relative_to(source.resolve()):
+                    raise ManifestError(
+                        f"this link does not lead to a file in `{route.files}`",
+                        where=str(link.relative_to(checkout)),
+                        hint="put the file itself there",
+                    )
+            if route.fallback and not (source / route.fallback).is_file():
+                raise ManifestError(
+                    f"`{route.files}` has no file `{route.fallback}`",
+                    where=f"routes.{route.prefix}.try",
+                    hint="the name of a file in that directory, such as index.html",
+                )
+
+    def publish(self, number: int, routing: Routing, checkout: Path) -> None:
+        """Copy what a release's routes serve; dot files are left out."""
+        files.remove_tree(self.directory / str(number))
+        for n, route in enumerate(routing.routes):
+            if route.files:
+                files.publish(checkout, route.files, self._place(number, n, route), _hidden)
+
+    def pool(self, numbers: Iterable[int]) -> None:
+        """Have the pool hold what these releases name by content, and nothing else."""
+        wanted = {name: path for number in numbers for name, path in self._named(number)}
+        pool = self.directory / POOL
+        for path in [p for p in pool.rglob("*") if p.is_file()]:
+            if path.relative_to(pool) not in wanted:
+                path.unlink()
+        for name, path in wanted.items():
+            with contextlib.suppress(
+                FileExistsError, NotADirectoryError
+            ):  # is there, or below a file of that name
+                files.link(path, pool / name)
+
+    def remove(self, number: int) -> None:
+        """Take a release's own files away."""
+        files.remove_tree(self.directory / str(number))
+
+    def forget(self) -> None:
+        """Take all of them away."""
+        files.remove_tree(self.directory)
+
+    def _place(self, number: int, n: int, route: Route) -> Path:
+        return self.directory / str(number) / str(n) / route.prefix.strip("/")
+
+    def _named(self, number: int) -> Iterator[tuple[Path, Path]]:
+        for root in sorted((self.directory / str(number)).glob("*")):
+            for path in root.rglob("*"):
+                if path.is_file() and _NAMED_BY_CONTENT.fullmatch(path.name):
+                    yield path.relative_to(root), path
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") and name != _WELL_KNOWN

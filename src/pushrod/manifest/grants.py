@@ -1,0 +1,106 @@
+"""What the owner of a host can allow an app to ask for: the words for it, and what each of them covers. Pure."""
+
+import difflib
+import posixpath
+import re
+from collections.abc import Collection
+
+from pushrod.core.errors import UnknownNameError
+from pushrod.manifest import domains
+
+WORDS = {
+    "devices": "devices of the host, GPUs among them (`devices`, `device_cgroup_rules`, `gpus`)",
+    "docker-socket": "the Docker socket: whoever has it is root on the host",
+    "host-cgroup": "the host's control groups (`cgroup: host`)",
+    "host-ipc": "the host's shared memory (`ipc: host`)",
+    "host-network": "the host's network (`network_mode: host`)",
+    "host-pid": "the host's processes (`pid: host`)",
+    "host-userns": "the host's user namespace (`userns_mode: host`)",
+    "host-uts": "the host's name (`uts: host`)",
+    "nginx": "lines of nginx's configuration of any content (`x-pushrod.nginx`): the edge is every app's",
+    "privileged": "everything that root may do (`privileged`); also every capability",
+    "runtime": "another container runtime (`runtime`)",
+    "sysctls": "kernel settings other than the harmless ones of the container's own network and IPC (`sysctls`)",
+    "unconfined": "security profiles other than Docker's own, and `no-new-privileges: false` (`security_opt`)",
+    "volume-driver": "volumes of a driver other than `local`, or with mount options of the manifest's choice",
+}
+"""The fixed words. Besides them: a capability (`NET_ADMIN`), an absolute path, `volume:NAME`, `domain:NAME`."""
+
+# https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities: what a container has
+# unless it asks for more, and what it can ask for.
+DEFAULT_CAPABILITIES = frozenset((
+    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW",
+    "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+))  # fmt: skip
+ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
+"""What a container that begins as root keeps: what the entry points of the official images need to give their data
+to an account of their own and become it, and to listen below 1024. Seven of Docker's fourteen; of the others MKNOD
+and SETFCAP leave files that are more than files to the host, NET_RAW forges addresses, AUDIT_WRITE audit records."""
+
+CAPABILITIES = (DEFAULT_CAPABILITIES - {*ROOT_CAPABILITIES}) | frozenset((
+    "AUDIT_CONTROL", "AUDIT_READ", "BLOCK_SUSPEND", "BPF", "CHECKPOINT_RESTORE", "DAC_READ_SEARCH",
+    "IPC_LOCK", "IPC_OWNER", "LEASE", "LINUX_IMMUTABLE", "MAC_ADMIN", "MAC_OVERRIDE", "NET_ADMIN",
+    "NET_BROADCAST", "PERFMON", "SYSLOG", "SYS_ADMIN", "SYS_BOOT", "SYS_MODULE", "SYS_NICE", "SYS_PACCT",
+    "SYS_PTRACE", "SYS_RAWIO", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "WAKE_ALARM",
+))  # fmt: skip
+VOLUME = "volume:"
+DOMAIN = "domain:"
+"""Before a name below another app's, or a wildcard above one; `domain:*.example.com` is every name below."""
+
+_VOLUME = re.compile(r"volume:[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def check_word(text: str) -> str:
+    """A word of `pushrod apps allow` in the form in which it is kept (`CAP_NET_ADMIN` is `NET_ADMIN`).
+
+    Raises UnknownNameError for what is none.
+    """
+    if text in WORDS or _VOLUME.fullmatch(text):
+        return text
+    if text.startswith("/") and "\0" not in text:
+        return host_path(text)
+    if text.startswith(DOMAIN):
+        return DOMAIN + _domain(text.removeprefix(DOMAIN))
+    if capability(text) in CAPABILITIES:
+        return capability(text)
+    near = difflib.get_close_matches(text, (*WORDS, *CAPABILITIES), n=1)
+    raise UnknownNameError(
+        f"`{text}` is nothing that can be allowed",
+        hint=(f"did you mean `{near[0]}`? " if near else "")
+        + f"{', '.join(WORDS)}, a capability such as NET_ADMIN, an absolute path, volume:NAME or domain:NAME",
+    )
+
+
+def _domain(text: str) -> str:
+    try:
+        return domains.normal(text)
+    except ValueError as e:
+        raise UnknownNameError(f"`{text}` is no host name", hint=str(e) or "such as shop.example.com") from e
+
+
+def capability(text: str) -> str:
+    """A capability's name as Docker's documentation writes it."""
+    return text.upper().removeprefix("CAP_")
+
+
+def host_path(path: str) -> str:
+    """A path of the host in its shortest form; /var/run is /run, which it is a link to on every supported system."""
+    path = posixpath.normpath("/" + path.lstrip("/"))
+    return path.removeprefix("/var") if path == "/var/run" or path.startswith("/var/run/") else path
+
+
+def below(path: str, directory: str) -> bool:
+    """Whether a path is a directory or lies in it."""
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
+def covered(word: str, allowed: Collection[str]) -> bool:
+    """Whether what is allowed covers a word: it itself, a directory above a path, `privileged` for a capability."""
+    if word in allowed:
+        return True
+    if word.startswith("/"):
+        return any(below(word, host_path(given)) for given in allowed if given.startswith("/"))
+    if word.startswith(DOMAIN):
+        above = (given.removeprefix(f"{DOMAIN}*") for given in allowed if given.startswith(f"{DOMAIN}*."))
+        return any(word.endswith(name) for name in above)
+    return "privileged" in allowed and (word == "ALL" or word in CAPABILITIES)

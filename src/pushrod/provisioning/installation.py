@@ -1,0 +1,56 @@
+"""pushrod itself on a host: a virtual environment that stays, made from what is running now."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pushrod.core.errors import HostError
+from pushrod.provisioning import bundle, installer
+from pushrod.provisioning.work import Change, Work
+from pushrod.system import files, processes
+
+PREFIX = Path("/opt/pushrod")
+PROGRAM = PREFIX / "bin" / "pushrod"
+COMMAND = Path("/usr/local/bin/pushrod")
+_STAYS = ("/opt", "/usr")
+_TIMEOUT = 1200.0  # seconds; packages are fetched over the network
+
+
+def program(prefix: str = sys.prefix) -> Path:
+    """The pushrod program that units and keys name: this one where it is in a place that stays."""
+    here = Path(prefix) / "bin" / "pushrod"
+    return here if stays(prefix) else PROGRAM
+
+
+def stays(prefix: str = sys.prefix) -> bool:
+    """Whether an installation is where programs stay, not in somebody's home or a temporary directory."""
+    return any(Path(prefix).is_relative_to(place) for place in _STAYS) and os.access(
+        Path(prefix) / "bin" / "pushrod", os.X_OK
+    )
+
+
+def install(say: Callable[[str], None]) -> None:
+    """Install what is running now into PREFIX, as it is done over SSH. Raises HostError if it cannot be done."""
+    wheel = bundle.write(Path(os.environ.get("TMPDIR") or "/tmp"))  # noqa: S108  a file of its own, made by mkstemp
+    try:
+        argv = ["/usr/bin/python3", "-I", installer.__file__, str(PREFIX), str(wheel)]
+        done = processes.run(argv, timeout=_TIMEOUT, on_line=say)
+    finally:
+        wheel.unlink()
+        wheel.parent.rmdir()
+    if done.status != 0:
+        raise HostError(
+            f"pushrod could not be installed in {PREFIX}",
+            hint="the lines above say why; mend it, then run `pushrod host init` again",
+        )
+
+
+def command() -> Work:
+    """The name by which root finds pushrod, unless something else has it."""
+    target = program()
+    if COMMAND.is_symlink() and COMMAND.readlink() == target:
+        return Work(Change(str(COMMAND), "same"))
+    if COMMAND.is_symlink() or COMMAND.exists():
+        return Work(Change(str(COMMAND), "kept", "is not ours"))
+    return Work(Change(str(COMMAND), "new", f"-> {target}"), lambda: files.point(COMMAND, str(target)))

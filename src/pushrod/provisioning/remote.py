@@ -1,0 +1,152 @@
+"""`pushrod host init user@server`: what is running here, taken to a server over SSH and run there."""
+
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pushrod.core.errors import HostError
+from pushrod.provisioning import bundle, installer
+from pushrod.provisioning.installation import PREFIX
+from pushrod.system import processes
+from pushrod.system.processes import Completed
+
+_OPTIONS = (
+    *("-o", "BatchMode=yes"),  # ask nothing: nobody may be there to answer
+    *("-o", "ConnectTimeout=15"),
+    *("-o", "ServerAliveInterval=15"),
+    *("-o", "ServerAliveCountMax=4"),
+)
+_QUICK = 60.0  # seconds for a command that does next to nothing
+_LONG = 3600.0  # seconds for installing and for `host init`, which fetch packages
+
+Say = Callable[[str], None]
+
+
+class Server:
+    """A server that one reaches by SSH, as root or as somebody whom sudo asks for no password."""
+
+    def __init__(self, target: str) -> None:
+        if target.startswith("-"):
+            raise HostError(f"`{target}` is no server", hint="name it as ssh does: root@server")
+        self.target = target
+        self._root: tuple[str, ...] = ()
+
+    def argv(self, *words: str) -> list[str]:
+        """The ssh command that runs words there; GIT_SSH_COMMAND says with which ssh, as it does for a push."""
+        program = shlex.split(os.environ.get("GIT_SSH_COMMAND") or "ssh")
+        return [*program, *_OPTIONS, self.target, "--", shlex.join(words)]
+
+    def open(self) -> None:
+        """Find that it answers, that we can be root there, and that it has Python; HostError for each that fails."""
+        told = self._run("id", "-u")
+        if told.status != 0:
+            raise unreachable(self.target, told.stderr)
+        if told.stdout.strip() != "0":
+            if self._run("sudo", "-n", "true").status != 0:
+                raise HostError(
+                    f"no root on {self.target}: you are not root there, and sudo asks for a password",
+                    hint="use root@…, or a user whom sudo asks for none",
+                )
+            self._root = ("sudo", "-n")
+        if self._run("python3", "-I", "-c", "").status != 0:
+            raise HostError(
+                f"no python3 on {self.target}", hint="there: apt-get install python3 python3-venv"
+            )
+
+    def install(self, prefix: str, say: Say) -> None:
+        """Install the pushrod that is running here in `prefix` there."""
+        raw = bundle.render(bundle.files())
+        place = self._told("mktemp", "-d", "-t", "pushrod-XXXXXX")
+        try:
+            wheel = f"{place}/{bundle.name()}"
+            self._send(wheel, raw)
+            with Path(installer.__file__).open("rb") as source:
+                argv = self.argv(*self._root, "python3", "-I", "-", prefix, wheel)
+                done = processes.run(argv, stdin=source, timeout=_LONG, on_line=say)
+        finally:
+            self._run("rm", "-rf", place)
+        if done.status != 0:
+            raise HostError(
+                f"pushrod could not be installed in {prefix} on {self.target}",
+                hint="the lines above say why; mend it, then run this again",
+            )
+
+    def run(self, *words: str, say: Say) -> int:
+        """Run words there as root, each line of output handed over as it comes; the exit status."""
+        return processes.run(self.argv(*self._root, *words), timeout=_LONG, on_line=say).status
+
+    def can_try(self) -> bool:
+        """Whether Python there can make an environment at once, without a package to install first."""
+        return self._run("python3", "-I", "-c", "import venv, ensurepip").status == 0
+
+    def temporary(self) -> str:
+        """A new directory there, to be removed by `forget`."""
+        return self._told(*self._root, "mktemp", "-d", "-t", "pushrod-XXXXXX")
+
+    def forget(self, place: str) -> None:
+        """Remove a directory that `temporary` made."""
+        self._run(*self._root, "rm", "-rf", place)
+
+    def has(self, prefix: str) -> bool:
+        """Whether `prefix` there holds the very pushrod that is running here."""
+        told = self._run(*self._root, "cat", f"{prefix}/{installer.NAME}")
+        return told.status == 0 and told.stdout.strip() == bundle.digest()
+
+    def _send(self, path: str, raw: bytes) -> None:
+        with bundle.spooled(raw) as source:
+            done = processes.run(
+                self.argv("sh", "-c", f"cat > {shlex.quote(path)}"), stdin=source, timeout=_LONG
+            )
+        if done.status != 0:
+            raise unreachable(self.target, done.stderr)
+
+    def _told(self, *words: str) -> str:
+        done = self._run(*words)
+        if done.status != 0:
+            raise unreachable(self.target, done.stderr)
+        return done.stdout.strip()
+
+    def _run(self, *words: str) -> Completed:
+        return processes.run(self.argv(*words), timeout=_QUICK)
+
+
+def unreachable(target: str, words: str) -> HostError:
+    """The error for what ssh says when it does not get in."""
+    last = next((line.strip() for line in reversed(words.splitlines()) if line.strip()), "ssh gave no reason")
+    if "Permission denied" in words:
+        return HostError(
+            f"{target} refuses your key",
+            hint=f"put it there: ssh-copy-id {target}; or start an agent that has it: ssh-add",
+        )
+    if "Host key verification failed" in words:
+        return HostError(
+            f"{target} is not known to this machine, or has another key than before",
+            hint=f"ssh {target} once by hand, and compare the fingerprint",
+        )
+    return HostError(f"{target} cannot be reached: {last}", hint=f"try: ssh {target} true")
+
+
+def initialise(target: str, options: Sequence[str], *, plan: bool, say: Say, out: Say) -> int:
+    """Run `pushrod host init` there, after installing pushrod; with `plan` nothing stays there. The exit status.
+
+    `say` hears the installer, `out` what the verb prints.
+    """
+    server = Server(target)
+    server.open()
+    if not plan:
+        server.install(str(PREFIX), say)
+        return server.run(f"{PREFIX}/bin/pushrod", "host", "init", *options, say=out)
+    if server.has(str(PREFIX)):
+        return server.run(f"{PREFIX}/bin/pushrod", "host", "init", *options, say=out)
+    if not server.can_try():
+        raise HostError(
+            f"{target} has no python3-venv, without which nothing can be tried there",
+            hint="there: apt-get install python3-venv; or leave --plan out: it is installed then",
+        )
+    place = server.temporary()
+    try:
+        server.install(f"{place}/pushrod", lambda _line: None)
+        return server.run(f"{place}/pushrod/bin/pushrod", "host", "init", *options, say=out)
+    finally:
+        server.forget(place)

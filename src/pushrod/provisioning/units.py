@@ -1,0 +1,117 @@
+"""The systemd units of a host: written, loaded, and started."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pushrod.adapters import systemd
+from pushrod.adapters.systemd import Layout
+from pushrod.core.errors import HostError
+from pushrod.engines import machine
+from pushrod.provisioning import account, docker_daemon, edge, installation, work
+from pushrod.provisioning.work import Action, Change, Work
+from pushrod.state.apps import HostSettings, Root
+from pushrod.system import network, processes, waits
+
+TMPFILES = Path("/etc/tmpfiles.d/pushrod.conf")
+STARTED = (
+    *("pushrod-edge.service", "pushrod-apps.path", "pushrod-builds.service", systemd.GUARD),
+    *("pushrod-watch.timer", "pushrod-layers.timer", "pushrod-prune.timer", "pushrod-backup.timer"),
+    "pushrod-renew.timer",
+)
+_PATIENCE = 20.0  # seconds for a unit to become active
+
+
+def layout(root: Root, settings: HostSettings) -> Layout:
+    """What the units of this host name."""
+    closed = dict.fromkeys((settings.pool, *map(str, docker_daemon.blocks(settings))))
+    return Layout(
+        root.path,
+        installation.program(),
+        account.NAME,
+        edge.argv(root),
+        edge.rotation(root),
+        settings.pool,
+        tuple(closed),
+        machine.limits(settings).client_connections,
+    )
+
+
+def files(root: Root, settings: HostSettings) -> list[Work]:
+    """The files of the units, and the directory in which the account says what comes back at boot."""
+    wanted = layout(root, settings)
+    return [
+        *(work.file(systemd.DIRECTORY / n, text.encode()) for n, text in systemd.render(wanted).items()),
+        work.file(systemd.WANTED, None, mode=0o755, owner=account.owner),
+        work.file(TMPFILES, systemd.tmpfiles(wanted).encode()),
+        *slices(settings),
+    ]
+
+
+def guard(root: Root, settings: HostSettings) -> Work:
+    """The file of the unit by which the kernel counts connections."""
+    text = systemd.render(layout(root, settings))[systemd.GUARD]
+    return work.file(systemd.DIRECTORY / systemd.GUARD, text.encode())
+
+
+def slices(settings: HostSettings) -> list[Work]:
+    """The files by which systemd bounds what apps take together, each with its directory."""
+    limits = machine.limits(settings)
+    apps = {name: machine.limits(settings, name) for name in settings.app_limits}
+    found = {systemd.DIRECTORY / name: text for name, text in systemd.slices(limits, apps).items()}
+    places = dict.fromkeys(path.parent for path in found if path.parent != systemd.DIRECTORY)
+    made = [work.file(place, None, mode=0o755) for place in places]
+    return [*made, *(work.file(path, text.encode()) for path, text in found.items())]
+
+
+def start(root: Root, *, load: bool, restart_edge: bool, gates: Sequence[str] = ()) -> list[Work]:
+    """Have systemd take the files and run what they say.
+
+    `load` says that a unit has changed, `restart_edge` that what the edge runs has. `gates` are the keys' units.
+    """
+    started = (*STARTED, *gates)
+    mounts = [systemd.mount_unit(place) for place in systemd.mounts(root.path)]
+    active = all(map(systemd.is_active, (systemd.TARGET, *started)))
+    enabled = all(map(systemd.is_enabled, (systemd.TARGET, *mounts)))
+    if active and enabled and not load and not restart_edge:
+        return [Work(Change(systemd.TARGET, "same"))]
+    action: Action = "changed" if enabled else "new"
+    detail = "comes back at boot; runs the edge, the watch, the daily pruning, backups, renewals"
+    if active and restart_edge:
+        detail = "the edge (nginx) is restarted: no connection is taken for an instant"
+    return [Work(Change(systemd.TARGET, action, detail), lambda: _start(root, restart_edge, started, mounts))]
+
+
+def check_port(root: Root) -> None:
+    """Find out, before anything is changed, whether something else has the edge's port; HostError then."""
+    port = edge.of(root).port
+    if not systemd.is_active(STARTED[0]) and not network.port_is_free(port, "0.0.0.0"):
+        raise HostError(
+            f"port {port}, which is the edge's, is in use by something else",
+            hint=f"`ss -ltnp sport = :{port}` shows by what; stop that or move it, then run this again",
+        )
+
+
+def _start(root: Root, restart_edge: bool, started: Sequence[str], mounts: Sequence[str]) -> None:
+    processes.run(["systemd-tmpfiles", "--create", TMPFILES], timeout=60)
+    systemd.call("daemon-reload")
+    systemd.call("enable", systemd.TARGET, *mounts)
+    systemd.call("start", *mounts)
+    systemd.call("restart", systemd.GUARD)
+    prepare_edge(root)
+    if restart_edge and systemd.is_active(STARTED[0]):
+        systemd.call("restart", STARTED[0])
+    systemd.call("start", systemd.TARGET, *started)
+    for unit in started:
+        if not waits.wait_until(lambda unit=unit: systemd.is_active(unit), _PATIENCE, 0.1):  # type: ignore[misc]
+            raise HostError(f"{unit} does not come up", log=systemd.journal(unit))
+    if not waits.wait_until(edge.of(root).answering, _PATIENCE, 0.1):
+        raise HostError("the edge (nginx) does not answer", log=systemd.journal(STARTED[0]))
+
+
+def prepare_edge(root: Root) -> None:
+    """Make the edge's files as the account, which they belong to: a first tree, without sites."""
+    program = installation.program()
+    argv = ["setpriv", f"--reuid={account.NAME}", f"--regid={account.NAME}", "--init-groups", "--"]
+    done = processes.run([*argv, program, "host", "edge", "--root", root.path], cwd=root.path, timeout=60)
+    if done.status != 0:
+        raise HostError("the edge's files could not be made", log=tuple(done.stderr.splitlines()[-10:]))

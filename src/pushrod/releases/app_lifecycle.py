@@ -1,0 +1,127 @@
+"""Making an app and removing it."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from pushrod.adapters import git, reporting
+from pushrod.core.errors import UnknownNameError
+from pushrod.engines.protocols import Engine
+from pushrod.ingress.basic_auth import Passwords
+from pushrod.ingress.certificates import Certificates
+from pushrod.ingress.static_files import Static
+from pushrod.state.apps import App, Settings, check_file, now
+from pushrod.system import files, locks
+
+_REPORTING = (sys.executable, "-P", "-m", reporting.__name__)
+
+
+def create(engine: Engine, name: str, *, source: Path | None = None, port: int = 0) -> App:
+    """Make an app for a work tree, or find the one it has; everything but `app.json`, which comes last, can be
+    there already from an attempt that was interrupted. `source` is None where the work tree is elsewhere, and its
+    owner pushes to the app.
+
+    Raises UnknownNameError if the name is taken by another work tree, HostError if the port is.
+    """
+    root = engine.root
+    root.create()
+    app = App(root, name)
+    if app.settings_path.exists():
+        if source is not None:
+            _check_source(app, source)
+        make_places(app)  # the hooks name this installation and this root: either may have moved
+        if port and port != app.settings.port:
+            with engine.choose_port(port) as chosen:
+                app.save(msgspec.structs.replace(app.settings, port=chosen))
+        return app
+    engine.check_name(name)
+    with engine.choose_port(port) as chosen:
+        settings = Settings(
+            name=name,
+            port=chosen,
+            engine=engine.name,
+            created=now(),
+            source=str(source or ""),
+            down=True,
+        )
+        make_places(app, sha256=source is not None and git.uses_sha256(source))
+        app.save(settings)
+    return app
+
+
+def make_places(app: App, *, sha256: bool = False) -> None:
+    """Make the directories and repositories of an app that are missing, and have its hooks name this installation."""
+    for directory in (app.checkouts, app.stores):  # what instances and stores are in, whoever they run as
+        files.make_open(directory)
+    app.logs.mkdir(parents=True, exist_ok=True)
+    files.make_private(app.secrets)
+    git.create_repository(app.repository, _hook(app), _REPORTING, sha256=sha256)
+    git.create_state(app.state)
+
+
+def are_current(app: App) -> bool:
+    """Whether the app's repository is as `make_places` makes it, and calls this installation."""
+    return git.is_current(app.repository, _hook(app), _REPORTING)
+
+
+def _hook(app: App) -> list[str]:
+    return [sys.executable, "-m", "pushrod", "--root", str(app.root.path), "hook", app.name]
+
+
+def _check_source(app: App, source: Path) -> None:
+    settings = app.settings
+    known = git.remote_url(source) == str(app.repository)
+    if settings.source != str(source) and not known:
+        raise UnknownNameError(
+            f"the name `{app.name}` is taken by {_owner(settings)}",
+            where=str(app.root.path),
+            hint=f"choose another with --app, or join it: git remote add pushrod {app.repository}",
+        )
+    if settings.source != str(source):
+        app.save(msgspec.structs.replace(settings, source=str(source)))
+
+
+def allow(app: App, words: Sequence[str], *, remove: bool = False) -> tuple[str, ...]:
+    """Add words to what an app's manifest may ask for, or take them out; returns all that is allowed then.
+
+    As root too, the files stay the account's that the app belongs to.
+    """
+    owner = app.directory.stat()
+    with locks.lock(app.lock, purpose="changing what is allowed", timeout=60):
+        files.chown(app.lock, (owner.st_uid, owner.st_gid))
+        before = app.settings.allowed
+        after = set(before) - set(words) if remove else {*before, *words}
+        app.save(msgspec.structs.replace(app.settings, allowed=tuple(sorted(after))))
+        files.chown(app.settings_path, (owner.st_uid, owner.st_gid))
+    return tuple(sorted(after))
+
+
+def choose_file(app: App, file: str) -> None:
+    """Have the app's next deployments read this compose file of its repository; empty for the one at the top."""
+    with locks.lock(app.lock, purpose="choosing the compose file", timeout=60):
+        app.save(msgspec.structs.replace(app.settings, file=check_file(file)))
+
+
+def _owner(settings: Settings) -> str:
+    return f"the app of {settings.source}" if settings.source else "an app that is pushed from elsewhere"
+
+
+def destroy(app: App, engine: Engine) -> None:
+    """Remove an app that is down, with its data; what was cut off can be done again until the app is gone."""
+    source = app.settings.source
+    engine.clear(app, app.directory / "data")
+    for place in (app.checkouts, app.directory / "copies"):
+        for directory in place.iterdir() if place.exists() else ():
+            engine.clear(app, directory)
+    engine.forget(app)
+    Certificates(app).forget()
+    Static(app, engine.edge).forget()
+    Passwords(app, engine.edge).forget()
+    engine.edge.forget(app.name)
+    app.settings_path.unlink()
+    files.remove_tree(app.directory)
+    if source and Path(source).is_dir() and git.remote_url(Path(source)) == str(app.repository):
+        git.remove_remote(Path(source))
+    engine.rest()

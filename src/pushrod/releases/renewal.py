@@ -1,0 +1,106 @@
+"""Certificates of all apps: what there is, and renewing them one after the other, as the timer does."""
+
+import datetime
+from collections.abc import Iterator, Sequence
+
+from pushrod.adapters.openssl import Described, Pair
+from pushrod.core.errors import BusyError, Interrupted, PushrodError
+from pushrod.core.progress import Progress
+from pushrod.core.values import Release, Value
+from pushrod.engines.protocols import Engine
+from pushrod.ingress.certificates import Certificates, Kept, examine, names_for
+from pushrod.releases.pipeline import LOCK_TIMEOUT, Pipeline
+from pushrod.releases.rounds import Round
+from pushrod.state.apps import App
+from pushrod.state.journal import Journal
+from pushrod.state.releases import Releases
+from pushrod.system import files
+
+TURN = 900.0
+"""Seconds for one app's certificate: an authority asks each of its names."""
+
+
+class Row(Value, frozen=True):
+    """An app that wants a certificate: its names, where it comes from, until when the one in place is valid (empty:
+    there is none), and what is wrong."""
+
+    app: str
+    names: tuple[str, ...]
+    source: str
+    ends: str = ""
+    problem: str = ""
+
+
+def listed(apps: Sequence[App]) -> list[Row]:
+    """A row for each app that wants a certificate, or has one."""
+    return [row for app in apps if (row := _row(app)) is not None]
+
+
+def _row(app: App) -> Row | None:
+    release, kept = _live(app), Certificates(app).current()
+    if release is None or (release.tls.source == "off" and kept is None):
+        return None
+    problem = "; ".join(finding.detail for finding in examine(app, release))
+    return Row(
+        app.name, names_for(release), release.tls.source, kept.certificate.ends if kept else "", problem
+    )
+
+
+def renew(
+    engine: Engine, apps: Sequence[App], progress: Progress, *, force: bool = False, wait: bool = False
+) -> Iterator[tuple[App, Kept] | PushrodError]:
+    """See to each app's certificate, in a fair order, each within TURN; what is in place then, where one is wanted.
+
+    An app that fails gives its error, and the next goes on; one that another command works on is left for the next
+    time, with a note, unless we `wait`.
+    """
+    turns = Round(engine.root, "renewal", LOCK_TIMEOUT + TURN if wait else TURN)
+    for app in turns.order(apps):
+        kept = None
+        try:
+            if _wants(app):
+                with turns.turn(app):
+                    line = Pipeline(app, engine, progress)
+                    kept = line.certify(force=force, timeout=LOCK_TIMEOUT if wait else 0)
+        except Interrupted:
+            raise
+        except BusyError as e:
+            if wait:
+                yield e
+            else:
+                progress.note(f"{app.name} is left for the next time: {e.what}")
+        except PushrodError as e:
+            e.where = f"app {app.name}: {e.where}" if e.where else f"app {app.name}"
+            yield e
+        except OSError as e:
+            yield files.os_error(e, f"app {app.name}")
+        if kept:
+            yield app, kept
+
+
+def give(app: App, engine: Engine, progress: Progress, pair: Pair) -> tuple[Described, bool]:
+    """Keep an app's own certificate, and put it in place where its live release wants it; whether it does.
+
+    Raises StateError, and keeps the one that was there, where it cannot be served.
+    """
+    described, release = Certificates(app).give(pair), _live(app)
+    wanted = release is not None and release.tls.source == "files" and not app.settings.down
+    if wanted:
+        Pipeline(app, engine, progress).certify()
+    return described, wanted
+
+
+def left(ends: str) -> float:
+    """Seconds until a time; negative after it."""
+    return (datetime.datetime.fromisoformat(ends) - datetime.datetime.now(datetime.UTC)).total_seconds()
+
+
+def _wants(app: App) -> bool:
+    """Whether there is anything to do, without the lock: most apps of a root may have no certificate."""
+    release = _live(app)
+    return release is not None and release.tls.source != "off" and not app.settings.down
+
+
+def _live(app: App) -> Release | None:
+    live = Journal(app.journal).story().live
+    return Releases(app).read(live) if live else None

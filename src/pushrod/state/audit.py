@@ -1,0 +1,402 @@
+"""Who did what, when, from where, with which result: an append-only log of a root, chained by hashes.
+
+One line of JSON for what began, one for how it ended, each fsynced, each with the SHA-256 of itself and of the line
+before: a line that is changed, taken out or moved is found (`Audit.verify`). Whoever can write the file could write
+all of it anew. On a Docker host each new head is therefore told to the system's journal too, which that account
+cannot change; `verify` compares the two.
+
+Secrets are here by their names alone. What a key only looks at, and what it is refused, is listed up to a number a
+day, so that a flood of it neither fills the disk nor buries what was done. What a key does is never left out: past a
+number a day it is not done.
+"""
+
+import contextlib
+import datetime
+import hashlib
+import os
+import secrets
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from pushrod.core.errors import BusyError
+from pushrod.core.values import Value
+from pushrod.state.apps import Root, now
+from pushrod.system import files, locks, network
+
+Result = Literal["done", "failed", "refused", "unfinished"]
+
+SEGMENT = 16 << 20
+"""Bytes of a file of the log; then another is begun. Older ones stay, `log.<number of their last line>`, and their
+owner may take the oldest away."""
+
+MOST = {"act": 10_000, "look": 300, "refused": 100}
+"""Lines of one key in one day, of each kind."""
+
+IDENTIFIER = "pushrod-audit"
+"""What the heads in the system's journal are under: journalctl --identifier=pushrod-audit."""
+
+_PATIENCE = 60.0  # seconds for the lock, which is held for as long as a line takes to be written
+_OPENS = 14  # characters of the name of a chain whose files say where they begin; an older pushrod's has 12
+_LONGEST = 300  # characters of a text from outside
+_TAIL = 64 << 10  # bytes in which the last line is looked for; a line is far shorter
+
+
+class Who(Value, frozen=True, omit_defaults=True):
+    """Somebody: the name of a key or a local account, the key's fingerprint, and the address that they came from."""
+
+    by: str
+    key: str = ""
+    address: str = ""
+
+
+class Line(Value, frozen=True, omit_defaults=True):
+    """A line of the log. `act` of an end is the number of its beginning; `chain` names the log, `before` is the hash
+    of the line before, `hash` that of this one without it; `opens` says that a file begins with it."""
+
+    n: int
+    at: str
+    chain: str
+    before: str
+    kind: Literal["begin", "end", "whole"]
+    act: int = 0
+    who: Who | None = None
+    app: str = ""
+    what: str = ""
+    words: str = ""
+    result: Result | None = None
+    code: int = 0
+    detail: str = ""
+    opens: bool = False
+    hash: str = ""
+
+
+class Act(Value, frozen=True):
+    """What somebody did or asked for, as it is listed: `code` is the exit code, `seconds` how long it took."""
+
+    number: int
+    at: str
+    by: str
+    key: str
+    address: str
+    app: str
+    what: str
+    words: str
+    result: Result
+    code: int
+    detail: str
+    seconds: float
+
+
+class Verdict(NamedTuple):
+    """What `verify` found: the first and the last line that are here, how many heads of the system's journal agree,
+    what is wrong, and how many of those heads are of lines before the first."""
+
+    first: int
+    last: int
+    heads: int
+    problems: tuple[str, ...]
+    gone: int = 0
+
+
+class Audit:
+    """The log of a root. Writing needs the rights of whoever the root belongs to, or root's."""
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+        self.directory = root.path / "audit"
+        self.log = self.directory / "log"
+        self._counts = self.directory / "counts.json"
+
+    # ---- writing --------------------------------------------------------------------------------------------
+
+    def begin(self, who: Who, what: str, app: str = "", words: str = "") -> int:
+        """Say that something begins; the number by which its end is told.
+
+        Raises BusyError where a key has done so much today that no more can be told, OSError where it cannot be
+        written.
+        """
+        with self._locked():
+            if who.key:
+                self._count(who, "act")
+            return self._append(kind="begin", who=who, what=what, app=app, words=_short(words))
+
+    def end(self, act: int, result: Result, code: int = 0, app: str = "", detail: str = "") -> None:
+        """Say how it ended, unless that is told already: a push's hook knows more than who started it."""
+        with self._locked():
+            if not self._ended(act):
+                self._append(kind="end", act=act, result=result, code=code, app=app, detail=_short(detail))
+
+    def note(
+        self,
+        who: Who,
+        what: str,
+        result: Result,
+        code: int = 0,
+        app: str = "",
+        words: str = "",
+        detail: str = "",
+    ) -> None:
+        """Tell of something that is over, in one line: what was refused, or only looked at something."""
+        with self._locked():
+            kind = "refused" if result == "refused" else "look"
+            if not who.key or self._count(who, kind):
+                self._append(
+                    kind="whole",
+                    who=who,
+                    what=what,
+                    app=app,
+                    words=_short(words),
+                    result=result,
+                    code=code,
+                    detail=_short(detail),
+                )
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The log for us alone. Its files belong to whom the root belongs to, also where root makes them."""
+        owner = self.root.path.stat()
+        if not self.directory.exists():
+            files.make_private(self.directory)
+            files.chown(self.directory, (owner.st_uid, owner.st_gid))
+        lock = self.directory / "lock"
+        with locks.lock(lock, purpose="telling who did what", timeout=_PATIENCE):
+            files.chown(lock, (owner.st_uid, owner.st_gid))
+            yield
+
+    def _append(self, **fields: object) -> int:
+        last = self._last()
+        new = not self.log.exists()
+        line = msgspec.convert({"at": now(), **fields, **last, "opens": new}, Line, str_keys=True)
+        line = msgspec.structs.replace(line, hash=_hash(line))
+        owner = self.root.path.stat()
+        files.append(self.log, msgspec.json.encode(line).decode(), mode=0o600)
+        if new:
+            files.chown(self.log, (owner.st_uid, owner.st_gid))
+        if self.root.host_settings_path.exists():
+            network.log(IDENTIFIER, f"chain {line.chain} line {line.n} sha256 {line.hash}")
+        if self.log.stat().st_size > SEGMENT:
+            self.log.replace(self.log.with_name(f"log.{line.n:012d}"))
+            files.sync_directory(self.directory)
+        return line.n
+
+    def _last(self) -> dict[str, object]:
+        """Where the next line goes on. A line that was torn by a crash was never told to anybody, and is cut off."""
+        for path in reversed(self._files()):
+            with path.open("r+b") as f:
+                size = f.seek(0, os.SEEK_END)
+                f.seek(max(0, size - _TAIL))
+                tail = f.read()
+                whole, newline, torn = tail.rpartition(b"\n")
+                if torn and newline:
+                    f.truncate(size - len(torn))
+                elif torn:
+                    f.truncate(0)
+            raw = whole.rpartition(b"\n")[2]
+            if not raw:
+                continue
+            line = _decoded(raw)
+            if line is None:  # damaged: what comes after it says so by its own hash, and `verify` says where
+                known = _last_of(whole)
+                number = int(path.suffix[1:]) if path != self.log else known.n + 1 if known else 0
+                chain = known.chain if known else ""
+                return {"n": number + 1, "chain": chain, "before": hashlib.sha256(raw).hexdigest()}
+            return {"n": line.n + 1, "chain": line.chain, "before": line.hash}
+        return {"n": 1, "chain": secrets.token_hex(_OPENS // 2), "before": "0" * 64}
+
+    def _ended(self, act: int) -> bool:
+        if not self.log.exists():
+            return False
+        with self.log.open("rb") as f:
+            f.seek(max(0, f.seek(0, os.SEEK_END) - 4 * _TAIL))
+            return any(
+                line is not None and line.kind == "end" and line.act == act
+                for line in map(_decoded, f.read().splitlines())
+            )
+
+    # ---- how much a key is told of --------------------------------------------------------------------------
+
+    def _count(self, who: Who, kind: str) -> bool:
+        """Count one more line of a key today; whether it is to be written. Raises BusyError for one act too many."""
+        day, counts = self._today()
+        own = counts.setdefault(who.by, {})
+        own[kind] = own.get(kind, 0) + 1
+        self._write_counts(day, counts)
+        if own[kind] <= MOST[kind]:
+            return True
+        if kind == "act":
+            raise BusyError(
+                f"the key {who.by} has done {MOST[kind]} things today, which is the most",
+                hint="go on tomorrow, or ask the host's owner to do it",
+            )
+        if own[kind] == MOST[kind] + 1:
+            self._append(
+                kind="whole", who=Who(who.by, who.key), what=kind, detail=f"more than {MOST[kind]} today"
+            )
+        return False
+
+    def _today(self) -> tuple[str, dict[str, dict[str, int]]]:
+        """The day and what was counted on it. Of the day before, what was not listed is told in a line a key."""
+        day = now()[:10]
+        try:
+            before, counts = msgspec.json.decode(
+                self._counts.read_bytes(), type=tuple[str, dict[str, dict[str, int]]]
+            )
+        except (OSError, msgspec.DecodeError):
+            return day, {}
+        if before == day:
+            return day, counts
+        for name, own in counts.items():
+            for kind, number in own.items():
+                if number > MOST.get(kind, number):
+                    left = f"{number - MOST[kind]} more on {before}, not listed"
+                    self._append(kind="whole", who=Who(name), what=kind, detail=left)
+        return day, {}
+
+    def _write_counts(self, day: str, counts: Mapping[str, Mapping[str, int]]) -> None:
+        temporary = self._counts.with_suffix(".new")
+        temporary.write_bytes(msgspec.json.encode((day, counts)))
+        owner = self.root.path.stat()
+        files.chown(temporary, (owner.st_uid, owner.st_gid))
+        temporary.replace(self._counts)
+
+    # ---- reading --------------------------------------------------------------------------------------------
+
+    def _files(self) -> list[Path]:
+        """The files of the log, oldest first."""
+        older = sorted(p for p in self.directory.glob("log.*") if p.suffix[1:].isdecimal())
+        return [*older, *([self.log] if self.log.exists() else [])]
+
+    def _raw(self) -> Iterator[bytes]:
+        for path in self._files():
+            with path.open("rb") as f:
+                yield from (line[:-1] for line in f if line.endswith(b"\n"))
+
+    def acts(self) -> Iterator[Act]:
+        """All that is told, oldest first by their ends; then what has not ended. Lines that cannot be read are left
+        out, which `verify` finds."""
+        begun: dict[int, Line] = {}
+        for line in map(_decoded, self._raw()):
+            if line is None:
+                continue
+            if line.kind == "begin":
+                begun[line.n] = line
+            elif line.kind == "whole":
+                yield _act(line, line)
+            elif line.act in begun:
+                yield _act(begun.pop(line.act), line)
+        for line in begun.values():
+            yield _act(line, None)
+
+    def last(self, count: int, wanted: "Wanted") -> list[Act]:
+        """The last acts that are wanted, oldest first."""
+        found = deque((act for act in self.acts() if wanted.fits(act)), maxlen=count)
+        return sorted(found, key=lambda act: act.number)
+
+    def verify(self, heads: Iterable[tuple[str, int, str]] = ()) -> Verdict:
+        """Whether every line is as it was written, in its order, with none missing; `heads` are (chain, line, hash)
+        of the system's journal, which must agree."""
+        problems: list[str] = []
+        hashes: dict[tuple[str, int], str] = {}
+        first = last = 0
+        chain = before = ""
+        for raw in self._raw():
+            line = _decoded(raw)
+            if line is None:
+                problems.append(f"after line {last}: a line that cannot be read")
+                before = hashlib.sha256(raw).hexdigest()
+                continue
+            if line.hash != _hash(line) or msgspec.json.encode(line) != raw:
+                problems.append(f"line {line.n} was changed")
+            if first == 0:
+                first, chain = line.n, line.chain
+                if line.n > 1 and not line.opens and len(line.chain) >= _OPENS:
+                    problems.append(
+                        f"line {line.n} is not where a file began: lines before it were taken out"
+                    )
+            elif line.n != last + 1:
+                problems.append(f"line {line.n} comes after line {last}: lines were taken out or moved")
+            elif line.before != before:
+                problems.append(f"line {line.n} does not go on from line {last}: one of them was changed")
+            hashes[line.chain, line.n] = line.hash
+            last, before = line.n, line.hash
+        agreed, gone, others = 0, 0, set()
+        for name, number, head in heads:
+            if name != chain:
+                others.add(name)
+            elif number > last:
+                problems.append(f"the system's journal has line {number}, and the log ends with line {last}")
+            elif number < first:
+                gone += 1
+            elif hashes.get((name, number)) != head:
+                problems.append(f"line {number} is another than the system's journal has")
+            else:
+                agreed += 1
+        problems += [f"the system's journal has heads of another log, {name}" for name in sorted(others)]
+        return Verdict(first, last, agreed, tuple(dict.fromkeys(problems)), gone)
+
+
+class Wanted(NamedTuple):
+    """Which acts: of these apps, of one key or account, of a verb, with a result, from a time on; by default all."""
+
+    apps: tuple[str, ...] = ()
+    by: str = ""
+    what: str = ""
+    result: str = ""
+    since: str = ""
+
+    def fits(self, act: Act) -> bool:
+        """Whether an act is one of them."""
+        return (
+            (not self.apps or act.app in self.apps)
+            and (not self.by or self.by in (act.by, act.key))
+            and (not self.what or act.what == self.what or act.what.startswith(f"{self.what} "))
+            and (not self.result or act.result == self.result)
+            and act.at >= self.since
+        )
+
+
+def _last_of(raw: bytes) -> Line | None:
+    """The last line of some that can be read."""
+    return next((line for line in map(_decoded, reversed(raw.split(b"\n"))) if line is not None), None)
+
+
+def _hash(line: Line) -> str:
+    return hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(line, hash=""))).hexdigest()
+
+
+def _decoded(raw: bytes) -> Line | None:
+    try:
+        return msgspec.json.decode(raw, type=Line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _short(text: str) -> str:
+    text = text.encode(errors="replace").decode()
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _act(begin: Line, end: Line | None) -> Act:
+    who = begin.who or Who("")
+    took = 0.0
+    if end is not None and end is not begin:
+        times = [datetime.datetime.fromisoformat(line.at) for line in (begin, end)]
+        took = round((times[1] - times[0]).total_seconds(), 3)
+    return Act(
+        number=begin.n,
+        at=begin.at,
+        by=who.by,
+        key=who.key,
+        address=who.address,
+        app=begin.app or (end.app if end else ""),
+        what=begin.what,
+        words=begin.words,
+        result=(end.result or "done") if end else "unfinished",
+        code=end.code if end else 0,
+        detail=end.detail if end else "",
+        seconds=took,
+    )

@@ -1,0 +1,166 @@
+"""The fsynced record of what a promotion has done, so that whatever kills it, the next command can go on.
+
+One line of JSON an event. A promotion is open from `prepare` to `done` or `failed`. Its one commit point is
+`live`: an open promotion without it is undone, one with it is finished. The journal alone decides which
+release is live; the pointer in the state repository and the branch of the app's repository follow it.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from pushrod.core.errors import StateError
+from pushrod.core.values import Value
+from pushrod.state.apps import now
+from pushrod.system import files
+
+Event = Literal["prepare", "promote", "step", "live", "done", "failed"]
+
+
+class Entry(Value, frozen=True, omit_defaults=True):
+    """One event. `previous` is the release that was live before; `fresh` is false where the release promoted
+    is an older sealed one. `took` is in seconds. `migrated` says the release command changed the schema. `left` is
+    what could not be done of what follows `live`, or of the undoing."""
+
+    at: str
+    event: Event
+    release: int
+    step: str = ""
+    took: float = 0.0
+    commit: str = ""
+    previous: int = 0
+    fresh: bool = True
+    migrated: bool = False
+    why: str = ""
+    left: str = ""
+
+
+class Story(Value, frozen=True):
+    """What the journal says: the live release (0: none), the last number given, and what was left open.
+
+    `left` is what the last promotion could not do of its end; it has been said, and commands go on."""
+
+    live: int = 0
+    last: int = 0
+    open: Entry | None = None
+    reached_live: bool = False
+    left: str = ""
+    migrated: tuple[int, ...] = ()
+
+
+class Journal:
+    """An app's journal file. Appending needs the app's lock; reading does not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read = _Read()
+
+    def append(self, event: Event, release: int, **fields: object) -> None:
+        """Add one event durably; a line torn by a crash before it was ever acknowledged is cut off first."""
+        self._cut_torn_tail()
+        files.append(self.path, _line(event, release, **fields))
+
+    def entries(self) -> list[Entry]:
+        """Every acknowledged event, oldest first. Raises StateError if one of them is not readable."""
+        return list(self._current().entries)
+
+    def story(self) -> Story:
+        """What the events amount to."""
+        return self._current().story
+
+    def _current(self) -> "_Read":
+        """What the file says now. A deployment asks a dozen times: only what is new since then is decoded."""
+        raw = self.path.read_bytes() if self.path.exists() else b""
+        if not raw.startswith(self._read.raw):
+            self._read = _Read()
+        end = raw.rfind(b"\n") + 1  # what follows the last newline was never acknowledged
+        for line in raw[len(self._read.raw) : end].split(b"\n")[:-1]:
+            try:
+                entry = msgspec.json.decode(line, type=Entry)
+            except (msgspec.DecodeError, UnicodeDecodeError) as e:
+                number = len(self._read.entries) + 1
+                self._read = _Read()
+                raise self._corrupt(raw, number, e) from e
+            self._read.entries.append(entry)
+            self._read.story = _after(self._read.story, entry)
+        self._read.raw = raw[:end]
+        return self._read
+
+    def shorten(self, first: int) -> None:
+        """Forget the events of releases before `first`, of which none may be live or kept, and none be under way."""
+        kept = [e for e in self.entries() if e.release >= first]
+        if len(kept) < len(self._read.entries):
+            files.write(self.path, b"".join(msgspec.json.encode(e) + b"\n" for e in kept))
+
+    def restart(self, live: int, commit: str, last: int) -> None:
+        """Begin a new journal that ends with what is live, and the last number given, so that none is given twice.
+
+        What can be read of the old one comes first, for the history of the releases and their migrations. The old
+        file is kept beside it; the new one takes its place at once, whatever interrupts this.
+        """
+        lines: list[str] = []
+        if self.path.exists():
+            self.path.with_name(f"{self.path.name}.{now()}").hardlink_to(self.path)
+            old = self.path.read_bytes().split(b"\n")[:-1]
+            lines = [line.decode() for line in old if _is_entry(line)]
+        if live:
+            lines.append(_line("live", live, commit=commit, why="journal begun anew"))
+        lines.append(_line("done", max(live, last)))
+        files.write(self.path, "".join(f"{line}\n" for line in lines))
+
+    def _cut_torn_tail(self) -> None:
+        if not self.path.exists():
+            return
+        raw = self.path.read_bytes()
+        end = raw.rfind(b"\n") + 1
+        if end != len(raw):
+            with self.path.open("r+b") as f:
+                f.truncate(end)
+
+    def _corrupt(self, raw: bytes, number: int, e: Exception) -> StateError:
+        copy = self.path.with_name(f"{self.path.name}.corrupt")
+        files.write(copy, raw, mode=0o600)
+        return StateError(
+            f"line {number} cannot be read: {e}",
+            where=str(self.path),
+            hint=f"nothing was changed and a copy is kept as {copy.name}; `pushrod doctor --repair` begins a new "
+            "journal at the release that serves now, or mend the line by hand",
+        )
+
+
+class _Read:
+    """What has been read of a journal, and what it amounts to."""
+
+    def __init__(self) -> None:
+        self.raw = b""
+        self.entries: list[Entry] = []
+        self.story = Story()
+
+
+def _line(event: Event, release: int, **fields: object) -> str:
+    entry = msgspec.convert({"at": now(), "event": event, "release": release, **fields}, Entry)
+    return msgspec.json.encode(entry).decode()
+
+
+def _is_entry(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line, type=Entry)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def _after(story: Story, entry: Entry) -> Story:
+    last = max(story.last, entry.release)
+    migrated = story.migrated
+    if entry.migrated and entry.release not in migrated:
+        migrated = (*migrated, entry.release)
+    changes: dict[str, object] = {"last": last, "migrated": migrated}
+    if entry.event in ("prepare", "promote"):
+        changes |= {"open": entry, "reached_live": False}
+    elif entry.event == "live":
+        changes |= {"live": entry.release, "reached_live": True}
+    elif entry.event in ("done", "failed"):
+        changes |= {"open": None, "reached_live": False, "left": entry.left}
+    return msgspec.structs.replace(story, **changes)

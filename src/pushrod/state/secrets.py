@@ -1,0 +1,142 @@
+"""Secrets of an app: passwords pushrod made, variables the user set, and the sealed environment of a release.
+
+All of it is in files of mode 0600 below the app's `secrets/` (0700): never in Git, in argv or in a log.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets as random
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from pushrod.core.errors import UnknownNameError
+from pushrod.state.apps import App, read_json
+from pushrod.system import files
+
+Variables = dict[str, str]
+
+_RESTORE = "restore it from a backup of this machine"
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_QUOTED = re.compile(r"""\s*(['"])(.*?)\1\s*(?:#.*)?""")
+
+
+# What the last word of a variable's name says of its value, where that is no secret: who, where, how much, which.
+_OPEN = frozenset((
+    "APP", "BRANCH", "CHARSET", "CONCURRENCY", "DATABASE", "DB", "DBNAME", "DEBUG", "DIR", "DOMAIN", "ENV",
+    "ENVIRONMENT", "GID", "HOST", "HOSTNAME", "IMAGE", "LANG", "LEVEL", "LOCALE", "MODE", "MODULE", "NAME", "PATH",
+    "PORT", "PROCESSES", "QUEUE", "QUEUES", "REGION", "REPLICAS", "SCHEMA", "STAGE", "TAG", "THREADS", "TIMEOUT",
+    "TZ", "UID", "USER", "USERNAME", "VERSION", "WORKERS", "ZONE", "PGUSER", "PGDATABASE", "PGHOST", "PGPORT",
+))  # fmt: skip
+
+
+def tells_nothing(name: str) -> bool:
+    """Whether a variable is no secret, by its name: `POSTGRES_USER`, `APP_PORT`; not `TOKEN` or `DATABASE_URL`."""
+    return name.upper().rpartition("_")[2] in _OPEN
+
+
+class Secrets:
+    """The secrets of one app."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self._variables = app.secrets / "variables.json"
+        self._passwords = app.secrets / "passwords.json"
+        self._key = app.secrets / "digest.key"
+
+    def password(self, name: str) -> str:
+        """The password of that name, made on first use: 32 characters, 190 bits, safe in a URL."""
+        files.make_private(self.app.secrets)
+        known = self._read("passwords")
+        if name not in known:
+            known[name] = random.token_hex(24)
+            self._write("passwords", known)
+        return known[name]
+
+    def variables(self) -> Variables:
+        """What `pushrod secret set` has stored."""
+        return self._read("variables")
+
+    def store(self, values: Mapping[str, str]) -> None:
+        """Store variables; they reach the app with its next release. Raises UnknownNameError for a bad name."""
+        for name in values:
+            if not _VARIABLE.fullmatch(name):
+                raise UnknownNameError(
+                    f"`{name}` cannot be a variable's name",
+                    hint="letters, digits and _, not beginning with a digit",
+                )
+        self._write("variables", self.variables() | dict(values))
+
+    def unset(self, names: Iterable[str]) -> None:
+        """Forget variables; UnknownNameError if one was never set."""
+        known = self.variables()
+        for name in names:
+            if name not in known:
+                raise UnknownNameError(f"no secret `{name}`", hint="`pushrod secret list` shows their names")
+            del known[name]
+        self._write("variables", known)
+
+    def seal(self, number: int, environments: Mapping[str, Variables]) -> None:
+        """Keep the resolved environment of each service of a release."""
+        files.make_private(self.app.secrets)
+        files.make_private(self.app.secrets / "releases")
+        files.write(self._sealed(number), msgspec.json.encode(environments), mode=0o600)
+
+    def digest(self, value: object) -> str:
+        """A keyed digest of a value that may hold secrets: it goes into Git, where a plain one could be guessed."""
+        encoded = msgspec.json.encode(value, order="deterministic")
+        return hmac.new(self._digest_key(), encoded, hashlib.sha256).hexdigest()
+
+    def sealed(self, number: int) -> dict[str, Variables]:
+        """The environment of each service of a sealed release."""
+        return read_json(self._sealed(number), dict[str, Variables], restore="deploy again")
+
+    def forget(self, number: int) -> None:
+        """Remove a release's environment, and the files an engine made of it."""
+        self._sealed(number).unlink(missing_ok=True)
+        files.remove_tree(self._sealed(number).with_suffix(""))
+
+    def values(self) -> set[str]:
+        """Every secret value, for taking them out of what is shown; values under 6 characters are left.
+
+        One of several lines (a key) counts line by line, because that is how output is shown.
+        """
+        known = {*self._read("variables").values(), *self._read("passwords").values()}
+        return {part for v in known for part in v.splitlines() if len(part) >= 6}
+
+    def redact(self, line: str) -> str:
+        """The line with every known secret replaced by ***; the longest first, as one may be part of another."""
+        for value in sorted(self.values(), key=len, reverse=True):
+            line = line.replace(value, "***")
+        return line
+
+    def _sealed(self, number: int) -> Path:
+        return self.app.secrets / "releases" / f"{number}.json"
+
+    def _digest_key(self) -> bytes:
+        if not self._key.exists():
+            files.make_private(self.app.secrets)
+            files.write(self._key, random.token_bytes(32), mode=0o600)
+        return self._key.read_bytes()
+
+    def _read(self, what: str) -> Variables:
+        path = self.app.secrets / f"{what}.json"
+        return read_json(path, Variables, restore=_RESTORE) if path.exists() else {}
+
+    def _write(self, what: str, values: Variables) -> None:
+        files.make_private(self.app.secrets)
+        files.write(self.app.secrets / f"{what}.json", msgspec.json.encode(values), mode=0o600)
+
+
+def parse_dotenv(text: str) -> Variables:
+    """The variables of a `.env` file: `NAME=value` lines, `export` allowed, quotes taken off, # comments left out."""
+    found: Variables = {}
+    for line in text.splitlines():
+        name, equals, value = line.strip().removeprefix("export ").partition("=")
+        if not equals or name.startswith("#"):
+            continue
+        quoted = _QUOTED.fullmatch(value)
+        found[name.strip()] = quoted[2] if quoted else value.split(" #")[0].strip()
+    return found

@@ -1,0 +1,77 @@
+"""Kernel locks on files: they are gone with the process that holds them, however it ends."""
+
+import contextlib
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from pushrod.core.errors import BusyError
+
+
+@contextlib.contextmanager
+def lock(
+    path: Path, *, purpose: str, timeout: float, on_wait: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Hold a kernel lock on `path`; it is gone with the process, however that ends.
+
+    `purpose` is written into the file so that whoever waits can say for what. `on_wait` is called once with
+    the holder's purpose before waiting. Raises BusyError after `timeout` seconds.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _lock_file(path) as f:
+        _acquire(f, path, timeout, on_wait)
+        f.seek(0)
+        f.truncate()
+        with contextlib.suppress(OSError):  # a full disk must not keep anybody from freeing it
+            os.write(f.fileno(), f"{purpose} (process {os.getpid()})".encode())
+        try:
+            yield
+        finally:
+            f.truncate(0)
+
+
+def _lock_file(path: Path) -> IO[str]:
+    """A file for a lock. Whoever can open it can hold it, to read it is enough: so nobody else may."""
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    found = os.fstat(fd)
+    if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != 0o600:
+        os.fchmod(fd, 0o600)
+    return os.fdopen(fd, "a+")
+
+
+def _acquire(f: IO[str], path: Path, timeout: float, on_wait: Callable[[str], None] | None) -> None:
+    deadline = time.monotonic() + timeout
+    said = False
+    while True:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            f.seek(0)
+            holder = f.read().strip() or "another pushrod command"
+            if on_wait and not said:
+                on_wait(holder)
+                said = True
+            if time.monotonic() >= deadline:
+                raise BusyError(
+                    f"still busy after {timeout:g} s: {holder}",
+                    where=str(path),
+                    hint="wait for it to end, then run the command again",
+                ) from None
+            time.sleep(0.05)
+
+
+def locked(path: Path) -> bool:
+    """Whether some process holds a lock on `path` now."""
+    if not path.exists():
+        return False
+    with _lock_file(path) as f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False

@@ -1,0 +1,282 @@
+"""Running programs: from argv lists, never through a shell, and never without a deadline."""
+
+import collections
+import contextlib
+import os
+import resource
+import select
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from pushrod.core import lines
+from pushrod.core.errors import HostError
+from pushrod.system.accounts import Account
+from pushrod.system.files import os_error
+from pushrod.system.signals import _ignored, signals_held
+
+_KEPT = (
+    1 << 20
+)  # characters of a program's output, its last, that are kept when it is handed over line by line
+
+
+class Completed(NamedTuple):
+    """What a finished program left: its exit status and what it printed."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str | IO[bytes] | None = None,
+    stdout: IO[bytes] | None = None,
+    timeout: float = 60.0,
+    on_line: Callable[[str], None] | None = None,
+    umask: int = -1,
+    stderr: IO[bytes] | None = None,
+) -> Completed:
+    """Run a program to its end and return its status and output; never raises for a non-zero status.
+
+    `env` replaces the whole environment. `timeout` is in seconds; past it the program's process group is
+    killed. `on_line` receives each line of output (stdout and stderr together) as it appears; the lines then
+    come back as `stdout`. `umask` is the program's own; -1 leaves ours. Raises HostError if the program is
+    missing or the time runs out.
+    """
+    if isinstance(stdin, str) and on_line:  # while output is read line by line, nobody could go on writing
+        with tempfile.TemporaryFile() as source_file:
+            source_file.write(stdin.encode())
+            source_file.seek(0)
+            return run(
+                argv, cwd=cwd, env=env, stdin=source_file, timeout=timeout, on_line=on_line, umask=umask
+            )
+    args = [os.fspath(a) for a in argv]
+    text_in = stdin.encode() if isinstance(stdin, str) else None
+    source: int | IO[bytes] = subprocess.DEVNULL
+    if stdin is not None:
+        source = subprocess.PIPE if isinstance(stdin, str) else stdin
+    try:
+        child = subprocess.Popen(
+            args,
+            cwd=cwd,
+            env=None if env is None else dict(env),
+            stdin=source,
+            stdout=stdout or subprocess.PIPE,
+            stderr=stderr or (subprocess.STDOUT if on_line else subprocess.PIPE),
+            start_new_session=True,
+            umask=umask,
+        )
+    except FileNotFoundError as e:
+        if cwd is not None and not cwd.is_dir():
+            raise os_error(e, str(cwd)) from e
+        raise HostError(
+            f"{args[0]}: {e.strerror}", hint=f"install {Path(args[0]).name}, or check PATH"
+        ) from e
+    except OSError as e:
+        raise os_error(e, args[0]) from e
+    try:
+        if on_line:
+            return _stream(child, on_line, time.monotonic() + timeout)
+        out, err = child.communicate(text_in, timeout=timeout)
+    except subprocess.TimeoutExpired as e:
+        _kill_group(child)  # also where the program has ended and something it left holds its output open
+        raise HostError(
+            f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it stands"
+        ) from e
+    finally:
+        if child.poll() is None:
+            _kill_group(child)
+    return Completed(child.returncode, lines.decode(out or b""), lines.decode(err or b""))
+
+
+def run_bounded(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    most: int,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 60.0,
+) -> Completed:
+    """The same for a program that may print more than we have memory for: at most `most` bytes of each stream come
+    back. They pass through files, whose size the program's own RLIMIT_FSIZE has to bound."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        status = run(argv, cwd=cwd, env=env, timeout=timeout, stdout=out, stderr=err).status
+        out.seek(0)
+        err.seek(0)
+        return Completed(status, lines.decode(out.read(most)), lines.decode(err.read(most)))
+
+
+def _stream(child: subprocess.Popen[bytes], on_line: Callable[[str], None], deadline: float) -> Completed:
+    """Hand over output line by line; a timer thread ends a child that outlives its deadline.
+
+    What has no end is cut and marked: a line past `lines.LONGEST`, and all that was printed but its last _KEPT bytes.
+    """
+    expired = threading.Event()
+
+    def expire() -> None:
+        expired.set()
+        _kill_group(child)
+
+    timer = threading.Timer(max(0.0, deadline - time.monotonic()), expire)
+    timer.daemon = True
+    with signals_held():
+        timer.start()
+    kept: collections.deque[str] = collections.deque()
+    size = 0
+    try:
+        while child.stdout and (raw := child.stdout.readline(lines.LONGEST)):
+            line = lines.decode(raw.removesuffix(b"\n"))
+            line += f" {lines.CUT}" if len(raw) == lines.LONGEST and not raw.endswith(b"\n") else ""
+            on_line(line)
+            kept.append(line + "\n" if raw.endswith(b"\n") else line)
+            size += len(kept[-1])
+            while size > _KEPT:
+                size -= len(kept.popleft())
+        child.wait()
+    finally:
+        timer.cancel()
+    if expired.is_set():
+        raise subprocess.TimeoutExpired(child.args, 0)
+    return Completed(child.returncode, "".join(kept), "")
+
+
+def _kill_group(child: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+@contextlib.contextmanager
+def beside(
+    argv: Sequence[str | os.PathLike[str]], *, env: Mapping[str, str], told: str, timeout: float = 60.0
+) -> Iterator[str]:
+    """Have a program run beside the block: it is told something, and its first line of output is yielded.
+
+    That line (stdout and stderr together) is empty where the program ended without one. After the block its standard
+    input is closed, by which it has to end. Raises HostError if the program is missing; it is killed where it says
+    nothing, or does not end, within `timeout` seconds.
+    """
+    args = [os.fspath(a) for a in argv]
+    try:
+        child = subprocess.Popen(
+            args,
+            env=dict(env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as e:
+        raise os_error(e, args[0]) from e
+    assert child.stdin is not None and child.stdout is not None  # noqa: S101  both are pipes
+    deadline = time.monotonic() + timeout
+    try:
+        with contextlib.suppress(BrokenPipeError):  # it has ended: what it said before is what counts
+            _send(child.stdin.fileno(), told.encode(), deadline)
+        heard = select.select([child.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]
+        yield lines.decode(child.stdout.readline()).strip() if heard else ""
+    finally:
+        child.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout)
+        if child.poll() is None:
+            _kill_group(child)
+        child.stdout.close()
+
+
+def _send(pipe: int, raw: bytes, deadline: float) -> None:
+    """Write to a pipe, until `deadline` (monotonic) at most: its reader may read nothing."""
+    os.set_blocking(pipe, False)
+    while raw and select.select([], [pipe], [], max(0.0, deadline - time.monotonic()))[1]:
+        raw = raw[os.write(pipe, raw) :]
+
+
+@contextlib.contextmanager
+def output_of(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    env: Mapping[str, str],
+    stdin: bytes = b"",
+    timeout: float = 60.0,
+) -> Iterator[IO[bytes]]:
+    """Have a program run, and read what it prints as it comes: for output that may be larger than is wanted.
+
+    It is killed where the block ends before it does, and past `timeout` seconds. Raises HostError if the program is
+    missing, and, once all is read, if it has not ended well. What it says on stderr is not kept.
+    """
+    args = [os.fspath(a) for a in argv]
+    with tempfile.TemporaryFile() as source:
+        source.write(stdin)
+        source.seek(0)
+        try:
+            child = subprocess.Popen(
+                args,
+                env=dict(env),
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as e:
+            raise os_error(e, args[0]) from e
+    assert child.stdout is not None  # noqa: S101  it is a pipe
+    timer = threading.Timer(timeout, lambda: _kill_group(child))
+    timer.daemon = True
+    with signals_held():
+        timer.start()
+    try:
+        yield child.stdout
+        if not child.stdout.read(1) and child.wait() != 0:
+            ended = "did not end in time, or was killed" if child.returncode < 0 else "failed"
+            raise HostError(f"{Path(args[0]).name} {ended} (status {child.returncode})")
+    finally:
+        timer.cancel()
+        if child.poll() is None:
+            _kill_group(child)
+        child.stdout.close()
+
+
+def most_files() -> int:
+    """How many files a process started by this one can have open at most."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return hard if hard != resource.RLIM_INFINITY else 1 << 20
+
+
+def as_account(argv: Sequence[str], account: Account | None, *, death_signal: str = "") -> list[str]:
+    """The argv that runs `argv` as `account` and, with `death_signal`, sends it that when its parent dies.
+
+    `setpriv` is part of util-linux, which Debian and Ubuntu call essential.
+    """
+    options: list[str] = []
+    if account is not None:
+        options += [f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups"]
+        if account.reach:
+            # no_setuid_fixup: access(2), which initdb asks, looks at the capabilities only with it.
+            reach = [f"--inh-caps=+{account.reach}", f"--ambient-caps=+{account.reach}"]
+            options += [*reach, "--securebits=+no_setuid_fixup"]
+    if death_signal:
+        options.append(f"--pdeathsig={death_signal}")
+    return ["setpriv", *options, "--", *argv] if options else list(argv)
+
+
+def attach(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], keep: Sequence[int] = ()) -> int:
+    """Run a program on this terminal, with our own standard streams, and return its exit status.
+
+    `keep` are open files that it has too, by which it holds the locks on them.
+    """
+    try:
+        with _ignored(signal.SIGINT):
+            return subprocess.run(
+                list(argv), cwd=cwd, env=dict(env), check=False, pass_fds=tuple(keep)
+            ).returncode
+    except OSError as e:
+        raise os_error(e, argv[0]) from e

@@ -1,0 +1,124 @@
+"""Signals and deadlines of this process."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+from pushrod.core.errors import HostError, Interrupted
+
+
+def end_after(seconds: float, told: Callable[[], None]) -> None:
+    """End this process and what it has started once it has taken so long: `told` is called, then all get SIGTERM, by
+    which a deployment that is not live yet is undone; who is still there after a minute or two is killed.
+
+    It lasts as long as the process, which leads a process group of its own from here on.
+    """
+    with contextlib.suppress(PermissionError):  # it leads a session: then it leads its group already
+        os.setpgid(0, 0)
+    rings = iter(range(1_000_000))
+
+    def ring(_number: int, _frame: object) -> None:
+        rung = next(rings)
+        if rung == 0:
+            told()
+        os.killpg(0, signal.SIGTERM if rung < _PLEAS else signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 30.0)
+
+
+_PLEAS = 4  # times that a program past its time is asked to end, 30 s apart
+
+
+@contextlib.contextmanager
+def _ignored(*numbers: signal.Signals) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # no signal interrupts another one
+        yield
+        return
+    # A handler that does nothing, not SIG_IGN: a program started meanwhile would inherit that and be deaf too.
+    before = {n: signal.signal(n, lambda _number, _frame: None) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """While this holds, SIGINT, SIGTERM and SIGHUP raise Interrupted in the main thread."""
+
+    def interrupt(number: int, _frame: object) -> None:
+        raise Interrupted(
+            f"interrupted by {signal.Signals(number).name}",
+            hint="run the command again; a deployment that was not live yet has been undone",
+        )
+
+    before = {n: signal.signal(n, interrupt) for n in _INTERRUPTS}
+    try:
+        yield
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """While this holds, SIGINT, SIGTERM and SIGHUP wait; for the few lines that must not be left half done.
+
+    Starting a thread is one of them: `threading` itself breaks when its `start` is interrupted. A thread that is
+    started here holds them for good, and the main thread gets them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*_INTERRUPTS, signal.SIGUSR1))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def deadline(seconds: float, whose: str) -> Iterator[None]:
+    """Raise HostError in the main thread once the block has taken so long, whatever it waits for.
+
+    What must not be left half done (`uninterrupted`) is finished first; what cleans up afterwards has all the time it
+    wants.
+    """
+
+    over = threading.Event()
+
+    def expire(_number: int, _frame: object) -> None:
+        if not over.is_set():
+            over.set()
+            raise HostError(
+                f"{whose} has taken longer than {seconds:g} s, and was ended",
+                hint="run it for that app alone to see where it stands",
+            )
+
+    def ring() -> None:
+        wait = seconds
+        while not over.wait(wait):
+            signal.pthread_kill(main, signal.SIGUSR1)
+            wait = 1.0  # again and again: the first may come while it is ignored
+
+    main, before = threading.main_thread().ident or 0, signal.signal(signal.SIGUSR1, expire)
+    clock = threading.Thread(target=ring, daemon=True)
+    with signals_held():
+        clock.start()
+    try:
+        yield
+    finally:
+        over.set()
+        clock.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """While this holds, SIGINT, SIGTERM and SIGHUP are ignored: what is under way is finished first."""
+    with _ignored(*_INTERRUPTS, signal.SIGUSR1):
+        yield

@@ -1,0 +1,150 @@
+"""The requests of one app out of a log that all apps share, and that is rotated while it is read."""
+
+import io
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushrod.adapters.nginx import access, rotation
+from pushrod.adapters.nginx.access import AccessLog, Request, log_format, named
+
+
+def line(path: str, app: str = "shop", **more: Any) -> str:
+    return json.dumps(
+        {"time": "2026-11-25T10:00:00+00:00", "app": app, "path": path, **more}, separators=(",", ":")
+    )
+
+
+def write(log: Path, *lines: str) -> None:
+    with log.open("a") as f:
+        f.writelines(f"{text}\n" for text in lines)
+
+
+def paths(found: Iterator[Request] | list[Request]) -> list[str]:
+    return [r.path for r in found]
+
+
+def following(log: AccessLog, count: int = 50) -> Iterator[Request]:
+    """What is followed, the next one by `next`; a test that waits in vain is ended by its own time-out."""
+    return iter(log.follow(count))
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    (tmp_path / "logs").mkdir()
+    return tmp_path / "logs"
+
+
+def test_what_nginx_writes_is_what_is_read() -> None:
+    """Every field of the format is one of a request, but for the names, which the reader adds."""
+    names = re.findall(r'"(\w+)":', log_format("app-shop", "shop", 7))
+    assert (*names, "instance") == Request.__struct_fields__
+    assert '"app":"shop","release":7,' in log_format("app-shop", "shop", 7)
+    assert '"app":"","release":0,' in log_format("unknown")
+
+
+def test_the_last_of_one_app_oldest_first(logs: Path) -> None:
+    write(logs / "access.log", line("/1"), line("/b", "blog"), line("/2"), line("/3"), line("/b", "blog"))
+    assert paths(AccessLog(logs, "shop").last(2)) == ["/2", "/3"]
+    assert paths(AccessLog(logs, "blog").last(9)) == ["/b", "/b"]
+    assert AccessLog(logs, "shop").last(0) == AccessLog(logs, "sho").last(9) == []
+
+
+def test_no_request_can_pass_for_one_of_another_app(logs: Path) -> None:
+    write(
+        logs / "access.log",
+        line('","app":"shop","path":"', "blog"),
+        line("/x", "blog", request='"app":"shop"'),
+    )
+    assert AccessLog(logs, "shop").last(9) == []
+
+
+def test_older_files_fill_up_what_is_missing(logs: Path) -> None:
+    for number, name in enumerate(("access.log.2", "access.log.1", "access.log")):
+        write(logs / name, line(f"/{number}a"), line("/b", "blog"), line(f"/{number}b"))
+    assert paths(AccessLog(logs, "shop").last(3)) == ["/1b", "/2a", "/2b"]
+    assert len(AccessLog(logs, "shop").last(99)) == 6
+    (logs / "access.log").unlink()
+    assert paths(AccessLog(logs, "shop").last(1)) == ["/1b"]
+
+
+def test_lines_that_are_torn_or_no_request_are_left_out(logs: Path) -> None:
+    whole = line("/1")
+    (logs / "access.log").write_text(
+        f"{whole}\n{whole[:40]}\n{{}}\n{line('/2', status='no number')}\n{whole[:60]}"
+    )
+    assert paths(AccessLog(logs, "shop").last(9)) == ["/1"]
+    with (logs / "access.log").open("ab") as f:
+        f.write(b"\n" + line("/X").encode().replace(b"X", b"\xff") + b"\n")
+    assert paths(AccessLog(logs, "shop").last(1)) == ["/\ufffd"]
+
+
+def test_nothing_is_read_where_there_is_no_log(tmp_path: Path) -> None:
+    assert AccessLog(tmp_path, "shop").last(9) == []
+
+
+@given(st.lists(st.binary(max_size=40).filter(lambda b: b"\n" not in b), max_size=20), st.integers(1, 50))
+def test_backwards_is_forwards_turned_round(lines: list[bytes], block: int) -> None:
+    raw = b"".join(text + b"\n" for text in lines)
+    with mock.patch.object(access, "_BLOCK", block):
+        found = list(access._backwards(io.BytesIO(raw), len(raw)))
+    assert found[::-1] == raw.split(b"\n")
+    assert access._whole(io.BytesIO(raw + b"torn")) == len(raw)
+
+
+def test_what_comes_is_followed_through_rotations(logs: Path) -> None:
+    log = logs / "access.log"
+    write(log, line("/1"), line("/2"))
+    found = following(AccessLog(logs, "shop"), 1)
+    assert next(found).path == "/2"
+    with log.open("a") as worker:
+        worker.write(line("/3")[:20])
+        worker.flush()
+        worker.write(line("/3")[20:] + "\n")
+        worker.flush()
+        assert next(found).path == "/3"
+        assert rotation.rotate(logs.parent, max_bytes=1) == ("access.log",)
+        write(log, line("/5"))
+        worker.write(line("/4") + "\n")  # by a worker that has not been told yet
+        worker.flush()
+        assert sorted(paths(list(itertools.islice(found, 2)))) == ["/4", "/5"]
+    for number in range(6, 9):
+        assert rotation.rotate(logs.parent, max_bytes=1) == ("access.log",)
+        write(log, line(f"/{number}"))
+        assert next(found).path == f"/{number}"
+    held = [str(f.readlink()) for f in Path("/proc/self/fd").iterdir() if f.is_symlink()]
+    assert len([f for f in held if f.startswith(str(logs))]) == 2
+
+
+def test_a_log_that_somebody_has_emptied_is_read_from_its_beginning(logs: Path) -> None:
+    log = logs / "access.log"
+    write(log, line("/1"))
+    with log.open("rb") as f:
+        growing = access._Growing(f, log.stat().st_size)
+        log.write_text("x\n")
+        assert growing.lines() == [b"x", b""]
+
+
+def test_a_log_that_is_yet_to_come_is_followed(logs: Path) -> None:
+    found = following(AccessLog(logs, "shop"))
+    (logs / "access.log").write_text(line("/1") + "\n")
+    assert next(found).path == "/1"
+
+
+def test_addresses_are_named_where_they_are_known() -> None:
+    names = {"127.0.0.1:1": "web-1", "127.0.0.1:2": "web-2"}
+
+    def told(upstream: str) -> str:
+        return named(Request("", upstream=upstream), names)
+
+    assert told("127.0.0.1:2") == "web-2"
+    assert told("127.0.0.1:1, 127.0.0.1:2 : 127.0.0.1:3") == "web-1, web-2 : 127.0.0.1:3"
+    assert told("") == ""

@@ -1,0 +1,22 @@
+"""What the edge says in an app's place."""
+
+import re
+
+from pushrod.adapters.nginx import pages
+
+LONGEST = "a" * 31  # of an app's name
+WORD = 4096
+"""nginx's NGX_CONF_BUFFER (core/ngx_conf_file.c): a word with its quotes must be shorter."""
+
+
+def test_each_answer_is_one_word_that_nginx_can_read() -> None:
+    words = re.findall(r'return 200 ("(?:[^"\\]|\\.)*");', pages.locations(LONGEST, ""))
+    assert [w[:9] for w in words] == ['"$status:', '"<!doctyp']
+    assert all(len(w.encode()) < WORD for w in words)
+
+
+def test_what_is_said_comes_from_a_map() -> None:
+    """A variable that is not known to nginx would be an error of the configuration, in every tree."""
+    used = set(re.findall(r"\$(\w+)", pages.locations("shop", "") + pages.MAPS))
+    made = set(re.findall(r"map \S+ \$(\w+)", pages.MAPS))
+    assert used - made == {"status", "request_id", "http_accept", "away", "retry_after"}

@@ -1,0 +1,43 @@
+"""Text as nginx's configuration has it."""
+
+from pathlib import Path
+
+import pytest
+
+from pushrod.adapters.nginx import quoting
+from pushrod.core.errors import EdgeError
+from tests.unit.adapters.nginx.samples import main
+
+
+def test_quotes_and_backslashes_of_a_path_are_escaped() -> None:
+    text = main(directory=Path('/srv/a "b"\\c'))
+    assert 'pid "/srv/a \\"b\\"\\\\c/run/nginx.pid";' in text
+
+
+@pytest.mark.parametrize("character", list("$*?[\n\x7f"))
+def test_a_path_that_nginx_would_expand_is_refused(character: str) -> None:
+    with pytest.raises(EdgeError, match="nginx cannot use a path") as caught:
+        main(directory=Path(f"/srv/a{character}b"))
+    assert caught.value.hint
+
+
+def test_a_template_is_filled_by_name() -> None:
+    assert quoting.fill("a @b@ $c @d_e@ f@g.h\n", b="1", d_e="@b@") == "a 1 $c @b@ f@g.h\n"
+    with pytest.raises(KeyError):
+        quoting.fill("@b@")
+
+
+def test_text_is_one_word() -> None:
+    assert quoting.word('a "b" \\ {c}; $d') == '"a \\"b\\" \\\\ {c}; $d"'
+
+
+def test_a_path_of_a_socket_has_its_prefix_inside() -> None:
+    assert quoting.quoted(Path("/run/a b"), prefix="unix:") == '"unix:/run/a b"'
+
+
+def test_what_can_be_part_of_a_variables_name() -> None:
+    assert quoting.name("X-Api-Key") == "x_api_key"
+
+
+def test_lines_are_moved_but_for_empty_ones() -> None:
+    assert quoting.indented("a\n\n  b\n", 4) == "    a\n\n      b\n"

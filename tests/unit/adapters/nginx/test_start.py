@@ -1,0 +1,75 @@
+"""The step before nginx: a dead socket goes, a live one stays."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pushrod.adapters.nginx import start
+
+
+@pytest.fixture
+def path() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as short:
+        yield Path(short) / "mark.sock"
+
+
+def listen(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(os.fspath(path))
+    listener.listen(1)
+    return listener
+
+
+def test_a_socket_that_somebody_listens_on_stays(path: Path) -> None:
+    with listen(path):
+        start.clear(path, patience=0.1)
+        assert path.is_socket()
+
+
+def test_a_socket_whose_listener_is_gone_is_removed(path: Path) -> None:
+    listen(path).close()
+    start.clear(path)
+    assert not path.exists()
+
+
+def test_a_listener_that_is_about_to_go_is_waited_for(path: Path) -> None:
+    listener = listen(path)
+    waiting = threading.Thread(target=start.clear, args=(path, 20.0))
+    waiting.start()
+    listener.accept()[0].close()
+    listener.close()
+    waiting.join(20)
+    assert not path.exists()
+
+
+def test_nothing_and_an_ordinary_file_are_left_alone(path: Path) -> None:
+    start.clear(path)
+    assert not path.exists()
+    path.write_text("text")
+    start.clear(path)
+    assert path.read_text() == "text"
+
+
+def begin(path: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-I", "-S", start.__file__, str(path), *argv]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+
+
+def test_it_becomes_the_program_with_its_arguments(path: Path) -> None:
+    listen(path).close()
+    done = begin(path, sys.executable, "-c", "import sys; print(sys.argv[1:]); sys.exit(7)", "a b", "c")
+    assert (done.returncode, done.stdout) == (7, "['a b', 'c']\n")
+    assert not path.exists()
+
+
+def test_a_live_socket_is_left_alone(path: Path) -> None:
+    with listen(path):
+        assert begin(path, sys.executable, "-c", "").returncode == 0
+        assert path.exists()

@@ -1,0 +1,84 @@
+"""What Docker and the kernel say of what does not start, and what it means."""
+
+import pytest
+
+from pushrod.adapters import causes, docker
+
+TASK = "failed to create task for container: failed to create shim task: "
+BEFORE = "OCI runtime create failed: runc create failed: unable to start container process: "
+INIT = f"{BEFORE}error during container init: "
+MOUNTING = 'error mounting "/etc" to rootfs at "/x/y": mount /etc:/x/y (via /proc/self/fd/6), flags: 0x5000: '
+
+SAID = {
+    f'{BEFORE}exec: "nope": executable file not found in $PATH: unknown': "`nope` is not in the image: it is in no",
+    f'{TASK}{BEFORE}exec: "/x/nope": stat /x/nope: no such file or directory: unknown': "`/x/nope` is not in",
+    f'{TASK}{BEFORE}exec: "/x/y": permission denied: unknown': "`/x/y` may not be run",
+    f'{TASK}{BEFORE}exec: "/app": is a directory: unknown: permission denied': "`/app` may not be run",
+    "unable to find user nobodyhere: no matching entries in passwd file": "the image has no user `nobodyhere`",
+    f"{INIT}{MOUNTING}not a directory: unknown: Are you trying": "/x/y is a file on one side and a directory on the",
+    f"{INIT}{MOUNTING}permission denied": "/etc cannot be mounted at /x/y: mount /etc:/x/y",
+    'invalid mount config for type "bind": bind source path does not exist: /nope': "/nope is to be mounted, and is",
+    "Cannot mkdir: /app/app.py is not a directory": "the working directory /app/app.py is no directory",
+    f'{INIT}chdir to cwd ("/root/x") set in config.json failed: permission denied': "its user may not enter the",
+    f"{INIT}error setting rlimits for ready process: error setting rlimit type 7: operation": "the host does not",
+    f"{INIT}open /proc/sys/net/core/nope: no such file or directory: unknown": "`sysctls` asks for net/core/nope",
+    'error gathering device information while adding custom device "/dev/nope": no such': "the device /dev/nope is",
+    "no matching manifest for linux/amd64 in the manifest list entries": "the image is for another processor",
+}
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_a_cause_is_found_in_dockers_words(said: str) -> None:
+    for words in (said, f"shop-r2-web-1: {said}", f"Error response from daemon: {said}"):
+        cause = causes.find(words)
+        assert cause
+        assert cause.what.startswith(SAID[said])
+        assert cause.hint
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("exec /x/odd: no such file or directory", "`/x/odd` is there, but not what is to run it"),
+        ("exec /x/arm: exec format error", "`/x/arm` is no program for this host"),
+        ("exec /x/y: permission denied", "`/x/y` may not be run by the container's user"),
+    ],
+)
+def test_a_cause_is_found_in_the_last_line_of_a_log(line: str, what: str) -> None:
+    cause = causes.of_log(("another line", line))
+    assert cause
+    assert cause.what.startswith(what)
+    assert causes.of_log((line, "and the program went on")) is None
+
+
+def test_an_apps_own_words_are_no_cause() -> None:
+    assert causes.of_log(('Traceback: exec: "x": executable file not found in $PATH',)) is None
+    assert causes.find("web-1 ended with status 1", ("OSError: [Errno 98] Address already in use",)) is None
+
+
+def test_what_is_not_known_is_said_without_the_layers_between() -> None:
+    said = f"shop-r2-web-1: {TASK}{BEFORE}something new: unknown"
+    assert causes.find(said) is None
+    assert causes.plain(said) == "shop-r2-web-1: something new"
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        (
+            "could not find an available, non-overlapping IPv4 address pool among the defaults to assign",
+            "no addresses",
+        ),
+        ("all predefined address pools have been fully subnetted", "no addresses left for another network"),
+        (
+            "failed to create network x: Pool overlaps with other one on this address space",
+            "another network of the",
+        ),
+        ("shop-r2-web-1: Address already in use", "another container has an address of this release's"),
+    ],
+)
+def test_what_is_the_machines_is_an_error_of_the_machine(said: str, what: str) -> None:
+    error = docker.known(said, "app shop")
+    assert error
+    assert what in error.what
+    assert docker.known("OSError: [Errno 98] Address already in use", "app shop") is None

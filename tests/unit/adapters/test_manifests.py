@@ -1,0 +1,90 @@
+"""Where a commit has its compose file."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pushrod.adapters import manifests
+from pushrod.core.errors import ManifestError
+
+
+def tree(directory: Path, *names: str) -> Path:
+    for name in names:
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("services: {}\n")
+    return directory
+
+
+def refused(directory: Path, file: str = "") -> ManifestError:
+    with pytest.raises(ManifestError) as caught:
+        manifests.found(directory, file, app="shop")
+    return caught.value
+
+
+def test_an_override_file_is_read_beside_the_one_at_the_top_alone(tmp_path: Path) -> None:
+    tree(
+        tmp_path, "compose.yaml", "compose.override.yml", "deploy/compose.yaml", "deploy/compose.override.yml"
+    )
+    assert manifests.found(tmp_path) == ["compose.yaml", "compose.override.yml"]
+    assert manifests.found(tmp_path, "deploy/compose.yaml") == ["deploy/compose.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["deploy/compose.yaml"], ["deploy/compose.yaml"]),
+        (["prod/b/compose.yml", "deploy/compose.yml"], ["deploy/compose.yml", "prod/b/compose.yml"]),
+        (["docker-compose.prod.yml", "infra/compose.yaml"], ["infra/compose.yaml", "docker-compose.prod.yml"]),
+        ([".docker/docker-compose.yaml"], [".docker/docker-compose.yaml"]),
+        (["a/b/c/d/e/compose.yaml"], []),
+        (["node_modules/x/compose.yaml", "vendor/compose.yaml", ".git/compose.yaml"], []),
+        (["deploy/compose.override.yaml", "decompose.yaml", "compose.yaml.j2"], []),
+    ],
+)  # fmt: skip
+def test_a_compose_file_that_is_elsewhere_is_named(
+    tmp_path: Path, names: Sequence[str], told: Sequence[str]
+) -> None:
+    tree(tmp_path, *names)
+    assert manifests.elsewhere(tmp_path) == told
+    error = refused(tmp_path)
+    if told:
+        assert error.what == f"no compose file at the top of the commit; there is {', '.join(told)}"
+        assert error.hint.startswith(
+            f"pushrod apps set shop file={told[0]}; or a compose.yaml at the top with"
+        )
+        assert f"`include: [{told[0]}]`" in error.hint
+    else:
+        assert error.what == "no compose file"
+
+
+def test_of_a_large_tree_not_all_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path, *(f"d{n:03}/file" for n in range(50)), "zoo/compose.yaml")
+    assert manifests.elsewhere(tmp_path) == ["zoo/compose.yaml"]
+    monkeypatch.setattr(manifests, "_MOST_FOLDERS", 20)
+    assert manifests.elsewhere(tmp_path) == []
+
+
+def test_only_a_regular_file_of_the_commit_is_one(tmp_path: Path) -> None:
+    checkout = tree(tmp_path / "checkout", "deploy/compose.yaml", "real/compose.yaml")
+    tree(tmp_path, "secret.yaml")
+    (checkout / "deploy" / "link.yaml").symlink_to("compose.yaml")
+    (checkout / "deploy" / "out.yaml").symlink_to(tmp_path / "secret.yaml")
+    (checkout / "folder").symlink_to("real")
+    (checkout / "away").symlink_to(tmp_path)
+    (checkout / "deploy" / "directory.yaml").mkdir()
+    os.mkfifo(checkout / "deploy" / "pipe.yaml")
+    for name in ("link", "out", "directory", "pipe", "missing"):
+        error = refused(checkout, f"deploy/{name}.yaml")
+        assert f"the commit has no file `deploy/{name}.yaml`" in error.what
+        assert error.hint.startswith("pushrod apps set shop file=deploy/compose.yaml; ")
+    for path in ("folder/compose.yaml", "away/secret.yaml", "../secret.yaml", str(tmp_path / "secret.yaml")):
+        refused(checkout, path)
+    assert manifests.found(checkout, "real/compose.yaml") == ["real/compose.yaml"]
+
+
+def test_one_that_is_gone_says_how_to_have_the_one_at_the_top(tmp_path: Path) -> None:
+    error = refused(tree(tmp_path, "compose.yaml"), "deploy/compose.yaml")
+    assert error.hint.endswith("pushrod apps set shop file= has it looked for at the top again")

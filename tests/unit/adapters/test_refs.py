@@ -1,0 +1,55 @@
+"""Where a branch is, by its own file."""
+
+from pathlib import Path
+
+import pytest
+
+from pushrod.adapters import git, refs
+from tests.conftest import Tree
+
+REF = f"refs/heads/{refs.BRANCH}"
+
+
+@pytest.fixture
+def repository(home: Path, tree: Tree, tmp_path: Path) -> Path:
+    """An app's repository whose branch leads to the tree's one commit."""
+    path = tmp_path / "repo.git"
+    git.create_repository(path, ["true"])
+    git.transfer(tree.path, path, tree.commit("one", a="1"))
+    git.move_branch(path, tree.git("rev-parse", "HEAD").stdout.strip())
+    return path
+
+
+def test_a_branch_has_a_file_that_says_where_it_is(repository: Path) -> None:
+    said = git.git(repository, "rev-parse", REF).strip()
+    assert refs.loose(str(repository), REF) == git.branch_commit(repository) == said
+
+
+def test_git_is_asked_for_one_that_is_packed(repository: Path) -> None:
+    before = git.branch_commit(repository)
+    git.git(repository, "pack-refs", "--all")
+    assert refs.loose(str(repository), REF) == ""
+    assert git.branch_commit(repository) == before
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "\n",
+        "ref: refs/heads/other\n",
+        f"{'1' * 39}\n",
+        f"{'1' * 40}",
+        f"{'0' * 40}\n",
+        f"{'1' * 40}\n\n",
+        "é\n",
+    ],
+)
+def test_anything_else_in_its_place_is_for_git_to_judge(repository: Path, said: str) -> None:
+    (repository / REF).write_text(said)
+    assert refs.loose(str(repository), REF) == ""
+
+
+def test_neither_a_directory_nor_nothing_is_a_branch(tmp_path: Path) -> None:
+    (tmp_path / REF).mkdir(parents=True)
+    assert refs.loose(str(tmp_path), REF) == refs.loose(str(tmp_path), "refs/heads/none") == ""

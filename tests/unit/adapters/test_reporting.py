@@ -1,0 +1,54 @@
+"""Git's `proc-receive` hook, as a program of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pushrod.adapters import git, reporting
+from tests.conftest import Tree
+
+PROGRAM = [sys.executable, "-P", "-m", reporting.__name__]
+# Who is turned away does not come here: `pre-receive` goes before it.
+PRE_RECEIVE = """
+import os, sys
+from pathlib import Path
+from pushrod.adapters import git
+old, new, ref = sys.stdin.read().split()
+git.transfer(Path.cwd(), Path.cwd(), new, quarantine=dict(os.environ))
+git.move_branch(Path.cwd(), new)
+"""
+
+
+@pytest.fixture
+def joined(home: Path, tree: Tree, tmp_path: Path) -> Tree:
+    """A work tree whose pushes are reported by the program."""
+    path = tmp_path / "repo.git"
+    script = tmp_path / "hook.py"
+    script.write_text(PRE_RECEIVE)
+    git.create_repository(path, [sys.executable, str(script)], PROGRAM)
+    git.set_remote(tree.path, str(path))
+    return tree
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_push_is_reported_where_it_is(joined: Tree, tmp_path: Path, packed: bool) -> None:
+    for message in ("one", "two"):
+        commit = joined.commit(message, a=message)
+        assert "-> main" in joined.git("push", "pushrod", "HEAD:main").stderr
+        assert joined.git("rev-parse", "refs/remotes/pushrod/main").stdout.strip() == commit
+        if packed:
+            git.git(tmp_path / "repo.git", "pack-refs", "--all")
+
+
+def test_whoever_pushes_waits_for_little() -> None:
+    """It comes last, and the whole command line would take longer than all that it has to say."""
+    ask = "import sys; before = {*sys.modules}; import pushrod.adapters.reporting; print(*({*sys.modules} - before))"
+    done = subprocess.run([sys.executable, "-P", "-c", ask], capture_output=True, text=True, check=True)
+    assert {name.partition(".")[0] for name in done.stdout.split()} <= {"pushrod", *sys.stdlib_module_names}
+    assert {name for name in done.stdout.split() if name.startswith("pushrod.")} == {
+        "pushrod.adapters",
+        "pushrod.adapters.refs",
+        "pushrod.adapters.reporting",
+    }

@@ -1,0 +1,14 @@
+"""What the pipeline calls, and what the command line gives it."""
+
+import inspect
+
+import pytest
+
+from pushrod.cli.output import Steps
+from pushrod.core.progress import Progress
+
+
+@pytest.mark.parametrize("name", [n for n in vars(Progress) if not n.startswith("_")])
+def test_the_command_line_hears_all_that_the_pipeline_says(name: str) -> None:
+    wanted, given = getattr(Progress, name), getattr(Steps, name)
+    assert inspect.signature(given).parameters.keys() == inspect.signature(wanted).parameters.keys()

@@ -1,0 +1,111 @@
+"""What a deployment takes of the machine, in figures."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pushrod.adapters import docker
+from pushrod.adapters.docker import Container
+from pushrod.core.values import Build, Manifest
+from pushrod.engines.docker import preflight
+from pushrod.state.apps import App
+from pushrod.system import files
+from tests.unit import samples
+
+MB = 1 << 20
+
+
+class Engine:
+    """What the engine has, and what is free."""
+
+    def __init__(self) -> None:
+        self.images: dict[str, dict[str, Any]] = {}
+        self.containers: list[Container] = []
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    found = Engine()
+    monkeypatch.setattr(docker, "image", found.images.get)
+    monkeypatch.setattr(docker, "tags", lambda _prefix: sorted(found.images))
+    monkeypatch.setattr(docker, "containers", lambda _labels: found.containers)
+    monkeypatch.setattr(docker, "info", lambda: {"DockerRootDir": "/var/lib/docker"})
+    monkeypatch.setattr(files, "free_space", lambda _path: 1000 * MB)
+    monkeypatch.setattr(preflight, "_resident", lambda pid: pid * MB)
+    return found
+
+
+def needs(app: App, wanted: Manifest, **raw: Any) -> dict[str, int]:
+    document = {"services": {s.name: raw.get(s.name, {}) for s in wanted.services}}
+    return {n.what: n.wanted // MB for n in preflight.needs(app, "abc", wanted, document)}
+
+
+def running(service: str, pid: int, **labels: str) -> Container:
+    return Container(
+        "c", {"pushrod.app": "shop", "pushrod.service": service, **labels}, "i", "running", pid=pid
+    )
+
+
+BACKEND = samples.service(build=Build(), replicas=2)
+JOB = samples.service("job", role="job", replicas=0, build=Build())
+WANTED = Manifest(services=(BACKEND, JOB, samples.store()))
+
+
+def test_of_what_was_never_here_a_guess(app: App, engine: Engine) -> None:
+    assert needs(app, WANTED) == {"memory": 3 * 128 + 64, "disk": 3 * 600 + 300}
+
+
+def test_what_runs_tells_what_another_takes(app: App, engine: Engine) -> None:
+    engine.containers = [running("backend", 50, **{"pushrod.release": "1"}), running("postgres", 99)]
+    engine.containers.append(running("backend", 70, **{"pushrod.release": "1"}))
+    assert needs(app, WANTED)["memory"] == 2 * 70 + 64
+
+
+def test_what_the_manifest_says_counts(app: App, engine: Engine) -> None:
+    reserved = {"deploy": {"resources": {"reservations": {"memory": str(300 * MB)}}}}
+    assert needs(app, WANTED, backend=reserved)["memory"] == 2 * 300 + 128 + 64
+    assert needs(app, WANTED, backend={"mem_reservation": str(10 * MB)})["memory"] == 2 * 10 + 128 + 64
+    small = Manifest(services=(samples.service(memory=32 * MB, build=Build()),))
+    assert needs(app, small)["memory"] == 32 + 64
+
+
+def test_images_that_are_here_take_nothing_and_others_as_much_as_before(app: App, engine: Engine) -> None:
+    engine.images = {
+        "postgres:17": {"Id": "sha256:1", "Size": 9 * MB, "RepoTags": ["postgres:17"]},
+        "pushrod/shop/job:abc": {"Size": MB},
+    }
+    engine.images["pushrod/shop/backend:old"] = {"Size": 200 * MB}
+    engine.images["pushrod/shop/backend-2:old"] = {"Size": 900 * MB}
+    docker.image = engine.images.get  # type: ignore[assignment]  # undone by the fixture
+    assert needs(app, WANTED)["disk"] == 200 + 300
+    changes = {c.name: (c.action, c.detail) for c in preflight.image_changes(app, "abc", WANTED)}
+    assert changes["backend"] == ("new", "built: pushrod/shop/backend:abc")
+    assert changes["job"][0] == changes["postgres"][0] == "same"
+
+
+def test_where_every_image_is_here_a_full_disk_is_no_hindrance(
+    app: App, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that `pushrod restart` can be the way out."""
+    here = {"Id": "sha256:1", "Size": MB, "RepoTags": ["postgres:17"]}
+    engine.images |= {"postgres:17": here, "pushrod/shop/backend:abc": here, "pushrod/shop/job:abc": here}
+    monkeypatch.setattr(files, "free_space", lambda _path: 0)
+    needed = {n.what: (n.wanted, n.met) for n in preflight.needs(app, "abc", WANTED, {"services": {}})}
+    assert needed["disk"] == (0, True)
+
+
+@pytest.mark.parametrize(("free", "state"), [(899, "warning"), (900, "ok")])
+def test_the_doctor_is_told_of_the_disk_that_images_are_on(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, free: int, state: str
+) -> None:
+    monkeypatch.setattr(files, "free_space", lambda _path: free * MB)
+    found = preflight.space()
+    assert (found.state, bool(found.mend)) == (state, state == "warning")
+    assert "/var/lib/docker" in found.detail
+
+
+def test_what_is_met(app: App, engine: Engine) -> None:
+    disk = next(n for n in preflight.needs(app, "abc", WANTED, {"services": {}}) if n.what == "disk")
+    assert (disk.free, disk.met) == (1000 * MB, False)
+    assert Path("/var/lib/docker").name in disk.why

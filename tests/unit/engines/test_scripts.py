@@ -1,0 +1,80 @@
+"""Why a script of the commit does not start: its mode in Git, or its line ends."""
+
+from pathlib import Path
+
+import pytest
+
+from pushrod.core.errors import ReadyError
+from pushrod.core.values import Build
+from pushrod.engines import scripts
+from tests.unit.samples import service
+
+SHELL = "#!/bin/sh\nexec true\n"
+
+
+def script(checkout: Path, name: str = "entrypoint.sh", text: str = SHELL, mode: int = 0o755) -> None:
+    path = checkout / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())
+    path.chmod(mode)
+
+
+def found(checkout: Path, *words: str, dockerfile: str = "") -> list[str]:
+    if dockerfile:
+        (checkout / "Dockerfile").write_text(dockerfile)
+    build = Build() if dockerfile else None
+    return [f.told for f in scripts.faults([service("web", command=words, build=build)], checkout)]
+
+
+@pytest.mark.parametrize(
+    ("words", "dockerfile"),
+    [
+        (("./entrypoint.sh",), ""),
+        (("/app/entrypoint.sh", "serve"), ""),
+        (("sh", "-c", "./entrypoint.sh && serve"), ""),
+        ((), 'FROM debian\nCOPY . /srv\nENTRYPOINT ["/srv/entrypoint.sh"]\n'),
+        ((), "FROM debian\nCMD ./entrypoint.sh\n"),
+    ],
+)
+def test_a_script_that_is_not_executable_is_named(
+    tmp_path: Path, words: tuple[str, ...], dockerfile: str
+) -> None:
+    script(tmp_path, mode=0o644)
+    (said,) = set(found(tmp_path, *words, dockerfile=dockerfile))
+    assert said == "entrypoint.sh is not executable in Git: git update-index --chmod=+x entrypoint.sh"
+    script(tmp_path)
+    assert not found(tmp_path, *words, dockerfile=dockerfile)
+
+
+def test_what_an_interpreter_is_given_need_not_be_executable(tmp_path: Path) -> None:
+    script(tmp_path, "bin/start", mode=0o644)
+    assert not found(tmp_path, "bash", "bin/start")
+    assert found(tmp_path, "bin/start")
+
+
+@pytest.mark.parametrize(
+    "words", [("./entrypoint.sh",), ("sh", "entrypoint.sh"), ("/usr/src/app/entrypoint.sh",)]
+)
+def test_a_script_with_crlf_is_named(tmp_path: Path, words: tuple[str, ...]) -> None:
+    script(tmp_path, text=SHELL.replace("\n", "\r\n"))
+    (said,) = found(tmp_path, *words)
+    assert said.startswith("entrypoint.sh has CRLF at its line ends")
+
+
+def test_what_is_no_script_of_the_commit_is_none_of_it(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("no script\r\n")
+    (tmp_path / "away").symlink_to("/bin/sh")
+    assert not found(tmp_path, "notes", "away", "/bin/sh", "../../etc/passwd", "gunicorn")
+
+
+def test_only_an_error_of_a_program_that_did_not_start_is_explained(tmp_path: Path) -> None:
+    script(tmp_path, mode=0o644)
+    services = [service("web", command=("./entrypoint.sh",))]
+    error = ReadyError("web-1: exec: ./entrypoint.sh: permission denied", hint="push again")
+    scripts.explain(error, services, tmp_path)
+    assert error.hint == (
+        "entrypoint.sh is not executable in Git: git update-index --chmod=+x entrypoint.sh; push again"
+    )
+    other = ReadyError("web-1 is not healthy after 30 s: HTTP 500", hint="look at it")
+    scripts.explain(other, services, tmp_path)
+    assert other.hint == "look at it"

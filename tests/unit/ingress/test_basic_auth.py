@@ -1,0 +1,100 @@
+"""Files of those who may pass, made of secrets."""
+
+import base64
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from pushrod.adapters.nginx import Edge
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import Auth, Route, Routing
+from pushrod.ingress.basic_auth import Passwords
+from pushrod.state.apps import App
+
+ROUTING = Routing((Route("/admin/", service="web", auth=Auth(basic="ADMINS")), Route("/", service="web")))
+
+
+@pytest.fixture
+def passwords(app: App, tmp_path: Path) -> Passwords:
+    return Passwords(app, Edge(Path("nginx"), tmp_path / "edge", tmp_path / "run"))
+
+
+def right(line: str, password: str) -> bool:
+    """Whether nginx takes this password for the line (RFC 2307's {SSHA}: SHA-1 of password and salt)."""
+    raw = base64.b64decode(line.partition(":{SSHA}")[2])
+    return hashlib.sha1(password.encode() + raw[20:], usedforsecurity=False).digest() == raw[:20]
+
+
+def test_each_line_of_the_secret_is_one_of_the_file_without_the_password(passwords: Passwords) -> None:
+    passwords.secrets.store({"ADMINS": "ann:correct horse\n\n  bob:pässword:1\n"})
+    passwords.check(ROUTING)
+    path = passwords.directory / passwords.write(ROUTING)["ADMINS"]
+    ann, bob = path.read_text().splitlines()
+    assert ann.startswith("ann:{SSHA}")
+    assert right(ann, "correct horse")
+    assert not right(ann, "correct horse ")
+    assert right(bob, "pässword:1")
+    assert "horse" not in path.read_text()
+
+
+def test_a_file_is_its_owners_and_its_directory_can_be_entered(passwords: Passwords) -> None:
+    passwords.secrets.store({"ADMINS": "ann:correct horse"})
+    before = os.umask(0o077)
+    try:
+        passwords.write(ROUTING)
+    finally:
+        os.umask(before)
+    (path,) = passwords.directory.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(passwords.directory.stat().st_mode) == 0o755
+
+
+def test_the_same_secret_is_the_same_file_and_another_is_another(passwords: Passwords) -> None:
+    passwords.secrets.store({"ADMINS": "ann:correct horse"})
+    one = passwords.write(ROUTING)
+    written = (passwords.directory / one["ADMINS"]).stat().st_mtime_ns
+    assert passwords.write(ROUTING) == one
+    assert (passwords.directory / one["ADMINS"]).stat().st_mtime_ns == written
+    passwords.secrets.store({"ADMINS": "ann:battery staple"})
+    other = passwords.write(ROUTING)
+    assert other != one
+    passwords.prune(other.values())
+    assert [p.name for p in passwords.directory.iterdir()] == [other["ADMINS"]]
+    passwords.forget()
+    assert not passwords.directory.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        *[("", "is not set"), ("\n", "has a line"), ("ann", "has a line"), ("ann:short", "has a line")],
+        *[
+            (":correct horse", "has a line"),
+            ("a b:correct horse", "has a line"),
+            ("ann:correct horse\nbob", "has a line"),
+        ],
+    ],
+)
+def test_a_secret_that_holds_something_else(passwords: Passwords, text: str, problem: str) -> None:
+    passwords.secrets.store({"ADMINS": text})
+    for act in (passwords.check, passwords.write):
+        with pytest.raises(ManifestError, match=f"the secret ADMINS {problem}") as caught:
+            act(ROUTING)
+        assert caught.value.where == "routes./admin/.auth.basic"
+        assert "pushrod secret set ADMINS < FILE" in caught.value.hint
+        assert not text.strip() or text not in str(caught.value)
+
+
+def test_without_such_a_route_there_is_no_file(passwords: Passwords) -> None:
+    assert passwords.write(Routing((Route("/", service="web"),))) == {}
+    assert not passwords.directory.exists()
+
+
+def test_a_file_that_nginx_looks_through_for_each_request_is_short(passwords: Passwords) -> None:
+    many = "".join(f"user{n}:long enough\n" for n in range(501))
+    passwords.secrets.store({"ADMINS": many})
+    with pytest.raises(ManifestError, match="more than 500 lines"):
+        passwords.check(Routing((Route("/admin/", auth=Auth(basic="ADMINS")),)))

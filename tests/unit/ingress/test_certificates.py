@@ -1,0 +1,163 @@
+"""Which names a certificate in place is served for, when one is due, and what is said where one is missing."""
+
+import datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from pushrod.adapters import openssl
+from pushrod.adapters.nginx import Tls
+from pushrod.adapters.openssl import Described
+from pushrod.core.errors import HostError, StateError
+from pushrod.core.values import Encryption, Release
+from pushrod.ingress import certificates
+from pushrod.ingress.certificates import Certificates, Failure, Kept
+from pushrod.state.apps import App
+from pushrod.system import files
+from tests.unit.samples import release
+
+GENERATION = "3f9a07c15b2e8d44"
+
+
+def wanted(source: str = "acme", *domains: str, hsts: int = 600) -> Release:
+    return release(domains=domains or ("shop.org",), tls=Encryption(source, "", hsts), stores=())  # type: ignore[arg-type]
+
+
+def described(*names: str, days: float = 60, lifetime: float = 90) -> Described:
+    ends = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
+    begins = ends - datetime.timedelta(days=lifetime)
+    return Described(names or ("shop.org",), begins.isoformat(), ends.isoformat(), "CN = x", "f" * 64)
+
+
+def place(app: App, *names: str, source: str = "acme", **times: float) -> Kept:
+    """Put a certificate in place, without its files."""
+    kept = Kept(GENERATION, source, described(*names, **times))
+    directory = Certificates(app).directory
+    files.write(directory / GENERATION / "certificate.json", msgspec.json.encode(kept))
+    files.point(directory / "current", GENERATION)
+    return kept
+
+
+def fail(app: App, asked: Release, **changes: Any) -> None:
+    Certificates(app).failed(asked, HostError("no", hint="mend it"))
+    if changes:
+        found = Certificates(app).failure()
+        assert found
+        changed = msgspec.structs.replace(found, **changes)
+        files.write(Certificates(app).directory / "failure.json", msgspec.json.encode(changed))
+
+
+def test_without_a_certificate_there_is_no_tls(app: App) -> None:
+    assert Certificates(app).tls(wanted()) is None
+    assert Certificates(app).url(wanted()) == "http://shop.org:8123"
+
+
+def test_the_names_that_the_certificate_is_for_have_tls(app: App) -> None:
+    place(app, "shop.org", "*.shop.org")
+    tls = Certificates(app).tls(wanted("acme", "shop.org", "www.shop.org", "new.org"))
+    assert tls == Tls(GENERATION, ("shop.org", "www.shop.org"), 8566, 600)
+    assert Certificates(app).tls(wanted("acme", "new.org")) is None
+
+
+def test_the_url_has_tls_where_the_first_name_does(app: App) -> None:
+    place(app)
+    assert Certificates(app).url(wanted()) == "https://shop.org:8566"
+    assert Certificates(app).url(wanted("acme", "new.org", "shop.org")) == "http://new.org:8123"
+    assert Certificates(app).url(None) == "http://127.0.0.1:8123"
+
+
+def test_a_certificate_of_another_source_goes_on_until_the_new_one_comes(app: App) -> None:
+    place(app)
+    assert Certificates(app).tls(wanted("files"))
+    assert Certificates(app).tls(wanted("off")) is None
+
+
+def test_a_local_one_is_not_shown_to_the_world_and_browsers_are_told_nothing(app: App) -> None:
+    place(app, source="local")
+    assert Certificates(app).tls(wanted("acme")) is None
+    tls = Certificates(app).tls(wanted("local"))
+    assert tls and tls.hsts == 0
+
+
+@pytest.mark.parametrize(("port", "expected"), [(80, 443), (8000, 8443)])
+def test_the_port_with_tls(port: int, expected: int) -> None:
+    assert certificates.tls_port(port) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        (wanted("acme", "shop.org", "*.shop.org", "shop.localhost"), ("shop.org",)),
+        (wanted("files", "shop.org", "*.shop.org"), ("shop.org", "*.shop.org")),
+        (release(tls=Encryption("local")), ("localhost", "*.localhost")),
+        (wanted("off"), ()),
+    ],
+)
+def test_the_names_of_a_certificate(asked: Release, names: tuple[str, ...]) -> None:
+    assert certificates.names_for(asked) == names
+
+
+def test_a_deployment_asks_for_what_is_missing_and_leaves_renewals_to_the_timer(app: App) -> None:
+    found = Certificates(app)
+    assert found.due(wanted())
+    assert not found.due(wanted("off"))
+    place(app, days=1)
+    assert not found.due(wanted())
+    assert found.due(wanted("acme", "shop.org", "new.org"))
+    assert found.due(wanted("files"))
+
+
+def test_a_deployment_does_not_ask_again_within_the_hour(app: App) -> None:
+    found = Certificates(app)
+    fail(app, wanted())
+    assert not found.due(wanted())
+    assert found.due(wanted("acme", "shop.org", "new.org"))
+    fail(app, wanted(), at="2026-01-01T00:00:00.000+00:00")
+    assert found.due(wanted())
+
+
+def said(app: App, asked: Release) -> list[tuple[str, str]]:
+    return [(f.state, f.detail) for f in certificates.examine(app, asked)]
+
+
+def test_what_is_said_of_a_missing_one(app: App) -> None:
+    assert said(app, wanted()) == [("warning", "no certificate for shop.org")]
+    fail(app, wanted())
+    (found,) = certificates.examine(app, wanted())
+    assert (found.detail, found.mend) == ("no certificate for shop.org: no", "mend it")
+    assert said(app, wanted("off")) == []
+
+
+def test_what_is_said_of_one_that_is_not_renewed(app: App) -> None:
+    place(app, days=31)
+    assert said(app, wanted()) == []
+    kept = place(app, days=20)
+    assert said(app, wanted()) == [("warning", f"its certificate ends on {kept.certificate.ends[:10]}")]
+    kept = place(app, days=60)
+    fail(app, wanted())
+    assert said(app, wanted()) == [("warning", f"its certificate ends on {kept.certificate.ends[:10]}: no")]
+    kept = place(app, days=-1)
+    assert said(app, wanted())[0] == (
+        "broken",
+        f"its certificate expired on {kept.certificate.ends[:10]}: no",
+    )
+    assert Certificates(app).tls(wanted())  # and yet it is served
+
+
+def test_what_was_given_is_checked_first_and_kept_private(app: App) -> None:
+    found, authority = Certificates(app), openssl.authority("tests")
+    pair = openssl.issue(authority, ["shop.org"])
+    found.give(pair)
+    assert found.given.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(StateError):
+        found.give(openssl.Pair(pair.chain, authority.key))
+    assert openssl.pair(found.given.read_text()) == pair
+    assert (found.take_back(), found.take_back()) == (True, False)
+
+
+def test_a_failure_can_be_read_again(app: App) -> None:
+    fail(app, wanted())
+    found = Certificates(app).failure()
+    assert isinstance(found, Failure)
+    assert (found.names, found.why, found.hint) == (("shop.org",), "no", "mend it")

@@ -1,0 +1,182 @@
+"""Who owns which names, whatever runs."""
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from pushrod.core.errors import EdgeError
+from pushrod.ingress import claims
+from pushrod.state.apps import App, Root, Settings
+from pushrod.system import files
+
+
+def nobody(_app: str) -> bool:
+    return False
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    return Root(tmp_path)
+
+
+def made(root: Root, name: str, *domains: str, live: bool = True, **changes: object) -> App:
+    """An app; with a live release that has these domains, as a host has it on which nothing was ever claimed."""
+    app = App(root, name)
+    app.directory.mkdir(parents=True)
+    app.save(Settings(name=name, port=80, engine="docker", created="", **changes))  # type: ignore[arg-type]
+    if live:
+        seal(app, *domains)
+    return app
+
+
+def seal(app: App, *domains: str) -> None:
+    directory = app.state / "releases" / "1"
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "release.json").write_text(json.dumps({"app": app.name, "domains": domains}))
+    if not (app.state / "live").is_symlink():
+        (app.state / "live").symlink_to("releases/1")
+
+
+def test_a_name_is_its_owners_while_that_is_down(root: Root) -> None:
+    made(root, "victim", "victim.example", down=True)
+    other = made(root, "other", live=False)
+    with pytest.raises(EdgeError, match=r"the domain victim\.example is victim's"):
+        claims.take(other, ["new.example", "victim.example"], nobody)
+    assert claims.of(other) == ()
+
+
+def test_a_claim_begins_before_the_release_is_live_and_ends_with_it(root: Root) -> None:
+    app, other = made(root, "app", live=False), made(root, "other", live=False)
+    claims.take(app, ["a.example", "b.example"], nobody)
+    with pytest.raises(EdgeError, match="is app's"):
+        claims.take(other, ["b.example"], nobody)
+    claims.settle(app, ["a.example"])
+    claims.take(other, ["b.example"], nobody)
+    assert (claims.of(app), claims.of(other)) == (("a.example",), ("b.example",))
+    files.remove_tree(app.directory)
+    claims.take(other, ["a.example"], nobody)
+
+
+def test_one_release_more_gives_up_what_it_does_not_name(root: Root) -> None:
+    app = made(root, "app", "old.example", "kept.example")
+    claims.take(app, ["kept.example", "new.example"], nobody)
+    assert claims.of(app) == ("kept.example", "new.example", "old.example")
+    seal(app, "kept.example", "new.example")
+    claims.settle(app, ["kept.example", "new.example"])
+    assert claims.of(app) == ("kept.example", "new.example")
+
+
+@pytest.mark.parametrize("damaged", ["app.json", "claims.json"])
+def test_a_damaged_file_gives_no_name_away(root: Root, damaged: str) -> None:
+    victim, other = made(root, "victim", "victim.example"), made(root, "other", live=False)
+    (victim.directory / damaged).write_text("{")
+    with pytest.raises(EdgeError, match="is victim's"):
+        claims.take(other, ["victim.example"], nobody)
+
+
+@pytest.mark.parametrize(
+    ("name", "held", "near"),
+    [
+        ("api.shop.example", "shop.example", True),
+        ("a.b.shop.example", "shop.example", True),
+        ("*.shop.example", "shop.example", True),
+        ("*.example", "shop.example", True),
+        ("*.shop.example", "api.shop.example", True),
+        ("api.shop.example", "*.shop.example", True),
+        ("shop.example", "*.shop.example", True),
+        ("*.api.shop.example", "*.shop.example", True),
+        ("*.shop.example", "*.api.shop.example", True),
+        ("shop.example", "api.shop.example", False),
+        ("blog.example", "shop.example", False),
+        ("*.blog.example", "shop.example", False),
+        ("noshop.example", "shop.example", False),
+        ("*.op.example", "shop.example", False),
+        ("shop.example", "example", False),
+        ("a.localhost", "localhost", False),
+        ("a.localhost", "*.localhost", False),
+        ("*.localhost", "a.localhost", True),
+        (":80", "shop.example", False),
+        ("shop.example", ":80", False),
+    ],
+)  # fmt: skip
+def test_what_lies_below_or_above(root: Root, name: str, held: str, near: bool) -> None:
+    assert claims.overlaps(name, held) is near
+    made(root, "victim", *([] if held == ":80" else [held]))
+    other = made(root, "other", live=False)
+    if not near:
+        claims.take(other, [name], nobody)
+        return
+    with pytest.raises(EdgeError, match="which is victim's") as refused:
+        claims.take(other, [name], nobody)
+    assert refused.value.hint.endswith(f"pushrod apps allow other domain:{name}")
+    claims.take(other, [name], lambda app: app == "victim")
+    assert claims.of(other) == (name,)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "may"),
+    [
+        ("domain:api.shop.example", True),
+        ("domain:*.shop.example", True),
+        ("domain:shop.example", False),
+        ("domain:*.api.shop.example", False),
+    ],
+)
+def test_the_owners_word(root: Root, allowed: str, may: bool) -> None:
+    made(root, "victim", "shop.example")
+    other = made(root, "other", live=False, allowed=(allowed,))
+    if may:
+        claims.take(other, ["api.shop.example"], nobody)
+    else:
+        with pytest.raises(EdgeError):
+            claims.take(other, ["api.shop.example"], nobody)
+
+
+def test_the_same_name_is_nobodys_word_to_give(root: Root) -> None:
+    made(root, "victim", "shop.example")
+    other = made(root, "other", live=False, allowed=("domain:shop.example", "domain:*.example"))
+    with pytest.raises(EdgeError, match="is victim's"):
+        claims.take(other, ["shop.example"], lambda _app: True)
+
+
+def test_what_an_app_has_already_it_keeps(root: Root) -> None:
+    """As on a host from before, where nobody was asked."""
+    made(root, "victim", "shop.example")
+    other = made(root, "other", "api.shop.example")
+    claims.take(other, ["api.shop.example"], nobody)
+
+
+def test_every_other_name_is_one_apps_too(root: Root) -> None:
+    made(root, "victim", down=True)
+    other = made(root, "other", live=False)
+    with pytest.raises(EdgeError, match="would both answer to every name on port 80"):
+        claims.take(other, claims.wanted((), 80), nobody)
+    claims.take(other, claims.wanted((), 8000), nobody)
+
+
+def test_of_two_at_once_one_has_it(root: Root) -> None:
+    apps = [made(root, f"app{n}", live=False) for n in range(8)]
+    begin, refused = threading.Barrier(len(apps)), []
+
+    def take(app: App) -> None:
+        begin.wait()
+        try:
+            claims.take(app, ["shop.example"], nobody)
+        except EdgeError:
+            refused.append(app.name)
+
+    threads = [threading.Thread(target=take, args=(app,)) for app in apps]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == len(apps) - 1
+    assert [app.name for app in apps if claims.of(app)] == [a.name for a in apps if a.name not in refused]
+
+
+def test_two_owners_of_before_are_told_of(root: Root) -> None:
+    made(root, "one", "shop.example", "one.example")
+    made(root, "two", "shop.example")
+    assert [f.detail for f in claims.examine(root)] == ["shop.example belongs to one and two"]

@@ -1,0 +1,73 @@
+"""Which requests are wanted, and who answered them."""
+
+import json
+
+import msgspec
+import pytest
+
+from pushrod.adapters.nginx import Edge
+from pushrod.adapters.nginx.access import Request
+from pushrod.core.values import Instance
+from pushrod.ingress import request_log
+from pushrod.ingress.request_log import Wanted
+from pushrod.state.apps import App
+from pushrod.state.releases import Releases
+from tests.unit.samples import release
+
+NOW = "2026-11-25T11:00:00+01:00"
+ONE, TWO = Instance("backend-1", "backend", 20001), Instance("backend-2", "backend", 20002)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fits"),
+    [
+        (Wanted(), True),
+        (Wanted(("502",)), True),
+        (Wanted(("404", "5xx")), True),
+        (Wanted(("4xx", "50", "500")), False),
+        (Wanted(slow=1.25), True),
+        (Wanted(slow=1.26), False),
+        (Wanted(service="backend"), True),
+        (Wanted(service="backend-2"), True),
+        (Wanted(service="back"), False),
+        (Wanted(service="backend-3"), False),
+        (Wanted(release=7), True),
+        (Wanted(release=8), False),
+        (Wanted(("5xx",), 1.0, "backend", 7), True),
+        (Wanted(("2xx",), 1.0, "backend", 7), False),
+    ],
+)
+def test_which_are_wanted(wanted: Wanted, fits: bool) -> None:
+    request = Request("", release=7, status=502, seconds=1.25, instance="backend-1, backend-2")
+    assert wanted.fits(request) is fits
+
+
+def test_instances_have_the_names_of_their_own_release(app: App, edge_of: Edge) -> None:
+    Releases(app).seal(release(1, instances=(ONE, TWO)))
+    Releases(app).seal(release(2, instances=(TWO,)))
+    asked = [(1, "127.0.0.1:20001"), (2, "127.0.0.1:20001"), (2, "127.0.0.1:20002"), (3, "127.0.0.1:20002")]
+    lines = [
+        json.dumps({"time": NOW, "app": "shop", "release": n, "upstream": at}, separators=(",", ":")) + "\n"
+        for n, at in asked
+    ]
+    edge_of.logs.mkdir(parents=True)
+    (edge_of.logs / "access.log").write_text("".join(lines))
+    found = list(request_log.of(app, edge_of, Wanted(), lines=9, follow=False))
+    assert [r.instance for r in found] == ["backend-1", "127.0.0.1:20001", "backend-2", "127.0.0.1:20002"]
+    one = list(request_log.of(app, edge_of, Wanted(service="backend-2"), lines=9, follow=False))
+    assert [r.release for r in one] == [2]
+
+
+def test_what_an_earlier_app_of_that_name_was_asked_is_not_shown(app: App, edge_of: Edge) -> None:
+    app.save(msgspec.structs.replace(app.settings, created="2026-11-25T10:00:00.900+00:00"))
+    edge_of.logs.mkdir(parents=True)
+    times = ("2026-11-25T10:59:59+01:00", NOW, "2026-11-25T10:00:01+00:00")
+    lines = [f'{{"time":"{t}","app":"shop"}}\n' for t in times]
+    (edge_of.logs / "access.log").write_text("".join(lines))
+    found = request_log.of(app, edge_of, Wanted(), lines=9, follow=False)
+    assert [r.time for r in found] == list(times[1:])
+
+
+@pytest.fixture
+def edge_of(app: App) -> Edge:
+    return Edge(app.root.path / "no-nginx", app.root.edge, app.root.runtime)

@@ -1,0 +1,185 @@
+"""What of a commit the edge answers with itself, and for how long."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from pushrod.adapters.nginx import Edge
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import Route, Routing
+from pushrod.ingress.static_files import Static
+from pushrod.state.apps import App
+from pushrod.system import files
+
+PAGES = Routing((Route("/assets/", files="dist/assets"), Route("/", files="dist", fallback="index.html")))
+
+
+@pytest.fixture
+def static(app: App, tmp_path: Path) -> Static:
+    return Static(app, Edge(Path("nginx"), tmp_path / "edge", tmp_path / "run"))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    return tmp_path / "checkout"
+
+
+def write(directory: Path, *names: str) -> None:
+    for name in names:
+        files.write(directory / name, name)
+
+
+def below(directory: Path) -> list[str]:
+    return sorted(str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file())
+
+
+def release(static: Static, checkout: Path, number: int, *names: str) -> None:
+    """Publish a release whose commit has these files, as the switch does."""
+    files.remove_tree(checkout)
+    write(checkout, *names)
+    static.publish(number, Routing((Route("/", files="dist"),)), checkout)
+
+
+def test_files_are_where_their_route_is(static: Static, checkout: Path) -> None:
+    write(checkout, "dist/index.html", "dist/assets/app-BWgbA4nX.js", "other/x.txt")
+    static.check(PAGES, checkout)
+    static.publish(7, PAGES, checkout)
+    assert below(static.directory) == [
+        "7/0/assets/app-BWgbA4nX.js",
+        "7/1/assets/app-BWgbA4nX.js",
+        "7/1/index.html",
+    ]
+
+
+def test_names_that_begin_with_a_dot_are_left_out(static: Static, checkout: Path) -> None:
+    write(
+        checkout,
+        "dist/.env",
+        "dist/.git/config",
+        "dist/a/.htpasswd",
+        "dist/.well-known/security.txt",
+        "dist/a/b",
+    )
+    static.publish(1, Routing((Route("/", files="dist"),)), checkout)
+    assert below(static.directory / "1" / "0") == [".well-known/security.txt", "a/b"]
+
+
+def test_what_was_published_is_replaced(static: Static, checkout: Path) -> None:
+    release(static, checkout, 1, "dist/old.txt")
+    release(static, checkout, 1, "dist/new.txt")
+    assert below(static.directory) == ["1/0/new.txt"]
+
+
+def test_whoever_nginx_runs_as_can_read_them_whatever_the_umask(static: Static, checkout: Path) -> None:
+    write(checkout, "dist/a/app-BWgbA4nX.js")
+    (checkout / "dist/a").chmod(0o700)
+    (checkout / "dist/a/app-BWgbA4nX.js").chmod(0o600)
+    before = os.umask(0o077)
+    try:
+        static.publish(1, Routing((Route("/x/y/", files="dist"),)), checkout)
+        static.pool([1])
+    finally:
+        os.umask(before)
+    places = [static.directory, *static.directory.rglob("*")]
+    assert {stat.S_IMODE(p.stat().st_mode) for p in places if p.is_dir()} == {0o755}
+    assert {stat.S_IMODE(p.stat().st_mode) for p in places if p.is_file()} == {0o644}
+
+
+def test_the_pool_has_what_is_named_by_content_of_the_releases_that_are_kept(
+    static: Static, checkout: Path
+) -> None:
+    release(static, checkout, 1, "dist/a/app-0000aaaa.js", "dist/index.html", "dist/logo.png")
+    release(static, checkout, 2, "dist/a/app-0000bbbb.js", "dist/index.html")
+    static.pool([1, 2])
+    pool = static.directory / "pool"
+    assert below(pool) == ["a/app-0000aaaa.js", "a/app-0000bbbb.js"]
+    assert (pool / "a/app-0000aaaa.js").samefile(static.directory / "1/0/a/app-0000aaaa.js")
+    static.remove(1)
+    static.pool([2])
+    assert below(static.directory) == ["2/0/a/app-0000bbbb.js", "2/0/index.html", "pool/a/app-0000bbbb.js"]
+    static.forget()
+    assert not static.directory.exists()
+
+
+@pytest.mark.parametrize("numbers", [[1, 2], [2, 1]])
+def test_a_name_that_is_a_directory_in_another_release_is_no_obstacle(
+    static: Static, checkout: Path, numbers: list[int]
+) -> None:
+    release(static, checkout, 1, "dist/a-0000aaaa.js")
+    release(static, checkout, 2, "dist/a-0000aaaa.js/b-0000bbbb.js", "dist/c-0000cccc.js")
+    static.pool(numbers)
+    assert "c-0000cccc.js" in below(static.directory / "pool")
+
+
+@pytest.mark.parametrize(
+    ("name", "pooled"),
+    [
+        *[
+            (name, True)
+            for name in ("index-BWgbA4nX.js", "main.3f2a9c1b.css", "a.3f2a9c1b.js.map", "x-abcdefgh.woff2")
+        ],
+        *[
+            (name, False)
+            for name in ("index.html", "jquery.min.js", "a-b.css", "3f2a9c1b.js", "x-3f2a9c1.js")
+        ],
+    ],
+)
+def test_which_names_say_their_content(static: Static, checkout: Path, name: str, *, pooled: bool) -> None:
+    release(static, checkout, 1, f"dist/{name}")
+    static.pool([1])
+    assert below(static.directory / "pool") == ([name] if pooled else [])
+
+
+# ---- what is refused ------------------------------------------------------------------------------------------
+
+
+def refused(static: Static, checkout: Path, **route: str) -> ManifestError:
+    with pytest.raises(ManifestError) as caught:
+        static.check(Routing((Route("/", **{"files": "dist", **route}),)), checkout)
+    assert caught.value.hint
+    return caught.value
+
+
+def test_a_directory_that_the_commit_lacks(static: Static, checkout: Path) -> None:
+    write(checkout, "frontend/package.json")
+    error = refused(static, checkout)
+    assert (error.what, error.where) == ("the commit has no directory `dist`", "routes./.files")
+    assert "serve it from its image" in error.hint
+
+
+def test_a_file_is_no_directory(static: Static, checkout: Path) -> None:
+    write(checkout, "dist")
+    assert "no directory" in refused(static, checkout).what
+
+
+def test_a_fallback_that_the_directory_lacks(static: Static, checkout: Path) -> None:
+    write(checkout, "dist/a.txt")
+    error = refused(static, checkout, fallback="index.html")
+    assert (error.what, error.where) == ("`dist` has no file `index.html`", "routes./.try")
+
+
+def test_a_directory_outside_of_the_repository(static: Static, checkout: Path, tmp_path: Path) -> None:
+    write(tmp_path, "outside/key.pem", "checkout/x")
+    (checkout / "dist").symlink_to("../outside")
+    assert "no directory" in refused(static, checkout).what
+
+
+@pytest.mark.parametrize(
+    "target", ["../secret", "/etc/passwd", "nothing", ".", "..", "a", "loop"], ids=["above", *"rndpal"]
+)
+def test_a_link_leads_to_a_file_of_the_directory(static: Static, checkout: Path, target: str) -> None:
+    write(checkout, "secret", "dist/a/b.txt")
+    (checkout / "dist/loop").symlink_to(target)
+    assert refused(static, checkout).where == "dist/loop"
+
+
+def test_a_link_to_a_file_of_the_directory_is_that_file(static: Static, checkout: Path) -> None:
+    write(checkout, "dist/a/b.txt")
+    (checkout / "dist/c.txt").symlink_to("a/b.txt")
+    routing = Routing((Route("/", files="dist"),))
+    static.check(routing, checkout)
+    static.publish(1, routing, checkout)
+    assert not (static.directory / "1/0/c.txt").is_symlink()
+    assert (static.directory / "1/0/c.txt").read_text() == "dist/a/b.txt"

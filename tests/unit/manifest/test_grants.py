@@ -1,0 +1,63 @@
+"""The words of `pushrod apps allow`, and what each of them covers."""
+
+import pytest
+
+from pushrod.core.errors import UnknownNameError
+from pushrod.manifest import grants
+from pushrod.manifest.grants import check_word, covered
+
+
+@pytest.mark.parametrize("word", [*grants.WORDS, "NET_ADMIN", "volume:shop-data", "/srv/media", "/"])
+def test_a_word_stays_as_it_is(word: str) -> None:
+    assert check_word(word) == word
+
+
+def test_its_normal_form() -> None:
+    assert [check_word(w) for w in ("CAP_NET_ADMIN", "sys_time")] == ["NET_ADMIN", "SYS_TIME"]
+    assert [check_word(w) for w in ("/srv//media/", "//srv/../etc", "/var/run/x")] == [
+        "/srv/media",
+        "/etc",
+        "/run/x",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "everything", "CHOWN", "CAP_CHOWN", "ALL", "srv/media", "volume:", "volume:/x"]
+)
+def test_what_is_no_word(text: str) -> None:
+    with pytest.raises(UnknownNameError) as error:
+        check_word(text)
+    assert "docker-socket" in error.value.hint
+
+
+def test_the_nearest_word_is_named() -> None:
+    with pytest.raises(UnknownNameError) as error:
+        check_word("privilege")
+    assert error.value.hint.startswith("did you mean `privileged`?")
+
+
+def test_capabilities_are_told_apart() -> None:
+    assert len(grants.DEFAULT_CAPABILITIES) == 14
+    assert len(grants.DEFAULT_CAPABILITIES | grants.CAPABILITIES) == 41  # CAP_LAST_CAP is 40
+
+
+@pytest.mark.parametrize(
+    ("word", "allowed", "answer"),
+    [
+        ("/srv/media", ["/srv/media"], True),
+        ("/srv/media/x", ["/srv/media"], True),
+        ("/srv/media-2", ["/srv/media"], False),
+        ("/srv", ["/srv/media"], False),
+        ("/etc/shadow", ["/"], True),
+        ("docker-socket", ["/", "privileged"], False),
+        ("NET_ADMIN", ["NET_ADMIN"], True),
+        ("NET_ADMIN", ["SYS_ADMIN"], False),
+        ("NET_ADMIN", ["privileged"], True),
+        ("ALL", ["privileged"], True),
+        ("ALL", ["SYS_ADMIN"], False),
+        ("host-pid", ["privileged"], False),
+        ("volume:x", ["/", "privileged"], False),
+    ],
+)
+def test_what_a_word_covers(word: str, allowed: list[str], answer: bool) -> None:
+    assert covered(word, allowed) is answer

@@ -1,0 +1,186 @@
+"""Image references in their parts, and what the known ones are."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushrod.core.errors import ManifestError
+from pushrod.manifest import image_refs
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "tag"),
+    [
+        ("postgres", "postgres", ""),
+        ("postgres:17-alpine", "postgres", "17-alpine"),
+        ("docker.io/library/postgres:17", "postgres", "17"),
+        ("registry:5000/team/redis", "redis", ""),
+        ("registry:5000/team/redis:7@sha256:" + "a" * 64, "redis", "7"),
+        ("Bitnami/PostgreSQL@sha256:" + "b" * 64, "postgresql", ""),
+    ],
+)
+def test_parts(text: str, name: str, tag: str) -> None:
+    found = image_refs.parse(text)
+    assert (found.name, found.tag) == (name, tag)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("postgres:16", "postgres"),
+        ("postgis/postgis:17-3.5", "postgres"),
+        ("pgvector/pgvector:pg17", "postgres"),
+        ("ghcr.io/x/pgvector", "postgres"),
+        ("timescale/timescaledb:latest-pg17", "postgres"),
+        ("bitnami/postgresql:16.4.0-debian-12-r1", "postgres"),
+        ("valkey/valkey:9", "redis"),
+        ("redis", "redis"),
+        ("mysql:8", None),
+        ("prometheuscommunity/postgres-exporter", None),
+        ("redis/redis-stack", None),
+        ("python:3.12", None),
+    ],
+)
+def test_store_kinds(text: str, kind: str | None) -> None:
+    assert image_refs.store_kind(image_refs.parse(text)) == kind
+
+
+def test_stores_that_another_engine_runs() -> None:
+    assert all(
+        image_refs.is_store(image_refs.parse(t)) for t in ("mysql:8", "mongo", "rabbitmq:4-management")
+    )
+    assert not image_refs.is_store(image_refs.parse("mongo-express"))
+
+
+def test_web_servers() -> None:
+    images = ("nginx:latest", "nginxinc/nginx-unprivileged:1.27", "caddy:2", "traefik:v3")
+    assert all(image_refs.is_web_server(image_refs.parse(i)) for i in images)
+    assert not image_refs.is_web_server(image_refs.parse("nginx/nginx-prometheus-exporter"))
+
+
+def test_images_that_java_runs_in() -> None:
+    images = ("eclipse-temurin:21-jre", "gcr.io/distroless/java21-debian12", "azul/zulu-openjdk:21")
+    images += ("bellsoft/liberica-openjre-debian:21", "docker.io/library/amazoncorretto:21", "tomcat:11")
+    assert all(image_refs.is_java(image_refs.parse(i)) for i in images)
+    others = ("node:22", "javascript-app", "python:3.13", "myjava", "postgres:18")
+    assert not any(image_refs.is_java(image_refs.parse(i)) for i in others)
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("postgres:17.2-alpine", (17, 2)),
+        ("pgvector/pgvector:0.8.0-pg17", (17,)),
+        ("postgis/postgis:16-3.5", (16,)),
+        ("timescale/timescaledb:latest-pg15", (15,)),
+        ("python:3.13-slim", (3, 13)),
+        ("traefik:v3.1", (3, 1)),
+        ("redis:latest", ()),
+        ("redis", ()),
+    ],
+)
+def test_versions(text: str, version: tuple[int, ...]) -> None:
+    assert image_refs.version(image_refs.parse(text)) == version
+
+
+@given(st.text())
+def test_never_fails(text: str) -> None:
+    found = image_refs.parse(text)
+    image_refs.version(found)
+    assert "/" not in found.name
+
+
+_PART = st.from_regex(r"[a-z0-9]+([._-][a-z0-9]+)*", fullmatch=True)
+
+
+@given(
+    st.lists(_PART, min_size=1, max_size=4),
+    st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True),
+)
+def test_whatever_is_put_together_comes_apart(path: list[str], tag: str) -> None:
+    found = image_refs.parse(f"host:5000/{'/'.join(path)}:{tag}@sha256:{'0' * 64}")
+    assert (found.name, found.tag, found.digest) == (path[-1], tag, f"sha256:{'0' * 64}")
+
+
+@pytest.mark.parametrize(
+    ("text", "full"),
+    [
+        ("python", "docker.io/library/python:latest"),
+        ("python:3.13-slim", "docker.io/library/python:3.13-slim"),
+        ("index.docker.io/python:1", "docker.io/library/python:1"),
+        ("docker.io/bitnami/redis", "docker.io/bitnami/redis:latest"),
+        ("ghcr.io/team/app:1@sha256:" + "a" * 64, "ghcr.io/team/app@sha256:" + "a" * 64),
+        ("localhost/app:1", "localhost/app:1"),
+        ("registry:5000/a/b_c/d__e-f:V1.2_x", "registry:5000/a/b_c/d__e-f:V1.2_x"),
+        ("[fd00::1]:5000/app", "[fd00::1]:5000/app:latest"),
+        ("Host/app", "Host/app:latest"),
+        ("cafe:latest", "docker.io/library/cafe:latest"),
+        ("docker.io/library/cafe", "docker.io/library/cafe:latest"),
+    ],
+)
+def test_a_name_in_full(text: str, full: str) -> None:
+    assert image_refs.check(text, "services.web.image") == full
+    assert image_refs.carried(text, ["<none>:<none>", full])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "--help",
+            "-q",
+            "--format={{.Id}}",
+            "",
+            "a:",
+            ":a",
+            "a b",
+            "a\nb",
+            "a@b",
+            "a@sha256:abc",
+            "/a",
+            "a/",
+            "a//b",
+        ),
+        *(
+            "Python",
+            "a:-x",
+            "a:" + "x" * 129,
+            "a/" * 200 + "a",
+            "https://ghcr.io/a/b",
+            "a/b:1/c",
+            "a.",
+            "-a/b",
+        ),
+        *(
+            "cafe",
+            "0123456789ab",
+            "f" * 64,
+            "sha256:" + "a" * 64,
+            "sha256:abc",
+            "sha512:abc",
+            "sha256:latest",
+        ),
+        *(
+            "pushrod/victim/web:1",
+            "docker.io/pushrod/victim/web",
+            "index.docker.io/pushrod/x",
+            "pushrod/builder:1",
+        ),
+        "pushrod/victim/web@sha256:" + "a" * 64,
+    ],
+)
+def test_what_no_app_may_name(text: str) -> None:
+    with pytest.raises(ManifestError) as refused:
+        image_refs.check(text, "services.web.image")
+    assert refused.value.where == "services.web.image"
+    assert refused.value.hint
+
+
+@given(st.text(st.sampled_from("aA0.:/@-_f[]"), max_size=40))
+def test_a_name_in_full_is_its_own(text: str) -> None:
+    try:
+        full = image_refs.normal(text)
+    except ValueError:
+        return
+    assert image_refs.normal(full) == full
+    assert not text.startswith("-")

@@ -1,0 +1,29 @@
+"""The account: what has to be run to make it what it should be."""
+
+import pwd
+from pathlib import Path
+
+from pushrod.provisioning import account
+
+ROOT = Path("/var/lib/pushrod")
+
+
+def entry(home: str, shell: str) -> pwd.struct_passwd:
+    return pwd.struct_passwd(("pushrod", "x", 990, 990, "", home, shell))
+
+
+def test_a_new_account_has_no_password_and_is_not_locked() -> None:
+    made, unlocked, joined = account.argv(ROOT, None, False)
+    assert made[0] == "useradd"
+    assert made[made.index("--home-dir") :][:2] == ["--home-dir", "/var/lib/pushrod"]
+    assert unlocked == ["usermod", "--password", "*", "pushrod"]
+    assert joined == ["usermod", "--append", "--groups", "docker", "pushrod"]
+
+
+def test_an_account_made_for_something_else_is_brought_up_to_it() -> None:
+    (command,) = account.argv(ROOT, entry("/nonexistent", "/usr/sbin/nologin"), True)
+    assert command[:5] == ["usermod", "--home", "/var/lib/pushrod", "--shell", "/bin/sh"]
+
+
+def test_an_account_that_is_right_is_left_alone() -> None:
+    assert account.argv(ROOT, entry("/var/lib/pushrod", "/bin/sh"), True) == []

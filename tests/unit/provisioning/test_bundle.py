@@ -1,0 +1,43 @@
+"""The wheel of what is running: pip itself takes it, and it holds what the package holds."""
+
+import sys
+import zipfile
+from importlib import metadata
+from io import BytesIO
+from pathlib import Path
+
+import pushrod
+from pushrod.provisioning import bundle
+from pushrod.system import processes
+
+
+def test_the_wheel_is_what_is_running() -> None:
+    with zipfile.ZipFile(BytesIO(bundle.render(bundle.files()))) as wheel:
+        names = set(wheel.namelist())
+        assert wheel.testzip() is None
+        assert wheel.read("pushrod/provisioning/bundle.py") == Path(bundle.__file__).read_bytes()
+    package = Path(pushrod.__file__).parent
+    expected = {f"pushrod/{p.relative_to(package)}" for p in package.rglob("*") if p.is_file()}
+    assert {n for n in names if n.startswith("pushrod/")} == {n for n in expected if "__pycache__" not in n}
+
+
+def test_the_same_files_give_the_same_bytes() -> None:
+    assert bundle.render(bundle.files()) == bundle.render(bundle.files())
+    assert len(bundle.digest()) == 64
+
+
+def test_it_can_be_installed(tmp_path: Path) -> None:
+    """uv checks RECORD against the files, as the format wants."""
+    wheel = bundle.write(tmp_path)
+    target = tmp_path / "target"
+    uv = Path(sys.prefix) / "bin" / "uv"
+    argv = [uv, "pip", "install", "--quiet", "--no-deps", "--offline", "--target", target, wheel]
+    done = processes.run(argv, timeout=60)
+    assert done.status == 0, done.stderr
+    (found,) = metadata.distributions(path=[str(target)])
+    assert (found.name, found.version) == ("pushrod", metadata.version("pushrod"))
+    assert {e.name for e in found.entry_points} == {"pushrod"}
+    told = processes.run(
+        [sys.executable, "-c", "import pushrod; print(pushrod.__file__)"], env={"PYTHONPATH": str(target)}
+    )
+    assert told.stdout.startswith(str(target))

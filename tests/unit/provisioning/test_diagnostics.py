@@ -1,0 +1,94 @@
+"""What `doctor` says of a host, look by look; all of it together is asked on a real one, in the lab."""
+
+import json
+import os
+import pwd
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from pushrod.core.errors import HostError
+from pushrod.core.values import Finding
+from pushrod.provisioning import account, diagnostics, docker_daemon, pool
+from pushrod.state.apps import Root
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
+    """A host's root whose account is whoever runs the tests."""
+    root = Root(tmp_path / "root")
+    (root.path / ".ssh").mkdir(parents=True, mode=0o700)
+    root.host_settings_path.write_text('{"pool": "10.213.0.0/16"}')
+    entry = pwd.struct_passwd(("pushrod", "x", os.geteuid(), os.getegid(), "", str(root.path), "/bin/sh"))
+    monkeypatch.setattr(account, "entry", lambda: entry)
+    monkeypatch.setattr(account, "owner", lambda: (entry.pw_uid, entry.pw_gid))
+    monkeypatch.setattr(account, "is_member", lambda: True)
+    return root
+
+
+def only(found: list[Finding]) -> Finding:
+    (one,) = found
+    assert bool(one.mend) == (one.state != "ok")
+    return one
+
+
+@pytest.mark.parametrize(
+    ("settings", "state", "said"),
+    [
+        (docker_daemon.wanted(pool.CANDIDATES[0]), "ok", "live-restore is on"),
+        (
+            {**docker_daemon.wanted(pool.CANDIDATES[0]), "live-restore": False},
+            "warning",
+            "live-restore is off",
+        ),
+        ({"live-restore": True}, "warning", "does not say: log-driver"),
+    ],
+)
+def test_the_settings_of_the_engine(
+    settings: dict[str, object], state: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_daemon.read, "__defaults__", (tmp_path / "daemon.json",))
+    (tmp_path / "daemon.json").write_text(json.dumps(settings))
+    found = only(list(diagnostics._daemon()))
+    assert (found.state, said in found.detail) == (state, True)
+
+
+def test_an_account_that_is_right(root: Root) -> None:
+    assert only(list(diagnostics._account(root))).state == "ok"
+
+
+def test_an_account_without_its_group(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account, "is_member", lambda: False)
+    found = only(list(diagnostics._account(root)))
+    assert (found.state, "cannot reach the Docker engine" in found.detail) == ("broken", True)
+
+
+def test_keys_that_others_could_change(root: Root) -> None:
+    assert only(list(diagnostics._keys(root))).state == "ok"
+    path = root.path / ".ssh" / "authorized_keys"
+    path.write_text("")
+    path.chmod(0o664)
+    assert f"chmod 600 {path}" in only(list(diagnostics._keys(root))).mend
+    path.chmod(0o600)
+    assert only(list(diagnostics._keys(root))).state == "ok"
+
+
+def test_a_pool_that_something_else_uses(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks inside the pool are the releases' own."""
+    monkeypatch.setattr(pool, "routes", lambda: [IPv4Network("10.213.4.0/24"), IPv4Network("10.9.0.0/16")])
+    assert only(list(diagnostics._pool(root))).state == "ok"
+    monkeypatch.setattr(pool, "routes", lambda: [IPv4Network("10.0.0.0/8")])
+    assert "overlaps the route to 10.0.0.0/8" in only(list(diagnostics._pool(root))).detail
+
+
+def test_a_look_that_cannot_be_taken_is_a_finding_and_the_others_go_on(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise HostError("it broke", where="here", hint="mend it")
+
+    monkeypatch.setattr(docker_daemon, "read", broken)
+    found = {f.what: f for f in diagnostics.examine(root)}
+    assert found["daemon"] == Finding("daemon", "broken", "here: it broke", "mend it")
+    assert {"account", "programs", "units", "keys", "pool", "files"} <= set(found)

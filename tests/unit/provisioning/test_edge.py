@@ -1,0 +1,17 @@
+"""The host's edge: run by the system's Python, from the copies below the root."""
+
+from pathlib import Path
+
+from pushrod.provisioning import edge
+from pushrod.state.apps import Root
+
+
+def test_the_argv_names_nothing_of_the_package() -> None:
+    argv = edge.argv(Root(Path("/var/lib/pushrod")))
+    at = "/var/lib/pushrod"
+    assert argv == (
+        *("/usr/bin/python3", "-I", "-S", f"{at}/edge/nginx_start.py", f"{at}/run/edge/mark.sock"),
+        *(f"{at}/programs/nginx", "-p", f"{at}/edge/", "-c", f"{at}/edge/current/nginx.conf"),
+        *("-e", f"{at}/edge/logs/error.log"),
+    )
+    assert edge.rotation(Root(Path(at))) == (*argv[:3], f"{at}/edge/nginx_rotation.py", f"{at}/edge")

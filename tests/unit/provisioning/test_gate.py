@@ -1,0 +1,190 @@
+"""What the owner of a key may ask for: the half of Git, and the parameters of a call, each by its kind."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pushrod.core.errors import UnknownNameError
+from pushrod.provisioning import gate
+from pushrod.provisioning.gate import Git, Reach
+
+ALL, SHOP = Reach(), Reach(("shop",))
+
+
+def asked(command: str, reach: Reach = ALL) -> Git | None:
+    return gate.git_call(gate.divide(command), reach)
+
+
+@pytest.mark.parametrize("path", ["shop", "/shop", "shop.git", "/shop.git", "~/shop", "shop/"])
+def test_a_push_and_a_fetch(path: str) -> None:
+    assert asked(f"git-receive-pack '{path}'") == Git("receive-pack", "shop", makes=True)
+    assert asked(f"git-upload-pack '{path}'", SHOP) == Git("upload-pack", "shop")
+    assert asked(f"git receive-pack '{path}'") == Git("receive-pack", "shop", makes=True)
+
+
+def test_a_push_that_must_not_make_the_app() -> None:
+    assert asked("git-receive-pack --there 'shop'") == Git("receive-pack", "shop")
+    with pytest.raises(UnknownNameError, match="takes one app"):
+        asked("git-receive-pack --there")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "git-receive-pack '../etc'",
+        "git-receive-pack '/var/lib/pushrod/apps/shop/repo.git'",
+        "git-receive-pack 'victim/../shop'",
+        "git-receive-pack 'shop/../victim'",
+        "git-receive-pack 'shop//'",
+        "git-receive-pack '~root/shop'",
+        "git-receive-pack shop zoo",
+        "git-receive-pack",
+        "git-receive-pack ''",
+        "git-receive-pack --help",
+        "git-receive-pack --stateless-rpc shop",
+        "git-receive-pack --there --there shop",
+        "git-upload-pack --there shop",
+        "git-upload-pack --timeout=1 shop",
+        "git-upload-pack --strict /",
+    ],
+)
+def test_no_other_repository_and_no_option_of_git(command: str) -> None:
+    with pytest.raises(UnknownNameError):
+        asked(command)
+
+
+@pytest.mark.parametrize("command", ["git-upload-archive shop", "git daemon", "git", "gitreceive-pack shop"])
+def test_no_other_half_of_git(command: str) -> None:
+    assert asked(command) is None
+
+
+def test_a_key_of_some_apps_is_for_those() -> None:
+    assert asked("git-receive-pack shop", Reach(("blog", "shop"))) == Git("receive-pack", "shop")
+    with pytest.raises(UnknownNameError, match="this key is not for `zoo`") as refused:
+        asked("git-receive-pack zoo", Reach(("shop", "blog")))
+    assert refused.value.hint == "it is for blog, shop"
+
+
+def test_words_are_divided_and_never_run_by_a_shell() -> None:
+    assert gate.divide("pushrod logs '; id' $(id) `id`") == ["logs", "; id", "$(id)", "`id`"]
+    assert gate.divide(" \n") == []
+
+
+@pytest.mark.parametrize("command", ["unbalanced '", "x " * (gate.MOST_WORDS + 1)])
+def test_what_are_no_words_is_refused(command: str) -> None:
+    with pytest.raises(UnknownNameError, match="this key may not do that"):
+        gate.divide(command)
+
+
+BAD: list[tuple[gate.Kind, list[Any]]] = [
+    (gate.app, ["zoo"]),
+    (gate.flag, [None, "true", 1]),
+    (gate.number(1, 9), [0, 10, -1, "5", 5.0]),
+    (gate.word, ["", "-x", "--rm", "a/b", "..", "../x", ".env", "a b", "a\n", "x" * 200, None, ("a", "-b")]),
+    (gate.perhaps, ["-x", "a/b", ".."]),
+    (gate.count, ["web", "web=", "web=-1", "-web=1", "web=1000", "w/b=1", ("web=1", "--root=/")]),
+    (gate.commit, ["", "HEAD", "--help", "-h", "f" * 39, "F" * 40, "main", "f" * 40 + "\n"]),
+    (gate.text, ["--x", "a b", "x" * 65, "$(id)", "::1%eth0"]),
+    (gate.sent, ["/etc/passwd", "", None, Path("/dev/stdin"), Path("--")]),
+    (gate.not_given, ["", "/srv", "-"]),
+    (gate.here, [Path("/srv"), Path(".."), Path("-"), "."]),
+    (gate.program, [(), ("-c",), ("--rm", "x"), ("--", "x"), ("-",)]),
+]
+
+
+@pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in BAD for value in values])
+def test_what_is_not_of_its_kind_is_refused(kind: gate.Kind, value: Any) -> None:
+    try:
+        assert kind(value, SHOP)
+    except UnknownNameError as refused:
+        assert refused.what
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (gate.app, None),
+        (gate.app, "shop"),
+        (gate.number(1, 9), None),
+        (gate.number(1, 9), 9),
+        (gate.word, "2026-11-28T20-04-40Z"),
+        (gate.word, ("A", "_B")),
+        (gate.perhaps, ""),
+        (gate.count, ("web=1", "api-2=100")),
+        (gate.commit, "0a" * 20),
+        (gate.text, ("203.0.113.0/24", "::1", "2001:db8::/32")),
+        (gate.text, ""),
+        (gate.sent, "-"),
+        (gate.sent, Path("-")),
+        (gate.not_given, None),
+        (gate.here, Path()),
+        (gate.program, ("sh", "-c", "--root /x")),
+    ],
+)
+def test_what_is_of_its_kind_is_not(kind: gate.Kind, value: Any) -> None:
+    assert kind(value, SHOP) == ""
+
+
+def test_a_parameter_that_nobody_has_classified_is_refused() -> None:
+    gate.judge("restart", {"app_name": "shop", "root": None}, SHOP)
+    with pytest.raises(UnknownNameError, match="`restart` takes no host_directory from a key"):
+        gate.judge("restart", {"app_name": "shop", "host_directory": None}, SHOP)
+    with pytest.raises(UnknownNameError, match="--root of `restart`: it is not for a key to choose"):
+        gate.judge("restart", {"root": "/srv"}, ALL)
+
+
+@pytest.mark.parametrize("path", [path for path, rule in gate.VERBS.items() if rule.whole])
+def test_what_is_about_every_app_is_for_a_key_of_all(path: str) -> None:
+    assert gate.rule(path, ALL)
+    with pytest.raises(UnknownNameError, match="is for a key of all apps"):
+        gate.rule(path, SHOP)
+
+
+def test_who_asks_for_nothing_is_told_who_they_are() -> None:
+    assert gate.greeting("alice", ["shop"]).startswith("alice: you may push to shop, and run status")
+    assert "every app" in gate.greeting("alice", ())
+    assert "\n" not in gate.greeting("alice", ())
+
+
+@given(st.text())
+def test_no_words_are_anything_but_a_half_of_git_or_not(command: str) -> None:
+    try:
+        found = asked(command, SHOP)
+    except UnknownNameError:
+        return
+    assert found is None or found.app == "shop"
+
+
+@pytest.mark.parametrize("path", ["deploy/compose.yaml", "docker-compose.prod.yml", ""])
+def test_a_compose_file_is_a_path_in_the_repository(path: str) -> None:
+    """Which whoever pushes to it decides in any case: so a key for some apps may say it of these."""
+    gate.judge("apps set", {"name": "shop", "settings": (f"file={path}",), "root": None}, SHOP)
+    for wrong in ("/etc/passwd", "../x.yaml", "/x.yaml", "-", "--root.yaml", "oci://x/y.yaml"):
+        with pytest.raises(UnknownNameError, match="settings of `apps set`"):
+            gate.judge("apps set", {"name": "shop", "settings": (f"file={wrong}",), "root": None}, SHOP)
+        with pytest.raises(UnknownNameError, match="file of `plan`"):
+            gate.judge("plan", {"file": wrong}, SHOP)
+
+
+@pytest.mark.parametrize(
+    "setting", ["port=1", "allowed=privileged", "file", "=x", "name=zoo", "file=a.yaml x"]
+)
+def test_no_other_setting_of_an_app_is_for_a_key(setting: str) -> None:
+    with pytest.raises(UnknownNameError):
+        gate.judge("apps set", {"name": "shop", "settings": ("file=a.yaml", setting), "root": None}, SHOP)
+
+
+def test_the_compose_file_of_another_app_is_not_for_a_key() -> None:
+    with pytest.raises(UnknownNameError, match="this key is not for `zoo`"):
+        gate.judge("apps set", {"name": "zoo", "settings": ("file=a.yaml",), "root": None}, SHOP)
+
+
+def test_a_commit_of_either_hash_is_planned() -> None:
+    for digits in (40, 64):
+        gate.judge("plan", {"ref": "a" * digits}, SHOP)
+    for digits in (39, 41, 63, 65):
+        with pytest.raises(UnknownNameError):
+            gate.judge("plan", {"ref": "a" * digits}, SHOP)

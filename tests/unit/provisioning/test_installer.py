@@ -1,0 +1,36 @@
+"""The installer, which stands alone: what it does not do, and what it says."""
+
+import hashlib
+import sys
+from pathlib import Path
+
+from pushrod.provisioning import installer
+from pushrod.system import files, processes
+
+
+def test_what_is_there_already_is_left_alone(tmp_path: Path) -> None:
+    """Run by a bare Python as over SSH: its text comes by standard input."""
+    wheel = tmp_path / "pushrod-0-py3-none-any.whl"
+    wheel.write_bytes(b"wheel")
+    prefix = tmp_path / "prefix"
+    prefix.mkdir()
+    (prefix / installer.NAME).write_text(hashlib.sha256(b"wheel").hexdigest())
+    with Path(installer.__file__).open("rb") as source:
+        done = processes.run([sys.executable, "-I", "-S", "-", prefix, wheel], stdin=source, timeout=20)
+    assert (done.status, done.stdout) == (0, f"{prefix} has this version already\n"), done.stderr
+    assert [p.name for p in prefix.iterdir()] == [installer.NAME]
+
+
+def test_an_installation_that_was_cut_off_is_not_taken_for_whole(tmp_path: Path) -> None:
+    """The mark goes first and comes last."""
+    (tmp_path / "wheel").write_bytes(b"no wheel at all")
+    prefix = tmp_path / "prefix"
+    (prefix / "bin").mkdir(parents=True)
+    (prefix / installer.NAME).write_text("older")
+    for name in ("pip", "python"):
+        files.write(prefix / "bin" / name, "#!/bin/sh\nexit 3\n", mode=0o755)
+    done = processes.run(
+        [sys.executable, "-I", "-S", installer.__file__, prefix, tmp_path / "wheel"], timeout=20
+    )
+    assert (done.status, "ended with status 3" in done.stderr) == (1, True)
+    assert installer.installed(prefix) == ""

@@ -1,0 +1,49 @@
+"""What is to be installed, by what is there."""
+
+import pytest
+
+from pushrod.core.errors import HostError
+from pushrod.provisioning import packages
+from pushrod.provisioning.system import System
+
+TRIXIE, BOOKWORM, NOBLE = System("debian", (13,)), System("debian", (12,)), System("ubuntu", (24, 4))
+COMMON = ["git", "openssh-client", "iptables", "iproute2", "openssl", "ca-certificates", "python3", "dbus"]
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel without AppArmor."""
+    monkeypatch.setattr(packages, "_APPARMOR", packages.Path("/nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("system", "expected"),
+    [
+        (TRIXIE, ["docker.io", "docker-cli", "docker-compose", "docker-buildx"]),
+        (BOOKWORM, ["docker.io"]),
+        (NOBLE, ["docker.io", "docker-compose-v2", "docker-buildx"]),
+    ],
+)
+def test_a_bare_system_needs_all(system: System, expected: list[str]) -> None:
+    assert packages.missing(system, lambda _thing: False) == [*COMMON, *expected]
+
+
+@pytest.mark.parametrize("system", [TRIXIE, BOOKWORM, NOBLE])
+def test_an_engine_that_is_there_is_used_as_it_is(system: System) -> None:
+    """Docker CE has its client and plugins in packages of its own, which conflict with the distribution's."""
+    assert packages.missing(system, lambda thing: thing == "dockerd") == COMMON
+
+
+def test_nothing_is_missing_where_all_is_there() -> None:
+    assert packages.missing(TRIXIE, lambda _thing: True) == []
+
+
+def test_apt_that_fails_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: packages.Path) -> None:
+    program = tmp_path / "apt-get"
+    program.write_text("#!/bin/sh\necho 'E: no network'; exit 100\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    said: list[str] = []
+    with pytest.raises(HostError, match="apt-get update failed"):
+        packages.install(["git"], said.append)
+    assert said == ["E: no network"]

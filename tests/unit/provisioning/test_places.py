@@ -1,0 +1,72 @@
+"""A host's directories are the account's and closed, and data of an older pushrod are moved where root must."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pushrod.adapters import docker, systemd
+from pushrod.engines.docker import rendering
+from pushrod.provisioning import account, places
+from pushrod.state.apps import App, HostSettings, Root, Settings
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
+    """A host's root whose account is whoever runs the tests, as `host init` leaves it."""
+    monkeypatch.setattr(account, "owner", lambda: (os.geteuid(), os.getegid()))
+    monkeypatch.setattr(systemd, "RUNTIME", tmp_path / "gates")
+    monkeypatch.setattr(places, "SOCKET", tmp_path / "docker.sock")
+    monkeypatch.setattr(places, "_honours_setuid", lambda _: False)  # a mount is for the lab
+    monkeypatch.setattr(docker, "info", lambda: {"DockerRootDir": str(tmp_path / "images")})
+    for name, mode in (("gates", 0o700), ("images", 0o710), ("docker.sock", 0o660)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(mode)
+    root = Root(tmp_path / "root")
+    root.path.mkdir(mode=0o755)  # as an older pushrod has left it
+    for work in places.plan(root, HostSettings()):
+        if work.change.pending:
+            work.carry_out()
+    return root
+
+
+def test_what_an_older_pushrod_left_open_is_closed(root: Root) -> None:
+    assert list(places.problems(root)) == []
+    assert {path.stat().st_mode & 0o777 for path in places._closed(root)} == {0o700}
+    assert not any(work.change.pending for work in places.plan(root, HostSettings()))
+
+
+@pytest.mark.parametrize(
+    "name", ["root", "root/apps", "root/edge", "root/run", "root/.ssh", "gates", "images", "docker.sock"]
+)
+def test_what_is_open_is_found(root: Root, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).chmod(0o755 if name != "docker.sock" else 0o666)
+    (found,) = places.problems(root)
+    assert str(tmp_path / name) in found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another's")
+def test_what_belongs_to_another_is_found(root: Root) -> None:
+    os.chown(root.edge, 65534, -1)
+    assert list(places.problems(root)) == [f"{root.edge} is open to other accounts"]
+
+
+def test_data_that_releases_mount_as_a_tree_are_moved_once(root: Root) -> None:
+    app = App(root, "shop")
+    app.directory.mkdir()
+    app.save(Settings("shop", 80, "docker", ""))
+    data = app.directory / "data"
+    (data / "media" / "photos").mkdir(parents=True)
+    (data / "media" / "photos" / "one.jpg").write_text("photo")
+    (data / "other" / "deep").mkdir(parents=True)
+    sources = ("media/photos", "uploads", "none/there", "../secrets")
+    volumes = [{"type": "bind", "source": f"{data}/{source}", "target": "/x"} for source in sources]
+    release = app.state / "releases" / "7" / "compose.yaml"
+    release.parent.mkdir(parents=True)
+    release.write_text(rendering.dump({"services": {"web-1": {"volumes": [*volumes, "v:/v"]}, "plain": {}}}))
+    (work,) = places.data_left(root)
+    assert work.change.what == "data/media/photos of shop"
+    work.carry_out()
+    assert (data / "media%2Fphotos" / "one.jpg").read_text() == "photo"
+    assert (data / "media" / "photos" / "one.jpg").read_text() == "photo"
+    assert places.data_left(root) == []

@@ -1,0 +1,76 @@
+"""The programs of a host: copied where they would go away with pushrod, linked where they stay, never too old."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from pushrod.core.errors import HostError
+from pushrod.provisioning import packages, programs, work
+from pushrod.system import files, processes
+
+
+@pytest.fixture(autouse=True)
+def mine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are made for whoever runs the tests."""
+    monkeypatch.setattr(work.file, "__kwdefaults__", {**work.file.__kwdefaults__, "owner": _me})
+
+
+def _me() -> tuple[int, int]:
+    import os
+
+    return os.geteuid(), os.getegid()
+
+
+def fake(path: Path, version: str) -> Path:
+    files.write(path, f"#!/bin/sh\necho {version}\n", mode=0o755)
+    return path
+
+
+@pytest.mark.parametrize("version", ["2.20.0", "v2.26.1", "2.26.1-4", "2.40.3-desktop.1", "3.0.0"])
+def test_an_installed_compose_is_linked(
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUSHROD_COMPOSE", str(fake(tmp_path / "docker-compose", version)))
+    made = programs.composer(tmp_path / "here", installing=False)
+    made.carry_out()
+    assert (tmp_path / "here").readlink() == tmp_path / "docker-compose"
+    assert programs.composer(tmp_path / "here", installing=False).change.action == "same"
+
+
+@pytest.mark.parametrize("version", ["1.29.2", "2.19.1", "2.2.3"])
+def test_a_compose_that_is_too_old(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUSHROD_COMPOSE", str(fake(tmp_path / "docker-compose", version)))
+    with pytest.raises(HostError, match=f"Docker Compose {version} is too old: 2.20 is the oldest"):
+        programs.composer(tmp_path / "here", installing=False)
+
+
+def test_the_compose_of_the_package_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = programs.compose_program()
+    assert program is not None
+    assert program.is_relative_to(sys.prefix)
+    programs.composer(tmp_path / "here", installing=False).carry_out()
+    assert (tmp_path / "here").read_bytes() == program.read_bytes()
+    assert not (tmp_path / "here").is_symlink()
+
+
+def test_no_compose_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs.compose, "loader", lambda: ())
+    monkeypatch.setattr(packages, "_PLUGINS", ())
+    with pytest.raises(HostError, match="no Docker Compose"):
+        programs.composer(tmp_path / "here", installing=False)
+    assert programs.composer(tmp_path / "here", installing=True).change.action == "new"
+
+
+def test_every_script_is_there_and_stands_alone(tmp_path: Path) -> None:
+    """They are run by the system's Python with `-I -S`: nothing but the standard library is there."""
+    for path in programs.SCRIPTS:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    for path in programs.SCRIPTS:
+        done = processes.run([sys.executable, "-I", "-S", tmp_path / path.name], timeout=20)
+        assert "ModuleNotFoundError" not in done.stderr, done.stderr
+
+
+def test_a_file_without_capabilities(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("")
+    assert programs.capability(tmp_path / "x") == b""

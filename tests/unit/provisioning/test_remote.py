@@ -1,0 +1,116 @@
+"""A server by SSH, with a program in ssh's place that answers as ssh does."""
+
+from pathlib import Path
+
+import pytest
+
+from pushrod.core.errors import HostError
+from pushrod.provisioning import bundle, remote
+from pushrod.provisioning.remote import Server
+from pushrod.system import files
+
+
+@pytest.fixture
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stands in for ssh: says what it was asked, in a file, and does what `answers` (a shell's case) tells it."""
+    program = tmp_path / "ssh"
+    monkeypatch.setenv("GIT_SSH_COMMAND", f"{program} -i key")
+    return program
+
+
+def answer(ssh: Path, cases: str) -> None:
+    asked = ssh.with_name("asked")
+    text = (
+        f'#!/bin/sh\nprintf "%s\\n" "$*" >> {asked}\nfor last; do :; done\ncase "$last" in\n{cases}\nesac\n'
+    )
+    files.write(ssh, text, mode=0o755)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("root@server: Permission denied (publickey).", "root@server refuses your key"),
+        ("Host key verification failed.", "root@server is not known to this machine"),
+        (
+            "ssh: connect to host server port 22: Connection timed out",
+            "cannot be reached: ssh: connect to host",
+        ),
+        (
+            "ssh: Could not resolve hostname server: Name or service not known",
+            "cannot be reached: ssh: Could not",
+        ),
+        ("", "cannot be reached: ssh gave no reason"),
+    ],
+)
+def test_a_server_that_does_not_let_one_in(words: str, expected: str, ssh: Path) -> None:
+    answer(ssh, f"*) echo '{words}' >&2; exit 255;;")
+    with pytest.raises(HostError, match=expected) as refused:
+        Server("root@server").open()
+    assert refused.value.hint
+
+
+def test_nobody_is_asked_anything(ssh: Path) -> None:
+    argv = Server("root@server").argv("id", "-u")
+    assert argv[:3] == [str(ssh), "-i", "key"]
+    assert "BatchMode=yes" in argv
+    assert any(word.startswith("ConnectTimeout=") for word in argv)
+
+
+def test_words_reach_the_other_side_as_they_are() -> None:
+    assert Server("root@server").argv("sh", "-c", "a; $b")[-1] == "sh -c 'a; $b'"
+
+
+def test_somebody_whom_sudo_asks_for_a_password(ssh: Path) -> None:
+    answer(ssh, '"id -u") echo 1000;; sudo*) exit 1;;')
+    with pytest.raises(HostError, match="no root on me@server"):
+        Server("me@server").open()
+
+
+def test_somebody_whom_sudo_asks_for_none(ssh: Path) -> None:
+    answer(ssh, '"id -u") echo 1000;; "sudo -n true") ;; python3*) ;; "sudo -n x y") echo done;;')
+    server = Server("me@server")
+    server.open()
+    said: list[str] = []
+    assert (server.run("x", "y", say=said.append), said) == (0, ["done"])
+
+
+def test_a_server_without_python(ssh: Path) -> None:
+    answer(ssh, '"id -u") echo 0;; *) exit 127;;')
+    with pytest.raises(HostError, match="no python3 on root@server"):
+        Server("root@server").open()
+
+
+def test_a_target_that_ssh_would_take_for_an_option() -> None:
+    with pytest.raises(HostError, match="is no server"):
+        Server("-oProxyCommand=x")
+
+
+def test_the_status_of_the_other_side_comes_back_and_nothing_stays(ssh: Path) -> None:
+    """The wheel that arrives is the one that is running, and is removed."""
+    place = ssh.with_name("place")
+    place.mkdir()
+    cases = f"""
+    "id -u") echo 0;;
+    mktemp*) echo {place};;
+    "sh -c 'cat > "*) cat > {place}/wheel;;
+    "python3 -I - "*) cat > {ssh.with_name("installer")};;
+    rm*) mv {place}/wheel {ssh.with_name("wheel")};;
+    */bin/pushrod*) echo it said; exit 10;;
+    """
+    answer(ssh, cases)
+    said: list[str] = []
+    assert remote.initialise("root@server", [], plan=False, say=said.append, out=said.append) == 10
+    assert said == ["it said"]
+    assert ssh.with_name("wheel").read_bytes() == bundle.render(bundle.files())
+    assert "apt-get" in ssh.with_name("installer").read_text()
+    assert list(place.iterdir()) == []
+
+
+def test_a_plan_installs_nothing_that_stays(ssh: Path) -> None:
+    answer(ssh, '"id -u") echo 0;; cat*) exit 1;; mktemp*) echo /tmp/place;; */bin/pushrod*) echo planned;;')
+    said: list[str] = []
+    assert remote.initialise("root@server", ["--plan"], plan=True, say=said.append, out=said.append) == 0
+    asked = ssh.with_name("asked").read_text()
+    assert "/opt/pushrod/bin" not in asked
+    assert "/tmp/place/pushrod/bin/pushrod host init --plan" in asked
+    assert asked.splitlines()[-1].endswith("rm -rf /tmp/place")

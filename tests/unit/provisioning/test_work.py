@@ -1,0 +1,48 @@
+"""Files of a host: made as they should be, mended, and left alone where they are."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from pushrod.provisioning import work
+
+
+def me() -> tuple[int, int]:
+    return os.geteuid(), os.getegid()
+
+
+@pytest.mark.parametrize("content", [b"text\n", None])
+def test_made_once(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "there"
+    made = work.file(path, content, mode=0o750, owner=me)
+    assert (made.change.action, made.change.pending) == ("new", True)
+    made.carry_out()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o750
+    assert path.is_dir() if content is None else path.read_bytes() == content
+    again = work.file(path, content, mode=0o750, owner=me)
+    assert (again.change.action, again.change.pending) == ("same", False)
+
+
+@pytest.mark.parametrize("spoil", [lambda p: p.write_text("other"), lambda p: p.chmod(0o666)])
+def test_what_was_changed_is_mended(spoil: work.Callable[[Path], None], tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    work.file(path, b"text\n", owner=me).carry_out()
+    spoil(path)
+    found = work.file(path, b"text\n", owner=me)
+    assert found.change.action == "changed"
+    found.carry_out()
+    assert work.file(path, b"text\n", owner=me).change.action == "same"
+
+
+def test_an_account_that_is_still_to_come(tmp_path: Path) -> None:
+    """A plan is made before the account is; only carrying it out needs to know its number."""
+
+    def nobody() -> tuple[int, int]:
+        raise KeyError("pushrod")
+
+    path = tmp_path / "file"
+    assert work.file(path, b"x", owner=nobody).change.action == "new"
+    path.write_bytes(b"x")
+    assert work.file(path, b"x", owner=nobody).change.action == "changed"

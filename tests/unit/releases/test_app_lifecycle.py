@@ -1,0 +1,197 @@
+"""Making an app and removing it; nothing of it runs here."""
+
+import json
+import os
+import shlex
+import socket
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from pushrod.adapters import git
+from pushrod.core.errors import HostError, UnknownNameError
+from pushrod.engines.embedded import ports
+from pushrod.engines.embedded.engine import Embedded
+from pushrod.releases import app_lifecycle
+from pushrod.state.apps import App, Root
+from tests.conftest import Tree
+
+
+@pytest.fixture
+def engine(root: Root) -> Embedded:
+    return Embedded(root)
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that nobody has."""
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return int(s.getsockname()[1])
+
+
+def test_a_new_app_has_all_its_places_and_is_down(engine: Embedded, tree: Tree, port: int) -> None:
+    app = app_lifecycle.create(engine, "shop", source=tree.path, port=port)
+    settings = app.settings
+    assert (settings.name, settings.port, settings.engine) == ("shop", port, "embedded")
+    assert (settings.source, settings.down) == (str(tree.path), True)
+    for place in (app.checkouts, app.stores, app.logs, app.state / ".git", app.repository):
+        assert place.is_dir()
+    assert stat.S_IMODE(app.secrets.stat().st_mode) == 0o700
+    assert [a.name for a in engine.root.apps()] == ["shop"]
+
+
+def test_its_hooks_call_this_pushrod_with_this_root(engine: Embedded, tree: Tree) -> None:
+    app = app_lifecycle.create(engine, "shop", source=tree.path)
+    hook = (app.repository / "hooks" / "pre-receive").read_text()
+    command = [
+        sys.executable,
+        "-m",
+        "pushrod",
+        "--root",
+        str(engine.root.path),
+        "hook",
+        "shop",
+        "pre-receive",
+    ]
+    assert shlex.join(command) in hook
+
+
+def test_places_of_an_older_pushrod_are_known(engine: Embedded, tree: Tree) -> None:
+    """They are made anew at the next push: what Git may be asked for and what its hooks call has grown."""
+    app = app_lifecycle.create(engine, "shop", source=tree.path)
+    for name in ("pushrod.config", "hooks/pre-receive", "hooks/proc-receive"):
+        assert app_lifecycle.are_current(app)
+        (app.repository / name).write_text("# older\n")
+        assert not app_lifecycle.are_current(app)
+        app_lifecycle.make_places(app)
+    (app.repository / "pushrod.config").unlink()
+    assert not app_lifecycle.are_current(app)
+
+
+def test_making_it_again_gives_the_same_app(engine: Embedded, tree: Tree) -> None:
+    first = app_lifecycle.create(engine, "shop", source=tree.path).settings
+    assert app_lifecycle.create(engine, "shop", source=tree.path).settings == first
+
+
+def test_what_an_interrupted_attempt_left_is_taken_up(engine: Embedded, tree: Tree) -> None:
+    app = app_lifecycle.create(engine, "shop", source=tree.path)
+    app.settings_path.unlink()
+    assert list(engine.root.apps()) == []
+    app_lifecycle.create(engine, "shop", source=tree.path)
+    assert [a.name for a in engine.root.apps()] == ["shop"]
+
+
+def test_an_app_can_move_to_another_port(engine: Embedded, tree: Tree, port: int) -> None:
+    app = app_lifecycle.create(engine, "shop", source=tree.path)
+    app_lifecycle.create(engine, "shop", source=tree.path, port=port)
+    assert app.settings.port == port
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_is_made(engine: Embedded, tree: Tree) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        taken = s.getsockname()[1]
+        with pytest.raises(HostError, match=f"port {taken} "):
+            app_lifecycle.create(engine, "shop", source=tree.path, port=taken)
+    assert list(engine.root.apps()) == []
+    assert not (engine.root.apps_directory / "shop").exists()
+
+
+def test_two_apps_never_have_the_same_port(engine: Embedded, tree: Tree, port: int) -> None:
+    app_lifecycle.create(engine, "shop", source=tree.path, port=port)
+    with pytest.raises(HostError, match=f"port {port} "):
+        app_lifecycle.create(engine, "blog", source=tree.path, port=port)
+    assert app_lifecycle.create(engine, "blog", source=tree.path).settings.port != port
+
+
+def test_a_name_that_another_work_tree_has_is_refused(engine: Embedded, tree: Tree, tmp_path: Path) -> None:
+    app = app_lifecycle.create(engine, "shop", source=tree.path)
+    other = Tree(tmp_path / "other")
+    other.path.mkdir()
+    other.git("init", "--quiet")
+    with pytest.raises(UnknownNameError, match="is taken by the app of") as e:
+        app_lifecycle.create(engine, "shop", source=other.path)
+    assert str(app.repository) in e.value.hint
+    assert app.settings.source == str(tree.path)
+
+    git.set_remote(other.path, str(app.repository))
+    app_lifecycle.create(engine, "shop", source=other.path)
+    assert app.settings.source == str(other.path)
+
+
+def test_a_destroyed_app_leaves_nothing_but_the_users_own(engine: Embedded, tree: Tree) -> None:
+    app = app_lifecycle.create(engine, "shop", source=tree.path)
+    other = app_lifecycle.create(engine, "blog", source=tree.path)
+    git.set_remote(tree.path, str(app.repository))
+    (app.stores / "postgres").mkdir()
+    app_lifecycle.destroy(app, engine)
+    assert not app.directory.exists()
+    assert git.remote_url(tree.path) == ""
+    assert [a.name for a in engine.root.apps()] == [other.name]
+    assert tree.path.is_dir()
+
+
+def test_destroying_leaves_a_remote_that_is_another_apps(engine: Embedded, tree: Tree) -> None:
+    app = app_lifecycle.create(engine, "shop", source=tree.path)
+    git.set_remote(tree.path, "/elsewhere/repo.git")
+    app_lifecycle.destroy(app, engine)
+    assert git.remote_url(tree.path) == "/elsewhere/repo.git"
+
+
+def test_the_port_of_an_app_that_is_down_still_is_its_own(engine: Embedded, tree: Tree) -> None:
+    app = app_lifecycle.create(engine, "shop", source=tree.path)
+    assert app.settings.port in ports.taken(engine.root)
+    assert json.loads(app.settings_path.read_bytes())["port"] == app.settings.port
+
+
+def test_an_app_that_is_pushed_from_elsewhere_has_no_work_tree(engine: Embedded, tree: Tree) -> None:
+    app = app_lifecycle.create(engine, "shop")
+    assert app.settings.source == ""
+    assert app_lifecycle.create(engine, "shop").settings == app.settings
+    with pytest.raises(UnknownNameError, match="an app that is pushed from elsewhere"):
+        app_lifecycle.create(engine, "shop", source=tree.path)
+    app_lifecycle.destroy(app, engine)
+    assert list(engine.root.apps()) == []
+
+
+def test_the_engine_forgets_an_app_while_its_files_are_still_there(
+    engine: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is cut off there can be done again: the app is still known."""
+    app = app_lifecycle.create(engine, "shop")
+
+    def forget(found: App) -> None:
+        assert found.settings_path.exists()
+        raise HostError("a volume is in use")
+
+    monkeypatch.setattr(engine, "forget", forget)
+    with pytest.raises(HostError, match="volume"):
+        app_lifecycle.destroy(app, engine)
+    assert [a.name for a in engine.root.apps()] == ["shop"]
+
+
+def test_the_last_app_takes_the_sockets_directory_with_it(engine: Embedded) -> None:
+    shop, blog = app_lifecycle.create(engine, "shop"), app_lifecycle.create(engine, "blog")
+    app_lifecycle.destroy(shop, engine)
+    assert engine.root.runtime.is_dir()
+    app_lifecycle.destroy(blog, engine)
+    assert not engine.root.runtime.exists()
+
+
+def test_what_is_allowed_is_added_and_taken_away(engine: Embedded) -> None:
+    app = app_lifecycle.create(engine, "shop")
+    assert app_lifecycle.allow(app, ["privileged", "/srv/media"]) == ("/srv/media", "privileged")
+    assert app_lifecycle.allow(app, ["NET_ADMIN", "privileged"]) == ("/srv/media", "NET_ADMIN", "privileged")
+    assert app_lifecycle.allow(app, ["privileged", "devices"], remove=True) == ("/srv/media", "NET_ADMIN")
+    assert app.settings.allowed == ("/srv/media", "NET_ADMIN")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_what_root_allows_stays_the_accounts_own(engine: Embedded) -> None:
+    app = app_lifecycle.create(engine, "shop")
+    for path in (app.directory, app.settings_path):
+        os.chown(path, 12345, 12345)
+    app_lifecycle.allow(app, ["privileged"])
+    owners = {path.stat().st_uid for path in (app.settings_path, app.lock)}
+    assert owners == {12345}

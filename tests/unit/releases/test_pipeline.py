@@ -1,0 +1,125 @@
+"""What a promotion runs once, how it is told, and who may wait. The life of a push is in the integration tests."""
+
+import contextlib
+
+import pytest
+
+from pushrod.adapters import git
+from pushrod.cli import context
+from pushrod.core.errors import BusyError
+from pushrod.releases import pipeline
+from pushrod.releases.pipeline import Pipeline, _one_shots
+from pushrod.state.apps import App
+from pushrod.state.releases import RELEASE, Releases
+from pushrod.system import locks
+from tests.unit.samples import make_live, release, service
+
+
+def test_jobs_run_in_the_manifests_order_before_the_release_commands() -> None:
+    migrate, load = (service(n, role="job", replicas=0, command=("x",)) for n in ("migrate", "load"))
+    backend = service("backend", release=("alembic", "upgrade", "head"))
+    programs = _one_shots(release(services=(backend, migrate, load, service("worker", role="worker"))))
+    assert [(p.kind, p.argv, p.shown, p.told) for p in programs] == [
+        ("job", (), "migrate", "migrate"),
+        ("job", (), "load", "load"),
+        (
+            "release command",
+            ("alembic", "upgrade", "head"),
+            "alembic upgrade head",
+            "backend: alembic upgrade head",
+        ),
+    ]
+
+
+class _Rests:
+    """As much of an engine as a command needs that does not get its turn."""
+
+    def rest(self) -> None:
+        """Nothing runs."""
+
+
+def test_few_may_wait_for_one_app(app: App) -> None:
+    with contextlib.ExitStack() as others:
+        others.enter_context(locks.lock(app.lock, purpose="deploying", timeout=0))
+        for n in range(pipeline.MOST_WAITING):
+            place = app.root.runtime / f"waiting-{app.name}-{n}"
+            others.enter_context(locks.lock(place, purpose="waiting", timeout=0))
+        line = Pipeline(app, _Rests(), None)  # type: ignore[arg-type]
+        with pytest.raises(BusyError, match="4 other commands wait for shop already"), line.locked("testing"):
+            raise AssertionError("it waits")
+
+
+def test_a_thousand_deployments_leave_no_more_than_a_hundred(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "HISTORY", 4)
+    line, releases = Pipeline(app, _Rests(), None), Releases(app)  # type: ignore[arg-type]
+    files, events = [], []
+    for number in range(1, 41):
+        make_live(app, number)
+        releases.remove(number - 3)
+        releases.record(f"release {number} is live")
+        before = line.journal.story()
+        line._forget()
+        assert line.journal.story() == pipeline.Journal(app.journal).story() == before
+        files.append(sum(path.is_file() for path in app.state.rglob("*")))
+        events.append(len(line.journal.entries()))
+    assert max(files[20:]) <= max(files[:20])
+    assert max(events[20:]) <= max(events[:20])
+    # What stays is whole: a file that is gone comes back from the history, which Git finds in order.
+    assert git.is_sound(app.state)
+    git.git(app.state, "fsck", "--strict")
+    (releases.directory / "39" / RELEASE).unlink()
+    assert git.restore(app.state, git.history(app.state, "releases/39")[0], "releases/39")
+    assert releases.read(39).number == 39
+
+
+@pytest.fixture
+def damaged(app: App) -> App:
+    """An app of eight releases, the last of them live, of which the sixth cannot be read; five are kept."""
+    make_live(app, *range(1, 9))
+    (app.state / "releases" / "6" / "release.json").write_text("{")
+    return app
+
+
+def test_a_release_that_cannot_be_read_keeps_no_other_from_being_pruned(
+    damaged: App, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        context.pipeline(damaged).prune()
+        assert Releases(damaged).numbers() == [4, 5, 6, 7, 8]
+        (said,) = [line for line in capsys.readouterr().err.splitlines() if "cannot be read" in line]
+        assert "shop: release 6 cannot be read" in said
+        assert "doctor --repair" in said
+
+
+def test_it_goes_itself_when_its_turn_has_come(damaged: App, capsys: pytest.CaptureFixture[str]) -> None:
+    make_live(damaged, *range(9, 12))
+    context.pipeline(damaged).prune()
+    assert Releases(damaged).numbers() == [7, 8, 9, 10, 11]
+    assert "cannot be read" not in capsys.readouterr().err
+
+
+def test_what_can_go_goes_where_the_live_one_cannot_be_read(
+    damaged: App, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (damaged.state / "releases" / "8" / "release.json").write_text("{")
+    old = damaged.logs / "r0"
+    old.mkdir(parents=True)
+    context.pipeline(damaged).prune()
+    assert not old.exists()
+    assert Releases(damaged).numbers() == [*range(1, 9)], "how many are kept is what the live one says"
+    assert "shop: release 6, 8 cannot be read" in capsys.readouterr().err
+
+
+def test_what_waits_to_be_mended_finds_its_passwords(damaged: App) -> None:
+    line = context.pipeline(damaged)
+    file = line.sealing.passwords.directory / "0123456789abcdef"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("")
+    line.prune()
+    assert file.exists()
+    Releases(damaged).remove(6)
+    make_live(damaged, 9, 10)
+    line.prune()
+    assert not file.exists()

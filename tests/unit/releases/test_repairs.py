@@ -1,0 +1,163 @@
+"""Mending an app's own files, each damaged by itself."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from pushrod.adapters import git
+from pushrod.cli.context import pipeline
+from pushrod.core.errors import RepositoryError, StateError
+from pushrod.engines import registry
+from pushrod.releases.repairs import Repairs
+from pushrod.state.apps import App
+from pushrod.state.journal import Journal
+from pushrod.state.releases import Releases
+from pushrod.system import files, locks
+from tests.unit import samples
+from tests.unit.samples import COMMIT, release
+
+
+def make_live(app: App, *numbers: int) -> None:
+    samples.make_live(app, *numbers)
+    Releases(app).record("made")
+
+
+def repaired(app: App) -> Repairs:
+    repairs = Repairs(app, registry.of(app.root))
+    repairs.all()
+    return repairs
+
+
+def test_what_is_whole_is_left_alone(app: App) -> None:
+    make_live(app, 1, 2)
+    before = {p: p.read_bytes() for p in app.directory.rglob("*") if p.is_file()}
+    repairs = repaired(app)
+    assert (repairs.done, repairs.tries.failed) == ([], [])
+    assert {p: p.read_bytes() for p in app.directory.rglob("*") if p.is_file()} == before
+
+
+def test_a_journal_is_begun_anew_at_the_release_that_serves(app: App) -> None:
+    """After a rollback from 3 to 1: no number is given again that a kept release has."""
+    make_live(app, 1, 2, 3)
+    Releases(app).point(1)
+    app.journal.write_bytes(b"garbage\n")
+    with pytest.raises(StateError):
+        Journal(app.journal).story()
+    assert repaired(app).done == ["a new journal, live is release 1; the old one is kept beside it"]
+    story = Journal(app.journal).story()
+    assert (story.live, story.last, story.open) == (1, 3, None)
+    kept = [p for p in app.directory.glob("journal.*") if p.name != "journal.corrupt"]
+    assert [p.read_bytes() for p in kept] == [b"garbage\n"]
+
+
+def test_an_app_that_never_was_live_can_be_mended_too(app: App) -> None:
+    app.journal.write_bytes(b"garbage\n")
+    assert not repaired(app).tries.failed
+    assert Journal(app.journal).story().live == 0
+
+
+def test_nothing_is_mended_while_a_command_is_under_way(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    app.journal.write_bytes(b"garbage\n")
+    line = pipeline(app)
+    for verb in ("open", "rest"):  # no supervisor is started, which would outlive the test
+        monkeypatch.setattr(line.engine, verb, lambda: None)
+    mending = threading.Thread(target=line.repair)
+    with locks.lock(app.lock, purpose="deploying", timeout=0):
+        mending.start()
+        mending.join(timeout=0.3)
+        assert mending.is_alive()
+        assert app.journal.read_bytes() == b"garbage\n"
+    mending.join()
+
+
+@pytest.mark.parametrize("damage", ["", "{", None])
+def test_a_release_comes_back_from_its_history(app: App, damage: str | None) -> None:
+    make_live(app, 1, 2)
+    path = app.state / "releases" / "2" / "release.json"
+    whole = path.read_bytes()
+    if damage is None:
+        files.remove_tree(path.parent)
+    else:
+        path.write_text(damage)
+    assert not repaired(app).tries.failed
+    assert path.read_bytes() == whole
+
+
+def test_a_release_that_has_no_history_is_named(app: App) -> None:
+    make_live(app, 1)
+    Releases(app).seal(release(2))
+    (app.state / "releases" / "2" / "release.json").write_text("{")
+    repairs = repaired(app)
+    assert not repairs.tries.failed
+    assert repairs.done[0].startswith("release 2 cannot be had back, and is kept aside")
+    assert Releases(app).numbers() == [1]
+    assert sorted(p.name for p in app.directory.glob("release-2.damaged.*/*")) == [
+        "release.json",
+        "release.json.corrupt",
+    ]
+
+
+def test_a_live_release_that_has_no_history_is_not_taken_away(app: App) -> None:
+    make_live(app, 1)
+    Releases(app).seal(release(2))
+    Journal(app.journal).append("live", 2, commit=COMMIT)
+    (app.state / "releases" / "2" / "release.json").write_text("{")
+    (failed,) = repaired(app).tries.failed
+    assert failed.startswith("release 2: cannot be read")
+
+
+def test_settings_are_made_anew(app: App) -> None:
+    app.settings_path.write_text("{")
+    repairs = repaired(app)
+    assert not repairs.tries.failed
+    assert app.settings.name == "shop"
+
+
+@pytest.mark.parametrize("damage", ["a lock of a killed command", "no HEAD", "gone", "a torn index"])
+def test_the_record_can_be_written_again(app: App, damage: str) -> None:
+    make_live(app, 1)
+    hidden = app.state / ".git"
+    match damage:
+        case "a lock of a killed command":
+            (hidden / "index.lock").touch()
+        case "no HEAD":
+            (hidden / "HEAD").write_text("")
+        case "a torn index":
+            (hidden / "index").write_bytes(b"DIRC")
+        case _:
+            files.remove_tree(hidden)
+    assert not repaired(app).tries.failed
+    Releases(app).seal(release(2))
+    Releases(app).record("two")
+    assert git.is_sound(app.state)
+
+
+def test_a_record_without_its_own_history_is_not_put_into_another(app: App, tmp_path: Path) -> None:
+    """Git looks for a repository above a directory: one that somebody keeps all of it in is none of pushrod's."""
+    git.git(tmp_path, "init", "--quiet")
+    files.remove_tree(app.state / ".git")
+    assert not git.is_sound(app.state)
+    with pytest.raises(RepositoryError, match="history is gone"):
+        Releases(app).record("one")
+
+
+@pytest.mark.parametrize("place", ["a directory", "garbage", "a lock"])
+def test_a_branch_is_moved_whatever_is_in_its_place(app: App, place: str) -> None:
+    git.create_repository(app.repository, ["true"])
+    (app.state / "file").touch()
+    git.commit_all(app.state, "one")
+    commit = git.resolve(app.state, "HEAD")
+    git.transfer(app.state, app.repository, commit)
+    ref = app.repository / "refs" / "heads" / "main"
+    if place == "a directory":
+        ref.mkdir(parents=True)
+        (ref / "x").touch()
+    elif place == "garbage":
+        ref.write_text("garbage\n")
+    else:
+        ref.with_name("main.lock").touch()
+    repairs = Repairs(app, registry.of(app.root))
+    repairs.branch(commit)
+    assert not repairs.tries.failed
+    assert git.branch_commit(app.repository) == commit

@@ -1,0 +1,64 @@
+"""Whose turn is next, and how long it may take."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from pushrod.core.errors import HostError
+from pushrod.releases.rounds import Round
+from pushrod.state.apps import App, Root
+from pushrod.system import processes, signals
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    for name in "abcd":
+        (tmp_path / "apps" / name).mkdir(parents=True)
+        (tmp_path / "apps" / name / "app.json").write_text("{}")
+    return Root(tmp_path)
+
+
+def names(apps: list[App]) -> str:
+    return "".join(app.name for app in apps)
+
+
+def test_who_was_not_reached_comes_first_and_who_failed_last(root: Root) -> None:
+    apps, turns = list(root.apps()), Round(root, "work", 60)
+    with turns.turn(apps[0]):
+        pass
+    with pytest.raises(ValueError, match="no"), turns.turn(apps[1]):
+        raise ValueError("no")
+    assert names(turns.order(apps)) == "cdab"
+    with turns.turn(apps[2]):
+        pass
+    assert names(Round(root, "work", 60).order(apps)) == "dacb"
+    assert names(Round(root, "other", 60).order(apps)) == "abcd"
+
+
+def test_a_round_that_was_killed_in_a_turn_goes_on_with_the_others(root: Root) -> None:
+    apps, turns = list(root.apps()), Round(root, "work", 60)
+    with turns.turn(apps[0]):
+        assert names(Round(root, "work", 60).order(apps)) == "bcda"  # as another process finds it
+
+
+def test_an_app_has_its_time_and_no_more(root: Root) -> None:
+    app, turns = next(root.apps()), Round(root, "work", 0.2)
+    with pytest.raises(HostError, match=r"app a: work has taken longer than 0\.2 s"), turns.turn(app):
+        processes.run(["sleep", "600"], timeout=600)
+
+
+def test_what_must_not_be_left_half_done_is_finished_first() -> None:
+    done = []
+    with pytest.raises(HostError, match="longer than"), signals.deadline(0.1, "it"):
+        with signals.uninterrupted():
+            time.sleep(0.3)
+            done.append("half")
+        time.sleep(600)
+    assert done == ["half"]
+    time.sleep(0.01)  # nothing is left that would end this
+
+
+def test_a_damaged_file_is_about_the_order_alone(root: Root) -> None:
+    (root.path / "rounds.json").write_text("{")
+    assert names(Round(root, "work", 60).order(root.apps())) == "abcd"

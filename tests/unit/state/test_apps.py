@@ -1,0 +1,222 @@
+"""Where everything is, and the settings of an app."""
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pushrod.core.errors import HostError, StateError, UnknownNameError
+from pushrod.state.apps import App, Root, Settings, check_file, check_name, now, read_json, slug
+from pushrod.system import accounts, files
+
+
+@pytest.mark.parametrize("name", ["a", "shop", "shop-2", "a" * 31])
+def test_a_name_that_may_be_used(name: str) -> None:
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "2shop", "Shop", "-a", "a" * 32, "a/b", "..", "a b", "a\n", "ä", "a_b"])
+def test_a_name_that_may_not_be_used(name: str) -> None:
+    with pytest.raises(UnknownNameError, match="cannot be an app's name"):
+        check_name(name)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("Shop", "shop"), ("my_shop v2", "my-shop-v2"), ("--a--", "a"), ("a" * 40, "a" * 31), ("…", "")],
+)
+def test_the_name_a_folder_suggests(folder: str, name: str) -> None:
+    assert slug(folder) == name
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=50).map("a".__add__))
+def test_a_folder_that_begins_with_a_letter_always_suggests_a_name(folder: str) -> None:
+    assert check_name(slug(folder))
+
+
+def test_times_are_in_order_as_text() -> None:
+    one, other = now(), now()
+    assert one <= other
+    assert one.endswith("+00:00")
+    assert len(one) == len("2026-01-01T00:00:00.000+00:00")
+
+
+@pytest.mark.parametrize(
+    ("port", "domains", "url"),
+    [
+        (8000, (), "http://127.0.0.1:8000"),
+        (80, (), "http://127.0.0.1"),
+        (80, ("shop.example", "www.shop.example"), "http://shop.example"),
+        (8000, ("*.shop.example", "shop.example"), "http://shop.example:8000"),
+        (80, ("*.shop.example",), "http://127.0.0.1"),
+    ],
+)
+def test_where_an_app_answers(port: int, domains: tuple[str, ...], url: str) -> None:
+    assert Settings(name="shop", port=port, engine="docker", created=now()).url(domains) == url
+
+
+# ---- the root ---------------------------------------------------------------------------------------------
+
+
+def test_sockets_are_in_the_root_where_its_path_is_short(tmp_path: Path) -> None:
+    assert Root(Path("/srv/pushrod")).runtime == Path("/srv/pushrod/run")
+
+
+def test_sockets_are_elsewhere_where_the_path_is_long(tmp_path: Path) -> None:
+    """108 bytes are all that a socket's path may have, PostgreSQL's `.s.PGSQL.20001` and a process id included."""
+    one, other = (Root(tmp_path / name / ("x" * 80)).runtime for name in "ab")
+    assert one != other
+    assert max(len(str(r)) for r in (one, other)) < 60
+    assert Root(tmp_path / "a" / ("x" * 80)).runtime == one
+
+
+@given(st.text(alphabet="ä/x", min_size=1, max_size=120))
+@example("ä" * 50)
+def test_a_path_for_sockets_is_short_enough_in_bytes(name: str) -> None:
+    assert len(os.fsencode(Root(Path("/srv") / name.strip("/")).runtime)) <= 72
+
+
+def test_a_root_can_be_made_twice(root: Root) -> None:
+    root.create()
+    root.create()
+    assert root.apps_directory.is_dir()
+    assert list(root.apps()) == []
+
+
+@pytest.mark.parametrize("group", [None, 65534])
+def test_a_root_is_closed_to_other_accounts_and_one_that_is_open_is_mended(
+    root: Root, group: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if group is not None and os.geteuid() != 0:
+        pytest.skip("only root has children of another account")
+    monkeypatch.setattr(accounts, "children_group", lambda: group)
+    for directory in (root.path, root.apps_directory, root.runtime):
+        directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o755)
+    root.create()
+    for directory in (root.path, root.apps_directory, root.runtime):
+        found = directory.stat()
+        assert stat.S_IMODE(found.st_mode) == (0o700 if group is None else 0o710)
+        assert group in (None, found.st_gid)
+
+
+@pytest.mark.parametrize("theirs", ["directory", "link", "file"])
+def test_a_runtime_directory_that_another_user_made_before_is_not_used(tmp_path: Path, theirs: str) -> None:
+    """In /tmp, where anybody can know what it will be called."""
+    root = Root(tmp_path / ("x" * 80))
+    known = root.runtime
+    assert known.parent == Path("/tmp")
+    if theirs == "directory":
+        if os.geteuid() != 0:
+            pytest.skip("only root can make another user's")
+        known.mkdir()
+        os.chown(known, 65534, 65534)
+    elif theirs == "link":
+        (tmp_path / "mine").mkdir(mode=0o755)
+        known.symlink_to(tmp_path / "mine")
+    else:
+        known.touch()
+    try:
+        root.create()
+        assert root.runtime not in (known, tmp_path / "mine")
+        assert Root(root.path).runtime == root.runtime
+        assert stat.S_IMODE(root.runtime.stat().st_mode) & 0o007 == 0
+        assert theirs != "link" or stat.S_IMODE((tmp_path / "mine").stat().st_mode) == 0o755
+    finally:
+        files.remove_tree(root.runtime)
+        known.rmdir() if theirs == "directory" else known.unlink()
+
+
+def test_a_runtime_directory_in_the_root_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    root = Root(Path(tempfile.mkdtemp()))
+    root.runtime.symlink_to(tmp_path)
+    try:
+        with pytest.raises(HostError, match="belongs to another user"):
+            root.create()
+    finally:
+        files.remove_tree(root.path)
+
+
+def test_apps_are_found_by_name_and_listed_in_order(app: App) -> None:
+    other = App(app.root, "blog")
+    other.save(msgspec.structs.replace(app.settings, name="blog"))
+    (app.root.apps_directory / "half-made").mkdir()
+    assert [a.name for a in app.root.apps()] == ["blog", "shop"]
+    assert app.root.app("shop").directory == app.directory
+
+
+def test_an_app_that_is_not_there_is_named_with_those_that_are(app: App) -> None:
+    with pytest.raises(UnknownNameError) as e:
+        app.root.app("shoop")
+    assert e.value.what == "no app `shoop`"
+    assert "shop" in e.value.hint
+    with pytest.raises(UnknownNameError, match="cannot be"):
+        app.root.app("../shop")
+
+
+# ---- settings and other state files ----------------------------------------------------------------------------
+
+
+def test_settings_come_back_as_they_were_saved(app: App) -> None:
+    changed = msgspec.structs.replace(app.settings, replicas={"backend": 3}, down=True)
+    app.save(changed)
+    assert App(app.root, "shop").settings == changed
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"{", b"[]", b'{"name":1}', b'{"name":"shop","port":1}', b'{"name":"\xff"}', b"\0" * 100],
+    ids=["empty", "cut", "list", "type", "missing", "bytes", "zeros"],
+)
+def test_a_damaged_state_file_is_kept_and_named(raw: bytes, app: App) -> None:
+    app.settings_path.write_bytes(raw)
+    with pytest.raises(StateError) as e:
+        _ = app.settings
+    copy = app.settings_path.with_name("app.json.corrupt")
+    assert e.value.where == str(app.settings_path)
+    assert copy.name in e.value.hint
+    assert copy.read_bytes() == app.settings_path.read_bytes() == raw
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+
+
+@given(raw=st.binary(max_size=60))
+def test_no_bytes_at_all_end_in_a_traceback(raw: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "settings.json"
+    path.write_bytes(raw)
+    with pytest.raises(StateError):
+        read_json(path, Settings, restore="")
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("deploy/compose.yaml", "deploy/compose.yaml"),
+        ("./deploy//compose.yml", "deploy/compose.yml"),
+        ("docker-compose.prod.yml", "docker-compose.prod.yml"),
+        (".docker/compose.yaml", ".docker/compose.yaml"),
+        ("büro/my files/compose.yaml", "büro/my files/compose.yaml"),
+        ("deploy/../compose.yaml", "compose.yaml"),
+        ("", ""),
+    ],
+)
+def test_a_path_of_a_compose_file(given: str, found: str) -> None:
+    assert check_file(given) == found
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("/etc/compose.yaml", "../compose.yaml", "a/../../compose.yaml", "~/compose.yaml", "-f.yaml", "-"),
+        *("compose", "deploy", "deploy/", "compose.json", ".yaml", "a\n.yaml", "a/$HOME.yaml", "a;b.yaml"),
+        *("a/-x.yaml", "https://x.test/compose.yaml", "oci://x/compose.yaml", "x" * 300 + ".yaml"),
+    ],
+)
+def test_what_is_no_path_of_a_compose_file(given: str) -> None:
+    with pytest.raises(UnknownNameError) as refused:
+        check_file(given)
+    assert "deploy/compose.yaml" in refused.value.hint

@@ -1,0 +1,286 @@
+"""The system's files, against the real one."""
+
+import errno
+import os
+import pwd
+import signal
+import stat
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pushrod.core.errors import HostError
+from pushrod.system import accounts, files
+from tests.conftest import beside
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to run a child as somebody else")
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(p.name for p in directory.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EDQUOT, "quota"),
+        (errno.EACCES, "owner and mode"),
+        (errno.EROFS, "--root"),
+        (errno.EIO, ""),
+    ],
+)
+def test_an_operating_system_error_says_where_and_what_to_do(number: int, hint: str) -> None:
+    error = files.os_error(OSError(number, os.strerror(number), "/srv/file"), "")
+    assert (error.what, error.where) == (os.strerror(number).lower(), "/srv/file")
+    assert hint in error.hint
+    assert bool(hint) == bool(error.hint)
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from pushrod.system import files
+while True:
+    for letter in b"ab":
+        files.write(Path(sys.argv[1]), bytes([letter]) * 300_000)
+        print("written")
+"""
+
+
+def test_write_makes_directories_and_sets_the_mode(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "c"
+    files.write(path, "ä", mode=0o600)
+    assert path.read_text() == "ä"
+    assert mode(path) == 0o600
+    files.write(path, b"\xff")
+    assert path.read_bytes() == b"\xff"
+    assert mode(path) == 0o644
+    assert names(path.parent) == ["c"]
+
+
+def test_write_replaces_the_name_and_not_the_file_that_someone_is_reading(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    files.write(path, "old")
+    with path.open() as reader:
+        files.write(path, "new")
+        assert reader.read() == "old"
+    assert path.read_text() == "new"
+
+
+def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for _ in range(6):
+        with beside(WRITER, path) as writer:
+            assert writer.line() == "written"
+            seen = {path.read_bytes() for _ in range(50)}
+            writer.signal(signal.SIGKILL)
+            writer.end()
+        for content in (*seen, path.read_bytes()):
+            assert len(content) == 300_000
+            assert len(set(content)) == 1
+
+
+def test_a_new_file_is_written_with_its_mode_and_never_over_another(tmp_path: Path) -> None:
+    files.write_new(tmp_path / "a", "ä")
+    assert (tmp_path / "a").read_text() == "ä"
+    assert mode(tmp_path / "a") == 0o644
+    with pytest.raises(FileExistsError):
+        files.write_new(tmp_path / "a", "other")
+    assert (tmp_path / "a").read_text() == "ä"
+
+
+def test_paths_are_made_durable_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink()))
+    (tmp_path / "sub").mkdir()
+    paths = [tmp_path / name for name in ("sub/b", "a", "sub", "")]
+    for path in paths[:2]:
+        files.write_new(path, "text")
+    files.sync(paths)
+    assert synced == paths
+
+
+def test_a_file_with_the_same_text_becomes_one_with_the_other(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    files.write_new(other, "ä")
+    assert files.link_same(one, other, "ä")
+    assert one.samefile(other)
+
+
+@pytest.mark.parametrize("held", ["a", "äb", ""])
+def test_a_file_with_another_text_does_not(tmp_path: Path, held: str) -> None:
+    files.write_new(tmp_path / "other", held)
+    assert not files.link_same(tmp_path / "one", tmp_path / "other", "ä")
+    assert names(tmp_path) == ["other"]
+
+
+def test_nor_does_one_that_others_may_not_read(tmp_path: Path) -> None:
+    files.write_new(tmp_path / "other", "ä", mode=0o600)
+    assert not files.link_same(tmp_path / "one", tmp_path / "other", "ä")
+    assert names(tmp_path) == ["other"]
+
+
+def test_nor_does_one_that_is_not_there_or_where_links_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not files.link_same(tmp_path / "one", tmp_path / "other", "")
+    files.write_new(tmp_path / "other", "ä")
+
+    def refused(*args: object, **more: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refused)
+    assert not files.link_same(tmp_path / "one", tmp_path / "other", "ä")
+    assert names(tmp_path) == ["other"]
+
+
+def test_append_adds_a_line_and_keeps_what_is_there(tmp_path: Path) -> None:
+    files.append(tmp_path / "file", "one", mode=0o600)
+    files.append(tmp_path / "file", "zwei ä")
+    assert (tmp_path / "file").read_text() == "one\nzwei ä\n"
+    assert mode(tmp_path / "file") == 0o600
+
+
+def test_append_makes_the_name_of_a_new_file_durable_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync_directory", synced.append)
+    files.append(tmp_path / "file", "one")
+    files.append(tmp_path / "file", "two")
+    assert synced == [tmp_path]
+
+
+def test_tail_reads_the_end_of_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert files.tail(log) == ()
+    log.write_bytes(b"".join(b"line %d\n" % n for n in range(20_000)) + b"\xff")
+    assert files.tail(log, 2) == ("line 19999", "\N{REPLACEMENT CHARACTER}")
+
+
+def test_a_pointer_is_never_missing_while_it_moves(tmp_path: Path) -> None:
+    link = tmp_path / "live"
+    files.point(link, "releases/1")
+    stop = threading.Event()
+    missed: list[int] = []
+
+    def watch() -> None:
+        while not stop.is_set():
+            if not link.is_symlink():
+                missed.append(1)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for n in range(2, 60):
+        files.point(link, f"releases/{n}")
+    stop.set()
+    watcher.join()
+    assert not missed
+    assert link.readlink() == Path("releases/59")
+    assert names(tmp_path) == ["live"]
+
+
+def test_a_private_directory_is_its_owners_alone(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir(mode=0o755)
+    assert mode(files.make_private(tmp_path / "open")) == 0o700
+    assert mode(files.make_private(tmp_path / "new" / "below")) == 0o700
+
+
+def test_remove_tree_is_content_with_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    files.remove_tree(tmp_path / "a")
+    files.remove_tree(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_free_space_is_in_bytes(tmp_path: Path) -> None:
+    found = os.statvfs(tmp_path)
+    assert abs(files.free_space(tmp_path) - found.f_bavail * found.f_frsize) < 1 << 30
+
+
+def test_an_open_directory_is_open_whatever_the_umask_and_one_that_is_there_stays_as_it_is(
+    tmp_path: Path,
+) -> None:
+    files.make_private(tmp_path / "a")
+    before = os.umask(0o077)
+    try:
+        assert files.make_open(tmp_path / "a" / "b" / "c") == tmp_path / "a" / "b" / "c"
+    finally:
+        os.umask(before)
+    assert [mode(tmp_path / name) for name in ("a", "a/b", "a/b/c")] == [0o700, 0o755, 0o755]
+
+
+def test_what_is_published_can_be_read_by_all_and_has_its_times(tmp_path: Path) -> None:
+    for name in ("source/.secret", "source/a/.secret", "source/a/.hidden/b", "source/a/c"):
+        files.write(tmp_path / name, name, mode=0o600)
+    os.utime(tmp_path / "source/a/c", (1000, 2000))
+    files.publish(tmp_path, "source", tmp_path / "to" / "target", lambda name: name.startswith("."))
+    assert names(tmp_path / "to") == ["target"]
+    assert sorted(
+        str(p.relative_to(tmp_path / "to/target")) for p in (tmp_path / "to").rglob("*") if p.is_file()
+    ) == ["a/c"]
+    assert mode(tmp_path / "to/target/a/c") == 0o644
+    assert (tmp_path / "to/target/a/c").stat().st_mtime == 2000
+
+
+def test_what_cannot_be_published_whole_is_not_there(tmp_path: Path) -> None:
+    files.write(tmp_path / "source" / "a", "a")
+    (tmp_path / "source" / "b").symlink_to("nowhere")
+    with pytest.raises(HostError, match="no such file") as caught:
+        files.publish(tmp_path, "source", tmp_path / "target", lambda _: False)
+    assert caught.value.where == str(tmp_path / "source" / "b")
+    assert names(tmp_path) == ["source"]
+
+
+def test_a_link_is_a_second_name_below_open_directories(tmp_path: Path) -> None:
+    files.write(tmp_path / "a", "a")
+    files.link(tmp_path / "a", tmp_path / "b" / "c" / "d")
+    assert (tmp_path / "b/c/d").samefile(tmp_path / "a")
+    with pytest.raises(FileExistsError):
+        files.link(tmp_path / "a", tmp_path / "b" / "c" / "d")
+
+
+@pytest.fixture
+def account() -> pwd.struct_passwd:
+    for name in ("pushrod", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    pytest.skip("no account for children here")
+
+
+@pytest.fixture
+def outside() -> Iterator[Path]:
+    """A directory of our own that every account may pass."""
+    with tempfile.TemporaryDirectory(prefix="pushrod-test-") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+@root_only
+def test_owning_gives_a_file_to_the_account(outside: Path, account: pwd.struct_passwd) -> None:
+    path = outside / "file"
+    path.touch()
+    files.own(path, None)
+    assert path.stat().st_uid == 0
+    files.own(path, accounts.child_account([outside]))
+    assert path.stat().st_uid == account.pw_uid
+
+
+def test_a_sealed_file_is_ours_alone_and_its_digest_is_known(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"abc")
+    file.chmod(0o644)
+    # the test vector of FIPS 180-2, appendix B.1
+    assert files.seal(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (files.digest(file), file.stat().st_mode & 0o777) == (files.seal(file), 0o600)

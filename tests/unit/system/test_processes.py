@@ -1,0 +1,367 @@
+"""The system's processes, against the real one."""
+
+import errno
+import os
+import pwd
+import signal
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pushrod.core.errors import BusyError, HostError
+from pushrod.system import accounts, files, processes, waits
+from tests.conftest import beside
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to run a child as somebody else")
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(p.name for p in directory.iterdir())
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody has collected yet has."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def python(source: str, *arguments: str | Path) -> list[str]:
+    return [sys.executable, "-c", source, *map(str, arguments)]
+
+
+def test_run_returns_status_and_both_streams_apart() -> None:
+    done = processes.run(["sh", "-c", "echo out; echo err >&2; exit 7"])
+    assert done == (7, "out\n", "err\n")
+
+
+def test_run_gives_no_input_unless_asked() -> None:
+    assert processes.run(["cat"], timeout=10).stdout == ""
+
+
+def test_run_gives_text_as_input() -> None:
+    assert processes.run(["cat"], stdin="ä\n").stdout == "ä\n"
+
+
+def test_run_gives_an_open_file_as_input_and_takes_one_for_output(tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(b"\x00\xff\n")
+    with (tmp_path / "in").open("rb") as source, (tmp_path / "out").open("wb") as target:
+        done = processes.run(["cat"], stdin=source, stdout=target)
+    assert (done.status, done.stdout) == (0, "")
+    assert (tmp_path / "out").read_bytes() == b"\x00\xff\n"
+
+
+def test_run_replaces_the_whole_environment() -> None:
+    assert processes.run(["/usr/bin/env"], env={"ONLY": "this"}).stdout == "ONLY=this\n"
+
+
+def test_run_sets_directory_and_umask(tmp_path: Path) -> None:
+    processes.run(["touch", "made"], cwd=tmp_path, umask=0o077)
+    assert mode(tmp_path / "made") == 0o600
+
+
+def test_run_replaces_bytes_that_are_not_text() -> None:
+    assert processes.run(["printf", r"a\377b"]).stdout == "a\N{REPLACEMENT CHARACTER}b"
+
+
+def test_run_hands_over_each_line_as_it_appears(tmp_path: Path) -> None:
+    """The program waits for what the receiver of its first line does, so a line that came late would never come."""
+    answer = tmp_path / "answer"
+    script = f"echo one; until [ -e '{answer}' ]; do sleep 0.01; done; echo two >&2; printf three"
+    lines: list[str] = []
+
+    def receive(line: str) -> None:
+        lines.append(line)
+        answer.touch()
+
+    done = processes.run(["sh", "-c", script], on_line=receive, timeout=20)
+    assert lines == ["one", "two", "three"]
+    assert done == (0, "one\ntwo\nthree", "")
+
+
+def test_run_says_which_program_is_missing() -> None:
+    with pytest.raises(HostError) as e:
+        processes.run(["no-such-program", "x"])
+    assert "no-such-program" in e.value.what
+    assert "install no-such-program" in e.value.hint
+
+
+def test_run_says_which_directory_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(HostError) as e:
+        processes.run(["true"], cwd=tmp_path / "nowhere")
+    assert e.value.where == str(tmp_path / "nowhere")
+    assert "install" not in e.value.hint
+
+
+def test_run_says_which_file_is_no_program(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.touch(0o644)
+    with pytest.raises(HostError) as e:
+        processes.run([plain])
+    assert e.value.where == str(plain)
+    assert "mode" in e.value.hint
+
+
+WAITS = "sleep 300 & echo $! > {pid}; wait"
+
+
+LEAVES = "sleep 300 & echo $! > {pid}"  # the program ends; what it started holds its output open
+
+
+@pytest.mark.parametrize("script", [WAITS, LEAVES], ids=["waits", "leaves"])
+@pytest.mark.parametrize("on_line", [None, lambda _line: None], ids=["whole", "lines"])
+def test_run_kills_the_whole_group_when_time_is_up(
+    script: str, on_line: Callable[[str], None] | None, tmp_path: Path
+) -> None:
+    pid = tmp_path / "pid"
+    with pytest.raises(HostError, match=r"sh did not end within 0\.5 s"):
+        processes.run(["sh", "-c", script.format(pid=pid)], timeout=0.5, on_line=on_line, cwd=tmp_path)
+    assert waits.wait_until(lambda: gone(int(pid.read_text())), timeout=10)
+
+
+def test_run_leaves_no_child_when_the_receiver_of_lines_fails(tmp_path: Path) -> None:
+    def fail(line: str) -> None:
+        raise BusyError(line)
+
+    with pytest.raises(BusyError) as e:
+        processes.run(["sh", "-c", "echo $$; exec sleep 300"], on_line=fail, timeout=60)
+    assert waits.wait_until(lambda: gone(int(e.value.what)), timeout=10)
+
+
+def test_run_does_not_hold_on_to_a_child_that_ignores_its_input() -> None:
+    assert processes.run(["true"], stdin="x" * 1_000_000).status == 0
+
+
+def test_attach_returns_the_status_of_a_program_on_our_own_streams(tmp_path: Path) -> None:
+    source = (
+        "from pathlib import Path; import sys; from pushrod.system import processes; sys.stdout.flush()\n"
+    )
+    source += (
+        "print(processes.attach(['sh', '-c', 'cat; exit 9'], cwd=Path('/'), env={'PATH': '/usr/bin:/bin'}))"
+    )
+    done = processes.run(python(source), stdin="typed\n")
+    assert done.stdout == "typed\n9\n"
+
+
+def test_attach_says_which_program_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(HostError) as e:
+        processes.attach(["no-such-program"], cwd=tmp_path, env={})
+    assert e.value.where == "no-such-program"
+
+
+def limited(tmp_path: Path, source: str, limit: int) -> processes.Completed:
+    """Run source in a process whose files cannot grow beyond `limit` bytes."""
+    head = "import sys, resource\nfrom pathlib import Path\nfrom pushrod.system import files\n"
+    head += f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+    return processes.run(python(head + source), cwd=tmp_path)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    source = "try:\n    files.write(Path('file'), 'x' * 2000)\nexcept OSError as e:\n    print(e.errno)"
+    done = limited(tmp_path, source, 1000)
+    assert done.stdout.split() == [str(errno.EFBIG)], done.stderr
+    assert (tmp_path / "file").read_text() == "old"
+    assert names(tmp_path) == ["file"]
+
+
+@root_only
+def test_append_raises_when_the_disk_is_full(tmp_path: Path) -> None:
+    source = "import errno, os\nfrom pathlib import Path\nfrom pushrod.system import files\n"
+    source += "try:\n    while True:\n        files.append(Path('file'), 'y' * 1000)\nexcept OSError as e:\n"
+    source += "    print(errno.errorcode[e.errno], e.filename or '')"
+    mount = 'mount -t tmpfs -o size=16k tmpfs "$1" && cd "$1" && shift && exec "$@"'
+    done = processes.run(["unshare", "--mount", "sh", "-c", mount, "sh", tmp_path, *python(source)])
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        pytest.skip("no file system can be mounted here")
+    assert done.stdout.split()[0] == "ENOSPC", done.stderr
+
+
+def test_append_takes_back_a_line_of_which_only_a_part_fits(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x" * 990 + "\n")
+    source = (
+        "try:\n    files.append(Path('file'), 'y' * 50)\nexcept OSError as e:\n    print(e.errno, e.filename)"
+    )
+    done = limited(tmp_path, source, 1000)
+    assert done.stdout.split() == [str(errno.ENOSPC), "file"], done.stderr
+    assert (tmp_path / "file").read_text() == "x" * 990 + "\n"
+
+
+def test_run_splits_at_newlines_alone_and_keeps_every_byte_of_a_line() -> None:
+    script = r"printf 'bad \000 byte\rx\014\302\205\n\033]0;t\007\nlast'"
+    got: list[str] = []
+    done = processes.run(["sh", "-c", script], on_line=got.append, timeout=20)
+    assert got == ["bad \0 byte\rx\x0c\x85", "\x1b]0;t\x07", "last"]
+    assert done.stdout == processes.run(["sh", "-c", script], timeout=20).stdout == "\n".join(got)
+
+
+def test_run_cuts_what_has_no_end_and_says_so() -> None:
+    got: list[str] = []
+    done = processes.run(
+        ["sh", "-c", "yes | head -c 9000000 | tr -d '\\n'; yes | head -c 4000000"], on_line=got.append
+    )
+    assert got[0] == "y" * 65536 + " […]"
+    assert max(map(len, got)) == 65536 + 4
+    assert len(done.stdout) <= 1 << 20
+
+
+@pytest.fixture
+def account() -> pwd.struct_passwd:
+    for name in ("pushrod", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    pytest.skip("no account for children here")
+
+
+@pytest.fixture
+def outside() -> Iterator[Path]:
+    """A directory of our own that every account may pass."""
+    with tempfile.TemporaryDirectory(prefix="pushrod-test-") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+@root_only
+def test_a_child_of_root_reaches_below_a_closed_directory(outside: Path, account: pwd.struct_passwd) -> None:
+    closed = outside / "home"
+    (closed / "data").mkdir(parents=True)
+    closed.chmod(0o700)
+    (closed / "data" / "file").write_text("reached\n")
+    files.own(closed / "data", (found := accounts.child_account([closed / "data"])))
+    assert found is not None
+    assert (found.uid, found.gid) == (account.pw_uid, account.pw_gid)
+    assert found.reach
+
+    script = "cat file && touch made && id -u && id -g && id -G"
+    done = processes.run(processes.as_account(["sh", "-c", script], found), cwd=closed / "data")
+    assert done.stdout.split() == ["reached", *map(str, (found.uid, found.gid, found.gid))], done.stderr
+    assert (closed / "data" / "made").stat().st_uid == found.uid
+
+    plain = found._replace(reach="")
+    assert processes.run(processes.as_account(["cat", str(closed / "data" / "file")], plain)).status != 0
+
+
+@root_only
+def test_a_child_of_root_gets_no_capability_that_it_does_not_need(
+    outside: Path, account: pwd.struct_passwd
+) -> None:
+    found = accounts.child_account([outside])
+    assert found == (account.pw_name, account.pw_uid, account.pw_gid, "")
+    done = processes.run(processes.as_account(["grep", "CapEff", "/proc/self/status"], found))
+    assert int(done.stdout.split()[1], 16) == 0
+
+
+def test_nothing_is_wrapped_around_a_child_that_is_us() -> None:
+    assert processes.as_account(["a", "b"], None) == ["a", "b"]
+    assert processes.as_account(["a"], None, death_signal="KILL") == [
+        "setpriv",
+        "--pdeathsig=KILL",
+        "--",
+        "a",
+    ]
+
+
+def test_a_child_gets_its_death_signal_when_its_parent_is_killed() -> None:
+    source = "import subprocess, sys; from pushrod.system import processes\n"
+    source += "child = subprocess.Popen(processes.as_account(['sh', '-c', 'echo $$; exec sleep 300'], None, "
+    source += "death_signal='KILL'), stdout=subprocess.PIPE, text=True)\n"
+    source += "print(child.stdout.readline().strip()); sys.stdin.readline()"
+    with beside(source) as parent:
+        child = int(parent.line())
+        assert not gone(child)
+        parent.signal(signal.SIGKILL)
+        parent.child.wait(timeout=10)
+        assert waits.wait_until(lambda: gone(child), timeout=10)
+
+
+INTERRUPTS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to run a child as somebody else")
+def test_a_user_without_a_name_is_known_by_number() -> None:
+    source = (
+        "import os; from pushrod.system import accounts; os.environ.clear(); "
+        "os.setuid(54321); print(accounts.user_name())"
+    )
+    assert processes.run(python(source)).stdout == "54321\n"
+
+
+@pytest.mark.parametrize("call", ["run", "attach"])
+def test_a_child_started_meanwhile_still_hears_its_signals(call: str) -> None:
+    """An ignored signal is inherited through exec(2): a program run by hand could not be stopped with Ctrl-C."""
+    child = "['grep', 'SigIgn', '/proc/self/status']"
+    how = {
+        "run": f"with signals.uninterrupted(): print(processes.run({child}).stdout)",
+        "attach": f"processes.attach({child}, cwd=Path('/'), env={{'PATH': '/usr/bin:/bin'}})",
+    }
+    done = processes.run(
+        python(f"from pathlib import Path\nfrom pushrod.system import processes, signals\n{how[call]}")
+    )
+    ignored = int(done.stdout.split()[1], 16)
+    ours = [
+        n for n in INTERRUPTS if signal.getsignal(n) != signal.SIG_IGN
+    ]  # nohup(1) ignores one for all below
+    assert [n.name for n in ours if ignored >> (n - 1) & 1] == []
+
+
+def test_text_for_a_program_reaches_it_also_where_its_lines_are_heard() -> None:
+    heard: list[str] = []
+    done = processes.run(["cat"], stdin="one\ntwo\n", on_line=heard.append, timeout=10)
+    assert (done.status, done.stdout, heard) == (0, "one\ntwo\n", ["one", "two"])
+
+
+def test_a_program_beside_us_ends_when_the_block_does(tmp_path: Path) -> None:
+    script = f"read -r word; echo $word $$; cat > /dev/null; echo ended > {tmp_path}/ended"
+    with processes.beside(["sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, told="hello\n") as said:
+        word, pid = said.split()
+        assert word == "hello"
+        assert Path(f"/proc/{pid}").exists()
+    assert (tmp_path / "ended").exists()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_program_beside_us_that_does_not_end_is_killed() -> None:
+    argv = ["sh", "-c", "echo $$; exec sleep 60"]
+    with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, told="", timeout=0.3) as pid:
+        assert Path(f"/proc/{pid}").exists()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize("script", ["exit 1", "sleep 60; touch went-on"])
+def test_a_program_beside_us_that_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    """Nor does it read: what it is told is more than a pipe holds."""
+    monkeypatch.chdir(tmp_path)
+    argv = ["sh", "-c", script]
+    with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, told="x" * 10**5, timeout=0.3) as said:
+        assert said == ""
+    assert not (tmp_path / "went-on").exists()
+
+
+def test_a_process_ends_after_its_time_with_what_it_has_started(tmp_path: Path) -> None:
+    """Also where it waits for a program on its own streams, as `exec` does."""
+    source = """if True:
+        import sys
+        from pathlib import Path
+        from pushrod.system import processes, signals
+        signals.end_after(0.3, lambda: print("too long", flush=True))
+        processes.attach(["sh", "-c", "echo $$; exec sleep 60"], cwd=Path("/"), env={"PATH": "/usr/bin:/bin"})
+    """
+    done = processes.run([sys.executable, "-c", source], timeout=30)
+    number, told = done.stdout.split("\n")[:2]
+    assert (done.status, told) == (-signal.SIGTERM, "too long")
+    assert waits.wait_until(lambda: not Path(f"/proc/{number}").exists(), 10)

@@ -1,0 +1,51 @@
+"""The system's waits, against the real one."""
+
+import signal
+
+import psutil
+import pytest
+
+from pushrod.core.errors import Interrupted
+from pushrod.system import waits
+from tests.conftest import beside
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody has collected yet has."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_wait_until_returns_whether_it_held() -> None:
+    answers = iter([False, False, True])
+    assert waits.wait_until(lambda: next(answers), timeout=10, interval=0)
+    assert not waits.wait_until(lambda: False, timeout=0.01, interval=0)
+
+
+INTERRUPTS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+INTERRUPTIBLE = """
+import time
+from pushrod.system import processes, signals
+from pushrod.core.errors import Interrupted
+try:
+    with signals.interruptible():
+        print("ready")
+        processes.run(["sh", "-c", "echo $$; exec sleep 300"], on_line=print, timeout=60)
+except Interrupted as e:
+    print(e.what, e.exit_code)
+"""
+
+
+@pytest.mark.parametrize("number", INTERRUPTS)
+def test_a_signal_interrupts_what_waits_and_its_child_ends_with_it(number: signal.Signals) -> None:
+    with beside(INTERRUPTIBLE) as program:
+        assert program.line() == "ready"
+        child = int(program.line())
+        program.signal(number)
+        assert program.line() == f"interrupted by {number.name} {Interrupted.exit_code}"
+        assert program.end()[0] == 0
+        assert waits.wait_until(lambda: gone(child), timeout=10)

@@ -1,0 +1,131 @@
+"""Figures of the source's structure, as a table or JSON: `python -m tools.structure [--json]`.
+
+It reads the source and imports nothing of it. The status is 1 where a figure is above its limit.
+"""
+
+import ast
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "pushrod"
+TEMPLATE = "template"  # what `pushrod new` copies: a project of its own
+
+Graph = dict[str, set[str]]
+
+
+class Figure(NamedTuple):
+    """One figure, the most it may be, and what it is made of."""
+
+    name: str
+    value: int
+    limit: int
+    detail: str = ""
+
+
+def figures(source: Path = SOURCE) -> list[Figure]:
+    """All figures of a source tree."""
+    trees = {_module(source, path): ast.parse(path.read_text()) for path in _files(source)}
+    lengths = {str(p.relative_to(source)): len(p.read_text().splitlines()) for p in _files(source)}
+    largest = max(lengths, key=lambda name: lengths[name])
+    loops = cycles(imports(trees))
+    protocols = {
+        f"{module}.{node.name}": sum(isinstance(n, ast.FunctionDef) for n in node.body)
+        for module, tree in trees.items()
+        if module.startswith("pushrod.engines")
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(b) == "Protocol" for b in node.bases)
+    }
+    widest = max(protocols, key=lambda name: protocols[name])
+    compared = [
+        f"{module}:{line}"
+        for module, tree in trees.items()
+        if not module.startswith("pushrod.engines")
+        for line in _compared(tree)
+    ]
+    return [
+        Figure("files at the top", len(list(source.glob("*.py"))), 4),
+        Figure("cycles of imports", len(loops), 0, "; ".join(" -> ".join(loop) for loop in loops)),
+        Figure("lines of the largest module", lengths[largest], 450, largest),
+        Figure("methods of the largest engine protocol", protocols[widest], 10, widest),
+        Figure("comparisons with an engine's name", len(compared), 0, ", ".join(compared)),
+    ]
+
+
+def imports(trees: dict[str, ast.Module]) -> Graph:
+    """Which module imports which, also within functions."""
+    graph: Graph = {module: set() for module in trees}
+    for module, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                named = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                named = [f"{node.module}.{alias.name}" for alias in node.names]
+                named = [name if name in trees else node.module for name in named]
+            else:
+                continue
+            graph[module] |= {name for name in named if name in trees and name != module}
+    return graph
+
+
+def cycles(graph: Graph) -> list[list[str]]:
+    """Each group of modules that reach one another, in order of name (Tarjan's strongly connected components)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(module: str) -> None:
+        index[module] = low[module] = len(index)
+        stack.append(module)
+        for other in graph[module]:
+            if other not in index:
+                visit(other)
+                low[module] = min(low[module], low[other])
+            elif other in stack:
+                low[module] = min(low[module], index[other])
+        if low[module] == index[module]:
+            group = stack[stack.index(module) :]
+            del stack[stack.index(module) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for module in sorted(graph):
+        if module not in index:
+            visit(module)
+    return found
+
+
+def _files(source: Path) -> Iterator[Path]:
+    for path in sorted(source.rglob("*.py")):
+        if TEMPLATE not in path.relative_to(source).parts:
+            yield path
+
+
+def _module(source: Path, path: Path) -> str:
+    name = ".".join(path.relative_to(source.parent).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+def _compared(tree: ast.Module) -> Iterator[int]:
+    """The lines in which something called engine has its name compared with a text."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and ast.unparse(node.left).endswith("engine.name"):
+            yield node.lineno
+
+
+def main() -> int:
+    """Print the figures."""
+    found = figures()
+    if "--json" in sys.argv[1:]:
+        print(json.dumps([f._asdict() for f in found], indent=2))
+    else:
+        for f in found:
+            print(f"{f.name:<42}{f.value:>6}  (at most {f.limit})  {f.detail}".rstrip())
+    return int(any(f.value > f.limit for f in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
