@@ -131,8 +131,9 @@ class Routing(Value, frozen=True):
     """How the edge treats an app's requests. What no route says goes to the entry.
 
     `sticky` are the services whose instances keep their clients, by a cookie. `proxies` are the addresses (CIDR) that
-    are believed about who asks. `snippets` are files of the commit, by name, that are part of the app's server.
-    `redirects` are names of the app that lead to another of its names.
+    are believed about who asks. `snippets` are files of the commit, by name, that are part of the app's server, and
+    `memory` is what they let a request take, in bytes. `redirects` are names of the app that lead to another of its
+    names.
     """
 
     routes: tuple[Route, ...] = ()
@@ -140,6 +141,7 @@ class Routing(Value, frozen=True):
     proxies: tuple[str, ...] = ()
     snippets: dict[str, str] = {}
     redirects: dict[str, str] = {}
+    memory: int = 0
 
     @property
     def services(self) -> tuple[str, ...]:

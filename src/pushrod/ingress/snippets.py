@@ -6,12 +6,12 @@ the host's owner allows it (`pushrod apps allow shop nginx`). The reader here is
 smaller one: it refuses what nginx could read in another way.
 """
 
+import dataclasses
 import errno
 import fnmatch
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,7 +65,9 @@ _VARIABLE = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([1-9])|([A-Za-z_][A-Za-z0-9_]
 _OWN_VARIABLE = re.compile(r"\$(?:own_[A-Za-z0-9_]+|args|limit_rate)")
 _NAMED_GROUP = re.compile(r"\(\?P?(?:<(?![=!])|')")
 _MEMORY = re.compile(r".*_buffers?(?:_size)?")
+_SHARES = frozenset(("proxy_busy_buffers_size",))  # of the memory that others take
 _MOST_MEMORY = 1 << 20  # bytes, for one request
+_MOST_TOGETHER = 2 * _MOST_MEMORY
 _BODY = "client_max_body_size"  # of which 0 is no end
 _DISK = frozenset((_BODY, "proxy_max_temp_file_size"))
 _MOST_DISK = 64 << 20  # bytes, likewise
@@ -115,15 +117,16 @@ class Line(NamedTuple):
     ends: str
 
 
-@dataclass
+@dataclasses.dataclass
 class Spent:
-    """What the snippets of an app have come to so far."""
+    """What the snippets of an app have come to so far; `memory` is what each directive lets a request take."""
 
     characters: int = 0
     directives: int = 0
     variables: int = 0
     changes: int = 0
     steps: int = 0
+    memory: dict[str, int] = dataclasses.field(default_factory=dict)
     grows: bool = False
     everywhere: bool = False
 
@@ -134,6 +137,7 @@ class Spent:
             (self.variables, _MOST_VARIABLES, "variables in their values"),
             (self.changes, _MOST_CHANGES, "lines that set or rewrite"),
             (self.steps, _MOST_STEPS, "steps to match their regular expressions"),
+            (sum(self.memory.values()), _MOST_TOGETHER, "bytes of memory for a request"),
         ):
             if found > most:
                 raise ManifestError(
@@ -183,6 +187,20 @@ def read(
         texts[name] = _text_of(checkout, name)
         check(texts[name], name, app, groups, free=ALLOWED in allowed, spent=spent)
     return texts
+
+
+def memory(texts: Mapping[str, str]) -> int:
+    """The bytes that a request can take by what these snippets, which have been checked, let it."""
+    spent = Spent()
+    for where, text in texts.items():
+        for line in filter(lambda line: line.words, _lines(text, where)):
+            _count_memory(line.words[0], line.words[1:], spent)
+    return sum(spent.memory.values())
+
+
+def _count_memory(name: str, arguments: Sequence[str], spent: Spent) -> None:
+    if _MEMORY.fullmatch(name) and name not in _SHARES:
+        spent.memory[name] = max(_bytes(arguments), spent.memory.get(name, 0))
 
 
 def _words_of(pattern: str) -> list[str]:
@@ -316,6 +334,7 @@ def _check_line(line: Line, at: str, app: str, groups: Collection[str], spent: S
             where=at,
             hint="take less",
         )
+    _count_memory(name, arguments, spent)
     expressions_, texts = _told_apart(name, arguments, at)
     for text in expressions_:
         spent.steps += _steps(text, at, owner)

@@ -137,10 +137,10 @@ class Sealing:
             s if s.role == "job" else msgspec.structs.replace(s, replicas=replicas.get(s.name, s.replicas))
             for s in wanted.services
         ]
-        found = snippets.read(
-            wanted.snippets, checkout, self.app.name, _groups(self.app, wanted), self.app.settings.allowed
-        )
-        routing = msgspec.structs.replace(wanted.routing, snippets=found)
+        allowed = self.app.settings.allowed
+        found = snippets.read(wanted.snippets, checkout, self.app.name, _groups(self.app, wanted), allowed)
+        memory = 0 if snippets.ALLOWED in allowed else snippets.memory(found)
+        routing = msgspec.structs.replace(wanted.routing, snippets=found, memory=memory)
         chosen = [
             n for n in wanted.notes if n.startswith(f"{wanted.because};")
         ]  # the first that is to be read

@@ -171,6 +171,17 @@ def test_a_request_does_not_take_all_of_the_memory(text: str) -> None:
     assert "more than 1m" in refused(text).what
 
 
+TAKING = "proxy_buffer_size 128k; proxy_buffers 4 256k; proxy_busy_buffers_size 256k;"
+
+
+def test_what_directives_take_is_added_up() -> None:
+    """Of one that is there several times the most counts: no request is in two places."""
+    check(TAKING)
+    assert "more than 2097152 bytes of memory" in refused(f"{TAKING} client_body_buffer_size 1000k;").what
+    assert snippets.memory({"a.conf": TAKING, "b.conf": "location /x { proxy_buffers 8 16k; }"}) == 1152 << 10
+    assert snippets.memory({"a.conf": "gzip on;"}) == 0
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -2,15 +2,23 @@
 
 from pathlib import Path
 
+import msgspec
+
 from pushrod.adapters.nginx import access, headers, locations, memory, pages
 from pushrod.adapters.nginx.quoting import fill, indented, name, quoted
-from pushrod.adapters.nginx.sites import CHAIN, KEY, Known, Listening, Site, Tls, validate
+from pushrod.adapters.nginx.sites import CHAIN, KEY, Bounds, Known, Listening, Site, Tls, validate
 
 CHALLENGES = "/.well-known/acme-challenge/"
 """Where an ACME server looks for what proves a name (RFC 8555, 8.3): always answered without TLS."""
 
 _BEHIND = 4
 """How many instances stand behind the one at which a client stays: so that a hundred are not ten thousand lines."""
+
+_USUAL_MEMORY = 192 << 10
+"""Bytes that a request takes at most where an app's own lines do not say otherwise: 64k for an answer's headers, as
+much as a route can have, 128k for the rest."""
+
+_LEAST_REQUESTS = 50
 
 _HEAD = """\
 # @app@, release @release@. Rendered by pushrod; a change made here is lost at the next switch.
@@ -30,7 +38,7 @@ server {
 @listen@    server_name @names@;
 @tls@    access_log @access_log@ app-@app@ buffer=64k flush=1s;
     set $served @app@;
-@believed@@headers@@buffers@    error_page 429 502 503 504 /.pushrod/$told_as;
+@bounded@@believed@@headers@@buffers@    error_page 429 502 503 504 /.pushrod/$told_as;
 @unsaid@@away@@astray@@challenges@
 @locations@@pages@@snippets@}
 """
@@ -124,6 +132,7 @@ def render(site: Site, *, listening: Listening, directory: Path, tree: Path, kno
     generation. Raises EdgeError for a site that cannot be served.
     """
     validate(site)
+    listening = msgspec.structs.replace(listening, bounds=_bounds(site, listening.bounds))
     upstreams = "".join(_upstreams(site, service) for service in site.services)
     led = site.routing.redirects
     encrypted = tuple(d for d in site.tls.names if d not in led) if site.tls else ()
@@ -137,6 +146,24 @@ def render(site: Site, *, listening: Listening, directory: Path, tree: Path, kno
     log = access.log_format(f"app-{site.app}", site.app, site.release)
     head = fill(_HEAD, app=site.app, release=str(site.release), log=log)
     return head + upstreams + _maps(site, directory) + "".join(parts)
+
+
+def _bounds(site: Site, bounds: Bounds) -> Bounds:
+    """How much is taken at once of this app: fewer requests where each may take more memory than is usual."""
+    if site.routing.memory <= _USUAL_MEMORY:
+        return bounds
+    fewer = max(_LEAST_REQUESTS, bounds.of_app * _USUAL_MEMORY // site.routing.memory)
+    return msgspec.structs.replace(bounds, app=min(bounds.of_app, fewer))
+
+
+def _bounded(site: Site, bounds: Bounds) -> str:
+    """The lines that say so; one of them in a server hides all that is said for every server."""
+    if site.routing.memory <= _USUAL_MEMORY:
+        return ""
+    return (
+        f"    limit_conn clients {bounds.requests};\n    limit_conn uploaders {bounds.uploads};\n"
+        f"    limit_conn apps {bounds.of_app};\n"
+    )
 
 
 def _upstreams(site: Site, service: str) -> str:
@@ -247,6 +274,7 @@ def _server(
         names=" ".join(names) or site.app,  # which is the Host of a request that has none
         tls=encrypted,
         access_log=quoted(directory / "logs" / access.NAME),
+        bounded=_bounded(site, listening.bounds),
         believed=indented(believed, 4),
         headers=indented(shared, 4),
         buffers="" if any("proxy_b" in text for text in site.routing.snippets.values()) else _BUFFERS,

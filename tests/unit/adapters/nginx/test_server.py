@@ -8,6 +8,7 @@ from tests.unit.adapters.nginx.samples import (
     EVERYWHERE,
     FILES,
     GENERATION,
+    HERE,
     SECURE,
     SHOP,
     changed,
@@ -28,6 +29,16 @@ def test_a_lone_instance_is_always_tried() -> None:
     before, after = SEVERAL.split("    zone of-app-shop 64k;\n    least_conn;\n")
     rest = after[after.index("    keepalive 32;") :]
     assert text == f"{before}    server 127.0.0.1:20001 max_fails=0;\n{rest}"
+
+
+def test_an_app_whose_requests_take_more_memory_has_fewer_of_them() -> None:
+    usual, much = (
+        rendered(changed(SHOP, routing=Routing(memory=size << 10, snippets={"a.conf": ""})), HERE)
+        for size in (192, 1536)
+    )
+    assert "limit_conn" not in usual
+    lines = "    limit_conn clients 1000;\n    limit_conn uploaders 20;\n    limit_conn apps 512;\n"
+    assert much == usual.replace("    set $served shop;\n", f"    set $served shop;\n{lines}")
 
 
 def test_a_site_listens_at_every_address_and_knows_its_names() -> None:
