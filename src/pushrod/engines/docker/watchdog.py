@@ -223,7 +223,7 @@ def attend(one: Live, memory: Memory, now: Callable[[], float] = time.time) -> b
             missing = missing or act == "up"
             if act not in ("", "up"):
                 mend(current.app, name, why, act)
-        admit(current.app, current.release, found)
+        admit(current.app, current.release, found, end)
     return missing
 
 
@@ -248,13 +248,18 @@ def _due(
         return why, act
 
 
-def admit(app: bring_up.App, release: dict[str, Any], found: dict[str, Any]) -> None:
+def admit(app: bring_up.App, release: dict[str, Any], found: dict[str, Any], end: float) -> None:
     """Let the edge send requests to a release once all that it asks are healthy: where its unit gave up before, for
-    those or for a worker, and where an older pushrod has brought it up, which did not say so."""
+    those or for a worker, and where an older pushrod has brought it up, which did not say so. Nobody is asked after
+    `end`, by the monotonic clock: checks of their own can take as long as they like, each for itself."""
     if bring_up.is_open(app, release["number"]) or not (bring_up.GATES / app.name).is_dir():
         return
+
+    def well(name: str) -> bool:
+        return time.monotonic() < end and name in found and not bring_up.problem(found[name])
+
     names = bring_up.reached(app, release)
-    if names and all(name in found and not bring_up.problem(found[name]) for name in names):
+    if names and all(map(well, names)):
         bring_up.open_edge(app, release["number"])
         bring_up.say(
             f"{app.name}: release {release['number']} is healthy, and the edge lets requests through"

@@ -225,6 +225,35 @@ def test_the_edge_is_opened_once_all_that_it_asks_are_healthy(
     assert watchdog.bring_up.is_open(app, 7) is opened
 
 
+def test_checks_that_take_long_have_one_time_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a boot, of an app with many instances: a run that waited for it would look at nobody else meanwhile."""
+    named = [
+        {"name": f"backend-{n}", "service": "backend", "address": f"10.213.0.{n}", "port": 8080}
+        for n in range(2, 40)
+    ]
+    app = places.live(tmp_path, instances=named)
+    monkeypatch.setattr(watchdog.bring_up, "GATES", tmp_path / "run")
+    (tmp_path / "run" / "shop").mkdir(parents=True)
+    names = [f"shop-r7-{one['name']}" for one in named]
+    monkeypatch.setattr(watchdog.bring_up, "reached", lambda _app, _release: names)
+    monkeypatch.setattr(watchdog.bring_up, "inspect", lambda _names: dict.fromkeys(names, container()))
+    clock, asked = [1000.0], []
+
+    def problem(_container: object) -> str:
+        asked.append(clock[0])
+        clock[0] += 9.9
+        return ""
+
+    monkeypatch.setattr(watchdog.bring_up, "problem", problem)
+    monkeypatch.setattr(watchdog.time, "monotonic", lambda: clock[0])
+    watchdog.attend(watchdog.live(app), watchdog.Memory(tmp_path / "watch.json"))
+    assert 0 < len(asked) < len(names)
+    assert clock[0] - 1000.0 < watchdog.ATTEND + 10
+    assert not watchdog.bring_up.is_open(app, 7)
+
+
 def test_the_edge_is_not_opened_for_a_release_that_it_does_not_serve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
