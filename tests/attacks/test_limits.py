@@ -197,18 +197,31 @@ def test_memory_of_an_app_together_is_bounded_and_its_store_goes_on(
 
 
 FILL = """\
-with open("/tmp/filled", "wb") as file:
-    for _ in range(100):
-        file.write(b"x" * (1 << 20))
-print("written")
+import mmap, os, time
+file = open("/tmp/filled", "w+b")
+for _ in range(100):
+    file.write(b"x" * (1 << 20))
+file.flush()
 """
+FILLS = {
+    "named": FILL,
+    "open": FILL + "os.unlink('/tmp/filled')\n",
+    "mapped": FILL + "kept = mmap.mmap(file.fileno(), 0)\nfile.close()\nos.unlink('/tmp/filled')\n",
+}
+STAYS = "open('/tmp/written', 'w').close()\ntime.sleep(600)\n"
 
 
-def test_a_container_that_fills_the_disk_is_stopped_and_stays_so(town: Town, victim: Party) -> None:
+@pytest.mark.parametrize("kind", [*FILLS])
+def test_a_container_that_fills_the_disk_is_stopped_and_stays_so(
+    town: Town, victim: Party, kind: str
+) -> None:
+    """Also by files that are in no directory any more, which Docker does not count."""
     town.ground.pushrod("host", "limits", "layer=64M")
     name = town.container("attacker")
     try:
-        assert "written" in town.box.docker("exec", name, "python", "-c", FILL)
+        town.box.docker("exec", "--detach", name, "python", "-c", FILLS[kind] + STAYS)
+        there = ("docker", "exec", name, "test", "-e", "/tmp/written")
+        assert host.wait_until(lambda: town.box.exec(*there, check=False).status == 0, 30, 0.2)
         town.box.exec("systemctl", "start", "pushrod-layers.service")
         found: Any = town.inspect(name)
         assert found["State"]["Status"] == "exited"

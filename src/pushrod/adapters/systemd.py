@@ -420,7 +420,9 @@ ExecStart={PYTHON} -I -S {layout.root}/programs/layers.py {layout.root} $LIMIT
 TimeoutStartSec=1h
 LogLevelMax=notice
 SyslogLevel=notice
-CapabilityBoundingSet=
+# To see which files a container's processes have open that are in no directory any more.
+AmbientCapabilities=CAP_DAC_READ_SEARCH CAP_SYS_PTRACE
+CapabilityBoundingSet=CAP_DAC_READ_SEARCH CAP_SYS_PTRACE
 ReadWritePaths={layout.root} {RUNTIME}
 RestrictAddressFamilies=AF_UNIX
 Nice=10
