@@ -3,15 +3,14 @@
 Each attack is small over the line, and bounded in what it could take where it is not held."""
 
 import base64
-import os
 import re
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from pushrod.system.processes import Completed
 from tests.attacks.town import Attacker, Town
+from tests.attacks.wire import plumb, send
 from tests.packs import delta_bomb
 
 pytestmark = pytest.mark.lab
@@ -74,19 +73,6 @@ def test_what_is_only_known_after_interpolation_is_bounded_by_the_kernel(attacke
 
 
 # ---- trees ----------------------------------------------------------------------------------------------------
-
-
-def plumb(attacker: Attacker, *argv: str, stdin: bytes = b"") -> str:
-    """Run one of Git's own parts in the attacker's work tree, and return what it printed."""
-    done = subprocess.run(
-        ["git", "-C", attacker.tree.path, *argv],
-        input=stdin,
-        capture_output=True,
-        check=True,
-        timeout=120,
-        env=attacker.tree.env,
-    )
-    return done.stdout.decode().strip()
 
 
 def push_tree(attacker: Attacker, oid: str) -> str:
@@ -167,19 +153,6 @@ def list_checkouts(town: Town) -> list[str]:
 
 
 # ---- packs ----------------------------------------------------------------------------------------------------
-
-
-def send(attacker: Attacker, commands: bytes, pack: bytes) -> Completed:
-    """Speak Git's protocol to the server without a client of Git's, and return what it says."""
-    ssh = attacker.tree.env["GIT_SSH_COMMAND"].split()
-    raw = b"%04x" % (len(commands) + 4) + commands + b"0000" + pack
-    done = subprocess.run(
-        [*ssh, f"pushrod@{attacker.box.address}", "git-receive-pack 'attacker'"],
-        input=raw, capture_output=True, timeout=120, check=False, env={**os.environ, **attacker.tree.env},
-    )  # fmt: skip
-    return Completed(
-        done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-    )
 
 
 def test_a_delta_that_grows_is_not_applied_in_memory(town: Town, attacker: Attacker) -> None:

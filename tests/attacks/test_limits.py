@@ -221,7 +221,7 @@ def test_a_container_that_fills_the_disk_is_stopped_and_stays_so(
     try:
         town.box.docker("exec", "--detach", name, "python", "-c", FILLS[kind] + STAYS)
         there = ("docker", "exec", name, "test", "-e", "/tmp/written")
-        assert host.wait_until(lambda: town.box.exec(*there, check=False).status == 0, 30, 0.2)
+        assert waits.wait_until(lambda: town.box.exec(*there, check=False).status == 0, 30, 0.2)
         town.box.exec("systemctl", "start", "pushrod-layers.service")
         found: Any = town.inspect(name)
         assert found["State"]["Status"] == "exited"

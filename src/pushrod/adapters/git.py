@@ -51,6 +51,8 @@ _SERVED = {
     "receive.denyDeletes": "true",
     "receive.autogc": "false",
     "receive.advertisePushOptions": "false",
+    # Git looks at the certificate of a push (git-push(1), --signed) also where it asked for none, and runs a program.
+    **dict.fromkeys(("gpg.program", "gpg.openpgp.program", "gpg.x509.program", "gpg.ssh.program"), "false"),
     "receive.shallowUpdate": "true",  # so that `pre-receive` hears of it, and says what is missing
     "transfer.fsckObjects": "true",
     "transfer.advertiseSID": "false",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pushrod.adapters import git
+from pushrod.adapters import git, reception
 from pushrod.cli import host_context, recording
 from pushrod.cli.context import find_root
 from pushrod.cli.recording import Record
@@ -115,17 +115,35 @@ def _app(call: click.Context, reach: Reach) -> str:
 
 
 def _serve(root: Root, asked: gate.Git, reach: Reach, turn: int, act: int) -> int:
-    """Run the half of Git that the client talks to; its status. The first push to a name makes the app."""
+    """Run the half of Git that the client talks to; its status. The first push to a name makes the app.
+
+    Raises RepositoryError for what Git does not take in; the client has been told that in Git's own words.
+    """
     if asked.makes and asked.app not in {a.name for a in root.apps()}:
         from pushrod.releases import app_lifecycle
 
         app = app_lifecycle.create(registry.of(root), check_name(asked.app), source=None)
     else:
         app = root.app(asked.app)
-    environment = git.served(machine.of(root, app.name)) | {host_context.PUSHER: ",".join(reach.apps)}
+    most = machine.of(root, app.name)
+    environment = git.served(most) | {host_context.PUSHER: ",".join(reach.apps)}
     if protocol := os.environ.get("GIT_PROTOCOL"):
         environment["GIT_PROTOCOL"] = protocol
     environment[recording.ACT] = str(act)
     argv = ["git", asked.service, str(app.repository)]
-    with signals.uninterrupted():  # Git hears it as well, and ends by itself
-        return processes.attach(argv, cwd=Path("/"), env=environment, keep=[turn])
+    events = root.runtime / "gate" / f"events.{os.getpid()}"
+    events.unlink(missing_ok=True)
+    try:
+        with signals.uninterrupted():  # Git hears it as well, and ends by itself
+            environment |= reception.told_to(events)
+            status = processes.attach(argv, cwd=Path("/"), env=environment, keep=[turn])
+        told = reception.told(events)
+    finally:
+        events.unlink(missing_ok=True)
+    if told.problem:
+        from pushrod.releases import push_limits
+
+        raise push_limits.not_taken(told.problem, most)
+    if asked.service == "receive-pack" and not told.taken:
+        recording.add("nothing taken in")
+    return status

@@ -78,6 +78,8 @@ def pre_receive(app: App, updates: str, on_live: Callable[[], None] = lambda: No
     A commit that is pushed to be planned is only stored. Tags may come along (`push.followTags`), of commits that are
     in the history of what is deployed.
     """
+    if "GIT_PUSH_CERT" in os.environ:
+        raise RepositoryError("no certificate of a push is taken", hint="git push --no-signed")
     told = _told(updates)
     tags = [update for update in told if update.ref.startswith(_TAGS) and not git.is_zero(update.new)]
     quarantine = dict(os.environ)

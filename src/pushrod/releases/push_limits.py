@@ -87,6 +87,23 @@ def check_repository(repository: Path, most: Limits, alone: AbstractContextManag
         )
 
 
+def not_taken(said: str, most: Limits) -> RepositoryError:
+    """The error for what Git does not take in of a push; `said` are its own words, which name no limit of ours."""
+    for words, what, name in (
+        ("exceeds maximum allowed size", "the push", "push_size"),
+        ("over limit", "an object of the push", "file_size"),
+    ):
+        if words in said:
+            limit = getattr(most, name)
+            return RepositoryError(
+                f"{what} is beyond the limit {name.replace('_', '-')} of this host, {written(name, limit)}",
+                hint="take out of the commits that are new here what does not belong in Git, as in `git rebase`; "
+                f"the host's owner can raise it: {limits.option(name, 2 * limit)}",
+            )
+    hint = "`git fsck --full` in the clone says more"
+    return RepositoryError(f"Git does not take in what was sent: {said}", hint=hint)
+
+
 def _beyond(commit: str, name: str, wanted: int, most: Limits, why: str) -> RepositoryError:
     return RepositoryError(
         f"the commit is beyond the limit {name.replace('_', '-')} of this host, "

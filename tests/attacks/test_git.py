@@ -1,0 +1,213 @@
+"""What Git's own protocol lets a client say: it runs no program, and finds no object of another app."""
+
+import contextlib
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests.attacks.test_audit import told
+from tests.attacks.town import MANIFEST, Attacker, Party, Town
+from tests.attacks.wire import pack_of, plumb, send
+from tests.lab.ground import ROOT
+from tests.packs import delta_bomb
+
+pytestmark = pytest.mark.lab
+
+REPOSITORY = f"{ROOT}/apps/{{}}/repo.git"
+WITNESS = '#!/bin/sh\necho "$0 $*" >> /run/was-called\nexit 1\n'
+CALLED = "/run/was-called"
+VERIFIERS = ("gpg", "gpgsm", "ssh-keygen")
+ACCEPTED = "/etc/ssh/sshd_config.d/any.conf"
+
+
+def head(town: Town, app: str) -> str:
+    """The commit that an app's branch is at."""
+    argv = ("git", "-C", REPOSITORY.format(app), "-c", "safe.directory=*", "rev-parse", "main")
+    return str(town.box.exec(*argv).stdout.strip())
+
+
+# ---- what is sent -----------------------------------------------------------------------------------------------
+
+
+def test_who_sends_too_much_is_told_by_which_limit(town: Town, attacker: Attacker) -> None:
+    """By Git alone it was `pack exceeds maximum allowed size`, and the log of acts called it done."""
+    town.ground.pushrod("host", "limits", "push-size=1M")
+    try:
+        found = attacker.refused({"large": random.Random(7).randbytes(2 << 20)})
+    finally:
+        town.ground.pushrod("host", "limits", "push-size=default")
+    assert "limit push-size of this host, 1 MiB" in found.what
+    assert "pushrod host limits push-size=2M" in found.to_do
+    (act,) = told(town, "--key", "attacker", "-n", "1")
+    assert (act["what"], act["result"], act["code"]) == ("push", "failed", 4)
+    assert "push-size" in act["detail"]
+
+
+@pytest.mark.parametrize(
+    ("pack", "ended"),
+    [
+        (b"PACK\0\0\0\2\0\0\0\1 and no more", ("failed", 4, "Git does not take in what was sent")),
+        (b"no pack at all, but for its length", ("done", 0, "nothing taken in")),
+        (
+            delta_bomb(2 << 30),
+            ("failed", 4, "an object of the push is beyond the limit file-size of this host"),
+        ),
+    ],
+    ids=["cut off", "none", "grown"],
+)
+def test_what_git_has_refused_is_not_told_of_as_done(
+    town: Town, attacker: Attacker, pack: bytes, ended: tuple[str, int, str]
+) -> None:
+    live = attacker.tree.head()
+    send(attacker, f"{live} {'1' * 40} refs/heads/main\0report-status".encode(), pack)
+    (act,) = told(town, "--key", "attacker", "-n", "1")
+    assert (act["what"], act["result"], act["code"]) == ("push", *ended[:2])
+    assert ended[2] in act["detail"]
+
+
+# ---- what is said of it -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def witnesses(town: Town) -> Iterator[Town]:
+    """Programs in the place of those that look at signatures, which leave a note."""
+    places = [f"/usr/local/bin/{name}" for name in VERIFIERS]
+    for place in places:
+        town.box.put(place, WITNESS.encode())
+        town.box.exec("chmod", "755", place)
+    town.box.exec("install", "-m", "666", "/dev/null", CALLED)
+    yield town
+    town.box.exec("rm", "-f", CALLED, *places)
+
+
+@pytest.mark.parametrize("kind", ["PGP SIGNATURE", "SSH SIGNATURE", "SIGNED MESSAGE"])
+def test_no_certificate_of_a_push_is_given_to_a_program(
+    witnesses: Town, attacker: Attacker, kind: str
+) -> None:
+    """A client of Git's does not send one that is not asked for; Git itself takes it all the same."""
+    commit = attacker.tree.commit({"more.txt": kind}, "signed")
+    lines = (
+        b"push-cert\0report-status",
+        b"certificate version 0.1\n",
+        b"pusher someone <someone@localhost> 1 +0000\n",
+        b"\n",
+        f"{head(witnesses, 'attacker')} {commit} refs/heads/main\n".encode(),
+        f"-----BEGIN {kind}-----\n".encode(),
+        b"anything\n",
+        f"-----END {kind}-----\n".encode(),
+        b"push-cert-end\n",
+    )
+    before = attacker.footprint()
+    said = send(attacker, lines, pack_of(attacker, commit))
+    assert "ng refs/heads/main" in said.stdout
+    assert "no certificate" in said.stderr + said.stdout
+    assert witnesses.box.get(CALLED) == b""
+    assert attacker.footprint() == before
+
+
+def test_options_of_a_push_are_not_heard(town: Town, attacker: Attacker) -> None:
+    """Said all the same, they are taken for the beginning of what is sent, which is refused."""
+    commit = attacker.tree.commit({"more.txt": "options"}, "with options")
+    lines = (f"{head(town, 'attacker')} {commit} refs/heads/main\0report-status push-options".encode(),)
+    before = attacker.footprint()
+    said = send(attacker, lines, b"000fci.skip=all0000" + pack_of(attacker, commit))
+    assert "ok refs/heads/main" not in said.stdout
+    assert attacker.footprint() == before
+
+
+# ---- whose objects are found ------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def everything_accepted(town: Town) -> Iterator[None]:
+    """A server whose sshd takes over any variable that a client sets."""
+    town.box.put(ACCEPTED, b"AcceptEnv *\n")
+    town.box.exec("systemctl", "reload", "ssh")
+    try:
+        yield
+    finally:
+        town.box.exec("rm", ACCEPTED)
+        town.box.exec("systemctl", "reload", "ssh")
+
+
+def test_no_variable_of_a_client_leads_to_another_apps_objects(
+    town: Town, attacker: Attacker, victim: Party
+) -> None:
+    """A commit on the victim's, of which only what is new is sent: Git takes it where it finds the rest."""
+    objects, theirs = f"{REPOSITORY.format('victim')}/objects", head(town, "victim")
+    tree = plumb(attacker, "rev-parse", "HEAD^{tree}")
+    body = f"tree {tree}\nparent {theirs}\nauthor a <a@localhost> 1 +0000\ncommitter a <a@localhost> 1 +0000\n\nx\n"
+    commit = plumb(
+        attacker, "hash-object", "-w", "-t", "commit", "--stdin", "--literally", stdin=body.encode()
+    )
+    lines = (f"{head(town, 'attacker')} {commit} refs/heads/main\0report-status".encode(),)
+    pack = pack_of(attacker, commit, alone=True)
+    with everything_accepted(town):
+        for name in ("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_OBJECT_DIRECTORY", "GIT_DIR", "GIT_COMMON_DIR"):
+            before = attacker.footprint()
+            value = REPOSITORY.format("victim") if name.endswith("_DIR") else objects
+            said = send(attacker, lines, pack, "-o", f"SetEnv={name}={value}")
+            assert "ok refs/heads/main" not in said.stdout, (name, said)
+            assert attacker.footprint() == before, name
+    assert theirs == head(town, "victim")
+
+
+def test_a_tree_that_looks_like_a_repository_leads_nowhere(town: Town, attacker: Attacker) -> None:
+    """Its `objects/info/alternates` names the victim's objects; whoever runs Git there would read them."""
+    objects = f"{REPOSITORY.format('victim')}/objects"
+    tree = {
+        "HEAD": "ref: refs/heads/main\n",
+        "config": f"[core]\n\tbare = true\n\tfsmonitor = touch {CALLED}\n",
+        "objects/info/alternates": f"{objects}\n",
+        "refs/heads/main": f"{head(town, 'victim')}\n",
+        "copied/objects/info/alternates": f"{objects}\n",
+        "compose.yaml": MANIFEST + "    volumes: ['./copied:/copied']\n",
+    }
+    done = attacker.pushes(tree)
+    assert done.ok, done.err
+    there = ("find", REPOSITORY.format("attacker"), "-path", "*info/alternates*", "-o", "-name", "*.keep")
+    assert town.box.exec(*there).stdout == ""
+    assert town.box.exec("test", "-e", CALLED, check=False).status == 1
+    argv = ("git", "-C", REPOSITORY.format("attacker"), "-c", "safe.directory=*", "cat-file", "-e")
+    assert town.box.exec(*argv, head(town, "victim"), check=False).status != 0
+
+
+# ---- hard links -------------------------------------------------------------------------------------------------
+
+LINKING = """\
+import itertools, os, sys
+places = ("/t", "/d", "/v", "/app", "/tmp", "/etc", "/run/secrets", "/proc/1/root/etc")
+for old, new in itertools.permutations(places, 2):
+    for name in os.listdir(old) if os.path.isdir(old) else ():
+        if os.path.isfile(f"{old}/{name}"):
+            try:
+                os.link(f"{old}/{name}", f"{new}/linked-{name}", follow_symlinks=False)
+                print("linked", old, new, name)
+            except OSError:
+                pass
+os.link("/d/own", "/d/again")
+print("tried")
+"""
+ROOTED = "    user: '0'\n    volumes: ['./t:/t', './d:/d', 'v:/v']\nvolumes: {v: {}}\n"
+INODES = "find {} -xdev -type f -printf '%i %n %p\\n'"
+
+
+def test_no_file_that_a_container_writes_is_a_file_of_another_place(town: Town, attacker: Attacker) -> None:
+    """By hard links, its own or pushrod's: what the commit tracks is copied, and each mount is a world of its own."""
+    done = attacker.pushes({"t/file": "tracked", "compose.yaml": MANIFEST + ROOTED})
+    assert done.ok, done.err
+    name = town.container("attacker")
+    own = "open('/d/own', 'w').close(); open('/v/own', 'w').close()\n"
+    said = town.box.docker("exec", name, "python", "-c", own + LINKING)
+    assert said.strip().splitlines()[-1] == "tried"
+    mounts = [m["Source"] for m in town.inspect(name)["Mounts"] if m["RW"]]  # type: ignore[attr-defined, index]
+    assert len(mounts) == 3
+    listed = town.box.exec("sh", "-c", INODES.format(f"{ROOT} /var/lib/docker/volumes")).stdout
+    rows = [line.split(" ", 2) for line in listed.splitlines()]
+    inside = {inode for inode, _, path in rows if any(path.startswith(f"{m}/") for m in mounts)}
+    elsewhere = {inode for inode, _, path in rows if not any(path.startswith(f"{m}/") for m in mounts)}
+    assert len(inside) >= 3
+    assert not inside & elsewhere
+    crossing = [line for line in said.splitlines() if line.startswith("linked")]
+    assert all({*line.split()[1:3]} <= {"/app", "/tmp", "/etc"} for line in crossing), crossing
