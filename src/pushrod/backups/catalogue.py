@@ -329,7 +329,7 @@ def all_due(engine: Engine, apps: Sequence[App], progress: Progress) -> Iterator
     """Back up each app whose time has come, in a fair order, each within TURN.
 
     One that fails gives its error, and the next goes on. One that another command works on is asked for again at the
-    end; if it still is, that is an error too, and it is left for the next time.
+    end; if it still is, it is left for the next time, with a note. That is an error where its backup is late already.
     """
     turns, busy = Round(engine.root, "backup", TURN), list[App]()
     for app in turns.order(apps):
@@ -342,6 +342,8 @@ def all_due(engine: Engine, apps: Sequence[App], progress: Progress) -> Iterator
         found = _in_turn(turns, app, engine, progress, timeout=_BUSY)
         if isinstance(found, BusyError):
             progress.note(f"{app.name} is left for the next time: {found.what}")
+            if not any(examine(app)):
+                continue
         if found:
             yield found
 
@@ -358,9 +360,9 @@ def _in_turn(
     except Interrupted:
         raise
     except PushrodError as e:
-        return e
+        return e.of(app.name)
     except OSError as e:
-        return files.os_error(e, str(app.backups))
+        return files.os_error(e, str(app.backups)).of(app.name)
 
 
 def _live(app: App) -> Release | None:

@@ -10,7 +10,7 @@ from pushrod.cli import remote
 from pushrod.cli.context import find_root, pipeline, with_json, with_root
 from pushrod.cli.host_context import permitted, visible
 from pushrod.cli.inspect import all_of
-from pushrod.cli.output import print_json, print_table
+from pushrod.cli.output import conclude, print_json, print_table
 from pushrod.cli.terminal import ask, say
 from pushrod.core.errors import BusyError, HostError, PushrodError, RepositoryError, UnknownNameError
 from pushrod.engines import registry
@@ -18,7 +18,7 @@ from pushrod.manifest.grants import check_word
 from pushrod.releases import app_lifecycle
 from pushrod.releases.rounds import Round
 from pushrod.state.apps import check_file, check_name
-from pushrod.system import accounts, signals
+from pushrod.system import accounts, files, signals
 
 _PRUNING = 900.0  # seconds for one app
 
@@ -162,7 +162,11 @@ def prune_command(root: str | None) -> None:
         except BusyError as e:
             say(f"{app.name} is left alone: {e.what}", err=True)
         except PushrodError as e:
-            failed.append(e)
-    engine.sweep()
-    if failed:
-        raise failed[0]
+            failed.append(e.of(app.name))
+        except OSError as e:
+            failed.append(files.os_error(e, "").of(app.name))
+    try:
+        failed += engine.sweep()
+    except PushrodError as e:  # the engine's own: what apps have failed in is told nevertheless
+        failed.append(e)
+    conclude(failed)

@@ -9,7 +9,7 @@ from pushrod.adapters import openssl
 from pushrod.cli import remote, sent
 from pushrod.cli.context import find_app, find_root, with_app, with_json
 from pushrod.cli.host_context import visible
-from pushrod.cli.output import Steps, age, print_error, print_json, print_table
+from pushrod.cli.output import Steps, age, conclude, print_json, print_table
 from pushrod.cli.terminal import say
 from pushrod.core.errors import HostError, PushrodError
 from pushrod.engines import registry
@@ -64,10 +64,7 @@ def renew_command(every: bool, force: bool, app_name: str | None, root: str | No
             else:
                 app, kept = outcome
                 say(f"{app.name}: certificate until {kept.certificate.ends[:10]}")
-    for error in failed[1:]:
-        print_error(error)
-    if failed:
-        raise failed[0]
+    conclude(failed)
 
 
 @cert_command.command("set")

@@ -7,7 +7,7 @@ from pushrod.backups.catalogue import Backup, Backups
 from pushrod.cli import remote
 from pushrod.cli.context import find_app, find_root, with_app, with_json
 from pushrod.cli.host_context import visible
-from pushrod.cli.output import Steps, age, print_error, print_json, print_table
+from pushrod.cli.output import Steps, age, conclude, print_json, print_table
 from pushrod.cli.terminal import ask, say
 from pushrod.core.errors import PushrodError
 from pushrod.engines import registry
@@ -43,10 +43,7 @@ def _all(root: str | None) -> None:
                 say(_told(outcome))
             else:
                 failed.append(outcome)
-    for error in failed[1:]:
-        print_error(error)
-    if failed:
-        raise failed[0]
+    conclude(failed)
 
 
 @db_command.command("backups", cls=remote.Verb)

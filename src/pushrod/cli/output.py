@@ -30,6 +30,20 @@ def print_error(error: PushrodError) -> None:
             say(label if number == 0 else " " * len(label), line, err=True)
 
 
+def conclude(failed: Sequence[PushrodError]) -> None:
+    """End what was done for several apps: tell of each that failed, name them all at the end, and leave with the
+    first one's exit code."""
+    if len(failed) > 1:
+        for error in failed:
+            print_error(error)
+        names = ", ".join(dict.fromkeys(error.app or "the engine" for error in failed))
+        last = PushrodError(f"failed for {names}", hint="what each lacks is said above")
+        last.exit_code = failed[0].exit_code
+        raise last
+    if failed:
+        raise failed[0]
+
+
 def print_wrong_call(error: click.ClickException) -> None:
     """Print what is wrong with a call, and how it is called, to stderr."""
     context = getattr(error, "ctx", None)

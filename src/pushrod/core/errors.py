@@ -22,6 +22,13 @@ class PushrodError(Exception):
         self.where = where
         self.hint = hint
         self.log = log
+        self.app = ""
+
+    def of(self, app: str) -> "PushrodError":
+        """The error, as that of one of several apps: its place begins with the app's name."""
+        self.app = app
+        self.where = f"app {app}: {self.where}" if self.where else f"app {app}"
+        return self
 
 
 class ManifestError(PushrodError):

@@ -205,8 +205,8 @@ class Engine(Protocol):
     def prune(self, app: App) -> None:
         """Remove what no kept release needs: images, logs."""
 
-    def sweep(self) -> None:
-        """Remove what builds of any app have left, and none has used for long."""
+    def sweep(self) -> list[PushrodError]:
+        """Remove what builds of any app have left, and none has used for long; the errors of those that failed."""
 
     def forget(self, app: App) -> None:
         """Remove what the engine keeps of an app that is down outside the app's own directory, its data too."""

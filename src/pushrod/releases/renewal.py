@@ -66,14 +66,13 @@ def renew(
             raise
         except BusyError as e:
             if wait:
-                yield e
+                yield e.of(app.name)
             else:
                 progress.note(f"{app.name} is left for the next time: {e.what}")
         except PushrodError as e:
-            e.where = f"app {app.name}: {e.where}" if e.where else f"app {app.name}"
-            yield e
+            yield e.of(app.name)
         except OSError as e:
-            yield files.os_error(e, f"app {app.name}")
+            yield files.os_error(e, "").of(app.name)
         if kept:
             yield app, kept
 

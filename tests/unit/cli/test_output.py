@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from pushrod.cli.output import Steps, age, print_error, print_json, print_table
-from pushrod.core.errors import ReadyError
+from pushrod.cli.output import Steps, age, conclude, print_error, print_json, print_table
+from pushrod.core.errors import HostError, PushrodError, ReadyError, StateError
 from pushrod.state.journal import Entry
 
 
@@ -24,6 +24,21 @@ def test_an_error_ends_with_what_where_and_what_to_do(capsys: pytest.CaptureFixt
 def test_an_error_without_a_place_or_remedy_has_no_empty_lines(capsys: pytest.CaptureFixture[str]) -> None:
     print_error(ReadyError("it ended"))
     assert capsys.readouterr().err == "pushrod: it ended\n"
+
+
+def test_what_was_done_for_several_apps_ends_with_their_names(capsys: pytest.CaptureFixture[str]) -> None:
+    conclude([])
+    one = StateError("damaged", where="journal").of("shop")
+    with pytest.raises(StateError) as alone:
+        conclude([one])
+    assert alone.value is one
+    assert alone.value.where == "app shop: journal"
+    assert capsys.readouterr().err == ""  # whoever called prints it
+    with pytest.raises(PushrodError, match=r"^failed for shop, blog, the engine$") as several:
+        conclude([one, HostError("full").of("blog"), HostError("away")])
+    assert several.value.exit_code == 11
+    told = capsys.readouterr().err
+    assert all(words in told for words in ("damaged", "app shop: journal", "full", "app blog", "away"))
 
 
 def test_values_are_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:

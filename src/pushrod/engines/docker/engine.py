@@ -579,7 +579,7 @@ class Docker:
             if number not in numbers and number < max(numbers, default=0) - _KEPT_LOGS:
                 files.remove_tree(directory)
 
-    def sweep(self) -> None:
+    def sweep(self) -> list[PushrodError]:
         """Remove from each app's builder what no build has used for a week, and builders whose app is gone."""
         docker.prune_builds(_UNUSED)  # what hosts have from the time when all apps shared the engine's own
         failed: list[PushrodError] = []
@@ -587,11 +587,10 @@ class Docker:
             try:
                 Builder(app).prune(_UNUSED)
             except PushrodError as e:  # one app's builder keeps no other's from being looked at
-                failed.append(e)
+                failed.append(e.of(app.name))
         for name in builders.orphans(self.root):
             Builder(App(self.root, name)).forget()
-        if failed:
-            raise failed[0]
+        return failed
 
     def forget(self, app: App) -> None:
         """Remove an app's containers, networks, volumes with their data, and images."""

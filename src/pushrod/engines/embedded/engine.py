@@ -475,8 +475,9 @@ class Embedded:
             used = {i.id for a in self.root.apps() for r in Releases(a).all() for i in r.images.values()}
             images.prune(self.root.environments, used)
 
-    def sweep(self) -> None:
+    def sweep(self) -> list[PushrodError]:
         """Nothing: an environment that no release needs goes with the release."""
+        return []
 
     def forget(self, app: App) -> None:
         """Nothing: all that is kept of an app is in its own directory."""
