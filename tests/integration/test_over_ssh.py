@@ -112,7 +112,8 @@ def test_a_commit_is_planned_there_and_nothing_changes(shop: App, desk: Desk) ->
     assert (plan["app"], plan["commit"]) == ("shop", commit)
     assert [(c["name"], c["action"]) for c in plan["changes"]] == [("web", "changed")]
     text = desk.must("plan", "HEAD")
-    assert text.startswith(f"shop: {commit[:7]} “Two of them”\n")
+    assert text.startswith("web is the entry, because ")
+    assert text.splitlines()[1] == f"shop: {commit[:7]} “Two of them”"
     assert re.search(r"^service +web +changed +1 → 2 instances", text, re.MULTILINE)
     shop.untouched(before, live)
     assert desk.pushrod("plan", "no-such-ref").status == 4
@@ -232,3 +233,90 @@ def test_ci_fails_when_the_release_does_not_go_live(shop: App, desk: Desk, tmp_p
     done = apps.run(["/bin/sh", "deploy.sh"], desk.path, env)
     assert done.status == 1
     assert shop.serves(before)
+
+
+# ---- what people type ---------------------------------------------------------------------------------------------
+
+SECRET = "hunter2-is-typed-by-hand"
+NEVER = "a value is never an argument"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("exec web --app shop -- echo -n hi", "hi"),
+        ("exec --app shop web -- echo --app other", "--app other\n"),
+        ("exec web --app=shop -- echo -- hi", "-- hi\n"),
+        ("exec web sh -c 'echo $0 $1' -- --app", "-- --app\n"),
+        ("run --service web -- echo - --x", "- --x\n"),
+        ("secret set TYPED - --app shop", "TYPED is set"),
+        ("secret set --app shop TYPED -", "TYPED is set"),
+        ("secret set --app shop -- TYPED -", "TYPED is set"),
+        ("secret set TYPED --app shop", "TYPED is set"),
+        ("secret import - --app shop", "1 set: A"),
+        ("secret import --app=shop -", "1 set: A"),
+        ("apps set shop -- file=", "shop: its compose file is the one at the top"),
+        ("audit -- verify", "as they were written"),
+    ],
+)
+def test_options_stand_where_people_write_them(shop: App, desk: Desk, words: str, said: str) -> None:
+    """On the machine itself, and in what is sent over SSH; the parser is the same."""
+    typed = shlex.split(words)
+    assert said in shop.must(*typed, stdin="A=1\n")
+    done = sent(desk, words, "A=1\n")
+    assert done.ok, done.err
+    assert said in done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (f"secret set TYPED={SECRET} --app shop", 2, NEVER),
+        (f"secret set TYPED {SECRET} --app shop", 2, NEVER),
+        (f"secret set TYPED - {SECRET} --app shop", 2, NEVER),
+        (f"secret set --app shop -- TYPED {SECRET} more", 2, NEVER),
+        (
+            "secret import -- - --app shop",
+            2,
+            "What stands behind `--` is no option: write options before it.",
+        ),
+        ("logs web -- -n 3", 2, "What stands behind `--` is no option: write options before it."),
+        ("exec web --app shop echo hi", 2, "options come before it, or before a `--`"),
+        ("run - echo hi", 2, "`-` is no program"),
+        ("cert set - --app shop", 2, "Missing option '--certificate'"),
+        ("secret import --app shop", 2, "Missing argument 'FILE'"),
+        ("logs web -x", 2, "No such option '-x'"),
+    ],
+)
+def test_what_cannot_be_meant_is_said_alike_here_and_there(
+    shop: App, desk: Desk, words: str, status: int, said: str
+) -> None:
+    for done in (shop.pushrod(*shlex.split(words), stdin="A=1\n"), sent(desk, words, "A=1\n")):
+        assert done.status == status, done.err
+        assert said in done.err
+        assert SECRET not in done.out + done.err
+    assert SECRET not in shop.must("audit", "--lines", "1000", "--json")
+
+
+@pytest.mark.parametrize("words", ["secret set TYPED='open", "secret set 'TYPED=open"])
+def test_a_value_in_what_cannot_be_read_is_not_told_either(shop: App, desk: Desk, words: str) -> None:
+    assert sent(desk, f"{words} {SECRET}").status == 12
+    assert SECRET not in shop.must("audit", "--lines", "1000", "--json")
+
+
+@pytest.mark.parametrize("words", ["secret unset -- -x", "secret unset -- -x KEY", "logs -- --web"])
+def test_words_with_a_dash_are_sent_as_they_were_meant(shop: App, desk: Desk, words: str) -> None:
+    """From a desk they are words again, behind a `--` as they were."""
+    done = desk.pushrod(*shlex.split(words))
+    assert done.status == 12, done.err
+    assert "No such option" not in done.err
+
+
+def test_an_option_behind_a_service_is_the_verbs_own_at_a_desk_too(shop: App, desk: Desk) -> None:
+    assert desk.must("exec", "web", "--app", "shop", "--", "echo", "-n", "hi") == "hi"
+
+
+def sent(desk: Desk, words: str, stdin: str = "") -> Done:
+    """What a key's owner sends with their own SSH client."""
+    ssh = desk.env["GIT_SSH_COMMAND"]
+    return apps.run([ssh, "pushrod@server", words], desk.path, desk.env, stdin)

@@ -206,5 +206,6 @@ def scale_command(counts: tuple[str, ...], app_name: str | None, root: str | Non
 def _count(text: str) -> tuple[str, int]:
     name, _, number = text.partition("=")
     if not number.isdecimal() or not 1 <= int(number) <= 100:
-        raise UnknownNameError(f"`{text}` is not SERVICE=N", hint="N is from 1 to 100")
+        hint = "options come before `--`" if text.startswith("-") else "N is from 1 to 100"
+        raise UnknownNameError(f"`{text}` is not SERVICE=N", hint=hint)
     return name, int(number)

@@ -23,11 +23,36 @@ def _program(_context: click.Context, _parameter: click.Parameter, given: tuple[
     """The program and its words, without the `--` before them; an option in its place is a wrong call."""
     words = given[1:] if given[:1] == ("--",) else given
     if not words or words[0].startswith("-"):
-        raise click.BadParameter(f"`{''.join(words[:1])}` is no program; options come before it")
+        raise click.BadParameter(
+            f"`{''.join(words[:1])}` is no program; options come before it, or before a `--` that is"
+        )
     return words
 
 
-@click.command("exec", cls=remote.Verb, context_settings=_REST)
+class _Service(remote.Verb):
+    """A verb with a service and the words of a program, in which options may stand behind the service too, up to the
+    `--` that is before the program."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put such options before the service, where options end."""
+        end = args.index("--") if "--" in args else 0
+        if end > 1 and not args[0].startswith("-") and self._are_options(args[1:end]):
+            args = [*args[1:end], args[0], *args[end:]]
+        return super().parse_args(ctx, args)
+
+    def _are_options(self, words: list[str]) -> bool:
+        known = {name for p in self.params if isinstance(p, click.Option) for name in p.opts}
+        rest = list(words)
+        while rest:
+            name, _, value = rest.pop(0).partition("=")
+            if name not in known:
+                return False
+            if not value and rest:
+                rest.pop(0)
+        return True
+
+
+@click.command("exec", cls=_Service, context_settings=_REST)
 @click.argument("service")
 @click.argument(
     "argv", metavar="-- CMD...", nargs=-1, required=True, type=click.UNPROCESSED, callback=_program

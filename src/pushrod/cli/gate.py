@@ -1,6 +1,7 @@
 """gate: what sshd runs for the owner of a key, whatever they asked for (`hosting/gate.py` judges it)."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -38,11 +39,13 @@ def gate_command(context: click.Context, name: str, apps: tuple[str, ...]) -> No
     command = os.environ.get("SSH_ORIGINAL_COMMAND", "")
     record = recording.of(context)
     who = Who(name, keys.fingerprint_of(root.path / keys.PLACE, name), recording.address())
-    record.root, record.who, record.words, record.reach = root, who, command, apps
+    record.root, record.who, record.reach = root, who, apps
+    record.words = " ".join(command.split()[:2]) if "secret" in command else command  # until it has been read
     turn = context.with_resource(shares.turn(root, name))
     if root.host_settings is not None:
         shares.enter(name)
     words = gate.divide(command)
+    record.words = command if gate.told(words) == words else shlex.join(gate.told(words))
     if not words:
         record.looks = True
         say(gate.greeting(name, apps))
@@ -96,6 +99,8 @@ def parse(cli: click.Command, words: list[str], caller: host_context.Caller, rec
     record.looks = gate.rule(path, caller.reach).looks  # before its parser runs
     try:
         call = command.make_context(name, rest, parent=context)
+    except click.MissingParameter:
+        raise
     except click.BadParameter as e:
         # Of a path that may not be named it does not matter what is there, and nobody is told.
         if e.param is not None and gate.is_path(path, e.param.name or ""):

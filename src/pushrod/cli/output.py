@@ -1,5 +1,6 @@
 """How pushrod talks: steps with their times, errors with a place and a remedy, JSON for programs."""
 
+import re
 import sys
 import threading
 import time
@@ -51,7 +52,10 @@ def print_wrong_call(error: click.ClickException) -> None:
         say_lines(context.get_usage(), err=True)
         say(f"Try '{context.command_path} --help' for help.", err=True)
         say(err=True)
-    say_lines(f"Error: {error.format_message()}", err=True)
+    message = error.format_message()
+    say_lines(f"Error: {message}", err=True)
+    if re.search(r"unexpected extra arguments? \(.*-", message):
+        say("What stands behind `--` is no option: write options before it.", err=True)
 
 
 def say_lines(text: str, *, err: bool = False) -> None:

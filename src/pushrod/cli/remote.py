@@ -129,5 +129,7 @@ def _given(command: click.Command, ctx: click.Context) -> list[str]:
         elif parameter.type is click.UNPROCESSED:  # the words of a program of the user's own, to the end
             arguments += ["--", *value]
         else:
-            arguments += map(str, value if isinstance(value, tuple) else [value])
+            given = [str(v) for v in (value if isinstance(value, tuple) else [value])]
+            dashed = any(v.startswith("-") and v != "-" for v in given)  # as it came, behind a `--`
+            arguments += ["--", *given] if dashed and "--" not in arguments else given
     return [*options, *arguments]

@@ -20,14 +20,34 @@ def secret_command() -> None:
     """Variables for the app that are not in Git. They reach it with its next release."""
 
 
+_NEVER = (
+    "a value is never an argument, which others see: give it by stdin, as in printf %s … | pushrod secret set"
+)
+
+
+def _bare(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
+    """The name, without a value behind it; what is wrong with it does not repeat it."""
+    if "=" in name:
+        raise click.BadParameter(f"{_NEVER} NAME")
+    return name
+
+
+def _stdin(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """A dash, for standard input, or nothing."""
+    if given not in ((), ("-",)):
+        raise click.BadParameter(f"{_NEVER} NAME")
+    return given
+
+
 @secret_command.command("set")
-@click.argument("name")
+@click.argument("name", callback=_bare)
+@click.argument("given", metavar="[-]", nargs=-1, callback=_stdin)
 @with_app
-def set_secret(name: str, app_name: str | None, root: str | None) -> None:
-    """Set NAME to a value that is asked for, or read from stdin: never given as an argument."""
+def set_secret(name: str, given: tuple[str, ...], app_name: str | None, root: str | None) -> None:
+    """Set NAME to a value that is asked for, or read from stdin (`-` or not): never given as an argument."""
     there = remote.find(root, app_name)
     secrets = None if there else Secrets(find_app(root, app_name))  # so that nobody is asked in vain
-    value = ask(name, hidden=True) if sys.stdin.isatty() else sent.text().rstrip("\n")
+    value = ask(name, hidden=True) if sys.stdin.isatty() and not given else sent.text().rstrip("\n")
     if there:
         there.feed(value, "secret", "set", "--app", there.app, name)
     if secrets:

@@ -65,6 +65,29 @@ def divide(command: str) -> list[str]:
     return words[1:] if words[:1] == ["pushrod"] else words
 
 
+def told(words: list[str]) -> list[str]:
+    """Words as the log of who did what has them: a value that was given to `secret set`, where none belongs, is left
+    out."""
+    if words[:2] != ["secret", "set"]:
+        return words
+    kept, names, rest = words[:2], 0, words[2:]
+    while rest:
+        one = rest.pop(0)
+        option, given, _ = one.partition("=")
+        if one in ("-", "--"):
+            kept.append(one)
+        elif option in ("--app", "--root"):
+            kept += [one] if given else [one, *rest[:1]]
+            del rest[: 0 if given else 1]
+        elif one.startswith("-"):  # one that the verb does not have: what is behind it may be the value
+            kept.append(f"{option}=…" if given else option)
+            names = 1
+        else:
+            kept.append("…" if names else one.partition("=")[0])
+            names += 1
+    return kept
+
+
 def git_call(words: list[str], reach: Reach) -> Git | None:
     """The half of Git that the words ask for; None where they ask for something else.
 
@@ -179,6 +202,7 @@ def program(value: Any, _: Reach) -> str:
     return "" if value and not value[0].startswith("-") else "a program's name cannot begin with a dash"
 
 
+dash = matching(re.compile("-"), "- is what is sent; nothing else stands there")
 word = matching(_WORD, "it is a name of letters, digits and _.:+-")
 perhaps = matching(_WORD, "it is a name of letters, digits and _.:+-", empty=True)
 count = matching(_COUNT, "it is SERVICE=N")
@@ -228,7 +252,7 @@ VERBS: dict[str, Rule] = {
     "maintenance off": Rule(_APP, _LONG),
     "exec": Rule(_APP | {"service": word, "argv": program}, _DAY),
     "run": Rule(_APP | {"service": perhaps, "argv": program}, _DAY),
-    "secret set": Rule(_APP | {"name": word}, _QUICK),
+    "secret set": Rule(_APP | {"name": word, "given": dash}, _QUICK),
     "secret import": Rule(_APP | {"file": sent}, _QUICK),
     "secret list": Rule(_APP | _JSON, _QUICK, looks=True),
     "secret unset": Rule(_APP | {"names": word}, _QUICK),

@@ -188,3 +188,23 @@ def test_a_commit_of_either_hash_is_planned() -> None:
     for digits in (39, 41, 63, 65):
         with pytest.raises(UnknownNameError):
             gate.judge("plan", {"ref": "a" * digits}, SHOP)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("secret set KEY=value --app shop", "secret set KEY --app shop"),
+        ("secret set KEY value", "secret set KEY …"),
+        ("secret set --app shop KEY my value", "secret set --app shop KEY … …"),
+        ("secret set -- KEY value", "secret set -- KEY …"),
+        ("secret set KEY - --app=shop", "secret set KEY - --app=shop"),
+        ("secret set --value value KEY", "secret set --value … …"),
+        ("secret set --value=value KEY", "secret set --value=… …"),
+        ("secret set KEY -v value", "secret set KEY -v …"),
+        ("secret set KEY --app", "secret set KEY --app"),
+        ("secret unset KEY", "secret unset KEY"),
+        ("run echo secret set", "run echo secret set"),
+    ],
+)
+def test_a_value_that_was_typed_is_not_told(words: str, told: str) -> None:
+    assert gate.told(words.split()) == told.split()
