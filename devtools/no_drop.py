@@ -482,10 +482,10 @@ class _Hasty(Embedded):
     def edge(self) -> Edge:
         return _HastyEdge(self.parts.nginx, self.root.edge, self.root.runtime / "edge", self.account)
 
-    def stop(self, app: OwnApp, number: int) -> None:
+    def stop(self, app: OwnApp, number: int) -> Sequence[str]:
         for instance in Releases(app).read(number).instances:
             self.supervisor.signal(f"{app.name}-r{number}", instance.name, "KILL")
-        super().stop(app, number)
+        return super().stop(app, number)
 
 
 class _StopThenStart(Pipeline):
