@@ -5,8 +5,11 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from bench import reads, rows
 from bench.figures import Figure, document, table
@@ -16,7 +19,9 @@ from bench.server import Server
 from bench.stage import BenchError, Stage
 from devtools.lab import images
 
-# What, how often (or how many orders), and how often with --quick.
+# What, how often (or how many orders), and how often with --quick. `Any` is what the place of the row gives.
+Row = tuple[Callable[[Any, int], list[Figure]], int, int]
+Place = Callable[[], AbstractContextManager[Any]]
 ROWS = (
     (rows.startup, 10, 3),
     (rows.push_to_live, 5, 2),
@@ -62,8 +67,13 @@ def main() -> int:
 def measure(only: list[str] | None, *, quick: bool) -> list[Figure]:
     """Take every row's figures: from the template's app on this machine, and from an app on a server in a box."""
     figures: list[Figure] = []
-    shops = ((market, ORDER_ROWS), (market, SALE_ROWS))
-    places = ((Stage, ROWS), (Gate, GATE_ROWS), *shops, (Server, SERVER_ROWS))
+    shops: tuple[tuple[Place, tuple[Row, ...]], ...] = ((market, ORDER_ROWS), (market, SALE_ROWS))
+    places: tuple[tuple[Place, tuple[Row, ...]], ...] = (
+        (Stage, ROWS),
+        (Gate, GATE_ROWS),
+        *shops,
+        (Server, SERVER_ROWS),
+    )
     for place, wanted in places:
         chosen = [row for row in wanted if not only or row[0].__name__ in only]
         if not chosen:

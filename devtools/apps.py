@@ -334,7 +334,7 @@ class Machine:
         """The TCP ports that processes of this root listen on."""
         ours = {p.pid for p in self.processes()}
         found = psutil.net_connections("tcp")
-        return {c.laddr.port for c in found if c.status == psutil.CONN_LISTEN and c.pid in ours}
+        return {c.laddr.port for c in found if c.laddr and c.status == psutil.CONN_LISTEN and c.pid in ours}
 
     def close(self) -> list[str]:
         """Destroy every app; returns what then still lived, after ending it, or what could not be destroyed."""

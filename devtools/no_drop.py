@@ -18,7 +18,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 
@@ -218,6 +218,9 @@ class OnThisMachine(Steady):
         return "".join(path.read_text() for path in files)
 
 
+Served = TypeVar("Served", bound=Steady)
+
+
 # ---- the load -------------------------------------------------------------------------------------------------
 
 
@@ -291,9 +294,9 @@ class Row:
 
 
 def under_load(
-    app: Steady,
+    app: Served,
     step: str,
-    does: Callable[[Steady], object],
+    does: Callable[[Served], object],
     rate: float,
     *,
     at_least: float = 0.0,

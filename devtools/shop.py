@@ -266,7 +266,7 @@ def settled(shop: Shop) -> dict[str, Any]:
 
     def quiet() -> bool:
         found.update(shop.look())
-        return found["outbox"] == found["dead"]
+        return bool(found["outbox"] == found["dead"])
 
     eventually(quiet, "nothing is left to do", SETTLED)
     return shop.look()  # what was read before the outbox was empty may be older

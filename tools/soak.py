@@ -52,7 +52,7 @@ def on_this_machine(deployments: int, requests: int, rate: float) -> int:
         rows, wrong = soak(app, deployments, requests, rate)
         controls = []
         for step, does in no_drop.SABOTAGE.items():
-            controls.append(no_drop.under_load(app, step, does, rate, lasting=LASTING))  # type: ignore[arg-type]
+            controls.append(no_drop.under_load(app, step, does, rate, lasting=LASTING))
             wrong += [] if tell(controls[-1], not controls[-1].clean) else [step]
         races = [no_drop.race(app, rate, RELOADS, older=older) for older in (True, False)]
         wrong += [] if tell(races[1], races[1].clean) else [races[1].step]

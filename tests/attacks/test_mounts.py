@@ -223,9 +223,9 @@ def test_a_setuid_file_of_a_container_is_of_no_use_to_a_local_account(town: Town
     as_nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
     for path in listed:
         for argv, user in (((path,), NOBODY), ((*as_nobody, path), "root")):
-            done = town.box.exec(*argv, "-p", "-c", "id; head -1 /etc/shadow", user=user, check=False)
-            assert done.status != 0, done.stdout
-            assert "euid=0" not in done.stdout
+            tried = town.box.exec(*argv, "-p", "-c", "id; head -1 /etc/shadow", user=user, check=False)
+            assert tried.status != 0, tried.stdout
+            assert "euid=0" not in tried.stdout
     assert town.box.exec("sh", "-c", f"{listed[0]} -p -c id", user=NOBODY, check=False).status == 126
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from devtools.lab.ground import Shop
-from tests.attacks.town import DOCKERFILE, MANIFEST, PROGRAM, Attacker, Town
+from devtools.lab.ground import DOCKERFILE, Shop
+from tests.attacks.town import MANIFEST, PROGRAM, Attacker, Town
 
 pytestmark = pytest.mark.lab
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.attacks.town import DOCKERFILE, MANIFEST, PROGRAM, Attacker, Town
+from devtools.lab.ground import DOCKERFILE
+from tests.attacks.town import MANIFEST, PROGRAM, Attacker, Town
 
 pytestmark = pytest.mark.lab
 

@@ -9,7 +9,7 @@ which is written here a second time and knows nothing of the rows that the code 
 import ipaddress
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ def _values(node: dict[str, Any], path: str, name: str) -> st.SearchStrategy[Any
 
 def _mappings(node: dict[str, Any], path: str) -> st.SearchStrategy[Any]:
     known = {
-        k: st.deferred(lambda k=k: values(f"{path}\0properties\0{k}", k)) for k in node.get("properties", {})
+        k: st.deferred(partial(values, f"{path}\0properties\0{k}", k)) for k in node.get("properties", {})
     }
     patterns = [p for p in node.get("patternProperties", {}) if not p.startswith("^x-")]
     inner: st.SearchStrategy[Any] | None = None
@@ -297,7 +297,7 @@ def check(text: str, *, store: bool) -> None:
         assert {*network} <= {"name", "driver", "ipam", "labels", "internal"}
         assert network.get("driver", "bridge") == "bridge"
         for config in network.get("ipam", {}).get("config", ()):
-            assert ipaddress.ip_network(config["subnet"]).subnet_of(ipaddress.ip_network(NETWORK))
+            assert ipaddress.IPv4Network(config["subnet"]).subnet_of(ipaddress.IPv4Network(NETWORK))
     for volume in whole.get("volumes", {}).values():
         assert volume["name"].startswith("shop_")
         assert volume["external"] is True

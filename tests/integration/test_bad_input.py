@@ -9,7 +9,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -60,7 +60,7 @@ def health(path: str = "/healthz", deadline: str = "1500ms") -> dict[str, object
     return {"health": {"path": path, "deadline": deadline}}
 
 
-def own(**keys: object) -> dict[str, object]:
+def own(**keys: object) -> dict[str, Any]:
     return {"x-pushrod": {**health(deadline="15s"), **keys}}
 
 

@@ -417,7 +417,7 @@ def ask_2(shop: Shop, *headers: tuple[str, str], body: bytes = b"", method: str 
             for event in connection.receive_data(data):
                 match event:
                     case h2.events.ResponseReceived():
-                        return int(dict(event.headers)[":status"])
+                        return int({str(name): str(value) for name, value in event.headers}[":status"])
                     case h2.events.StreamReset():
                         return "reset"
                     case h2.events.ConnectionTerminated():

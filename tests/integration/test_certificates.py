@@ -92,7 +92,7 @@ class Served:
         Releases(self.app).point(number)
         journal = Journal(self.app.journal)
         for event in ("prepare", "promote", "live", "done"):
-            journal.append(event, number, commit=sealed.commit)  # type: ignore[arg-type]
+            journal.append(event, number, commit=sealed.commit)
         self.edge.switch({self.app.name: self.pipeline._site(sealed)})
         return sealed
 

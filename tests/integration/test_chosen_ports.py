@@ -1,6 +1,7 @@
 """Programs that choose their port themselves: the embedded engine cannot run them, and says where they listen."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", port), http.server.SimpleHTTPReque
 CHILD = "if not sys.argv[1:]: sys.exit(subprocess.call([sys.executable, sys.argv[0], str(port)]))"
 
 
-def files(code: str, **changes: object) -> dict[str, str]:
+def files(code: str, **changes: Any) -> dict[str, str]:
     return {"app.py": code, "compose.yaml": manifest(**changes)}
 
 

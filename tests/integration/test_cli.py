@@ -112,7 +112,8 @@ def test_the_first_help_lists_every_verb_and_the_exit_codes(machine: Machine) ->
 def test_the_exit_codes_are_those_of_the_documentation() -> None:
     text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
     documented = dict(re.findall(r"^\| (\d+) \| ([a-z-]+) \|", text, re.MULTILINE))
-    kinds = {str(e.exit_code): e.kind for e in (errors.PushrodError, *errors.PushrodError.__subclasses__())}
+    every: list[type[errors.PushrodError]] = [errors.PushrodError, *errors.PushrodError.__subclasses__()]
+    kinds = {str(e.exit_code): e.kind for e in every}
     assert documented == kinds
 
 

@@ -76,7 +76,7 @@ def reached_live(shop: App, release: int) -> bool:
 
 
 def last_number(shop: App) -> int:
-    return max(e["release"] for e in shop.journal())
+    return max(int(e["release"]) for e in shop.journal())
 
 
 # ---- the process that deploys -----------------------------------------------------------------------------------

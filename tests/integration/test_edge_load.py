@@ -266,7 +266,7 @@ def head(method: str = "GET", path: str = "/") -> list[tuple[str, str]]:
 def upload(connection: H2Connection, s: ssl.SSLSocket, path: str, most: int) -> dict[int, str]:
     """Begin 40 requests whose bodies do not end, and send as much of each as is taken, at most so many bytes; which
     were answered, and how."""
-    sent, answered = dict.fromkeys(range(1, 81, 2), 0), {}
+    sent, answered = dict.fromkeys(range(1, 81, 2), 0), dict[int, str]()
     for n, stream in enumerate(sent):
         connection.send_headers(stream, head(UNSAID[n % len(UNSAID)], path))
     end = time.monotonic() + PATIENCE
@@ -282,7 +282,8 @@ def upload(connection: H2Connection, s: ssl.SSLSocket, path: str, most: int) -> 
         with contextlib.suppress(TimeoutError):
             for event in connection.receive_data(s.recv(65536)):
                 if isinstance(event, ResponseReceived):
-                    answered[event.stream_id] = dict(event.headers)[":status"]
+                    told = {str(name): str(value) for name, value in event.headers}
+                    answered[event.stream_id] = told[":status"]
     return answered
 
 

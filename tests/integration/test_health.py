@@ -1,6 +1,7 @@
 """How an app proves its health on the embedded engine: by which name it is asked, and what has to come of it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 """
-OWN = {"x-pushrod": {"health": {"path": "/check", "deadline": "2s"}}}
+OWN: dict[str, Any] = {"x-pushrod": {"health": {"path": "/check", "deadline": "2s"}}}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def told(machine: Machine) -> Path:
     return machine.directory / "told"
 
 
-def tree(told: Path, domains: str = "", **changes: object) -> dict[str, str]:
+def tree(told: Path, domains: str = "", **changes: Any) -> dict[str, str]:
     top = f"x-pushrod: {{domains: [{domains}]}}\n" if domains else ""
     file = manifest(environment={"TOLD": str(told)}, **{"x-pushrod": None, **changes})
     return {"app.py": PROGRAM, "compose.yaml": top + file}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pushrod.adapters.binaries import Parts
 from pushrod.core.errors import BuildError
 from pushrod.core.values import Build, Image, Service
 from pushrod.engines.embedded import images
@@ -89,7 +90,7 @@ def test_a_lock_of_uv(tmp_path: Path, environments: Path) -> None:
     checkout = tmp_path / "checkout"
     project = '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["six==1.16.0"]\n'
     write(checkout / "backend/pyproject.toml", project + '[dependency-groups]\ndev = ["iniconfig"]\n')
-    uv = str(images.Parts().uv)
+    uv = str(Parts().uv)
     locked = processes.run(
         [uv, "lock", "--python", sys.executable], cwd=checkout / "backend", timeout=PATIENCE
     )

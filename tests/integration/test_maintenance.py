@@ -4,6 +4,7 @@ import collections
 import http.client
 import json
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -118,17 +119,18 @@ def test_no_request_is_dropped_on_the_way_in_or_out(shop: App) -> None:
                 continue
             seen[answer.status] += 1
 
+    def above(status: int, count: int) -> Callable[[], bool]:
+        return lambda: seen[status] > count
+
     clients = [threading.Thread(target=client, daemon=True) for _ in range(4)]
     for thread in clients:
         thread.start()
     for _ in range(3):
-        so_far = seen[200]
-        eventually(lambda n=so_far: seen[200] > n, "requests reach the app")
+        eventually(above(200, seen[200]), "requests reach the app")
         shop.must("maintenance", "on")
         titles = [" ".join(p.cmdline()) for p in shop.machine.processes()]
         assert not [t for t in titles if "is shutting down" in t], "no request is with the app any more"
-        closed = seen[503]
-        eventually(lambda n=closed: seen[503] > n + 8, "requests meet the page")
+        eventually(above(503, seen[503] + 8), "requests meet the page")
         shop.must("maintenance", "off")
     over.set()
     for thread in clients:

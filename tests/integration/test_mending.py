@@ -73,7 +73,7 @@ DAMAGES: dict[str, Callable[[App], object]] = {
 
 def cut_off(shop: App, after: str, files: Mapping[str, bytes] | None = None) -> None:
     """A deployment that is killed once a step is done."""
-    changes = {**(files or {}), "app.py": apps.changed(f"cut off {after}")}
+    changes: dict[str, str | bytes] = {**(files or {}), "app.py": apps.changed(f"cut off {after}")}
     shop.tree.commit(changes, f"cut off after {after}")
     command = shop.running("deploy")
     try:

@@ -13,7 +13,10 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from operator import contains
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +37,14 @@ from tests.integration.edges import (
 
 pytestmark = pytest.mark.integration
 
+
+def generation(edge: Edge) -> str:
+    """Which one a worker answers of."""
+    mark = edge.mark()
+    assert mark is not None
+    return mark.generation
+
+
 # ---- what a site does ----------------------------------------------------------------------------------------
 
 
@@ -41,7 +52,7 @@ def test_a_site_is_served_and_says_its_release(edge: Edge, backend: Callable[[st
     port = free_port()
     switch = edge.switch(site("shop", 7, backend("one"), port=port))
     assert switch.reloaded
-    assert edge.mark().generation == switch.generation
+    assert generation(edge) == switch.generation
     answer = ask(port)
     assert (answer.status, answer.body) == (200, "one")
     assert answer.headers["X-Pushrod-Release"] == "7"
@@ -224,11 +235,11 @@ def test_a_switch_is_over_when_no_old_worker_accepts(
     running: Started, edge: Edge, backend: Callable[[str], Backend]
 ) -> None:
     wanted = site("shop", 1, backend("one"), port=free_port())
-    old = edge.mark()
+    old = generation(edge)
     switching = threading.Thread(target=edge.switch, args=(wanted,), daemon=True)
     with frozen(running.workers()[0]):
         switching.start()
-        assert waits.wait_until(lambda: edge.mark().generation != old.generation, PATIENCE)
+        assert waits.wait_until(lambda: generation(edge) != old, PATIENCE)
         assert not waits.wait_until(lambda: not switching.is_alive(), 0.5)
     switching.join(PATIENCE)
     assert not switching.is_alive()
@@ -238,7 +249,8 @@ def test_one_answer_of_the_new_generation_is_proof(
     running: Started, edge: Edge, backend: Callable[[str], Backend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For a moment old and new workers accept side by side, so an old one may answer after a new one."""
-    old, mark, answers = edge.mark(), Edge.mark, []
+    old, mark, answers = edge.mark(), Edge.mark, list[nginx.Mark]()
+    assert old is not None
 
     def once(self: Edge) -> nginx.Mark | None:
         answer = mark(self)
@@ -312,7 +324,7 @@ def test_a_busy_kept_connection_sees_no_failure_over_several_switches(
     thread.start()
     for release in range(2, 6):
         switch = edge.switch(site("shop", release, backends[release % 2], port=port))
-        assert waits.wait_until(lambda n=release: str(n) in releases, PATIENCE)
+        assert waits.wait_until(partial(contains, releases, str(release)), PATIENCE)
         assert edge.drained(switch, PATIENCE)
     over.set()
     thread.join(PATIENCE)
@@ -411,7 +423,7 @@ class Before:
     def assert_untouched(self) -> None:
         assert self.edge.current.readlink() == self.tree
         assert {p.name for p in self.edge.trees.iterdir()} == self.trees
-        assert self.edge.mark().generation == self.tree.name
+        assert generation(self.edge) == self.tree.name
         answer = ask(self.port)
         assert (answer.body, answer.headers["X-Pushrod-Release"]) == ("one", "1")
 
@@ -427,10 +439,10 @@ def before(edge: Edge, backend: Callable[[str], Backend]) -> Before:
 def test_a_configuration_that_nginx_refuses_changes_nothing(
     before: Before, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    render = edges.render_tree
+    render = tree.render_tree
 
-    def broken(generation: str, sites: dict[str, Site], **places: object) -> dict[str, str]:
-        files = render(generation, sites, **places)
+    def broken(name: str, sites: dict[str, Site], **places: Any) -> dict[str, str]:
+        files = render(name, sites, **places)
         if sites["shop"].release == 2:
             files["sites/shop.conf"] += "surprise on;\n"
         return files
@@ -473,7 +485,7 @@ def test_an_nginx_that_does_not_follow_in_time_is_led_back(
 def test_an_interrupted_switch_goes_back(before: Before, monkeypatch: pytest.MonkeyPatch) -> None:
     wait, calls = waits.wait_until, []
 
-    def interrupted(*asked: object, **more: object) -> bool:
+    def interrupted(*asked: Any, **more: Any) -> bool:
         calls.append(asked)
         held = wait(*asked, **more)
         if len(calls) == 1:
@@ -517,7 +529,7 @@ def test_a_copied_edge_runs_beside_the_first(running: Started, tmp_path: Path) -
         copied.stop()
     assert not copied.edge.answering()
     assert mark is not None and first.running()
-    assert first.mark().generation == mark.generation
+    assert generation(first) == mark.generation
     assert running.workers() == workers
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from devtools import no_drop
 from devtools.apps import Machine
-from devtools.load import UNPROCESSED
+from devtools.load import RACE, UNPROCESSED
 from devtools.no_drop import OnThisMachine, Row, Steady
+from pushrod.adapters.nginx import DRAIN_BUDGET
 from pushrod.releases import pipeline
 
 pytestmark = pytest.mark.integration
@@ -62,9 +63,7 @@ def test_nothing_is_dropped_whatever_happens(app: OnThisMachine, rows: list[Row]
 def test_a_websocket_that_no_drain_waits_for_is_closed_in_order(
     app: OnThisMachine, rows: list[Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert pipeline.DRAIN + 10.0 <= no_drop.DRAIN_BUDGET, (
-        "the app has its grace before nginx ends its workers"
-    )
+    assert pipeline.DRAIN + 10.0 <= DRAIN_BUDGET, "the app has its grace before nginx ends its workers"
     monkeypatch.setattr(pipeline, "DRAIN", 1.0)
     with no_drop.held(app, 10, 25.0) as running:
         time.sleep(1.2)
@@ -91,7 +90,7 @@ def test_the_load_sees_who_breaks_a_rule(app: OnThisMachine, rows: list[Row], na
 
 def test_what_the_idle_close_race_leaves_without_keepalive_min_timeout(app: OnThisMachine) -> None:
     row = no_drop.race(app, 100.0, 3, older=True)
-    assert set(row.report.total.failures) <= {no_drop.RACE, UNPROCESSED}, str(row)
+    assert set(row.report.total.failures) <= {RACE, UNPROCESSED}, str(row)
     assert set(row.report.protocols["h2"].failures) <= {UNPROCESSED}, str(row)
     assert row.report.idle_closed + row.report.total.failed > 0, "an older nginx closes what is idle"
     row = no_drop.race(app, 100.0, 3, older=False)

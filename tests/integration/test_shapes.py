@@ -15,9 +15,9 @@ import msgspec
 import pytest
 import yaml
 
+from devtools.no_drop import Silent
 from pushrod.adapters import git
 from pushrod.core.errors import BuildError, ManifestError
-from pushrod.core.progress import Progress
 from pushrod.engines import registry
 from pushrod.engines.protocols import Engine
 from pushrod.releases import app_lifecycle
@@ -118,7 +118,7 @@ def files(row: Row) -> dict[str, str]:
     return {name: text for name, text in (found | (row.get("files") or {})).items() if text is not None}
 
 
-class Said(Progress):
+class Said(Silent):
     """Keeps the notes."""
 
     def __init__(self) -> None:

@@ -11,13 +11,15 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from pushrod.core.errors import HostError
 from pushrod.core.values import Process, ProcessState
-from pushrod.engines.embedded.supervisor import KEEPER_GROUP, Supervisor
+from pushrod.engines.embedded.supervisor import Supervisor
+from pushrod.engines.embedded.supervisor_files import KEEPER_GROUP
 from pushrod.system import accounts, locks, processes, waits
 
 pytestmark = pytest.mark.integration
@@ -84,7 +86,7 @@ class Ground:
         }
         return Process(**{**fields, **more})  # type: ignore[arg-type]
 
-    def python(self, name: str, code: str, *arguments: str, **more: object) -> Process:
+    def python(self, name: str, code: str, *arguments: str, **more: Any) -> Process:
         return self.process(name, PYTHON, "-I", "-S", "-c", code, *arguments, **more)
 
     def log(self, name: str, group: str = "shop-r1") -> str:

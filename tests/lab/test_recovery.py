@@ -1,6 +1,7 @@
 """What a host comes back from, and how long that takes: reboots, power cuts, and everything on it being killed."""
 
 import contextlib
+import functools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -113,7 +114,8 @@ def watched(
         eventually(lambda: all(len(rows) > 5 for rows in witness.promised.values()), "rows are stored")
         yield told
         for name, app in broken.items():
-            eventually(lambda n=name, a=app: len(record(a, n)) > seen[n], f"{name} is mended", WATCHED)
+            grown = functools.partial(lambda of, name: len(record(of, name)) > seen[name], app, name)
+            eventually(grown, f"{name} is mended", WATCHED)
             app.back(app.live, f"after {what} of {name}", AT_ONCE)
     for name, app in broken.items():
         print(f"{what} of {name}: no answer for {witness.silence(app):.1f} s")

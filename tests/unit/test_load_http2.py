@@ -77,7 +77,8 @@ class Http2:
                 for event in machine.receive_data(data):
                     if isinstance(event, RequestReceived):
                         streams[event.stream_id] = Asked(self, writer, machine, event.stream_id)
-                        streams[event.stream_id].path = dict(event.headers)[":path"]
+                        headers = {str(name): str(value) for name, value in event.headers}
+                        streams[event.stream_id].path = headers[":path"]
                     elif isinstance(event, DataReceived):
                         streams[event.stream_id].body += event.data
                         machine.acknowledge_received_data(event.flow_controlled_length, event.stream_id)

@@ -31,7 +31,13 @@ def make(app: App, seconds: float = 0.0, **changes: Any) -> str:
     at = ago(seconds)
     name = f"{at:%Y-%m-%dT%H-%M-%SZ}"
     file = catalogue.File("postgres", "postgres.dump", "18.6", 3, "digest", {"public.goods": 3})
-    given = {"app": app.name, "name": name, "at": at.isoformat(), "release": 1, "commit": COMMIT}
+    given: dict[str, Any] = {
+        "app": app.name,
+        "name": name,
+        "at": at.isoformat(),
+        "release": 1,
+        "commit": COMMIT,
+    }
     found = catalogue.Backup(**(given | {"engine": "docker", "files": (file,)} | changes))
     files.write(app.backups / name / "backup.json", msgspec.json.encode(found))
     return name

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import sys
 from pathlib import Path
 
 import click
@@ -61,7 +62,7 @@ def test_root_becomes_the_account(root: Root, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "execvpe", execvpe)
-    monkeypatch.setattr(host_context.sys, "argv", ["pushrod", "restart", "--app", "shop"])
+    monkeypatch.setattr(sys, "argv", ["pushrod", "restart", "--app", "shop"])
     with ask("restart"), pytest.raises(SystemExit):
         find_root(str(root.path))
     ((argv, home),) = became

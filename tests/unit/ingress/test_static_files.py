@@ -3,6 +3,7 @@
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,7 +136,7 @@ def test_which_names_say_their_content(static: Static, checkout: Path, name: str
 # ---- what is refused ------------------------------------------------------------------------------------------
 
 
-def refused(static: Static, checkout: Path, **route: str) -> ManifestError:
+def refused(static: Static, checkout: Path, **route: Any) -> ManifestError:
     with pytest.raises(ManifestError) as caught:
         static.check(Routing((Route("/", **{"files": "dist", **route}),)), checkout)
     assert caught.value.hint

@@ -59,7 +59,11 @@ def test_web_servers() -> None:
 
 
 def test_images_that_java_runs_in() -> None:
-    images = ("eclipse-temurin:21-jre", "gcr.io/distroless/java21-debian12", "azul/zulu-openjdk:21")
+    images: tuple[str, ...] = (
+        "eclipse-temurin:21-jre",
+        "gcr.io/distroless/java21-debian12",
+        "azul/zulu-openjdk:21",
+    )
     images += ("bellsoft/liberica-openjre-debian:21", "docker.io/library/amazoncorretto:21", "tomcat:11")
     assert all(image_refs.is_java(image_refs.parse(i)) for i in images)
     others = ("node:22", "javascript-app", "python:3.13", "myjava", "postgres:18")

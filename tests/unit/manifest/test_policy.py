@@ -226,7 +226,7 @@ def test_a_file_that_the_commit_does_not_have() -> None:
 def test_any_document_is_taken_or_refused(document: Any) -> None:
     for engine in ("docker", "embedded"):
         try:
-            policy.apply(document, Terms(engine, LIMITS, (), lambda _: False, PRIVATE))  # type: ignore[arg-type]
+            policy.apply(document, Terms(engine, LIMITS, (), lambda _: False, PRIVATE))
         except ManifestError as error:
             assert error.what
 

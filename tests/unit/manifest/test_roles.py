@@ -1,5 +1,6 @@
 """Who does what in a manifest that nobody wrote for pushrod."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,11 +10,11 @@ from pushrod.core.errors import ManifestError
 from pushrod.core.values import EngineName, Manifest
 
 
-def read(services: dict[str, dict[str, Any]], **options: Any) -> Manifest:
+def read(services: Mapping[str, object], **options: Any) -> Manifest:
     return manifest.read({"services": services}, **options)
 
 
-def refused(services: dict[str, dict[str, Any]], **options: Any) -> ManifestError:
+def refused(services: Mapping[str, object], **options: Any) -> ManifestError:
     with pytest.raises(ManifestError) as error:
         read(services, **options)
     return error.value
@@ -109,7 +110,7 @@ class TestEntry:
 
     @pytest.mark.parametrize("engine", ["embedded", "docker"])
     def test_a_route_says_so_before_a_published_port_does(self, engine: EngineName) -> None:
-        routes = {"x-pushrod": {"routes": {"/": {}}}}
+        routes: dict[str, Any] = {"x-pushrod": {"routes": {"/": {}}}}
         found = read(
             {"admin": BUILD | PUBLISHED, "web": BUILD | {"expose": ["8000"]} | routes}, engine=engine
         )
@@ -160,7 +161,7 @@ class TestEntry:
         assert refused({"a": {**BUILD, **role}, "b": {**BUILD, **role}}).what == "two entries: a and b"
 
     @pytest.mark.parametrize("services", [{"a": BUILD, "b": BUILD}, {"db": {"image": "postgres"}}])
-    def test_none(self, services: dict[str, dict[str, Any]]) -> None:
+    def test_none(self, services: Mapping[str, object]) -> None:
         error = refused(services)
         assert error.what.startswith("no entry")
         assert "ports" in error.hint
@@ -249,7 +250,7 @@ def published(*ports: tuple[int, int]) -> dict[str, Any]:
     return {**BUILD, "ports": [{"target": t, "published": str(p), "protocol": "tcp"} for t, p in ports]}
 
 
-def on_docker(services: dict[str, dict[str, Any]], **options: Any) -> Manifest:
+def on_docker(services: Mapping[str, object], **options: Any) -> Manifest:
     return read(services, engine="docker", **options)
 
 

@@ -50,7 +50,7 @@ def test_a_live_app(app: App, journal: Journal) -> None:
 def test_an_app_with_names_is_told_by_the_first(app: App) -> None:
     Releases(app).seal(release(1, domains=("shop.example", "www.shop.example")))
     for event in ("prepare", "promote", "live", "done"):
-        Journal(app.journal).append(event, 1, commit=COMMIT)  # type: ignore[arg-type]
+        Journal(app.journal).append(event, 1, commit=COMMIT)
     app.save(msgspec.structs.replace(app.settings, port=80, allowed=("privileged",)))
     found = status.of(app, [RUNS])
     assert (found.url, found.allowed) == ("http://shop.example", ("privileged",))

@@ -31,7 +31,17 @@ def test_it_can_be_installed(tmp_path: Path) -> None:
     wheel = bundle.write(tmp_path)
     target = tmp_path / "target"
     uv = Path(sys.prefix) / "bin" / "uv"
-    argv = [uv, "pip", "install", "--quiet", "--no-deps", "--offline", "--target", target, wheel]
+    argv: list[str | Path] = [
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--offline",
+        "--target",
+        target,
+        wheel,
+    ]
     done = processes.run(argv, timeout=60)
     assert done.status == 0, done.stderr
     (found,) = metadata.distributions(path=[str(target)])

@@ -1,5 +1,7 @@
 """What is to be installed, by what is there."""
 
+from pathlib import Path
+
 import pytest
 
 from pushrod.core.errors import HostError
@@ -13,7 +15,7 @@ COMMON = ["git", "openssh-client", "iptables", "iproute2", "openssl", "ca-certif
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel without AppArmor."""
-    monkeypatch.setattr(packages, "_APPARMOR", packages.Path("/nowhere"))
+    monkeypatch.setattr(packages, "_APPARMOR", Path("/nowhere"))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,7 @@ def test_nothing_is_missing_where_all_is_there() -> None:
     assert packages.missing(TRIXIE, lambda _thing: True) == []
 
 
-def test_apt_that_fails_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: packages.Path) -> None:
+def test_apt_that_fails_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "apt-get"
     program.write_text("#!/bin/sh\necho 'E: no network'; exit 100\n")
     program.chmod(0o755)

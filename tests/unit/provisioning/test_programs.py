@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pushrod.adapters import compose
 from pushrod.core.errors import HostError
 from pushrod.provisioning import packages, programs, work
 from pushrod.system import files, processes
@@ -13,7 +14,7 @@ from pushrod.system import files, processes
 @pytest.fixture(autouse=True)
 def mine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are made for whoever runs the tests."""
-    monkeypatch.setattr(work.file, "__kwdefaults__", {**work.file.__kwdefaults__, "owner": _me})
+    monkeypatch.setattr(work.file, "__kwdefaults__", {**(work.file.__kwdefaults__ or {}), "owner": _me})
 
 
 def _me() -> tuple[int, int]:
@@ -55,7 +56,7 @@ def test_the_compose_of_the_package_is_copied(tmp_path: Path, monkeypatch: pytes
 
 
 def test_no_compose_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs.compose, "loader", lambda: ())
+    monkeypatch.setattr(compose, "loader", lambda: ())
     monkeypatch.setattr(packages, "_PLUGINS", ())
     with pytest.raises(HostError, match="no Docker Compose"):
         programs.composer(tmp_path / "here", installing=False)

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def test_made_once(content: bytes | None, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [lambda p: p.write_text("other"), lambda p: p.chmod(0o666)])
-def test_what_was_changed_is_mended(spoil: work.Callable[[Path], None], tmp_path: Path) -> None:
+def test_what_was_changed_is_mended(spoil: Callable[[Path], None], tmp_path: Path) -> None:
     path = tmp_path / "file"
     work.file(path, b"text\n", owner=me).carry_out()
     spoil(path)

@@ -10,6 +10,7 @@ from pushrod.core.errors import BusyError
 from pushrod.releases import pipeline
 from pushrod.releases.pipeline import Pipeline, _one_shots
 from pushrod.state.apps import App
+from pushrod.state.journal import Journal
 from pushrod.state.releases import RELEASE, Releases
 from pushrod.system import locks
 from tests.unit.samples import make_live, release, service
@@ -61,7 +62,7 @@ def test_a_thousand_deployments_leave_no_more_than_a_hundred(
         releases.record(f"release {number} is live")
         before = line.journal.story()
         line._forget()
-        assert line.journal.story() == pipeline.Journal(app.journal).story() == before
+        assert line.journal.story() == Journal(app.journal).story() == before
         files.append(sum(path.is_file() for path in app.state.rglob("*")))
         events.append(len(line.journal.entries()))
     assert max(files[20:]) <= max(files[:20])

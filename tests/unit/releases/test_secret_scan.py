@@ -6,7 +6,9 @@ import string
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
@@ -150,13 +152,16 @@ def test_a_real_private_key_is_refused(form: str, tree: Tree, tmp_path: Path) ->
     assert found(tree) == ["deploy/id line 1: Private Key"]
 
 
+PLUGINS: Mapping[str, Any] = get_mapping_from_secret_type_to_class()
+
+
 def test_there_is_a_sample_for_every_detector() -> None:
     assert set(SAMPLES) == set(secret_scan._DETECTORS)
 
 
 @pytest.mark.parametrize("detector", SAMPLES)
 def test_what_each_detector_looks_for_is_refused_wherever_it_is(detector: str, tree: Tree) -> None:
-    kinds = {c.__name__: kind for kind, c in get_mapping_from_secret_type_to_class().items()}
+    kinds = {c.__name__: kind for kind, c in PLUGINS.items()}
     for n, sample in enumerate(SAMPLES[detector]):
         tree.write(f"file{n}.py", f"first\nvalue = {sample}\n")
     expected = [f"file{n}.py line 2: {kinds[detector]}" for n in range(len(SAMPLES[detector]))]
@@ -165,9 +170,9 @@ def test_what_each_detector_looks_for_is_refused_wherever_it_is(detector: str, t
 
 PATTERNS = [
     (c.__name__, pattern)
-    for c in get_mapping_from_secret_type_to_class().values()
+    for c in PLUGINS.values()
     if c.__name__ in secret_scan._DETECTORS
-    for pattern in c.denylist  # type: ignore[attr-defined]
+    for pattern in c.denylist
 ]
 
 

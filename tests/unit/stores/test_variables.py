@@ -1,6 +1,7 @@
 """What a service's environment is made of, and which of its values mean a store."""
 
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -260,7 +261,7 @@ def test_only_java_and_who_asks_gets_the_variables_of_spring() -> None:
 
 
 def test_an_account_for_plain_compose_gives_way_to_the_apps_own() -> None:
-    given = {
+    given: dict[str, Any] = {
         "SPRING_DATASOURCE_URL": "jdbc:postgresql://postgres:5432/appdb?user=u&password=p&sslmode=disable",
         "SPRING_DATASOURCE_USERNAME": "app",
         "SPRING_DATASOURCE_PASSWORD": "local-only",
@@ -276,7 +277,7 @@ def test_a_password_that_an_address_must_quote_is_plain_in_a_variable_of_its_own
 
 
 def test_a_server_elsewhere_keeps_the_account_that_goes_with_it() -> None:
-    given = {
+    given: dict[str, Any] = {
         "SPRING_DATASOURCE_URL": "jdbc:postgresql://db.example.com/x",
         "SPRING_DATASOURCE_USERNAME": "them",
         "SPRING_DATA_REDIS_HOST": "redis.example.com",
@@ -301,7 +302,7 @@ def test_spring_may_name_another_store_than_the_first() -> None:
 def test_in_a_file_that_is_not_for_pushrod_what_is_written_stays() -> None:
     """There the address means another account, and a part of ours in its place would fit no other part."""
     foreign = Endpoint("postgres", "postgres", POSTGRES.url, POSTGRES.migrating_url, adopts=False)
-    given = {"SPRING_DATASOURCE_URL": "jdbc:postgresql://postgres:5432/appdb"}
+    given: dict[str, Any] = {"SPRING_DATASOURCE_URL": "jdbc:postgresql://postgres:5432/appdb"}
     assert of_spring(foreign, **given) == given
     assert of_spring(foreign, SPRING_DATASOURCE_USERNAME="x") == {"SPRING_DATASOURCE_USERNAME": "x"}
     open_redis = Endpoint("redis", "redis", "redis://redis:6379/0", "redis://redis:6379/0", adopts=False)

@@ -43,7 +43,11 @@ def served() -> Iterator[Callable[[Talk], Question]]:
 
 
 def sends(*parts: bytes) -> Talk:
-    return lambda connection: [connection.sendall(part) for part in parts] and None
+    def talk(connection: socket.socket) -> None:
+        for part in parts:
+            connection.sendall(part)
+
+    return talk
 
 
 def dribbles(connection: socket.socket) -> None:

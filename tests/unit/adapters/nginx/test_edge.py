@@ -97,10 +97,10 @@ def test_prepare_again_changes_nothing(edge: Edge) -> None:
 @pytest.mark.parametrize("module", [start, rotation])
 def test_prepare_copies_what_runs_by_itself_and_keeps_it_up_to_date(edge: Edge, module: ModuleType) -> None:
     source = Path(str(module.__file__))
-    copy, source = edge.directory / f"nginx_{source.name}", source.read_text()
+    copy, text = edge.directory / f"nginx_{source.name}", source.read_text()
     for _ in range(2):
         edge.prepare()
-        assert copy.read_text() == source
+        assert copy.read_text() == text
         assert mode(copy) == 0o644  # nginx's account reads it
         copy.write_text("an older one")
 

@@ -34,7 +34,12 @@ def lint(place: Path, *sites: Site) -> list[Found]:
     texts = render_tree(tree, made, listening=EVERYWHERE, directory=place, socket=SOCKET, known=NEWEST)
     for name, text in texts.items():
         files.write(place / "trees" / tree / name, text)
-    argv = [Path(sys.executable).with_name("gixy-next"), "-f", "json", place / "trees" / tree / "nginx.conf"]
+    argv: list[str | Path] = [
+        Path(sys.executable).with_name("gixy-next"),
+        "-f",
+        "json",
+        place / "trees" / tree / "nginx.conf",
+    ]
     done = processes.run(argv, timeout=60)
     assert "error" not in done.stderr, done.stderr
     return msgspec.json.decode(done.stdout, type=list[Found])

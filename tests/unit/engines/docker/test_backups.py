@@ -8,6 +8,7 @@ from pushrod.core.errors import StoreError
 from pushrod.core.values import Service
 from pushrod.engines.docker import backups, environment, names
 from pushrod.state.apps import App
+from pushrod.stores.backup_drivers import Archive
 from tests.unit.samples import release, store
 
 
@@ -65,7 +66,7 @@ esac
     return told
 
 
-def redis(app: App, port: str = "6380") -> backups.Archive:
+def redis(app: App, port: str = "6380") -> Archive:
     one = cache("--port", port, "--requirepass", "s3cret")
     (made,) = backups.archives(app, release(stores=(one,)), ddl=True)
     return made

@@ -229,6 +229,7 @@ def test_other_apps_are_looked_at_where_paths_of_the_host_are_mounted(
 ) -> None:
     app = bring_up.App(str(tmp_path), "shop")
     asked: list[list[str]] = []
+    containers: dict[str, Any] = {}
     monkeypatch.setattr(bring_up, "inspect", lambda wanted: {n: containers[n] for n in wanted})
     monkeypatch.setattr(bring_up, "run", lambda argv: asked.append(argv) or "new")
     for source, narrow in ((str(app.directory / "data" / "a"), True), ("/srv/media", False)):

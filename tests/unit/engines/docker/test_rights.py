@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from pushrod import manifest
+from pushrod.adapters import docker
 from pushrod.core.errors import ReadyError
-from pushrod.engines.docker import filecaps, rights
+from pushrod.engines.docker import filecaps, images, rights
 from pushrod.engines.docker.rendering import Parts
 from pushrod.state.apps import App, Root
 
@@ -114,10 +115,10 @@ def test_nothing_is_said_of_what_it_has_or_has_been_told(tmp_path: Path, more: d
 
 
 def test_a_file_of_the_image_that_has_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rights.docker, "image", lambda name: {"Id": "1"} if name == "here" else None)
+    monkeypatch.setattr(docker, "image", lambda name: {"Id": "1"} if name == "here" else None)
     files = {"/usr/bin/ping": frozenset({"NET_RAW"}), "/usr/bin/caddy": frozenset({"NET_BIND_SERVICE"})}
     monkeypatch.setattr(filecaps.Found, "of_image", lambda _self, _name: files)
-    monkeypatch.setattr(rights.images, "parts", lambda name: Parts(name, root=True))
+    monkeypatch.setattr(images, "parts", lambda name: Parts(name, root=True))
     (found,) = remarks(tmp_path, {"web": "here"}, command=["app"])
     assert "(/usr/bin/ping: raw sockets (NET_RAW))" in found
     (found,) = remarks(tmp_path, {"web": "here"}, command=["app"], user="1000")
@@ -125,7 +126,7 @@ def test_a_file_of_the_image_that_has_some(tmp_path: Path, monkeypatch: pytest.M
     assert found.endswith(
         "`cap_add: [NET_BIND_SERVICE, NET_RAW]`, and by the host's owner: pushrod apps allow shop NET_RAW"
     )
-    both = {"cap_add": ["NET_BIND_SERVICE", "NET_RAW"], "user": "1000"}
+    both: dict[str, Any] = {"cap_add": ["NET_BIND_SERVICE", "NET_RAW"], "user": "1000"}
     assert remarks(tmp_path, {"web": "here"}, command=["app"], **both) == []
     del files["/usr/bin/ping"]
     (found,) = remarks(tmp_path, {"web": "here"}, command=["app"], user="1000")
@@ -176,7 +177,7 @@ def test_what_an_error_says_of_it(log: str, advice: str) -> None:
 
 def test_an_image_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    monkeypatch.setattr(rights.docker, "image", lambda name: {"Id": f"sha256:{name[:1]}"})
+    monkeypatch.setattr(docker, "image", lambda name: {"Id": f"sha256:{name[:1]}"})
     monkeypatch.setattr(filecaps, "_read", lambda name: read.append(name) or {"/x": frozenset({"NET_RAW"})})
     for name in ("one", "other", "two", "one"):
         assert filecaps.Found(tmp_path / "kept").of_image(name) == {"/x": {"NET_RAW"}}

@@ -199,7 +199,7 @@ def test_a_stores_data_are_mounted_by_the_store_alone(app: App, tmp_path: Path) 
 
 
 def test_what_nobody_writes_is_not_mounted_twice(app: App, tmp_path: Path) -> None:
-    only = {"read_only": True}
+    only: dict[str, Any] = {"read_only": True}
     found = of(
         app,
         tmp_path,

@@ -2,11 +2,14 @@
 
 import json
 import threading
+from functools import partial
+from operator import add
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pushrod.engines import health_rule
 from pushrod.engines.docker import bring_up, names, watchdog
 from tests.unit.engines.docker import places
 
@@ -19,13 +22,19 @@ def container(status: str = "running", **changes: Any) -> dict[str, Any]:
     return {"State": state, "HostConfig": policy, "Config": {"Labels": labels}}
 
 
+def live(app: bring_up.App) -> watchdog.Live:
+    found = watchdog.live(app)
+    assert found is not None
+    return found
+
+
 def seen(root: Path, monkeypatch: pytest.MonkeyPatch, probe: str) -> Any:
     """An app that is live and let through, whose one container runs."""
     app = places.live(root)
     monkeypatch.setattr(
         watchdog, "glances", lambda: {"shop-r7-backend-1": watchdog.Glance("Up 2 hours", probe)}
     )
-    monkeypatch.setattr(watchdog.bring_up, "is_open", lambda _app, _number: True)
+    monkeypatch.setattr(bring_up, "is_open", lambda _app, _number: True)
     return watchdog.live(app)
 
 
@@ -59,7 +68,7 @@ def test_one_that_does_not_answer_is_given_some_looks(
     one, name = seen(tmp_path, monkeypatch, probe="tcp://1:2"), "shop-r7-backend-1"
     answers = [False, False, True, False, False, False]
     problems = lambda probes: dict.fromkeys(probes, "" if answers.pop(0) else "no answer")  # noqa: E731
-    monkeypatch.setattr(watchdog.health_rule, "problems", problems)
+    monkeypatch.setattr(health_rule, "problems", problems)
     memory = watchdog.Memory(tmp_path / "none")
     found = [
         list(watchdog.look([one], memory))
@@ -75,7 +84,7 @@ def test_whoever_had_help_longest_ago_comes_first(tmp_path: Path, monkeypatch: p
         for name in ("late", "never", "early", "well")
     ]
     monkeypatch.setattr(watchdog, "glances", lambda: {"well-r1-web-1": watchdog.Glance("Up 2 hours")})
-    monkeypatch.setattr(watchdog.bring_up, "is_open", lambda _app, _number: True)
+    monkeypatch.setattr(bring_up, "is_open", lambda _app, _number: True)
     memory = watchdog.Memory(tmp_path / "none")
     memory.of("late-r1-web-1")["restarts"] = [1.0, 9.0]
     memory.of("early-r1-web-1")["restarts"] = [2.0]
@@ -88,8 +97,8 @@ def test_what_docker_knows_is_mended_before_anybody_is_asked(
     gone, slow = (bring_up.App(str(tmp_path), name) for name in ("gone", "slow"))
     apps = [watchdog.Live(slow, {"number": 1}, ("slow",)), watchdog.Live(gone, {"number": 1}, ("gone",))]
     monkeypatch.setattr(watchdog, "glances", lambda: {"slow": watchdog.Glance("Up 2 hours", "tcp://1:2")})
-    monkeypatch.setattr(watchdog.bring_up, "is_open", lambda _app, _number: True)
-    monkeypatch.setattr(watchdog.health_rule, "problems", lambda _probes: pytest.fail("asked first"))
+    monkeypatch.setattr(bring_up, "is_open", lambda _app, _number: True)
+    monkeypatch.setattr(health_rule, "problems", lambda _probes: pytest.fail("asked first"))
     assert next(watchdog.look(apps, watchdog.Memory(tmp_path / "none"))).app is gone
 
 
@@ -133,7 +142,7 @@ def test_all_containers_are_listed_by_one_command(monkeypatch: pytest.MonkeyPatc
     printed = (
         '"a-r1-web-1" "Up 2 hours" "http://10.0.0.1:80/a \\"b\\"" "localhost x"\n"a-db" "Created" "" ""\n'
     )
-    monkeypatch.setattr(watchdog.bring_up, "run", lambda _argv, _timeout: printed)
+    monkeypatch.setattr(bring_up, "run", lambda _argv, _timeout: printed)
     assert watchdog.glances() == {
         "a-r1-web-1": watchdog.Glance("Up 2 hours", 'http://10.0.0.1:80/a "b"', "localhost x"),
         "a-db": watchdog.Glance("Created", ""),
@@ -151,7 +160,7 @@ def test_one_app_that_takes_long_to_mend_holds_up_no_other(
     monkeypatch.setattr(watchdog, "wanted", lambda _root: [slow, quick])
     monkeypatch.setattr(watchdog, "look", lambda _apps, _memory: next(turns, []))
     monkeypatch.setattr(watchdog, "EVERY", 0.05)
-    monkeypatch.setattr(watchdog.bring_up, "GATES", tmp_path)
+    monkeypatch.setattr(bring_up, "GATES", tmp_path)
 
     def attend(one: Any, _memory: Any) -> bool:
         helped.append(one.app.name)
@@ -170,10 +179,10 @@ def test_an_app_that_does_not_come_up_has_its_time(tmp_path: Path, monkeypatch: 
     waits = tmp_path / "bring_up.py"
     waits.write_text("import time; print('begun', flush=True); time.sleep(600)")
     monkeypatch.setattr(watchdog, "__file__", str(tmp_path / "watchdog.py"))
-    with pytest.raises(watchdog.bring_up.Trouble, match=r"not up after 0\.2 s"):
+    with pytest.raises(bring_up.Trouble, match=r"not up after 0\.2 s"):
         watchdog.up(bring_up.App(str(tmp_path), "shop"), 0.2)
     waits.write_text("import sys; print('shop: no'); sys.exit(1)")
-    with pytest.raises(watchdog.bring_up.Trouble, match="shop: no"):
+    with pytest.raises(bring_up.Trouble, match="shop: no"):
         watchdog.up(bring_up.App(str(tmp_path), "shop"), 60)
 
 
@@ -187,16 +196,16 @@ def test_after_the_limit_it_is_left_alone_and_told_once(
     app = places.live(tmp_path)
     done: list[str] = []
     monkeypatch.setattr(
-        watchdog.bring_up, "inspect", lambda _names: {"shop-r7-backend-1": container("exited", ExitCode=1)}
+        bring_up, "inspect", lambda _names: {"shop-r7-backend-1": container("exited", ExitCode=1)}
     )
     monkeypatch.setattr(watchdog, "mend", lambda _app, name, _why, act: done.append(f"{act} {name}"))
     memory, now = watchdog.Memory(tmp_path / "watch.json"), 1e9
     for second in range(0, 3500, 10):
-        watchdog.attend(watchdog.live(app), memory, lambda second=second: now + second)
+        watchdog.attend(live(app), memory, partial(add, now, second))
     assert done == ["start shop-r7-backend-1"] * watchdog.LIMIT
     lines = (app.directory / "watch.log").read_text().splitlines()
     assert [json.loads(line)["did"][:10] for line in lines] == ["left alone"]
-    watchdog.attend(watchdog.live(app), memory, lambda: now + 7300)
+    watchdog.attend(live(app), memory, lambda: now + 7300)
     assert len(done) == watchdog.LIMIT + 1
 
 
@@ -214,15 +223,15 @@ def test_the_edge_is_opened_once_all_that_it_asks_are_healthy(
     ]
     app = places.live(tmp_path, instances=instances)
     places.served(tmp_path)
-    monkeypatch.setattr(watchdog.bring_up, "GATES", tmp_path / "run")
+    monkeypatch.setattr(bring_up, "GATES", tmp_path / "run")
     found = {"shop-r7-backend-1": container(instance), "shop-r7-worker-1": container(worker)}
-    monkeypatch.setattr(watchdog.bring_up, "inspect", lambda _names: found)
+    monkeypatch.setattr(bring_up, "inspect", lambda _names: found)
     memory = watchdog.Memory(tmp_path / "watch.json")
-    watchdog.attend(watchdog.live(app), memory)  # its stores are not up: there is no gate
+    watchdog.attend(live(app), memory)  # its stores are not up: there is no gate
     (tmp_path / "run" / "shop").mkdir(parents=True)
-    assert not watchdog.bring_up.is_open(app, 7)
-    watchdog.attend(watchdog.live(app), memory)
-    assert watchdog.bring_up.is_open(app, 7) is opened
+    assert not bring_up.is_open(app, 7)
+    watchdog.attend(live(app), memory)
+    assert bring_up.is_open(app, 7) is opened
 
 
 def test_checks_that_take_long_have_one_time_together(
@@ -259,16 +268,16 @@ def test_the_edge_is_not_opened_for_a_release_that_it_does_not_serve(
 ) -> None:
     app = places.live(tmp_path)
     places.served(tmp_path, release=6)
-    monkeypatch.setattr(watchdog.bring_up, "GATES", tmp_path / "run")
+    monkeypatch.setattr(bring_up, "GATES", tmp_path / "run")
     (tmp_path / "run" / "shop").mkdir(parents=True)
-    monkeypatch.setattr(watchdog.bring_up, "inspect", lambda _names: {"shop-r7-backend-1": container()})
-    watchdog.attend(watchdog.live(app), watchdog.Memory(tmp_path / "watch.json"))
-    assert not watchdog.bring_up.is_open(app, 7)
+    monkeypatch.setattr(bring_up, "inspect", lambda _names: {"shop-r7-backend-1": container()})
+    watchdog.attend(live(app), watchdog.Memory(tmp_path / "watch.json"))
+    assert not bring_up.is_open(app, 7)
 
 
 def test_an_app_whose_unit_was_stopped_is_let_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = places.live(tmp_path)
-    monkeypatch.setattr(watchdog.bring_up, "GATES", tmp_path / "run")
+    monkeypatch.setattr(bring_up, "GATES", tmp_path / "run")
     (tmp_path / "run" / "shop").mkdir(parents=True)
     (tmp_path / "run" / "shop" / "stopped").touch()
     assert watchdog.live(app) is None

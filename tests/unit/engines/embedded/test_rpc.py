@@ -5,6 +5,7 @@ import threading
 import xmlrpc.client
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xmlrpc.server import SimpleXMLRPCDispatcher
 
 import pytest
@@ -45,7 +46,7 @@ def serve(listener: socket.socket, dispatcher: SimpleXMLRPCDispatcher) -> None:
             while (line := f.readline().strip().lower()) != b"":
                 if line.startswith(b"content-length:"):
                     length = int(line.split(b":")[1])
-            body = dispatcher._marshaled_dispatch(f.read(length))
+            body: Any = dispatcher._marshaled_dispatch(f.read(length))
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + bytes(body))
 
 

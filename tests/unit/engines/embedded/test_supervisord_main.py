@@ -14,7 +14,7 @@ def run(directory: Path, factory: str) -> subprocess.CompletedProcess[str]:
     conf = directory / "supervisord.conf"
     plugin = f"[rpcinterface:x]\nsupervisor.rpcinterface_factory={factory}\n"
     conf.write_text(f"[supervisord]\n{plugin}[program:x]\ncommand=true\npriority=high\n")
-    command = [sys.executable, "-P", copy, "-n", "-c", conf]
+    command: list[str | Path] = [sys.executable, "-P", copy, "-n", "-c", conf]
     return subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=20, check=False)
 
 
