@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from devtools.lab.ground import ROOT
 from tests.attacks.test_audit import told
 from tests.attacks.town import MANIFEST, Attacker, Party, Town
 from tests.attacks.wire import pack_of, plumb, send
-from tests.lab.ground import ROOT
 from tests.packs import delta_bomb
 
 pytestmark = pytest.mark.lab
@@ -201,7 +201,7 @@ def test_no_file_that_a_container_writes_is_a_file_of_another_place(town: Town, 
     own = "open('/d/own', 'w').close(); open('/v/own', 'w').close()\n"
     said = town.box.docker("exec", name, "python", "-c", own + LINKING)
     assert said.strip().splitlines()[-1] == "tried"
-    mounts = [m["Source"] for m in town.inspect(name)["Mounts"] if m["RW"]]  # type: ignore[attr-defined, index]
+    mounts = [m["Source"] for m in town.inspect(name)["Mounts"] if m["RW"]]  # type: ignore[attr-defined]
     assert len(mounts) == 3
     listed = town.box.exec("sh", "-c", INODES.format(f"{ROOT} /var/lib/docker/volumes")).stdout
     rows = [line.split(" ", 2) for line in listed.splitlines()]

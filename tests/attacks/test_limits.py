@@ -196,6 +196,36 @@ def test_memory_of_an_app_together_is_bounded_and_its_store_goes_on(
     )
 
 
+# As many watchers of files, and asynchronous reads, as a kernel gives anybody that nobody has told otherwise.
+TABLES = """\
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+made = {"watchers": 0, "reads": 0}
+while made["watchers"] < 500 and libc.inotify_init1(0) >= 0:
+    made["watchers"] += 1
+setup = {"x86_64": 206, "aarch64": 0}[os.uname().machine]  # io_setup(2), which the library has not
+while made["reads"] < 1 << 17 and libc.syscall(setup, 1 << 14, ctypes.byref(ctypes.c_ulong(0))) == 0:
+    made["reads"] += 1 << 14
+print(made, flush=True)
+"""
+DEFAULTS = {"fs.inotify.max_user_instances": 128, "fs.aio-max-nr": 65536}
+
+
+def test_what_the_kernel_counts_for_all_is_not_used_up_by_one_app(town: Town, victim: Party) -> None:
+    """A container's root has the number of the host's, by which the kernel counts."""
+    for name, value in DEFAULTS.items():
+        town.box.exec("sysctl", "--quiet", "--write", f"{name}={value}")
+    told = town.ground.pushrod("host", "init").stdout
+    assert all(name in told for name in DEFAULTS)
+    with running(town, f"{TABLES}\nimport time; time.sleep(60)") as name:
+        assert waits.wait_until(lambda: "watchers" in town.box.docker("top", name, "-o", "pid,args"), 10, 0.2)
+        for where in (("python3",), ("docker", "exec", town.container("victim"), "python")):
+            said = town.box.exec(*where, "-c", TABLES).stdout
+            assert said.strip() == "{'watchers': 500, 'reads': 131072}", where
+        assert victim.get("/healthz").status == 200
+    assert "no app uses up what the kernel counts for all" in town.ground.pushrod("doctor").stdout
+
+
 FILL = """\
 import mmap, os, time
 file = open("/tmp/filled", "w+b")

@@ -31,7 +31,7 @@ def pack_of(attacker: Attacker, commit: str, *, alone: bool = False) -> bytes:
     argv = [
         "git",
         "-C",
-        attacker.tree.path,
+        str(attacker.tree.path),
         "pack-objects",
         "--quiet",
         "--stdout",

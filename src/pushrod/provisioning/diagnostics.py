@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from pushrod.adapters import systemd
 from pushrod.core.errors import PushrodError
 from pushrod.core.values import Finding
-from pushrod.provisioning import account, docker_daemon, keys, places, pool, programs, shares, units
+from pushrod.provisioning import account, docker_daemon, kernel, keys, places, pool, programs, shares, units
 from pushrod.provisioning.work import Work
 from pushrod.state.apps import HostSettings, Root
 
@@ -24,6 +24,7 @@ def examine(root: Root) -> Iterator[Finding]:
         ("keys", lambda: _keys(root)),
         ("pool", lambda: _pool(root)),
         ("files", lambda: _files(root)),
+        ("kernel", _kernel),
     )
     for what, look in looks:
         try:
@@ -114,6 +115,17 @@ def _files(root: Root) -> Iterator[Finding]:
         yield Finding("files", "broken", problem, _AGAIN)
     if not wrong:
         yield Finding("files", "ok", "closed to the other accounts of this machine")
+
+
+def _kernel() -> Iterator[Finding]:
+    low = kernel.lower()
+    if wrong := _wrong(kernel.plan()[:1]):
+        yield Finding("kernel", "warning", wrong, _AGAIN)
+    elif low:
+        detail = f"one app could use up what all share: {', '.join(low)} too low"
+        yield Finding("kernel", "warning", detail, f"{_AGAIN}; or take what a later file says out of it")
+    else:
+        yield Finding("kernel", "ok", "no app uses up what the kernel counts for all")
 
 
 def _pool(root: Root) -> Iterator[Finding]:

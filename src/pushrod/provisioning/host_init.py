@@ -10,6 +10,7 @@ from pushrod.provisioning import (
     account,
     docker_daemon,
     installation,
+    kernel,
     keys,
     packages,
     places,
@@ -51,6 +52,7 @@ def plan(root: Root, say: Say) -> list[Work]:
         *files,
         *places.data_left(root),
         installation.command(),
+        *kernel.plan(),
         *described_units,
         *bounds,
         *units.start(

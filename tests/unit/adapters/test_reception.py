@@ -27,7 +27,7 @@ def pushed(tmp_path: Path, *settings: str) -> tuple[int, Told]:
     events = tmp_path / "events"
     said = shlex.join(f"{name}={value}" for name, value in reception.told_to(events).items())
     there = f"env -u GIT_TRACE2_PARENT_SID {said} git receive-pack"
-    argv = ["git", "-C", tmp_path, "push", "--quiet", f"--receive-pack={there}", "there", "HEAD:main"]
+    argv = ["git", "-C", str(tmp_path), "push", "--quiet", f"--receive-pack={there}", "there", "HEAD:main"]
     done = subprocess.run(argv, env=git.environment(), capture_output=True, timeout=60, check=False)
     return done.returncode, reception.told(events)
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from functools import partial
 from operator import add
 from pathlib import Path
@@ -243,11 +244,11 @@ def test_checks_that_take_long_have_one_time_together(
         for n in range(2, 40)
     ]
     app = places.live(tmp_path, instances=named)
-    monkeypatch.setattr(watchdog.bring_up, "GATES", tmp_path / "run")
+    monkeypatch.setattr(bring_up, "GATES", tmp_path / "run")
     (tmp_path / "run" / "shop").mkdir(parents=True)
     names = [f"shop-r7-{one['name']}" for one in named]
-    monkeypatch.setattr(watchdog.bring_up, "reached", lambda _app, _release: names)
-    monkeypatch.setattr(watchdog.bring_up, "inspect", lambda _names: dict.fromkeys(names, container()))
+    monkeypatch.setattr(bring_up, "reached", lambda _app, _release: names)
+    monkeypatch.setattr(bring_up, "inspect", lambda _names: dict.fromkeys(names, container()))
     clock, asked = [1000.0], []
 
     def problem(_container: object) -> str:
@@ -255,12 +256,12 @@ def test_checks_that_take_long_have_one_time_together(
         clock[0] += 9.9
         return ""
 
-    monkeypatch.setattr(watchdog.bring_up, "problem", problem)
-    monkeypatch.setattr(watchdog.time, "monotonic", lambda: clock[0])
-    watchdog.attend(watchdog.live(app), watchdog.Memory(tmp_path / "watch.json"))
+    monkeypatch.setattr(bring_up, "problem", problem)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    watchdog.attend(live(app), watchdog.Memory(tmp_path / "watch.json"))
     assert 0 < len(asked) < len(names)
     assert clock[0] - 1000.0 < watchdog.ATTEND + 10
-    assert not watchdog.bring_up.is_open(app, 7)
+    assert not bring_up.is_open(app, 7)
 
 
 def test_the_edge_is_not_opened_for_a_release_that_it_does_not_serve(

@@ -1,0 +1,137 @@
+"""Whatever a compose file holds that the loader's schema allows: pushed to a real server, it changes nothing there
+outside of the app's own slice, networks, directory and images, and no container has more of the kernel than others.
+
+`tests/fuzz/test_policy.py` makes such files by the thousand, and looks at what is rendered of them; here a few of
+them are run, and what is looked at is the server (`outside`). `make fuzz` makes more.
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, event, example, given, settings
+from hypothesis import strategies as st
+
+from devtools.apps import Done
+from tests.attacks import outside
+from tests.attacks.town import PROGRAM, Attacker, Town
+from tests.fuzz import documents
+
+pytestmark = pytest.mark.lab
+
+SECONDS = 900.0 if os.environ.get("PUSHROD_FUZZ") else 120.0
+EXAMPLES = 500 if os.environ.get("PUSHROD_FUZZ") else 40
+_BASE: dict[str, Any] = {
+    "image": "python:3.13-slim",
+    "command": ["python", "-c", PROGRAM],
+    "ports": [{"target": 8080, "published": "8080"}],
+    "x-pushrod": {"health": {"path": "/", "deadline": "8s"}},
+}
+# What says which program runs, how long one waits for it, and what stands in its place: of these it is known what
+# comes of them, and most of what could be made up does not start.
+_OWN = {
+    *_BASE,
+    "build",
+    "depends_on",
+    "entrypoint",
+    "extends",
+    "healthcheck",
+    "provider",
+    "stop_grace_period",
+    "user",
+}
+
+
+def parts() -> st.SearchStrategy[dict[str, Any]]:
+    """One to three keys of a service, and of a volume, a config or a secret that it uses."""
+    keys = [k for k in documents.keys_of_services() if k not in _OWN and not k.startswith("x-")]
+    chosen = st.lists(st.sampled_from(keys), min_size=1, max_size=3, unique=True)
+
+    def made(names: list[str]) -> st.SearchStrategy[dict[str, Any]]:
+        place = "definitions\0service\0properties"
+        return st.fixed_dictionaries({n: documents.values(f"{place}\0{n}", n) for n in names})
+
+    kinds = {
+        kind: documents.values(f"definitions\0{kind[:-1]}", kind)
+        for kind in ("volumes", "configs", "secrets")
+    }
+    return st.tuples(
+        chosen.flatmap(made),
+        st.sampled_from((None, None, *kinds)).flatmap(
+            lambda kind: (
+                st.just({}) if kind is None else kinds[kind].map(lambda value: {kind: {"one": value}})
+            )
+        ),
+    ).map(_whole)
+
+
+def _whole(parts: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
+    service, declared = parts
+    web = {**service, **_BASE}
+    for kind in declared:
+        used = {"type": "volume", "source": "one", "target": "/one"} if kind == "volumes" else "one"
+        given = web.get(kind)
+        web[kind] = [*(given if isinstance(given, list) else []), used]
+    top = {"domains": ["attacker.localhost"], "keep": 1}
+    return {"x-pushrod": top, "services": {"web": web}, **declared}
+
+
+def volume(**options: str) -> dict[str, Any]:
+    """A document with a volume of these options, which everything that is made up might miss."""
+    return _whole(({}, {"volumes": {"one": {"driver_opts": options}}}))
+
+
+def seen(town: Town) -> Any:
+    """What is outside of the attacker's app, and what is wrong inside."""
+    program = Path(outside.__file__).read_text()
+    return json.loads(town.box.exec("python3", "-", "attacker", stdin=program).stdout)
+
+
+def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """What has come, gone or become another."""
+    changed = sorted(n for n in {*before, *after} if before.get(n) != after.get(n))
+    return [f"{n}: {before.get(n, 'not there')} -> {after.get(n, 'not there')}" for n in changed]
+
+
+def pushed(attacker: Attacker, document: dict[str, Any]) -> Done:
+    """What becomes of it; JSON is YAML too, and has no more to misread."""
+    attacker.reset()
+    return attacker.pushes({"compose.yaml": json.dumps(document)})
+
+
+def test_whatever_a_file_asks_for_nothing_changes_outside(town: Town, attacker: Attacker) -> None:
+    first = pushed(attacker, _whole(({}, {})))
+    assert first.ok, first.err
+    before, ends = seen(town), time.monotonic() + SECONDS
+    assert before["inside"] == []
+    tried = {"ran": 0, "refused": 0}
+
+    @settings(
+        max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=[*HealthCheck],
+        phases=[Phase.explicit, Phase.generate],
+    )  # fmt: skip
+    @given(parts())
+    @example(volume(type="proc", device="proc", o="rw"))
+    @example(volume(type="sysfs", device="sysfs", o="ro"))
+    @example(volume(type="cgroup2", device="none", o="nosuid,rw"))
+    def holds(document: dict[str, Any]) -> None:
+        if time.monotonic() > ends:  # what is left over is not tried
+            return
+        done = pushed(attacker, document)
+        event("runs" if done.ok else "refused")
+        tried["ran" if done.ok else "refused"] += 1
+        assert "Traceback" not in done.err, document
+        after = seen(town)
+        assert after["inside"] == [], document
+        assert differences(before["outside"], after["outside"]) == [], document
+
+    try:
+        holds()
+    finally:
+        print(tried)
+        town.recover()
+    assert tried["ran"] >= 3, "too few of them run for the test to see anything"
+    assert tried["refused"] >= 3
