@@ -23,6 +23,7 @@ from pushrod.core.values import EngineName, Finding, Manifest
 from pushrod.manifest import grants, policy
 from pushrod.manifest.policy import Terms
 from pushrod.observe import status
+from pushrod.provisioning import gate
 from pushrod.provisioning.work import Change
 from pushrod.releases import renewal
 from pushrod.state.audit import Act
@@ -128,6 +129,13 @@ def test_the_table_of_limits_is_the_programs() -> None:
 def test_every_word_for_the_owner_is_documented(word: str) -> None:
     text = section(page("manifest.md"), "What the host's owner must allow")
     assert f"| `{word}` | {grants.WORDS[word]} |" in text
+
+
+def test_the_unknown_key_on_the_page_is_the_programs() -> None:
+    with pytest.raises(ManifestError) as refused:
+        manifest.read({"services": {"web": {"build": ".", "x-pushrod": {"helth": "/"}}}})
+    error, text = refused.value, section(page("manifest.md"), "The `x-pushrod` keys")
+    assert f"{error.what}\n  where:  {error.where}\n  to do:  {error.hint}\n" in text
 
 
 def test_the_refusal_on_the_page_is_the_programs() -> None:
@@ -276,6 +284,19 @@ def test_no_verb_is_documented_that_is_not_there() -> None:
 def test_every_verb_that_a_page_uses_is_there(text: str) -> None:
     first_words = {verb.split()[1] for verb in VERBS}
     assert set(re.findall(r"(?:`|\$ )pushrod ([a-z]+)", text)) <= first_words
+
+
+def test_the_verbs_that_a_key_may_run_are_documented() -> None:
+    """By their whole names, or a group of them by its own; those for a key of all apps in a line of their own."""
+    text = section(page("host.md"), "Who may push").partition("`ssh pushrod@server status`:")[2]
+    every, _, whole = text.partition("with a key for all apps also")
+
+    def verbs_of(words: str) -> set[str]:
+        return {word.removesuffix(" -") for word in re.findall(r"`([^`]+)`", words.partition(".")[0])}
+
+    for verb, rule in gate.VERBS.items():
+        assert {verb, verb.split()[0]} & verbs_of(whole if rule.whole else every), verb
+    assert verbs_of(every) | verbs_of(whole) <= {*gate.VERBS, *gate.NAMES}
 
 
 def test_the_verbs_that_read_have_json() -> None:

@@ -47,7 +47,7 @@ class Secrets:
         self._key = app.secrets / "digest.key"
 
     def password(self, name: str) -> str:
-        """The password of that name, made on first use: 32 characters, 190 bits, safe in a URL."""
+        """The password of that name, made on first use: 48 hexadecimal digits, 192 bits, safe in a URL."""
         files.make_private(self.app.secrets)
         known = self._read("passwords")
         if name not in known:
