@@ -1,0 +1,28 @@
+"""What programs print, as lines: nothing but a newline ends one, and no byte is an error."""
+
+import pytest
+
+from pushrod.core import lines
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", []),
+        ("\n", [""]),
+        ("a", ["a"]),
+        ("a\n", ["a"]),
+        ("a\n\nb", ["a", "", "b"]),
+        ("a\r\x0b\x0c\x1c\x85\u2028\u2029b\n", ["a\r\x0b\x0c\x1c\x85\u2028\u2029b"]),
+    ],
+)
+def test_a_newline_alone_ends_a_line(text: str, found: list[str]) -> None:
+    assert lines.split(text) == found
+
+
+def test_bytes_that_are_no_utf_8_are_replaced() -> None:
+    assert lines.decode("größe ".encode() + b"\xff") == "größe \ufffd"
+
+
+def test_what_begins_within_a_character_begins_with_the_next_one() -> None:
+    assert lines.after_cut("€ and more".encode()[1:]) == "[…]  and more"
