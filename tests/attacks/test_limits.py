@@ -71,7 +71,7 @@ def test_what_a_file_asks_for_is_what_the_host_gives(town: Town, attacker: Attac
     assert given["Sysctls"] == {"net.core.somaxconn": "128"}
     assert given["LogConfig"]["Type"] == "json-file"
     assert set(given["LogConfig"]["Config"]) == {"max-size", "max-file"}
-    assert not given["Ulimits"]
+    assert given["Ulimits"] == [{"Name": "core", "Hard": 0, "Soft": 0}]
     assert given["OomScoreAdj"] == 200
     assert given["CgroupParent"] == "pushrod-app-attacker.slice"
     assert config["Labels"]["pushrod.app"] == "attacker"

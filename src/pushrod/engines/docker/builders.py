@@ -191,6 +191,7 @@ class Builder:
         argv += [f"--security-opt={o}" for o in ("seccomp=unconfined", "apparmor=unconfined")]
         argv += ["--security-opt=systempaths=unconfined", f"--cgroup-parent={SLICE}"]
         argv += [f"--memory={_memory()}", f"--pids-limit={_PROCESSES + _DAEMONS}", "--oom-score-adj=500"]
+        argv += ["--ulimit=core=0"]
         argv += ["--log-driver=json-file", "--log-opt=max-size=1m", "--log-opt=max-file=1"]
         argv += [f"--tmpfs={d}" for d in ("/run:exec", "/tmp:exec", "/etc/docker")]  # noqa: S108
         argv += [f"--volume={self.name}:{builder.STORE}", f"--volume={self.place}:{builder.PLACE}"]

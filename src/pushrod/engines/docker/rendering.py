@@ -289,6 +289,7 @@ def _service(place: Place, document: Document, service: Service, image: Parts) -
         **_limits(raw, place.room.limits),
         "cgroup_parent": names.slice(place.app, store=service.role == "store") if place.room.slices else None,
         "oom_score_adj": _oom_score(raw, service),
+        "ulimits": {**(raw.get("ulimits") or {}), "core": 0},
         "healthcheck": _check(raw, service, image, place.room.limits) or None,
         "storage_opt": {"size": str(place.room.limits.layer)} if place.room.quota else None,
         "network_mode": "none" if isolated(document, service) else None,
