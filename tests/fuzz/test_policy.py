@@ -122,7 +122,8 @@ def check_service(name: str, service: dict[str, Any], *, store: bool) -> None:
                     assert path == "/tmp" or number(sizes[0]) <= LIMITS.tmpfs
                     assert not {"suid", "dev"} & {*options.split(",")}
             case "ulimits":
-                assert {*value} <= {*policy._ULIMITS}
+                assert {*value} <= {*policy._ULIMITS, "core"}
+                assert value["core"] == 0
             case "sysctls":
                 assert all(policy._SYSCTLS.fullmatch(one) for one in value)
             case "logging":
