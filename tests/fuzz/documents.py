@@ -1,7 +1,7 @@
 """Compose files by the loader's own schema: made by walking it, with values that matter beside such that do not."""
 
 from collections.abc import Mapping
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -80,10 +80,12 @@ def _values(node: dict[str, Any], path: str, name: str) -> st.SearchStrategy[Any
     return scalars(name)
 
 
+def _later(path: str, name: str) -> st.SearchStrategy[Any]:
+    return st.deferred(lambda: values(path, name))
+
+
 def _mappings(node: dict[str, Any], path: str) -> st.SearchStrategy[Any]:
-    known = {
-        k: st.deferred(partial(values, f"{path}\0properties\0{k}", k)) for k in node.get("properties", {})
-    }
+    known = {k: _later(f"{path}\0properties\0{k}", k) for k in node.get("properties", {})}
     patterns = [p for p in node.get("patternProperties", {}) if not p.startswith("^x-")]
     inner: st.SearchStrategy[Any] | None = None
     if patterns:

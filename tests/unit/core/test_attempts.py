@@ -7,7 +7,8 @@ from pushrod.core.errors import EdgeError
 
 
 def test_what_fails_is_kept_and_the_next_thing_is_done() -> None:
-    tries, done = Attempts(), []
+    tries = Attempts()
+    done: list[str] = []
     with tries.of("the edge"):
         raise EdgeError("nginx does not answer", where="edge")
     with tries.of("the branch"):
