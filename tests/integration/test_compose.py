@@ -229,7 +229,7 @@ services:
     devices: ["/dev/fuse"]
     gpus: all
     sysctls: [kernel.panic=1]
-    volumes: ["/srv/media:/m", "~/x:/y", "bound:/b", "named:/n", "outer:/o"]
+    volumes: ["/srv/media:/m", "bound:/b", "named:/n", "outer:/o"]
     build: {context: ., network: host, additional_contexts: {inside: ./sub, far: /srv/far}}
     secrets: [host]
 volumes:
@@ -244,13 +244,32 @@ def test_each_thing_of_the_host_is_found_in_what_compose_prints(tmp_path: Path) 
     document = load(project(tmp_path, ASKING))
     with pytest.raises(ManifestError) as error:
         policy.apply(document, Terms("docker", samples.LIMITS))
-    home = str(Path.home() / "x")
     app, *words = error.value.hint.partition("apps allow ")[2].split()
     assert (app, sorted(words)) == ("shop", sorted((
         "host-network", "host-pid", "privileged", "NET_ADMIN", "unconfined", "sysctls", "devices",
-        "docker-socket", "/srv/media", home, "/srv/far", "/srv/data", "volume:blog_data", "volume:outer",
+        "docker-socket", "/srv/media", "/srv/far", "/srv/data", "volume:blog_data", "volume:outer",
         "/etc/secret",
     )))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "volumes: ['~/x:/y']",
+        "volumes: ['~:/y']",
+        "volumes: [{type: bind, source: ~/x, target: /y}]",
+        "env_file: ~/x.env",
+        "env_file: [{path: ~/x.env, required: false}]",
+    ],
+)
+def test_a_path_of_somebodys_home_is_refused_as_that(tmp_path: Path, keys: str) -> None:
+    with pytest.raises(ManifestError, match="begins with `~`, which on a server is the home of") as error:
+        policy.apply(
+            load(project(tmp_path, f"services: {{web: {{image: a, {keys}}}}}")),
+            Terms("docker", samples.LIMITS, ["/"], lambda _: True),
+        )
+    assert str(Path.home()) not in str(error.value)
+    assert "~" in str(error.value)
 
 
 def refused_of_host(directory: Path, mount: str) -> ManifestError:

@@ -23,6 +23,10 @@ from pushrod.core.errors import HostError, ManifestError
 from pushrod.system import files, processes
 
 _TIMEOUT = 60.0  # seconds; the loader takes about 0.1
+HOME = "/~"
+"""The home directory that the loader is told of, so that what began with `~` in a file is told from all else: whose
+home that would be on a server is nothing that a file can know."""
+
 _ENV_FILES = 16  # env files that one manifest may name without having them in Git
 _READING = Reading()
 _PATHS = frozenset({"context", "source", "file"})  # keys whose values Compose makes absolute
@@ -46,7 +50,7 @@ def load(
     not see what we can.
 
     `variables` are what `${NAME}` and a missing `.env` stand for: they are the loader's environment, and nothing
-    of this process's reaches it but PATH and HOME; names that would steer the loader itself are held back
+    of this process's reaches it but PATH; names that would steer the loader itself are held back
     (`_steers`). `file` is read instead of the file (and its override file) that Compose
     would find. With `planned` nothing is deployed, and a missing `.env` may stand for no variable at all.
     `most` bounds what is read, before anything of it is expanded (`bounds`); the loader's own memory, time and output
@@ -206,7 +210,7 @@ def _version(argv: tuple[str, ...]) -> str:
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    kept = {"HOME": HOME, "PATH": os.environ.get("PATH", "")}
     given = {name: value for name, value in variables.items() if not _steers(name)}
     local = {"COMPOSE_EXPERIMENTAL_GIT_REMOTE": "false", "COMPOSE_EXPERIMENTAL_OCI_REMOTE": "false"}
     return {**given, **local, **kept}

@@ -35,7 +35,13 @@ def inside(checkout: Path, relative: str, *, where: str = "", place: Path | None
     Raises ManifestError, at `where`, if it is absolute or leaves the checkout, by `..` or by a link.
     """
     path = _resolved((place or checkout) / relative, where or relative)
-    if relative.startswith(("/", "~")) or not path.is_relative_to(checkout.resolve()):
+    if relative.startswith("~"):
+        raise ManifestError(
+            f"`{relative}` begins with `~`, which on a server is the home of pushrod's account, not yours",
+            where=where,
+            hint=HINT,
+        )
+    if relative.startswith("/") or not path.is_relative_to(checkout.resolve()):
         raise ManifestError(f"`{relative}` is not a path inside the repository", where=where, hint=HINT)
     return path
 

@@ -83,10 +83,16 @@ def mount(volume: Key, private: str) -> Iterator[Want]:
 
 def _path(key: Key, private: str) -> Iterator[Want]:
     """A path of the checkout, which needs nothing, or one of the host."""
-    path = key.text()
+    path = key.text().removeprefix("/") if key.text().startswith("/~") else key.text()
     if not path.startswith("/"):
         normal = posixpath.normpath(path or ".")
-        if normal == ".." or normal.startswith(("../", "~")) or "\0" in path:
+        if path.startswith("~"):  # the loader has made it one of compose.HOME
+            unsupported(
+                key,
+                f"`{path}` begins with `~`, which on a server is the home of pushrod's account, not yours",
+                "give a path inside the repository, a volume, or an absolute path of the host",
+            )
+        if normal == ".." or normal.startswith("../") or "\0" in path:
             unsupported(
                 key,
                 f"`{path}` leaves the repository: beside a checkout on the host is nothing of yours",

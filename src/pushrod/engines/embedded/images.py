@@ -159,7 +159,8 @@ def _source(service: Service, checkout: Path) -> _Source:
             "program is installed here",
         )
     command = commands.resolve(service, text, procfile)
-    lock = _lock(_places(service.build, directory, checkout), recipe.requirements) if service.build else None
+    places = _places(service.build, directory, checkout) if service.build else []
+    lock = _lock(places, recipe.requirements, checkout)
     if lock is None and _is_python(command.argv, checkout / directory):
         lock = _Lock("nothing", (), checkout / directory)
     return _Source(command, recipe, directory, lock, _identity(lock, checkout))
@@ -205,7 +206,7 @@ def _places(build: Build, directory: str, checkout: Path) -> list[Path]:
     return [checkout / d for d in dict.fromkeys(inside)]
 
 
-def _lock(places: Sequence[Path], named: Sequence[str]) -> _Lock | None:
+def _lock(places: Sequence[Path], named: Sequence[str], checkout: Path) -> _Lock | None:
     """uv.lock, else the requirement files that the Dockerfile installs or requirements.txt, else pyproject.toml."""
     for place in places:
         if (place / "uv.lock").is_file() and (place / "pyproject.toml").is_file():
@@ -217,7 +218,7 @@ def _lock(places: Sequence[Path], named: Sequence[str]) -> _Lock | None:
         if files:
             local = any(_LOCAL.search(f.read_text(errors="replace")) for f in _with_included(files))
             return _Lock("requirements", files, files[0].parent if chosen else place, local)
-        if (place / "pyproject.toml").is_file() and _declares(place):
+        if (place / "pyproject.toml").is_file() and _declares(place / "pyproject.toml", checkout):
             return _Lock("pyproject", (place / "pyproject.toml",), place)
     return None
 
@@ -229,20 +230,19 @@ def _named(places: Sequence[Path], name: str) -> Path | None:
     return next((place / e for e in endings for place in places if (place / e).is_file()), None)
 
 
-def _declares(place: Path) -> bool:
+def _declares(file: Path, checkout: Path) -> bool:
     """Whether a pyproject.toml has dependencies that uv can read. Raises ManifestError where only Poetry can."""
     import tomllib
 
+    where = str(file.relative_to(checkout))
     try:
-        project = tomllib.loads((place / "pyproject.toml").read_text(errors="replace"))
+        project = tomllib.loads(file.read_text(errors="replace"))
     except tomllib.TOMLDecodeError as e:
-        raise ManifestError(
-            f"not valid TOML: {e}", where=f"{place.name}/pyproject.toml", hint="mend that line"
-        ) from e
+        raise ManifestError(f"not valid TOML: {e}", where=where, hint="mend that line") from e
     if "project" not in project and "poetry" in project.get("tool", {}):
         raise ManifestError(
             "its dependencies are in Poetry's own form, which only Poetry can install",
-            where=f"{place.name}/pyproject.toml",
+            where=where,
             hint="poetry export -f requirements.txt -o requirements.txt, and commit it; or move them to [project]",
         )
     return "project" in project

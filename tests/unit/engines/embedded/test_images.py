@@ -84,14 +84,22 @@ class TestLock:
     def test_none_where_there_is_no_python(self, tree: Tree) -> None:
         assert images._source(web(command=("sleep", "1")), tree({"main.go": ""})).lock is None
 
-    def test_poetrys_own_form_is_refused(self, tree: Tree) -> None:
-        with pytest.raises(ManifestError, match="Poetry") as refused:
-            images.identify(web(), tree({"pyproject.toml": "[tool.poetry]\nname='a'\n"}))
-        assert "poetry export" in refused.value.hint
-
-    def test_broken_toml_is_refused(self, tree: Tree) -> None:
-        with pytest.raises(ManifestError, match="not valid TOML"):
-            images.identify(web(), tree({"pyproject.toml": "[project"}))
+    @pytest.mark.parametrize("directory", ["", "backend/", "services/api/"])
+    @pytest.mark.parametrize(
+        ("text", "problem", "hint"),
+        [
+            ("[tool.poetry]\nname='a'\n", "in Poetry's own form", "poetry export"),
+            ("[project", "not valid TOML", "mend that line"),
+        ],
+    )
+    def test_what_cannot_be_read_is_refused_by_its_path_in_the_repository(
+        self, tree: Tree, directory: str, text: str, problem: str, hint: str
+    ) -> None:
+        built = web(build=Build(directory.rstrip("/") or "."))
+        with pytest.raises(ManifestError, match=problem) as refused:
+            images.identify(built, tree({f"{directory}pyproject.toml": text}))
+        assert refused.value.where == f"{directory}pyproject.toml"
+        assert hint in refused.value.hint
 
 
 class TestDirectory:
