@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator
 
@@ -326,3 +327,21 @@ def test_the_logs_of_the_edge_stay_small(shop: Shop) -> None:
     eventually(moved, "the watch has moved the log aside", 40.0)
     eventually(lambda: shop.get("/after-that").status == 404, "the edge answers")
     eventually(lambda: b"/after-that" in shop.box.get(f"{logs}/access.log"), "and writes to a new log")
+
+
+def test_a_repository_of_sha_256_goes_live_over_ssh(ground: Ground) -> None:
+    app = ground.app("long")
+    shutil.rmtree(app.tree.path / ".git")
+    app.tree.git("init", "--quiet", "--initial-branch=main", "--object-format=sha256")
+    app.tree.git("remote", "add", "pushrod", f"pushrod@{ground.box.address}:long")
+    app.tree.commit({"note": "x"}, "first")
+    refused = app.push()
+    assert not refused.ok
+    assert "does not support this repository's hash algorithm" in refused.err
+    ground.box.ssh("apps", "destroy", "long", "--yes", user="pushrod")
+    ground.box.ssh("apps", "create", "long", "--sha256", user="pushrod")
+    done = app.push()
+    assert done.ok, done.err
+    assert len(app.tree.head()) == 64
+    assert app.live == 1
+    ground.box.ssh("apps", "destroy", "long", "--yes", user="pushrod")

@@ -53,15 +53,16 @@ def list_apps(root: str | None, as_json: bool) -> None:
     type=click.IntRange(1, 65535),
     help="Where it should answer; by default the first free from 8000, on a Docker host 80.",
 )
+@click.option("--sha256", is_flag=True, help="For a repository whose objects are named by SHA-256.")
 @with_root
-def create_app(name: str, port: int | None, root: str | None) -> None:
+def create_app(name: str, port: int | None, sha256: bool, root: str | None) -> None:
     """Make an app for the repository you are in, to be pushed to: `git push pushrod HEAD:main`.
 
     On a Docker host no repository is needed: its owner pushes to the app over SSH.
     """
     engine = registry.of(find_root(root))
     tree = git.toplevel(Path()) if engine.name == "embedded" else _tree()
-    app = app_lifecycle.create(engine, check_name(name), source=tree, port=port or 0)
+    app = app_lifecycle.create(engine, check_name(name), source=tree, port=port or 0, sha256=sha256)
     if tree is None:
         say(f"{name}: in its repository, git remote add pushrod {accounts.user_name()}@HOST:{name}")
         return

@@ -265,7 +265,9 @@ VERBS: dict[str, Rule] = {
     "cert set": Rule(_APP | {"certificate": sent, "key": not_given}, _QUICK),
     "cert unset": Rule(_APP, _QUICK),
     "apps list": Rule(_ROOT | _JSON, _QUICK, looks=True),
-    "apps create": Rule(_ROOT | {"name": new_app, "port": number(1, 65535)}, _QUICK, whole=True),
+    "apps create": Rule(
+        _ROOT | {"name": new_app, "port": number(1, 65535), "sha256": flag}, _QUICK, whole=True
+    ),
     "apps set": Rule(_ROOT | {"name": app, "settings": settings}, _QUICK),
     "apps destroy": Rule(_ROOT | {"name": app, "yes": flag}, _LONG, whole=True),
     "image load": Rule(_ROOT | {"file": sent}, _LONG, whole=True),

@@ -18,10 +18,12 @@ from pushrod.system import files, locks
 _REPORTING = (sys.executable, "-P", "-m", reporting.__name__)
 
 
-def create(engine: Engine, name: str, *, source: Path | None = None, port: int = 0) -> App:
+def create(
+    engine: Engine, name: str, *, source: Path | None = None, port: int = 0, sha256: bool = False
+) -> App:
     """Make an app for a work tree, or find the one it has; everything but `app.json`, which comes last, can be
     there already from an attempt that was interrupted. `source` is None where the work tree is elsewhere, and its
-    owner pushes to the app.
+    owner pushes to the app; its repository has the format of the source, or SHA-256 where that is asked for.
 
     Raises UnknownNameError if the name is taken by another work tree, HostError if the port is.
     """
@@ -46,7 +48,7 @@ def create(engine: Engine, name: str, *, source: Path | None = None, port: int =
             source=str(source or ""),
             down=True,
         )
-        make_places(app, sha256=source is not None and git.uses_sha256(source))
+        make_places(app, sha256=sha256 or (source is not None and git.uses_sha256(source)))
         app.save(settings)
     return app
 

@@ -42,6 +42,12 @@ def test_a_new_app_has_all_its_places_and_is_down(engine: Embedded, tree: Tree, 
     assert [a.name for a in engine.root.apps()] == ["shop"]
 
 
+@pytest.mark.parametrize("sha256", [True, False])
+def test_its_repository_has_the_format_that_is_asked_for(engine: Embedded, sha256: bool) -> None:
+    app = app_lifecycle.create(engine, "shop", sha256=sha256)
+    assert git.uses_sha256(app.repository) is sha256
+
+
 def test_its_hooks_call_this_pushrod_with_this_root(engine: Embedded, tree: Tree) -> None:
     app = app_lifecycle.create(engine, "shop", source=tree.path)
     hook = (app.repository / "hooks" / "pre-receive").read_text()
