@@ -51,9 +51,9 @@ _AT_ONCE = 8  # containers whose health is looked at, or stores that are connect
 
 
 class Trouble(Exception):
-    """What could not be done, in one sentence; `log` is what a program had to say of it."""
+    """What could not be done, in one sentence; of a hook that has failed, `hook` is that, with what it had to say."""
 
-    log: tuple[str, ...] = ()
+    hook: "hooks.Failed | None" = None
 
 
 Fail = Callable[[hooks.Failed], None]
@@ -90,7 +90,7 @@ class App:
 def refuse(failed: hooks.Failed) -> None:
     """Trouble about a hook that has failed."""
     trouble = Trouble(failed.why)
-    trouble.log = failed.log
+    trouble.hook = failed
     raise trouble
 
 

@@ -415,8 +415,9 @@ class Docker:
         why = str(trouble)
         containers = {names.instance(app, release.number, i.name): i for i in release.instances}
         named = next((c for c in containers if re.search(rf"\b{re.escape(c)}(?![\w.-])", why)), "")
-        log = trouble.log or (tuple(docker.logs(named)) if named else ())
-        cause = causes.find(why, log)
+        hook = trouble.hook  # which says itself what is wrong with its command
+        log = hook.log if hook else tuple(docker.logs(named)) if named else ()
+        cause = None if hook else causes.find(why, log)
         name = f"{containers[named].name} was not started: " if named and cause else ""
         return ReadyError(
             name + (cause.what if cause else causes.plain(why)),

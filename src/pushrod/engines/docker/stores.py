@@ -161,7 +161,7 @@ class Stores:
         try:
             bring_up.stores_up(self._place(), list(containers))
         except bring_up.Trouble as e:
-            raise self._not_up(str(e), containers, e.log) from e
+            raise self._not_up(str(e), containers, e.hook.log if e.hook else ()) from e
         self._attach()
 
     def _changed(self, wanted: Mapping[Path, str]) -> set[str]:

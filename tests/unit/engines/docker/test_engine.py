@@ -8,8 +8,9 @@ import pytest
 
 from pushrod.core.errors import ManifestError
 from pushrod.core.values import Auth, Finding, Instance, Manifest, Placement, Release, Route, Routing
-from pushrod.engines.docker import engine, preflight
+from pushrod.engines.docker import bring_up, engine, preflight
 from pushrod.engines.docker.engine import Docker, _check_ports, _check_volumes, _has_quota
+from pushrod.engines.docker.hooks import Failed
 from pushrod.engines.docker.rendering import Parts
 from pushrod.state.apps import App, HostSettings, Root
 from pushrod.state.releases import Releases
@@ -95,3 +96,19 @@ def test_images_that_ask_for_many() -> None:
 def test_no_quota_is_asked_for_where_the_engine_keeps_none() -> None:
     assert not _has_quota({"Driver": "overlay2", "DockerRootDir": "/proc"})
     assert not _has_quota({"Driver": "vfs", "DockerRootDir": "/"})
+
+
+@pytest.mark.parametrize("log", [("sh: last words",), ()])
+def test_a_hook_that_fails_is_named_and_not_taken_for_the_program_of_its_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: tuple[str, ...]
+) -> None:
+    """Docker says of a command that is not there what it says of a container's own program."""
+    monkeypatch.setattr(engine.docker, "logs", lambda _name: ["of the container"])
+    docker_says = 'exec: "/nowhere/program": stat /nowhere/program: no such file or directory'
+    why = f"shop-r1-backend-1: its post_start command `/nowhere/program` ended with status 126: {docker_says}"
+    with pytest.raises(bring_up.Trouble) as refused:
+        bring_up.refuse(Failed(why, log))
+    app = App(Root(tmp_path), "shop")
+    error = host_of(tmp_path)._not_started(app, samples.release(1), refused.value)
+    assert error.what == why
+    assert (error.where, error.log) == ("service backend", log)
