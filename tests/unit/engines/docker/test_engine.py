@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pushrod.adapters import docker
 from pushrod.core.errors import ManifestError
 from pushrod.core.values import Auth, Finding, Instance, Manifest, Placement, Release, Route, Routing
 from pushrod.engines.docker import bring_up, engine, preflight
@@ -103,7 +104,7 @@ def test_a_hook_that_fails_is_named_and_not_taken_for_the_program_of_its_contain
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: tuple[str, ...]
 ) -> None:
     """Docker says of a command that is not there what it says of a container's own program."""
-    monkeypatch.setattr(engine.docker, "logs", lambda _name: ["of the container"])
+    monkeypatch.setattr(docker, "logs", lambda _name: ["of the container"])
     docker_says = 'exec: "/nowhere/program": stat /nowhere/program: no such file or directory'
     why = f"shop-r1-backend-1: its post_start command `/nowhere/program` ended with status 126: {docker_says}"
     with pytest.raises(bring_up.Trouble) as refused:
