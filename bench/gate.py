@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -173,16 +173,23 @@ class Gate:
             yield Pair(_urls(port, tls), _urls(site.port, site.tls.port))
 
     def edge(
-        self, name: str, apps: int, backend: int, stack: contextlib.ExitStack | None = None
+        self,
+        name: str,
+        apps: int,
+        backend: int,
+        stack: contextlib.ExitStack | None = None,
+        *,
+        beside: Sequence[Site] = (),
     ) -> tuple[Edge, Site]:
-        """A running edge with so many sites, and one of them; it is stopped with `stack`, or with all others."""
+        """A running edge with so many sites, and one of them; it is stopped with `stack`, or with all others. It
+        serves those `beside` them, too."""
         directory, runtime = self.top / name, self.top / f"{name}-run"
         account = accounts.child_account([self.top, self._program, Path(sys.executable)])
         edge = Edge(self._program, directory, runtime, account)
         edge.prepare()
         port, tls_port = edge_port(), edge_port()
         sites = [self._site(edge, number, (port, tls_port, backend)) for number in range(apps)]
-        edge.place({site.app: site for site in sites})
+        edge.place({site.app: site for site in (*sites, *beside)})
         argv = processes.as_account(edge.argv(), account, death_signal="TERM")
         self._start(argv, directory, stack=stack)
         if not waits.wait_until(edge.answering, _STARTS):

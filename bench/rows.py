@@ -12,6 +12,7 @@ from bench.server import Server
 from bench.stage import PUSHROD, PYTHON, TIMEOUT, BenchError, Stage
 from devtools.apps import edge_port
 from devtools.load import Load, Report
+from tests.integration import fullest
 
 RATE = 200.0
 PATHS = ("/api/", "/api/products/1")  # the one answers by itself, the other from the cache
@@ -22,6 +23,7 @@ TURNS = 4  # for each start of the two
 STOLEN = 0.01  # of the processors' time, which the host may take of a load
 MANY = 100  # apps
 OVER_MANY = 2.0  # times what a switch takes with one app
+OVER_FULL = 2.0  # likewise, beside one app that has all that an app may have
 OVER_HAND = 1.5  # seconds that a push to a Docker host may take beyond Docker's own commands
 
 
@@ -179,15 +181,32 @@ def _chained(made: Iterable[list[Turn]]) -> list[Turn]:
 
 
 def switch_among_many(gate: Gate, times: int) -> list[Figure]:
-    """A switch of one app with many others on the edge, in turn with one where it is alone."""
+    """A switch of one app with many others on the edge, or with one that takes all that an app may have, in turn with
+    one where it is alone."""
     among = gate.edge("many", MANY, edge_port())
-    took: list[tuple[float, float]] = []
+    full = fullest.site("full", edge_port(), ("127.0.0.1:9",))
+    bounds = gate.edge("bounds", 1, edge_port(), beside=(full,))
+    took: list[tuple[float, float, float]] = []
     for release in range(2, times + 2):
-        took.append((timed_switch(*gate.alone, release), timed_switch(*among, release)))
-    one, many = zip(*took, strict=True)
+        took.append(
+            (
+                timed_switch(*gate.alone, release),
+                timed_switch(*among, release),
+                timed_switch(*bounds, release),
+            )
+        )
+    one, many, beside = zip(*took, strict=True)
     alone = Figure("edge switch, 1 app", one)
-    target = OVER_MANY * alone.median
-    return [alone, Figure(f"edge switch, {MANY} apps", many, target=target, reference=alone)]
+    return [
+        alone,
+        Figure(f"edge switch, {MANY} apps", many, target=OVER_MANY * alone.median, reference=alone),
+        Figure(
+            "edge switch, beside an app at its bounds",
+            beside,
+            target=OVER_FULL * alone.median,
+            reference=alone,
+        ),
+    ]
 
 
 def push_to_server(server: Server, times: int) -> list[Figure]:

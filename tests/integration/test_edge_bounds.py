@@ -1,0 +1,61 @@
+"""What one app may have nginx read, which each switch of every app waits for."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from pushrod import manifest
+from pushrod.adapters.nginx import Site
+from pushrod.adapters.nginx import edge as edge_module
+from pushrod.core.errors import EdgeError, ManifestError
+from pushrod.core.values import Routing
+from tests.integration import fullest
+from tests.integration.edges import Started, a_started_edge, ask, free_port
+
+pytestmark = pytest.mark.integration
+
+# Eight names that nginx's hash cannot tell apart, and no bucket of it holds: it tries every size up to the largest.
+COLLIDING = " ".join(a + b + c for a in ("a~", "b_") for b in ("a~", "b_") for c in ("a~", "b_"))
+SLOW = f"location /t/ {{ types {{ text/x {COLLIDING}; }} types_hash_max_size 700000; }}\n"
+LARGE = "location /t/ { types { text/x a; } types_hash_max_size 800000000; }\n"  # two bytes each, at once
+
+
+@pytest.fixture
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+    with a_started_edge(tmp_path_factory.mktemp("edge")) as made:
+        yield made
+
+
+def shop(release: int = 1, own: str = "") -> Site:
+    lines = {"docker/nginx/own.conf": own} if own else {}
+    return Site("shop", release, PORT, ("127.0.0.1:9",), entry="web", routing=Routing(snippets=lines))
+
+
+PORT = free_port()
+
+
+def test_an_app_at_its_bounds_is_served_and_one_beyond_them_is_refused(started: Started) -> None:
+    assert fullest._passes(fullest.own_lines())
+    with pytest.raises(ManifestError, match="201 routes, of at most 200"):
+        manifest.read(fullest.document(201), engine="docker")
+    full = fullest.site("full", free_port(), ["127.0.0.1:9"])
+    started.edge.switch({"full": full, "shop": shop()})
+    assert ask(full.port, "/x1/a/7", Host="n7.full.test").status == 204
+    started.edge.switch({"shop": shop(2)})
+    assert started.edge.sites()["shop"].release == 2
+
+
+@pytest.mark.parametrize(
+    ("own", "why"), [(SLOW, "takes nginx more than 1 s"), (LARGE, "refuses the new configuration")]
+)
+def test_reading_a_tree_has_a_budget_and_the_edge_stays_as_it_was(
+    started: Started, monkeypatch: pytest.MonkeyPatch, own: str, why: str
+) -> None:
+    """Lines of any content are the host's owner's to allow; what they cost is not for the other apps to pay."""
+    monkeypatch.setattr(edge_module, "TEST_SECONDS", 1)
+    started.edge.switch({"shop": shop()})
+    with pytest.raises(EdgeError, match=why):
+        started.edge.switch({"shop": shop(2, own)})
+    assert started.edge.sites()["shop"].release == 1
+    started.edge.switch({"shop": shop(3)})
+    assert started.edge.sites()["shop"].release == 3
