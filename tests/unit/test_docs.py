@@ -35,7 +35,8 @@ from tools import keys as compose_keys
 CHECKOUT = Path(__file__).resolve().parents[2]
 DOCS = CHECKOUT / "docs"
 SOURCE = Path(pushrod.__file__).parent
-PAGES = sorted([CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *DOCS.glob("*.md")])
+TOP = ("CHANGELOG.md", "CONTRIBUTING.md", "README.md")
+PAGES = sorted([*(CHECKOUT / name for name in TOP), *DOCS.glob("*.md")])
 WHEREVER = {"--root", "--help"}  # said once for all verbs, in a section of their own
 
 
