@@ -374,6 +374,11 @@ def image(reference: str) -> dict[str, Any] | None:
     return _images[reference]
 
 
+def made_by(reference: str) -> list[str]:
+    """What each layer of an image was made by, the newest first; a copy of files does not tell which they were."""
+    return docker("history", "--no-trunc", "--format={{json .CreatedBy}}", reference).splitlines()
+
+
 def images(references: Sequence[str], at: Path | None = None) -> list[dict[str, Any]]:
     """What an engine knows of those of these images that it has; of the host's, `image` knows them from then on."""
     if at is not None:

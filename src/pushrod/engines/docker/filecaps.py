@@ -4,8 +4,10 @@ A program whose file has one that its container lacks is not executed: the kerne
 """
 
 import contextlib
+import hashlib
 import json
 import posixpath
+import re
 import struct
 import tarfile
 from concurrent import futures
@@ -54,6 +56,9 @@ _NAMES = (
     ),
 )
 
+_COPIED = re.compile(
+    r"\b(?:file|dir|multi):[0-9a-f]{64}"
+)  # how Docker's older builder tells of what it copied
 _AT_ONCE = 4  # places of an image that are read at the same time
 _MOST = 200  # images of which an app's file keeps what was found
 
@@ -61,7 +66,11 @@ Files = dict[str, frozenset[str]]
 
 
 class Found:
-    """What was found in an app's images, by their IDs: kept in a file, because an image never changes."""
+    """What was found in an app's images, kept in a file.
+
+    Images that were made by the same commands on the same first layer are looked into once. What was copied into them
+    may differ: a push whose code alone has changed must not wait for it, and code gives its files no capabilities.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -71,13 +80,19 @@ class Found:
 
     def of_image(self, name: str) -> Files:
         """The programs of an image whose files have capabilities, each with them; what cannot be read is left out."""
-        identity = str((docker.image(name) or {}).get("Id"))
+        identity = _identity(name)
         if identity not in self._known:
             read = {path: sorted(given) for path, given in _read(name).items()}
             self._known = dict([*self._known.items(), (identity, read)][-_MOST:])
             with contextlib.suppress(OSError):  # it is only there to save time
                 files.write(self._path, json.dumps(self._known))
         return {path: frozenset(given) for path, given in self._known[identity].items()}
+
+
+def _identity(name: str) -> str:
+    layers = ((docker.image(name) or {}).get("RootFS") or {}).get("Layers") or [""]
+    made_by = [_COPIED.sub("", line) for line in docker.made_by(name)]
+    return hashlib.sha256("\n".join([layers[0], *made_by]).encode()).hexdigest()
 
 
 def _read(name: str) -> Files:

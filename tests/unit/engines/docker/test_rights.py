@@ -175,9 +175,17 @@ def test_what_an_error_says_of_it(log: str, advice: str) -> None:
     assert (error.hint == "mend it") is not bool(advice)
 
 
-def test_an_image_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_that_are_made_alike_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is copied into them differs at each push; the base and the commands do when a Dockerfile changes."""
     read: list[str] = []
-    monkeypatch.setattr(docker, "image", lambda name: {"Id": f"sha256:{name[:1]}"})
+    copied = "/bin/sh -c #(nop) COPY dir:{} in /app"
+    made_by = {
+        "one": ["CMD x", copied.format("0" * 64), "RUN a"],
+        "other": ["CMD x", copied.format("f" * 64), "RUN a"],
+        "two": ["CMD x", copied.format("0" * 64), "RUN b"],
+    }
+    monkeypatch.setattr(docker, "made_by", made_by.get)
+    monkeypatch.setattr(docker, "image", lambda name: {"RootFS": {"Layers": ["sha256:base", name]}})
     monkeypatch.setattr(filecaps, "_read", lambda name: read.append(name) or {"/x": frozenset({"NET_RAW"})})
     for name in ("one", "other", "two", "one"):
         assert filecaps.Found(tmp_path / "kept").of_image(name) == {"/x": {"NET_RAW"}}
@@ -185,6 +193,9 @@ def test_an_image_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "kept").write_text("{")
     assert filecaps.Found(tmp_path / "kept").of_image("one")
     assert read == ["one", "two", "one"]
+    monkeypatch.setattr(docker, "image", lambda name: {"RootFS": {"Layers": ["sha256:newer", name]}})
+    assert filecaps.Found(tmp_path / "kept").of_image("other")
+    assert read == ["one", "two", "one", "other"]
 
 
 def test_the_attribute_of_a_file() -> None:
