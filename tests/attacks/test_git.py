@@ -189,7 +189,7 @@ for old, new in itertools.permutations(places, 2):
 os.link("/d/own", "/d/again")
 print("tried")
 """
-ROOTED = "    user: '0'\n    volumes: ['./t:/t', './d:/d', 'v:/v']\nvolumes: {v: {}}\n"
+ROOTED = "    user: '0'\n    volumes: ['./t:/t', './d:/d', 'vol:/v']\nvolumes: {vol: {}}\n"
 INODES = "find {} -xdev -type f -printf '%i %n %p\\n'"
 
 
