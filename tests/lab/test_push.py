@@ -335,9 +335,9 @@ def test_a_repository_of_sha_256_goes_live_over_ssh(ground: Ground) -> None:
     app.tree.git("init", "--quiet", "--initial-branch=main", "--object-format=sha256")
     app.tree.git("remote", "add", "pushrod", f"pushrod@{ground.box.address}:long")
     app.tree.commit({"note": "x"}, "first")
-    refused = app.push()
-    assert not refused.ok
-    assert "does not support this repository's hash algorithm" in refused.err
+    assert (
+        "unexpected capabilities^{}" in app.push().err
+    )  # Git's words for an empty repository of another format
     ground.box.ssh("apps", "destroy", "long", "--yes", user="pushrod")
     ground.box.ssh("apps", "create", "long", "--sha256", user="pushrod")
     done = app.push()
