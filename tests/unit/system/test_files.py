@@ -5,9 +5,7 @@ import os
 import pwd
 import signal
 import stat
-import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -246,25 +244,6 @@ def test_a_link_is_a_second_name_below_open_directories(tmp_path: Path) -> None:
     assert (tmp_path / "b/c/d").samefile(tmp_path / "a")
     with pytest.raises(FileExistsError):
         files.link(tmp_path / "a", tmp_path / "b" / "c" / "d")
-
-
-@pytest.fixture
-def account() -> pwd.struct_passwd:
-    for name in ("pushrod", "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    pytest.skip("no account for children here")
-
-
-@pytest.fixture
-def outside() -> Iterator[Path]:
-    """A directory of our own that every account may pass."""
-    with tempfile.TemporaryDirectory(prefix="pushrod-test-") as name:
-        path = Path(name)
-        path.chmod(0o755)
-        yield path
 
 
 @root_only

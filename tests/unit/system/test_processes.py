@@ -6,8 +6,7 @@ import pwd
 import signal
 import stat
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -213,25 +212,6 @@ def test_run_cuts_what_has_no_end_and_says_so() -> None:
     assert got[0] == "y" * 65536 + " […]"
     assert max(map(len, got)) == 65536 + 4
     assert len(done.stdout) <= 1 << 20
-
-
-@pytest.fixture
-def account() -> pwd.struct_passwd:
-    for name in ("pushrod", "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    pytest.skip("no account for children here")
-
-
-@pytest.fixture
-def outside() -> Iterator[Path]:
-    """A directory of our own that every account may pass."""
-    with tempfile.TemporaryDirectory(prefix="pushrod-test-") as name:
-        path = Path(name)
-        path.chmod(0o755)
-        yield path
 
 
 @root_only
