@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -526,8 +527,8 @@ class _OlderEdge(Edge):
     """Configures nginx as one before 1.27.4, which does not know `keepalive_min_timeout`."""
 
     @functools.cached_property
-    def version(self) -> tuple[int, ...]:
-        return (1, 26, 0)
+    def version_output(self) -> str:
+        return re.sub(r"nginx/[0-9.]+", "nginx/1.26.0", super().version_output)
 
 
 def race(app: OnThisMachine, rate: float, reloads: int, *, older: bool) -> Row:

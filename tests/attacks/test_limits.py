@@ -127,6 +127,10 @@ def test_an_image_that_calls_itself_another_container_is_refused(attacker: Attac
 
 # ---- while it runs --------------------------------------------------------------------------------------------
 
+ATTACHED = 16
+"""How many tasks may stand above a limit: `pids.max` refuses forks, but a program that the engine moves in, for a
+health check or `exec`, is always let in (the kernel's documentation of cgroup-v1/pids)."""
+
 BOMB = """\
 import os, time
 while True:
@@ -170,7 +174,7 @@ def test_a_fork_bomb_ends_at_its_own_apps_tasks(town: Town, victim: Party, narro
         )
         assert victim.get("/healthz").status == 200
         assert town.box.exec("true").status == 0
-        assert read(town, "pids", "pushrod-app-attacker.slice", "pids.current") <= 200
+        assert read(town, "pids", "pushrod-app-attacker.slice", "pids.current") <= 200 + ATTACHED
 
 
 def test_memory_of_an_app_together_is_bounded_and_its_store_goes_on(

@@ -144,14 +144,15 @@ class Edge:
     @property
     def version(self) -> tuple[int, ...]:
         """The version of `program`. Raises HostError when it is not an nginx."""
-        return build.version(self._said)
+        return build.version(self.version_output)
 
     @functools.cached_property
-    def _said(self) -> str:
-        said = processes.run([self.program, "-V"], timeout=10).stderr
-        if not build.version(said):
+    def version_output(self) -> str:
+        """What `nginx -V` prints: its version, and what it was built with."""
+        output = processes.run([self.program, "-V"], timeout=10).stderr
+        if not build.version(output):
             raise HostError("this program does not say which nginx it is", where=str(self.program))
-        return said
+        return output
 
     def argv(self, python: str = sys.executable) -> tuple[str, ...]:
         """What a supervisor runs, in the foreground, as `account`; it ends at SIGQUIT when all is served."""
@@ -380,7 +381,7 @@ class Edge:
             listening=self._listening,
             directory=self.directory,
             socket=self.socket,
-            known=build.known(self._said),
+            known=build.known(self.version_output),
         )
 
     def _has(self, generation: str, files: Mapping[str, str]) -> bool:
