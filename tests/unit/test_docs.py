@@ -19,7 +19,7 @@ from pushrod.adapters import compose
 from pushrod.backups.catalogue import Backup
 from pushrod.cli import cli
 from pushrod.core.errors import ManifestError, PushrodError
-from pushrod.core.values import EngineName, Finding, Manifest
+from pushrod.core.values import Diagnostic, EngineName, Manifest
 from pushrod.manifest import grants, policy
 from pushrod.manifest.policy import Terms
 from pushrod.observe import status
@@ -314,7 +314,7 @@ def test_the_verbs_that_read_have_json() -> None:
     [
         ("pushrod status", list[status.Status]),
         ("pushrod releases", list[status.Row]),
-        ("pushrod doctor", list[Finding]),
+        ("pushrod doctor", list[Diagnostic]),
         ("pushrod db backups", list[Backup]),
         ("pushrod cert list", list[renewal.Row]),
         ("pushrod audit", list[Act]),

@@ -17,7 +17,7 @@ import msgspec
 
 from pushrod.core.errors import BusyError, Interrupted, PushrodError, StoreError, UnknownNameError
 from pushrod.core.progress import Progress
-from pushrod.core.values import EngineName, Finding, Release, Value
+from pushrod.core.values import Diagnostic, EngineName, Release, Value
 from pushrod.engines.protocols import Engine
 from pushrod.releases.pipeline import LOCK_TIMEOUT, Pipeline
 from pushrod.releases.rounds import Round
@@ -123,8 +123,8 @@ def due(app: App) -> bool:
     return period is not None and (newest is None or newest.age >= period - _SLACK)
 
 
-def examine(app: App) -> Iterator[Finding]:
-    """A finding where an app's last backup, or its first deployment, is longer ago than two of its periods.
+def examine(app: App) -> Iterator[Diagnostic]:
+    """A diagnostic where an app's last backup, or its first deployment, is longer ago than two of its periods.
 
     Where no timer takes them (the embedded engine), only once somebody has begun to take them.
     """
@@ -139,7 +139,7 @@ def examine(app: App) -> Iterator[Finding]:
         last = f"the last backup is of {since[:16].replace('T', ' ')} UTC" if known else "there is no backup"
         detail = f"{last}, and one is wanted every {release.backups.every}"
         mend = f"`pushrod db backup --app {app.name}` takes one, or says why it cannot"
-        yield Finding(f"app {app.name}", "warning", detail, mend)
+        yield Diagnostic(f"app {app.name}", "warning", detail, mend)
 
 
 # ---- taking them ----------------------------------------------------------------------------------------------

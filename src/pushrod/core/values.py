@@ -353,7 +353,7 @@ class Program(Value, frozen=True):
     environment: dict[str, str]
 
 
-class Finding(Value, frozen=True):
+class Diagnostic(Value, frozen=True):
     """One thing that `pushrod doctor` looked at. `mend` says what to do where `state` is not `ok`."""
 
     what: str

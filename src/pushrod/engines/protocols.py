@@ -9,8 +9,8 @@ from pushrod.adapters.nginx import Edge
 from pushrod.core.errors import PushrodError
 from pushrod.core.plan import Change, Need
 from pushrod.core.values import (
+    Diagnostic,
     EngineName,
-    Finding,
     Image,
     Line,
     Manifest,
@@ -211,5 +211,5 @@ class Engine(Protocol):
     def forget(self, app: App) -> None:
         """Remove what the engine keeps of an app that is down outside the app's own directory, its data too."""
 
-    def examine(self) -> Iterator[Finding]:
+    def examine(self) -> Iterator[Diagnostic]:
         """Look at the engine's own parts and its edge, for `pushrod doctor`; changes nothing."""

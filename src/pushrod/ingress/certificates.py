@@ -22,7 +22,7 @@ from pushrod.adapters import certbot, openssl
 from pushrod.adapters.nginx import CHAIN, KEY, Edge, Tls
 from pushrod.adapters.openssl import Described, Pair
 from pushrod.core.errors import PushrodError, StateError
-from pushrod.core.values import Finding, Release, Value
+from pushrod.core.values import Diagnostic, Release, Value
 from pushrod.state.apps import App, now, read_json
 from pushrod.system import files, locks
 
@@ -231,8 +231,8 @@ def names_for(release: Release) -> tuple[str, ...]:
     return release.domains or ("localhost", "*.localhost")
 
 
-def examine(app: App, release: Release | None) -> Iterator[Finding]:
-    """A finding for what will be missed: names without a certificate, one that ends soon and was not renewed."""
+def examine(app: App, release: Release | None) -> Iterator[Diagnostic]:
+    """A diagnostic for what will be missed: names without a certificate, one that ends soon and was not renewed."""
     if release is None or app.settings.down or release.tls.source == "off":
         return
     what, certificates = f"app {app.name}", Certificates(app)
@@ -240,11 +240,13 @@ def examine(app: App, release: Release | None) -> Iterator[Finding]:
     why = f": {failure.why}" if failure else ""
     mend = (failure.hint if failure else "") or f"pushrod cert renew --app {app.name}"
     if lacking:
-        yield Finding(what, "warning", f"no certificate for {', '.join(lacking)}{why}", mend)
+        yield Diagnostic(what, "warning", f"no certificate for {', '.join(lacking)}{why}", mend)
     elif kept and kept.certificate.left <= 0:
-        yield Finding(what, "broken", f"its certificate expired on {kept.certificate.ends[:10]}{why}", mend)
+        yield Diagnostic(
+            what, "broken", f"its certificate expired on {kept.certificate.ends[:10]}{why}", mend
+        )
     elif kept and (_ends(kept.certificate, _LATE) or failure):
-        yield Finding(what, "warning", f"its certificate ends on {kept.certificate.ends[:10]}{why}", mend)
+        yield Diagnostic(what, "warning", f"its certificate ends on {kept.certificate.ends[:10]}{why}", mend)
 
 
 def _read(place: Path) -> Pair:

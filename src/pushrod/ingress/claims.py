@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from pushrod.core.errors import EdgeError, StateError
-from pushrod.core.values import Finding
+from pushrod.core.values import Diagnostic
 from pushrod.manifest import grants
 from pushrod.state.apps import App, Root
 from pushrod.system import files, locks
@@ -81,8 +81,8 @@ def overlaps(name: str, held: str) -> bool:
     return below or (name.startswith("*.") and other.endswith(f".{base}"))
 
 
-def examine(root: Root) -> Iterator[Finding]:
-    """A finding for each name that two apps have: of a host from before, or one whose files were put back by hand."""
+def examine(root: Root) -> Iterator[Diagnostic]:
+    """A diagnostic for each name that two apps have: on an older host, or one whose files were put back by hand."""
     owners: dict[str, list[str]] = {}
     for app in root.apps():
         for name in of(app):
@@ -90,7 +90,7 @@ def examine(root: Root) -> Iterator[Finding]:
     for name, apps in owners.items():
         if len(apps) > 1:
             mend = "take it out of `x-pushrod.domains` of all but one, and deploy; or destroy those that are not used"
-            yield Finding("names", "broken", f"{name} belongs to {' and '.join(apps)}", mend)
+            yield Diagnostic("names", "broken", f"{name} belongs to {' and '.join(apps)}", mend)
 
 
 def _others(app: App) -> Iterator[App]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pushrod.adapters import git
 from pushrod.backups import catalogue
 from pushrod.core.errors import PushrodError
-from pushrod.core.values import Finding
+from pushrod.core.values import Diagnostic
 from pushrod.engines import registry
 from pushrod.engines.protocols import Engine
 from pushrod.ingress import certificates, claims
@@ -20,7 +20,7 @@ _OLDEST_GIT = (2, 29)  # the first with the proc-receive hook (Git's release not
 _LOW_SPACE = 500_000_000  # bytes; an environment and a PostgreSQL cluster together take about half of it
 
 
-def examine(root: Root) -> list[Finding]:
+def examine(root: Root) -> list[Diagnostic]:
     """Look at the machine, the engine's parts and every app of a root; changes nothing."""
     engine = registry.of(root)
     found = [*_machine(root), *engine.examine()]
@@ -32,34 +32,36 @@ def examine(root: Root) -> list[Finding]:
     return found
 
 
-def _machine(root: Root) -> Iterator[Finding]:
-    yield Finding("python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
+def _machine(root: Root) -> Iterator[Diagnostic]:
+    yield Diagnostic("python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
     yield _git()
     if root.path.exists():
         free = files.free_space(root.path)
         low = free < _LOW_SPACE
-        yield Finding(
+        yield Diagnostic(
             "disk",
             "warning" if low else "ok",
             f"{free // 1_000_000} MB free at {root.path}",
             "free some space" if low else "",
         )
     else:
-        yield Finding("root", "ok", f"{root.path} is not there yet; `pushrod up` makes it")
+        yield Diagnostic("root", "ok", f"{root.path} is not there yet; `pushrod up` makes it")
 
 
-def _git() -> Finding:
+def _git() -> Diagnostic:
     try:
         words = processes.run(["git", "--version"], env=git.environment()).stdout.split()
     except PushrodError as e:
-        return Finding("git", "broken", e.what, "install git 2.29 or newer")
+        return Diagnostic("git", "broken", e.what, "install git 2.29 or newer")
     version = tuple(int(n) for n in words[2].split(".")[:2])
     if version < _OLDEST_GIT:
-        return Finding("git", "broken", f"{words[2]} has no proc-receive hook", "install git 2.29 or newer")
-    return Finding("git", "ok", words[2])
+        return Diagnostic(
+            "git", "broken", f"{words[2]} has no proc-receive hook", "install git 2.29 or newer"
+        )
+    return Diagnostic("git", "ok", words[2])
 
 
-def _app(app: App, engine: Engine) -> Iterator[Finding]:
+def _app(app: App, engine: Engine) -> Iterator[Diagnostic]:
     name = f"app {app.name}"
     try:
         settings = app.settings
@@ -68,48 +70,48 @@ def _app(app: App, engine: Engine) -> Iterator[Finding]:
         for number in releases.numbers():
             releases.read(number)
     except PushrodError as e:
-        yield Finding(name, "broken", f"{e.where}: {e.what}", e.hint)
+        yield Diagnostic(name, "broken", f"{e.where}: {e.what}", e.hint)
         return
     if story.open is not None:
         under_way = locks.locked(app.lock)
         fate = "is under way" if under_way else "was cut off"
         detail = f"{story.open.event} of release {story.open.release} {fate}"
         mend = "" if under_way else "any other command (`pushrod status`) finishes or undoes it"
-        yield Finding(name, "ok" if under_way else "warning", detail, mend)
+        yield Diagnostic(name, "ok" if under_way else "warning", detail, mend)
         return
     if story.left:
-        yield Finding(name, "warning", f"not done: {story.left}", "`pushrod doctor --repair` tries again")
+        yield Diagnostic(name, "warning", f"not done: {story.left}", "`pushrod doctor --repair` tries again")
     if story.live and story.live not in releases.numbers():
         detail = f"release {story.live} is live, but not in the state repository"
-        yield Finding(name, "broken", detail, "`pushrod doctor --repair` gets it back from its history")
+        yield Diagnostic(name, "broken", detail, "`pushrod doctor --repair` gets it back from its history")
         return
     if story.live and not git.is_sound(app.state):
-        yield Finding(
+        yield Diagnostic(
             name, "broken", f"{app.state}: Git cannot read it", "`pushrod doctor --repair` mends it"
         )
     if story.live and releases.pointed() != story.live:
-        yield Finding(
+        yield Diagnostic(
             name, "warning", "its live pointer is not where the journal says", "`pushrod up` mends it"
         )
     if settings.down or not story.live:
-        yield Finding(name, "ok", "down" if story.live else "nothing deployed yet")
+        yield Diagnostic(name, "ok", "down" if story.live else "nothing deployed yet")
         return
     try:
         yield from catalogue.examine(app)
         yield from certificates.examine(app, releases.read(story.live))
         yield _running(app, name, story.live, engine)
     except PushrodError as e:  # a part that the engine needs is missing
-        yield Finding(name, "broken", e.what, e.hint)
+        yield Diagnostic(name, "broken", e.what, e.hint)
 
 
-def _running(app: App, name: str, live: int, engine: Engine) -> Finding:
+def _running(app: App, name: str, live: int, engine: Engine) -> Diagnostic:
     states = engine.states(app)
     bad = [s for s in states if s.state not in ("running", "starting")]
     if all(s.state == "stopped" for s in states):
-        return Finding(
+        return Diagnostic(
             name, "broken", f"release {live} should be live, but nothing runs", "`pushrod up` starts it"
         )
     if bad:
         listed = ", ".join(f"{s.name} is {s.state}" for s in bad)
-        return Finding(name, "broken", listed, f"`pushrod logs {bad[0].name.rpartition('-')[0]}` says why")
-    return Finding(name, "ok", f"release {live}, {len(states)} processes run")
+        return Diagnostic(name, "broken", listed, f"`pushrod logs {bad[0].name.rpartition('-')[0]}` says why")
+    return Diagnostic(name, "ok", f"release {live}, {len(states)} processes run")

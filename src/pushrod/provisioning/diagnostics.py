@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 
 from pushrod.adapters import systemd
 from pushrod.core.errors import PushrodError
-from pushrod.core.values import Finding
+from pushrod.core.values import Diagnostic
 from pushrod.provisioning import account, docker_daemon, kernel, keys, places, pool, programs, shares, units
 from pushrod.provisioning.work import Work
 from pushrod.state.apps import HostSettings, Root
@@ -14,9 +14,9 @@ from pushrod.state.apps import HostSettings, Root
 _AGAIN = "as root: pushrod host init"
 
 
-def examine(root: Root) -> Iterator[Finding]:
+def examine(root: Root) -> Iterator[Diagnostic]:
     """Look at the host of a root; changes nothing, and needs no root."""
-    looks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
+    looks: tuple[tuple[str, Callable[[], Iterator[Diagnostic]]], ...] = (
         ("daemon", _daemon),
         ("account", lambda: _account(root)),
         ("programs", lambda: _programs(root)),
@@ -30,30 +30,30 @@ def examine(root: Root) -> Iterator[Finding]:
         try:
             yield from look()
         except PushrodError as e:
-            yield Finding(what, "broken", f"{e.where}: {e.what}" if e.where else e.what, e.hint)
+            yield Diagnostic(what, "broken", f"{e.where}: {e.what}" if e.where else e.what, e.hint)
 
 
-def _daemon() -> Iterator[Finding]:
+def _daemon() -> Iterator[Diagnostic]:
     found = docker_daemon.read()
     merged = docker_daemon.merge(found, pool.CANDIDATES[0])
     if merged.added:
         lacks = ", ".join(merged.added)
-        yield Finding("daemon", "warning", f"{docker_daemon.PATH} does not say: {lacks}", _AGAIN)
+        yield Diagnostic("daemon", "warning", f"{docker_daemon.PATH} does not say: {lacks}", _AGAIN)
     elif found.get("live-restore") is not True:
         detail = "live-restore is off: a restart of the Docker engine stops every app"
-        yield Finding("daemon", "warning", detail, f'set "live-restore": true in {docker_daemon.PATH}')
+        yield Diagnostic("daemon", "warning", detail, f'set "live-restore": true in {docker_daemon.PATH}')
     else:
-        yield Finding("daemon", "ok", "live-restore is on, logs are bounded")
+        yield Diagnostic("daemon", "ok", "live-restore is on, logs are bounded")
 
 
-def _account(root: Root) -> Iterator[Finding]:
+def _account(root: Root) -> Iterator[Diagnostic]:
     found = account.entry()
     if found is None:
-        yield Finding("account", "broken", f"there is no account {account.NAME}", _AGAIN)
+        yield Diagnostic("account", "broken", f"there is no account {account.NAME}", _AGAIN)
     elif account.argv(root.path, found, account.is_member()):
-        yield Finding("account", "broken", _account_problem(root, found), _AGAIN)
+        yield Diagnostic("account", "broken", _account_problem(root, found), _AGAIN)
     else:
-        yield Finding("account", "ok", f"{account.NAME}, in group {account.GROUP}")
+        yield Diagnostic("account", "ok", f"{account.NAME}, in group {account.GROUP}")
 
 
 def _account_problem(root: Root, found: pwd.struct_passwd) -> str:
@@ -62,28 +62,30 @@ def _account_problem(root: Root, found: pwd.struct_passwd) -> str:
     return f"{account.NAME} has home {found.pw_dir} and shell {found.pw_shell}, not {root.path} and {account.SHELL}"
 
 
-def _programs(root: Root) -> Iterator[Finding]:
+def _programs(root: Root) -> Iterator[Diagnostic]:
     wrong = _wrong(programs.plan(root, installing=False))
     version = programs.check_compose(root.programs / "docker-compose") if not wrong else ""
     if wrong:
-        yield Finding("programs", "broken", wrong, _AGAIN)
+        yield Diagnostic("programs", "broken", wrong, _AGAIN)
     else:
-        yield Finding("programs", "ok", f"current; Compose {version}")
+        yield Diagnostic("programs", "ok", f"current; Compose {version}")
 
 
-def _units(root: Root) -> Iterator[Finding]:
+def _units(root: Root) -> Iterator[Diagnostic]:
     if wrong := _wrong(units.files(root, root.host_settings or HostSettings())):
-        yield Finding("units", "warning", wrong, _AGAIN)
+        yield Diagnostic("units", "warning", wrong, _AGAIN)
     if not systemd.is_enabled(systemd.TARGET):
-        yield Finding("units", "broken", f"{systemd.TARGET} does not come back at boot", _AGAIN)
+        yield Diagnostic("units", "broken", f"{systemd.TARGET} does not come back at boot", _AGAIN)
     gates = [shares.unit(key.name) for key in keys.KeyFile(root.path / keys.PLACE, (0, 0)).all()]
     stopped = [unit for unit in (systemd.TARGET, *units.STARTED, *gates) if not systemd.is_active(unit)]
     for unit in stopped:
-        yield Finding(
+        yield Diagnostic(
             "units", "broken", f"{unit} is not active", f"systemctl start {unit}; journalctl -eu {unit}"
         )
     if not wrong and not stopped:
-        yield Finding("units", "ok", f"{1 + len(units.STARTED) + len(gates)} active and as they were written")
+        yield Diagnostic(
+            "units", "ok", f"{1 + len(units.STARTED) + len(gates)} active and as they were written"
+        )
 
 
 def _wrong(works: list[Work]) -> str:
@@ -95,45 +97,45 @@ def _wrong(works: list[Work]) -> str:
     )
 
 
-def _keys(root: Root) -> Iterator[Finding]:
+def _keys(root: Root) -> Iterator[Diagnostic]:
     path = root.path / ".ssh" / "authorized_keys"
     if not path.exists():
-        yield Finding("keys", "ok", "none yet; `pushrod host keys add` lets somebody push")
+        yield Diagnostic("keys", "ok", "none yet; `pushrod host keys add` lets somebody push")
         return
     for place, mode in ((path.parent, 0o700), (path, 0o600)):
         found = place.stat()
         if found.st_mode & 0o7777 != mode or found.st_uid != account.owner()[0]:
             mend = f"chown {account.NAME}: {place}; chmod {mode:o} {place}"
-            yield Finding("keys", "broken", f"{place} is open to others: sshd may refuse it", mend)
+            yield Diagnostic("keys", "broken", f"{place} is open to others: sshd may refuse it", mend)
             return
-    yield Finding("keys", "ok", f"{len(path.read_text().splitlines())} lines")
+    yield Diagnostic("keys", "ok", f"{len(path.read_text().splitlines())} lines")
 
 
-def _files(root: Root) -> Iterator[Finding]:
+def _files(root: Root) -> Iterator[Diagnostic]:
     wrong = list(places.problems(root))
     for problem in wrong:
-        yield Finding("files", "broken", problem, _AGAIN)
+        yield Diagnostic("files", "broken", problem, _AGAIN)
     if not wrong:
-        yield Finding("files", "ok", "closed to the other accounts of this machine")
+        yield Diagnostic("files", "ok", "closed to the other accounts of this machine")
 
 
-def _kernel() -> Iterator[Finding]:
+def _kernel() -> Iterator[Diagnostic]:
     low = kernel.lower()
     if wrong := _wrong(kernel.plan()[:1]):
-        yield Finding("kernel", "warning", wrong, _AGAIN)
+        yield Diagnostic("kernel", "warning", wrong, _AGAIN)
     elif low:
         detail = f"one app could use up what all share: {', '.join(low)} too low"
-        yield Finding("kernel", "warning", detail, f"{_AGAIN}; or take what a later file says out of it")
+        yield Diagnostic("kernel", "warning", detail, f"{_AGAIN}; or take what a later file says out of it")
     else:
-        yield Finding("kernel", "ok", "no app uses up what the kernel counts for all")
+        yield Diagnostic("kernel", "ok", "no app uses up what the kernel counts for all")
 
 
-def _pool(root: Root) -> Iterator[Finding]:
+def _pool(root: Root) -> Iterator[Diagnostic]:
     settings = root.host_settings or HostSettings()
     block = IPv4Network(settings.pool)
     foreign = [network for network in pool.routes() if not network.subnet_of(block)]
     if (other := pool.collision(block, foreign)) is not None:
         detail = f"{block}, where releases get their addresses, overlaps the route to {other}"
-        yield Finding("pool", "broken", detail, "give that network other addresses")
+        yield Diagnostic("pool", "broken", detail, "give that network other addresses")
     else:
-        yield Finding("pool", "ok", f"{block} is free for releases")
+        yield Diagnostic("pool", "ok", f"{block} is free for releases")

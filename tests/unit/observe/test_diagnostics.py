@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pushrod.core.values import Finding
+from pushrod.core.values import Diagnostic
 from pushrod.observe import diagnostics
 from pushrod.state.apps import App, Root
 from pushrod.state.journal import Journal
@@ -15,11 +15,11 @@ from pushrod.system import files, locks
 from tests.unit.samples import COMMIT, make_live
 
 
-def of(root: Root, what: str) -> list[Finding]:
+def of(root: Root, what: str) -> list[Diagnostic]:
     return [f for f in diagnostics.examine(root) if f.what == what]
 
 
-def one(app: App) -> Finding:
+def one(app: App) -> Diagnostic:
     (found,) = of(app.root, f"app {app.name}")
     return found
 
@@ -37,7 +37,7 @@ def test_a_machine_where_all_is_well(app: App) -> None:
     for name in ("python", "git", "nginx", "postgres", "redis", "compose", "uv"):
         assert found[name].state == "ok", found[name]
         assert any(c.isdigit() for c in found[name].detail)
-    assert found["app shop"] == Finding("app shop", "ok", "nothing deployed yet")
+    assert found["app shop"] == Diagnostic("app shop", "ok", "nothing deployed yet")
 
 
 def test_looking_changes_nothing(app: App, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_an_app_that_should_be_live_and_does_not_run(app: App) -> None:
 def test_an_app_that_is_down_is_well(app: App) -> None:
     make_live(app, 1)
     app.save(msgspec.structs.replace(app.settings, down=True))
-    assert one(app) == Finding("app shop", "ok", "down")
+    assert one(app) == Diagnostic("app shop", "ok", "down")
 
 
 def test_a_command_under_way_is_told_from_one_that_was_cut_off(app: App) -> None:

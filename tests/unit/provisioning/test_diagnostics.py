@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pushrod.core.errors import HostError
-from pushrod.core.values import Finding
+from pushrod.core.values import Diagnostic
 from pushrod.provisioning import account, diagnostics, docker_daemon, pool
 from pushrod.state.apps import Root
 
@@ -27,7 +27,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
     return root
 
 
-def only(found: list[Finding]) -> Finding:
+def only(found: list[Diagnostic]) -> Diagnostic:
     (one,) = found
     assert bool(one.mend) == (one.state != "ok")
     return one
@@ -90,5 +90,5 @@ def test_a_look_that_cannot_be_taken_is_a_finding_and_the_others_go_on(
 
     monkeypatch.setattr(docker_daemon, "read", broken)
     found = {f.what: f for f in diagnostics.examine(root)}
-    assert found["daemon"] == Finding("daemon", "broken", "here: it broke", "mend it")
+    assert found["daemon"] == Diagnostic("daemon", "broken", "here: it broke", "mend it")
     assert {"account", "programs", "units", "keys", "pool", "files"} <= set(found)

@@ -21,8 +21,8 @@ from pushrod.adapters import causes, docker, nginx
 from pushrod.core.errors import HostError, ManifestError, PushrodError, ReadyError, UnknownNameError
 from pushrod.core.plan import Change, Need
 from pushrod.core.values import (
+    Diagnostic,
     EngineName,
-    Finding,
     Image,
     Instance,
     Line,
@@ -124,21 +124,21 @@ class Docker:
         """None: the manifest names the image, and that is what runs."""
         return {}
 
-    def examine(self) -> Iterator[Finding]:
+    def examine(self) -> Iterator[Diagnostic]:
         """Whether Docker answers, and the edge."""
         try:
-            yield Finding("docker", "ok", f"engine {docker.answers()}")
+            yield Diagnostic("docker", "ok", f"engine {docker.answers()}")
             yield preflight.space()
             yield _slices()
         except PushrodError as e:
-            yield Finding("docker", "broken", e.what, e.hint)
+            yield Diagnostic("docker", "broken", e.what, e.hint)
         up = self.edge.answering()
         mend = (
             ""
             if up
             else "as root: systemctl start pushrod-edge; journalctl -u pushrod-edge says why it stopped"
         )
-        yield Finding("edge", "ok" if up else "broken", "answers" if up else "does not answer", mend)
+        yield Diagnostic("edge", "ok" if up else "broken", "answers" if up else "does not answer", mend)
 
     def check_name(self, name: str) -> None:
         """Refuse, before an app is made, a name by which other apps' things are called, or may be."""
@@ -633,12 +633,12 @@ def _has_quota(found: Mapping[str, Any]) -> bool:
     return bool({"prjquota", "pquota"} & {*under.opts.split(",")})
 
 
-def _slices() -> Finding:
+def _slices() -> Diagnostic:
     """Whether systemd bounds what all containers of an app take together."""
     driver = docker.info().get("CgroupDriver")
     if driver == "systemd":
-        return Finding("limits", "ok", "each app has a slice of systemd's of its own")
-    return Finding(
+        return Diagnostic("limits", "ok", "each app has a slice of systemd's of its own")
+    return Diagnostic(
         "limits",
         "warning",
         f"the Docker engine's cgroup driver is {driver}: each container is bounded, but not all of an app together",

@@ -8,7 +8,7 @@ import psutil
 
 from pushrod.adapters import docker
 from pushrod.core.plan import Change, Need
-from pushrod.core.values import Finding, Manifest, Service
+from pushrod.core.values import Diagnostic, Manifest, Service
 from pushrod.engines.docker import environment, images, names, rendering
 from pushrod.engines.docker.stores import Stores
 from pushrod.state.apps import App
@@ -81,13 +81,13 @@ def needs(app: App, commit: str, wanted: Manifest, document: Document) -> list[N
     ]
 
 
-def space() -> Finding:
+def space() -> Diagnostic:
     """Whether there is room for one more image where the engine keeps them, for `pushrod doctor`."""
     free = files.free_space(_place())
     low = free < _IMAGE + _SPARE_DISK
     detail = f"{free // 1_000_000} MB free at {_place()}, where images and the stores' data are"
     mend = "free some: `docker system df` shows what takes it, `pushrod prune` removes what no kept release needs"
-    return Finding("disk", "warning", detail, mend) if low else Finding("disk", "ok", detail)
+    return Diagnostic("disk", "warning", detail, mend) if low else Diagnostic("disk", "ok", detail)
 
 
 def _place() -> Path:

@@ -222,7 +222,7 @@ def attend(one: Live, memory: Memory, now: Callable[[], float] = time.time) -> b
             why, act = _due(current.app, name, found.get(name), memory, now())
             missing = missing or act == "up"
             if act not in ("", "up"):
-                mend(current.app, name, why, act)
+                fix(current.app, name, why, act)
         admit(current.app, current.release, found, end)
     return missing
 
@@ -266,7 +266,7 @@ def admit(app: bring_up.App, release: dict[str, Any], found: dict[str, Any], end
         )
 
 
-def mend(app: bring_up.App, name: str, why: str, act: str) -> None:
+def fix(app: bring_up.App, name: str, why: str, act: str) -> None:
     """Start or restart a container, or bring the whole app up where one is gone; and record it."""
     began = time.monotonic()
     try:
@@ -355,7 +355,7 @@ class Mending:
 
     def _attend(self, one: Live) -> None:
         if attend(one, self._memory):
-            up = partial(mend, one.app, one.app.name, "lacks a container", "up")
+            up = partial(fix, one.app, one.app.name, "lacks a container", "up")
             with contextlib.suppress(RuntimeError):  # the run is at its end: the next one comes to it
                 self._under_way[one.app.name] = self._slow.submit(_guarded, one.app, up)
 

@@ -5,62 +5,62 @@ from collections.abc import Callable, Iterator, Sequence
 from pushrod.adapters.binaries import Part
 from pushrod.adapters.nginx import Edge
 from pushrod.core.errors import PushrodError
-from pushrod.core.values import Finding
+from pushrod.core.values import Diagnostic
 from pushrod.state.apps import App, Root
 from pushrod.system import accounts, files
 
 
-def of_parts(parts: Sequence[Part]) -> Iterator[Finding]:
+def of_parts(parts: Sequence[Part]) -> Iterator[Diagnostic]:
     """Which programs are in use, and where each comes from."""
     for part in parts:
         if part.problem:
-            yield Finding(part.name, "broken", "cannot be used", part.problem)
+            yield Diagnostic(part.name, "broken", "cannot be used", part.problem)
         else:
-            yield Finding(part.name, "ok", f"{part.version} from {part.source}")
+            yield Diagnostic(part.name, "ok", f"{part.version} from {part.source}")
 
 
-def of_account(find: Callable[[], accounts.Account | None]) -> Finding:
+def of_account(find: Callable[[], accounts.Account | None]) -> Diagnostic:
     """Who the children run as."""
     try:
         account = find()
     except PushrodError as e:
-        return Finding("account", "broken", e.what, e.hint)
+        return Diagnostic("account", "broken", e.what, e.hint)
     if account is None:
-        return Finding("account", "ok", "everything runs as you")
+        return Diagnostic("account", "ok", "everything runs as you")
     if account.reach:
-        return Finding(
+        return Diagnostic(
             "account",
             "warning",
             f"children run as {account.name} with CAP_{account.reach.upper()}: a directory above is closed to it",
             "put the root and this installation where every user may pass, such as /opt and /var/lib",
         )
-    return Finding("account", "ok", f"children run as {account.name}")
+    return Diagnostic("account", "ok", f"children run as {account.name}")
 
 
-def of_files(root: Root) -> Iterator[Finding]:
+def of_files(root: Root) -> Iterator[Diagnostic]:
     """Whether the files of a root are closed to the other accounts of the machine."""
     for path in (root.path, root.apps_directory, root.runtime):
         if path.exists() and path.stat().st_mode & 0o007:
-            yield Finding(
+            yield Diagnostic(
                 "files", "warning", f"{path} is open to other accounts", "`pushrod up` of any app closes it"
             )
 
 
-def of_edge(find: Callable[[], Edge], apps: Sequence[App]) -> Iterator[Finding]:
+def of_edge(find: Callable[[], Edge], apps: Sequence[App]) -> Iterator[Diagnostic]:
     """Whether nginx answers, where an app should be up."""
     if not any(map(_wanted, apps)):
         return
     try:
         edge = find()
         if edge.answering():
-            yield Finding("edge", "ok", "answers")
+            yield Diagnostic("edge", "ok", "answers")
             return
     except PushrodError as e:
-        yield Finding("edge", "broken", e.what, e.hint)
+        yield Diagnostic("edge", "broken", e.what, e.hint)
         return
     log = files.tail(edge.logs / "error.log", 1)
     mend = "`pushrod up` starts it, or says why not"
-    yield Finding("edge", "broken", f"nginx does not answer: {' '.join(log)}", mend)
+    yield Diagnostic("edge", "broken", f"nginx does not answer: {' '.join(log)}", mend)
 
 
 def _wanted(app: App) -> bool:

@@ -19,8 +19,8 @@ from pushrod.adapters.nginx import Bounds, Edge
 from pushrod.core.errors import BuildError, HostError, PushrodError, StateError, UnknownNameError
 from pushrod.core.plan import Change, Need
 from pushrod.core.values import (
+    Diagnostic,
     EngineName,
-    Finding,
     Image,
     Instance,
     Line,
@@ -124,7 +124,7 @@ class Embedded:
                     self.root.runtime
                 )  # in /tmp where the root's own path is too long for sockets
 
-    def examine(self) -> Iterator[Finding]:
+    def examine(self) -> Iterator[Diagnostic]:
         """The programs in use, who the children run as, and whether the edge answers."""
         yield from diagnostics.of_parts(self.parts.versions())
         yield diagnostics.of_account(lambda: self.account)

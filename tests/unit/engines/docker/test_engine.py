@@ -8,7 +8,7 @@ import pytest
 
 from pushrod.adapters import docker
 from pushrod.core.errors import ManifestError
-from pushrod.core.values import Auth, Finding, Instance, Manifest, Placement, Release, Route, Routing
+from pushrod.core.values import Auth, Diagnostic, Instance, Manifest, Placement, Release, Route, Routing
 from pushrod.engines.docker import bring_up, engine, preflight
 from pushrod.engines.docker.engine import Docker, _check_ports, _check_volumes, _has_quota
 from pushrod.engines.docker.hooks import Failed
@@ -63,7 +63,7 @@ def older(*blocks: str) -> Sequence[Release]:
 def test_an_app_keeps_its_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: list[str], room: str, gone: int
 ) -> None:
-    monkeypatch.setattr(preflight, "space", lambda: Finding("disk", room, ""))  # type: ignore[arg-type]
+    monkeypatch.setattr(preflight, "space", lambda: Diagnostic("disk", room, ""))  # type: ignore[arg-type]
     live = samples.release(99, network="10.0.8.0/26")
     assert max(0, host_of(tmp_path).excess(App(Root(tmp_path), "shop"), older(*blocks), live)) == gone
 

@@ -199,7 +199,7 @@ def test_after_the_limit_it_is_left_alone_and_told_once(
     monkeypatch.setattr(
         bring_up, "inspect", lambda _names: {"shop-r7-backend-1": container("exited", ExitCode=1)}
     )
-    monkeypatch.setattr(watchdog, "mend", lambda _app, name, _why, act: done.append(f"{act} {name}"))
+    monkeypatch.setattr(watchdog, "fix", lambda _app, name, _why, act: done.append(f"{act} {name}"))
     memory, now = watchdog.Memory(tmp_path / "watch.json"), 1e9
     for second in range(0, 3500, 10):
         watchdog.attend(live(app), memory, partial(add, now, second))
