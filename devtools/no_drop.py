@@ -30,7 +30,9 @@ from pushrod.adapters.nginx import DRAIN_BUDGET, Edge, Switch
 from pushrod.core.values import Release
 from pushrod.engines.embedded.engine import Embedded
 from pushrod.ingress.certificates import tls_port
+from pushrod.releases.one_shots import OneShots
 from pushrod.releases.pipeline import Pipeline
+from pushrod.releases.promotion import Promotion
 from pushrod.state.apps import App as OwnApp
 from pushrod.state.apps import Root
 from pushrod.state.releases import Releases
@@ -492,25 +494,27 @@ class _Hasty(Embedded):
         return super().stop(app, number)
 
 
-class _StopThenStart(Pipeline):
-    def _start(self, release: Release, previous: int) -> None:
-        for number in self.engine.running(self.app):
-            self.engine.stop(self.app, number)
-        super()._start(release, previous)
+class _StopThenStart(Promotion):
+    def start(self, release: Release, previous: int) -> None:
+        for number in self._engine.running(self._app):
+            self._engine.stop(self._app, number)
+        super().start(release, previous)
 
 
-class _MoveTooSoon(Pipeline):
-    def _start(self, release: Release, previous: int) -> None:
-        self._serve(release)
-        super()._start(release, previous)
+class _MoveTooSoon(Promotion):
+    def start(self, release: Release, previous: int) -> None:
+        self.serve(release)
+        super().start(release, previous)
 
 
 def pipeline(
-    app: OnThisMachine, kind: type[Pipeline] = Pipeline, engine: type[Embedded] = Embedded
+    app: OnThisMachine, kind: type[Promotion] = Promotion, engine: type[Embedded] = Embedded
 ) -> Pipeline:
     """A pipeline in this process, honest unless told otherwise."""
     root = Root(app.machine.root)
-    return kind(root.app(app.app.name), engine(root), Silent())
+    line = Pipeline(root.app(app.app.name), engine(root), Silent())
+    line.promotion = kind(line.context, line.serving, OneShots(line.context))
+    return line
 
 
 SABOTAGE: Mapping[str, Callable[[OnThisMachine], object]] = {

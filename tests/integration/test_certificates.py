@@ -93,7 +93,7 @@ class Served:
         journal = Journal(self.app.journal)
         for event in ("prepare", "promote", "live", "done"):
             journal.append(event, number, commit=sealed.commit)
-        self.edge.switch({self.app.name: self.pipeline._site(sealed)})
+        self.edge.switch({self.app.name: self.pipeline.serving.site(sealed)})
         return sealed
 
     def shown(self) -> str:

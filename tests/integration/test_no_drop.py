@@ -13,7 +13,7 @@ from devtools.apps import Machine
 from devtools.load import RACE, UNPROCESSED
 from devtools.no_drop import OnThisMachine, Row, Steady
 from pushrod.adapters.nginx import DRAIN_BUDGET
-from pushrod.releases import pipeline
+from pushrod.releases import serving
 
 pytestmark = pytest.mark.integration
 
@@ -63,8 +63,8 @@ def test_nothing_is_dropped_whatever_happens(app: OnThisMachine, rows: list[Row]
 def test_a_websocket_that_no_drain_waits_for_is_closed_in_order(
     app: OnThisMachine, rows: list[Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert pipeline.DRAIN + 10.0 <= DRAIN_BUDGET, "the app has its grace before nginx ends its workers"
-    monkeypatch.setattr(pipeline, "DRAIN", 1.0)
+    assert serving.DRAIN + 10.0 <= DRAIN_BUDGET, "the app has its grace before nginx ends its workers"
+    monkeypatch.setattr(serving, "DRAIN", 1.0)
     with no_drop.held(app, 10, 25.0) as running:
         time.sleep(1.2)
         no_drop.pipeline(app).renew()

@@ -19,7 +19,8 @@ from pushrod.core.errors import BusyError, Interrupted, PushrodError, StoreError
 from pushrod.core.progress import Progress
 from pushrod.core.values import Diagnostic, EngineName, Release, Value
 from pushrod.engines.protocols import Engine
-from pushrod.releases.pipeline import LOCK_TIMEOUT, Pipeline
+from pushrod.releases.pipeline import Pipeline
+from pushrod.releases.queue import LOCK_TIMEOUT
 from pushrod.releases.rounds import Round
 from pushrod.releases.steps import Steps
 from pushrod.state.apps import App, now, read_json

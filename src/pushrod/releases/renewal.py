@@ -9,7 +9,8 @@ from pushrod.core.progress import Progress
 from pushrod.core.values import Release, Value
 from pushrod.engines.protocols import Engine
 from pushrod.ingress.certificates import Certificates, Kept, examine, names_for
-from pushrod.releases.pipeline import LOCK_TIMEOUT, Pipeline
+from pushrod.releases.pipeline import Pipeline
+from pushrod.releases.queue import LOCK_TIMEOUT
 from pushrod.releases.rounds import Round
 from pushrod.state.apps import App
 from pushrod.state.journal import Journal

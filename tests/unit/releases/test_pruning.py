@@ -1,67 +1,28 @@
-"""What a promotion runs once, how it is told, and who may wait. The life of a push is in the integration tests."""
-
-import contextlib
+"""What goes once nothing needs it, and what stays."""
 
 import pytest
 
 from pushrod.adapters import git
 from pushrod.cli import context
-from pushrod.core.errors import BusyError
-from pushrod.releases import pipeline
-from pushrod.releases.pipeline import Pipeline, _one_shots
+from pushrod.releases import pruning
 from pushrod.state.apps import App
 from pushrod.state.journal import Journal
 from pushrod.state.releases import RELEASE, Releases
-from pushrod.system import locks
-from tests.unit.samples import make_live, release, service
-
-
-def test_jobs_run_in_the_manifests_order_before_the_release_commands() -> None:
-    migrate, load = (service(n, role="job", replicas=0, command=("x",)) for n in ("migrate", "load"))
-    backend = service("backend", release=("alembic", "upgrade", "head"))
-    programs = _one_shots(release(services=(backend, migrate, load, service("worker", role="worker"))))
-    assert [(p.kind, p.argv, p.shown, p.told) for p in programs] == [
-        ("job", (), "migrate", "migrate"),
-        ("job", (), "load", "load"),
-        (
-            "release command",
-            ("alembic", "upgrade", "head"),
-            "alembic upgrade head",
-            "backend: alembic upgrade head",
-        ),
-    ]
-
-
-class _Rests:
-    """As much of an engine as a command needs that does not get its turn."""
-
-    def rest(self) -> None:
-        """Nothing runs."""
-
-
-def test_few_may_wait_for_one_app(app: App) -> None:
-    with contextlib.ExitStack() as others:
-        others.enter_context(locks.lock(app.lock, purpose="deploying", timeout=0))
-        for n in range(pipeline.MOST_WAITING):
-            place = app.root.runtime / f"waiting-{app.name}-{n}"
-            others.enter_context(locks.lock(place, purpose="waiting", timeout=0))
-        line = Pipeline(app, _Rests(), None)  # type: ignore[arg-type]
-        with pytest.raises(BusyError, match="4 other commands wait for shop already"), line.locked("testing"):
-            raise AssertionError("it waits")
+from tests.unit.samples import make_live
 
 
 def test_a_thousand_deployments_leave_no_more_than_a_hundred(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "HISTORY", 4)
-    line, releases = Pipeline(app, _Rests(), None), Releases(app)  # type: ignore[arg-type]
+    monkeypatch.setattr(pruning, "HISTORY", 4)
+    line, releases = context.pipeline(app), Releases(app)
     files, events = [], []
     for number in range(1, 41):
         make_live(app, number)
         releases.remove(number - 3)
         releases.record(f"release {number} is live")
         before = line.journal.story()
-        line._forget()
+        line.pruning.shorten_records()
         assert line.journal.story() == Journal(app.journal).story() == before
         files.append(sum(path.is_file() for path in app.state.rglob("*")))
         events.append(len(line.journal.entries()))

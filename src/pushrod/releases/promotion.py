@@ -1,0 +1,78 @@
+"""The steps that make a sealed release live, up to the switch. Each is idempotent, and each failure is undone."""
+
+from collections.abc import Sequence
+
+from pushrod.adapters.nginx import Switch
+from pushrod.core import plan
+from pushrod.core.values import Release
+from pushrod.ingress import claims
+from pushrod.releases.context import Context
+from pushrod.releases.one_shots import OneShot, OneShots
+from pushrod.releases.serving import Serving
+
+
+def stops_first(release: Release) -> frozenset[str]:
+    """The services whose old instances must end before the new ones start."""
+    return frozenset(s.name for s in release.services if s.stop_first)
+
+
+class Promotion:
+    """The steps, in their order."""
+
+    def __init__(self, context: Context, serving: Serving, one_shots: OneShots) -> None:
+        self._context = context
+        self._app, self._engine, self._step = context.app, context.engine, context.step
+        self._serving = serving
+        self._one_shots = one_shots
+
+    def plan(self, release: Release, programs: Sequence[OneShot]) -> None:
+        """Say what changes. The names and the edge's tree are tried before anything is touched."""
+        with self._step("plan", "") as step:
+            claims.take(self._app, self._serving.names(release), self._context.may_push)
+            self._engine.edge.check({self._app.name: self._serving.site(release)})
+            images = {name: image.id for name, image in release.images.items()}
+            live = self._context.readable_live()
+            changes = plan.compare(live, release.services, release.stores, images)
+            step.detail = plan.summary(changes, [p.shown for p in programs])
+            if not step.detail:
+                same = live is not None and live.commit == release.commit
+                step.detail = "nothing changes" if same else "nothing changes but the commit"
+
+    def stores(self, release: Release) -> None:
+        """Have the stores up and healthy, with the app's roles and databases."""
+        if not release.stores:
+            return
+        names = ", ".join(s.name for s in release.stores)
+        with self._step("stores", names, release.number) as step:
+            ddl = not any(s.release for s in release.services)
+            with self._context.redacted():
+                step.detail = self._engine.ensure_stores(self._app, release, ddl=ddl)
+
+    def run_once(self, release: Release, programs: Sequence[OneShot]) -> None:
+        """Run the jobs and the release commands."""
+        self._one_shots.run(release, programs)
+
+    def start(self, release: Release, previous: int) -> None:
+        """Start the new instances beside the old ones, but for services whose old ones must end first."""
+        with self._step("start", plan.count(release.instances), release.number):
+            before = self._context.readable(previous) if previous != release.number else None
+            if before and (first := stops_first(release)):
+                names = [i.name for i in before.instances if i.service in first]
+                self._context.note(self._engine.stop_instances(self._app, before, names))
+            with self._context.redacted():
+                self._engine.start(self._app, release, self._context.secrets.sealed(release.number))
+
+    def ready(self, release: Release) -> None:
+        """Wait until each new instance has proved its health."""
+        with self._step("ready", plan.count(release.instances), release.number) as step:
+            with self._context.redacted():
+                notes = self._engine.ready(self._app, release)
+            step.detail = f"{len(release.instances)} of {len(release.instances)} healthy"
+        self._context.note(notes)
+
+    def serve(self, release: Release) -> Switch:
+        """Have the edge lead to the new instances."""
+        with self._step("switch", f"edge → release {release.number}", release.number) as step:
+            switch = self._serving.switch(release)
+            step.detail = f"edge → release {release.number}, confirmed by its new workers"
+        return switch

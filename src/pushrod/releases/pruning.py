@@ -1,0 +1,57 @@
+"""What goes once nothing needs it: old releases, and records of long ago."""
+
+from collections.abc import Sequence
+
+from pushrod.adapters import git
+from pushrod.core.values import Release
+from pushrod.releases.context import Context
+
+HISTORY = 50
+"""Releases that the journal remembers and changes that the state repository does: so many, up to twice as many."""
+
+
+class Pruning:
+    """Removes what one app no longer needs."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._app, self._engine = context.app, context.engine
+        self._journal, self._releases = context.journal, context.releases
+
+    def prune(self, release: Release) -> None:
+        """Remove releases beyond those that the live one keeps and the app's share has room for, and old records."""
+        numbers = self._releases.numbers()
+        older, drop = [n for n in numbers if n != release.number], max(0, len(numbers) - release.keep)
+        whole, damaged = self._releases.whole()
+        kept = [r for r in whole if r.number in older[drop:]]
+        if excess := self._engine.excess(self._app, kept, release):
+            left = len(kept) - excess + 1
+            self._context.progress.note(
+                f"{left} releases are kept instead of {len(kept) + 1}: more is not the app's share"
+            )
+        for number in (*older[:drop], *(r.number for r in kept[:excess])):
+            self._context.sealing.discard(number)
+        self._tell_of_damaged([n for n in damaged if n in older[drop:]])
+        self._engine.prune(self._app)
+        self.shorten_records()
+
+    def prune_without_live(self) -> None:
+        """Remove what no kept release needs, where nothing says how many may stay."""
+        self._tell_of_damaged(self._releases.whole()[1])
+        self._engine.prune(self._app)
+
+    def shorten_records(self) -> None:
+        """Let records of long ago go, so that the thousandth deployment finds no more of them than the hundredth."""
+        story, entries = self._journal.story(), self._journal.entries()
+        first = min([story.last - HISTORY, story.live, *self._releases.numbers()])
+        if entries and first - entries[0].release >= HISTORY:
+            self._journal.shorten(first)
+            git.shorten(self._app.state, HISTORY)
+
+    def _tell_of_damaged(self, numbers: Sequence[int]) -> None:
+        if numbers:
+            named = ", ".join(map(str, numbers))
+            self._context.progress.note(
+                f"{self._app.name}: release {named} cannot be read, and stays with all that it may need; "
+                "`pushrod doctor --repair` mends it"
+            )

@@ -1,0 +1,44 @@
+"""One command at a time works on an app; the others wait for its lock, and only a few may."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from pushrod.core.errors import BusyError
+from pushrod.state.apps import App
+from pushrod.system import locks
+
+LOCK_TIMEOUT = 1800.0  # seconds a push waits for the one before it
+
+MOST_WAITING = 4
+"""Commands that may wait for one app at the same time: each holds memory and processes, which are everybody's."""
+
+
+@contextlib.contextmanager
+def turn(app: App, purpose: str, timeout: float, note: Callable[[str], None]) -> Iterator[None]:
+    """Hold the app's lock; `note` is called with what it waits for.
+
+    Raises BusyError if another command holds it for `timeout` seconds, or if too many wait already.
+    """
+
+    def waiting(holder: str) -> None:
+        _wait_in(place, app)
+        note(f"waiting: another command is {holder}")
+
+    place = contextlib.ExitStack()
+    with place, locks.lock(app.lock, purpose=purpose, timeout=timeout, on_wait=waiting):
+        place.close()
+        yield
+
+
+def _wait_in(place: contextlib.ExitStack, app: App) -> None:
+    """Take one of the few places in the app's queue; BusyError where there is none."""
+    for n in range(MOST_WAITING):
+        path = app.root.runtime / f"waiting-{app.name}-{n}"
+        with contextlib.suppress(BusyError):
+            place.enter_context(locks.lock(path, purpose="waiting", timeout=0))
+            return
+    raise BusyError(
+        f"{MOST_WAITING} other commands wait for {app.name} already",
+        where=f"app {app.name}",
+        hint="run it again once they have had their turn",
+    )

@@ -1,0 +1,211 @@
+"""Undoing a promotion that failed before its commit point; finishing or undoing one that was cut off."""
+
+from pushrod.adapters import git
+from pushrod.core.attempts import Attempts
+from pushrod.core.errors import PushrodError, StateError
+from pushrod.core.values import Release
+from pushrod.ingress import claims
+from pushrod.releases.context import Context
+from pushrod.releases.one_shots import OneShots
+from pushrod.releases.promotion import stops_first
+from pushrod.releases.repairs import Repairs
+from pushrod.releases.retirement import Retirement
+from pushrod.releases.serving import Serving
+from pushrod.state.apps import now
+from pushrod.state.journal import Entry, Story
+from pushrod.state.releases import restoring
+from pushrod.system import signals
+
+
+class Recovery:
+    """Puts one app's state in order again; needs its lock."""
+
+    def __init__(
+        self, context: Context, serving: Serving, one_shots: OneShots, retirement: Retirement
+    ) -> None:
+        self._context = context
+        self._app, self._engine, self._progress = context.app, context.engine, context.progress
+        self._journal, self._releases = context.journal, context.releases
+        self._serving = serving
+        self._one_shots = one_shots
+        self._retirement = retirement
+
+    # ---- undo -----------------------------------------------------------------------------------------------
+
+    def undo(self, number: int, previous: int, *, fresh: bool, why: str, last_try: bool = False) -> None:
+        """Put everything back as it was before the promotion; frees space before it needs any.
+
+        What the edge may still lead to is left alone. What cannot be undone stays open in the journal, and the next
+        command undoes it; with `last_try` that is said, and the promotion is closed.
+        """
+        tries, stopped = Attempts(), False
+        release, opened = self._context.readable(number), self._journal.story().open
+        begun = opened.at if opened else now()
+        self._one_shots.end_sessions(release, begun)
+        with tries.of("settings"):
+            stopped = self._app.settings.down
+        with tries.of("edge"):
+            self._serving.lead_back(previous if not stopped else 0)
+        if (number != previous or stopped) and self._serving.served() not in (number, None):
+            with tries.of("stop"):
+                self._context.note(self._engine.stop(self._app, number))
+            self._one_shots.end_sessions(release, begun)  # what has just been stopped may have gone on
+            before = self._context.readable(previous)
+            if before or not previous:
+                with tries.of("stores"):
+                    self._engine.restore(self._app, before, number, running=not stopped)
+                with tries.of("names"):
+                    claims.settle(self._app, self._serving.names(before) if before else ())
+            if before and not stopped and release and stops_first(release):
+                with tries.of("start again"):
+                    self._start_again(before)
+            if stopped:
+                with tries.of("stores"):
+                    self._context.note(self._engine.stop_stores(self._app))
+            if fresh:
+                with tries.of("remove"):
+                    self._context.discard(number)
+        if tries.failed:
+            self._progress.note(
+                f"not everything could be undone ({tries}); "
+                + ("`pushrod doctor` says what is wrong" if last_try else "the next command goes on with it")
+            )
+            if not last_try:
+                return
+        with self._context.left_for_later():
+            self._journal.append("failed", number, why=why, left=str(tries))
+            self._engine.prune(self._app)
+
+    def _start_again(self, release: Release) -> None:
+        """What was stopped to make room for a release that did not go live. One that is not well is the watch's."""
+        self._engine.start(self._app, release, self._context.secrets.sealed(release.number))
+        try:
+            self._engine.ready(self._app, release)
+        except PushrodError as e:
+            self._progress.note(f"release {release.number} was started again, and is not healthy: {e}")
+
+    # ---- what was cut off -----------------------------------------------------------------------------------
+
+    def recover(self, *, rescue: bool = False) -> None:
+        """Finish or undo what a killed command left open.
+
+        What cannot be done of it is said once and closed: it stops no command that can do without. StateError if the
+        live release itself is missing, but for `rescue`.
+        """
+        try:
+            story = self._journal.story()
+        except StateError:
+            if not rescue:
+                raise
+            return  # it has been said that the journal cannot be mended
+        if story.open is None:
+            self._agree(story, rescue=rescue)
+            return
+        opened = story.open
+        with signals.uninterrupted():
+            if story.reached_live:
+                self._progress.note(
+                    f"release {opened.release} went live before its command was cut off: finishing"
+                )
+                self._finish(opened)
+            elif opened.event == "prepare":
+                self._progress.note(f"release {opened.release} was cut off while it was prepared: removed")
+                tries = Attempts()
+                with tries.of("remove"):
+                    self._context.discard(opened.release)
+                with self._context.left_for_later():
+                    self._journal.append(
+                        "failed", opened.release, step="prepare", why="interrupted", left=str(tries)
+                    )
+            else:
+                self._progress.note(f"release {opened.release} was cut off before it was live: undone")
+                self.undo(
+                    opened.release, opened.previous, fresh=opened.fresh, why="interrupted", last_try=True
+                )
+
+    def _finish(self, opened: Entry) -> None:
+        """Finish a promotion that reached its commit point in a command that was cut off."""
+        release, tries = self._context.readable(opened.release), Attempts()
+        if release is None:
+            left = f"release {opened.release} cannot be read"
+            self._progress.note(
+                f"{left}: `pushrod doctor --repair` gets it back, `pushrod rollback` does without"
+            )
+            with self._context.left_for_later():
+                self._journal.append("done", opened.release, left=left)
+            return
+        switch = None
+        with tries.of("edge"):
+            switch = self._serving.switch(release)
+        for failed in tries.failed:
+            self._progress.note(failed)
+        self._retirement.finish(release, opened.previous, switch, fresh=opened.fresh)
+
+    def _agree(self, story: Story, *, rescue: bool) -> None:
+        """Pointer and branch follow the journal; StateError if the live release itself is missing."""
+        if story.live and story.live not in self._releases.numbers() and not rescue:
+            path = self._releases.directory / str(story.live)
+            raise StateError(
+                f"the journal says release {story.live} is live, but it is not in the state repository",
+                where=str(self._releases.directory),
+                hint=f"`pushrod doctor --repair`, or {restoring(self._app, path)}",
+            )
+        tries = Attempts()
+        with tries.of("the live pointer"):
+            if self._releases.pointed() != story.live:
+                self._releases.point(story.live)
+        live = self._context.readable_live()
+        with tries.of("the branch"):
+            moved = live is not None and git.branch_commit(self._app.repository) != live.commit
+            if live and moved and git.is_commit(self._app.repository, live.commit):
+                git.move_branch(self._app.repository, live.commit)
+        if tries.failed and not story.left:
+            self._progress.note(f"{tries}; `pushrod doctor --repair` mends it")
+            with self._context.left_for_later():
+                self._journal.append("done", story.live, left=str(tries))
+
+    # ---- what is damaged ------------------------------------------------------------------------------------
+
+    def make_readable(self) -> None:
+        """Mend what commands must be able to read, open the engine, and say what was and was not mended."""
+        repairs = Repairs(self._app, self._engine)
+        repairs.readable()
+        with repairs.tries.of("engine"):
+            self._engine.open()
+        for mended in repairs.done:
+            self._progress.note(mended)
+        for failed in repairs.tries.failed:
+            self._progress.note(f"cannot be mended: {failed}")
+
+    def repair(self) -> Repairs:
+        """Mend the app's state as far as it can be, and finish or undo what was cut off."""
+        repairs = Repairs(self._app, self._engine)
+        repairs.all()
+        with repairs.tries.of("engine"):
+            self._engine.open()
+        with repairs.tries.of("what was cut off"):
+            self.recover(rescue=True)
+        live, left = self._context.readable_live(), self._journal.story().left
+        if live:
+            repairs.branch(live.commit)
+            with repairs.tries.of("what follows"):
+                self._settle(live, repairs)
+        if left and not repairs.tries.failed:
+            self._journal.append("done", self._journal.story().live)
+            repairs.done.append(f"what was left is done ({left})")
+        return repairs
+
+    def _settle(self, live: Release, repairs: Repairs) -> None:
+        """All that follows a release's going live, once more."""
+        app, engine = self._app, self._engine
+        self._releases.point(live.number)
+        if not app.settings.down:
+            engine.at_boot(app, wanted=True)
+            if live.number in engine.running(app):
+                if not self._serving.agrees(live):
+                    self._serving.switch(live)
+                    repairs.done.append(f"the edge leads to release {live.number} again")
+                for number in engine.running(app):
+                    if number != live.number:
+                        self._context.note(engine.stop(app, number))
+        self._releases.record(f"{app.name}: repaired\n\nlive: release {live.number}\nat: {now()}\n")

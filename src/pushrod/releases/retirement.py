@@ -1,0 +1,113 @@
+"""What follows the commit point: the pointer and the branch follow, the old release drains and stops, it is recorded.
+
+The release is live whatever becomes of this: what fails is said once, and kept in the journal.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from pushrod.adapters import git
+from pushrod.adapters.nginx import Switch
+from pushrod.core.attempts import Attempts
+from pushrod.core.values import Release
+from pushrod.ingress import claims
+from pushrod.releases.context import Context
+from pushrod.releases.pruning import Pruning
+from pushrod.releases.serving import Serving
+from pushrod.state.apps import now
+from pushrod.system import accounts, signals
+
+
+class Retirement:
+    """Finishes promotions of one app."""
+
+    def __init__(self, context: Context, serving: Serving, pruning: Pruning) -> None:
+        self._context = context
+        self._app, self._engine, self._step = context.app, context.engine, context.step
+        self._serving = serving
+        self._pruning = pruning
+
+    def finish(self, release: Release, previous: int, switch: Switch | None, *, fresh: bool) -> None:
+        """All that follows the commit point. `switch` is None where the edge may still lead to the old release."""
+        tries = Attempts()
+        with tries.of("live"):
+            self._follow(release, tries)
+        with tries.of("drain"):
+            self._stop_others(release, switch)
+        with tries.of("prune"):  # first, so that what it removes is part of the record
+            self._pruning.prune(release)
+        with tries.of("record"), self._step("record", "") as step:
+            step.detail = self._record(release, previous, fresh=fresh)
+        if tries.failed:
+            self._context.progress.note(
+                f"release {release.number} is live, but not all that follows could be done ({tries}); "
+                "`pushrod doctor --repair` tries again"
+            )
+        with contextlib.suppress(OSError):  # it stays open, and the next command goes on with it
+            self._context.journal.append("done", release.number, left=str(tries))
+
+    def _follow(self, release: Release, tries: Attempts) -> None:
+        """The journal has said that a release is live: the pointer, the branch and the settings follow."""
+        app = self._app
+        with self._step("live", f"release {release.number} at {self._context.certificates.url(release)}"):
+            with tries.of("the live pointer"):
+                self._context.releases.point(release.number)
+            with tries.of("names"):
+                claims.settle(app, self._serving.names(release))
+            with tries.of("boot"):
+                self._engine.at_boot(app, wanted=True)
+            with tries.of("the branch"):
+                git.move_branch(app.repository, release.commit)
+            with tries.of("settings"):
+                if app.settings.down:
+                    app.save(msgspec.structs.replace(app.settings, down=False))
+        if app.settings.maintenance:
+            self._context.progress.note("it is closed for maintenance: `pushrod maintenance off` opens it")
+
+    def _stop_others(self, release: Release, switch: Switch | None) -> None:
+        """Stop what served before, once its requests have ended; nothing where the edge may still lead to it."""
+        others = [n for n in self._engine.running(self._app) if n != release.number]
+        if others and switch:
+            names = ", ".join(f"release {n}" for n in others)
+            with self._step("drain", f"{names} finishes its requests", release.number):
+                with self._workers_stopping(others):
+                    self._serving.drain(switch)
+                for number in others:
+                    self._context.note(self._engine.stop(self._app, number))
+
+    @contextlib.contextmanager
+    def _workers_stopping(self, others: Sequence[int]) -> Iterator[None]:
+        """While the requests of other releases finish, end those of their instances that get none: a scheduler, or a
+        queue's worker, must not run beside the new one for as long as somebody's download takes.
+
+        Each has its own grace, so it must not hold up those that answer requests.
+        """
+        older = [before for before in map(self._context.readable, others) if before]
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            with signals.signals_held():
+                stopping = [pool.submit(self._stop_workers, before) for before in older]
+            yield
+            for stopped in stopping:
+                self._context.note(stopped.result())
+
+    def _stop_workers(self, release: Release) -> Sequence[str]:
+        return self._engine.stop_instances(self._app, release, self._engine.workers(self._app, release))
+
+    def _record(self, release: Release, previous: int, *, fresh: bool) -> str:
+        """Who, what, when and how long, as a commit of the state; a new release also as a tag on its commit."""
+        entries = self._context.journal.entries()
+        steps = [e for e in entries if e.release == release.number and e.event == "step"]
+        message = (
+            f"{self._app.name}: release {release.number} is live\n\n"
+            f"commit: {release.commit}\nsubject: {release.subject}\nbefore: {previous or 'nothing'}\n"
+            f"by: {accounts.user_name()}\nat: {now()}\n"
+            f"took: {', '.join(f'{e.step} {e.took:g} s' for e in steps)}\n"
+        )
+        self._context.releases.record(message)
+        if not fresh:
+            return "in the state repository"
+        git.tag(self._app.repository, f"release/{release.number}", release.commit, message)
+        return f"tag release/{release.number}"

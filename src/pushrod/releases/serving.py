@@ -1,0 +1,110 @@
+"""What the edge serves of an app: which release it leads to, and with which certificate."""
+
+from pushrod.adapters.nginx import DRAIN_BUDGET, Edge, Site, Switch
+from pushrod.core.errors import EdgeError, PushrodError
+from pushrod.core.values import Release
+from pushrod.ingress import certificates, claims
+from pushrod.ingress.certificates import Kept
+from pushrod.releases.context import Context
+
+DRAIN = DRAIN_BUDGET - 10.0
+"""Seconds that requests have to finish before their instances get SIGTERM.
+
+By the stop_grace_period that Compose gives by default, this is shorter than what nginx gives its old workers: a
+WebSocket ends by neither itself nor nginx with a Close frame, only the app can, and while its worker still lives.
+"""
+
+
+def _addresses(release: Release, service: str) -> tuple[str, ...]:
+    """Where the edge finds a service's instances."""
+    return tuple(f"{i.address}:{i.port}" for i in release.instances_of(service))
+
+
+class Serving:
+    """One app's place on the edge."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._app = context.app
+
+    @property
+    def _edge(self) -> Edge:
+        return self._context.engine.edge
+
+    def site(self, release: Release, kept: Kept | None = None) -> Site:
+        """What the edge has to know to serve a release; with `kept`, with this certificate."""
+        app = self._app
+        return Site(
+            app=app.name,
+            release=release.number,
+            port=app.settings.port,
+            backends=_addresses(release, release.entry),
+            domains=release.domains,
+            tls=self._context.certificates.tls(release, kept),
+            challenges=release.tls.source == "acme",
+            entry=release.entry,
+            others={s: _addresses(release, s) for s in release.routing.services if s != release.entry},
+            routing=release.routing,
+            passwords=release.passwords,
+            maintenance=app.settings.maintenance,
+            present=self._context.engine.present(app, release.number),
+        )
+
+    def names(self, release: Release) -> tuple[str, ...]:
+        """The host names that a release claims."""
+        return claims.wanted(release.domains, self._app.settings.port)
+
+    def served(self) -> int | None:
+        """The release that the edge leads to (0: none); None where that cannot be told."""
+        try:
+            site = self._edge.sites().get(self._app.name)
+        except PushrodError:
+            return None
+        return site.release if site else 0
+
+    def agrees(self, release: Release) -> bool:
+        """Whether the edge serves just what this release is."""
+        return self._edge.sites().get(self._app.name) == self.site(release)
+
+    def switch(self, release: Release | None) -> Switch:
+        """Have the edge lead to a release, or nowhere."""
+        kept = [*self._context.releases.numbers(), *([release.number] if release else [])]
+        self._context.sealing.static.pool(kept)
+        return self._edge.switch({self._app.name: self.site(release) if release else None})
+
+    def drain(self, switch: Switch) -> None:
+        """Wait until the requests that were under way at a switch have ended, for DRAIN seconds at most."""
+        self._edge.drained(switch, DRAIN)
+
+    def lead_back(self, previous: int) -> None:
+        """Have the edge lead to the release of before, or nowhere; nothing to do where it never led elsewhere."""
+        if previous and self.served() == previous and self._context.readable(previous) is None:
+            return
+        before = self._context.releases.read(previous) if previous else None
+        self.drain(self.switch(before))
+
+    def certify(self, release: Release, *, force: bool = False) -> Kept:
+        """Get a certificate for a release, renew it where it is time or with `force`, and have the edge serve it."""
+        names = ", ".join(certificates.names_for(release))
+        with self._context.step("tls", names) as step:
+            kept = self._context.certificates.obtain(release, self._edge, force=force)
+            self._show(release, kept)
+            self._context.certificates.put(kept, self._edge)
+            step.detail = f"{names}, until {kept.certificate.ends[:10]}"
+        return kept
+
+    def _show(self, release: Release, kept: Kept) -> None:
+        """Have the edge serve a certificate, and look whether it does; if not, it serves what it did before."""
+        edge = self._edge
+        before, site = edge.sites().get(self._app.name), self.site(release, kept)
+        edge.switch({self._app.name: site})
+        if site.tls is None or (shown := edge.serves(site)) == kept.certificate.fingerprint:
+            return
+        edge.switch({self._app.name: before})
+        error = EdgeError(
+            f"the edge shows {'another' if shown else 'no'} certificate after the switch",
+            where=f"port {site.tls.port}, {', '.join(site.tls.names)}",
+            hint=f"see which: openssl s_client -connect 127.0.0.1:{site.tls.port}; another server may have the port",
+        )
+        self._context.certificates.failed(release, error)
+        raise error
