@@ -139,17 +139,33 @@ class Backend(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def server(machine: Machine, certificate: Path) -> Iterator[str]:
-    """The address of a server of repositories, which are those below the machine's `served`."""
+    """The address of a server of repositories, which are those below the machine's `served`; it is not allowed."""
     Backend.root = machine.directory / "served"
-    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
+    with serving(Backend, certificate) as port:
+        yield f"https://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def serving(handler: type[http.server.BaseHTTPRequestHandler], certificate: Path) -> Iterator[int]:
+    """An HTTPS server on this machine; its port."""
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     made.socket = context.wrap_socket(made.socket, server_side=True)
     thread = threading.Thread(target=made.serve_forever, daemon=True)
     thread.start()
-    yield f"https://127.0.0.1:{made.server_port}"
+    yield made.server_port
     made.shutdown()
     made.server_close()
+
+
+@pytest.fixture
+def allowed(shop: App, server: str) -> Iterator[str]:
+    """The same, allowed by the owner for as long as a test takes."""
+    word = f"submodules:{server.removeprefix('https://')}"
+    shop.machine.must("apps", "allow", "shop", word)
+    yield server
+    shop.machine.must("apps", "allow", "shop", word, "--remove")
 
 
 def served(machine: Machine, name: str, files: dict[str, str]) -> Tree:
@@ -167,8 +183,9 @@ def add(tree: Tree, path: str, url: str, commit: str, more: str = "") -> None:
     tree.git("commit", "--quiet", "--message", f"submodule {path}")
 
 
-def test_submodules_are_deployed_with_those_they_have(shop: App, machine: Machine, server: str) -> None:
+def test_submodules_are_deployed_with_those_they_have(shop: App, machine: Machine, allowed: str) -> None:
     """Of a commit that no branch points at any more, which a server gives out with its branches alone."""
+    server = allowed
     shop.restore()
     icons = served(machine, "icons", {"icon.svg": "<svg/>"})
     theme = served(machine, "theme", {"style.css": "body", ".gitattributes": "* export-ignore\n"})
@@ -221,8 +238,48 @@ def test_a_submodule_that_cannot_be_had_is_refused_by_its_name(shop: App, url: s
     assert shop.serves(release)
 
 
-def test_a_server_that_leads_elsewhere_is_not_followed(shop: App, machine: Machine, server: str) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0"])
+def test_no_server_of_the_machine_or_its_networks_is_asked(shop: App, server: str, host: str) -> None:
+    """Whoever pushes chooses the address, and the server would be the one that asks."""
+    shop.restore()
+    add(shop.tree, "theme", server.replace("127.0.0.1", host) + "/theme", "1" * 40)
+    Backend.asked.clear()
+    said = apps.complaint(shop.tree.push())
+    assert "which is not on the Internet" in said.what
+    assert f"pushrod apps allow shop submodules:{host}:" in said.to_do
+    assert not Backend.asked
+
+
+def test_a_redirection_is_not_followed(shop: App, machine: Machine, allowed: str, certificate: Path) -> None:
+    """Not even of a server that is asked: it may be anybody's, and send to where only the machine itself gets."""
+
+    class Sends(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Content-Length", "0")
+            self.send_header("Location", f"{allowed}/sent{self.path.partition('/leading')[2]}")
+            self.end_headers()
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    shop.restore()
+    theme = served(machine, "sent", {"style.css": "body"})
+    with serving(Sends, certificate) as port:
+        shop.machine.must("apps", "allow", "shop", f"submodules:127.0.0.1:{port}")
+        add(shop.tree, "theme", f"https://127.0.0.1:{port}/leading", theme.head())
+        Backend.asked.clear()
+        said = apps.complaint(shop.tree.push())
+    assert "302" in said.what
+    assert "without a redirection" in said.to_do
+    assert not Backend.asked
+
+
+def test_a_server_that_leads_elsewhere_is_not_followed(shop: App, machine: Machine, allowed: str) -> None:
     """A submodule's submodule has an address of its own, and that is looked at like the first."""
+    server = allowed
     shop.restore()
     theme = served(machine, "leading", {"style.css": "body"})
     add(theme, "inner", f"file://{machine.directory}/served/icons", "1" * 40)

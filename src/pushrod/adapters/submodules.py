@@ -2,26 +2,32 @@
 
 Git holds only the name of each commit. They are fetched by HTTPS from the addresses in `.gitmodules`, into one bare
 repository for each address, and written into the checkout. An address is whatever somebody has pushed: no other
-protocol is spoken (`ext::` runs a program, `file::` reads this machine's files), also where one leads to another.
+protocol is spoken (`ext::` runs a program, `file::` reads this machine's files), also where one leads to another; and
+the server goes only where everybody on the Internet can go, not to itself, to apps or to its own network. So the name
+is resolved once, Git is given what was found, and no redirection is followed.
 """
 
 import hashlib
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pushrod.adapters import git
 from pushrod.core.errors import PushrodError, RepositoryError
-from pushrod.system import files, processes
+from pushrod.system import files, network, processes
 
-_ADDRESS = re.compile(r"https://[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?/[!-~]*")
+_ADDRESS = re.compile(
+    r"https://(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::(?P<port>[0-9]{1,5}))?/[!-~]*"
+)
+_PORT = 443
 _MOST = 50  # submodules of one commit, those of submodules among them
 _DEEPEST = 5
 _LARGEST = 1 << 30  # bytes of one pack
 _TIMEOUT = 300.0  # seconds for one fetch
 _SLOWEST = ("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30")  # bytes a second, seconds
+_STRAIGHT = ("-c", "http.followRedirects=false")
 _QUIETLY = ("-c", "credential.helper=", "-c", "fetch.fsckObjects=true", "-c", "maintenance.auto=false")
 
 
@@ -37,14 +43,21 @@ class Submodule(NamedTuple):
 class Kept:
     """The repositories of an app's submodules, below a directory.
 
-    `say` is told of what takes long; `fits` raises an error for a commit of a repository that is too large.
+    `say` is told of what takes long; `fits` raises an error for a commit of a repository that is too large. `allowed`
+    are servers, as `host` or `host:port`, that the app `app` may be given files from wherever they are.
     """
 
     def __init__(
-        self, directory: Path, say: Callable[[str], None], fits: Callable[[Path, str], None]
+        self,
+        directory: Path,
+        say: Callable[[str], None],
+        fits: Callable[[Path, str], None],
+        app: str,
+        allowed: Collection[str],
     ) -> None:
         self.directory = directory
         self.fits = fits
+        self._app, self._allowed = app, allowed
         self._say = say
 
     def repository(self, submodule: Submodule, where: str) -> Path:
@@ -56,12 +69,35 @@ class Kept:
         if not git.is_commit(path, submodule.commit):
             self._say(f"submodule {where}: fetching {submodule.commit[:7]} from {submodule.url}")
             try:
-                _fetch(path, submodule, where)
+                _fetch(path, submodule, where, self._way(submodule, where))
             except PushrodError:
                 if new:
                     files.remove_tree(path)
                 raise
         return path
+
+    def _way(self, submodule: Submodule, where: str) -> tuple[str, ...]:
+        """What tells Git to ask a server at these addresses and no others; nothing for one that is allowed.
+
+        Raises RepositoryError for a server that is not on the Internet.
+        """
+        found = _ADDRESS.fullmatch(submodule.url)
+        assert found is not None  # noqa: S101  _check has seen to it
+        host, port = found["host"].lower(), int(found["port"] or _PORT)
+        server = host if port == _PORT else f"{host}:{port}"
+        if server in self._allowed:
+            return ()
+        try:
+            addresses = network.addresses(host, port)
+        except OSError as e:
+            hint = "see whether the server's name is right"
+            raise _refused(where, f"{submodule.url}: {e.strerror}", hint) from e
+        if not all(network.is_public(a) and not network.is_own(a) for a in addresses):
+            hint = "give an address that is on the Internet; the host's owner can allow this one: "
+            hint += f"pushrod apps allow {self._app} submodules:{server}"
+            raise _refused(where, f"it is not fetched from {server}, which is not on the Internet", hint)
+        listed = ",".join(f"[{a}]" if ":" in a else a for a in addresses)
+        return ("-c", f"http.curloptResolve={host}:{port}:{listed}")
 
 
 def place(repository: Path, commit: str, target: Path, kept: Kept) -> list[str]:
@@ -115,13 +151,13 @@ def _check(submodule: Submodule, where: str) -> None:
         raise _refused(where, f"it cannot be fetched from {url[:200]!r}", hint)
 
 
-def _fetch(path: Path, submodule: Submodule, where: str) -> None:
+def _fetch(path: Path, submodule: Submodule, where: str, way: tuple[str, ...]) -> None:
     """Fetch one commit, or, where a server does not give out single ones, all branches and tags."""
     exact = ("--depth=1", submodule.url, submodule.commit)
     whole = (submodule.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
     said = ""
     for words in (exact, whole):
-        argv = ["git", "-C", str(path), *_SLOWEST, *_QUIETLY]
+        argv = ["git", "-C", str(path), *_SLOWEST, *_QUIETLY, *_STRAIGHT, *way]
         argv += ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--force", *words]
         environment = git.environment() | {"GIT_ALLOW_PROTOCOL": "https", "GIT_ASKPASS": "true"}
         try:
@@ -135,7 +171,7 @@ def _fetch(path: Path, submodule: Submodule, where: str) -> None:
     raise _refused(
         where,
         f"{submodule.commit[:7]} cannot be fetched from {submodule.url}: {said}",
-        "push that commit there, and see that it can be read without a password",
+        "push that commit there, and see that it can be read without a password and without a redirection",
     )
 
 

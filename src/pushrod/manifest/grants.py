@@ -24,7 +24,8 @@ WORDS = {
     "unconfined": "security profiles other than Docker's own, and `no-new-privileges: false` (`security_opt`)",
     "volume-driver": "volumes of a driver other than `local`, or with mount options of the manifest's choice",
 }
-"""The fixed words. Besides them: a capability (`NET_ADMIN`), an absolute path, `volume:NAME`, `domain:NAME`."""
+"""The fixed words. Besides them: a capability (`NET_ADMIN`), an absolute path, `volume:NAME`, `domain:NAME`,
+`submodules:HOST`."""
 
 # https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities: what a container has
 # unless it asks for more, and what it can ask for.
@@ -47,7 +48,11 @@ VOLUME = "volume:"
 DOMAIN = "domain:"
 """Before a name below another app's, or a wildcard above one; `domain:*.example.com` is every name below."""
 
+SUBMODULES = "submodules:"
+"""Before a server, as `host` or `host:port`, that submodules are fetched from wherever it is."""
+
 _VOLUME = re.compile(r"volume:[A-Za-z0-9][A-Za-z0-9_.-]*")
+_SERVER = re.compile(r"submodules:[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 
 
 def check_word(text: str) -> str:
@@ -61,13 +66,16 @@ def check_word(text: str) -> str:
         return host_path(text)
     if text.startswith(DOMAIN):
         return DOMAIN + _domain(text.removeprefix(DOMAIN))
+    if _SERVER.fullmatch(server := text.lower().removesuffix(":443")):
+        return server
     if capability(text) in CAPABILITIES:
         return capability(text)
     near = difflib.get_close_matches(text, (*WORDS, *CAPABILITIES), n=1)
     raise UnknownNameError(
         f"`{text}` is nothing that can be allowed",
         hint=(f"did you mean `{near[0]}`? " if near else "")
-        + f"{', '.join(WORDS)}, a capability such as NET_ADMIN, an absolute path, volume:NAME or domain:NAME",
+        + f"{', '.join(WORDS)}, a capability such as NET_ADMIN, an absolute path, volume:NAME, domain:NAME "
+        "or submodules:HOST[:PORT]",
     )
 
 
@@ -104,3 +112,8 @@ def covered(word: str, allowed: Collection[str]) -> bool:
         above = (given.removeprefix(f"{DOMAIN}*") for given in allowed if given.startswith(f"{DOMAIN}*."))
         return any(word.endswith(name) for name in above)
     return "privileged" in allowed and (word == "ALL" or word in CAPABILITIES)
+
+
+def servers(allowed: Collection[str]) -> list[str]:
+    """The servers, as `host` or `host:port`, that submodules may be fetched from wherever they are."""
+    return [w.removeprefix(SUBMODULES) for w in allowed if w.startswith(SUBMODULES)]

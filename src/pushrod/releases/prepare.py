@@ -20,7 +20,7 @@ from pushrod.engines.protocols import Engine
 from pushrod.ingress import claims, snippets
 from pushrod.ingress.basic_auth import Passwords
 from pushrod.ingress.static_files import Static
-from pushrod.manifest import policy
+from pushrod.manifest import grants, policy
 from pushrod.manifest.limits import Limits
 from pushrod.releases import push_limits
 from pushrod.state.apps import App, now
@@ -227,7 +227,13 @@ class Sealing:
 
         fits(self.app.repository, commit)
         git.checkout(self.app.repository, commit, checkout)
-        kept = submodules.Kept(self.app.directory / "submodules", self.progress.note, fits)
+        kept = submodules.Kept(
+            self.app.directory / "submodules",
+            self.progress.note,
+            fits,
+            self.app.name,
+            grants.servers(self.app.settings.allowed),
+        )
         notes = submodules.place(self.app.repository, commit, checkout, kept)
         source = self.app.settings.source
         stores = [self.app.repository / "lfs" / "objects"]

@@ -8,6 +8,8 @@ import socket
 import sys
 from pathlib import Path
 
+_UNICAST = ipaddress.IPv6Network("2000::/3")  # what of IPv6 is given out (RFC 4291)
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _LISTENING = "0A"  # the kernel's TCP_LISTEN, as /proc prints it
 
 
@@ -37,6 +39,36 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     words = (bytes.fromhex(text[i : i + 8]) for i in range(0, len(text), 8))
     found = ipaddress.ip_address(b"".join(w[::-1] if sys.byteorder == "little" else w for w in words))
     return getattr(found, "ipv4_mapped", None) or found
+
+
+def addresses(host: str, port: int) -> list[str]:
+    """The addresses that a host's name stands for here; OSError where it stands for none."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(at[0]) for *_, at in found))
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is one of the Internet's, for everybody the same (RFC 6890).
+
+    Of those that stand for another, only those of NAT64 (RFC 6052) are looked into: a host without IPv4 needs them.
+    """
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        if found in _NAT64:
+            return is_public(str(ipaddress.IPv4Address(found.packed[-4:])))
+        if found not in _UNICAST or found.sixtofour or found.teredo:
+            return False
+    return found.is_global and not found.is_multicast and not found.is_reserved
+
+
+def is_own(address: str) -> bool:
+    """Whether an address is one of this machine's: a socket can be bound to it."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
+        try:
+            s.bind((address, 0))
+        except OSError:
+            return False
+        return True
 
 
 def port_is_free(port: int, address: str = "127.0.0.1") -> bool:

@@ -12,6 +12,13 @@ def test_a_word_stays_as_it_is(word: str) -> None:
     assert check_word(word) == word
 
 
+def test_servers_of_submodules() -> None:
+    words = [
+        check_word(f"submodules:{at}") for at in ("Git.Example.com:443", "git.example.com:8443", "10.0.0.1")
+    ]
+    assert grants.servers([*words, "/srv"]) == ["git.example.com", "git.example.com:8443", "10.0.0.1"]
+
+
 def test_its_normal_form() -> None:
     assert [check_word(w) for w in ("CAP_NET_ADMIN", "sys_time")] == ["NET_ADMIN", "SYS_TIME"]
     assert [check_word(w) for w in ("/srv//media/", "//srv/../etc", "/var/run/x")] == [
@@ -22,7 +29,19 @@ def test_its_normal_form() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "everything", "CHOWN", "CAP_CHOWN", "ALL", "srv/media", "volume:", "volume:/x"]
+    "text",
+    [
+        "",
+        "everything",
+        "CHOWN",
+        "CAP_CHOWN",
+        "ALL",
+        "srv/media",
+        "volume:",
+        "volume:/x",
+        "submodules:",
+        "submodules:https://x",
+    ],
 )
 def test_what_is_no_word(text: str) -> None:
     with pytest.raises(UnknownNameError) as error:

@@ -103,3 +103,29 @@ def test_exchange_returns_all_that_a_unix_socket_answers(tmp_path: Path) -> None
         thread.join()
     assert network.exchange(path, b"hello") == b""
     assert network.exchange(tmp_path / "none", b"hello") == b""
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        *((a, True) for a in ("9.9.9.9", "140.82.121.3", "2606:50c0:8000::153", "64:ff9b::8c52:7903")),
+        *((a, False) for a in ("127.0.0.1", "0.0.0.0", "10.213.0.2", "172.17.0.1", "192.168.1.1")),
+        *((a, False) for a in ("100.64.0.1", "169.254.169.254", "224.0.0.1", "240.0.0.1", "255.255.255.255")),
+        *((a, False) for a in ("::1", "::", "fe80::1%1", "fd00::1", "ff02::1", "::ffff:127.0.0.1")),
+        *((a, False) for a in ("64:ff9b::7f00:1", "2002:7f00:1::1", "2001:0:53aa:64c:0:5a:80ff:fffe")),
+    ],
+)
+def test_which_addresses_are_of_the_internet(address: str, public: bool) -> None:
+    assert network.is_public(address) is public
+
+
+def test_which_addresses_are_this_machines_own() -> None:
+    assert network.is_own("127.0.0.1")
+    assert not network.is_own("192.0.2.1")
+
+
+def test_what_a_name_stands_for() -> None:
+    assert "127.0.0.1" in network.addresses("localhost", 443)
+    assert network.addresses("2130706433", 443) == ["127.0.0.1"]
+    with pytest.raises(OSError, match=r"not known|No address|failure in name"):
+        network.addresses("none.invalid", 443)
