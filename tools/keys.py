@@ -6,8 +6,8 @@ python -m tools.keys     write them into the page, between its two marks
 from collections.abc import Iterator
 from pathlib import Path
 
+from pushrod.core.limits import LIMITS
 from pushrod.manifest import keys
-from pushrod.manifest.limits import LIMITS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "manifest.md"
 _BEGIN, _END = "<!-- keys -->\n", "<!-- end of keys -->\n"

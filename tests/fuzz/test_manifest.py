@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from pushrod import manifest
 from pushrod.adapters import compose, dockerfile, sandbox
 from pushrod.adapters.bounds import Reading, check_yaml
+from pushrod.core import limits
 from pushrod.core.errors import ManifestError, PushrodError
-from pushrod.manifest import limits, policy
-from pushrod.manifest.limits import Machine
+from pushrod.core.limits import Machine
+from pushrod.manifest import policy
 
 MOST = Reading(size=200_000, values=5_000)
 TERMS = policy.Terms("docker", limits.defaults(Machine(memory=4 << 30, cpus=2, tasks=10_000)))

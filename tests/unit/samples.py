@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from pushrod.core import limits
+from pushrod.core.limits import GIB, Machine
 from pushrod.core.values import Health, Image, Instance, Release, Service
-from pushrod.manifest import limits
-from pushrod.manifest.limits import GIB, Machine
 from pushrod.state.apps import App
 from pushrod.state.journal import Journal
 from pushrod.state.releases import Releases

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from pushrod.core.errors import ManifestError
-from pushrod.manifest.limits import MIB, Limits, option, size
+from pushrod.core.limits import MIB, Limits, option, size
 
 _DEPTH = 64  # levels; Compose's own schema has 9
 _SLOW = MIB  # bytes that Python's own parser may be given: it takes seconds for them

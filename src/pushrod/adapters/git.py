@@ -19,7 +19,7 @@ from pushrod.system import files, processes
 from pushrod.system.files import os_error
 
 if TYPE_CHECKING:
-    from pushrod.manifest.limits import Limits
+    from pushrod.core.limits import Limits
 
 BRANCH = refs.BRANCH
 PLANS = "refs/plans"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pushrod.core.errors import HostError
-from pushrod.manifest.limits import Limits
+from pushrod.core.limits import Limits
 from pushrod.system import processes
 
 DIRECTORY = Path("/etc/systemd/system")

@@ -11,9 +11,9 @@ from pushrod.cli import recording
 from pushrod.cli.context import with_json, with_root
 from pushrod.cli.output import Steps, print_json, print_table
 from pushrod.cli.terminal import say
+from pushrod.core import limits
 from pushrod.core.errors import HostError
 from pushrod.engines import machine
-from pushrod.manifest import limits
 from pushrod.provisioning import account, ceilings, edge, host_init, installation, keys, remote, shares
 from pushrod.provisioning.work import Change, Work
 from pushrod.state.apps import HostSettings, Root

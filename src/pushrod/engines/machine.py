@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psutil
 
-from pushrod.manifest.limits import Limits, Machine, resolve
+from pushrod.core.limits import Limits, Machine, resolve
 from pushrod.state.apps import HostSettings, Root, read_json
 
 _THREADS = Path("/proc/sys/kernel/threads-max")  # how many tasks the kernel makes (proc(5))

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pushrod.core.errors import ManifestError
+from pushrod.core.limits import Limits, written
 from pushrod.core.values import EngineName, Manifest
 from pushrod.manifest import discovery, grants, keys, refused
 from pushrod.manifest.document import Key, duration
-from pushrod.manifest.limits import Limits, written
 from pushrod.manifest.refused import Tracked, Want
 
 Document = dict[str, Any]

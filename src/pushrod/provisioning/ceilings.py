@@ -3,9 +3,9 @@
 import msgspec
 
 from pushrod.adapters import systemd
+from pushrod.core import limits
 from pushrod.core.errors import HostError, UnknownNameError
 from pushrod.engines import machine
-from pushrod.manifest import limits
 from pushrod.provisioning import units, work
 from pushrod.state.apps import HostSettings, Root
 

@@ -13,6 +13,7 @@ from pushrod.adapters.bounds import Reading
 from pushrod.adapters.nginx.locations import group
 from pushrod.core import plan
 from pushrod.core.errors import ManifestError, PushrodError
+from pushrod.core.limits import Limits
 from pushrod.core.progress import Progress
 from pushrod.core.values import Image, Manifest, Placement, Release, Service
 from pushrod.engines import scripts
@@ -21,7 +22,6 @@ from pushrod.ingress import claims, snippets
 from pushrod.ingress.basic_auth import Passwords
 from pushrod.ingress.static_files import Static
 from pushrod.manifest import grants, policy
-from pushrod.manifest.limits import Limits
 from pushrod.releases import push_limits
 from pushrod.state.apps import App, now
 from pushrod.state.releases import Releases

@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from pushrod.adapters import git
+from pushrod.core import limits
 from pushrod.core.errors import BusyError, HostError, RepositoryError
-from pushrod.manifest import limits
-from pushrod.manifest.limits import Limits, written
+from pushrod.core.limits import Limits, written
 from pushrod.system import files
 
 _PER_FILE = (

@@ -59,7 +59,7 @@ class HostSettings(Value, frozen=True):
     """What `pushrod host init` decided, in ROOT/host.json; where that file is, Docker runs the apps.
 
     `pool` is the block of addresses that releases are given parts of. `limits` are those that the owner has changed
-    (`manifest.limits`), for every app; `app_limits` those of one app.
+    (`core.limits`), for every app; `app_limits` those of one app.
     """
 
     pool: str = "10.213.0.0/16"

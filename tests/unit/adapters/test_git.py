@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from pushrod.adapters import git
+from pushrod.core import limits
 from pushrod.core.errors import RepositoryError
-from pushrod.manifest import limits
-from pushrod.manifest.limits import Machine
+from pushrod.core.limits import Machine
 from pushrod.system import processes
 from tests.conftest import Tree
 from tests.packs import delta_bomb

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from pushrod.adapters import systemd
 from pushrod.cli import cli
 from pushrod.cli.host import _show
+from pushrod.core import limits
 from pushrod.core.errors import HostError, UnknownNameError
-from pushrod.manifest import limits
 from pushrod.provisioning import account, shares
 from pushrod.provisioning.work import Change, Work
 from pushrod.system import processes

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from pushrod.core.errors import ManifestError
+from pushrod.core.limits import GIB, MIB
 from pushrod.core.values import Manifest
 from pushrod.manifest import grants, keys, policy
-from pushrod.manifest.limits import GIB, MIB
 from pushrod.manifest.policy import Permitted, Terms
 from tests.unit import samples
 from tests.unit.manifest.schema import compose_schema

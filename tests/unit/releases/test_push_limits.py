@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from pushrod.adapters import git
+from pushrod.core import limits
 from pushrod.core.errors import HostError, RepositoryError
-from pushrod.manifest import limits
-from pushrod.manifest.limits import Limits, Machine
+from pushrod.core.limits import Limits, Machine
 from pushrod.releases import push_limits
 from pushrod.system import files, locks, processes
 from tests.conftest import Tree

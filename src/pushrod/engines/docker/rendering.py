@@ -13,11 +13,11 @@ import msgspec
 import yaml
 
 from pushrod.adapters import docker
+from pushrod.core.limits import Limits
 from pushrod.core.values import Instance, Manifest, Release, Service
 from pushrod.engines import health
 from pushrod.engines.docker import addresses, names
 from pushrod.manifest import grants, keys, policy, store_images
-from pushrod.manifest.limits import Limits
 from pushrod.state.apps import App
 
 Document = Mapping[str, Any]

@@ -2,9 +2,9 @@
 
 import pytest
 
+from pushrod.core import limits
 from pushrod.core.errors import UnknownNameError
-from pushrod.manifest import limits
-from pushrod.manifest.limits import GIB, LIMITS, MIB, Limits, Machine
+from pushrod.core.limits import GIB, LIMITS, MIB, Limits, Machine
 
 
 def machine(gib: float, cpus: int = 2, tasks: int = 100_000) -> Machine:
