@@ -21,7 +21,7 @@ from pushrod.core.values import Image, Instance
 from pushrod.engines.docker import rendering
 from pushrod.engines.docker.rendering import Parts, Place, Room
 from pushrod.manifest import policy
-from pushrod.manifest.policy import Terms
+from pushrod.manifest.policy import Terms, amounts, rights
 from pushrod.state.apps import App, Root
 from tests.fuzz.documents import services, values
 from tests.unit import samples
@@ -122,10 +122,10 @@ def check_service(name: str, service: dict[str, Any], *, store: bool) -> None:
                     assert path == "/tmp" or number(sizes[0]) <= LIMITS.tmpfs
                     assert not {"suid", "dev"} & {*options.split(",")}
             case "ulimits":
-                assert {*value} <= {*policy._ULIMITS, "core"}
+                assert {*value} <= {*amounts._ULIMITS, "core"}
                 assert value["core"] == 0
             case "sysctls":
-                assert all(policy._SYSCTLS.fullmatch(one) for one in value)
+                assert all(rights._SYSCTLS.fullmatch(one) for one in value)
             case "logging":
                 assert value["driver"] in ("json-file", "local", "none")
                 assert {*value.get("options", {})} <= {"max-size", "max-file"}

@@ -9,9 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from pushrod.manifest import image_refs
+from pushrod.manifest import grants, image_refs
 from pushrod.manifest.document import Key
-from pushrod.manifest.refused import is_socket, options
 
 _PROXIES = frozenset((
     "traefik", "nginx-proxy", "acme-companion", "docker-letsencrypt-nginx-proxy-companion", "docker-gen",
@@ -46,7 +45,7 @@ def is_proxy(service: Key) -> bool:
 def asks_docker(service: Key) -> bool:
     """Whether a service is such a proxy, or its companion, and is given Docker's socket to find the others."""
     sources = (v.get("source").text() for v in service.get("volumes").sequence() if isinstance(v.value, dict))
-    return is_proxy(service) and any(map(is_socket, sources))
+    return is_proxy(service) and any(map(grants.is_socket, sources))
 
 
 def told(services: Mapping[str, Key]) -> dict[str, Told]:
@@ -58,7 +57,7 @@ def told(services: Mapping[str, Key]) -> dict[str, Told]:
 
 def _told(service: Key, labels: Mapping[str, str], everybodys: Mapping[str, str]) -> Told:
     environment = {
-        name: key.text() for name, key in options(service.get("environment")).items() if _plain(key)
+        name: key.text() for name, key in service.get("environment").options().items() if _plain(key)
     }
     if isinstance(service.get("environment").value, list):
         environment = {name: text.partition("=")[2] for name, text in environment.items()}

@@ -70,6 +70,12 @@ class Key(NamedTuple):
             return tuple(self.mapping())
         return tuple(item.text() for item in self.sequence())
 
+    def options(self) -> dict[str, "Key"]:
+        """A mapping, or a list of `name=value`, by name."""
+        if isinstance(self.value, list):
+            return {item.text().partition("=")[0]: item for item in self.sequence()}
+        return self.mapping()
+
     def choice(self, *allowed: str) -> str:
         """One of some words; empty when absent."""
         if self.value is not None and self.value not in allowed:

@@ -51,6 +51,9 @@ DOMAIN = "domain:"
 SUBMODULES = "submodules:"
 """Before a server, as `host` or `host:port`, that submodules are fetched from wherever it is."""
 
+
+# Whoever has one of these is root on the host.
+_SOCKETS = ("/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/podman.sock")
 _VOLUME = re.compile(r"volume:[A-Za-z0-9][A-Za-z0-9_.-]*")
 _SERVER = re.compile(r"submodules:[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 
@@ -100,6 +103,13 @@ def host_path(path: str) -> str:
 def below(path: str, directory: str) -> bool:
     """Whether a path is a directory or lies in it."""
     return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
+def is_socket(path: str) -> bool:
+    """Whether a path of the host is Docker's socket, or a directory that holds it."""
+    path = host_path(path)
+    holding = ("/run", *(posixpath.dirname(s) for s in _SOCKETS))
+    return path in holding or any(below(path, s) for s in _SOCKETS)
 
 
 def covered(word: str, allowed: Collection[str]) -> bool:

@@ -1,87 +1,101 @@
-"""Which paths and volumes of the host a manifest asks for, and how it is refused what it may not have. Pure.
-
-Whoever may push an app is not root on the host. So whatever would make a container part of the host is refused by
-name, with the word that allows it (`grants.WORDS`); what can never work beside other releases is refused
-without one.
-"""
+"""The rules for mounts, volumes, configs and secrets: which paths and volumes of the host they ask for. Pure."""
 
 import posixpath
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, NoReturn
+from collections.abc import Iterator
 
-from pushrod.core.errors import ManifestError
 from pushrod.manifest import grants, image_refs
 from pushrod.manifest.document import Key
-from pushrod.manifest.grants import WORDS
+from pushrod.manifest.policy.amounts import tmpfs_options
+from pushrod.manifest.policy.reading import (
+    Reading,
+    Tracked,
+)
+from pushrod.manifest.policy.refusals import Want, unsupported
 
-Tracked = Callable[[str], bool]
+# The others carry mounts of the container to the host.
+_PROPAGATION = ("rprivate", "private", "rslave", "slave")
 
-_SOCKETS = ("/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/podman.sock")
-_READABLE = (
-    "/etc/localtime",
-    "/etc/timezone",
-)  # what half of all compose files mount; they say nothing of the host
-_BINDING = {
-    "bind",
-    "rbind",
-    "ro",
-    "rw",
-    "nosuid",
-    "nodev",
-    "noexec",
-}  # the mount options of a plain bind mount
+
+def _mount(on: Reading, key: Key) -> object:
+    """A mount, which the loader prints as a mapping, however it is written."""
+    if not isinstance(key.value, dict):
+        key.wrong("a mount as a mapping")
+    if key.get("type").text() == "bind" and not key.get("source").text():
+        key.wrong("a bind mount with a source")
+    on.wants += _mount_wants(key, on.terms.private)
+    found = on.mapping(key, "services.*.volumes")
+    if found.get("type") == "tmpfs":
+        found["tmpfs"] = {"size": str(on.limits.tmpfs), **(found.get("tmpfs") or {})}
+    return found
+
+
+def mounts(on: Reading, key: Key) -> object:
+    return [_mount(on, item) for item in key.sequence()]
+
+
+def references(_: Reading, key: Key) -> object:
+    """The configs or secrets of a service, each by its name."""
+    for item in key.sequence():
+        if isinstance(item.value, dict) and not item.get("source").text():
+            item.wrong("one with a source")
+    return key.value
+
+
+def propagation(on: Reading, key: Key) -> object:
+    return key.value if key.text() in _PROPAGATION else on.leave(key)
+
+
+def volumes_from(_: Reading, key: Key) -> object:
+    for item in key.sequence():
+        if item.text().startswith("container:"):
+            unsupported(
+                item, "it mounts the volumes of a container that is not the app's", "name the volume instead"
+            )
+    return key.value
+
+
+def contexts(on: Reading, key: Key) -> object:
+    on.wants += _context_wants(key, on.terms.private)
+    return on.leave(key)
+
+
+def file(on: Reading, key: Key) -> object:
+    on.wants += _file_wants(key, on.terms.tracked, on.terms.private)
+    return key.value
+
+
+def volume(on: Reading, key: Key) -> object:
+    """A volume as a whole: whose it is by its name, and what it is by its driver and options."""
+    name = key.path.partition(".")[2]
+    on.wants += _volume_wants(name, key, on.app, on.terms.private)
+    found = on.mapping(key, "volumes.*") if key.given else {}
+    options = key.get("driver_opts")
+    if options.get("type").text() == "tmpfs" and not on.has("volume-driver"):
+        words = tmpfs_options(on, options.get("o"), options.get("o").text())
+        found["driver_opts"] = {"type": "tmpfs", "device": "tmpfs", "o": f"{words},nosuid,nodev"}
+    return found
+
+
+# ---- what they ask for of the host ----------------------------------------------------------------------------
+
+# What half of all compose files mount; they say nothing of the host.
+_READABLE = ("/etc/localtime", "/etc/timezone")
+# The mount options of a plain bind mount.
+_BINDING = {"bind", "rbind", "ro", "rw", "nosuid", "nodev", "noexec"}
 _MOUNTED = {"device", "o", "type"}  # what says one; of its type the kernel takes no notice
 
 
-class Want(NamedTuple):
-    """Something of the host that a key asks for, and the word that allows it."""
-
-    key: Key
-    word: str
-
-
-def refuse(wants: Sequence[Want], app: str) -> NoReturn:
-    """Raise ManifestError about the first of these; its hint names the words for all of them."""
-    words = " ".join("privileged" if w == "ALL" else w for w in dict.fromkeys(w.word for w in wants))
-    raise ManifestError(
-        f"{_said(wants[0])}, which this host does not allow the app",
-        where=wants[0].key.path,
-        hint=f"the host's owner can allow it: pushrod apps allow {app} {words}",
-    )
-
-
-def _said(want: Want) -> str:
-    word = want.word
-    if word in WORDS:
-        return f"it asks for {WORDS[word].partition(' (')[0].partition(':')[0].partition(';')[0]}"
-    if word.startswith("/"):
-        return f"it asks for `{word}` of the host"
-    if word.startswith(grants.VOLUME):
-        return f"it asks for the volume `{word.removeprefix(grants.VOLUME)}`, which is not the app's own"
-    return f"it asks for the capability {word}" if word != "ALL" else "it asks for every capability"
-
-
-def options(key: Key) -> dict[str, Key]:
-    """A mapping, or a list of `name=value`, by name."""
-    if isinstance(key.value, list):
-        return {item.text().partition("=")[0]: item for item in key.sequence()}
-    return key.mapping()
-
-
-# ---- mounts ---------------------------------------------------------------------------------------------------
-
-
-def mount(volume: Key, private: str) -> Iterator[Want]:
+def _mount_wants(volume: Key, private: str) -> Iterator[Want]:
     """What a mount of a service asks for: a bind mount of a path of the host."""
     kind, source = volume.get("type"), volume.get("source")
     if kind.text() not in ("bind", "volume", "tmpfs"):
         unsupported(kind, f"`{kind.text()}` mounts are not supported", "use a volume or a bind mount")
     readable = volume.get("read_only").yes() and source.text() in _READABLE
     if kind.text() == "bind" and not readable:
-        yield from _path(source, private)
+        yield from _path_wants(source, private)
 
 
-def _path(key: Key, private: str) -> Iterator[Want]:
+def _path_wants(key: Key, private: str) -> Iterator[Want]:
     """A path of the checkout, which needs nothing, or one of the host."""
     path = key.text().removeprefix("/") if key.text().startswith("/~") else key.text()
     if not path.startswith("/"):
@@ -104,39 +118,24 @@ def _path(key: Key, private: str) -> Iterator[Want]:
         unsupported(
             key, f"`{path}` is among pushrod's own files", "give a path inside the repository, or a volume"
         )
-    yield Want(key, "docker-socket" if is_socket(path) else path)
+    yield Want(key, "docker-socket" if grants.is_socket(path) else path)
 
 
-def is_socket(path: str) -> bool:
-    """Whether a path of the host is Docker's socket, or a directory that holds it."""
-    path = grants.host_path(path)
-    holding = ("/run", *(posixpath.dirname(s) for s in _SOCKETS))
-    return path in holding or any(grants.below(path, s) for s in _SOCKETS)
-
-
-def unsupported(key: Key, what: str, hint: str) -> NoReturn:
-    """Refuse a key that no word allows."""
-    raise ManifestError(what, where=key.path, hint=hint)
-
-
-def contexts(given: Key, private: str) -> Iterator[Want]:
+def _context_wants(given: Key, private: str) -> Iterator[Want]:
     """What a build's `additional_contexts` ask for: directories of the host. An image that no app may name is
     refused (`image_refs.check`)."""
-    for key in options(given).values():
+    for key in given.options().values():
         value = key.text() if isinstance(given.value, dict) else key.text().partition("=")[2]
         scheme, colon, rest = value.partition("://")
         if scheme == "oci-layout" and colon:
-            yield from _path(Key(key.path, rest), private)
+            yield from _path_wants(Key(key.path, rest), private)
         elif scheme == "docker-image" and colon:
             image_refs.check(rest, key.path)
         elif not colon and not value.startswith("service:"):
-            yield from _path(Key(key.path, value), private)
+            yield from _path_wants(Key(key.path, value), private)
 
 
-# ---- volumes, configs, secrets --------------------------------------------------------------------------------
-
-
-def volume(name: str, volume: Key, project: str, private: str) -> Iterator[Want]:
+def _volume_wants(name: str, volume: Key, project: str, private: str) -> Iterator[Want]:
     """A volume must be the app's own: one by another name may be another app's."""
     called = volume.get("name").text() or (name if volume.get("external").value else "")
     if called and not (project and called.startswith(f"{project}_")):
@@ -155,16 +154,16 @@ def volume(name: str, volume: Key, project: str, private: str) -> Iterator[Want]
                 f"a volume that binds `{device.text()}`: Docker takes no path of the repository there",
                 "mount the directory itself, such as ./uploads:/uploads",
             )
-        yield from _path(device, private)
+        yield from _path_wants(device, private)
     # Docker mounts it as the host: what else there is to mount is a part of the host, or a server that the host asks.
     plain = binds and flags <= _BINDING and set(options.mapping()) <= _MOUNTED
     if options.value and kind != "tmpfs" and not plain:
         yield Want(options, "volume-driver")
 
 
-def file(key: Key, tracked: Tracked, private: str) -> Iterator[Want]:
+def _file_wants(key: Key, tracked: Tracked, private: str) -> Iterator[Want]:
     """What the file of a config or secret is: one of the commit, or one of the host."""
-    yield from _path(key, private)
+    yield from _path_wants(key, private)
     if not key.text().startswith("/") and not tracked(posixpath.normpath(key.text())):
         unsupported(
             key,

@@ -1,0 +1,48 @@
+"""How many of each thing an app may have: services, instances, stores, volumes, files, releases. Pure."""
+
+from typing import NoReturn
+
+import msgspec
+
+from pushrod.core.errors import ManifestError
+from pushrod.core.limits import Limits
+from pushrod.core.values import Manifest
+from pushrod.manifest.document import Key
+from pushrod.manifest.policy.reading import limit_option
+
+
+def within(wanted: Manifest, limits: Limits) -> Manifest:
+    """The manifest, with `keep` within the host's limit. ManifestError for too many instances and stores."""
+    count = sum(s.replicas for s in wanted.stateless if s.role != "job") + len(wanted.stores)
+    if count > limits.containers:
+        too_many("containers", count, limits.containers, "services")
+    if wanted.keep <= limits.releases:
+        return wanted
+    note = (
+        f"`x-pushrod.keep` is {limits.releases}, the most that this host keeps ({limit_option('releases')})"
+    )
+    return msgspec.structs.replace(wanted, keep=limits.releases, notes=(*wanted.notes, note))
+
+
+def count_each(top: Key, limits: Limits) -> None:
+    """ManifestError where a document has more of a thing than the host's limits."""
+    bounds = {
+        "services": limits.services,
+        "networks": limits.volumes,
+        "volumes": limits.volumes,
+        "configs": limits.files,
+        "secrets": limits.files,
+    }
+    for kind, most in bounds.items():
+        if (count := len(top.get(kind).mapping())) > most:
+            too_many(kind, count, most, kind)
+
+
+def too_many(kind: str, count: int, most: int, where: str) -> NoReturn:
+    """Refuse a number of things, naming the limit that would have to be raised."""
+    limit = {"networks": "volumes", "configs": "files", "secrets": "files"}.get(kind, kind)
+    raise ManifestError(
+        f"{count} {kind}, and this host takes {most} of an app",
+        where=where,
+        hint=f"use fewer; the host's owner can raise it: pushrod host limits {limit}={count}",
+    )

@@ -1,0 +1,181 @@
+"""The walk through a document: `keys` says what becomes of each key, a rule what is left of its value. Pure."""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from pushrod.core.errors import ManifestError
+from pushrod.core.limits import Limits, written
+from pushrod.core.values import EngineName
+from pushrod.manifest import discovery, grants, keys
+from pushrod.manifest.document import Key
+from pushrod.manifest.policy.refusals import Want, refuse_key
+
+Document = dict[str, Any]
+Tracked = Callable[[str], bool]
+Rule = Callable[["Reading", Key], object]
+"""Takes the value of a key and returns what is left of it, or `GONE`."""
+
+
+class Terms(NamedTuple):
+    """What an app may ask for: `allowed` are words of `grants`; `tracked` says whether the commit has a path (a
+    file, or a directory with files in it); `private` is the directory of pushrod's own files, which no word opens."""
+
+    engine: EngineName
+    limits: Limits
+    allowed: Collection[str] = ()
+    tracked: Tracked = lambda _: True
+    private: str = ""
+
+
+class Permitted(NamedTuple):
+    """The document with what is allowed of it, and notes about what is not."""
+
+    document: Document
+    notes: tuple[str, ...]
+
+
+_OWNERS = ("services", "networks", "volumes", "configs", "secrets")
+
+GONE = object()
+"""What a rule returns of a value of which nothing is left."""
+
+
+class Reading:
+    """One document on its way: what is wanted of the owner, and what is noted."""
+
+    def __init__(self, terms: Terms, app: str, rules: Mapping[str, Rule]) -> None:
+        self.terms, self.limits, self.app = terms, terms.limits, app
+        self.rules = rules
+        self.wants: list[Want] = []
+        self.owner = Key("", None)  # the service, or volume, that is being read
+        self._said: dict[str, list[str]] = {}
+        self._left: dict[str, list[str]] = {}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was said, each once, for all the services that it holds for."""
+        said = self._said | {f"{listed(words)} not applied": whose for words, whose in self._by_words()}
+        return tuple(f"{', '.join(dict.fromkeys(whose))}: {what}" for what, whose in said.items())
+
+    def _by_words(self) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+        whose: dict[tuple[str, ...], list[str]] = {}
+        for name, words in self._left.items():
+            whose.setdefault(tuple(dict.fromkeys(words)), []).append(name)
+        yield from whose.items()
+
+    def note(self, what: str) -> None:
+        """Say that the app gets other than what its file asks for."""
+        self._said.setdefault(what, []).append(self._whose())
+
+    def leave(self, key: Key) -> object:
+        """Leave a key out, and say so."""
+        self._left.setdefault(self._whose(), []).append(self.name(key))
+        return GONE
+
+    def name(self, key: Key) -> str:
+        """A key's path within its service or volume."""
+        return re.sub(r"\[[0-9]+\]", "", key.path.removeprefix(self.owner.path).lstrip("."))
+
+    def _whose(self) -> str:
+        kind, _, name = self.owner.path.partition(".")
+        return name if kind == "services" else f"{kind.removesuffix('s')} {name}"
+
+    def has(self, word: str) -> bool:
+        """Whether the owner has given a word."""
+        return grants.covered(word, self.terms.allowed)
+
+    def want(self, key: Key, word: str) -> object:
+        """Keep a value that needs the owner's word."""
+        self.wants.append(Want(key, word))
+        return key.value
+
+    def value(self, key: Key, path: str) -> object:
+        """What is left of a value."""
+        row, rule = keys.TABLE.get(path), self.rules.get(path)
+        if row is not None:
+            return self._ruled(key, row)
+        if rule is not None and self.terms.engine == "docker":
+            return rule(self, key)
+        if isinstance(key.value, list):
+            kept = (self.value(item, path) for item in key.sequence())
+            return [item for item in kept if item is not GONE]
+        if isinstance(key.value, dict) and keys.holds_keys(path):
+            return self.mapping(key, path)
+        if key.value is None or path in keys.WORDED:
+            return key.value
+        return key.wrong("a mapping")
+
+    def mapping(self, key: Key, path: str) -> Document:
+        """What is left of a mapping; a key that has no row is refused by its name."""
+        found: Document = {}
+        for name, item in key.mapping().items():
+            if path in _OWNERS:
+                self.owner = item
+            if name.startswith("x-"):
+                if name == "x-pushrod":
+                    found[name] = item.value
+                continue
+            below = f"{path}.{name}" if path else name
+            if not (below in keys.TABLE or keys.holds_keys(below)):
+                below = f"{path}.*" if path else "*"
+            if not (below in keys.TABLE or keys.holds_keys(below)):
+                self._unknown(item, name, path)
+            value = GONE if self._is_replaced(item, path) else self.value(item, below)
+            if value is not GONE:
+                found[name] = value
+        return found
+
+    def _is_replaced(self, key: Key, path: str) -> bool:
+        """Whether the edge takes a service's place, which finds the others by Docker's socket and is not given it."""
+        named = path == "services" and self.terms.engine == "docker"
+        if not named or self.has("docker-socket") or not discovery.asks_docker(key):
+            return False
+        word = f"pushrod apps allow {self.app or 'APP'} docker-socket"
+        self.note(
+            f"the edge takes its place, as it finds services by Docker's socket; with the owner's word: {word}"
+        )
+        return True
+
+    def _ruled(self, key: Key, row: keys.Row) -> object:
+        fate = row.fate(self.terms.engine)
+        if fate == "refused" and key.value not in (None, [], {}, False):
+            refuse_key(key)
+        if self.terms.engine == "embedded":
+            return self.rules[row.path](self, key) if fate == "bounded" else key.value
+        if fate == "noted" and key.value not in (None, [], {}, False, "", 0):
+            return self.leave(key)
+        if fate in ("noted", "ignored"):
+            return GONE
+        rule = self.rules.get(row.path)
+        return rule(self, key) if rule and key.value is not None else key.value
+
+    def _unknown(self, key: Key, name: str, path: str) -> None:
+        place = f"{path}." if path else ""
+        known = {p.removeprefix(place).partition(".")[0] for p in keys.TABLE if p.startswith(place)} - {"*"}
+        raise ManifestError(
+            f"unknown key `{name}`",
+            where=key.path,
+            hint=f"nothing is known of it, so it is not let through; known here: {', '.join(sorted(known))}",
+        )
+
+
+def listed(words: Iterable[str]) -> str:
+    """Words for a note."""
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def at_most(on: Reading, key: Key, value: int, name: str) -> int:
+    """A number that is at most the limit of that name; none, or one below zero, asks for no bound at all."""
+    most: int = getattr(on.limits, name)
+    if 0 < value <= most:
+        return value
+    on.note(
+        f"`{on.name(key)}` is {written(name, most)}, the most that this host gives ({limit_option(name)})"
+    )
+    return most
+
+
+def limit_option(name: str) -> str:
+    """How a note names the limit that decides (`pushrod host limits`)."""
+    return f"limit {name.replace('_', '-')}"

@@ -1,0 +1,118 @@
+"""The rules for rights: namespaces, capabilities, security profiles, kernel settings, labels. Pure."""
+
+import re
+
+from pushrod.manifest import grants
+from pushrod.manifest.document import Key
+from pushrod.manifest.policy.reading import GONE, Reading, Rule, listed
+from pushrod.manifest.policy.refusals import unsupported
+
+# Sysctls of a container's own namespaces that Docker takes and that cost nobody else anything: its network's (queues
+# and time-outs, ports) and its IPC's, which its memory limit bounds.
+_SYSCTLS = re.compile(
+    r"net\.core\.somaxconn|net\.ipv4\.(ip_unprivileged_port_start|ip_local_port_range|ping_group_range)"
+    r"|net\.ipv4\.tcp_(keepalive_(time|intvl|probes)|fin_timeout|syn_retries|synack_retries|syncookies|tw_reuse"
+    r"|max_syn_backlog|rmem|wmem|retries[12]|slow_start_after_idle|timestamps|fastopen"
+    r"|ecn|sack|window_scaling|mtu_probing|notsent_lowat|no_metrics_save|orphan_retries|max_tw_buckets)"
+    r"|kernel\.(msg(max|mnb|mni)|sem|shm(all|max|mni|_rmid_forced))"
+    r"|fs\.mqueue\.[a-z_]+"
+)
+_RESERVED = ("pushrod.", "com.docker.")
+_NAMESPACES = {
+    "pid": ("host-pid", ()),
+    "ipc": ("host-ipc", ("private", "shareable", "none")),
+    "uts": ("host-uts", ()),
+    "userns_mode": ("host-userns", ()),
+    "cgroup": ("host-cgroup", ("private",)),
+    "network_mode": ("host-network", ("none", "bridge", "default")),
+}
+# Options that leave a container as confined as Docker makes it, `:` written as `=`.
+_CONFINED = ("seccomp=builtin", "apparmor=docker-default")
+
+
+def namespace(on: Reading, key: Key) -> object:
+    name, text = key.path.rpartition(".")[2], key.text()
+    word, own = _NAMESPACES[name]
+    if text == "host":
+        return on.want(key, word)
+    if text.startswith(("container:", "service:")):
+        unsupported(
+            key,
+            f"`{name}: {text}` is not supported: two releases run at once, so each instance has its own",
+            "take it out; services of a release reach each other by their names",
+        )
+    return text if text in ("", *own) else on.leave(key)
+
+
+def privileged(on: Reading, key: Key) -> object:
+    return on.want(key, "privileged") if key.yes() else GONE
+
+
+def capabilities(on: Reading, key: Key) -> object:
+    kept, left = [], []
+    for item in key.sequence():
+        name = grants.capability(item.text())
+        if name in grants.ROOT_CAPABILITIES:
+            kept.append(item.value)
+        elif name in grants.DEFAULT_CAPABILITIES and not on.has(name):
+            left.append(name)
+        else:
+            on.want(item, name)
+            kept.append(item.value)
+    if left:
+        words = " ".join(left)
+        on.note(
+            f"{', '.join(left)} of `cap_add` not given; with the owner's word: pushrod apps allow {on.app} {words}"
+        )
+    return kept or GONE
+
+
+def security(on: Reading, key: Key) -> object:
+    kept = []
+    for item in key.sequence():
+        option = item.text().replace(":", "=", 1)
+        name, _, value = option.partition("=")
+        if name == "no-new-privileges":
+            if value in ("", "true") or on.has("unconfined"):
+                kept.append(item.value)
+            else:
+                on.note("`no-new-privileges` stays on: programs of another owner (setuid) gain nothing")
+        elif option in _CONFINED:
+            kept.append(item.value)
+        else:
+            on.want(item, "unconfined")
+            kept.append(item.value)
+    return kept or GONE
+
+
+def sysctls(on: Reading, key: Key) -> object:
+    kept, left = {}, []
+    for name, item in key.options().items():
+        value = item.text().partition("=")[2] if isinstance(key.value, list) else item.text()
+        if not _SYSCTLS.fullmatch(name) and name.startswith("net.") and not on.has("sysctls"):
+            left.append(name)
+            continue
+        if not _SYSCTLS.fullmatch(name):
+            on.want(item, "sysctls")
+        kept[name] = value
+    if left:
+        on.note(f"{listed(left)} of `sysctls` not applied")
+    return kept or GONE
+
+
+def worded_if_given(word: str) -> "Rule":
+    return lambda on, key: on.want(key, word) if key.value else GONE
+
+
+def runtime(on: Reading, key: Key) -> object:
+    return key.value if key.text() in ("", "runc") else on.want(key, "runtime")
+
+
+def labels(on: Reading, key: Key) -> object:
+    given = key.options()
+    if isinstance(key.value, list):
+        given = {name: Key(item.path, item.text().partition("=")[2]) for name, item in given.items()}
+    taken = [name for name in given if name.startswith(_RESERVED)]
+    if taken:
+        on.note(f"its labels {listed(taken)} are left out: the host reads its own there")
+    return {name: item.value for name, item in given.items() if name not in taken} or GONE

@@ -1,0 +1,101 @@
+"""Which rule holds for which key, and what is left of a whole document. Pure."""
+
+from collections.abc import Mapping
+
+from pushrod.core.limits import Limits
+from pushrod.manifest import grants
+from pushrod.manifest.document import Key
+from pushrod.manifest.policy import amounts, mounts, rights
+from pushrod.manifest.policy.counts import count_each
+from pushrod.manifest.policy.reading import Document, Permitted, Reading, Rule, Terms
+from pushrod.manifest.policy.refusals import refuse
+
+
+def apply(document: object, terms: Terms) -> Permitted:
+    """The part of a resolved document that may run on an engine.
+
+    Raises ManifestError about the first key that is unknown, refused, of no use, or needs a word that the owner has
+    not given; that one's hint names the words for all such keys.
+    """
+    top = Key("", document)
+    reading = Reading(terms, top.get("name").text(), RULES)
+    count_each(top, terms.limits)
+    found = reading.mapping(top, "")
+    wants = [w for w in reading.wants if not grants.covered(w.word, terms.allowed)]
+    if wants:
+        refuse(wants, reading.app or "APP")
+    return Permitted(found, reading.notes)
+
+
+def paced(check: Mapping[str, float], limits: Limits) -> Document:
+    """What an image's own health check says beyond the host's limits, brought down: keys of Compose's `healthcheck`.
+
+    `check` has its times in seconds, by Compose's names; 0 is Docker's default.
+    """
+    reading = Reading(Terms("docker", limits), "", RULES)
+    given = {name: Key(name, value) for name, value in check.items() if value}
+    bounded = {n: RULES[f"services.*.healthcheck.{n}"](reading, k) for n, k in given.items()}
+    found = {name: value for name, value in bounded.items() if value != given[name].value}
+    if "start_interval" in found:  # Compose takes it only beside the other
+        found.setdefault("start_period", f"{check.get('start_period', 0):g}s")
+    return found
+
+
+RULES: Mapping[str, Rule] = {
+    "services.*.cap_add": rights.capabilities,
+    "services.*.cgroup": rights.namespace,
+    "services.*.configs": mounts.references,
+    "services.*.cpu_shares": amounts.shares,
+    "services.*.cpus": amounts.cpus,
+    "services.*.cpuset": amounts.cpuset,
+    "services.*.device_cgroup_rules": rights.worded_if_given("devices"),
+    "services.*.devices": rights.worded_if_given("devices"),
+    "services.*.gpus": rights.worded_if_given("devices"),
+    "services.*.ipc": rights.namespace,
+    "services.*.labels": rights.labels,
+    "services.*.mem_limit": amounts.sized("memory"),
+    "services.*.mem_reservation": amounts.sized("memory"),
+    "services.*.memswap_limit": amounts.swap,
+    "services.*.network_mode": rights.namespace,
+    "services.*.oom_score_adj": amounts.oom_score,
+    "services.*.pid": rights.namespace,
+    "services.*.pids_limit": amounts.pids,
+    "services.*.privileged": rights.privileged,
+    "services.*.runtime": rights.runtime,
+    "services.*.scale": amounts.replicas,
+    "services.*.secrets": mounts.references,
+    "services.*.security_opt": rights.security,
+    "services.*.shm_size": amounts.sized("shm"),
+    "services.*.stop_grace_period": amounts.stop_grace,
+    "services.*.sysctls": rights.sysctls,
+    "services.*.tmpfs": amounts.tmpfs,
+    "services.*.ulimits": amounts.ulimits,
+    "services.*.use_api_socket": rights.worded_if_given("docker-socket"),
+    "services.*.userns_mode": rights.namespace,
+    "services.*.uts": rights.namespace,
+    "services.*.volumes": mounts.mounts,
+    "services.*.volumes_from": mounts.volumes_from,
+    "services.*.volumes.bind.propagation": mounts.propagation,
+    "services.*.volumes.tmpfs.size": amounts.sized("tmpfs"),
+    "services.*.build.additional_contexts": mounts.contexts,
+    "services.*.deploy.mode": amounts.mode,
+    "services.*.deploy.replicas": amounts.replicas,
+    "services.*.deploy.resources.limits.cpus": amounts.cpus,
+    "services.*.deploy.resources.limits.memory": amounts.sized("memory"),
+    "services.*.deploy.resources.limits.pids": amounts.pids,
+    "services.*.deploy.resources.reservations.devices": rights.worded_if_given("devices"),
+    "services.*.deploy.resources.reservations.memory": amounts.sized("memory"),
+    "services.*.healthcheck.interval": amounts.period(amounts.HOUR, floor=True),
+    "services.*.healthcheck.retries": amounts.retries,
+    "services.*.healthcheck.start_interval": amounts.start_interval,
+    "services.*.healthcheck.start_period": amounts.period(amounts.HOUR),
+    "services.*.healthcheck.timeout": amounts.period(amounts.TEN_MINUTES),
+    "services.*.logging.driver": amounts.log_driver,
+    "services.*.logging.options": amounts.log_options,
+    "services.*.post_start.privileged": rights.privileged,
+    "services.*.pre_stop.privileged": rights.privileged,
+    "volumes.*": mounts.volume,
+    "configs.*.file": mounts.file,
+    "secrets.*.file": mounts.file,
+}
+"""The rule of each key that is bounded or needs a word, and of some others whose form is checked."""

@@ -1,0 +1,51 @@
+"""The table of keys and the loader's schema."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pushrod.manifest import keys
+from tests.unit.manifest.schema import compose_schema
+
+
+def paths(whole: dict[str, Any], node: dict[str, Any], path: str = "") -> Iterator[str]:
+    """The path of every key that a schema knows; items of a list have their list's path, any name is `*`."""
+
+    def below(name: str) -> str:
+        return f"{path}.{name}" if path else name
+
+    if "$ref" in node:
+        yield from paths(whole, whole["definitions"][node["$ref"].rpartition("/")[2]], path)
+    for kind in ("oneOf", "anyOf", "allOf"):
+        for choice in node.get(kind, ()):
+            yield from paths(whole, choice, path)
+    for name, inner in node.get("properties", {}).items():
+        yield below(name)
+        yield from paths(whole, inner, below(name))
+    for pattern, inner in node.get("patternProperties", {}).items():
+        if not pattern.startswith("^x-"):
+            yield from paths(whole, inner, below("*"))
+    for inner, name in ((node.get("additionalProperties"), below("*")), (node.get("items"), path)):
+        if isinstance(inner, dict):
+            yield from paths(whole, inner, name)
+
+
+def is_classified(path: str) -> bool:
+    parts = path.split(".")
+    return keys.holds_keys(path) or any(".".join(parts[:n]) in keys.TABLE for n in range(1, len(parts) + 1))
+
+
+def test_every_key_of_the_loaders_schema_is_classified() -> None:
+    whole = compose_schema()
+    known = set(paths(whole, whole))
+    assert {"services.*.annotations", "services.*.deploy.resources.limits.pids", "volumes.*.driver"} <= known
+    assert [path for path in sorted(known) if not is_classified(path)] == []
+    assert not is_classified("services.*.new_key")
+    assert not is_classified("services.*.healthcheck.new_key")
+    ours = {
+        re.sub(r"^(configs|secrets)", "configs", path)
+        for path in keys.TABLE
+        if "*" not in path.rpartition(".")[2]
+    }
+    theirs = {re.sub(r"^(configs|secrets)", "configs", path) for path in known}
+    assert ours <= theirs
