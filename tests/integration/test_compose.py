@@ -309,6 +309,33 @@ def test_the_override_file_is_merged_as_compose_does(tmp_path: Path) -> None:
     assert "command" not in only["services"]["web"] or only["services"]["web"]["command"] is None
 
 
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [
+        ("services: {web: {image: x, command: 'run $KEY'}}", ""),
+        ("services: {web: {image: x, command: !override ['run', '$KEY']}}", ""),
+        ("x-a: &a {command: 'run $KEY'}\nservices: {web: {<<: *a, image: x}}", ""),
+        (
+            "services: {web: {extends: {file: other.yaml, service: base}}}",
+            "services: {base: {image: x, command: 'run ${KEY:?}'}}",
+        ),
+        ("include: [other.yaml]", "services: {web: {image: x, entrypoint: ['run', '${OTHER:-${KEY}}']}}"),
+    ],
+)
+def test_a_reference_in_a_command_is_found_wherever_it_is_written(
+    tmp_path: Path, text: str, other: str
+) -> None:
+    project(tmp_path, text, **{"other.yaml": other or "services: {}"})
+    found = compose.in_argvs(tmp_path, project="shop", variables={"KEY": "value"})
+    assert "KEY" in found["web"]
+
+
+def test_what_compose_cannot_tell_before_it_knows_the_values_is_not_known(tmp_path: Path) -> None:
+    project(tmp_path, "include: ['${KIND}.yaml']", **{"other.yaml": "services: {web: {image: x}}"})
+    assert load(tmp_path, KIND="other")["services"]
+    assert compose.in_argvs(tmp_path, project="shop", variables={"KIND": "other"}) == {}
+
+
 ENV_FILE = 'services: {web: {image: a, env_file: [.env], environment: {B: "2", C: "${A}"}}}'
 
 

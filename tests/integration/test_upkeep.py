@@ -49,6 +49,20 @@ def test_a_secret_in_an_argv_is_refused(machine: Machine) -> None:
     assert "s3cret-value" not in str(message)
 
 
+BASE = "services: {base: {build: ., command: python3 app.py production}}"
+
+
+def test_a_word_in_an_argv_is_no_secret_because_one_has_the_same_value(machine: Machine) -> None:
+    """Neither is it where another file writes the command."""
+    app = machine.app("wordy")
+    app.must("secret", "set", "TOKEN", stdin="production")
+    app.push_change({"compose.yaml": apps.manifest(command="python3 app.py production")})
+    extended = apps.manifest(build=None, command=None, extends={"file": "base.yaml", "service": "base"})
+    app.push_change({"compose.yaml": extended, "base.yaml": BASE})
+    app.tree.commit({"base.yaml": BASE.replace("production", "$TOKEN")})
+    app.refuses(3, "secret TOKEN", "argv of web")
+
+
 def test_a_port_that_was_taken_after_a_power_cut_keeps_one_app_down_and_no_other(machine: Machine) -> None:
     first, second = machine.app("robbed"), machine.app("spared")
     power_cut(machine)

@@ -58,15 +58,7 @@ def load(
     Compose's own message, HostError when there is no loader.
     """
     directory = directory.resolve()
-    files = manifests.found(directory, file, app=project)
-    place = (directory / files[0]).parent
-    beside = os.path.relpath(place / ".env", directory)
-    sandbox.inside(directory, beside, where=beside)  # Compose reads it unasked
-    for name in files:
-        sandbox.check_named(directory, name, most)
-    argv = [*loader(), *(word for f in files for word in ("--file", f))]
-    argv += ["--project-directory", str(place), "--project-name", project, "config"]
-    argv = sandbox.confined(argv, directory)
+    files, argv = _config(directory, file, project, most)
     with contextlib.ExitStack() as stack:
         deadline = time.monotonic() + _TIMEOUT
         for _ in range(_ENV_FILES):
@@ -98,7 +90,7 @@ def load(
         Reading(landlock.OUTPUT, 10 * most.values),
         f"what {', '.join(files)} comes to",
     )
-    document: Document = _relative(_parse(result.stdout), directory)
+    document: Document = _relative(_parse(result.stdout.replace("$$", "$")), directory)
     sandbox.check_resolved(document, directory)
     return document
 
@@ -114,9 +106,43 @@ def _ran_out(result: processes.Completed) -> bool:
     )
 
 
-def in_argvs(directory: Path, file: str = "") -> dict[str, set[str]]:
-    """The variables in the commands of each service that a directory's own compose files write out."""
-    return written.in_argvs([directory / name for name in manifests.found(directory, file)])
+def in_argvs(
+    directory: Path,
+    *,
+    project: str,
+    variables: Mapping[str, str],
+    file: str = "",
+    most: Reading = _READING,
+) -> dict[str, set[str]]:
+    """The variables in the commands of each service, wherever they are written: in an included file, too.
+
+    Empty where Compose cannot tell, because a variable says which files it reads. Arguments are those of `load`.
+    """
+    directory = directory.resolve()
+    files, argv = _config(directory, file, project, most)
+    argv += ["--no-interpolate", "--no-consistency"]
+    result = processes.run_bounded(
+        argv, cwd=directory, env=_environment(variables), timeout=_TIMEOUT, most=landlock.OUTPUT
+    )
+    if result.status:
+        return {}
+    bounds.check_yaml(
+        result.stdout.encode(), Reading(landlock.OUTPUT, 10 * most.values), f"what {', '.join(files)} writes"
+    )
+    return written.in_argvs(_parse(result.stdout))
+
+
+def _config(directory: Path, file: str, project: str, most: Reading) -> tuple[list[str], list[str]]:
+    """A directory's compose files, and the argv of the loader that reads them and nothing outside of it."""
+    files = manifests.found(directory, file, app=project)
+    place = (directory / files[0]).parent
+    beside = os.path.relpath(place / ".env", directory)
+    sandbox.inside(directory, beside, where=beside)  # Compose reads it unasked
+    for name in files:
+        sandbox.check_named(directory, name, most)
+    argv = [*loader(), *(word for f in files for word in ("--file", f))]
+    argv += ["--project-directory", str(place), "--project-name", project, "config"]
+    return files, sandbox.confined(argv, directory)
 
 
 def wants_env_file(directory: Path, file: str = "") -> bool:
@@ -258,11 +284,11 @@ def _names_in(path: Path, variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _parse(text: str) -> Document:
-    """The loader's YAML as plain values. It doubles every `$` it prints, so that is undone first."""
+    """The loader's YAML as plain values. Of a resolved document it doubles every `$`, which the caller undoes."""
     import yaml
 
     def read(base: Any) -> Any:
-        return yaml.load(text.replace("$$", "$"), Loader=_yaml_loader(base))  # noqa: S506 (a SafeLoader, below)
+        return yaml.load(text, Loader=_yaml_loader(base))  # noqa: S506 (a SafeLoader, below)
 
     try:
         document = bounds.read_yaml(read, len(text))

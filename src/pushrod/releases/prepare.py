@@ -149,7 +149,7 @@ class Sealing:
         wanted = policy.within(wanted, terms.limits)
         self.static.check(routing, checkout)
         self._check_size(wanted)
-        self._check_argv(wanted, compose.in_argvs(checkout, file))
+        self._check_argv(wanted, checkout, file, reading)
         self.passwords.check(wanted.routing)
         with _explained(wanted, checkout):
             self.engine.check(self.app, document, wanted, checkout)
@@ -258,25 +258,32 @@ class Sealing:
         if not damaged:  # what those need can be told again once they are mended
             self.passwords.prune({generation for r in kept for generation in r.passwords.values()})
 
-    def _check_argv(self, wanted: Manifest, written: Mapping[str, set[str]]) -> None:
+    def _check_argv(self, wanted: Manifest, checkout: Path, file: str, reading: Reading) -> None:
         """Refuse a manifest that puts a secret into an argv: other users see those, and the state keeps them.
 
         Only a reference can do that, to what may be a secret by its name. That a command has a word that is also a
-        secret's value (`app`, `true`) says nothing, but for a command that is not written in the manifest's own
-        files.
+        secret's value (`app`, `true`) says nothing, but for a command of which Compose cannot tell how it is written.
         """
-        for service in wanted.services:
-            argv = (*service.entrypoint, *service.command, *service.release, *service.health.command)
-            argv += tuple(word for hook in (*service.post_start, *service.pre_stop) for word in hook.command)
-            for name, value in self.secrets.variables().items():
-                known = written.get(service.name)
-                reached = name in known if known is not None else len(value) >= _TELLING
-                if value and reached and not tells_nothing(name) and value in " ".join(argv):
-                    raise ManifestError(
-                        f"the secret {name} would be in the argv of {service.name}",
-                        where=f"services.{service.name}",
-                        hint=f"pass it in `environment:` and let a shell expand it: sh -c 'exec … \"$${name}\"'",
-                    )
+        secrets = self.secrets.variables()
+        reached = [
+            (service.name, name)
+            for service in wanted.services
+            for name, value in secrets.items()
+            if value and not tells_nothing(name) and value in " ".join(_argvs(service))
+        ]
+        if not reached:
+            return
+        written = compose.in_argvs(
+            checkout, project=self.app.name, variables=secrets, file=file, most=reading
+        )
+        for service_name, name in reached:
+            known = written.get(service_name)
+            if name in known if known is not None else len(secrets[name]) >= _TELLING:
+                raise ManifestError(
+                    f"the secret {name} would be in the argv of {service_name}",
+                    where=f"services.{service_name}",
+                    hint=f"pass it in `environment:` and let a shell expand it: sh -c 'exec … \"$${name}\"'",
+                )
 
     def _environments(
         self, number: int, commit: str, wanted: Manifest, images: Mapping[str, Image]
@@ -336,6 +343,12 @@ class Sealing:
             routing=wanted.routing,
             passwords=self.passwords.write(wanted.routing),
         )
+
+
+def _argvs(service: Service) -> tuple[str, ...]:
+    """The words of all that a service runs."""
+    hooks = (word for hook in (*service.post_start, *service.pre_stop) for word in hook.command)
+    return (*service.entrypoint, *service.command, *service.release, *service.health.command, *hooks)
 
 
 @contextlib.contextmanager

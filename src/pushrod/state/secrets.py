@@ -25,10 +25,12 @@ _QUOTED = re.compile(r"""\s*(['"])(.*?)\1\s*(?:#.*)?""")
 
 # What the last word of a variable's name says of its value, where that is no secret: who, where, how much, which.
 _OPEN = frozenset((
-    "APP", "BRANCH", "CHARSET", "CONCURRENCY", "DATABASE", "DB", "DBNAME", "DEBUG", "DIR", "DOMAIN", "ENV",
-    "ENVIRONMENT", "GID", "HOST", "HOSTNAME", "IMAGE", "LANG", "LEVEL", "LOCALE", "MODE", "MODULE", "NAME", "PATH",
-    "PORT", "PROCESSES", "QUEUE", "QUEUES", "REGION", "REPLICAS", "SCHEMA", "STAGE", "TAG", "THREADS", "TIMEOUT",
-    "TZ", "UID", "USER", "USERNAME", "VERSION", "WORKERS", "ZONE", "PGUSER", "PGDATABASE", "PGHOST", "PGPORT",
+    "ADDR", "ADDRESS", "APP", "BIND", "BRANCH", "CHARSET", "CONCURRENCY", "COUNT", "DATABASE", "DB", "DBNAME",
+    "DEBUG", "DIR", "DOMAIN", "DOMAINS", "ENV", "ENVIRONMENT", "FORMAT", "GID", "HOST", "HOSTNAME", "HOSTS",
+    "IMAGE", "INTERVAL", "LANG", "LEVEL", "LIMIT", "LISTEN", "LOCALE", "LOGLEVEL", "MAX", "MIN", "MODE",
+    "MODULE", "NAME", "PATH", "PORT", "PORTS", "PROCESSES", "PROFILE", "PROFILES", "QUEUE", "QUEUES",
+    "REGION", "REPLICAS", "SCHEMA", "SIZE", "STAGE", "TAG", "THREADS", "TIMEOUT", "TZ", "UID", "USER",
+    "USERNAME", "VERBOSE", "VERSION", "WORKERS", "ZONE", "PGDATABASE", "PGHOST", "PGPORT", "PGUSER",
 ))  # fmt: skip
 
 

@@ -56,7 +56,7 @@ services:
     deploy: {resources: {limits: {cpus: 0.5}}}
     x-pushrod: {a: =, b: 2020-01-01T00:00:00Z, c: 0o7, d: yes, e: 1_000, f: "on", g: 12:30, h: <<}
 """
-    web = compose._parse(text)["services"]["web"]
+    web = compose._parse(text.replace("$$", "$"))["services"]["web"]
     assert web["command"][2] == "echo ${PORT:-8000} $$"
     assert web["environment"] == {"A": None, "B": "true", "C": "8000"}
     assert (web["scale"], web["privileged"], web["deploy"]["resources"]["limits"]["cpus"]) == (3, True, 0.5)

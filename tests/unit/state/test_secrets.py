@@ -204,7 +204,8 @@ def test_what_is_written_in_quotes_comes_back(values: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["POSTGRES_USER", "MYSQL_DATABASE", "app_port", "TAG", "PGUSER", "WEB_WORKERS"]
+    "name",
+    ["POSTGRES_USER", "MYSQL_DATABASE", "app_port", "TAG", "PGUSER", "WEB_WORKERS", "BIND", "MAX_SIZE"],
 )
 def test_what_is_no_secret_by_its_name(name: str) -> None:
     assert tells_nothing(name)
