@@ -186,7 +186,12 @@ _BASE64 = re.compile("[A-Za-z0-9+/]*")
 _LONG_RUN = (
     40  # characters; a key with what a URL puts before and after it is shorter, base64 has 64 or 76 a line
 )
-_PLACEHOLDER = re.compile(r"example|sample|placeholder|your|change|abcdefgh|12345678|(.)\1{5}", re.IGNORECASE)
+_PLACEHOLDER = re.compile(
+    r"example|sample|placeholder|your|change|abcdefgh|12345678|a1b2c3|qwerty|pacific|(.)\1{5}", re.IGNORECASE
+)
+_WORD = re.compile("[A-Z]?[a-z]{2,}")
+# The part of a name that is not in words is smaller; of 20 characters by chance it is so in one case of 2000.
+_NO_WORDS = 0.1
 _TOKENS = {  # the part that is made by chance, where the detector does not tell it
     "GitHub Token": re.compile("gh[pousr]_([A-Za-z0-9_]{36,255})"),
     "GitLab Token": re.compile(r"gl[a-z]{2,5}-([\w-]{20,255})|GR1348941([\w-]{20,255})"),
@@ -214,13 +219,20 @@ def _is_real(kind: str, value: str, lines: Sequence[str], index: int) -> bool:
 
 
 def _is_random(text: str) -> bool:
-    """Whether a text can have been made by chance: no placeholder, and varied (Shannon entropy in bits a character).
+    """Whether a text can have been made by chance: no placeholder, no name, and varied (Shannon entropy in bits a
+    character).
 
     16 characters by chance out of 32 have some 3.6, and less than 2.7 in one case of 100,000.
     """
     counts = Counter(text).values()
     entropy = -sum(n / len(text) * math.log2(n / len(text)) for n in counts)
-    return entropy >= 2.7 and not _PLACEHOLDER.search(text)
+    return entropy >= 2.7 and not _PLACEHOLDER.search(text) and not _is_made_of_words(text)
+
+
+def _is_made_of_words(text: str) -> bool:
+    """Whether a text of at least 20 characters is a name or a path: `getTheKeyOfTheStore`, `src/handlers/Orders`."""
+    letters = re.sub("[_./+-]", "", text)
+    return len(text) >= 20 and len(_WORD.sub("", letters)) <= _NO_WORDS * len(letters)
 
 
 def _is_aws(value: str, line: str) -> bool:
@@ -251,12 +263,20 @@ def _is_private_key(lines: Sequence[str], index: int) -> bool:
     text = "\n".join(
         [first, *(following[:_LONG_LINE] for following in lines[index + 1 : index + _KEY_LINES])]
     )
-    for part in re.split(r"\\+[nr]|[\n\r]", text.partition("-END")[0]):
+    text = text.partition("-END")[0]
+    if re.search(r"EXAMPLE|\.\.\.|…", text):
+        return False
+    for part in re.split(r"\\+[nr]|[\n\r]", text):
         word = part.strip(_AROUND_KEY).removesuffix("-----")
         if not word or re.match(r"[A-Za-z-]+: ", word):  # a header: `Proc-Type: 4,ENCRYPTED`, `Version: …`
             continue
         body = _KEY_BODY.match(word)
-        return body is not None and len(set(body[0])) >= 8 and not re.search(r"EXAMPLE|\.\.\.|…", word)
+        return (
+            body is not None
+            and len(set(body[0])) >= 8
+            and body[0] != body[0].upper()
+            and not _is_made_of_words(body[0])
+        )
     return False
 
 
