@@ -14,7 +14,7 @@ SOURCE = structure.SOURCE
 PAGE = (CHECKOUT / "CONTRIBUTING.md").read_text()
 
 CEILINGS = {
-    "lines of the largest module": 672,
+    "lines of the largest module": 670,
     "methods of the largest engine protocol": 44,
     "comparisons with an engine's name": 2,
 }

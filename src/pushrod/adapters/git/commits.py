@@ -1,0 +1,176 @@
+"""What a commit is and what it holds: names, history, files, submodules."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pushrod.adapters.git.commands import environment, git
+from pushrod.adapters.git.repositories import BRANCH
+from pushrod.core.errors import HostError, RepositoryError
+from pushrod.core.lines import decode
+from pushrod.system import processes
+
+PATH = 1024
+"""Bytes of a path in a commit. The kernel takes 4,096, of which a release's own directory needs some."""
+
+ZERO = "0" * 40
+_NAME = 255  # bytes of a name in a directory, as file systems take them
+_BLOCK = 1 << 16  # bytes
+_SUBJECT = 200  # characters; Git itself advises 50
+
+
+class Blob(NamedTuple):
+    """A file of a tree: its path, object name and size in bytes."""
+
+    path: str
+    oid: str
+    size: int
+
+
+def resolve(directory: Path, ref: str, *, quarantine: Mapping[str, str] | None = None) -> str:
+    """The commit that a name means; RepositoryError if there is no such commit."""
+    argv = ["git", "-C", str(directory), "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"]
+    done = processes.run(argv, env=environment(quarantine))
+    if done.status == 0:
+        return done.stdout.strip()
+    if ref == "HEAD":
+        raise RepositoryError(
+            "the repository has no commit yet", where=str(directory), hint="git add -A && git commit -m first"
+        )
+    raise RepositoryError(
+        f"no commit `{ref}`", where=str(directory), hint="`git log --oneline` shows what there is"
+    )
+
+
+def pushed_commit(
+    repository: Path, name: str, ref: str, *, quarantine: Mapping[str, str] | None = None
+) -> str:
+    """The commit that a pushed object is, or that its tags lead to; RepositoryError for a tree or a file."""
+    argv = ["git", "-C", str(repository), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"]
+    done = processes.run(argv, env=environment(quarantine))
+    if done.status == 0:
+        return done.stdout.strip()
+    kind = git(repository, "cat-file", "-t", f"{name}^{{}}", quarantine=quarantine).strip()
+    raise RepositoryError(
+        f"{name[:7]} is a {kind}, and only a commit can be deployed",
+        where=ref,
+        hint=f"git push pushrod HEAD:{BRANCH}",
+    )
+
+
+def is_commit(directory: Path, name: str) -> bool:
+    """Whether a repository has that commit."""
+    argv = ["git", "-C", str(directory), "cat-file", "-e", f"{name}^{{commit}}"]
+    return processes.run(argv, env=environment()).status == 0
+
+
+def subject(repository: Path, commit: str) -> str:
+    """The first line of a commit's message, or the beginning of one that is longer than anybody reads."""
+    argv = ["git", "-C", str(repository), "log", "-1", "--format=%s", commit]
+    with processes.output_of(argv, env=environment()) as out:
+        said = decode(out.read(4 * _SUBJECT + 1)).partition("\n")[0].strip()
+    return said if len(said) <= _SUBJECT else f"{said[:_SUBJECT]}…"
+
+
+def is_ancestor(
+    repository: Path, older: str, newer: str, *, quarantine: Mapping[str, str] | None = None
+) -> bool:
+    """Whether `older` is in the history of `newer`."""
+    argv = ["git", "-C", str(repository), "merge-base", "--is-ancestor", older, newer]
+    return processes.run(argv, env=environment(quarantine)).status == 0
+
+
+def is_zero(oid: str) -> bool:
+    """Whether an object name is that of nothing, in a repository of SHA-1 or of SHA-256."""
+    return set(oid) == {"0"}
+
+
+def links(repository: Path, commit: str) -> list[tuple[str, str]]:
+    """The submodules of a commit's tree: the path of each, and the commit that belongs there."""
+    listing = git(repository, "ls-tree", "-r", "-z", "--full-tree", commit)
+    rows = (line.split("\t", 1) for line in listing.split("\0")[:-1])
+    return [(path, meta.split()[2]) for meta, path in rows if meta.startswith("160000 ")]
+
+
+def modules(repository: Path, commit: str) -> list[tuple[str, str]]:
+    """The settings in a commit's `.gitmodules`, in order; none where it has none or one that Git cannot read."""
+    argv = ["git", "-C", str(repository), "config", "--blob", f"{commit}:.gitmodules", "--null", "--list"]
+    lines = processes.run(argv, env=environment()).stdout.split("\0")[:-1]
+    found = (line.partition("\n") for line in lines)
+    return [(key, value) for key, _, value in found if key.startswith("submodule.")]
+
+
+def tree(repository: Path, commit: str, *, quarantine: Mapping[str, str] | None = None) -> Iterator[Blob]:
+    """Every file of a commit. Raises RepositoryError as `entries` does."""
+    return (e for e in entries(repository, commit, quarantine=quarantine) if isinstance(e, Blob))
+
+
+def entries(
+    repository: Path, commit: str, *, quarantine: Mapping[str, str] | None = None
+) -> Iterator[Blob | str]:
+    """All that a commit names, one after the other as Git lists it: who has seen enough need not hear the rest. Files
+    come with what Git knows of them; directories and submodules as their paths, for there may be many without a file.
+
+    Raises RepositoryError for a path of more than PATH bytes, and where Git cannot go on.
+    """
+    argv = ["git", "-C", str(repository), "ls-tree", "-r", "-t", "-z", "--long", "--full-tree", commit]
+    try:
+        with processes.output_of(argv, env=environment(quarantine), timeout=120.0) as out:
+            rest = b""
+            while block := out.read(_BLOCK):
+                *lines, rest = (rest + block).split(b"\0")
+                yield from map(_entry, lines)
+                if len(rest) > _BLOCK:
+                    _entry(rest)
+    except HostError as e:
+        raise RepositoryError(
+            f"the files of {commit[:7]} cannot be listed: {e.what}",
+            where=str(repository),
+            hint="`git ls-tree -r` in the repository shows more",
+        ) from e
+
+
+def _entry(entry: bytes) -> Blob | str:
+    """A line of Git's listing."""
+    meta, _, path = entry.partition(b"\t")
+    if len(path) > PATH or any(len(name) > _NAME for name in path.split(b"/")):
+        raise RepositoryError(
+            f"a path of {len(path)} bytes, with names of up to {max(map(len, path.split(b'/')))}",
+            where=f"{decode(path[:60])}…",
+            hint=f"the kernel takes {_NAME} bytes of a name, and pushrod {PATH} of a path: give it shorter ones",
+        )
+    words = meta.split()
+    return Blob(decode(path), words[2].decode(), int(words[3])) if words[1] == b"blob" else decode(path)
+
+
+def contents(
+    repository: Path,
+    oids: Sequence[str],
+    *,
+    timeout: float = 120.0,
+    quarantine: Mapping[str, str] | None = None,
+) -> Iterator[tuple[str, bytes]]:
+    """The contents of files by their object names, one after the other; none is kept.
+
+    Raises RepositoryError where one cannot be read, or where `timeout` seconds were not enough.
+    """
+    if not oids:
+        return
+    argv = ["git", "-C", str(repository), "cat-file", "--batch", "--buffer"]
+    asked = "".join(f"{oid}\n" for oid in oids).encode()
+    with processes.output_of(argv, env=environment(quarantine), stdin=asked, timeout=timeout) as out:
+        for oid in oids:
+            words = out.readline(4096).split()
+            size = int(words[2]) if len(words) == 3 else -1
+            raw = out.read(size + 1) if size >= 0 else b""
+            if size < 0 or len(raw) != size + 1:
+                raise RepositoryError(
+                    f"object {oid} cannot be read", where=str(repository), hint="git fsck --full says more"
+                )
+            yield oid, raw[:-1]
+
+
+def tree_id(repository: Path, commit: str, directory: str) -> str:
+    """The object name of a directory of a commit: equal where its contents are."""
+    path = "" if directory in ("", ".") else directory.strip("/")
+    return git(repository, "rev-parse", f"{commit}:{path}").strip()

@@ -1,0 +1,59 @@
+"""A developer's work tree, and the remote through which it is pushed."""
+
+import shlex
+from pathlib import Path
+
+from pushrod.adapters.git.commands import IDENTITY, config, environment, git
+from pushrod.adapters.git.repositories import BRANCH
+from pushrod.core.errors import RepositoryError
+from pushrod.system import processes
+
+
+def toplevel(directory: Path) -> Path:
+    """The work tree that a directory belongs to; RepositoryError if it belongs to none."""
+    if not directory.is_dir():
+        raise RepositoryError("no such directory", where=str(directory.absolute()), hint="check the path")
+    done = processes.run(["git", "-C", directory, "rev-parse", "--show-toplevel"], env=environment())
+    if done.status != 0:
+        words = done.stderr.strip()
+        if "dubious ownership" in words:
+            raise RepositoryError(
+                "the repository belongs to another user, so Git refuses it",
+                where=str(directory),
+                hint=f"run as its owner, or: git config --global --add safe.directory {directory}",
+            )
+        raise RepositoryError(
+            "not a git repository",
+            where=str(directory.absolute()),
+            hint=f"make one: git -C {shlex.quote(str(directory))} init, then commit what should be deployed",
+        )
+    return Path(done.stdout.strip())
+
+
+def remote_url(directory: Path, name: str = "pushrod") -> str:
+    """The URL of a remote, or nothing."""
+    return config(directory, f"remote.{name}.url")
+
+
+def set_remote(directory: Path, url: str, name: str = "pushrod") -> None:
+    """Create a remote or move it to a new URL."""
+    verb = "set-url" if remote_url(directory, name) else "add"
+    git(directory, "remote", verb, name, url)
+
+
+def remove_remote(directory: Path, name: str = "pushrod") -> None:
+    """Take a remote out of a work tree."""
+    git(directory, "remote", "remove", name)
+
+
+def init(directory: Path) -> None:
+    """Make a repository of a folder."""
+    git(directory, "init", "--quiet", f"--initial-branch={BRANCH}")
+
+
+def commit_first(directory: Path, message: str) -> None:
+    """Commit everything; as the user, or as a plain local name where Git has not been told who that is."""
+    git(directory, "add", "--all")
+    known = processes.run(["git", "-C", str(directory), "config", "--get", "user.email"], env=environment())
+    identity = () if known.status == 0 else IDENTITY
+    git(directory, *identity, "commit", "--quiet", "--message", message)

@@ -1,0 +1,60 @@
+"""What pushrod itself commits: each state can be had back, and history has a length."""
+
+from pathlib import Path
+
+import pytest
+
+from pushrod.adapters import git
+from pushrod.core.errors import RepositoryError
+
+
+@pytest.fixture
+def state(home: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "state"
+    git.create_state(path)
+    return path
+
+
+def record(state: Path, text: str) -> None:
+    (state / "file").write_text(text)
+    git.commit_all(state, text)
+
+
+def test_a_file_comes_back_as_it_was(state: Path) -> None:
+    for text in ("one", "two"):
+        record(state, text)
+    git.commit_all(state, "nothing has changed")
+    newest, first = git.history(state, "file")
+    (state / ".git" / "index.lock").write_text("")
+    assert git.restore(state, first, "file")
+    assert (state / "file").read_text() == "one"
+    assert not git.restore(state, newest, "other")
+
+
+def test_locks_of_a_command_that_was_killed_hold_nobody_up(state: Path) -> None:
+    record(state, "one")
+    for name in ("index.lock", "HEAD.lock", "refs/heads/main.lock"):
+        (state / ".git" / name).write_text("")
+    record(state, "two")
+    assert len(git.history(state, "file")) == 2
+
+
+def test_only_so_many_commits_stay(state: Path) -> None:
+    for n in range(7):
+        record(state, str(n))
+        git.shorten(state, 4)
+        assert len(git.history(state, "file")) == n + 1
+    record(state, "7")
+    git.shorten(state, 4)
+    assert len(git.history(state, "file")) == 4
+    assert git.is_sound(state)
+
+
+def test_a_history_that_is_gone_is_not_another_repositorys(state: Path, tmp_path: Path) -> None:
+    git.init(tmp_path)
+    (state / ".git").rename(tmp_path / "elsewhere")
+    assert not git.is_sound(state)
+    with pytest.raises(RepositoryError, match="its history is gone"):
+        record(state, "one")
+    git.create_state(state)
+    assert git.is_sound(state)

@@ -1,0 +1,138 @@
+"""An app's repository, its hooks, its branch, and what is made of what comes over the line."""
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pushrod.adapters import git
+from pushrod.adapters.git import repositories
+from pushrod.core.errors import RepositoryError
+from pushrod.system import processes
+from tests.conftest import Tree
+from tests.packs import delta_bomb
+from tests.unit.adapters.git.making import MOST, raw_commit, with_hook
+
+
+def test_a_repository_has_hooks_that_can_be_run(tmp_path: Path, home: Path) -> None:
+    path = with_hook(
+        tmp_path / "repo.git", "Path('said').write_text(repr(sys.argv[1:]))", "it's", "a b", "$HOME"
+    )
+    for name in ("pre-receive", "proc-receive"):
+        hook = path / "hooks" / name
+        assert stat.S_IMODE(hook.stat().st_mode) == 0o755
+        assert processes.run([hook], cwd=path).status == 0
+        assert (path / "said").read_text() == repr(["it's", "a b", "$HOME", name])
+
+
+def test_making_a_repository_again_keeps_what_is_in_it(repository: Path, tree: Tree) -> None:
+    commit = tree.commit("one", a="1")
+    git.transfer(tree.path, repository, commit)
+    git.move_branch(repository, commit)
+    git.create_repository(repository, ["false"])
+    assert git.branch_commit(repository) == commit
+    assert "false pre-receive" in (repository / "hooks" / "pre-receive").read_text()
+
+
+def test_the_branch_is_nowhere_until_it_is_moved(repository: Path, tree: Tree) -> None:
+    assert git.branch_commit(repository) == ""
+    commit = tree.commit("one", a="1")
+    with pytest.raises(RepositoryError, match="rev-parse"):
+        git.move_branch(repository, commit)
+    git.transfer(tree.path, repository, commit)
+    git.move_branch(repository, commit)
+    assert git.branch_commit(repository) == commit
+
+
+def test_a_users_own_hooks_do_not_take_the_place_of_an_apps(home: Path, tmp_path: Path, tree: Tree) -> None:
+    """With `core.hooksPath` set for all repositories Git would not call pushrod, and accept every push."""
+    for name, file in (("theirs", "pre-receive"), ("template/hooks", "update")):
+        (home / name).mkdir(parents=True)
+        (home / name / file).write_text(f"#!/bin/sh\ntouch '{home}/ran'\n")
+        (home / name / file).chmod(0o755)
+    with (home / ".gitconfig").open("a") as f:
+        f.write(f"[core]\nhooksPath = {home}/theirs\n[init]\ntemplateDir = {home}/template\n")
+    path = with_hook(tmp_path / "repo.git", "print('asked', name, file=sys.stderr); sys.exit(1)")
+    tree.commit("one", a="1")
+    done = tree.git("push", str(path), "HEAD:main", check=False)
+    assert "asked pre-receive" in done.stderr
+    assert done.returncode == 1
+    assert not (home / "ran").exists()
+
+
+def test_what_no_ref_leads_to_goes_after_a_day(
+    tree: Tree, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repositories, "_MANY_PACKS", 2)
+    kept = tree.commit("kept", a="1")
+    git.transfer(tree.path, repository, kept)
+    git.move_branch(repository, kept)
+    old, young = tree.commit("old", a="2"), tree.commit("young", b="3")
+    packs = [git.transfer(tree.path, repository, commit) for commit in (old, young)]
+    assert all(packs)
+    yesterday = tree.path.stat().st_mtime - 2 * 86400
+    for path in (repository / "objects" / "pack").glob(f"{packs[0].stem}.*"):  # type: ignore[union-attr]
+        os.utime(path, (yesterday, yesterday))
+    git.tidy(repository)
+    assert git.is_commit(repository, kept)
+    assert git.is_commit(repository, young)
+    git.move_branch(repository, young)
+    git.tidy(repository)
+    assert git.git(repository, "fsck", "--full") == ""
+
+
+def test_a_repository_has_its_settings_whoever_serves_it(repository: Path) -> None:
+    """As a file for a client on this machine, and in the environment for one that comes by SSH."""
+    for environment in (git.environment(), git.served(MOST)):
+        for name, value in repositories._SERVED.items():
+            argv = ["git", "-C", str(repository), "config", "--get", name]
+            assert processes.run(argv, env=environment).stdout == f"{value}\n", name
+    argv = ["git", "-C", str(repository), "config", "--get", "receive.maxInputSize"]
+    assert processes.run(argv, env=git.served(MOST)).stdout == f"{2 << 30}\n"
+
+
+def test_a_delta_that_grows_is_not_made(repository: Path, tree: Tree) -> None:
+    """Three bytes a copy: 3 kB of a delta for 64 MiB of a file, where a file may have 16."""
+    argv = ["git", "-C", str(repository), "unpack-objects", "-q"]
+    small = msgspec.structs.replace(MOST, file_size=16 << 20)
+    for most, ends_well in ((MOST, True), (small, False)):
+        done = subprocess.run(
+            argv,
+            input=delta_bomb(1024 * 65_535),
+            env=git.served(most),
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode == 0) is ends_well, done.stderr
+
+
+@pytest.mark.parametrize("name", [".git", ".GIT", "git~1", ".g\u200cit", "..", ".", ".git "])
+def test_a_name_that_is_gits_own_somewhere_is_no_files(name: str, repository: Path, tree: Tree) -> None:
+    tree.commit("one", a="x")
+    oid = tree.git("rev-parse", "HEAD:a").stdout.strip()
+    sub = processes.run(
+        ["git", "-C", tree.path, "mktree"], stdin=f"100644 blob {oid}\tconfig\n", env=git.environment()
+    )
+    commit = raw_commit(tree, f"040000 tree {sub.stdout.strip()}\t{name}\n")
+    with pytest.raises(RepositoryError, match="index-pack failed"):
+        git.transfer(tree.path, repository, commit)
+
+
+def test_a_tag_says_who_what_and_is_replaced(home: Path, repository: Path, tree: Tree) -> None:
+    with (home / ".gitconfig").open("a") as f:
+        f.write("[tag]\ngpgSign = true\n[commit]\ngpgSign = true\n[gpg]\nprogram = false\n")
+    first = tree.git("-c", "commit.gpgSign=false", "commit", "-q", "--allow-empty", "-m", "one")
+    first_commit = tree.git("rev-parse", "HEAD").stdout.strip()
+    assert first.returncode == 0
+    git.transfer(tree.path, repository, first_commit)
+    git.tag(repository, "release/1", first_commit, "live\n\nby: ada")
+    git.tag(repository, "release/1", first_commit, "live again")
+    assert git.resolve(repository, "release/1") == first_commit
+    shown = git.git(
+        repository, "for-each-ref", "--format=%(objecttype) %(taggername) %(subject)", "refs/tags"
+    )
+    assert shown.strip() == "tag pushrod live again"

@@ -1,0 +1,106 @@
+"""From one repository into another, past the quarantine of a push."""
+
+from pathlib import Path
+
+import pytest
+
+from pushrod.adapters import git
+from pushrod.core.errors import RepositoryError
+from tests.conftest import Tree
+from tests.unit.adapters.git.making import with_hook
+
+REFUSES = "sys.exit('refused')"
+
+
+KEEPS = "git.transfer(repo, repo, sys.stdin.read().split()[1], quarantine=dict(os.environ))\n" + REFUSES
+
+
+def test_a_commit_is_copied_with_all_it_needs(repository: Path, tree: Tree) -> None:
+    tree.commit("one", a="1", b="same")
+    commit = tree.commit("two", a="2")
+    git.transfer(tree.path, repository, commit)
+    git.transfer(tree.path, repository, commit)
+    assert git.git(repository, "log", "--format=%s", commit).split() == ["two", "one"]
+    git.git(repository, "fsck", "--strict")
+    assert not list(repository.glob("incoming-*"))
+
+
+def test_only_what_is_missing_is_copied(repository: Path, tree: Tree) -> None:
+    big = "".join(f"{n}\n" for n in range(20_000))
+    first = tree.commit("one", big=big)
+    git.transfer(tree.path, repository, first)
+    git.tag(repository, "release/1", first, "one")
+    packs = {p: p.stat().st_size for p in (repository / "objects" / "pack").glob("*.pack")}
+    second = tree.commit("two", a="2")
+    git.transfer(tree.path, repository, second)
+    (new,) = set((repository / "objects" / "pack").glob("*.pack")) - set(packs)
+    assert new.stat().st_size < 2000 < max(packs.values())
+    git.git(repository, "fsck", "--strict")
+
+
+def test_a_commit_of_somebody_elses_history_is_copied_too(
+    repository: Path, tree: Tree, tmp_path: Path
+) -> None:
+    """What the repository has and the source does not must not be asked of the source."""
+    git.transfer(tree.path, repository, (first := tree.commit("one", a="1")))
+    git.move_branch(repository, first)
+    other = Tree(tmp_path / "other")
+    other.path.mkdir()
+    other.git("init", "--quiet")
+    commit = other.commit("elsewhere", b="1")
+    git.transfer(other.path, repository, commit)
+    git.git(repository, "fsck", "--strict")
+    assert git.is_commit(repository, commit)
+
+
+def test_a_commit_that_is_not_there_cannot_be_copied(repository: Path, tree: Tree) -> None:
+    tree.commit("one", a="1")
+    with pytest.raises(RepositoryError, match="pack-objects failed"):
+        git.transfer(tree.path, repository, "1" * 40)
+    assert not list(repository.glob("incoming-*"))
+
+
+def test_a_refused_commit_goes_with_its_pack_and_nothing_else(tree: Tree, repository: Path) -> None:
+    kept = tree.commit("kept", a="1")
+    git.transfer(tree.path, repository, kept)
+    git.move_branch(repository, kept)
+    refused = tree.commit("refused", a="2", big="x" * 10_000)
+    pack = git.transfer(tree.path, repository, refused)
+    assert pack is not None
+    assert git.is_commit(repository, refused)
+    git.forget(repository, refused, pack)
+    assert not git.is_commit(repository, refused)
+    assert git.is_commit(repository, kept)
+    again = git.transfer(tree.path, repository, refused)
+    assert again is not None
+    git.move_branch(repository, refused)
+    git.forget(repository, refused, again)  # it is live by now
+    assert git.is_commit(repository, refused)
+    assert git.git(repository, "fsck", "--full") == ""
+
+
+@pytest.mark.parametrize(("source", "kept"), [(REFUSES, False), (KEEPS, True)], ids=["refuses", "keeps"])
+def test_a_commit_outlives_the_quarantine_of_a_push_that_is_refused(
+    source: str, kept: bool, tmp_path: Path, tree: Tree
+) -> None:
+    repository = with_hook(tmp_path / "repo.git", source)
+    tree.commit("one", a="1")
+    commit = tree.commit("two", b="2")
+    done = tree.git("push", str(repository), "HEAD:main", check=False)
+    assert (done.returncode, "refused" in done.stderr) == (1, True)
+    assert git.branch_commit(repository) == ""
+    assert git.is_commit(repository, commit) == kept
+    if kept:
+        git.git(repository, "fsck", "--strict")
+        git.checkout(repository, commit, tmp_path / "out")
+        assert (tmp_path / "out" / "b").read_text() == "2"
+
+
+def test_a_push_of_what_is_there_already_needs_nothing_out_of_quarantine(
+    repository: Path, tree: Tree
+) -> None:
+    older, newer = tree.commit("one", a="1"), tree.commit("two", a="2")
+    git.transfer(tree.path, repository, newer)
+    git.move_branch(repository, newer)
+    git.transfer(repository, repository, older, quarantine={})
+    git.git(repository, "fsck", "--strict")
