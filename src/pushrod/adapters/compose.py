@@ -145,6 +145,15 @@ def _config(directory: Path, file: str, project: str, most: Reading) -> tuple[li
     return files, sandbox.confined(argv, directory)
 
 
+def projects(directory: Path, app: str, file: str = "") -> tuple[str, ...]:
+    """What Compose would call the project: what the compose file says, and the app's name."""
+    text = (directory / manifests.found(directory, file)[0]).read_text(errors="replace")
+    found = re.search(
+        r"""^name:[ \t]+["']?([a-z0-9][a-z0-9_-]{0,62})["']?[ \t]*(?:#|$)""", text, re.MULTILINE
+    )
+    return (found[1], app) if found and found[1] != app else (app,)
+
+
 def wants_env_file(directory: Path, file: str = "") -> bool:
     """Whether a service of the compose file reads env files, and `.env`, which stands for them, is not in Git."""
     path = directory / manifests.found(directory, file)[0]

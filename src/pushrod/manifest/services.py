@@ -50,13 +50,15 @@ def read(
     bases: Mapping[str, str] | None = None,
     store_versions: Mapping[str, str] | None = None,
     tracked: Callable[[str], bool] = lambda _: True,
+    projects: Sequence[str] = (),
 ) -> Manifest:
     """The manifest that a resolved compose document describes, for an engine.
 
     `bases` names the image each built service begins from (`adapters.compose.bases`), which tells a web server that
     is built from one that is an app. `store_versions` are what the engine has of `postgres` and `redis`; another
     major version in the manifest is worth a note. `tracked` says whether the commit has a path: what it has not is
-    data of the app. Raises ManifestError with the path of the key that is wrong.
+    data of the app. `projects` are names by which Compose would call the project. Raises ManifestError with the path
+    of the key that is wrong.
     """
     top = Key("", document)
     own = top.get("x-pushrod")
@@ -71,7 +73,7 @@ def read(
         raise ManifestError(
             "no services", where="services", hint="a compose file names what runs under `services:`"
         )
-    builders, told = _builders(services), discovery.told(services)
+    builders, told = _builders(services, projects), discovery.told(services)
     drafts = [
         _draft(
             name, key, (builder := builders.get(name, name)), services[builder], bases or {}, engine, asked_as
@@ -150,16 +152,20 @@ def _check_routed(routed: Routing, drafts: Sequence[Draft], services: Mapping[st
             )
 
 
-def _builders(services: Mapping[str, Key]) -> dict[str, str]:
+def _builders(services: Mapping[str, Key], projects: Sequence[str]) -> dict[str, str]:
     """For each service that runs what another builds, by the name which that gives its image: the one that builds.
 
-    As `docker compose up --build` does it: one image, built once.
+    As `docker compose up --build` does it: one image, built once. Compose itself names one that has no name after
+    its project and its service; before version 2 it did so with `_`.
     """
     built: dict[str, str] = {}
     for name, key in services.items():
-        if key.get("build").given and key.get("image").text():
-            with contextlib.suppress(ValueError):
-                built.setdefault(image_refs.normal(key.get("image").text()), name)
+        own = key.get("image").text()
+        unnamed = (f"{project}{sign}{name}" for project in projects for sign in "-_")
+        for image in (own,) if own else unnamed:
+            if key.get("build").given:
+                with contextlib.suppress(ValueError):
+                    built.setdefault(image_refs.normal(image), name)
     found = {}
     for name, key in services.items():
         if built and not key.get("build").given and key.get("image").text():

@@ -131,6 +131,7 @@ class Sealing:
             bases=compose.bases(document, checkout, reading),
             store_versions=self.engine.store_versions(),
             tracked=terms.tracked,
+            projects=compose.projects(checkout, self.app.name, file),
         )
         replicas = self.app.settings.replicas
         services = [

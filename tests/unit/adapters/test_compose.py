@@ -163,6 +163,21 @@ def test_no_dockerfile_outside_the_directory_is_read(tmp_path: Path) -> None:
         assert compose.bases(document, inside) == {}
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("name: shop\nservices: {}\n", ("shop", "app")),
+        ("services: {}\nname:  'my_shop'  # mine\n", ("my_shop", "app")),
+        ("name: app\n", ("app",)),
+        ("name: ${NAME:-shop}\n", ("app",)),
+        ("services:\n  web:\n    name: shop\n", ("app",)),
+    ],
+)
+def test_what_compose_would_call_the_project(tmp_path: Path, text: str, found: tuple[str, ...]) -> None:
+    (tmp_path / "compose.yaml").write_text(text)
+    assert compose.projects(tmp_path, "app") == found
+
+
 def test_whether_env_files_are_wanted(tmp_path: Path) -> None:
     (tmp_path / "compose.yaml").write_text("services:\n  web:\n    # env_file: .env\n    image: a\n")
     assert not compose.wants_env_file(tmp_path)

@@ -370,6 +370,19 @@ def test_nearly_right_documents(services: dict[str, Any]) -> None:
     assert all(s.store in ("postgres", "redis") for s in found.stores)
 
 
+def test_a_service_runs_what_another_builds_under_the_name_that_compose_gives_it() -> None:
+    web = {"build": {"context": "."}, "ports": [{"target": 80}]}
+    for image, builder in {
+        "shop-web": "web",
+        "shop_web:latest": "web",
+        "other-web": None,
+        "web": None,
+    }.items():
+        document = {"services": {"web": web, "worker": {"image": image}}}
+        build = manifest.read(document, engine="docker", projects=["shop", "case"]).service("worker").build
+        assert (build and build.of) == builder, image
+
+
 def test_a_service_runs_what_another_builds_under_that_name() -> None:
     services = {
         "worker": {"image": "docker.io/library/master-image:latest", "command": ["work"]},

@@ -73,6 +73,8 @@ def build(service: Service, checkout: Path, environments: Path, on_line: Callabl
     not there, ManifestError when the service or its Dockerfile cannot be run as it stands.
     """
     source = _source(service, checkout)
+    if not _runs(service):
+        return Image(id=source.identity)
     place = None
     if source.lock is not None:
         place = _environment(service, source, checkout, environments, on_line)
@@ -98,6 +100,8 @@ def identify(service: Service, checkout: Path) -> str:
 def check(service: Service, checkout: Path, environments: Path) -> None:
     """Refuse what `build` would refuse, as far as that shows before dependencies are installed. Raises as it does."""
     source = _source(service, checkout)
+    if not _runs(service):
+        return
     lock, place = source.lock, environments / source.identity
     if lock is not None and _complete(place):
         _found(service, source, checkout, place)
@@ -145,7 +149,14 @@ def prune(environments: Path, used: Collection[str]) -> list[str]:
 # ---- what the checkout says -----------------------------------------------------------------------------------
 
 
+def _runs(service: Service) -> bool:
+    """Whether anything of a service runs; one with no replicas often only gives others the name of its image."""
+    return bool(service.replicas or service.release)
+
+
 def _source(service: Service, checkout: Path) -> _Source:
+    if not _runs(service):
+        return _Source(commands.Command((), {}), Recipe(), ".", None, _identity(None, checkout))
     context = service.build.context if service.build else "."
     text = _text(checkout / context / service.build.dockerfile) if service.build else None
     recipe = commands.recipe_of(service, text)

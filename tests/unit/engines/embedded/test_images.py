@@ -278,6 +278,11 @@ class TestWithoutAnEnvironment:
             images.build(service, tree({}), tmp_path / "environments", never)
         assert refused.value.where == "services.web.x-pushrod.release"
 
+    def test_one_of_which_nothing_runs_needs_no_command(self, tree: Tree, tmp_path: Path) -> None:
+        for service in (web(command=(), replicas=0), Service(name="base", role="worker", replicas=0)):
+            assert images.build(service, tree({}), tmp_path / "environments", never).command == ()
+            images.check(service, tree({}), tmp_path / "environments")
+
     def test_no_command(self, tree: Tree, tmp_path: Path) -> None:
         with pytest.raises(ManifestError, match="no command"):
             images.build(web(command=()), tree({}), tmp_path / "environments", never)
