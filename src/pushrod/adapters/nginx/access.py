@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from pushrod.adapters.nginx.quoting import fill
+from pushrod.adapters.templates import fill
 from pushrod.core.values import Value
 
 NAME = "access.log"

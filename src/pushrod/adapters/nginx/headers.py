@@ -1,6 +1,7 @@
 """The headers that the edge adds to answers and to requests. Pure."""
 
-from pushrod.adapters.nginx.quoting import fill, name
+from pushrod.adapters.nginx.quoting import name
+from pushrod.adapters.templates import fill
 
 NAME = "headers.conf"
 """The file of SHARED in its tree. nginx looks for it beside its nginx.conf, so the files of the sites, which name no

@@ -1,6 +1,6 @@
 """What the edge itself answers in an app's place: short text, or a page for whoever reads HTML. Pure."""
 
-from pushrod.adapters.nginx.quoting import fill
+from pushrod.adapters.templates import fill
 
 CLOSED, STARTING = "maintenance", "starting"
 """The values of `$away` beside none: why the edge answers in the app's place."""

@@ -1,4 +1,4 @@
-"""Text for nginx's configuration: templates filled, paths and values as one word. Pure."""
+"""Text for nginx's configuration: paths and values as one word. Pure."""
 
 import re
 from pathlib import Path
@@ -6,11 +6,6 @@ from pathlib import Path
 from pushrod.core.errors import EdgeError
 
 _UNQUOTABLE = re.compile(r"[$*?\[\x00-\x1f\x7f]")
-
-
-def fill(template: str, **values: str) -> str:
-    """A template with each `@name@` replaced; KeyError for one that is not given."""
-    return re.sub(r"@([a-z_]+)@", lambda found: values[found[1]], template)
 
 
 def quoted(path: Path, prefix: str = "") -> str:

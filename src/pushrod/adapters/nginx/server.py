@@ -5,8 +5,9 @@ from pathlib import Path
 import msgspec
 
 from pushrod.adapters.nginx import access, headers, locations, memory, pages
-from pushrod.adapters.nginx.quoting import fill, indented, name, quoted
+from pushrod.adapters.nginx.quoting import indented, name, quoted
 from pushrod.adapters.nginx.sites import CHAIN, KEY, Bounds, Known, Listening, Site, Tls, validate
+from pushrod.adapters.templates import fill
 
 CHALLENGES = "/.well-known/acme-challenge/"
 """Where an ACME server looks for what proves a name (RFC 8555, 8.3): always answered without TLS."""

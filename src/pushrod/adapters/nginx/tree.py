@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 
 from pushrod.adapters.nginx import access, headers, locations, memory, pages, server, types
-from pushrod.adapters.nginx.quoting import fill, indented, quoted
+from pushrod.adapters.nginx.quoting import indented, quoted
 from pushrod.adapters.nginx.sites import Known, Listening, Site, check
+from pushrod.adapters.templates import fill
 
 DRAIN_BUDGET = 30.0
 """Seconds that old workers have to finish their requests; nginx itself closes what is left after them."""

@@ -21,12 +21,6 @@ def test_a_path_that_nginx_would_expand_is_refused(character: str) -> None:
     assert caught.value.hint
 
 
-def test_a_template_is_filled_by_name() -> None:
-    assert quoting.fill("a @b@ $c @d_e@ f@g.h\n", b="1", d_e="@b@") == "a 1 $c @b@ f@g.h\n"
-    with pytest.raises(KeyError):
-        quoting.fill("@b@")
-
-
 def test_text_is_one_word() -> None:
     assert quoting.word('a "b" \\ {c}; $d') == '"a \\"b\\" \\\\ {c}; $d"'
 

@@ -1,0 +1,41 @@
+"""systemd as pushrod drives it: the units of a host, rendered, and the few questions asked of the manager."""
+
+from pushrod.adapters.systemd.manager import attach, call, is_active, is_enabled, journal, told
+from pushrod.adapters.systemd.slices import INSTANCES, STORES, rebound, slices
+from pushrod.adapters.systemd.units import (
+    DIRECTORY,
+    GUARD,
+    PYTHON,
+    RUNTIME,
+    TARGET,
+    WANTED,
+    Layout,
+    mount_unit,
+    mounts,
+    render,
+    tmpfiles,
+)
+
+__all__ = [
+    "DIRECTORY",
+    "GUARD",
+    "INSTANCES",
+    "PYTHON",
+    "RUNTIME",
+    "STORES",
+    "TARGET",
+    "WANTED",
+    "Layout",
+    "attach",
+    "call",
+    "is_active",
+    "is_enabled",
+    "journal",
+    "mount_unit",
+    "mounts",
+    "rebound",
+    "render",
+    "slices",
+    "tmpfiles",
+    "told",
+]

@@ -1,0 +1,106 @@
+"""The units of a host: the files in `files/units`, with the values of this host. Pure.
+
+The units run programs below ROOT/programs with the system's own Python, so that a server goes on, and reboots,
+without the pushrod package. Where they do call pushrod, its absence is no failure. Each is closed as far as its
+work allows (systemd.exec(5)): `systemd-analyze security` rates how far.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from pushrod.adapters.templates import fill, read
+from pushrod.core.errors import HostError
+
+DIRECTORY = Path("/etc/systemd/system")
+"""Where an administrator's units are (systemd.unit(5))."""
+
+WANTED = DIRECTORY / "pushrod.target.wants"
+"""Holds a link for each app that comes back at boot; it belongs to the account, which deploys without root."""
+
+TARGET = "pushrod.target"
+RUNTIME = Path("/run/pushrod")
+"""A directory for each app whose stores are healthy; gone after a reboot, because /run is."""
+
+VOLUMES = Path("/var/lib/docker/volumes")
+"""Where Docker keeps volumes, unless its owner has put its data elsewhere."""
+
+WRITTEN = "# Written by `pushrod host init`. To change a unit, add a drop-in: systemctl edit NAME\n"
+PYTHON = "/usr/bin/python3"
+_FILES = Path(__file__).with_name("files")
+_UNREACHABLE = "ExecStart=/usr/sbin/iptables -w -t mangle -A PUSHROD-BUILDS"
+GUARD = "pushrod-guard.service"
+_PLAIN = re.compile(r"/[A-Za-z0-9._/-]+")
+
+
+class Layout(NamedTuple):
+    """What the units name: the root, the pushrod program, the account, the edge's argv and that of what rotates its
+    logs, the pool of addresses, the networks that no build may reach, and how many connections
+    one address can have with the edge."""
+
+    root: Path
+    pushrod: Path
+    account: str
+    edge: tuple[str, ...]
+    rotation: tuple[str, ...]
+    pool: str
+    closed: tuple[str, ...] = ()
+    connections: int = 2000
+
+
+def render(layout: Layout) -> dict[str, str]:
+    """Every unit by its file name. Raises HostError for a path that would need quoting in one."""
+    for path in (layout.root, layout.pushrod):
+        if not _PLAIN.fullmatch(str(path)):
+            raise HostError(
+                "a path in a systemd unit may hold letters, digits, dots, dashes and underscores only",
+                where=str(path),
+                hint="choose another place with --root",
+            )
+    values = _values(layout)
+    units = {path.name: _unit(path, values) for path in sorted((_FILES / "units").iterdir())}
+    places = mounts(layout.root)
+    return units | {mount_unit(p): _unit(_FILES / "mounted.mount", {"place": str(p)}) for p in places}
+
+
+def _unit(path: Path, values: Mapping[str, str]) -> str:
+    return f"{WRITTEN}\n{fill(read(path), **values)}"
+
+
+def _values(layout: Layout) -> dict[str, str]:
+    from pushrod.adapters.nginx import DRAIN_BUDGET, Bounds  # which what asks for names alone does not need
+
+    unreachable = (f"{_UNREACHABLE} -d {network} -j DROP\n" for network in layout.closed)
+    return {
+        "root": str(layout.root),
+        "pushrod": str(layout.pushrod),
+        "python": PYTHON,
+        "account": layout.account,
+        "wanted": str(WANTED),
+        "runtime": str(RUNTIME),
+        "edge": " ".join(layout.edge),
+        "rotation": " ".join(layout.rotation),
+        "drained": f"{DRAIN_BUDGET + 5:g}",
+        "files": str(Bounds().files),
+        "pool": layout.pool,
+        "unreachable": "".join(unreachable),
+        "connections": str(layout.connections),
+        "closed": read(_FILES / "closed").rstrip("\n"),
+    }
+
+
+def mounts(root: Path) -> tuple[Path, ...]:
+    """The directories that are mounted on themselves, so that nothing in them is setuid or a device: what containers
+    write into, of bind mounts and of volumes."""
+    return (root / "apps", VOLUMES)
+
+
+def mount_unit(place: Path) -> str:
+    """The unit that mounts a directory: systemd wants it named by the path (systemd.mount(5), systemd-escape(1))."""
+    return str(place).strip("/").replace("-", r"\x2d").replace("/", "-") + ".mount"
+
+
+def tmpfiles(layout: Layout) -> str:
+    """The line that makes RUNTIME at every boot (tmpfiles.d(5))."""
+    return f"{WRITTEN}d {RUNTIME} 0700 {layout.account} {layout.account}\n"
