@@ -1,4 +1,4 @@
-"""Things that are done one after the other, each whatever became of those before it."""
+"""Steps that are all attempted in order, even if earlier ones fail."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,14 +7,14 @@ from pushrod.core.errors import PushrodError
 
 
 class Attempts:
-    """What was tried and failed, in the order in which it was tried, each with its reason."""
+    """Runs steps and collects the reasons of those that fail, in order."""
 
     def __init__(self) -> None:
         self.failed: list[str] = []
 
     @contextlib.contextmanager
     def of(self, what: str) -> Iterator[None]:
-        """Try the block; where it fails for a reason that can be told, that is kept, and the next thing is done."""
+        """Run the block; record a PushrodError or OSError with its reason instead of raising it."""
         try:
             yield
         except PushrodError as e:

@@ -7,7 +7,7 @@ on the way, so a traceback is always a defect of pushrod itself.
 
 
 class PushrodError(Exception):
-    """A failure with its place, its remedy and, where there is one, the end of the log that shows it.
+    """A failure: what happened, where, what to do, and, if there is one, the end of the log that shows it.
 
     `what` is one sentence. `where` names a file and key, a step or a service. `hint` says what to do.
     `log` holds the last lines of the process that failed, oldest first.
@@ -25,7 +25,7 @@ class PushrodError(Exception):
         self.app = ""
 
     def of(self, app: str) -> "PushrodError":
-        """The error, as that of one of several apps: its place begins with the app's name."""
+        """This error attributed to one of several apps: `where` then begins with the app's name."""
         self.app = app
         self.where = f"app {app}: {self.where}" if self.where else f"app {app}"
         return self
@@ -39,14 +39,14 @@ class ManifestError(PushrodError):
 
 
 class RepositoryError(PushrodError):
-    """Git: no repository, no commit, a ref that is not deployed, a tree that must not be pushed."""
+    """Git: no repository, no commit, a ref that is not deployed, or a tree that must not be pushed."""
 
     exit_code = 4
     kind = "repository"
 
 
 class BuildError(PushrodError):
-    """An image could not be built: dependencies that cannot be installed, a program that is not there."""
+    """An image could not be built, for example because a dependency cannot be installed or a program is missing."""
 
     exit_code = 5
     kind = "build"
@@ -67,28 +67,28 @@ class ReleaseCommandError(PushrodError):
 
 
 class ReadyError(PushrodError):
-    """An instance ended at boot, or was not healthy before its deadline."""
+    """An instance exited while starting, or was not healthy before its deadline."""
 
     exit_code = 8
     kind = "ready"
 
 
 class EdgeError(PushrodError):
-    """nginx refused the candidate configuration, or did not come up with it."""
+    """nginx refused the candidate configuration, or did not start with it."""
 
     exit_code = 9
     kind = "edge"
 
 
 class HostError(PushrodError):
-    """The machine: a program that is missing, a port that is taken, a disk that is full, a time-out."""
+    """A problem of the machine: a missing program, a port in use, a full disk, a time-out."""
 
     exit_code = 10
     kind = "host"
 
 
 class StateError(PushrodError):
-    """A file of pushrod's own state cannot be read as what it should be."""
+    """A file of pushrod's own state cannot be read or has unexpected content."""
 
     exit_code = 11
     kind = "state"
@@ -102,14 +102,14 @@ class UnknownNameError(PushrodError):
 
 
 class BusyError(PushrodError):
-    """Another command holds the app's lock and did not let go of it in time."""
+    """Another command held the app's lock until the time-out."""
 
     exit_code = 13
     kind = "busy"
 
 
 class Interrupted(PushrodError):
-    """SIGINT, SIGTERM or a client that hung up, before the commit point: the old release goes on."""
+    """SIGINT, SIGTERM or a disconnected client before the commit point; the old release stays live."""
 
     exit_code = 130
     kind = "interrupted"

@@ -1,7 +1,10 @@
-"""How much of the host one app may take: ceilings with defaults from the machine's size, which the owner can change.
+"""How much of the host one app may use: ceilings with defaults derived from the machine's size; the owner can
+change
+them.
 
-Pure: the machine is a value. What a manifest asks for beyond a ceiling is brought down to it with a note, where the
-app runs on with less; a number of things beyond one (services, volumes) is refused.
+Pure: the machine is a value. A size above its ceiling is lowered to it, with a note, if the app can run with less;
+too
+many things of a kind (services, volumes) are refused.
 """
 
 import re
@@ -12,12 +15,12 @@ from pushrod.core.errors import UnknownNameError
 from pushrod.core.values import Value
 
 MIB, GIB = 1 << 20, 1 << 30
-_HOST = 256 * MIB  # bytes of memory that stay for the host itself, on the smallest server too
+_HOST = 256 * MIB  # bytes of memory reserved for the host itself, even on the smallest server
 _STEP = 128 * MIB
 
 
 class Machine(NamedTuple):
-    """What there is to share: bytes of memory, processors, and how many tasks the kernel makes."""
+    """What can be shared out: bytes of memory, processors, and the kernel's maximum number of tasks."""
 
     memory: int
     cpus: int
@@ -25,7 +28,7 @@ class Machine(NamedTuple):
 
 
 class Limits(Value, frozen=True):
-    """The ceilings of a host. Sizes are bytes, times seconds; the rest are numbers of things."""
+    """The ceilings of a host. Sizes are in bytes, times in seconds; everything else is a count."""
 
     memory: int
     pids: int
@@ -62,8 +65,9 @@ class Limits(Value, frozen=True):
 
 
 class Limit(NamedTuple):
-    """How a limit is written and shown: `size` is bytes, `count` a number, `seconds` a time; `least` is the smallest
-    value that can be set."""
+    """How a limit is written and shown: a `kind` of `size` (bytes), `count` or `seconds`; `least` is the smallest
+    value
+    that can be set."""
 
     kind: str
     least: float
@@ -104,16 +108,17 @@ LIMITS = {
     "manifest_size": Limit("size", 4096, "a compose file, a Dockerfile or an env file"),
     "manifest_values": Limit("count", 100, "values of a compose file, those that aliases repeat counted as often"),
 }  # fmt: skip
-"""Every limit by its name in `Limits`; on the command line `_` is written `-`."""
+"""Every limit by its field name in `Limits`; the command line writes `_` as `-`."""
 
 _UNITS = {"": 1, "k": 1 << 10, "m": MIB, "g": GIB, "t": 1 << 40}
 
 
 def defaults(machine: Machine) -> Limits:
-    """The limits of a host whose owner has said nothing.
+    """The limits of a host whose owner has set none.
 
-    One container may have half of the machine's memory, in whole GiB so that it stays the same; an app three fifths
-    of what the host does not need itself, and its stores as much.
+    One container gets half of the machine's memory, in whole GiB so that the limit does not vary with the kernel;
+    an app
+    gets three fifths of what the host does not need itself, and its stores the same again.
     """
     memory = max(GIB, machine.memory // 2 // GIB * GIB)
     everything = _whole(max(machine.memory // 2, machine.memory - max(_HOST, machine.memory // 10)), _STEP)
@@ -149,12 +154,12 @@ def defaults(machine: Machine) -> Limits:
 
 
 def _whole(value: int, step: int) -> int:
-    """A number without the part that differs between two kernels on the same machine."""
+    """Round down to a multiple of `step`, which removes the difference between two kernels on the same machine."""
     return value // step * step
 
 
 def resolve(machine: Machine, *changed: Mapping[str, float]) -> Limits:
-    """The limits of a host: the defaults, with what its owner has changed; the last goes first."""
+    """The limits of a host: the defaults overridden by `changed`, where later mappings take precedence."""
     values = {name: getattr(defaults(machine), name) for name in LIMITS}
     for names in changed:
         values |= {n: v if LIMITS[n].kind == "seconds" else int(v) for n, v in names.items() if n in LIMITS}
@@ -162,38 +167,39 @@ def resolve(machine: Machine, *changed: Mapping[str, float]) -> Limits:
 
 
 def parse(text: str) -> tuple[str, float]:
-    """Name and value of a change: `memory=2G`, `app-tasks=500`. UnknownNameError for what is none."""
+    """Parse a change such as `memory=2G` or `app-tasks=500` into name and value. Raises UnknownNameError if
+    invalid."""
     given, _, value = text.partition("=")
     name = given.replace("-", "_")
     limit = LIMITS.get(name)
     if limit is None:
         known = ", ".join(n.replace("_", "-") for n in LIMITS)
         raise UnknownNameError(f"there is no limit `{given}`", hint=f"limits: {known}")
-    found = _number(value, limit.kind)
-    if found is None or found < limit.least:
+    number = _number(value, limit.kind)
+    if number is None or number < limit.least:
         least = written(name, limit.least)
         example = {"size": "512M or 2G", "count": "a whole number", "seconds": "a number of seconds"}[
             limit.kind
         ]
         raise UnknownNameError(f"`{value}` is no value of {given}", hint=f"{example}, at least {least}")
-    return name, found
+    return name, number
 
 
 def _number(text: str, kind: str) -> float | None:
     if kind == "seconds":
         return float(text) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", text) else None
-    found = re.fullmatch(r"([0-9]{1,12})([kmgt]?)" if kind == "size" else r"([0-9]{1,9})()", text.lower())
-    return int(found[1]) * _UNITS[found[2]] if found else None
+    match = re.fullmatch(r"([0-9]{1,12})([kmgt]?)" if kind == "size" else r"([0-9]{1,9})()", text.lower())
+    return int(match[1]) * _UNITS[match[2]] if match else None
 
 
 def written(name: str, value: float) -> str:
-    """A value as it is read: `12 GiB`, `4096`, `1 s`."""
+    """A value as it is displayed: `12 GiB`, `4096`, `1 s`."""
     kind = LIMITS[name].kind
     return size(int(value)) if kind == "size" else f"{value:g} s" if kind == "seconds" else str(int(value))
 
 
 def size(value: int) -> str:
-    """A number of bytes in the largest unit that leaves it whole."""
+    """A number of bytes in the largest unit that divides it evenly."""
     for unit, word in ((GIB, "GiB"), (MIB, "MiB"), (1 << 10, "KiB")):
         if value >= unit and value % unit == 0:
             return f"{value // unit} {word}"
@@ -201,7 +207,7 @@ def size(value: int) -> str:
 
 
 def option(name: str, value: float) -> str:
-    """What the host's owner says to raise a limit to a value."""
+    """The command with which the host's owner raises a limit to a value."""
     kind = LIMITS[name].kind
     least = -(-int(value) // MIB) if kind == "size" else int(value)
     return f"pushrod host limits {name.replace('_', '-')}={least}{'M' if kind == 'size' else ''}"

@@ -1,29 +1,30 @@
-"""What programs print, as lines: split at newlines alone, with a mark where something was left out. Pure.
+"""Splitting program output into lines, with a mark where something was left out. Pure.
 
-A program's output may hold any bytes. Only a newline ends a line here: `str.splitlines` also splits at a form feed,
-at U+2028 and at six more, so one line of an app could pass for two.
+Output may contain any bytes. Only a newline ends a line here: `str.splitlines` also splits at a form feed, U+2028
+and
+six other characters, so one line of an app could pass for two.
 """
 
 CUT = "[…]"
-"""Where something of a log was left out: before its first line, or after a line that is too long."""
+"""Marks where a log was cut: before its first line, or after an overlong line."""
 
-_CONTINUED = bytes(range(0x80, 0xC0))  # within a character of UTF-8
+_CONTINUED = bytes(range(0x80, 0xC0))  # continuation bytes of a UTF-8 character
 
 LONGEST = 65536
-"""Bytes of a line that are handed over as one; Docker itself cuts at 16 KiB."""
+"""Longest line in bytes that is passed on in one piece; Docker itself cuts at 16 KiB."""
 
 
 def split(text: str) -> list[str]:
-    """The lines of a text, the last one too where no newline ends it; none of an empty text."""
-    found = text.split("\n")
-    return found if found[-1] else found[:-1]
+    """The lines of a text, including a last line without a newline; empty for an empty text."""
+    parts = text.split("\n")
+    return parts if parts[-1] else parts[:-1]
 
 
 def decode(raw: bytes) -> str:
-    """Bytes as text; what is no UTF-8 becomes U+FFFD."""
+    """Decode UTF-8; invalid bytes become U+FFFD."""
     return raw.decode(errors="replace")
 
 
 def after_cut(raw: bytes) -> str:
-    """The text of bytes that begin in the middle of a line, marked as such."""
+    """Decode bytes that start in the middle of a line, and mark that the start is missing."""
     return f"{CUT} {decode(raw.lstrip(_CONTINUED))}"

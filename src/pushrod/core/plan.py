@@ -1,4 +1,4 @@
-"""What a deployment will change, as values that can be shown before anything happens."""
+"""What a deployment will change, as values that can be shown before it starts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -19,7 +19,8 @@ class Change(Value, frozen=True):
 
 
 class Need(Value, frozen=True):
-    """What a deployment takes of the machine, and what is free of it, in bytes; `why` says what it is for."""
+    """What a deployment needs of a machine resource and how much of it is free, in bytes; `why` says what needs
+    it."""
 
     what: Literal["memory", "disk"]
     wanted: int
@@ -33,7 +34,8 @@ class Need(Value, frozen=True):
 
 
 class Plan(Value, frozen=True):
-    """What deploying a commit would do. `lacking` are variables that `.env.example` asks for and nothing provides;
+    """What deploying a commit would do. `lacking` are variables in `.env.example` for which nothing provides a
+    value;
     `because` says which service is the entry, and why."""
 
     because: str
@@ -46,7 +48,7 @@ class Plan(Value, frozen=True):
 
 
 def refuse_unmet(needs: Sequence[Need]) -> None:
-    """Raise HostError for the first thing that a deployment takes more of than is free."""
+    """Raise HostError for the first need that exceeds what is free."""
     for need in needs:
         if not need.met:
             raise HostError(
@@ -59,7 +61,7 @@ def refuse_unmet(needs: Sequence[Need]) -> None:
 def compare(
     live: Release | None, services: Sequence[Service], stores: Sequence[Service], images: Mapping[str, str]
 ) -> list[Change]:
-    """What changes from the live release to these services, stores and image identities."""
+    """The changes from the live release to these services, stores and image identities."""
     changes = [_service(live, s, images.get(s.name, "")) for s in services]
     changes += [_store(live, s) for s in stores]
     if live is not None:
@@ -69,7 +71,7 @@ def compare(
 
 
 def summary(changes: Sequence[Change], commands: Sequence[str]) -> str:
-    """The plan in one line: what is new, changed or removed, and the release commands; empty where nothing is."""
+    """The plan in one line: what is new, changed or removed, and the release commands; empty if nothing changes."""
     parts = []
     for action in ("new", "changed", "removed"):
         names = [c.name for c in changes if c.action == action]
@@ -80,7 +82,7 @@ def summary(changes: Sequence[Change], commands: Sequence[str]) -> str:
 
 
 def count(instances: Sequence[Instance]) -> str:
-    """Instances by service, as people say it: `backend ×2, worker`."""
+    """Instances grouped by service for display: `backend ×2, worker`."""
     services: dict[str, int] = {}
     for instance in instances:
         services[instance.service] = services.get(instance.service, 0) + 1
@@ -93,7 +95,7 @@ def _service(live: Release | None, service: Service, image: str) -> Change:
         return Change("service", service.name, "new", _wanted(service))
     reasons = []
     if image not in (live.images[service.name].id, live.images[service.name].location):
-        embedded = live.engine == "embedded"  # where an image is the dependencies without the code
+        embedded = live.engine == "embedded"  # there an image holds the dependencies without the code
         reasons.append("its dependencies are built anew" if embedded else "its image is built anew")
     if before.replicas != service.replicas:
         reasons.append(f"{before.replicas} → {service.replicas} instances")

@@ -1,22 +1,22 @@
-"""What a long command tells whoever is watching: steps with their time, and lines in between."""
+"""How a long command reports progress: steps with their duration, and lines in between."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """The pipeline calls this; the command line decides how it looks."""
+    """Called by the pipeline; the command line decides how it is displayed."""
 
     def begin(self, step: str, detail: str) -> None:
-        """A step has started; shown while it takes long."""
+        """A step has started; displayed if it takes long."""
 
     def end(self, step: str, detail: str, took: float) -> None:
-        """A step is done; `took` is in seconds."""
+        """A step has finished after `took` seconds."""
 
     def fail(self, step: str, took: float) -> None:
-        """A step has failed; the error follows."""
+        """A step has failed after `took` seconds; the error follows."""
 
     def line(self, text: str) -> None:
-        """Output of something that runs within a step."""
+        """One line of output of a program that runs within a step."""
 
     def note(self, text: str) -> None:
-        """Something worth saying once."""
+        """A remark for the user, shown once."""

@@ -1,7 +1,7 @@
-"""The nouns, as frozen values: what the manifest says, what a release is, what runs.
+"""The nouns as frozen values: what the manifest says, what a release is, what runs.
 
-Nothing here does anything; every other module takes these and returns these. Times are seconds unless a
-name says otherwise; paths inside a release are relative to the commit's checkout.
+These have no behaviour; the other modules take and return them. Times are in seconds unless a name says otherwise;
+paths inside a release are relative to the commit's checkout.
 """
 
 from typing import Literal
@@ -20,8 +20,9 @@ class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Build(Value, frozen=True):
     """Where a service's image is built from: a directory of the checkout and a Dockerfile in it.
 
-    `target` is the stage of it that is wanted, empty for the last. `arguments` are the build's own; None means the
-    variable is taken from the environment. `of` is the service whose image it is, where that is another one.
+    `target` is the stage to build (empty: the last one). `arguments` are the build arguments; None means the value
+    is taken
+    from the environment. `of` names the service that owns the image, if that is another service.
     """
 
     context: str = "."
@@ -32,12 +33,15 @@ class Build(Value, frozen=True):
 
 
 class Health(Value, frozen=True):
-    """How an instance proves itself before it may serve.
+    """How an instance is checked before it may serve.
 
-    `path` is asked over HTTP as `host` (empty: the app has no name), and must answer 2xx or 3xx, with `any_answer`
-    anything. `command` must end with status 0. With neither, an entry's instance must accept connections and a
-    worker's must have settled: wait for work, or stay up for `settle` seconds. `deadline` is how long it has, from
-    its start.
+    `path` is requested over HTTP with `host` as its Host header (empty: the app has no name) and must return 2xx or
+    3xx,
+    or any status if `any_answer` is set. `command` must exit with status 0. With neither, an entry's instance must
+    accept
+    connections, and a worker must have settled: it waits for work, or has stayed up for `settle` seconds.
+    `deadline`
+    counts from the instance's start.
     """
 
     path: str = ""
@@ -50,10 +54,11 @@ class Health(Value, frozen=True):
 
 
 class Hook(Value, frozen=True):
-    """A command that is run in a container of a service after its start, or before it is stopped.
+    """A command that runs in a service's container after it starts, or before it is stopped.
 
-    `user` and `working_dir` are the container's where they are empty. Of `environment` None means the variable is
-    taken from the app's secrets if it is there.
+    Empty `user` and `working_dir` mean the container's own. In `environment`, None means the value is taken from
+    the app's
+    secrets if it is set there.
     """
 
     command: tuple[str, ...]
@@ -64,9 +69,9 @@ class Hook(Value, frozen=True):
 
 
 class Rate(Value, frozen=True):
-    """How many requests one client may make: `count` in each `period` (seconds: 1 or 60), and `burst` more at once.
+    """A request limit per client: `count` in each `period` (seconds: 1 or 60), plus `burst` at once.
 
-    A client is an address, or where `header` is named, one value of that header.
+    A client is an address or, if `header` is set, a value of that header.
     """
 
     count: int
@@ -76,10 +81,11 @@ class Rate(Value, frozen=True):
 
 
 class Cache(Value, frozen=True):
-    """For how many seconds the edge may give an answer again where the answer itself does not say.
+    """How long, in seconds, the edge may cache a response that sets no lifetime itself.
 
-    `key` is what tells two requests apart. A request with one of `bypass` (`cookie`, `cookie:NAME`, `header:NAME`)
-    goes to the app and its answer is not kept.
+    `key` distinguishes requests. A request with one of `bypass` (`cookie`, `cookie:NAME`, `header:NAME`) goes to
+    the app,
+    and its response is not stored.
     """
 
     seconds: float
@@ -88,9 +94,11 @@ class Cache(Value, frozen=True):
 
 
 class Auth(Value, frozen=True):
-    """Who may pass: by a password of the secret `basic`, or by what `service` answers at `path` (2xx, or 401 or 403).
+    """Access control: a password from the secret `basic`, or the status that `service` returns at `path` (2xx, or
+    401 or
+    403).
 
-    `passes` are headers of that answer that the request then has.
+    `passes` are headers of that response that are added to the request.
     """
 
     basic: str = ""
@@ -100,10 +108,12 @@ class Auth(Value, frozen=True):
 
 
 class Route(Value, frozen=True):
-    """What the edge does with requests at and below `prefix`, of all routes the longest that fits.
+    """What the edge does with requests at and below `prefix`; the longest matching prefix wins.
 
-    It goes to the instances of `service`, or is answered from `files`, a directory of the commit, or with `redirect`.
-    `fallback` is the file that is shown where there is none. Sizes are bytes, times seconds; 0 is the edge's default.
+    A request goes to the instances of `service`, or is answered from `files` (a directory of the commit) or with
+    `redirect`. `fallback` is the file served if the requested one does not exist. Sizes are in bytes, times in
+    seconds; 0
+    means the edge's default.
     """
 
     prefix: str
@@ -128,12 +138,15 @@ class Route(Value, frozen=True):
 
 
 class Routing(Value, frozen=True):
-    """How the edge treats an app's requests. What no route says goes to the entry.
+    """How the edge treats an app's requests. Requests that match no route go to the entry.
 
-    `sticky` are the services whose instances keep their clients, by a cookie. `proxies` are the addresses (CIDR) that
-    are believed about who asks. `snippets` are files of the commit, by name, that are part of the app's server, and
-    `memory` is what they let a request take, in bytes. `redirects` are names of the app that lead to another of its
-    names.
+    `sticky` are the services whose clients stay on one instance, by a cookie. `proxies` are the addresses (CIDR)
+    whose
+    information about the client is trusted. `snippets` are files of the commit, by name, included in the app's
+    server;
+    `memory` is what they let one request allocate, in bytes. `redirects` maps names of the app to the names they
+    redirect
+    to.
     """
 
     routes: tuple[Route, ...] = ()
@@ -145,18 +158,18 @@ class Routing(Value, frozen=True):
 
     @property
     def services(self) -> tuple[str, ...]:
-        """The services that requests go to by a route, in order of name."""
+        """The services that routes send requests to, sorted by name."""
         named = {r.service for r in self.routes} | {r.auth.service for r in self.routes if r.auth}
         return tuple(sorted(named - {""}))
 
     @property
     def called(self) -> frozenset[str]:
-        """The services that a route says to speak gRPC."""
+        """The services that speak gRPC according to a route."""
         return frozenset(r.service for r in self.routes if r.grpc)
 
 
 class Maintenance(Value, frozen=True):
-    """That an app is closed for a while: who still passes (CIDR), and when others shall ask again (seconds)."""
+    """An app is temporarily closed: who may still pass (CIDR), and when others should retry (seconds)."""
 
     allow: tuple[str, ...] = ()
     retry_after: int = 300
@@ -165,14 +178,19 @@ class Maintenance(Value, frozen=True):
 class Service(Value, frozen=True):
     """One service of the manifest, with Compose's defaults resolved and pushrod's role derived.
 
-    `command` is the argv as the manifest gives it (empty: the image's own). `port` is the container port that
-    is published or exposed (0: none). `environment` maps names to values; None means the variable is taken
-    from the app's secrets if it is there. `memory` is the most it may use, in bytes (0: not said). `read_only` asks
-    for a root file system that cannot be written. `java` says that its image is one for Java programs. A job has no
-    instances: it runs once for each release, before any new instance, and must end with status 0. With `stop_first`
-    the old release's instances end before the new one's start, because only one of them may have its data open.
-    `keeps` says of a store that it is of no known kind, and kept because Compose would leave its container alone.
-    `post_start` and `pre_stop` are run in each of its containers, on Docker.
+    `command` is the argv from the manifest (empty: the image's own). `port` is the container port that is published
+    or
+    exposed (0: none). `environment` maps names to values; None means the value is taken from the app's secrets if
+    it is
+    set there. `memory` is the limit in bytes (0: not set). `read_only` makes the root file system read-only. `java`
+    marks
+    an image for Java programs. A job has no instances: it runs once for each release, before any new instance, and
+    must
+    exit with status 0. With `stop_first` the old release's instances end before the new ones start, because only
+    one of
+    them may have the data open. `keeps` marks a store of no known kind, kept because Compose would leave its
+    container
+    alone. `post_start` and `pre_stop` run in each of its containers, on Docker.
     """
 
     name: str
@@ -199,18 +217,20 @@ class Service(Value, frozen=True):
 
 
 class Schedule(Value, frozen=True):
-    """How often an app's stores are backed up, and how many backups stay."""
+    """How often an app's stores are backed up, and how many backups are kept."""
 
     every: Literal["hour", "day", "week", "never"] = "day"
     keep: int = 14
 
 
 class Encryption(Value, frozen=True):
-    """Where an app's certificate comes from, and what goes with it.
+    """Where an app's certificate comes from, and its HSTS period.
 
-    `acme`: a public authority, asked by the ACME protocol, which may write to `email`. `local`: the authority of this
-    machine. `files`: the files that `pushrod cert set` was given. `hsts` is for how many seconds a browser is told to
-    use nothing but TLS; half a year is the least that counts as long with those who rate it.
+    `acme`: a public authority, over the ACME protocol, which may send mail to `email`. `local`: this machine's
+    authority.
+    `files`: the files given to `pushrod cert set`. `hsts` is the number of seconds for which browsers use TLS only;
+    TLS
+    graders accept no less than the default, half a year.
     """
 
     source: Literal["acme", "local", "files", "off"] = "off"
@@ -219,12 +239,15 @@ class Encryption(Value, frozen=True):
 
 
 class Manifest(Value, frozen=True):
-    """A compose file as pushrod reads it. `notes` are things to say once: what is not used here, and why.
+    """A compose file as pushrod reads it. `notes` are messages to show once: what is not used here, and why.
 
-    `keep` is how many releases stay on the host to roll back to. `domains` are the names the app answers to.
-    `ours` says that the file has `x-pushrod` keys: it was written for pushrod, and an address of a store in it
-    means the store, as its own role; in any other file every address stays as it is written. `snippets` are the
-    patterns of the files that become those of `routing`. `because` says which service is the entry, and why.
+    `keep` is how many releases stay on the host for rollbacks. `domains` are the names the app answers to. `ours`
+    means
+    that the file has `x-pushrod` keys: it was written for pushrod, and an address of a store in it means the store
+    with
+    its own role; in any other file every address stays as written. `snippets` are patterns; the files they match
+    become
+    the snippets of `routing`. `because` says which service is the entry, and why.
     """
 
     services: tuple[Service, ...]
@@ -239,7 +262,7 @@ class Manifest(Value, frozen=True):
     because: str = ""
 
     def service(self, name: str) -> Service:
-        """The service of that name; KeyError when there is none."""
+        """The service with that name; KeyError if there is none."""
         return {s.name: s for s in self.services}[name]
 
     @property
@@ -259,11 +282,13 @@ class Manifest(Value, frozen=True):
 
 
 class Image(Value, frozen=True):
-    """What building a service gave: an identity that says when it can be reused, and how to run it.
+    """The result of building a service: an identity that decides whether it can be reused, and how to run it.
 
-    On the embedded engine `location` is a Python environment and `command` the argv that was found for the
-    service (manifest, Dockerfile or Procfile); `environment` is what the Dockerfile sets, and `directory` the
-    one of the checkout that it runs in. On Docker `id` is the image's and `location` the name pushrod gave it.
+    On the embedded engine `location` is a Python environment, `command` the argv found for the service (in the
+    manifest,
+    Dockerfile or Procfile), `environment` what the Dockerfile sets, and `directory` the working directory within
+    the
+    checkout. On Docker `id` is the image's ID and `location` the name pushrod gave it.
     """
 
     id: str
@@ -274,7 +299,7 @@ class Image(Value, frozen=True):
 
 
 class Instance(Value, frozen=True):
-    """One copy of a stateless service in a release, at `address` and `port` (0: it listens nowhere)."""
+    """One copy of a stateless service in a release, at `address` and `port` (0: it does not listen)."""
 
     name: str
     service: str
@@ -283,8 +308,8 @@ class Instance(Value, frozen=True):
 
 
 class Placement(Value, frozen=True):
-    """Where a release's instances are. `network` is the block of addresses that its networks share (CIDR); empty
-    where instances are told apart by their ports alone."""
+    """Where a release's instances are. `network` is the block of addresses that its networks share (CIDR); empty if
+    instances differ by port only."""
 
     instances: tuple[Instance, ...]
     network: str = ""
@@ -293,12 +318,17 @@ class Placement(Value, frozen=True):
 class Release(Value, frozen=True):
     """A sealed release: commit, images and resolved configuration. It never changes once written.
 
-    The values of the environment are not here, because this is kept in Git: `environment_names` says which
-    variables each service has. `inputs` is a keyed digest of what besides the commit went into the release (the
-    app's secrets and replica counts): the same commit with the same inputs is the same release. `keep` is how
-    many releases the manifest wants kept; `notes` are what was said about it. `domains` are the names the app
-    answers to, and `network` the block of addresses its instances are in (`Placement`). `passwords` are the edge's
-    files of those who may pass its routes, by the name of the secret they were made of.
+    The environment's values are not stored here, because this is kept in Git: `environment_names` says which
+    variables
+    each service has. `inputs` is a keyed digest of everything but the commit that went into the release (the app's
+    secrets
+    and replica counts): the same commit with the same inputs is the same release. `keep` is how many releases the
+    manifest
+    asks to keep; `notes` are the messages shown about it. `domains` are the names the app answers to, and `network`
+    the
+    block of addresses its instances are in (`Placement`). `passwords` are the edge's password files, by the name of
+    the
+    secret they were made from.
     """
 
     app: str
@@ -325,7 +355,7 @@ class Release(Value, frozen=True):
     passwords: dict[str, str] = {}
 
     def service(self, name: str) -> Service:
-        """The stateless service of that name; KeyError when there is none."""
+        """The stateless service with that name; KeyError if there is none."""
         return {s.name: s for s in self.services}[name]
 
     @property
@@ -334,19 +364,19 @@ class Release(Value, frozen=True):
         return frozenset((self.entry, *self.routing.services))
 
     def instances_of(self, service: str) -> tuple[Instance, ...]:
-        """The instances of a service, to which the edge sends its requests."""
+        """The instances of a service."""
         return tuple(i for i in self.instances if i.service == service)
 
 
 class Line(Value, frozen=True):
-    """One line that a process has printed; `process` is the instance's or the store's name."""
+    """One line printed by a process; `process` is the name of the instance or store."""
 
     process: str
     text: str
 
 
 class Program(Value, frozen=True):
-    """A program to run on the user's terminal: its whole argv, directory and environment."""
+    """A program to run on the user's terminal: its complete argv, directory and environment."""
 
     argv: tuple[str, ...]
     cwd: str
@@ -354,7 +384,7 @@ class Program(Value, frozen=True):
 
 
 class Diagnostic(Value, frozen=True):
-    """One thing that `pushrod doctor` looked at. `mend` says what to do where `state` is not `ok`."""
+    """The result of one check of `pushrod doctor`. `mend` says what to do if `state` is not `ok`."""
 
     what: str
     state: Literal["ok", "warning", "broken"]
@@ -363,11 +393,13 @@ class Diagnostic(Value, frozen=True):
 
 
 class Process(Value, frozen=True):
-    """One supervised process of the embedded engine, all of it: what the launcher reads and runs.
+    """One supervised process of the embedded engine: everything the launcher needs to run it.
 
-    `group` and `name` are its place in the supervisor (`shop-r7`, `backend-1`). `wait_for` lists local TCP
-    ports that must accept before it starts. `death_signal` is what it gets if the supervisor dies.
-    `stop_group` sends the stop signal to its whole process group. Lower `priority` starts first, stops last.
+    `group` and `name` are its place in the supervisor (`shop-r7`, `backend-1`). `wait_for` lists local TCP ports
+    that must
+    accept connections before it starts. `death_signal` is sent to it if the supervisor dies. `stop_group` sends the
+    stop
+    signal to its whole process group. A lower `priority` starts earlier and stops later.
     """
 
     group: str
@@ -385,7 +417,7 @@ class Process(Value, frozen=True):
 
 
 class ProcessState(Value, frozen=True):
-    """What the engine says of a process now. `since` is seconds since it entered the state."""
+    """The engine's current view of a process. `since` is the number of seconds it has been in this state."""
 
     group: str
     name: str

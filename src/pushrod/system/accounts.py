@@ -1,4 +1,4 @@
-"""The accounts of this machine: who runs a command, and as whom children run."""
+"""The accounts of this machine: who runs a command, and which account its children run as."""
 
 import contextlib
 import getpass
@@ -12,8 +12,9 @@ from pushrod.core.errors import HostError
 
 
 class Account(NamedTuple):
-    """An operating system account that children run as; `reach` names a capability it needs to pass closed
-    directories above it, empty where it needs none."""
+    """An operating system account that children run as; `reach` names the capability it needs to pass closed
+    directories
+    above its files, empty if it needs none."""
 
     name: str
     uid: int
@@ -22,7 +23,7 @@ class Account(NamedTuple):
 
 
 def user_name() -> str:
-    """Who runs this command; the number of a user that has no name, as in many containers."""
+    """The user who runs this command; its number if the user has no name, as in many containers."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # KeyError before Python 3.13
@@ -30,11 +31,13 @@ def user_name() -> str:
 
 
 def child_account(paths: Sequence[Path]) -> Account | None:
-    """The account that supervised children run as; None when pushrod is not root (they run as we do).
+    """The account that supervised children run as; None if pushrod is not root (they run as the current user).
 
-    As root that is `pushrod` where the machine has such an account, else `nobody`: PostgreSQL refuses to run
-    as root, and nothing else needs it. Where a directory above one of `paths` is closed to the account
-    (a checkout below a 0700 home), the children get the one capability that passes it.
+    Under root it is `pushrod` if that account exists, else `nobody`: PostgreSQL refuses to run as root, and nothing
+    else
+    needs root. If a directory above one of `paths` is closed to the account (a checkout below a 0700 home), the
+    children
+    get the one capability that passes it.
     """
     if os.geteuid() != 0:
         return None
@@ -44,9 +47,9 @@ def child_account(paths: Sequence[Path]) -> Account | None:
 
 
 def children_group() -> int | None:
-    """The group of the account that supervised children run as; None where they run as we do.
+    """The group of the account that supervised children run as; None if they run as the current user.
 
-    Raises HostError where there is no such account.
+    Raises HostError if there is no such account.
     """
     return None if os.geteuid() != 0 else _account_entry().pw_gid
 
@@ -73,7 +76,8 @@ def _reachable(path: Path, uid: int, gid: int) -> bool:
 
 
 def _reach_capability() -> str:
-    """The smallest capability this process may hand on that passes directories closed to others."""
+    """The smallest capability in this process's bounding set that passes closed directories; empty if there is
+    none."""
     bounding = 0
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("CapBnd:"):

@@ -1,4 +1,4 @@
-"""Files and directories: replaced atomically and durably, with the owner and mode that they are to have."""
+"""Files and directories: replaced atomically and durably, with the right owner and mode."""
 
 import contextlib
 import errno
@@ -16,11 +16,11 @@ from pushrod.core.errors import HostError
 from pushrod.system import trees
 from pushrod.system.accounts import Account
 
-_BLOCK, _FARTHEST = 1 << 16, 1 << 23  # bytes; how a log is read from its end, and how far back
+_BLOCK, _FARTHEST = 1 << 16, 1 << 23  # bytes: the first block read from the end of a log, and the limit
 
 
 def os_error(e: OSError, where: str) -> HostError:
-    """Turn an operating system error into one that says what to do about it."""
+    """A HostError for an operating system error, with a hint on what to do about it."""
     hints = {
         errno.ENOSPC: "free some space on that disk, then run the command again",
         errno.EDQUOT: "free some of the quota, then run the command again",
@@ -37,7 +37,7 @@ def os_error(e: OSError, where: str) -> HostError:
 def write(path: Path, data: str | bytes, *, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
     """Replace `path` atomically and durably: temporary file, fsync, rename, fsync of the directory.
 
-    `owner` (user and group) is who it belongs to from the first moment; by default whoever writes.
+    `owner` (user, group) applies from the moment the file exists; the default is the writing process's own.
     """
     raw = data.encode() if isinstance(data, str) else data
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,9 +58,9 @@ def write(path: Path, data: str | bytes, *, mode: int = 0o644, owner: tuple[int,
 
 
 def write_new(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Write a file that nobody reads yet, in a directory that is there; `sync` makes it durable, with others.
+    """Write a new file that nothing reads yet, in an existing directory; call `sync` later to make it durable.
 
-    Raises OSError where it is there already.
+    Raises OSError if the file exists.
     """
     with path.open("x") as f:
         os.fchmod(f.fileno(), mode)
@@ -68,9 +68,10 @@ def write_new(path: Path, text: str, *, mode: int = 0o644) -> None:
 
 
 def link_same(path: Path, other: Path, text: str, *, mode: int = 0o644) -> bool:
-    """Make `path` the same file as `other`, if that is what `write_new` would make of it; whether it is one now.
+    """Make `path` a hard link to `other` if that has the content and mode `write_new` would give it; returns
+    whether it did.
 
-    Neither may be written to afterwards, only replaced. False too where the file system has no such links.
+    Neither may be modified in place afterwards, only replaced. Returns False if the file system has no hard links.
     """
     try:
         if other.read_bytes() != text.encode() or stat.S_IMODE(other.stat().st_mode) != mode:
@@ -82,9 +83,10 @@ def link_same(path: Path, other: Path, text: str, *, mode: int = 0o644) -> bool:
 
 
 def append(path: Path, line: str, *, mode: int = 0o644) -> None:
-    """Append one line durably: a single write, then fsync, and of the directory where the file is new.
+    """Append one line durably: one write, fsync, and for a new file fsync of its directory.
 
-    A line that could not be written and synced whole is taken back: nobody was told that it is there.
+    A line that was not written and synced completely is removed again: the caller gets an error, so it must not
+    exist.
     """
     new = not path.exists()
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
@@ -105,9 +107,9 @@ def append(path: Path, line: str, *, mode: int = 0o644) -> None:
 
 
 def tail(path: Path, lines_wanted: int = 50) -> tuple[str, ...]:
-    """The last lines of a log, oldest first; none when there is no such file.
+    """The last lines of a log, oldest first; none if the file does not exist.
 
-    Reads at most its last _FARTHEST bytes; where they begin in the middle of a line that is marked.
+    Reads at most the last _FARTHEST bytes; a first line that was cut there is marked.
     """
     try:
         with path.open("rb") as f:
@@ -117,7 +119,8 @@ def tail(path: Path, lines_wanted: int = 50) -> tuple[str, ...]:
 
 
 def tail_of(f: IO[bytes], lines_wanted: int) -> tuple[list[str], int]:
-    """The last lines of an open log as `tail` reads them, and where it ended then; the last may lack its newline."""
+    """The last lines of an open log, as for `tail`, and the file's end at that moment; the last may lack its
+    newline."""
     end = f.seek(0, os.SEEK_END)
     start, raw = end, b""
     while start > 0 and raw.count(b"\n") <= lines_wanted and end - start < _FARTHEST:
@@ -125,8 +128,8 @@ def tail_of(f: IO[bytes], lines_wanted: int) -> tuple[list[str], int]:
         start -= step
         f.seek(start)
         raw = f.read(step) + raw
-    found = lines.split(lines.after_cut(raw) if start > 0 else lines.decode(raw))
-    return found[max(0, len(found) - lines_wanted) :], end
+    texts = lines.split(lines.after_cut(raw) if start > 0 else lines.decode(raw))
+    return texts[max(0, len(texts) - lines_wanted) :], end
 
 
 def point(link: Path, target: str) -> None:
@@ -139,12 +142,13 @@ def point(link: Path, target: str) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
+    """fsync a directory, which makes the names in it durable."""
     _sync(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
 def sync(paths: Iterable[Path]) -> None:
-    """Make files and directories durable, in this order: the first of many fsyncs does most of the others' work."""
+    """Make files and directories durable, in this order: the first of many fsyncs does most of the work of the
+    others."""
     for path in paths:
         _sync(path, os.O_RDONLY)
 
@@ -158,19 +162,20 @@ def _sync(path: Path, flags: int) -> None:
 
 
 def sync_all() -> None:
-    """Make everything that was written so far durable, on every file system: for a tree of many files at once."""
+    """Make everything written so far durable, on every file system: for a tree with many files."""
     os.sync()
 
 
 def make_private(path: Path) -> Path:
-    """Create a directory that only its owner may enter (0700), and return it."""
+    """Create a directory that only its owner may enter (0700); returns it."""
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(0o700)
     return path
 
 
 def make_open(path: Path) -> Path:
-    """Create a directory, and what is missing above it, that all may enter (0755) whatever the umask; return it."""
+    """Create a directory and its missing parents that anyone may enter (0755), regardless of the umask; returns
+    it."""
     for directory in (*reversed(path.parents), path):
         if not directory.exists():
             directory.mkdir(exist_ok=True)
@@ -179,9 +184,10 @@ def make_open(path: Path) -> Path:
 
 
 def make_closed(path: Path, group: int | None) -> bool:
-    """Create a directory that no other account may pass (0700), but for a group's where it is given (0710).
+    """Create a directory that only its owner (0700) or, with `group`, also that group (0710) may pass.
 
-    One that is there is closed too; False where that is somebody else's, or a link, which is left as it is.
+    An existing directory is closed too. Returns False, changing nothing, if it belongs to another account or is a
+    link.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
@@ -193,12 +199,12 @@ def make_closed(path: Path, group: int | None) -> bool:
             return False
         raise
     try:
-        found, mode = os.fstat(fd), 0o700 if group is None else 0o710
-        if found.st_uid != os.geteuid():
+        status, mode = os.fstat(fd), 0o700 if group is None else 0o710
+        if status.st_uid != os.geteuid():
             return False
-        if group is not None and group != found.st_gid:
+        if group is not None and group != status.st_gid:
             os.fchown(fd, -1, group)
-        if stat.S_IMODE(found.st_mode) != mode:
+        if stat.S_IMODE(status.st_mode) != mode:
             os.fchmod(fd, mode)
         return True
     finally:
@@ -206,23 +212,24 @@ def make_closed(path: Path, group: int | None) -> bool:
 
 
 def temporary_name(prefix: str) -> Path:
-    """A new directory of ours in /tmp whose name nobody could know before."""
+    """A new directory of ours in /tmp with an unpredictable name."""
     return Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
 
 
 def own(path: Path, account: Account | None) -> None:
-    """Give one file or directory to the account that will write to it; nothing when children run as we do."""
+    """Give one file or directory to the account that will write to it; does nothing if children run as the current
+    user."""
     if account is not None:
         os.chown(path, account.uid, account.gid)
 
 
 def chown(path: Path, owner: tuple[int, int]) -> None:
-    """Give a path to a user and a group, by their numbers."""
+    """Give a path to a user and a group, by number."""
     os.chown(path, *owner)
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a file or a directory to a place that is not there yet; it appears whole or not at all."""
+    """Copy a file or directory to a path that does not exist yet; the copy appears complete or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     if source.is_dir():
@@ -234,15 +241,17 @@ def copy(source: Path, target: Path) -> None:
 
 
 def link(source: Path, target: Path) -> None:
-    """Give a file a second name, which appears with all that is above it."""
+    """Hard-link a file as `target`, creating missing parents that anyone may enter."""
     make_open(target.parent)
     target.hardlink_to(source)
 
 
 def publish(root: Path, relative: str, target: Path, leave_out: Callable[[str], bool]) -> None:
-    """Copy a directory of a tree for all to read, times and all, but for names that `leave_out`; whole or not at all.
+    """Copy a directory of a tree so that anyone may read it, times included, without the names `leave_out` selects;
+    the
+    copy appears complete or not at all.
 
-    Raises HostError where one of its files cannot be copied.
+    Raises HostError if a file cannot be copied.
     """
     make_open(target.parent)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
@@ -257,7 +266,7 @@ def publish(root: Path, relative: str, target: Path, leave_out: Callable[[str], 
 
 
 def seal(path: Path) -> str:
-    """Make a file durable and ours alone (0600); the SHA-256 of what is in it."""
+    """Make a file durable and readable by its owner only (0600); returns the SHA-256 of its content."""
     with path.open("rb") as f:
         os.fchmod(f.fileno(), 0o600)
         os.fsync(f.fileno())
@@ -265,17 +274,17 @@ def seal(path: Path) -> str:
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of what is in a file."""
+    """The SHA-256 of a file's content."""
     with path.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a directory and all below it; nothing when it is not there."""
+    """Remove a directory and everything below it; does nothing if it does not exist."""
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(path)
 
 
 def free_space(path: Path) -> int:
-    """Bytes that are free for us on the file system of an existing path."""
+    """Bytes available to this process on the file system of an existing path."""
     return shutil.disk_usage(path).free

@@ -1,4 +1,4 @@
-"""Kernel locks on files: they are gone with the process that holds them, however it ends."""
+"""Kernel locks on files: released when the process that holds them ends, however it ends."""
 
 import contextlib
 import fcntl
@@ -16,17 +16,18 @@ from pushrod.core.errors import BusyError
 def lock(
     path: Path, *, purpose: str, timeout: float, on_wait: Callable[[str], None] | None = None
 ) -> Iterator[None]:
-    """Hold a kernel lock on `path`; it is gone with the process, however that ends.
+    """Hold a kernel lock on `path`; the kernel releases it when the process ends, however it ends.
 
-    `purpose` is written into the file so that whoever waits can say for what. `on_wait` is called once with
-    the holder's purpose before waiting. Raises BusyError after `timeout` seconds.
+    `purpose` is written into the file so that a waiting command can name it. `on_wait` is called once with the
+    holder's
+    purpose before waiting. Raises BusyError after `timeout` seconds.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _lock_file(path) as f:
         _acquire(f, path, timeout, on_wait)
         f.seek(0)
         f.truncate()
-        with contextlib.suppress(OSError):  # a full disk must not keep anybody from freeing it
+        with contextlib.suppress(OSError):  # a full disk must not block the command that would free it
             os.write(f.fileno(), f"{purpose} (process {os.getpid()})".encode())
         try:
             yield
@@ -35,17 +36,17 @@ def lock(
 
 
 def _lock_file(path: Path) -> IO[str]:
-    """A file for a lock. Whoever can open it can hold it, to read it is enough: so nobody else may."""
+    """Open a lock file with mode 0600: opening a file, even read-only, is enough to lock it, so nobody else may."""
     fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    found = os.fstat(fd)
-    if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != 0o600:
+    status = os.fstat(fd)
+    if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != 0o600:
         os.fchmod(fd, 0o600)
     return os.fdopen(fd, "a+")
 
 
 def _acquire(f: IO[str], path: Path, timeout: float, on_wait: Callable[[str], None] | None) -> None:
     deadline = time.monotonic() + timeout
-    said = False
+    reported = False
     while True:
         try:
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -53,9 +54,9 @@ def _acquire(f: IO[str], path: Path, timeout: float, on_wait: Callable[[str], No
         except BlockingIOError:
             f.seek(0)
             holder = f.read().strip() or "another pushrod command"
-            if on_wait and not said:
+            if on_wait and not reported:
                 on_wait(holder)
-                said = True
+                reported = True
             if time.monotonic() >= deadline:
                 raise BusyError(
                     f"still busy after {timeout:g} s: {holder}",
@@ -66,7 +67,7 @@ def _acquire(f: IO[str], path: Path, timeout: float, on_wait: Callable[[str], No
 
 
 def locked(path: Path) -> bool:
-    """Whether some process holds a lock on `path` now."""
+    """Whether any process holds a lock on `path`."""
     if not path.exists():
         return False
     with _lock_file(path) as f:

@@ -1,4 +1,4 @@
-"""Sockets of this machine: who listens, what is free, what answers."""
+"""Sockets of this machine: what listens, what is free, what answers."""
 
 import contextlib
 import hashlib
@@ -8,61 +8,62 @@ import socket
 import sys
 from pathlib import Path
 
-_UNICAST = ipaddress.IPv6Network("2000::/3")  # what of IPv6 is given out (RFC 4291)
+_UNICAST = ipaddress.IPv6Network("2000::/3")  # the allocated part of IPv6 (RFC 4291)
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _LISTENING = "0A"  # the kernel's TCP_LISTEN, as /proc prints it
 
 
 def listens(pid: int) -> bool:
-    """Whether something listens on TCP in a process's own network, loopback left out (proc_pid_net(5)).
+    """Whether a process listens on TCP in its network namespace, other than on loopback (proc_pid_net(5)).
 
-    True too where that cannot be told: whoever asks wants to know who answers nobody.
+    True also if the tables cannot be read: the caller looks for processes that certainly do not listen.
     """
     try:
         return any(
             reachable_listeners(path.read_text())
             for path in (Path(f"/proc/{pid}/net/{table}") for table in ("tcp", "tcp6"))
-            if path.exists()  # not where it has ended, or where there is no IPv6
+            if path.exists()  # absent if the process has ended, or without IPv6
         )
     except OSError:
         return True
 
 
 def reachable_listeners(table: str) -> bool:
-    """Whether a table of TCP sockets, as the kernel prints it, has one that listens elsewhere than on loopback."""
+    """Whether a kernel table of TCP sockets has a listener on an address other than loopback."""
     rows = [row.split() for row in table.splitlines()[1:]]
     return any(r[3] == _LISTENING and not _address(r[1].partition(":")[0]).is_loopback for r in rows)
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An address as the kernel prints it: words of four bytes in hex, each in the machine's own order."""
+    """Parse an address as the kernel prints it: hexadecimal words of four bytes, each in the machine's byte
+    order."""
     words = (bytes.fromhex(text[i : i + 8]) for i in range(0, len(text), 8))
-    found = ipaddress.ip_address(b"".join(w[::-1] if sys.byteorder == "little" else w for w in words))
-    return getattr(found, "ipv4_mapped", None) or found
+    address = ipaddress.ip_address(b"".join(w[::-1] if sys.byteorder == "little" else w for w in words))
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def addresses(host: str, port: int) -> list[str]:
-    """The addresses that a host's name stands for here; OSError where it stands for none."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(at[0]) for *_, at in found))
+    """The addresses a host name resolves to here; OSError if it has none."""
+    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(at[0]) for *_, at in answers))
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is one of the Internet's, for everybody the same (RFC 6890).
+    """Whether an address belongs to the public Internet (RFC 6890).
 
-    Of those that stand for another, only those of NAT64 (RFC 6052) are looked into: a host without IPv4 needs them.
+    Of the addresses that embed another, only NAT64 (RFC 6052) is unwrapped: a host without IPv4 needs it.
     """
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        if found in _NAT64:
-            return is_public(str(ipaddress.IPv4Address(found.packed[-4:])))
-        if found not in _UNICAST or found.sixtofour or found.teredo:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip in _NAT64:
+            return is_public(str(ipaddress.IPv4Address(ip.packed[-4:])))
+        if ip not in _UNICAST or ip.sixtofour or ip.teredo:
             return False
-    return found.is_global and not found.is_multicast and not found.is_reserved
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
 def is_own(address: str) -> bool:
-    """Whether an address is one of this machine's: a socket can be bound to it."""
+    """Whether an address is this machine's own: a socket can be bound to it."""
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
         try:
             s.bind((address, 0))
@@ -72,7 +73,7 @@ def is_own(address: str) -> bool:
 
 
 def port_is_free(port: int, address: str = "127.0.0.1") -> bool:
-    """Whether a TCP port can be bound on `address` right now."""
+    """Whether a TCP port can currently be bound on `address`."""
     with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -83,9 +84,10 @@ def port_is_free(port: int, address: str = "127.0.0.1") -> bool:
 
 
 def listener(port: int, table: Path = Path("/proc/net/tcp")) -> int | None:
-    """The user whose process listens on a TCP port of 127.0.0.1; None where none does, or this system does not say.
+    """The user ID of the process that listens on a TCP port of 127.0.0.1; None if there is none or the system has
+    no table.
 
-    The table is that of proc_pid_net(5): addresses in hexadecimal, 0A for a socket that listens, then the user.
+    The table is that of proc_pid_net(5): hexadecimal addresses, state 0A for a listening socket, then the user ID.
     """
     addresses = {f"{address}:{port:04X}" for address in ("0100007F", "00000000")}
     with contextlib.suppress(FileNotFoundError):
@@ -97,7 +99,7 @@ def listener(port: int, table: Path = Path("/proc/net/tcp")) -> int | None:
 
 
 def has_ipv6() -> bool:
-    """Whether this machine's kernel has IPv6, so that its sockets can be made."""
+    """Whether this machine's kernel supports IPv6 sockets."""
     try:
         socket.socket(socket.AF_INET6).close()
     except OSError:
@@ -115,9 +117,9 @@ def accepts(port: int, address: str = "127.0.0.1", timeout: float = 1.0) -> bool
 
 
 def exchange(path: Path, request: bytes, timeout: float = 1.0) -> bytes:
-    """Send `request` to a unix socket and return what it answers until it closes; b"" when nothing answers.
+    """Send `request` to a Unix socket and return the answer until it closes; b"" if nothing answers.
 
-    `timeout` is in seconds, for each step of the conversation.
+    `timeout` is in seconds, for each step of the exchange.
     """
     answer = b""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as s:
@@ -130,7 +132,7 @@ def exchange(path: Path, request: bytes, timeout: float = 1.0) -> bytes:
 
 
 def log(identifier: str, text: str) -> None:
-    """Tell the system's journal a line (syslog(3): authorisation, informational); nothing where there is none."""
+    """Write a line to the system log (syslog(3): authorisation, informational); does nothing if there is no log."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
         s.settimeout(1.0)
         s.connect("/dev/log")
@@ -138,9 +140,9 @@ def log(identifier: str, text: str) -> None:
 
 
 def certificate_at(address: str, port: int, name: str, timeout: float = 5.0) -> str:
-    """The SHA-256 of the certificate that `address`:`port` shows who asks for `name`; empty where none is shown.
+    """The SHA-256 of the certificate that `address`:`port` presents for `name`; empty if it presents none.
 
-    Whether it is to be trusted is not asked.
+    The certificate's trust is not checked.
     """
     import ssl
 

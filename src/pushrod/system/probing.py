@@ -1,8 +1,8 @@
-"""Asking servers whether they answer: many at once, each within one time for the whole of it.
+"""Probing servers: many at once, each within one time limit for the whole exchange.
 
-Who is asked may mean harm. One that sends a byte a second, or a head without an end, costs no more than `timeout`
-seconds and `_MOST` bytes, and nobody else waits for it. Nothing is followed, no body is read. Standard library only:
-a copy lies below ROOT, for the programs that run there without pushrod.
+A probed server may be hostile. One that sends a byte a second, or a head without an end, costs at most `timeout`
+seconds and `_MOST` bytes, and delays no other. Redirects are not followed and bodies are not read. Standard library
+only: a copy below ROOT serves the programs that run there without pushrod.
 """
 
 import errno
@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 TIMEOUT = 5.0
-"""Seconds that one question may take from the first packet to the end of the answer's head."""
+"""Seconds that one question may take, from the first packet to the end of the response's head."""
 
 WIDTH = 200
-"""Questions under way at once: each has a file descriptor, of which systemd gives a service 1024."""
+"""Questions in progress at once: each uses a file descriptor, and systemd gives a service 1024."""
 
-_MOST = 65536  # bytes of an answer's head
+_MOST = 65536  # bytes of a response's head
 _PART = 4096
-_SAFE = "/?&=%:@!$'()*+,;~"  # what a target may have beside letters and digits (RFC 3986, 3.3)
+_SAFE = "/?&=%:@!$'()*+,;~"  # what a target may contain besides letters and digits (RFC 3986, 3.3)
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\n]{0,1000})?\r?\n")
 _END = re.compile(rb"\r?\n\r?\n")
 _BEGIN = b"HTTP/1."
@@ -33,9 +33,9 @@ _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class Question(NamedTuple):
-    """Who is asked for what: a GET of `target` over HTTP, or without one whether the port accepts.
+    """What to ask: a GET of `target` over HTTP or, if that is empty, whether the port accepts connections.
 
-    `host` is the name by which the server is asked; without one it is its address.
+    `host` is the Host header; empty means the server's address.
     """
 
     address: str
@@ -45,7 +45,7 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The status that came (0: none was asked for), or why none did; `refused` where nothing listens on the port."""
+    """The status received (0: none was asked for), or the reason for its absence; `refused` if nothing listens."""
 
     status: int = 0
     why: str = ""
@@ -53,11 +53,11 @@ class Answer(NamedTuple):
 
 
 def ask(questions: Sequence[Question], timeout: float = TIMEOUT) -> list[Answer]:
-    """The answer to each question; `timeout` is for each, from when it is begun.
+    """The answer to each question; `timeout` seconds apply to each from its start.
 
-    All are done after `timeout` times the number of questions divided by WIDTH, whatever those who are asked do.
+    All finish within `timeout` × number of questions / WIDTH seconds, whatever the servers do.
     """
-    found: dict[int, Answer] = {}
+    answers: dict[int, Answer] = {}
     left = list(enumerate(questions))[::-1]
     with selectors.DefaultSelector() as selector:
         talks: dict[int, _Talk] = {}
@@ -69,7 +69,7 @@ def ask(questions: Sequence[Question], timeout: float = TIMEOUT) -> list[Answer]
                     talks[index] = talk
                     selector.register(talk.socket, _WRITE, index)
                 else:
-                    found[index] = talk.answer
+                    answers[index] = talk.answer
             wait = min((t.end for t in talks.values()), default=0.0) - time.monotonic()
             for key, _ in selector.select(max(0.0, wait)) if talks else ():
                 talks[key.data].go_on()
@@ -82,17 +82,17 @@ def ask(questions: Sequence[Question], timeout: float = TIMEOUT) -> list[Answer]
                 if talk.answer is not None:
                     selector.unregister(talk.socket)
                     talk.socket.close()
-                    found[index] = talks.pop(index).answer or Answer()
-    return [found[index] for index in range(len(questions))]
+                    answers[index] = talks.pop(index).answer or Answer()
+    return [answers[index] for index in range(len(questions))]
 
 
 def at(address: str, port: int) -> str:
-    """An address and a port as one word."""
+    """Address and port as one word, with brackets for IPv6."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 class _Talk:
-    """One question under way, on a socket that never blocks."""
+    """One question in progress, on a non-blocking socket."""
 
     def __init__(self, question: Question, timeout: float) -> None:
         self.end = time.monotonic() + timeout
@@ -107,7 +107,7 @@ class _Talk:
             self.socket.close()
 
     def go_on(self) -> None:
-        """Do what can be done without waiting; `answer` is there once it is known."""
+        """Do what is possible without waiting; sets `answer` once it is known."""
         try:
             if self.sending:
                 self._send()
@@ -139,8 +139,8 @@ class _Talk:
         part, known = self.socket.recv(_PART), len(self._heard)
         self._heard += part
         status = _STATUS.match(self._heard)
-        end = _END.search(self._heard, max(0, known - 3))  # what came before was looked at before
-        while status and end and status[1].startswith(b"1"):  # more is to come (RFC 9110, 15.2)
+        end = _END.search(self._heard, max(0, known - 3))  # earlier bytes were searched before
+        while status and end and status[1].startswith(b"1"):  # interim: more follows (RFC 9110, 15.2)
             del self._heard[: end.end()]
             status, end = _STATUS.match(self._heard), _END.search(self._heard)
         if status and (end or not part):

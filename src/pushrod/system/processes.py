@@ -1,4 +1,4 @@
-"""Running programs: from argv lists, never through a shell, and never without a deadline."""
+"""Running programs: from argv lists, never through a shell, always with a deadline."""
 
 import collections
 import contextlib
@@ -20,13 +20,11 @@ from pushrod.system.accounts import Account
 from pushrod.system.files import os_error
 from pushrod.system.signals import _ignored, signals_held
 
-_KEPT = (
-    1 << 20
-)  # characters of a program's output, its last, that are kept when it is handed over line by line
+_KEPT = 1 << 20  # characters kept from the end of a program's output that is passed on line by line
 
 
 class Completed(NamedTuple):
-    """What a finished program left: its exit status and what it printed."""
+    """The result of a finished program: its exit status and what it printed."""
 
     status: int
     stdout: str
@@ -47,12 +45,13 @@ def run(
 ) -> Completed:
     """Run a program to its end and return its status and output; never raises for a non-zero status.
 
-    `env` replaces the whole environment. `timeout` is in seconds; past it the program's process group is
-    killed. `on_line` receives each line of output (stdout and stderr together) as it appears; the lines then
-    come back as `stdout`. `umask` is the program's own; -1 leaves ours. Raises HostError if the program is
-    missing or the time runs out.
+    `env` replaces the whole environment. After `timeout` seconds the program's process group is killed. `on_line`
+    receives
+    each line of output (stdout and stderr together) as it appears; the lines are also returned as `stdout`. `umask`
+    is the
+    program's (-1: inherited). Raises HostError if the program is missing or the time runs out.
     """
-    if isinstance(stdin, str) and on_line:  # while output is read line by line, nobody could go on writing
+    if isinstance(stdin, str) and on_line:  # nothing could write to a pipe while the output is read
         with tempfile.TemporaryFile() as source_file:
             source_file.write(stdin.encode())
             source_file.seek(0)
@@ -88,7 +87,7 @@ def run(
             return _stream(child, on_line, time.monotonic() + timeout)
         out, err = child.communicate(text_in, timeout=timeout)
     except subprocess.TimeoutExpired as e:
-        _kill_group(child)  # also where the program has ended and something it left holds its output open
+        _kill_group(child)  # also if the program has ended and a process it left behind holds its output open
         raise HostError(
             f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it stands"
         ) from e
@@ -106,8 +105,9 @@ def run_bounded(
     env: Mapping[str, str] | None = None,
     timeout: float = 60.0,
 ) -> Completed:
-    """The same for a program that may print more than we have memory for: at most `most` bytes of each stream come
-    back. They pass through files, whose size the program's own RLIMIT_FSIZE has to bound."""
+    """As `run`, for a program that may print more than fits in memory: returns at most `most` bytes of each stream.
+    They
+    pass through files; the program's own RLIMIT_FSIZE must bound their size."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         status = run(argv, cwd=cwd, env=env, timeout=timeout, stdout=out, stderr=err).status
         out.seek(0)
@@ -116,9 +116,10 @@ def run_bounded(
 
 
 def _stream(child: subprocess.Popen[bytes], on_line: Callable[[str], None], deadline: float) -> Completed:
-    """Hand over output line by line; a timer thread ends a child that outlives its deadline.
+    """Pass on output line by line; a timer thread kills a child that exceeds its deadline.
 
-    What has no end is cut and marked: a line past `lines.LONGEST`, and all that was printed but its last _KEPT bytes.
+    Unbounded output is cut and marked: a line beyond `lines.LONGEST`, and everything before the last _KEPT
+    characters.
     """
     expired = threading.Event()
 
@@ -159,11 +160,13 @@ def _kill_group(child: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
 def beside(
     argv: Sequence[str | os.PathLike[str]], *, env: Mapping[str, str], told: str, timeout: float = 60.0
 ) -> Iterator[str]:
-    """Have a program run beside the block: it is told something, and its first line of output is yielded.
+    """Run a program beside the block: send it `told`, and yield its first line of output.
 
-    That line (stdout and stderr together) is empty where the program ended without one. After the block its standard
-    input is closed, by which it has to end. Raises HostError if the program is missing; it is killed where it says
-    nothing, or does not end, within `timeout` seconds.
+    That line (stdout and stderr together) is empty if the program exits without printing one. After the block its
+    standard
+    input is closed, which must make it exit. Raises HostError if the program is missing; kills it if it prints
+    nothing, or
+    does not exit, within `timeout` seconds.
     """
     args = [os.fspath(a) for a in argv]
     try:
@@ -180,7 +183,7 @@ def beside(
     assert child.stdin is not None and child.stdout is not None  # noqa: S101  both are pipes
     deadline = time.monotonic() + timeout
     try:
-        with contextlib.suppress(BrokenPipeError):  # it has ended: what it said before is what counts
+        with contextlib.suppress(BrokenPipeError):  # it has exited: what it printed before that counts
             _send(child.stdin.fileno(), told.encode(), deadline)
         heard = select.select([child.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]
         yield lines.decode(child.stdout.readline()).strip() if heard else ""
@@ -194,7 +197,7 @@ def beside(
 
 
 def _send(pipe: int, raw: bytes, deadline: float) -> None:
-    """Write to a pipe, until `deadline` (monotonic) at most: its reader may read nothing."""
+    """Write to a pipe until `deadline` (monotonic) at most: the reader may not read."""
     os.set_blocking(pipe, False)
     while raw and select.select([], [pipe], [], max(0.0, deadline - time.monotonic()))[1]:
         raw = raw[os.write(pipe, raw) :]
@@ -208,10 +211,11 @@ def output_of(
     stdin: bytes = b"",
     timeout: float = 60.0,
 ) -> Iterator[IO[bytes]]:
-    """Have a program run, and read what it prints as it comes: for output that may be larger than is wanted.
+    """Run a program and read its output as it comes: for output that may be larger than the caller needs.
 
-    It is killed where the block ends before it does, and past `timeout` seconds. Raises HostError if the program is
-    missing, and, once all is read, if it has not ended well. What it says on stderr is not kept.
+    The program is killed if the block ends first, and after `timeout` seconds. Raises HostError if the program is
+    missing
+    or, once all output is read, if its status is not 0. Its stderr is discarded.
     """
     args = [os.fspath(a) for a in argv]
     with tempfile.TemporaryFile() as source:
@@ -246,21 +250,22 @@ def output_of(
 
 
 def most_files() -> int:
-    """How many files a process started by this one can have open at most."""
+    """How many files a process started by this one may have open."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return hard if hard != resource.RLIM_INFINITY else 1 << 20
 
 
 def as_account(argv: Sequence[str], account: Account | None, *, death_signal: str = "") -> list[str]:
-    """The argv that runs `argv` as `account` and, with `death_signal`, sends it that when its parent dies.
+    """The argv that runs `argv` as `account` and, with `death_signal`, has it receive that signal when its parent
+    dies.
 
-    `setpriv` is part of util-linux, which Debian and Ubuntu call essential.
+    `setpriv` is part of util-linux, an essential package of Debian and Ubuntu.
     """
     options: list[str] = []
     if account is not None:
         options += [f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups"]
         if account.reach:
-            # no_setuid_fixup: access(2), which initdb asks, looks at the capabilities only with it.
+            # no_setuid_fixup: without it access(2), which initdb calls, ignores the capabilities.
             reach = [f"--inh-caps=+{account.reach}", f"--ambient-caps=+{account.reach}"]
             options += [*reach, "--securebits=+no_setuid_fixup"]
     if death_signal:
@@ -269,9 +274,9 @@ def as_account(argv: Sequence[str], account: Account | None, *, death_signal: st
 
 
 def attach(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], keep: Sequence[int] = ()) -> int:
-    """Run a program on this terminal, with our own standard streams, and return its exit status.
+    """Run a program on this terminal with our own standard streams, and return its exit status.
 
-    `keep` are open files that it has too, by which it holds the locks on them.
+    `keep` are open files that it inherits, which keeps their locks held.
     """
     try:
         with _ignored(signal.SIGINT):

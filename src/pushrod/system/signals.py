@@ -1,4 +1,4 @@
-"""Signals and deadlines of this process."""
+"""Signals and time limits of this process."""
 
 import contextlib
 import os
@@ -10,12 +10,13 @@ from pushrod.core.errors import HostError, Interrupted
 
 
 def end_after(seconds: float, told: Callable[[], None]) -> None:
-    """End this process and what it has started once it has taken so long: `told` is called, then all get SIGTERM, by
-    which a deployment that is not live yet is undone; who is still there after a minute or two is killed.
+    """End this process and its children after `seconds`: call `told`, then send SIGTERM, which undoes a deployment
+    that is
+    not live yet; what still runs after a minute or two is killed.
 
-    It lasts as long as the process, which leads a process group of its own from here on.
+    Lasts until the process ends. From here on the process leads a process group of its own.
     """
-    with contextlib.suppress(PermissionError):  # it leads a session: then it leads its group already
+    with contextlib.suppress(PermissionError):  # a session leader leads its group already
         os.setpgid(0, 0)
     rings = iter(range(1_000_000))
 
@@ -29,7 +30,7 @@ def end_after(seconds: float, told: Callable[[], None]) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds, 30.0)
 
 
-_PLEAS = 4  # times that a program past its time is asked to end, 30 s apart
+_PLEAS = 4  # SIGTERMs sent to a program past its time, 30 s apart, before SIGKILL
 
 
 @contextlib.contextmanager
@@ -37,7 +38,7 @@ def _ignored(*numbers: signal.Signals) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # no signal interrupts another one
         yield
         return
-    # A handler that does nothing, not SIG_IGN: a program started meanwhile would inherit that and be deaf too.
+    # An empty handler, not SIG_IGN: programs started meanwhile would inherit SIG_IGN.
     before = {n: signal.signal(n, lambda _number, _frame: None) for n in numbers}
     try:
         yield
@@ -51,7 +52,7 @@ _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """While this holds, SIGINT, SIGTERM and SIGHUP raise Interrupted in the main thread."""
+    """Within the block, SIGINT, SIGTERM and SIGHUP raise Interrupted in the main thread."""
 
     def interrupt(number: int, _frame: object) -> None:
         raise Interrupted(
@@ -69,10 +70,11 @@ def interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
-    """While this holds, SIGINT, SIGTERM and SIGHUP wait; for the few lines that must not be left half done.
+    """Within the block, SIGINT, SIGTERM and SIGHUP are blocked: for a few lines that must not be left half done.
 
-    Starting a thread is one of them: `threading` itself breaks when its `start` is interrupted. A thread that is
-    started here holds them for good, and the main thread gets them.
+    Starting a thread is one such case: `threading` breaks if its `start` is interrupted. A thread started here
+    keeps them
+    blocked for good; the main thread receives them.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (*_INTERRUPTS, signal.SIGUSR1))
     try:
@@ -83,10 +85,9 @@ def signals_held() -> Iterator[None]:
 
 @contextlib.contextmanager
 def deadline(seconds: float, whose: str) -> Iterator[None]:
-    """Raise HostError in the main thread once the block has taken so long, whatever it waits for.
+    """Raise HostError in the main thread once the block has run for `seconds`, whatever it waits for.
 
-    What must not be left half done (`uninterrupted`) is finished first; what cleans up afterwards has all the time it
-    wants.
+    Code that must not be left half done (`uninterrupted`) finishes first; clean-up afterwards is not limited.
     """
 
     over = threading.Event()
@@ -103,7 +104,7 @@ def deadline(seconds: float, whose: str) -> Iterator[None]:
         wait = seconds
         while not over.wait(wait):
             signal.pthread_kill(main, signal.SIGUSR1)
-            wait = 1.0  # again and again: the first may come while it is ignored
+            wait = 1.0  # repeatedly: the first signal may arrive while it is ignored
 
     main, before = threading.main_thread().ident or 0, signal.signal(signal.SIGUSR1, expire)
     clock = threading.Thread(target=ring, daemon=True)
@@ -119,6 +120,6 @@ def deadline(seconds: float, whose: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """While this holds, SIGINT, SIGTERM and SIGHUP are ignored: what is under way is finished first."""
+    """Within the block, SIGINT, SIGTERM and SIGHUP are ignored, so that it completes."""
     with _ignored(*_INTERRUPTS, signal.SIGUSR1):
         yield

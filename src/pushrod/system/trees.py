@@ -1,11 +1,15 @@
-"""Files of a tree in which others may have put anything: reached step by step, and held by their descriptors.
+"""Files of a tree whose content is untrusted: reached step by step and held by file descriptors.
 
-A path that is looked at and then used by its name can be another one by then: whoever may write above it swaps a
-directory for a link. So here every step is opened relative to the directory before it, with O_NOFOLLOW, and what is
-read or copied is what was opened. A symbolic link is followed by hand, from the directory it is in, and
-never out of the tree; `..` goes back to the directory that was passed, whatever has been moved meanwhile. What leaves
-the tree is refused as openat2(2) does with RESOLVE_BENEATH: EXDEV. That call itself is not in Python, and would need
-this beside it for kernels and systems without it.
+A path that is checked and then used by name may have changed in between: anyone who can write above it can swap a
+directory for a link. So every step is opened relative to the directory before it, with O_NOFOLLOW, and what is read
+or
+copied is what was opened. Symbolic links are followed here, from the directory they are in, and never out of the
+tree;
+`..` returns to the directory that was passed, even if it has been moved since. A path that leaves the tree is
+refused
+with EXDEV, as openat2(2) does with RESOLVE_BENEATH. Python does not offer that call, and systems without it would
+need
+this code anyway.
 """
 
 import contextlib
@@ -18,19 +22,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 _LOOK = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK) | os.O_NOFOLLOW | os.O_CLOEXEC
-# Without O_NONBLOCK a named pipe would keep whoever opens it waiting.
+# Without O_NONBLOCK, opening a named pipe would block.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = _READ | os.O_DIRECTORY
-_LINKS = 40  # as many as the kernel follows in one path (path_resolution(7))
+_LINKS = 40  # the kernel's own limit for one path (path_resolution(7))
 _CHUNK = 1 << 20
 
 Names = tuple[str, ...]
 Top = Path | int
-"""The top of a tree: its path, of which no part can be changed by others, or a descriptor of it."""
+"""The top of a tree: a path no part of which others can change, or a descriptor."""
 
 
 class Place(NamedTuple):
-    """Where a path of a tree leads: its names from the top, all links followed, and whether something is there."""
+    """Where a path of a tree leads: its names from the top with all links followed, and whether it exists."""
 
     names: Names
     there: bool
@@ -42,9 +46,9 @@ class Place(NamedTuple):
 
 
 def resolve(root: Top, relative: str) -> Place:
-    """Where a path leads, seen from the top of a tree. What is not there leads where its missing part says.
+    """Where a path leads, seen from the top of a tree; for a path that does not exist, where it would be.
 
-    Raises OSError: EXDEV if it leaves the tree, ELOOP for links in a circle.
+    Raises OSError: EXDEV if it leaves the tree, ELOOP for a cycle of links.
     """
     with _walked(root, relative) as (steps, missing):
         return Place((*(name for name, _ in steps[1:]), *missing), not missing)
@@ -52,25 +56,25 @@ def resolve(root: Top, relative: str) -> Place:
 
 @contextlib.contextmanager
 def opened(root: Top, relative: str) -> Iterator[int]:
-    """A descriptor of the regular file, or directory, that a path of a tree leads to, to be read.
+    """A readable descriptor of the regular file or directory a path of a tree leads to.
 
-    Raises OSError, as `resolve`, ENOENT where nothing is there and EINVAL for what is neither.
+    Raises OSError as `resolve` does, ENOENT if nothing is there and EINVAL for other kinds of file.
     """
     with _walked(root, relative) as (steps, missing):
         if missing:
             raise _error(errno.ENOENT, relative)
-        # A step back and in again by name: O_PATH descriptors cannot be read.
+        # Opened again by name from the directory before it: O_PATH descriptors cannot be read.
         name, held = (".", steps[0][1]) if len(steps) == 1 else (steps[-1][0], steps[-2][1])
-        found = os.open(name, _READ, dir_fd=held)
+        descriptor = os.open(name, _READ, dir_fd=held)
     try:
-        _plain(found, relative)
-        yield found
+        _plain(descriptor, relative)
+        yield descriptor
     finally:
-        os.close(found)
+        os.close(descriptor)
 
 
 def files(root: Path) -> Iterator[str]:
-    """The path of every file below a directory, and of every link that is in no linked directory."""
+    """The path of every file below a directory, and of every link that is not itself below a linked directory."""
     for directory, directories, names in os.walk(root):
         at = Path(directory).relative_to(root)
         links = [name for name in directories if (Path(directory) / name).is_symlink()]
@@ -78,11 +82,11 @@ def files(root: Path) -> Iterator[str]:
 
 
 def read(root: Top, relative: str, limit: int = 1 << 24) -> bytes:
-    """What is in a file of a tree. Raises OSError, as `opened`, and EFBIG where that is more than `limit` bytes."""
-    with opened(root, relative) as found:
-        if os.fstat(found).st_size > limit:
+    """The content of a file of a tree. Raises OSError as `opened` does, and EFBIG above `limit` bytes."""
+    with opened(root, relative) as descriptor:
+        if os.fstat(descriptor).st_size > limit:
             raise _error(errno.EFBIG, relative)
-        with os.fdopen(os.dup(found), "rb") as f:
+        with os.fdopen(os.dup(descriptor), "rb") as f:
             return f.read(limit)
 
 
@@ -95,12 +99,15 @@ def copy(
     follow: bool = False,
     leave_out: Callable[[str], bool] = lambda _: False,
 ) -> None:
-    """Copy a file or a directory of a tree to a place that is not there yet: new files, that all may read.
+    """Copy a file or directory of a tree to a path that does not exist yet, as new files that anyone may read.
 
-    Nothing of it is a hard link, or more to whoever runs it than executable; `shared` lets all write too. Links stay
-    links, or with `follow` become the files that they lead to, which must be below what is copied. Names that
-    `leave_out` stay behind. The directory that `target` is in must be ours alone meanwhile. Raises OSError, as
-    `opened`.
+    Nothing in the copy is a hard link, or has a mode bit beyond being executable; with `shared` anyone may write it
+    too.
+    Links stay links or, with `follow`, become the files they lead to, which must be below what is copied. Names
+    that
+    `leave_out` selects are skipped. Nobody else may have access to `target`'s directory meanwhile. Raises OSError
+    as
+    `opened` does.
     """
     with opened(root, relative) as source:
         if not stat.S_ISDIR(os.fstat(source).st_mode):
@@ -115,15 +122,15 @@ def copy(
 def size(root: Top, relative: str) -> int:
     """Bytes of the file, or of all files in the directory, that a path of a tree leads to.
 
-    Raises OSError, as `opened`.
+    Raises OSError as `opened` does.
     """
-    with opened(root, relative) as found:
-        if not stat.S_ISDIR(os.fstat(found).st_mode):
-            return os.fstat(found).st_size
+    with opened(root, relative) as descriptor:
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            return os.fstat(descriptor).st_size
         waiting, total = [()], 0  # type: tuple[list[Names], int]
         while waiting:
             names = waiting.pop()
-            with directory(found, names) as at:
+            with directory(descriptor, names) as at:
                 for name in _listed(at):
                     status = os.stat(name, dir_fd=at, follow_symlinks=False)
                     if stat.S_ISDIR(status.st_mode):
@@ -134,15 +141,15 @@ def size(root: Top, relative: str) -> int:
 
 
 def digest(root: Top, relative: str) -> str:
-    """A digest of what a path of a tree leads to: the same for the same names, links, contents and executable bits.
+    """A digest of what a path of a tree leads to: equal for equal names, links, contents and executable bits.
 
-    Raises OSError, as `opened`.
+    Raises OSError as `opened` does.
     """
-    found = hashlib.sha256()
+    total = hashlib.sha256()
 
     def add(*parts: bytes) -> None:
         for part in parts:
-            found.update(b"%d:%b" % (len(part), part))
+            total.update(b"%d:%b" % (len(part), part))
 
     def add_file(name: str, file: int) -> None:
         with os.fdopen(os.dup(file), "rb") as f:
@@ -152,7 +159,7 @@ def digest(root: Top, relative: str) -> str:
     with opened(root, relative) as top:
         if not stat.S_ISDIR(os.fstat(top).st_mode):
             add_file("", top)
-            return found.hexdigest()
+            return total.hexdigest()
         waiting: list[Names] = [()]
         while waiting:
             names = waiting.pop()
@@ -166,13 +173,13 @@ def digest(root: Top, relative: str) -> str:
                     else:
                         with _descriptor(os.open(name, _READ, dir_fd=at)) as file:
                             add_file(whole, file)
-    return found.hexdigest()
+    return total.hexdigest()
 
 
 def make_directory(top: int, names: Names, *, mode: int) -> None:
-    """Make a directory below an open one, with what is missing above it; nothing where it is there.
+    """Make a directory and its missing parents below an open one; does nothing if it exists.
 
-    Raises OSError where a link, or something else, is in the way.
+    Raises OSError if a link or another kind of file is in the way.
     """
     held = os.dup(top)
     try:
@@ -190,13 +197,13 @@ def make_directory(top: int, names: Names, *, mode: int) -> None:
 @contextlib.contextmanager
 def top(path: Path) -> Iterator[int]:
     """A descriptor of a directory whose path nobody else can change. Raises OSError."""
-    with _descriptor(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as found:
-        yield found
+    with _descriptor(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as descriptor:
+        yield descriptor
 
 
 @contextlib.contextmanager
 def directory(top: int, names: Names) -> Iterator[int]:
-    """A directory below an open one, reached without any link; to look names up in. Raises OSError."""
+    """A descriptor of a directory below an open one, reached without links, for look-ups. Raises OSError."""
     held = os.dup(top)
     try:
         for name in names:
@@ -208,7 +215,8 @@ def directory(top: int, names: Names) -> Iterator[int]:
 
 
 def is_directory(name: str, top: int) -> bool:
-    """Whether a name in an open directory is a directory itself, and no link to one. FileNotFoundError for none."""
+    """Whether a name in an open directory is a directory, not a link to one. Raises FileNotFoundError if it is
+    missing."""
     return stat.S_ISDIR(os.stat(name, dir_fd=top, follow_symlinks=False).st_mode)
 
 
@@ -217,7 +225,7 @@ def is_directory(name: str, top: int) -> bool:
 
 @contextlib.contextmanager
 def _walked(root: Top, relative: str) -> Iterator[tuple[list[tuple[str, int]], Names]]:
-    """Each directory on the way and what the path leads to, all held open, and the names that are not there."""
+    """Each directory on the way and what the path leads to, all held open, and the names that do not exist."""
     if relative.startswith("/") or "\0" in relative:
         raise _error(errno.EXDEV, relative)
     flags = _LOOK | os.O_DIRECTORY
@@ -257,27 +265,27 @@ def _walk(steps: list[tuple[str, int]], relative: str) -> Names:
 
 
 def _missing(steps: list[tuple[str, int]], names: list[str], relative: str) -> Names:
-    """The names of a path from the first that is not there; `..` takes the one before it away."""
-    found: list[str] = []
+    """The names of a path from the first that does not exist on; `..` removes the one before it."""
+    missing: list[str] = []
     for name in names:
         if name != "..":
-            found.append(name)
-        elif found:
-            found.pop()
+            missing.append(name)
+        elif missing:
+            missing.pop()
         elif len(steps) > 1:
             os.close(steps.pop()[1])
         else:
             raise _error(errno.EXDEV, relative)
-    return tuple(found)
+    return tuple(missing)
 
 
 def _words(path: str) -> list[str]:
-    """The names of a path, the first of them last."""
+    """The names of a path in reverse order."""
     return [word for word in reversed(path.split("/")) if word not in ("", ".")]
 
 
 def _link(name: str, held: int) -> str | None:
-    """Where a symbolic link leads; None for what is none."""
+    """The target of a symbolic link; None for anything else."""
     try:
         return os.readlink(name, dir_fd=held)
     except OSError as e:
@@ -291,18 +299,18 @@ def _error(number: int, where: str) -> OSError:
 
 
 @contextlib.contextmanager
-def _descriptor(found: int) -> Iterator[int]:
+def _descriptor(descriptor: int) -> Iterator[int]:
     try:
-        yield found
+        yield descriptor
     finally:
-        os.close(found)
+        os.close(descriptor)
 
 
 # ---- copying ------------------------------------------------------------------------------------------------
 
 
-def _plain(found: int, where: str) -> None:
-    mode = os.fstat(found).st_mode
+def _plain(descriptor: int, where: str) -> None:
+    mode = os.fstat(descriptor).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise _error(errno.EINVAL, where)
 
@@ -310,7 +318,8 @@ def _plain(found: int, where: str) -> None:
 def _copy_directory(
     source: int, target: int, shared: bool, follow: bool, leave_out: Callable[[str], bool]
 ) -> None:
-    """All of a directory into an empty one. As many descriptors whatever its depth: each level is reached anew."""
+    """Copy a whole directory into an empty one. The number of descriptors does not grow with depth: each level is
+    reached anew from the top."""
     waiting: list[Names] = [()]
     while waiting:
         names = waiting.pop()
@@ -319,14 +328,14 @@ def _copy_directory(
                 if (link := _link(name, there)) is not None and not follow:
                     os.symlink(link, name, dir_fd=here)
                 elif link is not None:
-                    with opened(source, "/".join((*names, name))) as found:
-                        _copy_file(found, name, here, shared=shared)
+                    with opened(source, "/".join((*names, name))) as opened_file:
+                        _copy_file(opened_file, name, here, shared=shared)
                 elif is_directory(name, there):
                     os.mkdir(name, 0o700, dir_fd=here)
                     waiting.append((*names, name))
                 else:
-                    with _descriptor(os.open(name, _READ, dir_fd=there)) as found:
-                        _copy_file(found, name, here, shared=shared)
+                    with _descriptor(os.open(name, _READ, dir_fd=there)) as opened_file:
+                        _copy_file(opened_file, name, here, shared=shared)
             with _descriptor(os.open(".", _DIRECTORY, dir_fd=here)) as made:
                 os.fchmod(made, 0o777 if shared else 0o755)
                 _times(os.fstat(there), made)
