@@ -1,10 +1,8 @@
 """How much of the host one app may use: ceilings with defaults derived from the machine's size; the owner can
-change
-them.
+change them.
 
 Pure: the machine is a value. A size above its ceiling is lowered to it, with a note, if the app can run with less;
-too
-many things of a kind (services, volumes) are refused.
+too many things of a kind (services, volumes) are refused.
 """
 
 import re
@@ -66,8 +64,7 @@ class Limits(Value, frozen=True):
 
 class Limit(NamedTuple):
     """How a limit is written and shown: a `kind` of `size` (bytes), `count` or `seconds`; `least` is the smallest
-    value
-    that can be set."""
+    value that can be set."""
 
     kind: str
     least: float
@@ -117,8 +114,7 @@ def defaults(machine: Machine) -> Limits:
     """The limits of a host whose owner has set none.
 
     One container gets half of the machine's memory, in whole GiB so that the limit does not vary with the kernel;
-    an app
-    gets three fifths of what the host does not need itself, and its stores the same again.
+    an app gets three fifths of what the host does not need itself, and its stores the same again.
     """
     memory = max(GIB, machine.memory // 2 // GIB * GIB)
     everything = _whole(max(machine.memory // 2, machine.memory - max(_HOST, machine.memory // 10)), _STEP)

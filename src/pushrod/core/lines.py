@@ -1,8 +1,7 @@
 """Splitting program output into lines, with a mark where something was left out. Pure.
 
 Output may contain any bytes. Only a newline ends a line here: `str.splitlines` also splits at a form feed, U+2028
-and
-six other characters, so one line of an app could pass for two.
+and six other characters, so one line of an app could pass for two.
 """
 
 CUT = "[…]"

@@ -35,8 +35,7 @@ class Need(Value, frozen=True):
 
 class Plan(Value, frozen=True):
     """What deploying a commit would do. `lacking` are variables in `.env.example` for which nothing provides a
-    value;
-    `because` says which service is the entry, and why."""
+    value; `because` says which service is the entry, and why."""
 
     because: str
     app: str

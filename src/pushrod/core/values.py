@@ -21,8 +21,7 @@ class Build(Value, frozen=True):
     """Where a service's image is built from: a directory of the checkout and a Dockerfile in it.
 
     `target` is the stage to build (empty: the last one). `arguments` are the build arguments; None means the value
-    is taken
-    from the environment. `of` names the service that owns the image, if that is another service.
+    is taken from the environment. `of` names the service that owns the image, if that is another service.
     """
 
     context: str = "."
@@ -36,12 +35,9 @@ class Health(Value, frozen=True):
     """How an instance is checked before it may serve.
 
     `path` is requested over HTTP with `host` as its Host header (empty: the app has no name) and must return 2xx or
-    3xx,
-    or any status if `any_answer` is set. `command` must exit with status 0. With neither, an entry's instance must
-    accept
-    connections, and a worker must have settled: it waits for work, or has stayed up for `settle` seconds.
-    `deadline`
-    counts from the instance's start.
+    3xx, or any status if `any_answer` is set. `command` must exit with status 0. With neither, an entry's instance
+    must accept connections, and a worker must have settled: it waits for work, or has stayed up for `settle`
+    seconds. `deadline` counts from the instance's start.
     """
 
     path: str = ""
@@ -57,8 +53,7 @@ class Hook(Value, frozen=True):
     """A command that runs in a service's container after it starts, or before it is stopped.
 
     Empty `user` and `working_dir` mean the container's own. In `environment`, None means the value is taken from
-    the app's
-    secrets if it is set there.
+    the app's secrets if it is set there.
     """
 
     command: tuple[str, ...]
@@ -84,8 +79,7 @@ class Cache(Value, frozen=True):
     """How long, in seconds, the edge may cache a response that sets no lifetime itself.
 
     `key` distinguishes requests. A request with one of `bypass` (`cookie`, `cookie:NAME`, `header:NAME`) goes to
-    the app,
-    and its response is not stored.
+    the app, and its response is not stored.
     """
 
     seconds: float
@@ -95,8 +89,7 @@ class Cache(Value, frozen=True):
 
 class Auth(Value, frozen=True):
     """Access control: a password from the secret `basic`, or the status that `service` returns at `path` (2xx, or
-    401 or
-    403).
+    401 or 403).
 
     `passes` are headers of that response that are added to the request.
     """
@@ -112,8 +105,7 @@ class Route(Value, frozen=True):
 
     A request goes to the instances of `service`, or is answered from `files` (a directory of the commit) or with
     `redirect`. `fallback` is the file served if the requested one does not exist. Sizes are in bytes, times in
-    seconds; 0
-    means the edge's default.
+    seconds; 0 means the edge's default.
     """
 
     prefix: str
@@ -141,12 +133,9 @@ class Routing(Value, frozen=True):
     """How the edge treats an app's requests. Requests that match no route go to the entry.
 
     `sticky` are the services whose clients stay on one instance, by a cookie. `proxies` are the addresses (CIDR)
-    whose
-    information about the client is trusted. `snippets` are files of the commit, by name, included in the app's
-    server;
-    `memory` is what they let one request allocate, in bytes. `redirects` maps names of the app to the names they
-    redirect
-    to.
+    whose information about the client is trusted. `snippets` are files of the commit, by name, included in the
+    app's server; `memory` is what they let one request allocate, in bytes. `redirects` maps names of the app to the
+    names they redirect to.
     """
 
     routes: tuple[Route, ...] = ()
@@ -179,18 +168,13 @@ class Service(Value, frozen=True):
     """One service of the manifest, with Compose's defaults resolved and pushrod's role derived.
 
     `command` is the argv from the manifest (empty: the image's own). `port` is the container port that is published
-    or
-    exposed (0: none). `environment` maps names to values; None means the value is taken from the app's secrets if
-    it is
-    set there. `memory` is the limit in bytes (0: not set). `read_only` makes the root file system read-only. `java`
-    marks
-    an image for Java programs. A job has no instances: it runs once for each release, before any new instance, and
-    must
-    exit with status 0. With `stop_first` the old release's instances end before the new ones start, because only
-    one of
-    them may have the data open. `keeps` marks a store of no known kind, kept because Compose would leave its
-    container
-    alone. `post_start` and `pre_stop` run in each of its containers, on Docker.
+    or exposed (0: none). `environment` maps names to values; None means the value is taken from the app's secrets
+    if it is set there. `memory` is the limit in bytes (0: not set). `read_only` makes the root file system
+    read-only. `java` marks an image for Java programs. A job has no instances: it runs once for each release,
+    before any new instance, and must exit with status 0. With `stop_first` the old release's instances end before
+    the new ones start, because only one of them may have the data open. `keeps` marks a store of no known kind,
+    kept because Compose would leave its container alone. `post_start` and `pre_stop` run in each of its containers,
+    on Docker.
     """
 
     name: str
@@ -227,10 +211,8 @@ class Encryption(Value, frozen=True):
     """Where an app's certificate comes from, and its HSTS period.
 
     `acme`: a public authority, over the ACME protocol, which may send mail to `email`. `local`: this machine's
-    authority.
-    `files`: the files given to `pushrod cert set`. `hsts` is the number of seconds for which browsers use TLS only;
-    TLS
-    graders accept no less than the default, half a year.
+    authority. `files`: the files given to `pushrod cert set`. `hsts` is the number of seconds for which browsers
+    use TLS only; TLS graders accept no less than the default, half a year.
     """
 
     source: Literal["acme", "local", "files", "off"] = "off"
@@ -242,12 +224,9 @@ class Manifest(Value, frozen=True):
     """A compose file as pushrod reads it. `notes` are messages to show once: what is not used here, and why.
 
     `keep` is how many releases stay on the host for rollbacks. `domains` are the names the app answers to. `ours`
-    means
-    that the file has `x-pushrod` keys: it was written for pushrod, and an address of a store in it means the store
-    with
-    its own role; in any other file every address stays as written. `snippets` are patterns; the files they match
-    become
-    the snippets of `routing`. `because` says which service is the entry, and why.
+    means that the file has `x-pushrod` keys: it was written for pushrod, and an address of a store in it means the
+    store with its own role; in any other file every address stays as written. `snippets` are patterns; the files
+    they match become the snippets of `routing`. `because` says which service is the entry, and why.
     """
 
     services: tuple[Service, ...]
@@ -285,10 +264,8 @@ class Image(Value, frozen=True):
     """The result of building a service: an identity that decides whether it can be reused, and how to run it.
 
     On the embedded engine `location` is a Python environment, `command` the argv found for the service (in the
-    manifest,
-    Dockerfile or Procfile), `environment` what the Dockerfile sets, and `directory` the working directory within
-    the
-    checkout. On Docker `id` is the image's ID and `location` the name pushrod gave it.
+    manifest, Dockerfile or Procfile), `environment` what the Dockerfile sets, and `directory` the working directory
+    within the checkout. On Docker `id` is the image's ID and `location` the name pushrod gave it.
     """
 
     id: str
@@ -319,16 +296,11 @@ class Release(Value, frozen=True):
     """A sealed release: commit, images and resolved configuration. It never changes once written.
 
     The environment's values are not stored here, because this is kept in Git: `environment_names` says which
-    variables
-    each service has. `inputs` is a keyed digest of everything but the commit that went into the release (the app's
-    secrets
-    and replica counts): the same commit with the same inputs is the same release. `keep` is how many releases the
-    manifest
-    asks to keep; `notes` are the messages shown about it. `domains` are the names the app answers to, and `network`
-    the
-    block of addresses its instances are in (`Placement`). `passwords` are the edge's password files, by the name of
-    the
-    secret they were made from.
+    variables each service has. `inputs` is a keyed digest of everything but the commit that went into the release
+    (the app's secrets and replica counts): the same commit with the same inputs is the same release. `keep` is how
+    many releases the manifest asks to keep; `notes` are the messages shown about it. `domains` are the names the
+    app answers to, and `network` the block of addresses its instances are in (`Placement`). `passwords` are the
+    edge's password files, by the name of the secret they were made from.
     """
 
     app: str
@@ -396,10 +368,8 @@ class Process(Value, frozen=True):
     """One supervised process of the embedded engine: everything the launcher needs to run it.
 
     `group` and `name` are its place in the supervisor (`shop-r7`, `backend-1`). `wait_for` lists local TCP ports
-    that must
-    accept connections before it starts. `death_signal` is sent to it if the supervisor dies. `stop_group` sends the
-    stop
-    signal to its whole process group. A lower `priority` starts earlier and stops later.
+    that must accept connections before it starts. `death_signal` is sent to it if the supervisor dies. `stop_group`
+    sends the stop signal to its whole process group. A lower `priority` starts earlier and stops later.
     """
 
     group: str

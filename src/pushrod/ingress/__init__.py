@@ -1,1 +1,1 @@
-"""What stands in front of an app."""
+"""The edge in front of an app: names, certificates, access, files, the request log."""

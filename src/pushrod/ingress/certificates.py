@@ -1,13 +1,13 @@
-"""An app's certificate: where it comes from, where it is kept, and which of the app's names it is for.
+"""An app's certificate: where it comes from, where it is kept, and which of the app's names it covers.
 
     ROOT/edge/certificates/shop/
       3f9a07c1…/      chain.pem, key.pem, certificate.json; never changed once written
-      current         -> the one that was seen served last
-      failure.json    why no newer one could be had, until one is
-    ROOT/certbot/     what certbot keeps: its account, and the certificates it got
-    ROOT/authority/   this machine's own authority, made when it is first needed: chain.pem, key.pem (0600)
+      current         -> the last one seen served
+      failure.json    why the last attempt to get a newer one failed; removed by the next success
+    ROOT/certbot/     certbot's own files: its account, and the certificates it obtained
+    ROOT/authority/   this machine's own authority, made when first needed: chain.pem, key.pem (0600)
 
-Nothing here tells the edge: the pipeline does, which holds the app's lock.
+This module does not reload the edge: the pipeline does, which holds the app's lock.
 """
 
 import datetime
@@ -28,15 +28,15 @@ from pushrod.system import files, locks
 
 _RECORD = "certificate.json"
 _AGAIN = (
-    3600.0  # seconds until a deployment asks again after a refusal: five an hour are what Let's Encrypt takes
+    3600.0  # seconds after a refusal before a deployment retries: Let's Encrypt accepts five failures an hour
 )
-_LATE = 1 / 4  # of its lifetime left: a renewal, which is due at a third, has failed for days
+_LATE = 1 / 4  # of its lifetime left: renewal, due at a third, has failed for days
 _DUE = 1 / 3
 _RESTORE = "remove that directory, then `pushrod cert renew`"
 
 
 class Kept(Value, frozen=True):
-    """A certificate on this machine, in the directory `generation`, and the source it came from."""
+    """A certificate on this machine, in the directory `generation`, and its source."""
 
     generation: str
     source: str
@@ -44,7 +44,7 @@ class Kept(Value, frozen=True):
 
 
 class Failure(Value, frozen=True):
-    """Why no certificate for these names could be had, and when."""
+    """Why and when obtaining a certificate for these names failed."""
 
     at: str
     names: tuple[str, ...]
@@ -53,7 +53,7 @@ class Failure(Value, frozen=True):
 
 
 class Certificates:
-    """The certificates of one app. Creating the value touches nothing."""
+    """The certificates of one app. Creating the value touches no files."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -68,22 +68,23 @@ class Certificates:
     # ---- what there is --------------------------------------------------------------------------------------
 
     def current(self) -> Kept | None:
-        """The certificate that is in place; None before the first."""
+        """The certificate in place; None before the first."""
         path = self._current / _RECORD
         return read_json(path, Kept, restore=_RESTORE) if path.exists() else None
 
     def failure(self) -> Failure | None:
-        """The last failure, if nothing has succeeded since."""
+        """The last failure, unless an attempt has succeeded since."""
         return read_json(self._failure, Failure, restore=_RESTORE) if self._failure.exists() else None
 
     def tls(self, release: Release, kept: Kept | None = None) -> Tls | None:
-        """How a release is served with TLS, by `kept` or else the certificate in place; None where it is not.
+        """The TLS settings that serve a release with `kept`, by default the certificate in place; None if it has no
+        TLS.
 
-        A certificate goes on being served when the manifest names another source and nothing has come from there
-        yet, but for one of this machine's own authority, which no browser takes from the world.
+        If the manifest names another source that has not delivered yet, the old certificate stays in use, unless it
+        is from this machine's own authority, which browsers elsewhere do not trust.
         """
-        kept, wanted = kept or self.current(), release.tls
-        if wanted.source == "off" or kept is None or (kept.source == "local" != wanted.source):
+        kept, encryption = kept or self.current(), release.tls
+        if encryption.source == "off" or kept is None or (kept.source == "local" != encryption.source):
             return None
         names = tuple(d for d in release.domains if kept.certificate.covers(d))
         if release.domains and not names:
@@ -93,11 +94,11 @@ class Certificates:
             generation=kept.generation,
             names=names,
             port=tls_port(self.app.settings.port),
-            hsts=wanted.hsts if trusted else 0,
+            hsts=encryption.hsts if trusted else 0,
         )
 
     def url(self, release: Release | None) -> str:
-        """Where an app with this live release answers, with TLS where its first name has it."""
+        """The address of an app with this live release, with https if its first name has a certificate."""
         settings = self.app.settings
         domains = release.domains if release else ()
         plain = settings.url(domains)
@@ -108,14 +109,14 @@ class Certificates:
         return f"https://{name or '127.0.0.1'}" + ("" if tls.port == 443 else f":{tls.port}")
 
     def lacking(self, release: Release) -> tuple[str, ...]:
-        """The names that ought to have a certificate and have none."""
+        """The names that should have a certificate but do not."""
         tls = self.tls(release)
         return tuple(n for n in names_for(release) if tls is None or n not in (tls.names or (n,)))
 
-    # ---- getting one ----------------------------------------------------------------------------------------
+    # ---- obtaining one --------------------------------------------------------------------------------------
 
     def due(self, release: Release) -> bool:
-        """Whether a deployment has to see to the certificate. One that only ends soon is left to the timer."""
+        """Whether a deployment must obtain a certificate. Renewal of one that ends soon is left to the timer."""
         if release.tls.source != "acme":
             return release.tls.source != "off"
         failure, lacking = self.failure(), self.lacking(release)
@@ -123,10 +124,10 @@ class Certificates:
         return bool(lacking) and again
 
     def obtain(self, release: Release, edge: Edge, *, force: bool = False) -> Kept:
-        """A certificate for a release's names, from its manifest's source, written down beside the one in place,
-        which it may be. `force` renews one that would still do.
+        """Obtain a certificate for a release's names from its manifest's source and store it beside the one in
+        place, or return that one if it is still good; `force` renews it anyway.
 
-        Raises HostError and StateError; why is kept for `pushrod status`.
+        Raises HostError and StateError; the reason is kept for `pushrod status`.
         """
         try:
             return self._keep(self._pair(release, edge, force=force), release.tls.source, edge)
@@ -135,7 +136,7 @@ class Certificates:
             raise
 
     def put(self, kept: Kept, edge: Edge) -> None:
-        """Say that a certificate is in place, once it was seen served; remove those that no tree of the edge has."""
+        """Mark a certificate as in place, after it was seen served; remove those that no tree of the edge uses."""
         files.point(self._current, kept.generation)
         self._failure.unlink(missing_ok=True)
         named = edge.named(self.app.name)
@@ -148,35 +149,35 @@ class Certificates:
                 files.remove_tree(old)
 
     def failed(self, release: Release, error: PushrodError) -> None:
-        """Keep why no certificate could be had."""
+        """Record why obtaining a certificate failed."""
         failure = Failure(now(), names_for(release), error.what, error.hint)
         files.write(self._failure, msgspec.json.format(msgspec.json.encode(failure)) + b"\n")
 
     def give(self, pair: Pair) -> Described:
-        """Keep the certificate and key that the app's owner has. Raises StateError where they cannot be served."""
+        """Store a certificate and key of the app's owner. Raises StateError if they cannot be served."""
         described = openssl.check(pair)
         files.make_private(self.app.secrets)
         files.write(self.given, pair.chain + pair.key, mode=0o600)
         return described
 
     def take_back(self) -> bool:
-        """Forget what was given; whether there was anything."""
+        """Remove the owner's certificate; returns whether there was one."""
         there = self.given.exists()
         self.given.unlink(missing_ok=True)
         return there
 
     def forget(self) -> None:
-        """Remove all that is kept of an app's certificates outside its own directory."""
+        """Remove everything about an app's certificates that is stored outside its own directory."""
         files.remove_tree(self.directory)
         certbot.delete(self.app.name, self.certbot)
 
     def _pair(self, release: Release, edge: Edge, *, force: bool) -> Pair:
         if release.tls.source == "acme":
-            wanted = certbot.Request(self.app.name, names_for(release), release.tls.email, force)
+            request = certbot.Request(self.app.name, names_for(release), release.tls.email, force)
             for directory in (self.certbot, edge.challenges):
                 directory.mkdir(parents=True, exist_ok=True)
             self.certbot.chmod(0o700)
-            return certbot.obtain(wanted, self.certbot, edge.challenges)
+            return certbot.obtain(request, self.certbot, edge.challenges)
         return self._given() if release.tls.source == "files" else self._local(release, force=force)
 
     def _given(self) -> Pair:
@@ -204,7 +205,7 @@ class Certificates:
             return _read(self.authority)
 
     def _keep(self, pair: Pair, source: str, edge: Edge) -> Kept:
-        """Write a certificate into a directory of its own, the record last; nothing where it is there already."""
+        """Write a certificate into its own directory, the record last; an existing one is not replaced."""
         described = openssl.check(pair)
         kept = Kept(described.fingerprint[:16], source, described)
         place = self.directory / kept.generation
@@ -217,13 +218,13 @@ class Certificates:
 
 
 def tls_port(port: int) -> int:
-    """The port with TLS that goes with one without: 443 with 80, 8443 with 8000."""
+    """The TLS port that belongs to a plain one: 443 for 80, 8443 for 8000."""
     return 443 if port == 80 else port + 443
 
 
 def names_for(release: Release) -> tuple[str, ...]:
-    """The names that a release's certificate is for: its domains; without any, those of this machine. By ACME those
-    that a web server can prove."""
+    """The names a release's certificate is for: its domains, or this machine's names if it has none. With ACME,
+    only the names that a web server can prove."""
     if release.tls.source == "off":
         return ()
     if release.tls.source == "acme":
@@ -232,7 +233,7 @@ def names_for(release: Release) -> tuple[str, ...]:
 
 
 def examine(app: App, release: Release | None) -> Iterator[Diagnostic]:
-    """A diagnostic for what will be missed: names without a certificate, one that ends soon and was not renewed."""
+    """A diagnostic for names without a certificate, and for one that ends soon and was not renewed."""
     if release is None or app.settings.down or release.tls.source == "off":
         return
     what, certificates = f"app {app.name}", Certificates(app)
@@ -254,7 +255,7 @@ def _read(place: Path) -> Pair:
 
 
 def _ends(certificate: Described, part: float) -> bool:
-    """Whether less than a part of its lifetime is left."""
+    """Whether less than this part of its lifetime is left."""
     return certificate.left < certificate.lifetime * part
 
 

@@ -1,12 +1,13 @@
-"""Which app owns which names on this machine: decided once, under one lock, whatever happens to run.
+"""Which app owns which names on this machine: decided under one lock, whether or not the app runs.
 
-A claim begins when a release that wants the name is about to become live, and lasts until a later release of that
-app is live without it, or the app is destroyed: an app that is down keeps its names. A name below one of another
-app's, or a wildcard above one, takes the word of the host's owner (`domain:NAME`), or somebody who may push both.
+A claim begins when a release with the name is about to become live. It ends when a later release of that app is
+live without the name, or the app is destroyed: an app that is down keeps its names. A name below another app's
+name, or a wildcard above it, needs the permission of the host's owner (`domain:NAME`), or a key that may push both
+apps.
 
-    apps/shop/claims.json     what the app owns, also while a promotion has not ended; written anew at its end
+    apps/shop/claims.json     the app's names, including those of an unfinished promotion; rewritten at its end
 
-What an app's live release answers to is the app's in any case, so a host that has no such files yet needs none.
+The names of an app's live release are always its own, so a host without these files needs none.
 """
 
 import contextlib
@@ -21,29 +22,28 @@ from pushrod.manifest import grants
 from pushrod.state.apps import App, Root
 from pushrod.system import files, locks
 
-_PATIENCE = (
-    60.0  # seconds for the lock, which nobody holds for longer than it takes to read a few small files
-)
+_PATIENCE = 60.0  # seconds to wait for the lock, which is held only while a few small files are read
 
 
 class _Sealed(msgspec.Struct):
-    """Only what is needed here of a sealed release."""
+    """The one field of a sealed release that is needed here."""
 
     domains: tuple[str, ...] = ()
 
 
 def of(app: App) -> tuple[str, ...]:
-    """The names an app owns, in order; none before its first release."""
+    """The names an app owns, sorted; none before its first release."""
     return tuple(sorted({*_written(app), *_live(app)}))
 
 
 def wanted(domains: Sequence[str], port: int) -> tuple[str, ...]:
-    """What an app with these domains answers to: without any, to every other name on its port (`:80`)."""
+    """The names an app with these domains answers to: without any, every other name on its port (`:80`)."""
     return tuple(domains) or (f":{port}",)
 
 
 def check(app: App, names: Sequence[str], may_push: Callable[[str], bool]) -> None:
-    """Raise EdgeError if an app may not have these names. `may_push` says whether who asks may push another app."""
+    """Raise EdgeError if an app may not have these names. `may_push` tells whether the caller may push another
+    app."""
     own, allowed = of(app), app.settings.allowed
     for other in _others(app):
         theirs = of(other)
@@ -57,22 +57,23 @@ def check(app: App, names: Sequence[str], may_push: Callable[[str], bool]) -> No
 
 
 def take(app: App, names: Sequence[str], may_push: Callable[[str], bool]) -> None:
-    """Make names an app's, beside those it has. Raises EdgeError, and changes nothing, where `check` would."""
+    """Add names to an app's own. Raises EdgeError under the same conditions as `check`, and then changes
+    nothing."""
     with _locked(app.root):
         check(app, names, may_push)
         _write(app, {*of(app), *names})
 
 
 def settle(app: App, names: Sequence[str]) -> None:
-    """Say what an app owns from now on: what its live release answers to; all else is given up."""
+    """Set what an app owns from now on to the names of its live release; releases all others."""
     with _locked(app.root):
         _write(app, set(names))
 
 
 def overlaps(name: str, held: str) -> bool:
-    """Whether a name lies below one that another app has, or is a wildcard above it; for two that are not the same.
+    """Whether `name` is below `held`, another app's name, or a wildcard above it; the two must differ.
 
-    Nobody owns what is below a name of one label: it is everybody's (`com`, `localhost`).
+    A name of one label (`com`, `localhost`) does not own what is below it.
     """
     base, other = name.removeprefix("*."), held.removeprefix("*.")
     if name.startswith(":") or held.startswith(":"):
@@ -82,7 +83,7 @@ def overlaps(name: str, held: str) -> bool:
 
 
 def examine(root: Root) -> Iterator[Diagnostic]:
-    """A diagnostic for each name that two apps have: on an older host, or one whose files were put back by hand."""
+    """A diagnostic for each name that two apps own: on an older host, or after files were restored by hand."""
     owners: dict[str, list[str]] = {}
     for app in root.apps():
         for name in of(app):
@@ -138,14 +139,15 @@ def _write(app: App, names: set[str]) -> None:
 
 
 def _written(app: App) -> tuple[str, ...]:
-    """What is written down; nothing where it cannot be read: what the live release answers to is known without."""
+    """The recorded names; none if the file is unreadable: the live release's names are known without it."""
     with contextlib.suppress(OSError, msgspec.DecodeError):
         return msgspec.json.decode(_path(app).read_bytes(), type=tuple[str, ...])
     return ()
 
 
 def _live(app: App) -> tuple[str, ...]:
-    """What the live release answers to, by the pointer: also of an app that is down. A damaged file stops nobody."""
+    """The names of the live release, by the pointer, so also for an app that is down; none if its file is
+    damaged."""
     try:
         raw = (app.state / "live" / "release.json").read_bytes()
         domains = msgspec.json.decode(raw, type=_Sealed).domains

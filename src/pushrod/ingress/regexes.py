@@ -1,14 +1,14 @@
-"""Regular expressions that nginx may match for an app: read, and the most they can cost counted. Pure.
+"""Regular expressions that nginx matches for an app: parsed, and their worst-case cost computed. Pure.
 
-nginx matches with PCRE, which tries every way there is to match (pcre2perform(3)), in the one thread that serves all
-apps. So an expression is read here by a small grammar of its own: characters, classes, `.`, anchors, groups,
-alternatives, what stands ahead or behind; a character may be repeated, a group may be there or not. For everything in
-it the most that PCRE can have to try is known, and is counted from the end to the beginning:
+nginx uses PCRE, which tries every possible way to match (pcre2perform(3)), in the one thread that serves all apps.
+So expressions are parsed by a small grammar: characters, classes, `.`, anchors, groups, alternatives, lookahead and
+lookbehind; a character may be repeated, a group may be optional. For each of these the maximum number of steps in
+PCRE is known, and is computed from the end to the beginning:
 
-- A repeated character is given back one at a time, and what follows is tried again each time. Where what follows
-  cannot begin with such a character (`[^/]+/`), that ends at once, and what follows is matched once.
-- Of several alternatives those are matched which can begin with the character that is there.
-- An expression without `^` is tried at every place of the text.
+- A repeated character is given back one at a time, and the rest is tried again each time. If the rest cannot begin
+  with such a character (`[^/]+/`), each of these attempts fails at once, and the rest is matched once.
+- Of several alternatives, those are tried that can begin with the character at hand.
+- An expression without `^` is tried at every position of the text.
 """
 
 import string
@@ -17,17 +17,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 LONGEST_TEXT = 8192
-"""Characters that an expression is matched against: a line of a request, or a header, has no more at the edge."""
+"""Characters of the text that is matched: at the edge, a request line or a header has no more."""
 
 LONGEST = 500
 """Characters of an expression."""
 
-_DEEPEST = 8  # groups in each other
-_MOST = 1000  # of a repetition with a number
-_MOST_GROUPS = 8  # of that of a group
+_DEEPEST = 8  # nested groups
+_MOST = 1000  # bound of a counted repetition
+_MOST_GROUPS = 8  # the same for a group
 _MOST_PARTS = 1000
 
-_END = 1 << 256  # beside the 256 characters: that the text ends here, or ends with the line feed here
+_END = 1 << 256  # beyond the 256 characters: the text ends here, or with a line feed here
 _ALL = (1 << 257) - 1
 _NEWLINE = 1 << 10
 
@@ -45,16 +45,16 @@ _CLASSES = {
 }  # fmt: skip
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 _ESCAPED = frozenset(string.punctuation)
-_GROUPS = ("(?:", "(?=", "(?!", "(?<=", "(?<!")  # the longer before what they begin with: none does
+_GROUPS = ("(?:", "(?=", "(?!", "(?<=", "(?<!")  # none is a prefix of another
 
 
 class UnreadableError(ValueError):
-    """An expression that the grammar does not know; its text says what is not known."""
+    """An expression outside the grammar; the message names the unknown part."""
 
 
 class Expression(NamedTuple):
-    """What is known of an expression: the most that matching it can take, in single steps, and how many groups it
-    has; `nested` says that one of them lies in another."""
+    """The properties of an expression: the maximum number of steps of one match, and the number of groups; `nested`
+    means that one group contains another."""
 
     steps: int
     groups: int
@@ -62,7 +62,7 @@ class Expression(NamedTuple):
 
 
 def read(text: str) -> Expression:
-    """Read an expression. Raises UnreadableError."""
+    """Parse an expression. Raises UnreadableError."""
     if len(text) > LONGEST:
         raise UnreadableError(f"it has more than {LONGEST} characters")
     reader = _Reader(text)
@@ -91,7 +91,7 @@ class _Characters:
 
 @dataclass(frozen=True)
 class _Group:
-    """One of some branches; `ahead` says that it takes nothing of the text (what stands ahead or behind)."""
+    """One of several branches; `ahead` marks a lookahead or lookbehind, which consumes no text."""
 
     branches: tuple[tuple["_Part", ...], ...]
     optional: bool = False
@@ -100,7 +100,7 @@ class _Group:
 
 @dataclass(frozen=True)
 class _Place:
-    """A place between characters: the start or the end of the text, or the edge of a word."""
+    """A position between characters: the start or end of the text, or a word boundary."""
 
     kind: str
 
@@ -117,7 +117,7 @@ def _size(part: _Part) -> int:
 class _Reader:
     def __init__(self, text: str) -> None:
         self.text, self.at, self.groups, self.nested, self.parts = text, 0, 0, False, 0
-        self._open = 0  # groups that are open and are kept
+        self._open = 0  # capturing groups that are open
 
     def alternatives(self, depth: int) -> list[list[_Part]]:
         if depth > _DEEPEST:
@@ -144,18 +144,18 @@ class _Reader:
             self.at += 1
             return _EDGE
         if c == ".":
-            found = _ANY & ~_NEWLINE
+            characters = _ANY & ~_NEWLINE
         elif c == "[":
-            found = self._class()
+            characters = self._class()
         elif c == "\\":
-            found = self._escaped()
+            characters = self._escaped()
         elif c in "*+?{}])" or not " " <= c <= "~":
             raise UnreadableError(
                 f"`{c if ' ' <= c <= '~' else '�'}` as it stands there: put a backslash before it"
             )
         else:
-            found = _set(c)
-        return self._repeated(_caseless(found))
+            characters = _set(c)
+        return self._repeated(_caseless(characters))
 
     def _group(self, depth: int) -> list[_Part]:
         kind = next((k for k in _GROUPS if self.text.startswith(k, self.at)), "(")
@@ -201,8 +201,8 @@ class _Reader:
     def _class(self) -> int:
         negated = self._next() == "^"
         self.at += negated
-        found = 0
-        while (c := self._next()) != "]" or not found:
+        characters = 0
+        while (c := self._next()) != "]" or not characters:
             if c in ("", "[", "]"):
                 raise UnreadableError(
                     "a class that ends at once, or has a `[` in it: put a backslash before it"
@@ -215,10 +215,10 @@ class _Reader:
                 if first.bit_count() != 1 or last.bit_count() != 1 or low > high:
                     raise UnreadableError("a range of a class that is not from one character to a later one")
                 first = (1 << high) - (1 << (low - 1))
-            found |= first
+            characters |= first
         self.at += 1
-        found = _caseless(found)
-        return _ANY & ~found if negated else found
+        characters = _caseless(characters)
+        return _ANY & ~characters if negated else characters
 
     def _member(self) -> int:
         c = self._next()
@@ -239,9 +239,7 @@ class _Reader:
             least, most = self._numbers()
         else:
             return _Characters(characters)
-        if (
-            self._next() and self._next() in "?+"
-        ):  # as little as possible, or nothing given back: no more to try
+        if self._next() and self._next() in "?+":  # lazy or possessive: no additional steps
             self.at += 1
         if self._next() and self._next() in "*+?{":
             raise UnreadableError("a repetition of a repetition")
@@ -264,7 +262,7 @@ class _Reader:
 
 
 def _caseless(characters: int) -> int:
-    """The set as it is where case does not matter: it is never taken for smaller than it is."""
+    """The set with both cases of each letter, so that a case-insensitive match is never counted too low."""
     for upper, lower in zip(string.ascii_uppercase, string.ascii_lowercase, strict=True):
         both = _set(upper + lower)
         if characters & both:
@@ -276,8 +274,8 @@ def _caseless(characters: int) -> int:
 
 
 class _Rest(NamedTuple):
-    """What matching the rest of an expression takes: at most `steps`; `misses` where the character that is there is
-    none of `first`, with which it can begin. `always` says that it matches whatever is there."""
+    """The cost of matching the rest of an expression: at most `steps`, or `misses` if the next character is not in
+    `first`, the set it can begin with. `always` means it matches any text."""
 
     steps: int
     first: int
@@ -303,8 +301,8 @@ def _one(part: _Part, rest: _Rest) -> _Rest:
     if part.ahead:
         looked = _either(part.branches, _DONE).steps
         return _Rest(1 + looked + rest.steps, rest.first, False, 1 + looked + rest.misses)
-    found = _either(part.branches, rest, *([rest] if part.optional else []))
-    return found._replace(steps=found.steps + 1, misses=found.misses + 1)
+    rests = _either(part.branches, rest, *([rest] if part.optional else []))
+    return rests._replace(steps=rests.steps + 1, misses=rests.misses + 1)
 
 
 def _characters(part: _Characters, rest: _Rest) -> _Rest:
@@ -313,7 +311,7 @@ def _characters(part: _Characters, rest: _Rest) -> _Rest:
         steps = part.most + rest.steps
     elif part.characters & rest.first:
         steps = part.most + (spare + 1) * rest.steps
-    else:  # a `$` matches before a last line feed and behind it
+    else:  # a `$` matches both before and after a final line feed
         steps = part.most + spare * rest.misses + (2 if rest.first & _END else 1) * rest.steps
     if part.least:
         return _Rest(steps, part.characters, False, 1)
@@ -321,18 +319,18 @@ def _characters(part: _Characters, rest: _Rest) -> _Rest:
 
 
 def _either(branches: Sequence[Sequence[_Part]], rest: _Rest, *more: _Rest) -> _Rest:
-    found = [*(_sequence(b, rest) for b in branches), *more]
-    misses = sum(f.misses for f in found)
+    rests = [*(_sequence(b, rest) for b in branches), *more]
+    misses = sum(f.misses for f in rests)
     first = 0
-    for f in found:
+    for f in rests:
         first |= f.first
-    tried = max((sum(f.steps for f in found if f.first & bit) for bit in _kinds(found)), default=0)
-    return _Rest(tried + misses, first, any(f.always for f in found), misses)
+    tried = max((sum(f.steps for f in rests if f.first & bit) for bit in _kinds(rests)), default=0)
+    return _Rest(tried + misses, first, any(f.always for f in rests), misses)
 
 
-def _kinds(found: Sequence[_Rest]) -> list[int]:
-    """A character of each kind: that are told apart by which of the branches can begin with them."""
+def _kinds(rests: Sequence[_Rest]) -> list[int]:
+    """One character for each class of characters that the same branches can begin with."""
     kinds = [_ALL]
-    for f in found:
+    for f in rests:
         kinds = [part for kind in kinds for part in (kind & f.first, kind & ~f.first) if part]
     return [kind & -kind for kind in kinds]

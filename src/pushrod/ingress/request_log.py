@@ -1,4 +1,4 @@
-"""What an app was asked: its requests in the edge's log, with the names of the instances that answered."""
+"""An app's requests in the edge's log, with the names of the instances that answered."""
 
 import datetime
 import functools
@@ -16,8 +16,8 @@ from pushrod.state.releases import Releases
 
 
 class Wanted(NamedTuple):
-    """Which requests: with one of these statuses (`404`, `5xx`), of at least so many seconds, that a service or one
-    of its instances was asked, of one release; by default all."""
+    """A filter for requests: status (`404`, `5xx`), minimum duration in seconds, the service or instance that
+    received it, and the release; matches everything by default."""
 
     statuses: Sequence[str] = ()
     slow: float = 0.0
@@ -25,7 +25,7 @@ class Wanted(NamedTuple):
     release: int = 0
 
     def fits(self, request: Request) -> bool:
-        """Whether a request is one of them."""
+        """Whether a request matches."""
         asked = re.findall(r"[^\s,]+", request.instance)
         return (
             (
@@ -38,26 +38,26 @@ class Wanted(NamedTuple):
         )
 
 
-def of(app: App, edge: Edge, wanted: Wanted, *, lines: int, follow: bool) -> Iterable[Request]:
-    """The last `lines` requests that are wanted; with `follow` then those that come, without end.
+def of(app: App, edge: Edge, which: Wanted, *, lines: int, follow: bool) -> Iterable[Request]:
+    """The last `lines` requests that match; with `follow`, then new ones as they come, without end.
 
-    Those of an earlier app of that name, which is gone, are not this one's.
+    Requests to an earlier, destroyed app of the same name are left out.
     """
     since = datetime.datetime.fromisoformat(app.settings.created).replace(microsecond=0)
     names = functools.cache(functools.partial(_names, app))
 
-    def told(request: Request) -> Request | None:
+    def selected(request: Request) -> Request | None:
         if datetime.datetime.fromisoformat(request.time) < since:
             return None
         known = msgspec.structs.replace(request, instance=named(request, names(request.release)))
-        return known if wanted.fits(known) else None
+        return known if which.fits(known) else None
 
-    log = AccessLog(edge.logs, app.name, told)
+    log = AccessLog(edge.logs, app.name, selected)
     return log.follow(lines) if follow else log.last(lines)
 
 
 def _names(app: App, number: int) -> dict[str, str]:
-    """The instances of a release by their addresses; none of one that is no longer kept."""
+    """The names of a release's instances by address; empty if the release is no longer kept."""
     try:
         release = Releases(app).read(number)
     except (UnknownNameError, StateError):

@@ -1,10 +1,11 @@
-"""The files of a commit that the edge itself answers with, kept where nginx may read them.
+"""Files of a commit that the edge serves itself, stored where nginx may read them.
 
     ROOT/edge/static/shop/
-      7/0/assets/…     what release 7 serves for its first route; the route's prefix is part of the path
-      pool/…           files of all kept releases whose names say their content: pages still open ask for them
+      7/0/assets/…     the files of release 7's first route; the route's prefix is part of the path
+      pool/…           files of all kept releases with a content hash in their name: pages still open request them
 
-Copies, because a checkout belongs to the release's instances, and on a Docker host is hidden from the edge.
+These are copies, because a checkout belongs to the release's instances and on a Docker host is hidden from the
+edge.
 """
 
 import contextlib
@@ -19,19 +20,21 @@ from pushrod.core.values import Route, Routing
 from pushrod.state.apps import App
 from pushrod.system import files
 
-# Wider than what is cached for ever (`adapters.nginx.locations.MAPS`): some names of eight letters are hashes, too.
+# Broader than what is cached for ever (`adapters.nginx.locations.MAPS`): some names of eight letters are hashes,
+# too.
 _NAMED_BY_CONTENT = re.compile(r".*[.-][A-Za-z0-9_-]{8,64}\.[a-z0-9]{1,8}(?:\.map)?")
 _WELL_KNOWN = ".well-known"
 
 
 class Static:
-    """The static files of one app. Creating the value touches nothing."""
+    """The static files of one app. Creating the value touches no files."""
 
     def __init__(self, app: App, edge: Edge) -> None:
         self.directory = edge.static / app.name
 
     def check(self, routing: Routing, checkout: Path) -> None:
-        """Raise ManifestError for a directory or a fallback that the commit does not have."""
+        """Raise ManifestError if the commit lacks a route's directory or fallback, or a link in it leads
+        elsewhere."""
         for route in (r for r in routing.routes if r.files):
             where, source = f"routes.{route.prefix}.files", checkout / route.files
             inside = source.resolve().is_relative_to(checkout.resolve())
@@ -56,31 +59,31 @@ class Static:
                 )
 
     def publish(self, number: int, routing: Routing, checkout: Path) -> None:
-        """Copy what a release's routes serve; dot files are left out."""
+        """Copy the files that a release's routes serve, except hidden ones."""
         files.remove_tree(self.directory / str(number))
         for n, route in enumerate(routing.routes):
             if route.files:
                 files.publish(checkout, route.files, self._place(number, n, route), _hidden)
 
     def pool(self, numbers: Iterable[int]) -> None:
-        """Have the pool hold what these releases name by content, and nothing else."""
-        wanted = {name: path for number in numbers for name, path in self._named(number)}
+        """Make the pool hold exactly the content-hashed files of these releases."""
+        named = {name: path for number in numbers for name, path in self._named(number)}
         pool = self.directory / POOL
         for path in [p for p in pool.rglob("*") if p.is_file()]:
-            if path.relative_to(pool) not in wanted:
+            if path.relative_to(pool) not in named:
                 path.unlink()
-        for name, path in wanted.items():
+        for name, path in named.items():
             with contextlib.suppress(
                 FileExistsError, NotADirectoryError
-            ):  # is there, or below a file of that name
+            ):  # exists, or is below a file with that name
                 files.link(path, pool / name)
 
     def remove(self, number: int) -> None:
-        """Take a release's own files away."""
+        """Remove a release's own files."""
         files.remove_tree(self.directory / str(number))
 
     def forget(self) -> None:
-        """Take all of them away."""
+        """Remove all static files of the app."""
         files.remove_tree(self.directory)
 
     def _place(self, number: int, n: int, route: Route) -> Path:

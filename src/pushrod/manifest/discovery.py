@@ -1,8 +1,8 @@
-"""What a proxy that finds services by itself is told of them: labels of traefik and caddy, variables of nginx-proxy.
+"""What the labels for a service-discovering proxy say: traefik's and caddy's labels, nginx-proxy's variables.
 
-Such a proxy asks Docker, which would make it root on the host, so pushrod's edge takes its place. Its labels say
-which service people come for, at which port, under which names, and who may pass; what they say of that must not go
-unsaid. Pure.
+Such a proxy needs Docker's socket, which would make it root on the host, so pushrod's edge replaces it. Its labels
+say which service receives the app's traffic, at which port, under which names, and who may pass; none of that may
+be ignored silently. Pure.
 """
 
 import re
@@ -20,16 +20,16 @@ _HOSTS = re.compile(r"Host(?:SNI)?\(([^)]*)\)|^Host:([^;]+)")
 _NAME = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
 _PORT = re.compile(r"(?:.*\{\{\s*upstreams(?:\s+\S+)?\s+)?([0-9]{1,5})\s*(?:\}\})?")
 # Middlewares of traefik (https://doc.traefik.io/traefik/middlewares/http/overview/) and directives of caddy that
-# decide who may pass, and labels of traefik 1 that do.
+# restrict access, and the labels of traefik 1 that do.
 _GUARDS = re.compile(r"basicauth|digestauth|forwardauth|ipallowlist|ipwhitelist|inflightreq|plugin")
 _OLDER = re.compile(r"traefik\.(?:\w+\.)?frontend\.(?:auth|whitelist)\.")
 _CADDYS = re.compile(r"caddy(?:_\d+)?\.(?:[\w.]*\.)?(?:basic_?auth|forward_auth)(?:\.|$)")
 _MIDDLEWARE = re.compile(r"traefik\.http\.middlewares\.([^.]+)\.(\w+)")
 
 
-class Told(NamedTuple):
-    """What a proxy would be told of a service: whether it is to be reached, its port (0: unsaid), its names, and the
-    label by which not everybody may pass (empty: everybody may)."""
+class Target(NamedTuple):
+    """What labels and variables tell a proxy about a service: whether to route to it, its port (0: not given), its
+    names, and the label that restricts access (empty: none does)."""
 
     reached: bool = False
     port: int = 0
@@ -43,19 +43,19 @@ def is_proxy(service: Key) -> bool:
 
 
 def asks_docker(service: Key) -> bool:
-    """Whether a service is such a proxy, or its companion, and is given Docker's socket to find the others."""
+    """Whether a service is such a proxy, or its companion, and mounts Docker's socket to discover the others."""
     sources = (v.get("source").text() for v in service.get("volumes").sequence() if isinstance(v.value, dict))
     return is_proxy(service) and any(map(grants.is_socket, sources))
 
 
-def told(services: Mapping[str, Key]) -> dict[str, Told]:
-    """What is said of each service, but for the proxies themselves."""
+def targets(services: Mapping[str, Key]) -> dict[str, Target]:
+    """What the labels of each service say, except those of the proxies themselves."""
     labels = {name: _labels(key) for name, key in services.items() if not is_proxy(key)}
-    everybodys = {name: value for found in labels.values() for name, value in found.items()}
-    return {name: _told(services[name], found, everybodys) for name, found in labels.items()}
+    everybodys = {name: value for own in labels.values() for name, value in own.items()}
+    return {name: _target(services[name], own, everybodys) for name, own in labels.items()}
 
 
-def _told(service: Key, labels: Mapping[str, str], everybodys: Mapping[str, str]) -> Told:
+def _target(service: Key, labels: Mapping[str, str], everybodys: Mapping[str, str]) -> Target:
     environment = {
         name: key.text() for name, key in service.get("environment").options().items() if _plain(key)
     }
@@ -64,15 +64,15 @@ def _told(service: Key, labels: Mapping[str, str], everybodys: Mapping[str, str]
     hosts, ports = [environment.get("VIRTUAL_HOST", "")], [environment.get("VIRTUAL_PORT", "")]
     for name, value in labels.items():
         if re.fullmatch(r"traefik\..*(?:rule|frontends?)", name):
-            hosts += [text for found in _HOSTS.findall(value) for text in found]
+            hosts += [text for matches in _HOSTS.findall(value) for text in matches]
         if re.fullmatch(r"caddy(?:_\d+)?", name):
             hosts.append(value)
         if re.fullmatch(r"traefik\.(?:.*server\.)?port|caddy(?:_\d+)?\.(?:[\w.]+\.)?reverse_proxy", name):
             ports.append(value)
     reached = any(hosts) or labels.get("traefik.enable") == "true"
-    found = (_PORT.fullmatch(text.strip()) for text in ports)
-    port = next((int(m[1]) for m in found if m), 0)
-    return Told(
+    matches = (_PORT.fullmatch(text.strip()) for text in ports)
+    port = next((int(m[1]) for m in matches if m), 0)
+    return Target(
         reached, port, tuple(dict.fromkeys(_names(hosts))), _guard(labels, everybodys) if reached else ""
     )
 
@@ -83,7 +83,7 @@ def _names(texts: list[str]) -> Iterator[str]:
 
 
 def _guard(labels: Mapping[str, str], everybodys: Mapping[str, str]) -> str:
-    """The label that keeps somebody out; of traefik's middlewares, one that a router of the service has."""
+    """The label that restricts access; of traefik's middlewares, only those that a router of the service uses."""
     for name, value in labels.items():
         if _OLDER.match(name) or _CADDYS.match(name):
             return name

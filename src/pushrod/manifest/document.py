@@ -1,4 +1,4 @@
-"""A YAML document as typed values that know their own path, so that every error can name the key it is about."""
+"""A YAML document as typed values that know their own path, so that every error can name its key."""
 
 import difflib
 import re
@@ -17,22 +17,22 @@ _LARGEST = 10**9  # no count, port or number of seconds in a manifest is larger
 
 
 class Key(NamedTuple):
-    """A value of the document and its path (`services.backend.deploy.replicas`); None is a key that is not there."""
+    """A value of the document and its path (`services.backend.deploy.replicas`); None means the key is absent."""
 
     path: str
     value: object
 
     @property
     def given(self) -> bool:
-        """Whether the key is there with a value."""
+        """Whether the key is present with a value."""
         return self.value is not None
 
     def get(self, name: str) -> "Key":
-        """The key of that name below this one, which must be a mapping or absent."""
+        """The key with that name below this one, which must be a mapping or absent."""
         return self.mapping().get(name) or Key(self._below(name), None)
 
     def mapping(self) -> dict[str, "Key"]:
-        """The keys below this one, in their order; none when it is absent."""
+        """The keys below this one, in order; empty if it is absent."""
         if self.value is None:
             return {}
         if not isinstance(self.value, dict):
@@ -40,7 +40,7 @@ class Key(NamedTuple):
         return {str(name): Key(self._below(str(name)), value) for name, value in self.value.items()}
 
     def sequence(self) -> list["Key"]:
-        """The items of a list; none when it is absent."""
+        """The items of a list; empty if it is absent."""
         if self.value is None:
             return []
         if not isinstance(self.value, list):
@@ -48,7 +48,7 @@ class Key(NamedTuple):
         return [Key(f"{self.path}[{i}]", item) for i, item in enumerate(self.value)]
 
     def text(self) -> str:
-        """Text; empty when absent. A number is taken as it would be written."""
+        """Text; empty if absent. A number is converted as it would be written."""
         if self.value is None:
             return ""
         if isinstance(self.value, bool) or not isinstance(self.value, str | int | float):
@@ -56,7 +56,7 @@ class Key(NamedTuple):
         return scalar(self.value)
 
     def words(self) -> tuple[str, ...]:
-        """An argv: a list of words, or one line split as a shell would; empty when absent."""
+        """An argv: a list of words, or one line split as a shell would; empty if absent."""
         if isinstance(self.value, list):
             return tuple(item.text() for item in self.sequence())
         try:
@@ -65,25 +65,25 @@ class Key(NamedTuple):
             self.wrong("a command with its quotes closed")
 
     def names(self) -> tuple[str, ...]:
-        """Names: a list of them, or the keys of a mapping."""
+        """Names: the items of a list, or the keys of a mapping."""
         if isinstance(self.value, dict):
             return tuple(self.mapping())
         return tuple(item.text() for item in self.sequence())
 
     def options(self) -> dict[str, "Key"]:
-        """A mapping, or a list of `name=value`, by name."""
+        """A mapping, or a list of `name=value`, as a mapping by name."""
         if isinstance(self.value, list):
             return {item.text().partition("=")[0]: item for item in self.sequence()}
         return self.mapping()
 
     def choice(self, *allowed: str) -> str:
-        """One of some words; empty when absent."""
+        """One of the allowed words; empty if absent."""
         if self.value is not None and self.value not in allowed:
             self.wrong(" or ".join(allowed), hint=_nearest(str(self.value), allowed))
         return str(self.value or "")
 
     def whole(self, default: int, *, least: int = 0, most: int = _LARGEST) -> int:
-        """A whole number, also one written as text."""
+        """A whole number, which may be written as text; `default` if absent."""
         value = self.value
         if value is None:
             return default
@@ -95,26 +95,27 @@ class Key(NamedTuple):
         return value
 
     def seconds(self, default: float) -> float:
-        """A duration in seconds: a number of them, or Compose's way to write one (`1m30s`, `500ms`)."""
+        """A duration in seconds, given as a number or in Compose's format (`1m30s`, `500ms`); `default` if
+        absent."""
         value = self.value
         if value is None:
             return default
-        found = duration(value) if isinstance(value, str) else value
-        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= _LONGEST:
+        length = duration(value) if isinstance(value, str) else value
+        if isinstance(length, bool) or not isinstance(length, int | float) or not 0 <= length <= _LONGEST:
             self.wrong("a duration such as 30s or 1m30s")
-        return float(found)
+        return float(length)
 
     def size(self) -> int:
-        """A number of bytes, also as Compose writes them (`512k`, `10m`, `1gb`); 0 when absent."""
+        """A number of bytes, which may be written as in Compose (`512k`, `10m`, `1gb`); 0 if absent."""
         if self.value is None:
             return 0
-        found = re.fullmatch(r"([1-9][0-9]{0,8})([kmg]?)b?", self.text().lower())
-        if not found:
+        match = re.fullmatch(r"([1-9][0-9]{0,8})([kmg]?)b?", self.text().lower())
+        if not match:
             self.wrong("a size such as 512k or 10m")
-        return int(found[1]) << 10 * " kmg".index(found[2] or " ")
+        return int(match[1]) << 10 * " kmg".index(match[2] or " ")
 
     def yes(self) -> bool:
-        """True or false; false when absent."""
+        """A boolean; false if absent."""
         if self.value in (None, False, "false", "False"):
             return False
         if self.value not in (True, "true", "True"):
@@ -122,7 +123,7 @@ class Key(NamedTuple):
         return True
 
     def only(self, *valid: str) -> None:
-        """Refuse every key below this one that is not valid, naming the nearest that is."""
+        """Refuse every key below this one that is not valid; the error names the closest valid key."""
         for name, key in self.mapping().items():
             if name not in valid:
                 raise ManifestError(
@@ -132,7 +133,7 @@ class Key(NamedTuple):
                 )
 
     def wrong(self, expected: str, *, hint: str = "") -> NoReturn:
-        """Refuse this value: ManifestError with what was expected and what was found."""
+        """Refuse this value: raises ManifestError with what was expected and what was found."""
         hint = hint or "correct that key of the compose file, commit and push again"
         raise ManifestError(f"expected {expected}, found {_found(self.value)}", where=self.path, hint=hint)
 
@@ -141,7 +142,7 @@ class Key(NamedTuple):
 
 
 def duration(text: str) -> float | None:
-    """Seconds of a Compose duration; None if it is not one. `0` needs no unit."""
+    """The seconds of a Compose duration; None if it is not one. `0` needs no unit."""
     if text == "0":
         return 0.0
     total, end = 0.0, 0

@@ -1,4 +1,4 @@
-"""`x-pushrod.domains`: the names that an app answers to. Pure."""
+"""`x-pushrod.domains`: the names an app answers to. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from pushrod.core.errors import ManifestError
 from pushrod.manifest.document import Key
 
-_LONGEST = 253  # characters of a name as text (RFC 1035, 2.3.4: 255 octets with its lengths)
+_LONGEST = 253  # characters of a name as text (RFC 1035, 2.3.4: 255 octets including the lengths)
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
-_MOST = 100  # names of an app: each is looked up by an nginx that all apps share
+_MOST = 100  # names of an app: the nginx that looks them up is shared by all apps
 _DEVIATING = frozenset("\u00df\u03c2\u200c\u200d")  # Unicode Technical Standard 46, table 2
 _EXAMPLE = "a host name such as shop.example.com, or *.example.com"
 
 
 def read(key: Key) -> tuple[str, ...]:
-    """The names in the form in which DNS has them (`bücher.example` is `xn--bcher-kva.example`).
+    """The names in DNS form (`bücher.example` becomes `xn--bcher-kva.example`).
 
-    Raises ManifestError for what is no name, and for one that is there twice.
+    Raises ManifestError for an invalid name and for a duplicate.
     """
-    found: list[str] = []
+    names: list[str] = []
     if len(key.sequence()) > _MOST:
         raise ManifestError(
             f"more than {_MOST} names",
@@ -27,37 +27,38 @@ def read(key: Key) -> tuple[str, ...]:
         )
     for item in key.sequence():
         name = _name(item)
-        if name in found:
+        if name in names:
             raise ManifestError(f"`{item.text()}` is there twice", where=item.path, hint="name it once")
-        found.append(name)
-    return tuple(found)
+        names.append(name)
+    return tuple(names)
 
 
 def one(names: Sequence[str]) -> str:
-    """A name by which the app can be asked: the first that is one, else one that a wildcard stands for."""
+    """A name to use in the Host header of health checks: the first that is not a wildcard, else one a wildcard
+    covers."""
     return next((n for n in names if not n.startswith("*.")), "") or next(
         (n.replace("*", "any", 1) for n in names), ""
     )
 
 
 def redirects(key: Key, names: tuple[str, ...]) -> dict[str, str]:
-    """`x-pushrod.redirects`: names that lead to another one, which is one of `names`.
+    """`x-pushrod.redirects`: names that redirect to one of `names`.
 
-    Raises ManifestError for a name that is none, that leads to no name of the app, or on to a further one.
+    Raises ManifestError for an invalid name, and for a target that is not a name of the app or redirects itself.
     """
-    found: dict[str, str] = {}
+    targets: dict[str, str] = {}
     if len(key.mapping()) > _MOST:
         key.wrong(f"at most {_MOST} names")
     for source, item in key.mapping().items():
         name, target = _name(Key(item.path, source)), _name(item)
-        if name in names or name in found:
+        if name in names or name in targets:
             item.wrong(
                 "a name that is in `domains` or here once alone", hint=f"take `{source}` out of `domains`"
             )
         if target not in names or target.startswith("*."):
             item.wrong("one of the names in `domains`", hint="the name that the app answers to, without `*.`")
-        found[name] = target
-    return found
+        targets[name] = target
+    return targets
 
 
 def _name(key: Key) -> str:
@@ -70,10 +71,10 @@ def _name(key: Key) -> str:
 
 
 def normal(text: str) -> str:
-    """A name in the one form that all of pushrod compares; ValueError, with what to do, where it is none.
+    """A name in the one form that all of pushrod compares; raises ValueError, with what to do, if it is invalid.
 
-    What DNS takes for the same is the same text: no other form of a name is taken. A Unicode name is its `xn--` form;
-    a letter of which browsers and the older rules (RFC 3490) make different names has to be written in that form.
+    Names that DNS considers equal must be the same text, so no other form is accepted. A Unicode name becomes its
+    `xn--` form; letters that browsers and the older rules (RFC 3490) map differently must be written in that form.
     """
     if "/" in text or ":" in text:
         raise ValueError("the name alone: no https://, no port, no path")
@@ -91,9 +92,9 @@ def normal(text: str) -> str:
 
 def _ascii(label: str) -> str:
     try:
-        found = label if label.isascii() else label.encode("idna").decode()
+        encoded = label if label.isascii() else label.encode("idna").decode()
     except UnicodeError:
-        found = ""
-    if not _LABEL.fullmatch(found):
+        encoded = ""
+    if not _LABEL.fullmatch(encoded):
         raise ValueError("")
-    return found
+    return encoded

@@ -1,8 +1,7 @@
-"""The variables that `.env.example` asks for and that nothing provides. Pure.
+"""The variables of `.env.example` that still need a value. Pure.
 
-The file is a habit, not a format. A name in it with no value, or with one that only holds the place (`changeme`,
-`<your-key>`), has to be given on the machine. A name with a real value counts as asked for only where the app would
-otherwise go without it.
+The file is a habit, not a format. A name in it without a value, or with a placeholder (`changeme`, `<your-key>`),
+must be set on the machine. A name with a real value must be set only if the app would otherwise have none.
 """
 
 import re
@@ -22,11 +21,11 @@ _PLACEHOLDER = re.compile(
 def names(
     example: Mapping[str, str], known: Collection[str], document: object, *, env_file: bool
 ) -> tuple[str, ...]:
-    """The names of an example file that a person still has to give, in the file's order.
+    """The names of an example file that a person still has to set, in the file's order.
 
-    `known` are the names that have a value already: the app's secrets, and what pushrod gives. `document` is the
-    resolved compose file. With `env_file`, services read an env file that Git does not have, so every name in the
-    example is theirs; without, one with a real value is asked for only if a service names it and has no value.
+    `known` are the names that have a value already: the app's secrets, and what pushrod provides. `document` is the
+    resolved compose file. With `env_file`, services read an env file that is not in Git, so they need every name in
+    the example; without, a name with a real value is needed only if a service names it without a value.
     """
     given, lacking = _taken(document)
     real = {name for name, value in example.items() if not is_placeholder(value)}
@@ -38,12 +37,12 @@ def names(
 
 
 def is_placeholder(value: str) -> bool:
-    """Whether a value is none: empty, or words that say that one belongs here."""
+    """Whether a value is empty or a placeholder."""
     return not value.strip() or bool(_PLACEHOLDER.fullmatch(value.strip()))
 
 
 def _taken(document: object) -> tuple[set[str], set[str]]:
-    """The variables that some service has with a value, and those that one names without."""
+    """The variables that some service sets, and those that one names without a value."""
     given: set[str] = set()
     lacking: set[str] = set()
     for service in Key("", document).get("services").mapping().values():

@@ -1,4 +1,4 @@
-"""What the owner of a host can allow an app to ask for: the words for it, and what each of them covers. Pure."""
+"""What a host's owner can allow an app to ask for: the words for it, and what each word covers. Pure."""
 
 import difflib
 import posixpath
@@ -24,19 +24,20 @@ WORDS = {
     "unconfined": "security profiles other than Docker's own, and `no-new-privileges: false` (`security_opt`)",
     "volume-driver": "volumes of a driver other than `local`, or with mount options of the manifest's choice",
 }
-"""The fixed words. Besides them: a capability (`NET_ADMIN`), an absolute path, `volume:NAME`, `domain:NAME`,
+"""The fixed words. In addition: a capability (`NET_ADMIN`), an absolute path, `volume:NAME`, `domain:NAME`,
 `submodules:HOST`."""
 
-# https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities: what a container has
-# unless it asks for more, and what it can ask for.
+# The capabilities a container has by default, and those it can ask for:
+# https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities
 DEFAULT_CAPABILITIES = frozenset((
     "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW",
     "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
 ))  # fmt: skip
 ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
-"""What a container that begins as root keeps: what the entry points of the official images need to give their data
-to an account of their own and become it, and to listen below 1024. Seven of Docker's fourteen; of the others MKNOD
-and SETFCAP leave files that are more than files to the host, NET_RAW forges addresses, AUDIT_WRITE audit records."""
+"""The capabilities a container that starts as root keeps: those with which the entry points of the official images
+chown their data to their own account, switch to it, and listen below 1024. Seven of Docker's fourteen; of the
+others, MKNOD and SETFCAP leave files that are dangerous to the host, NET_RAW forges addresses, AUDIT_WRITE audit
+records."""
 
 CAPABILITIES = (DEFAULT_CAPABILITIES - {*ROOT_CAPABILITIES}) | frozenset((
     "AUDIT_CONTROL", "AUDIT_READ", "BLOCK_SUSPEND", "BPF", "CHECKPOINT_RESTORE", "DAC_READ_SEARCH",
@@ -46,22 +47,23 @@ CAPABILITIES = (DEFAULT_CAPABILITIES - {*ROOT_CAPABILITIES}) | frozenset((
 ))  # fmt: skip
 VOLUME = "volume:"
 DOMAIN = "domain:"
-"""Before a name below another app's, or a wildcard above one; `domain:*.example.com` is every name below."""
+"""Prefix for a name below another app's, or a wildcard above one; `domain:*.example.com` covers every name
+below."""
 
 SUBMODULES = "submodules:"
-"""Before a server, as `host` or `host:port`, that submodules are fetched from wherever it is."""
+"""Prefix for a server, as `host` or `host:port`, from which submodules may be fetched at any address."""
 
 
-# Whoever has one of these is root on the host.
+# Access to one of these sockets is root on the host.
 _SOCKETS = ("/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/podman.sock")
 _VOLUME = re.compile(r"volume:[A-Za-z0-9][A-Za-z0-9_.-]*")
 _SERVER = re.compile(r"submodules:[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 
 
 def check_word(text: str) -> str:
-    """A word of `pushrod apps allow` in the form in which it is kept (`CAP_NET_ADMIN` is `NET_ADMIN`).
+    """A word of `pushrod apps allow` in its stored form (`CAP_NET_ADMIN` becomes `NET_ADMIN`).
 
-    Raises UnknownNameError for what is none.
+    Raises UnknownNameError if it is not one.
     """
     if text in WORDS or _VOLUME.fullmatch(text):
         return text
@@ -95,7 +97,7 @@ def capability(text: str) -> str:
 
 
 def host_path(path: str) -> str:
-    """A path of the host in its shortest form; /var/run is /run, which it is a link to on every supported system."""
+    """A normalised path of the host; /var/run becomes /run, to which it is a link on every supported system."""
     path = posixpath.normpath("/" + path.lstrip("/"))
     return path.removeprefix("/var") if path == "/var/run" or path.startswith("/var/run/") else path
 
@@ -106,14 +108,14 @@ def below(path: str, directory: str) -> bool:
 
 
 def is_socket(path: str) -> bool:
-    """Whether a path of the host is Docker's socket, or a directory that holds it."""
+    """Whether a path of the host is Docker's socket, or a directory that contains it."""
     path = host_path(path)
     holding = ("/run", *(posixpath.dirname(s) for s in _SOCKETS))
     return path in holding or any(below(path, s) for s in _SOCKETS)
 
 
 def covered(word: str, allowed: Collection[str]) -> bool:
-    """Whether what is allowed covers a word: it itself, a directory above a path, `privileged` for a capability."""
+    """Whether a word is allowed: itself, by a directory above a path, or by `privileged` for a capability."""
     if word in allowed:
         return True
     if word.startswith("/"):
@@ -125,5 +127,5 @@ def covered(word: str, allowed: Collection[str]) -> bool:
 
 
 def servers(allowed: Collection[str]) -> list[str]:
-    """The servers, as `host` or `host:port`, that submodules may be fetched from wherever they are."""
+    """The servers, as `host` or `host:port`, from which submodules may be fetched at any address."""
     return [w.removeprefix(SUBMODULES) for w in allowed if w.startswith(SUBMODULES)]

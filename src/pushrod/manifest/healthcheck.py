@@ -13,7 +13,7 @@ from pushrod.manifest.document import Key
 # Compose's own defaults (https://docs.docker.com/reference/compose-file/05-services/#healthcheck), in seconds.
 _INTERVAL, _START_PERIOD, _RETRIES = 30.0, 0.0, 3
 _SHELL = ("/bin/sh", "-c")
-_COMMAND_INTERVAL = 0.5  # seconds between two runs of a check that starts a process each time
+_COMMAND_INTERVAL = 0.5  # seconds between two runs of a check that starts a process
 _PATH = re.compile(r"/[!-~]*")
 _OWN_URL = re.compile(
     r"(?:http://)?((?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\])(?::(\d{1,5}))?)(/[!-~]*)?"
@@ -29,11 +29,11 @@ _FLAGS = re.compile(
 _FLAGS_WITH_VALUE = re.compile(
     r"-[moOTt]|-qO|-[fsSqLgkiI]+o|--(max-time|connect-timeout|output|output-document|retry)"
 )
-_FAILS = re.compile(r"-[sSqLgkiI]*f[fsSqLgkiIo]*|--fail")  # of curl, which else is content with any status
+_FAILS = re.compile(r"-[sSqLgkiI]*f[fsSqLgkiIo]*|--fail")  # without it curl succeeds with any status
 
 
 class _Fetch(NamedTuple):
-    """What a check that fetches a URL of the service itself comes down to."""
+    """The request made by a check that only fetches a URL of the service itself."""
 
     path: str
     port: int
@@ -42,13 +42,13 @@ class _Fetch(NamedTuple):
 
 
 def read(check: Key, own: Key, *, probe: bool, name: str = "") -> tuple[Health, int]:
-    """How a service proves itself, and the port that its check names (0: none).
+    """The health check of a service, and the port that it names (0: none).
 
-    `name` is the app's own, by which it is asked; empty where it has none.
-    `check` is Compose's `healthcheck`, `own` is `x-pushrod.health`, which wins. With `probe`, a check that only
-    fetches a URL of the service itself (`curl -f http://localhost:8000/health`) becomes that path: asking it
-    needs no curl on the host and takes a millisecond. Without it, what runs is the container's own check, and a
-    `healthcheck` that gives no `test` still says how long the image's own has. Raises ManifestError.
+    `name` is the app's own name, used as the Host header; empty if it has none. `check` is Compose's `healthcheck`,
+    `own` is `x-pushrod.health`, which takes precedence. With `probe`, a check that only fetches a URL of the
+    service itself (`curl -f http://localhost:8000/health`) becomes that path: requesting it needs no curl on the
+    host and takes a millisecond. Without `probe`, the container's own check runs, and a `healthcheck` without
+    `test` still sets the deadline of the image's own. Raises ManifestError.
     """
     argv = _check(check)
     fetch = _fetched(argv) if probe else None
@@ -62,8 +62,8 @@ def read(check: Key, own: Key, *, probe: bool, name: str = "") -> tuple[Health, 
     if path:
         return Health(path=path, host=host or name, deadline=deadline), port
     if fetch:
-        found = Health(path=fetch.path, host=host or fetch.host, any_answer=fetch.any_answer)
-        return msgspec.structs.replace(found, deadline=deadline), port
+        health = Health(path=fetch.path, host=host or fetch.host, any_answer=fetch.any_answer)
+        return msgspec.structs.replace(health, deadline=deadline), port
     if argv:
         return Health(command=argv, deadline=deadline, interval=_COMMAND_INTERVAL), port
     return Health(host=host or name, deadline=deadline), port
@@ -86,14 +86,14 @@ def _host(key: Key) -> str:
 
 
 def _deadline(check: Key) -> float:
-    """As long as Docker would wait before it calls a container unhealthy."""
+    """The time after which Docker would call a container unhealthy."""
     start = check.get("start_period").seconds(_START_PERIOD)
     interval = check.get("interval").seconds(_INTERVAL) or _INTERVAL
     return start + interval * (check.get("retries").whole(_RETRIES) or _RETRIES)
 
 
 def _check(check: Key) -> tuple[str, ...]:
-    """The argv that Compose's check comes down to."""
+    """The argv of Compose's check; empty if it has none."""
     test = check.get("test")
     if check.get("disable").yes() or not test.given:
         return ()
@@ -110,7 +110,7 @@ def _check(check: Key) -> tuple[str, ...]:
 
 
 def _plain(script: str) -> tuple[str, ...]:
-    """The words of a script that is one plain command, perhaps with `|| exit 1` after it; else nothing."""
+    """The words of a script that is one plain command, optionally followed by `|| exit 1`; empty for any other."""
     command = re.sub(r"\s*\|\|\s*(exit\s+\d+|false)\s*;?\s*$", "", script)
     command = re.sub(r"\s*(?:1?>\s*/dev/null|2>\s*(?:&1|/dev/null)|&>\s*/dev/null)", "", command)
     if re.search(r"[|&;<>()$`\n]", command):
@@ -122,7 +122,7 @@ def _plain(script: str) -> tuple[str, ...]:
 
 
 def _fetched(argv: tuple[str, ...]) -> _Fetch | None:
-    """How the service's own URL is fetched, if that is all this argv does."""
+    """The request this argv makes, if all it does is to fetch a URL of the service itself."""
     argv = _plain(argv[2]) if argv[:2] == _SHELL else argv
     if not argv or argv[0].rpartition("/")[2] not in _FETCHERS:
         return None
@@ -147,8 +147,8 @@ def _fetched(argv: tuple[str, ...]) -> _Fetch | None:
 
 
 def _header(word: str, words: Iterator[str]) -> str | None:
-    """The host that a word of an argv, perhaps with the next one, has it asked by; empty for any other header, and
-    None where the word gives no header at all."""
+    """The Host header set by a word of an argv, possibly with the next word; empty for any other header, and None
+    if the word sets no header."""
     name, equals, value = word.partition("=")
     if name not in ("-H", "--header"):
         return None

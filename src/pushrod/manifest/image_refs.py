@@ -1,8 +1,8 @@
-"""Image references, and what the known images among them are: stores, web servers, anything else. Pure.
+"""Image references, and what the known images are: stores, web servers, anything else. Pure.
 
-All apps of a host share its engine, which finds an image by any of its names, by its ID and by the ID's beginning. So
-what a manifest or a Dockerfile asks for is read by the grammar of names first (`check`), and what the engine then
-finds must carry the name that was asked for (`carried`).
+All apps of a host share one engine, which finds an image by any of its names, by its ID and by a prefix of the ID.
+So what a manifest or a Dockerfile asks for is first parsed by the grammar of names (`check`), and the image the
+engine then finds must carry the name that was asked for (`carried`).
 """
 
 import re
@@ -13,11 +13,11 @@ from pushrod.core.errors import ManifestError
 from pushrod.core.values import StoreKind
 
 OWN = "pushrod"
-"""What the names of pushrod's own images begin with: `pushrod/shop/backend:1f2e…`. No manifest may name one."""
+"""Prefix of the names of pushrod's own images: `pushrod/shop/backend:1f2e…`. No manifest may name one."""
 
 
 class Reference(NamedTuple):
-    """`registry/namespace/name:tag@digest` in its parts; `name` is the last of the path."""
+    """`registry/namespace/name:tag@digest` in parts; `name` is the last component of the path."""
 
     path: str
     name: str
@@ -26,15 +26,15 @@ class Reference(NamedTuple):
 
 
 def parse(text: str) -> Reference:
-    """The parts of an image reference; never fails, because only the loader says which are valid."""
+    """The parts of an image reference; never fails, because only the loader decides which are valid."""
     rest, _, digest = text.strip().partition("@")
     head, colon, tag = rest.rpartition(":")
-    if not colon or "/" in tag:  # `registry:5000/name` has a port there, not a tag
+    if not colon or "/" in tag:  # in `registry:5000/name` the colon precedes a port
         head, tag = rest, ""
     return Reference(head, head.rpartition("/")[2].lower(), tag, digest)
 
 
-# The grammar of github.com/distribution/reference (reference.go, regexp.go): every engine and registry reads by it.
+# The grammar of github.com/distribution/reference (reference.go, regexp.go), which every engine and registry uses.
 _DOMAIN = (
     r"(?:(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
     r"(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
@@ -44,22 +44,22 @@ _NAME = re.compile(
     rf"(?:(?P<domain>{_DOMAIN})/)??(?P<path>{_COMPONENT}(?:/{_COMPONENT})*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?"
 )
-_LONGEST = 255  # characters of domain and path, likewise
+_LONGEST = 255  # characters of domain and path, from the same source
 _HUB = "docker.io"
 _ALIAS = "index.docker.io"
 _OFFICIAL = "library/"
 
 
 def normal(text: str) -> str:
-    """A reference in full, as the engine understands it: `docker.io/library/python:3.13-slim`.
+    """A complete reference, as the engine resolves it: `docker.io/library/python:3.13-slim`.
 
-    Without a tag and a digest it has the tag `latest`; with a digest the tag says nothing and is left out. Raises
-    ValueError, which says why, for what is no reference.
+    Without a tag and a digest the tag is `latest`; with a digest the tag has no effect and is left out. Raises
+    ValueError with the reason if the text is not a reference.
     """
-    found = _NAME.fullmatch(text) if len(text) < 2 * _LONGEST else None
-    if found is None:
+    match = _NAME.fullmatch(text) if len(text) < 2 * _LONGEST else None
+    if match is None:
         raise ValueError("it is not the name of an image")
-    domain, path = found["domain"] or "", found["path"]
+    domain, path = match["domain"] or "", match["path"]
     if "/" in path and not domain:
         first, _, rest = path.partition("/")
         if "." in first or first == "localhost":
@@ -72,12 +72,12 @@ def normal(text: str) -> str:
         path = _OFFICIAL + path
     if len(f"{domain}/{path}") > _LONGEST:
         raise ValueError(f"it is longer than {_LONGEST} characters")
-    return f"{domain}/{path}" + (f"@{found['digest']}" if found["digest"] else f":{found['tag'] or 'latest'}")
+    return f"{domain}/{path}" + (f"@{match['digest']}" if match["digest"] else f":{match['tag'] or 'latest'}")
 
 
 def check(text: str, where: str) -> str:
-    """The reference in full (`normal`). Raises ManifestError, which says `where`, for what no app may name: an ID,
-    a name of pushrod's own, or what is no name at all."""
+    """The complete reference (`normal`). Raises ManifestError at `where` for what no app may name: an ID, a name of
+    pushrod's own, or an invalid name."""
     if re.fullmatch(r"[0-9a-f]+", text) or re.match(r"sha(?:256|384|512):", text):
         what = f"`{text}` is the ID of an image, or the beginning of one, not a name"
         hint = (
@@ -97,18 +97,19 @@ def check(text: str, where: str) -> str:
 
 
 def carried(text: str, names: Iterable[str]) -> bool:
-    """Whether an image with these names (tags and digests, as an engine lists them) is the one that was asked for."""
-    wanted = normal(text)
+    """Whether an image with these names (tags and digests, as an engine lists them) is the one that was asked
+    for."""
+    asked = normal(text)
     for name in names:
         try:
-            if normal(name) == wanted:
+            if normal(name) == asked:
                 return True
         except ValueError:  # `<none>:<none>`
             continue
     return False
 
 
-# By the last part of the name, so that mirrors and other publishers' builds count: docker.io/library/postgres,
+# By the last component of the name, so that mirrors and other publishers' builds match: docker.io/library/postgres,
 # bitnami/postgresql, ghcr.io/x/pgvector.
 _KINDS: dict[str, StoreKind] = {
     **dict.fromkeys(
@@ -125,13 +126,13 @@ _OTHER_STORES = frozenset((
     "typesense", "qdrant", "weaviate", "milvus", "cockroach", "keydb", "dragonfly", "redis-stack",
     "redis-stack-server", "mssql-server", "arangodb", "surrealdb", "rethinkdb",
 ))
-# They answer HTTP in front of an app, or only serve one that does (certbot): what pushrod's edge is for.
+# Servers in front of an app, or helpers of one (certbot): pushrod's edge does their work.
 _WEB_SERVERS = frozenset((
     "nginx", "nginx-unprivileged", "nginx-proxy", "nginx-proxy-manager", "openresty", "caddy",
     "caddy-docker-proxy", "traefik", "haproxy", "httpd", "envoy", "swag", "certbot", "acme-companion",
     "docker-letsencrypt-nginx-proxy-companion",
 ))
-# What Java programs run in: Docker's official images, and those of the makers of Java.
+# Images for Java programs: Docker's official ones, and those of the makers of Java.
 _JAVA = frozenset((
     "amazoncorretto", "eclipse-temurin", "ibm-semeru-runtimes", "ibmjava", "java", "jdk", "jre", "openjdk",
     "sapmachine", "gradle", "jetty", "maven", "tomcat", "tomee",
@@ -143,33 +144,33 @@ _EXTENSIONS = {"postgis": "PostGIS", "timescaledb": "TimescaleDB", "timescaledb-
 
 
 def store_kind(reference: Reference) -> StoreKind | None:
-    """The kind of store that the embedded engine can run in this image's place; None for every other image."""
+    """The kind of store that the embedded engine can run instead of this image; None for every other image."""
     return _KINDS.get(reference.name)
 
 
 def is_store(reference: Reference) -> bool:
-    """Whether an image is known to hold data."""
+    """Whether an image is known to store data."""
     return reference.name in _KINDS or reference.name in _OTHER_STORES
 
 
 def is_web_server(reference: Reference) -> bool:
-    """Whether an image stands in front of an app, where pushrod's edge stands."""
+    """Whether an image is a server in front of an app, which pushrod's edge replaces."""
     return reference.name in _WEB_SERVERS
 
 
 def is_java(reference: Reference) -> bool:
-    """Whether an image is one that Java programs run in."""
+    """Whether an image is made for Java programs."""
     return reference.name in _JAVA or _JAVA_PARTS.search(reference.name) is not None
 
 
 def extension(reference: Reference) -> str:
-    """The extension a PostgreSQL image is chosen for and the embedded engine lacks; empty for none."""
+    """The extension that a PostgreSQL image provides and the embedded engine lacks; empty if there is none."""
     return _EXTENSIONS.get(reference.name, "")
 
 
 def version(reference: Reference) -> tuple[int, ...]:
-    """The version a tag names (`17.2-alpine`, `pg17`, `16-3.5`, `3.13-slim`); empty where it names none."""
-    found = re.search(r"(?:^|-)pg(\d{1,4})", reference.tag) or re.match(
+    """The version in a tag (`17.2-alpine`, `pg17`, `16-3.5`, `3.13-slim`); empty if it has none."""
+    match = re.search(r"(?:^|-)pg(\d{1,4})", reference.tag) or re.match(
         r"v?(\d{1,4}(?:\.\d{1,4})*)", reference.tag
     )
-    return tuple(int(part) for part in found[1].split(".")) if found else ()
+    return tuple(int(part) for part in match[1].split(".")) if match else ()

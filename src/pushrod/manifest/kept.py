@@ -1,9 +1,9 @@
 """Pulled services of no known kind that Compose would leave alone from one `up` to the next. Pure.
 
-Compose makes a container anew when its definition changes, and that of a pulled image hardly ever does. So a database
-that pushrod does not know keeps its data there, in its container or in a volume without a name; were it replaced like
-an instance, the data would go with each push. What others connect to is kept, if it connects to none of them and is
-nobody's own part of this app.
+Compose recreates a container when its definition changes, and that of a pulled image hardly ever does. So a
+database that pushrod does not know may keep its data in its container or in an anonymous volume; if it were
+replaced like an instance, each push would delete the data. A service is kept if others connect to it, it connects
+to none of them, and it is not a part of this app.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pushrod.manifest import image_refs
 from pushrod.manifest.roles import Draft, leads_to
 
-# Where stores listen, by the registrations of the IANA and their makers' own documents: memcached, SQL Server,
-# Oracle, MySQL, PostgreSQL, CouchDB, Redis, Neo4j, InfluxDB, ArangoDB, Cassandra, CockroachDB, MongoDB, RethinkDB,
-# AMQP, NATS, Kafka, DB2, Firebird, LDAP, Tarantool.
+# Ports of stores, from the IANA's registrations and the makers' own documents: memcached, SQL Server, Oracle,
+# MySQL, PostgreSQL, CouchDB, Redis, Neo4j, InfluxDB, ArangoDB, Cassandra, CockroachDB, MongoDB, RethinkDB, AMQP,
+# NATS, Kafka, DB2, Firebird, LDAP, Tarantool.
 _PORTS = frozenset((
     11211, 1433, 1521, 3306, 5432, 5984, 6379, 7687, 8086, 8529, 9042, 26257, 27017, 28015, 5672, 4222, 9092, 50000,
     3050, 389, 3301,
@@ -21,7 +21,7 @@ _PORTS = frozenset((
 
 
 def kept(drafts: Sequence[Draft], entry: str) -> set[str]:
-    """The names of those services; `drafts` have their roles, `entry` is the one that receives requests."""
+    """The names of these services; `drafts` have their roles, `entry` is the service that receives requests."""
     return {
         d.name for d in drafts if d.name != entry and _is_kept(d, [o for o in drafts if o.name != d.name])
     }
@@ -43,7 +43,7 @@ def _is_kept(draft: Draft, others: Sequence[Draft]) -> bool:
 
 
 def _is_of_one(draft: Draft, other: Draft) -> bool:
-    """Whether both are parts of one app: of one image, or of images of one publisher."""
+    """Whether both are parts of one application: with the same image, or images of the same publisher."""
     if other.service.role == "store":
         return False
     publisher = draft.reference.path.rpartition("/")[0]

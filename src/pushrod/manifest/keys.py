@@ -1,7 +1,7 @@
 """Every key of a compose file, and what becomes of it on each engine: the one list of what is allowed.
 
-A key that is not here is refused by its name. Code (`policy`), the tables of docs/manifest.md and the tests are made
-of these rows; a test walks the schema of the Compose loader and fails for a key that none of them covers.
+A key without a row is refused by name. Code (`policy`), the tables of docs/manifest.md and the tests use these
+rows; a test walks the schema of the Compose loader and fails for a key without one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,13 +18,13 @@ FATES: dict[Fate, str] = {
     "word": "what reaches beyond the app's own containers needs the word of the host's owner",
     "refused": "an error that names the key",
 }
-"""What can become of a key, with what that means."""
+"""The possible treatments of a key, with their meaning."""
 
 
 class Row(NamedTuple):
-    """A key by its path (`*` is any name, list items have their list's path), with its fate on each engine.
+    """A key by its path (`*` is any name, list items have their list's path), with its treatment on each engine.
 
-    A row stands for all that is below it, but for what has a row of its own. `says` is for the page.
+    A row covers everything below it that has no row of its own. `says` is the text in docs/manifest.md.
     """
 
     path: str
@@ -33,7 +33,7 @@ class Row(NamedTuple):
     says: str = ""
 
     def fate(self, engine: EngineName) -> Fate:
-        """What becomes of it on an engine."""
+        """The treatment of the key on an engine."""
         return self.docker if engine == "docker" else self.embedded
 
 
@@ -276,21 +276,21 @@ SECTIONS: dict[str, Sequence[Row]] = {
     "configs.*": _FILE,
     "secrets.*": _FILE,
 }
-"""The rows by the place they are for, in the page's order."""
+"""The rows by the place they apply to, in the page's order."""
 
 WORDED = {"services.*.networks", "services.*.volumes", "services.*.build"}
-"""What may also be a list of words, or one, instead of the mapping that its rows describe."""
+"""Places where a word or a list of words may replace the mapping that the rows describe."""
 
 
 def rows() -> Iterator[Row]:
-    """All rows, each with its whole path."""
-    for place, found in SECTIONS.items():
-        for row in found:
+    """All rows, each with its full path."""
+    for place, section in SECTIONS.items():
+        for row in section:
             yield row._replace(path=f"{place}.{row.path}" if place else row.path)
 
 
 TABLE: dict[str, Row] = {row.path: row for row in rows()}
-"""All rows by their whole path."""
+"""All rows by their full path."""
 
 _INNER = {path.rsplit(".", n)[0] for path in TABLE for n in range(1, path.count(".") + 1)}
 
@@ -301,7 +301,8 @@ def holds_keys(path: str) -> bool:
 
 
 def of_services(engine: EngineName, *fates: Fate) -> tuple[str, ...]:
-    """The keys of a service that have one of these fates on an engine, also those of which all that is below has."""
+    """The keys of a service with one of these treatments on an engine; also keys all of whose rows below have
+    one."""
     below = {
         place.removeprefix("services.*."): rows
         for place, rows in SECTIONS.items()

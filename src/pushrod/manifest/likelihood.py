@@ -1,4 +1,4 @@
-"""Which of several services people come for, as somebody would decide who reads the file. Pure."""
+"""Which of several services is the site, as a person reading the file would decide. Pure."""
 
 import posixpath
 import re
@@ -8,16 +8,16 @@ from typing import NamedTuple
 from pushrod.core.values import Service
 
 WEB_PORTS = (80, 443, 8080, 8000, 3000, 5000)
-"""Where people look for a site, the likeliest first."""
+"""Ports where a site is expected, the most likely first."""
 
 _SITES = (80, 443)
-# How the service is called that a browser is to ask: by one of the words of its name, or by all of it.
+# Names of services that browsers talk to: as one word of the name (_FRONTS), or as all of it (_FRONT_NAMES).
 _FRONTS = frozenset(("client", "frontend", "gateway", "webapp", "website", "webui"))
 _FRONT_NAMES = frozenset(("front", "front-end", "site", "www"))
 _ADMINS = frozenset(("admin", "administration", "backoffice"))
 
-# What looks into an app, or catches its mail, and is for those who run it. By the last part of an image's name, by a
-# service's name, and by the program that a command runs.
+# Tools for operators, which inspect an app or catch its mail. Matched against the last component of an image's
+# name, a service's name, and the program of a command.
 _TOOLS = frozenset((
     "adminer", "phpmyadmin", "pgadmin", "pgadmin4", "pgweb", "mongo-express", "redis-commander", "redisinsight",
     "redis-insight", "phpredisadmin", "flower", "mailhog", "mailpit", "mailcatcher", "maildev", "inbucket",
@@ -27,7 +27,7 @@ _TOOLS = frozenset((
     "cloudbeaver", "sqlpad", "dbgate", "nocodb-admin", "influxdb-admin", "chronograf", "selenium",
     "standalone-chrome", "debugger", "dashboard", "monitoring", "mail",
 ))  # fmt: skip
-# What only gathers and passes on, and has no page.
+# Collectors and forwarders, which have no page.
 _SILENT = frozenset((
     "logstash", "filebeat", "fluentd", "fluent-bit", "promtail", "telegraf", "vector", "opentelemetry-collector",
     "opentelemetry-collector-contrib", "node-exporter", "postgres-exporter", "redis-exporter", "statsd-exporter",
@@ -35,8 +35,8 @@ _SILENT = frozenset((
 _PROGRAMS = re.compile(
     r"(?:^|[\s/])(?:flower|rq-dashboard|storybook|jupyter(?:-\w+)?|mailhog|maildev)(?=\s|$)"
 )
-# Container ports that speak no HTTP, by the IANA's registrations: FTP, SSH, mail, DNS, LDAP, databases, brokers; and
-# where the debuggers of Node, Java, PHP and Go listen, and what ships logs.
+# Container ports that do not speak HTTP, by the IANA's registrations: FTP, SSH, mail, DNS, LDAP, databases,
+# brokers; also the debuggers of Node, Java, PHP and Go, and log shippers.
 _OTHER_PORTS = frozenset((
     9229, 9230, 5005, 9003, 2345, 5044,
     20, 21, 22, 23, 25, 53, 110, 143, 389, 465, 587, 636, 993, 995, 1025, 1433, 1521, 1883, 2181, 3306, 4222, 5432,
@@ -45,7 +45,7 @@ _OTHER_PORTS = frozenset((
 
 
 class Candidate(NamedTuple):
-    """A service that may be the one: the last part of its image's name, the port it publishes on the host."""
+    """A possible entry, with the last component of its image's name and the port it publishes on the host."""
 
     service: Service
     image: str
@@ -53,24 +53,24 @@ class Candidate(NamedTuple):
 
 
 def rank(port: int) -> int:
-    """How likely a site is at a port; the lower, the likelier."""
+    """How likely a site is at a port; lower is likelier."""
     return WEB_PORTS.index(port) if port in WEB_PORTS else len(WEB_PORTS)
 
 
 def is_tools(image: str) -> bool:
-    """Whether an image, by the last part of its name, is that of such a tool."""
+    """Whether an image, by the last component of its name, is such a tool."""
     return image in _TOOLS or image in _SILENT
 
 
 def is_tool(service: Service, image: str) -> bool:
-    """Whether a service is for those who run the app: never the site by guess."""
+    """Whether a service is a tool for operators, which is never guessed to be the site."""
     words = " ".join((*service.entrypoint, *service.command))
     named = re.sub(r"[^a-z0-9-]+", "-", service.name.lower())
     return is_tools(image) or is_tools(named) or _PROGRAMS.search(posixpath.normpath(words)) is not None
 
 
 def is_other(port: int) -> bool:
-    """Whether a port is known for something else than HTTP."""
+    """Whether a port is known for something other than HTTP."""
     return port in _OTHER_PORTS
 
 
@@ -80,14 +80,14 @@ def _is_front(name: str) -> bool:
 
 
 def choose(candidates: Sequence[Candidate], awaited: Sequence[str]) -> tuple[str, str]:
-    """The name of the likeliest and why; no name where two are equally likely, or it is one for those who run the app
-    by its name. `awaited` are depended on."""
+    """The name of the likeliest candidate and the reason; empty if two are equally likely, or if its name says it
+    is for administrators. `awaited` are the services others depend on."""
     ordered = sorted(candidates, key=lambda c: _key(c, awaited))
     first, second = (_key(c, awaited) for c in ordered[:2])
-    found = ordered[0]
-    for mine, other, why in zip(first, second, _reasons(found), strict=True):
-        if mine < other and found.service.name.lower() not in _ADMINS:
-            return found.service.name, why
+    likeliest = ordered[0]
+    for mine, other, why in zip(first, second, _reasons(likeliest), strict=True):
+        if mine < other and likeliest.service.name.lower() not in _ADMINS:
+            return likeliest.service.name, why
     return "", ""
 
 
@@ -105,14 +105,14 @@ def _key(candidate: Candidate, awaited: Sequence[str]) -> tuple[int, ...]:
     )
 
 
-def _reasons(found: Candidate) -> tuple[str, ...]:
+def _reasons(candidate: Candidate) -> tuple[str, ...]:
     return (
         "the others are for those who run the app",
         "what the others publish is not HTTP",
         "it is built here",
-        f"it publishes port {found.published}",
+        f"it publishes port {candidate.published}",
         "its name says so",
         "others depend on it",
-        f"it listens on port {found.service.port}",
-        f"it publishes port {found.published}",
+        f"it listens on port {candidate.service.port}",
+        f"it publishes port {candidate.published}",
     )

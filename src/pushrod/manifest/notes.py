@@ -1,7 +1,7 @@
-"""What a manifest asks for and the engine does otherwise, said once. Pure.
+"""Notes on what a manifest asks for and the engine does differently. Pure.
 
-Only what can make an app behave differently is worth a note; `restart`, `networks`, `container_name`, `logging`
-and the like have no counterpart to miss.
+Only differences that can change an app's behaviour get a note; `restart`, `networks`, `container_name`, `logging`
+and the like have no effect that could be missed.
 """
 
 import sys
@@ -13,18 +13,18 @@ from pushrod.manifest.roles import Draft
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"  # what the engine's images run
 _PRODUCTS = {"postgres": "PostgreSQL", "redis": "Redis", "valkey": "Valkey"}
-_KINDS = {"postgres": "PostgreSQL", "redis": "Redis or Valkey"}  # of a version given without its product
+_KINDS = {"postgres": "PostgreSQL", "redis": "Redis or Valkey"}  # for a version without a product name
 
 
 def embedded(drafts: Sequence[Draft], versions: Mapping[str, str]) -> list[str]:
-    """The notes of a manifest. `versions` are what the engine has of each kind of store (`PostgreSQL 18.6`)."""
+    """The notes on a manifest. `versions` are the engine's own for each kind of store (`PostgreSQL 18.6`)."""
     stateless = [d for d in drafts if d.service.role in ("entry", "worker")]
     stores = [d for d in drafts if d.service.role == "store"]
     notes = [*_edge([d for d in drafts if d.service.role == "edge" and d.chosen != "edge"])]
     notes += _closed_ports(stateless)
     notes += [note for d in stores for note in _store(d, versions)]
     notes += _python(stateless)
-    notes += _said(
+    notes += _note(
         "volumes are not mounted on the embedded engine; its paths are those of the checkout",
         stateless,
         lambda d: bool(d.key.get("volumes").sequence()),
@@ -34,42 +34,42 @@ def embedded(drafts: Sequence[Draft], versions: Mapping[str, str]) -> list[str]:
 
 
 def embedded_domains(domains: Sequence[str]) -> list[str]:
-    """What is said where the manifest gives the app names."""
+    """The note if the manifest gives the app names."""
     return ["`x-pushrod.domains` are served on a Docker host only"] if domains else []
 
 
 def embedded_backups(backups: Key) -> list[str]:
-    """What is said where the manifest wants backups at certain times."""
-    told = (
+    """The note if the manifest schedules backups."""
+    note = (
         "`x-pushrod.backups`: no timer makes them here; run `pushrod db backup --all` every hour, from cron"
     )
-    return [told] if backups.given and backups.get("every").value != "never" else []
+    return [note] if backups.given and backups.get("every").value != "never" else []
 
 
 def embedded_tls(tls: Key) -> list[str]:
-    """What is said where the manifest wants a certificate that only a host can get."""
-    told = "`x-pushrod.tls.source: acme` works on a Docker host only; `local` makes a certificate here"
-    return [told] if tls.get("source").value == "acme" else []
+    """The note if the manifest asks for a certificate that only a Docker host can get."""
+    note = "`x-pushrod.tls.source: acme` works on a Docker host only; `local` makes a certificate here"
+    return [note] if tls.get("source").value == "acme" else []
 
 
 def docker(drafts: Sequence[Draft]) -> list[str]:
-    """The notes of a manifest for a host with Docker: what differs there from `docker compose up`."""
+    """The notes on a manifest for a Docker host: what differs there from `docker compose up`."""
     stateless = [d for d in drafts if d.service.role in ("entry", "worker", "job")]
     stores = [d for d in drafts if d.service.role == "store"]
     notes = [*_closed_ports(stateless), *_further_ports(stateless)]
-    notes += _said("published ports of stores stay closed", stores, _publishes)
-    notes += _said(
+    notes += _note("published ports of stores stay closed", stores, _publishes)
+    notes += _note(
         "stays as it is from push to push, as with Compose; what it keeps outside of a volume is lost when its own "
         "definition changes: give it a volume, or `x-pushrod: {role: worker}` if it keeps nothing",
         stores,
         lambda d: d.service.keeps,
     )
-    notes += _said(
+    notes += _note(
         "`container_name` and `hostname` are only names by which other services reach it: two releases run at once",
         stateless,
         lambda d: bool(d.key.get("container_name").value or d.key.get("hostname").value),
     )
-    notes += _said(
+    notes += _note(
         "its networks are not made: all services of a release share one, and reach the stores on another",
         drafts,
         lambda d: bool({*d.key.get("networks").names()} - {"default"}),
@@ -79,21 +79,21 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
         "which the old and the new release have open at the same time for a moment; if only one may: "
         "`deploy: {update_config: {order: stop-first}}`"
     )
-    notes += _said(f"has a volume, {open_twice}", shared, lambda d: d.holds_data)
+    notes += _note(f"has a volume, {open_twice}", shared, lambda d: d.holds_data)
     directory = "writes to a directory that Git does not have"
-    notes += _said(f"{directory}, {open_twice}", shared, lambda d: not d.holds_data)
-    notes += _said(
+    notes += _note(f"{directory}, {open_twice}", shared, lambda d: not d.holds_data)
+    notes += _note(
         "stops before its new instances start, as `order: stop-first` says; it does not answer meanwhile",
         stateless,
         lambda d: d.service.stop_first,
     )
-    notes += _said(
+    notes += _note(
         "its `post_start` and `pre_stop` are not run: it is a job, which ends by itself",
         stateless,
         lambda d: d.service.role == "job" and bool(d.service.post_start or d.service.pre_stop),
     )
     notes += [note for d in stateless for note in _too_early(d, drafts)]
-    notes += _said(
+    notes += _note(
         "REDIS_URL does not lead there, because nothing here says its password",
         [d for d in stores if d.service.store == "redis"],
         lambda d: store_images.redis_password(d.service) is None,
@@ -102,7 +102,7 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
 
 
 def _is_open_twice(draft: Draft) -> bool:
-    """Whether instances of two releases run at once; a web server only reads what others write."""
+    """Whether instances of two releases run at once; a web server does not count, because it only reads."""
     stops = draft.service.role == "job" or draft.service.stop_first
     return not stops and not image_refs.is_web_server(draft.reference)
 
@@ -118,7 +118,8 @@ def _further_ports(drafts: Sequence[Draft]) -> Iterable[str]:
 
 
 def _too_early(draft: Draft, drafts: Sequence[Draft]) -> Iterable[str]:
-    """A job runs between the stores and the instances, so it cannot wait for an instance, nor a store for it."""
+    """Notes on jobs that run too early: a job runs after the stores and before the instances, so it cannot wait for
+    an instance, and no store can wait for it."""
     if draft.service.role != "job":
         return
     running = {d.name for d in drafts if d.service.role in ("entry", "worker")}
@@ -131,7 +132,7 @@ def _too_early(draft: Draft, drafts: Sequence[Draft]) -> Iterable[str]:
 
 
 def _edge(drafts: Sequence[Draft]) -> Iterable[str]:
-    return _said(
+    return _note(
         "pushrod's edge (nginx) takes its place; its own configuration and files are not used on the embedded engine",
         drafts,
         lambda _: True,
@@ -139,7 +140,7 @@ def _edge(drafts: Sequence[Draft]) -> Iterable[str]:
 
 
 def _closed_ports(drafts: Sequence[Draft]) -> Iterable[str]:
-    return _said(
+    return _note(
         "its published port stays closed; only the entry is reached, through the edge",
         drafts,
         lambda d: d.service.role in ("worker", "job") and "published" in d.listening,
@@ -148,11 +149,11 @@ def _closed_ports(drafts: Sequence[Draft]) -> Iterable[str]:
 
 def _store(draft: Draft, versions: Mapping[str, str]) -> Iterable[str]:
     kind = draft.service.store or ""
-    runs, wanted = versions.get(kind, ""), image_refs.version(draft.reference)
+    runs, asked = versions.get(kind, ""), image_refs.version(draft.reference)
     product = _PRODUCTS.get(draft.reference.name, _PRODUCTS.get(kind, kind))
-    if runs and wanted and wanted[:1] != _major(runs):
+    if runs and asked and asked[:1] != _major(runs):
         name = runs if " " in runs else f"{_KINDS[kind]} {runs}"
-        yield f"{draft.name}: the manifest names {product} {wanted[0]}; the embedded engine runs {name}"
+        yield f"{draft.name}: the manifest names {product} {asked[0]}; the embedded engine runs {name}"
     if extension := image_refs.extension(draft.reference):
         yield f"{draft.name}: the embedded engine's PostgreSQL has no {extension}"
     unused = [word for word in ("build", "command", "entrypoint") if draft.key.get(word).value]
@@ -180,7 +181,7 @@ def _python(drafts: Sequence[Draft]) -> Iterable[str]:
         mine = tuple(int(part) for part in _PYTHON.split("."))
         return draft.reference.name == "python" and len(named) > 1 and named[:2] != mine
 
-    return _said(
+    return _note(
         f"its Dockerfile names another Python; the embedded engine runs it on {_PYTHON}", drafts, other
     )
 
@@ -193,8 +194,8 @@ def _unused(draft: Draft) -> Iterable[str]:
         yield f"{draft.name}: {', '.join(f'`{w}`' for w in words)} not applied on the embedded engine"
 
 
-def _said(what: str, drafts: Sequence[Draft], holds: Callable[[Draft], bool]) -> Iterable[str]:
-    """One note for all the services that it holds for."""
+def _note(what: str, drafts: Sequence[Draft], holds: Callable[[Draft], bool]) -> Iterable[str]:
+    """One note for all services to which it applies."""
     names = [d.name for d in drafts if holds(d)]
     if names:
         yield f"{', '.join(names)}: {what}"

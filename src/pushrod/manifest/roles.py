@@ -1,4 +1,4 @@
-"""Which part each service of a manifest plays: store, edge, entry, worker, or a job that runs once. Pure."""
+"""The role of each service of a manifest: store, edge, entry, worker, or a job that runs once. Pure."""
 
 import graphlib
 import re
@@ -17,13 +17,12 @@ _CHOOSE = "write `x-pushrod: {role: entry}` in the one that answers HTTP"
 
 
 class Draft(NamedTuple):
-    """A service while the manifest is read: its values, where they stand, and what its role is derived from.
+    """A service while the manifest is read: its values, its place in the file, and what its role is derived from.
 
-    `chosen` is `x-pushrod.role`. `reference` is the image it runs, for a built one the image it begins from.
-    `listening` says how it shows that it answers HTTP: `published`, `exposed`, `health`, `routes`, `labelled` for a
-    proxy; `published` is
-    that port's number on the host (0: none, or any). `awaits` names the services that must have ended before this
-    one starts. `shares` says that it writes what all releases have.
+    `chosen` is `x-pushrod.role`. `reference` is the image it runs or, if it is built, its base image. `listening`
+    is the evidence that it answers HTTP: `published`, `exposed`, `health`, `routes`, `labelled` for a proxy.
+    `published` is the published port's number on the host (0: none, or any). `awaits` names the services that must
+    have ended before this one starts. `shares` means that it writes data shared by all releases.
     """
 
     service: Service
@@ -42,30 +41,32 @@ class Draft(NamedTuple):
         return self.service.name
 
     def with_(self, **changes: object) -> "Draft":
-        """This draft with fields of its service changed."""
+        """A copy of this draft with fields of its service changed."""
         return self._replace(service=msgspec.structs.replace(self.service, **changes))
 
 
 def derive(drafts: Sequence[Draft], engine: EngineName) -> tuple[list[Draft], list[str], str]:
-    """Every draft with its role, notes about that, and which is the entry and why. On the embedded engine jobs are
-    folded into the service they are for; on Docker they stay, each after those it waits for.
+    """Every draft with its role, notes on these, and which service is the entry and why. On the embedded engine
+    jobs are folded into the service they are for; on Docker they stay, each after those it waits for.
 
-    Raises ManifestError: no entry, more than one, a store that the engine cannot run, a job with no place.
+    Raises ManifestError if there is no entry or more than one, a store the engine cannot run, or a job without a
+    place.
     """
     return _on_docker(drafts) if engine == "docker" else _embedded(drafts)
 
 
 def _embedded(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str], str]:
-    drafts, said = _without_tools(drafts)
+    drafts, tools = _without_tools(drafts)
     drafts = _behind([_placed(d, "embedded") for d in drafts])
     staying, jobs = _split_jobs(drafts)
-    found, notes, because = _site(staying)
-    folded, folding = _fold(_with_entry(staying, found), jobs)
-    return folded, [*notes, *said, *folding], because
+    entry, notes, because = _site(staying)
+    folded, folding = _fold(_with_entry(staying, entry), jobs)
+    return folded, [*notes, *tools, *folding], because
 
 
 def _without_tools(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
-    """The drafts without tools for those who run the app, where those are images: the embedded engine has none."""
+    """The drafts without operators' tools from pulled images, which the embedded engine cannot run; and a note on
+    them."""
 
     def is_tool(draft: Draft) -> bool:
         if draft.chosen or draft.service.build is not None or image_refs.is_store(draft.reference):
@@ -88,31 +89,31 @@ def _on_docker(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str], str]:
         for d in drafts
     ]
     drafts = _behind(drafts)
-    found, notes, because = _site(_opened(drafts))
-    drafts = [d.with_(role="worker", store=None) if _is_part_of(found, d) else d for d in drafts]
-    return _in_order(_with_entry(drafts, found)), notes, because
+    entry, notes, because = _site(_opened(drafts))
+    drafts = [d.with_(role="worker", store=None) if _is_part_of(entry, d) else d for d in drafts]
+    return _in_order(_with_entry(drafts, entry)), notes, because
 
 
 def _is_part_of(entry: Draft, draft: Draft) -> bool:
-    """Whether what looks like a store is another part of the app, which somebody else has made: of one image."""
+    """Whether a seeming store is a part of the entry's application, which others made: both have the same image."""
     implied = draft.service.role == "store" and not draft.chosen and not image_refs.is_store(draft.reference)
     return implied and draft.service.build is None and draft.service.image == entry.service.image
 
 
 def _behind(drafts: Sequence[Draft]) -> list[Draft]:
-    """The drafts, none of which depends on a service whose place the edge takes, or that is not run."""
+    """The drafts without dependencies on services that the edge replaces or that are not run."""
     run = {d.name for d in drafts if d.service.role != "edge"}
     return _without(drafts, {name for d in drafts for name in d.service.depends_on} - run)
 
 
-def _with_entry(drafts: Sequence[Draft], found: Draft) -> list[Draft]:
-    if not found.service.replicas:
-        found.key.get("deploy").get("replicas").wrong("at least one replica of the entry")
-    return [d.with_(role="entry") if d.name == found.name else d for d in drafts]
+def _with_entry(drafts: Sequence[Draft], entry: Draft) -> list[Draft]:
+    if not entry.service.replicas:
+        entry.key.get("deploy").get("replicas").wrong("at least one replica of the entry")
+    return [d.with_(role="entry") if d.name == entry.name else d for d in drafts]
 
 
 def _placed(draft: Draft, engine: EngineName) -> Draft:
-    """The draft with its role, all but the entry's."""
+    """The draft with its role, except the entry's, which is decided later."""
     role: Role = "worker"
     if draft.chosen == "edge":
         role = "edge"
@@ -139,7 +140,7 @@ def _is_store(draft: Draft, engine: EngineName) -> bool:
     pulled = draft.service.build is None
     web = image_refs.is_web_server(draft.reference)
     if engine == "docker" and draft.key.get("restart").text() == "no" and not draft.holds_data:
-        return False  # a client of a store, from the store's own image, that is to end
+        return False  # a client that runs from the store's own image, and ends
     return image_refs.is_store(draft.reference) or (pulled and draft.holds_data and not web)
 
 
@@ -147,9 +148,9 @@ def _is_store(draft: Draft, engine: EngineName) -> bool:
 
 
 def _site(drafts: Sequence[Draft]) -> tuple[Draft, list[str], str]:
-    """The entry, a note where it was chosen among several, and why it is the entry.
+    """The entry, a note if it was chosen among several, and the reason.
 
-    Raises ManifestError for none, and where two are equally likely.
+    Raises ManifestError if there is none, or if two are equally likely.
     """
     candidates, why = _candidates(drafts)
     if len(candidates) == 1:
@@ -159,20 +160,20 @@ def _site(drafts: Sequence[Draft]) -> tuple[Draft, list[str], str]:
     awaited = [name for d in drafts for name in (*d.service.depends_on, *d.awaits)]
     among = [likelihood.Candidate(d.service, _image(d), d.published) for d in candidates]
     name, why = likelihood.choose(among, awaited)
-    found = next((d for d in candidates if d.name == name), None) or _one(candidates)
-    because = f"{found.name} is the entry, because {why}"
-    return found, [f"{because}; `x-pushrod: {{role: entry}}` in another service changes that"], because
+    entry = next((d for d in candidates if d.name == name), None) or _one(candidates)
+    because = f"{entry.name} is the entry, because {why}"
+    return entry, [f"{because}; `x-pushrod: {{role: entry}}` in another service changes that"], because
 
 
 def _image(draft: Draft) -> str:
-    """The last part of the name of the image that a service runs as it was pulled."""
+    """The last component of the image's name; empty if the service is built."""
     return "" if draft.service.build else draft.reference.name
 
 
 def _opened(drafts: Sequence[Draft]) -> list[Draft]:
-    """The drafts as candidates. Where nothing that is built here could be the entry, what is pulled, has a volume and
-    publishes a port is an app that somebody else made (WordPress, Gitea), not a store; but not what another of
-    these connects to."""
+    """The drafts to choose the entry from. If no service that is built here could be it, a pulled one with a volume
+    and a published port is somebody else's application (WordPress, Gitea), not a store, unless another of these
+    connects to it."""
     if any(d.chosen == "entry" or (_listens(d) and d.service.build is not None) for d in drafts):
         return list(drafts)
     apps = [d for d in drafts if _implied(d) and "published" in d.listening]
@@ -185,13 +186,13 @@ def _opened(drafts: Sequence[Draft]) -> list[Draft]:
 
 
 def _implied(draft: Draft) -> bool:
-    """Whether it is taken for a store for its volume alone."""
+    """Whether it counts as a store only because of its volume."""
     implied = draft.service.role == "store" and not draft.chosen
     return implied and not image_refs.is_store(draft.reference)
 
 
 def _listens(draft: Draft) -> bool:
-    """Whether it may be a site."""
+    """Whether it may be the site."""
     seems = draft.service.role == "worker" and bool(draft.listening) and draft.chosen != "worker"
     return seems and not likelihood.is_tool(draft.service, _image(draft)) and not _speaks_otherwise(draft)
 
@@ -201,7 +202,7 @@ def _speaks_otherwise(draft: Draft) -> bool:
 
 
 def leads_to(draft: Draft, names: Collection[str]) -> bool:
-    """Whether a service depends on one of some others, or what it is told names one as a server."""
+    """Whether a service depends on one of `names`, or its configuration names one as a server."""
     service = draft.service
     if any(name in names for name in (*service.depends_on, *draft.awaits)):
         return True
@@ -227,11 +228,11 @@ _EVIDENCE = {
 
 
 def _candidates(drafts: Sequence[Draft]) -> tuple[list[Draft], str]:
-    """Who may be the entry, and why. Each kind of evidence narrows what the one before it left.
+    """The possible entries, and the reason. Each kind of evidence narrows down what the one before it left.
 
-    A web server that runs as a service of its own comes first, then what stands behind one that the edge
-    replaces, labels for a proxy, a published port, a health path, an exposed port; the only stateless service needs
-    no evidence. Raises ManifestError where nothing is known of any.
+    In order: a web server that runs as its own service, services behind one that the edge replaces, routes, labels
+    for a proxy, a published port, a health path, an exposed port; a single stateless service needs no evidence.
+    Raises ManifestError if nothing is known about any.
     """
     candidates = [d for d in drafts if d.service.role in ("worker", "entry")]
     named = [d for d in candidates if d.chosen == "entry"]
@@ -258,13 +259,13 @@ def _candidates(drafts: Sequence[Draft]) -> tuple[list[Draft], str]:
 
 
 def _evidence(draft: Draft, drafts: Sequence[Draft]) -> set[str]:
-    """What says that a service answers HTTP."""
-    found = set(draft.listening)
-    if image_refs.is_web_server(draft.reference) and "published" in found:
-        found.add("web server")
+    """The evidence that a service answers HTTP."""
+    kinds = set(draft.listening)
+    if image_refs.is_web_server(draft.reference) and "published" in kinds:
+        kinds.add("web server")
     if any(d.service.role == "edge" and draft.name in d.service.depends_on for d in drafts):
-        found.add("fronted")
-    return found
+        kinds.add("fronted")
+    return kinds
 
 
 def _one(candidates: Sequence[Draft]) -> Draft:
@@ -276,7 +277,8 @@ def _one(candidates: Sequence[Draft]) -> Draft:
     )
 
 
-# ---- jobs: services that another one waits for to end -------------------------------------------------------------
+# ---- jobs: services whose end another one waits for
+# ---------------------------------------------------------------
 
 
 def _split_jobs(drafts: Sequence[Draft]) -> tuple[list[Draft], list[Draft]]:
@@ -286,7 +288,7 @@ def _split_jobs(drafts: Sequence[Draft]) -> tuple[list[Draft], list[Draft]]:
 
 
 def _fold(drafts: list[Draft], jobs: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
-    """Each job becomes the release command of the service it is for: run once, before any new instance."""
+    """Turn each job into the release command of the service it is for, which runs once, before any new instance."""
     notes = []
     for job in jobs:
         argv = (*job.service.entrypoint, *job.service.command)
@@ -308,13 +310,13 @@ def _fold(drafts: list[Draft], jobs: Sequence[Draft]) -> tuple[list[Draft], list
 
 
 def _without(drafts: Sequence[Draft], gone: Collection[str]) -> list[Draft]:
-    """The drafts, none of which depends on what has ended by then."""
+    """The drafts without dependencies on `gone`, services that have ended by then."""
     kept = (tuple(n for n in d.service.depends_on if n not in gone) for d in drafts)
     return [d.with_(depends_on=names) for d, names in zip(drafts, kept, strict=True)]
 
 
 def _in_order(drafts: Sequence[Draft]) -> list[Draft]:
-    """The drafts with each job after the jobs that it waits for, itself or through another service."""
+    """The drafts with each job after the jobs it waits for, directly or through another service."""
     before = {d.name: (*d.service.depends_on, *d.awaits) for d in drafts}
     try:
         order = [*graphlib.TopologicalSorter(before).static_order()]

@@ -1,4 +1,4 @@
-"""`x-pushrod.routes` of the services, and what else the manifest says of requests: who gets them, and how. Pure."""
+"""`x-pushrod.routes` and everything else the manifest says about requests. Pure."""
 
 import ipaddress
 import posixpath
@@ -31,15 +31,15 @@ _PASSED = (
     "strip_prefix",
     "timeout",
     "websocket",
-)  # only for requests to a service
+)  # valid only for requests to a service
 _HTTP_1 = ("cache", "stream", "strip_prefix", "websocket")
 _ACCESS = ("allow", "auth", "deny", "rate_limit")
 _PATTERN = "docker/nginx/*.conf"
 
-# What an app may take of the edge that it shares with all others: each of these is read anew at a switch of any app,
-# and some of them are looked through for each request.
+# Limits on what an app may use of the shared edge: all of it is read again whenever any app switches, and some of
+# it is searched for each request.
 _MOST_ROUTES = 200
-_MOST_RATES = 20  # each has 2 MB of memory of its own
+_MOST_RATES = 20  # each uses 2 MB of memory
 _MOST_NETWORKS = 300  # in one list: as many as a CDN publishes
 _MOST_ALL_NETWORKS = 2000
 _MOST_HEADERS = 50  # of a route
@@ -53,13 +53,13 @@ _LARGEST_HEADERS = 64 << 10
 
 
 def read(services: Mapping[str, Key], top: Key) -> Routing:
-    """The routes of all services (their `x-pushrod` by name), the longest prefix first, and the proxies of `top`.
+    """The routes of all services (their `x-pushrod` by name), longest prefix first, and the proxies of `top`.
 
-    Raises ManifestError for a key, prefix, rate, address … that is none, and where two routes have one prefix.
+    Raises ManifestError for an invalid key, prefix, rate or address, and for two routes with the same prefix.
     """
-    found = [(route, key) for name, own in services.items() for route, key in _routes(name, own, services)]
+    keyed = [(route, key) for name, own in services.items() for route, key in _routes(name, own, services)]
     owners: dict[str, Key] = {}
-    for route, key in found:
+    for route, key in keyed:
         other = owners.setdefault(route.prefix.rstrip("/"), key)
         if other is not key:
             raise ManifestError(
@@ -67,7 +67,7 @@ def read(services: Mapping[str, Key], top: Key) -> Routing:
                 where=key.path,
                 hint=f"the other is {other.path}: leave one of them out",
             )
-    routes = sorted((route for route, _ in found), key=lambda r: (-len(r.prefix), r.prefix))
+    routes = sorted((route for route, _ in keyed), key=lambda r: (-len(r.prefix), r.prefix))
     proxies = tuple(_networks(top.get("trusted_proxies")))
     _check_share(routes, proxies)
     sticky = tuple(sorted(name for name, own in services.items() if own.get("sticky").yes()))
@@ -77,7 +77,7 @@ def read(services: Mapping[str, Key], top: Key) -> Routing:
 def _check_share(routes: Collection[Route], proxies: Collection[str]) -> None:
     bypassed = {item for r in routes if r.cache for item in r.cache.bypass}
     networks = len(proxies) + sum(len(r.allow) + len(r.deny) for r in routes)
-    for found, most, what, hint in (
+    for count, most, what, hint in (
         (len(routes), _MOST_ROUTES, "routes", "a shorter path takes in all below it; or let the app decide"),
         (
             sum(r.rate is not None for r in routes),
@@ -94,16 +94,16 @@ def _check_share(routes: Collection[Route], proxies: Collection[str]) -> None:
         ),
         (sum(len(r.headers) for r in routes), _MOST_ALL_HEADERS, "headers", "let the app set them"),
     ):
-        if found > most:
+        if count > most:
             raise ManifestError(
-                f"{found} {what}, of at most {most} for an app: the edge is every app's",
+                f"{count} {what}, of at most {most} for an app: the edge is every app's",
                 where="services.*.x-pushrod.routes",
                 hint=hint,
             )
 
 
 def snippets(top: Key) -> tuple[str, ...]:
-    """The patterns of `x-pushrod.nginx`: files of the commit."""
+    """The patterns of `x-pushrod.nginx`, which match files of the commit."""
     key = top.get("nginx")
     items = key.sequence() if isinstance(key.value, list) else [key] if key.given else []
     for item in items:
@@ -184,15 +184,15 @@ def _route(prefix: str, service: str, key: Key, services: Mapping[str, Key]) -> 
     )
 
 
-def _size(key: Key, most: int, said: str) -> int:
+def _size(key: Key, most: int, text: str) -> int:
     size = key.size()
     if size > most:
-        key.wrong(f"a size of at most {said}")
+        key.wrong(f"a size of at most {text}")
     return size
 
 
 def _short(key: Key) -> str:
-    """Its text, which nginx keeps several times over."""
+    """The key's text, bounded because nginx keeps it several times."""
     text = key.text()
     if len(text) > _LONGEST:
         key.wrong(f"text of at most {_LONGEST} characters")
@@ -227,15 +227,15 @@ def _rate(key: Key) -> Rate | None:
     whole = key if isinstance(key.value, dict) else Key(key.path, {"rate": key.value})
     whole.only("burst", "by", "rate")
     rate = whole.get("rate") if isinstance(key.value, dict) else key
-    found = _RATE.fullmatch(rate.text())
-    if not found:
+    match = _RATE.fullmatch(rate.text())
+    if not match:
         rate.wrong("a rate such as 50/s or 300/min")
-    count, period = int(found[1]), 1 if found[2].startswith("s") else 60
+    count, period = int(match[1]), 1 if match[2].startswith("s") else 60
     return Rate(count, period, whole.get("burst").whole(max(1, count // period)), _by(whole.get("by")))
 
 
 def _by(key: Key) -> str:
-    """The header that tells clients apart; empty for their addresses."""
+    """The header that distinguishes clients; empty for their address."""
     word = key.text() or "address"
     if word == "address":
         return ""
@@ -254,12 +254,12 @@ def _cache(key: Key) -> Cache | None:
     seconds = time.seconds(0.0)
     if seconds < 1:
         time.wrong("a time of at least 1s")
-    usual, wanted = Cache(seconds), whole.get("key")
-    if wanted.given and (not _KEY.fullmatch(_short(wanted)) or wanted.text().count("$") > _MOST_VARIABLES):
-        wanted.wrong("text with variables of the request, such as $host$uri$is_args$args")
+    usual, own = Cache(seconds), whole.get("key")
+    if own.given and (not _KEY.fullmatch(_short(own)) or own.text().count("$") > _MOST_VARIABLES):
+        own.wrong("text with variables of the request, such as $host$uri$is_args$args")
     bypass = _few(whole.get("bypass"), _MOST_ITEMS)
     items = tuple(_bypass(item) for item in bypass.sequence()) if bypass.given else usual.bypass
-    return Cache(seconds, wanted.text() or usual.key, items)
+    return Cache(seconds, own.text() or usual.key, items)
 
 
 def _bypass(key: Key) -> str:
@@ -305,16 +305,16 @@ def _networks(key: Key) -> Iterator[str]:
             network = str(ipaddress.ip_network(item.text()))
         except ValueError:
             network = "%"
-        if "%" in network:  # the zone of an address may be any text
+        if "%" in network:  # an address's zone may be any text
             item.wrong("an address or a network such as 203.0.113.0/24")
         yield network
 
 
 def _headers(key: Key) -> dict[str, str]:
-    found = {name: item.text() for name, item in _few(key, _MOST_HEADERS).mapping().items()}
+    headers = {name: item.text() for name, item in _few(key, _MOST_HEADERS).mapping().items()}
     for name, item in key.mapping().items():
         if not _HEADER.fullmatch(name) or name.lower() in _FRAMING:
             raise ManifestError(f"`{name}` is no header to add", where=item.path, hint="such as X-Robots-Tag")
         if not _TEXT.fullmatch(item.text()):
             item.wrong("text without `$` and line breaks, at most 1000 characters")
-    return found
+    return headers

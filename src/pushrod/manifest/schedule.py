@@ -1,4 +1,4 @@
-"""`x-pushrod.backups`: how often an app's stores are backed up, and how many backups stay. Pure."""
+"""`x-pushrod.backups`: how often an app's stores are backed up, and how many backups are kept. Pure."""
 
 from collections.abc import Collection
 
@@ -9,8 +9,8 @@ from pushrod.manifest.document import Key
 
 
 def read(key: Key, stores: Collection[str | None]) -> Schedule:
-    """The schedule. Where the manifest says nothing it is that of an app with these kinds of stores: every day with a
-    PostgreSQL, else never. Raises ManifestError for another period than those there are."""
+    """The schedule. The default for an app with these kinds of stores is daily if one is PostgreSQL, else never.
+    Raises ManifestError for an unknown period."""
     key.only("every", "keep")
     every = key.get("every").choice("hour", "day", "week", "never")
     keep = key.get("keep").whole(Schedule().keep, least=1)

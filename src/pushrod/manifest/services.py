@@ -1,4 +1,4 @@
-"""A resolved compose document becomes the values of its services. Pure: no file is read."""
+"""Turns a resolved compose document into the values of its services. Pure: reads no files."""
 
 import contextlib
 import posixpath
@@ -23,17 +23,17 @@ from pushrod.manifest import (
     schedule,
     tls,
 )
-from pushrod.manifest.discovery import Told
+from pushrod.manifest.discovery import Target
 from pushrod.manifest.document import Key, scalar
 from pushrod.manifest.roles import Draft
 
 KEEP = 5  # releases kept on the host unless the manifest says otherwise
 MOST_KEPT = 100
-MOST_REPLICAS = 100  # of a service, as `pushrod scale` takes
+MOST_REPLICAS = 100  # of a service, as for `pushrod scale`
 MOST_INSTANCES = 200  # of all services together: each has an address, and a container or a process
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _GRACE = 10.0  # seconds; Compose's default for stop_grace_period
-_TLS = (443, 8443)  # container ports that speak it by custom; the edge speaks plain HTTP
+_TLS = (443, 8443)  # container ports that by convention speak TLS; the edge speaks plain HTTP
 
 
 class Port(NamedTuple):
@@ -54,84 +54,86 @@ def read(
 ) -> Manifest:
     """The manifest that a resolved compose document describes, for an engine.
 
-    `bases` names the image each built service begins from (`adapters.compose.bases`), which tells a web server that
-    is built from one that is an app. `store_versions` are what the engine has of `postgres` and `redis`; another
-    major version in the manifest is worth a note. `tracked` says whether the commit has a path: what it has not is
-    data of the app. `projects` are names by which Compose would call the project. Raises ManifestError with the path
-    of the key that is wrong.
+    `bases` maps each built service to its base image (`adapters.compose.bases`), which distinguishes a web server
+    that is built from an app. `store_versions` are the engine's versions of `postgres` and `redis`; another major
+    version in the manifest gets a note. `tracked` tells whether the commit contains a path; a path it does not
+    contain is data of the app. `projects` are the names Compose may give the project. Raises ManifestError with the
+    path of the invalid key.
     """
     top = Key("", document)
     own = top.get("x-pushrod")
     own.only("backups", "domains", "keep", "nginx", "redirects", "tls", "trusted_proxies")
     keep = own.get("keep").whole(KEEP, least=1, most=MOST_KEPT)
     names = domains.read(own.get("domains"))
-    led = domains.redirects(own.get("redirects"), names)
+    redirected = domains.redirects(own.get("redirects"), names)
     asked_as = domains.one(names)
-    names = (*names, *led)
+    names = (*names, *redirected)
     services = top.get("services").mapping()
     if not services:
         raise ManifestError(
             "no services", where="services", hint="a compose file names what runs under `services:`"
         )
-    builders, told = _builders(services, projects), discovery.told(services)
+    builders, targets = _builders(services, projects), discovery.targets(services)
     drafts = [
         _draft(
             name, key, (builder := builders.get(name, name)), services[builder], bases or {}, engine, asked_as
         )
         for name, key in services.items()
     ]
-    drafts = [_as_told(d, told[d.name], tracked) if d.name in told else d for d in drafts]
-    drafts, said, because = roles.derive(drafts, engine)
+    drafts = [_with_target(d, targets[d.name], tracked) if d.name in targets else d for d in drafts]
+    drafts, remarks, because = roles.derive(drafts, engine)
     if engine == "docker":
         staying = kept.kept(drafts, next(d.name for d in drafts if d.service.role == "entry"))
         drafts = [d.with_(role="store", keeps=True) if d.name in staying else d for d in drafts]
     if not any(discovery.is_proxy(d.key) and d.service.role != "edge" for d in drafts):
-        said = [*said, *_untold(drafts, told, names)]
+        remarks = [*remarks, *_unused_labels(drafts, targets, names)]
     routed = routing.read({name: key.get("x-pushrod") for name, key in services.items()}, own)
     _check_routed(routed, drafts, services)
     if engine == "embedded":
-        said = [*said, *notes.embedded(drafts, store_versions or {}), *notes.embedded_domains(names)]
-        said += [*notes.embedded_backups(own.get("backups")), *notes.embedded_tls(own.get("tls"))]
+        remarks = [*remarks, *notes.embedded(drafts, store_versions or {}), *notes.embedded_domains(names)]
+        remarks += [*notes.embedded_backups(own.get("backups")), *notes.embedded_tls(own.get("tls"))]
     else:
-        said = [*said, *notes.docker(drafts)]
+        remarks = [*remarks, *notes.docker(drafts)]
     return Manifest(
         services=tuple(d.service for d in drafts),
-        notes=tuple(said),
+        notes=tuple(remarks),
         because=because,
         keep=keep,
         domains=names,
         ours=any("x-pushrod" in key.mapping() for key in (top, *services.values())),
         tls=tls.read(own.get("tls"), names, engine),
-        routing=msgspec.structs.replace(routed, redirects=led),
+        routing=msgspec.structs.replace(routed, redirects=redirected),
         snippets=routing.snippets(own),
         backups=schedule.read(own.get("backups"), {d.service.store for d in drafts}),
     )
 
 
-def _as_told(draft: Draft, told: Told, tracked: Callable[[str], bool]) -> Draft:
-    """The draft with what a proxy in front would be told of it, and whether two releases share what it writes."""
+def _with_target(draft: Draft, target: Target, tracked: Callable[[str], bool]) -> Draft:
+    """The draft with what its proxy labels say, and whether two releases share data that it writes."""
     shared = any(_is_shared(v, tracked) for v in draft.key.get("volumes").sequence())
     draft = draft._replace(shares=shared)
-    if not told.reached:
+    if not target.reached:
         return draft
     draft = draft._replace(listening=draft.listening | {"labelled"})
-    return draft.with_(port=told.port) if told.port else draft
+    return draft.with_(port=target.port) if target.port else draft
 
 
-def _untold(drafts: Sequence[Draft], told: Mapping[str, Told], names: Sequence[str]) -> Iterator[str]:
-    """What is said of the labels for a proxy that is not there. ManifestError where they keep somebody out who would
-    be let in without it."""
+def _unused_labels(
+    drafts: Sequence[Draft], targets: Mapping[str, Target], names: Sequence[str]
+) -> Iterator[str]:
+    """Notes on labels for a proxy that does not run. Raises ManifestError if they restrict access, which would be
+    open without the proxy."""
     for draft in drafts:
-        found = told.get(draft.name, Told())
-        if not found.reached or draft.service.role not in ("entry", "worker"):
+        target = targets.get(draft.name, Target())
+        if not target.reached or draft.service.role not in ("entry", "worker"):
             continue
-        if found.guard and not draft.key.get("x-pushrod").get("routes").given:
+        if target.guard and not draft.key.get("x-pushrod").get("routes").given:
             raise ManifestError(
-                f"a proxy would not let everybody in to {draft.name} (`{found.guard}`); the edge would",
+                f"a proxy would not let everybody in to {draft.name} (`{target.guard}`); the edge would",
                 where=f"{draft.key.path}.labels",
                 hint="say it to the edge: `x-pushrod: {routes: {/: {auth: {basic: SECRET}}}}`, or `allow`",
             )
-        missing = [name for name in found.names if name not in names and not name.endswith(".localhost")]
+        missing = [name for name in target.names if name not in names and not name.endswith(".localhost")]
         if missing and draft.service.role == "entry":
             words = ", ".join(missing)
             yield (
@@ -141,7 +143,7 @@ def _untold(drafts: Sequence[Draft], told: Mapping[str, Told], names: Sequence[s
 
 
 def _check_routed(routed: Routing, drafts: Sequence[Draft], services: Mapping[str, Key]) -> None:
-    """Requests can only go to what runs as instances."""
+    """Raise ManifestError if a route leads to a service without instances."""
     running = {d.name for d in drafts if d.service.role in ("entry", "worker") and d.service.replicas}
     for name in routed.services:
         if name not in running:
@@ -153,10 +155,10 @@ def _check_routed(routed: Routing, drafts: Sequence[Draft], services: Mapping[st
 
 
 def _builders(services: Mapping[str, Key], projects: Sequence[str]) -> dict[str, str]:
-    """For each service that runs what another builds, by the name which that gives its image: the one that builds.
+    """Maps each service that runs an image built by another, referenced by that image's name, to its builder.
 
-    As `docker compose up --build` does it: one image, built once. Compose itself names one that has no name after
-    its project and its service; before version 2 it did so with `_`.
+    As in `docker compose up --build`: one image, built once. Compose names an image without `image` after its project
+    and service, joined by `-`, before version 2 by `_`.
     """
     built: dict[str, str] = {}
     for name, key in services.items():
@@ -166,12 +168,12 @@ def _builders(services: Mapping[str, Key], projects: Sequence[str]) -> dict[str,
             if key.get("build").given:
                 with contextlib.suppress(ValueError):
                     built.setdefault(image_refs.normal(image), name)
-    found = {}
+    builders = {}
     for name, key in services.items():
         if built and not key.get("build").given and key.get("image").text():
             with contextlib.suppress(ValueError, KeyError):
-                found[name] = built[image_refs.normal(key.get("image").text())]
-    return found
+                builders[name] = built[image_refs.normal(key.get("image").text())]
+    return builders
 
 
 def _draft(
@@ -183,9 +185,9 @@ def _draft(
     engine: EngineName,
     asked_as: str,
 ) -> Draft:
-    """One service, with all that its role will be derived from; `builder` is the service that builds its image.
+    """One service with everything its role is derived from; `builder` is the service that builds its image.
 
-    `asked_as` is a name of the app's own, empty where it has none.
+    `asked_as` is the app's own name for health checks, empty if it has none.
     """
     if not _NAME.fullmatch(name):
         key.wrong("a service name of letters, digits, `-`, `_` and `.`, at most 63")
@@ -249,7 +251,7 @@ def _draft(
 
 
 def _build(key: Key, of: str) -> Build | None:
-    """Where an image is built from. The context must lie in the commit: nothing else is the same on the host."""
+    """Where an image is built from. The context must be in the commit: other paths differ on the host."""
     if not key.given:
         return None
     if isinstance(key.value, str):
@@ -275,7 +277,7 @@ def _inside(key: Key) -> str:
 
 
 def _leaves(path: str) -> bool:
-    """Whether a path is not one inside the repository."""
+    """Whether a path is outside the repository."""
     path = posixpath.normpath(path or ".")
     return path.startswith(("/", "../")) or path == ".." or "\0" in path
 
@@ -304,12 +306,14 @@ def _environment(key: Key) -> dict[str, str | None]:
 
 
 def _published(ports: Key) -> Iterator[Port]:
-    """The TCP ports that are published, in the file's order."""
+    """The published TCP ports, in the file's order."""
     for port in ports.sequence():
         outside = 0
         if isinstance(port.value, dict):
             protocol, number = port.get("protocol").text(), port.get("target").whole(0)
-            first = port.get("published").text().partition("-")[0]  # `8000-8010` is a choice for the host
+            first = (
+                port.get("published").text().partition("-")[0]
+            )  # in a range, `8000-8010`, the host chooses
             outside = int(first) if re.fullmatch(r"[0-9]{1,5}", first) else 0
         else:
             number, protocol = _port(port)
@@ -318,7 +322,7 @@ def _published(ports: Key) -> Iterator[Port]:
 
 
 def _main(ports: list[Port]) -> Port:
-    """The one that speaks HTTP, most likely: by its number on the host; one for TLS, or for something else, last."""
+    """The port most likely to speak HTTP, by its number on the host; ports for TLS or other protocols come last."""
     return min(
         ports,
         key=lambda p: (likelihood.is_other(p.target), p.target in _TLS, likelihood.rank(p.published)),
@@ -327,21 +331,21 @@ def _main(ports: list[Port]) -> Port:
 
 
 def _exposed(expose: Key) -> int:
-    """The first TCP port that is exposed; 0 for none."""
-    found = (_port(key) for key in expose.sequence())
-    return next((number for number, protocol in found if number and protocol in ("", "tcp")), 0)
+    """The first exposed TCP port; 0 if there is none."""
+    ports = (_port(key) for key in expose.sequence())
+    return next((number for number, protocol in ports if number and protocol in ("", "tcp")), 0)
 
 
 def _port(key: Key) -> tuple[int, str]:
     """Container port and protocol of Compose's short form (`8000`, `80:8000/tcp`, `3000-3005`)."""
-    found = re.fullmatch(r"(?:.*:)?([0-9]{1,5})(?:-[0-9]{1,5})?(?:/(\w+))?", key.text())
-    if not found:
+    match = re.fullmatch(r"(?:.*:)?([0-9]{1,5})(?:-[0-9]{1,5})?(?:/(\w+))?", key.text())
+    if not match:
         key.wrong("a port such as 8000")
-    return int(found[1]), found[2] or ""
+    return int(match[1]), match[2] or ""
 
 
 def _memory(key: Key) -> int:
-    """The most memory a service may use, in bytes, as Compose prints it; 0 where nothing is said."""
+    """The memory limit of a service in bytes, as Compose prints it; 0 if there is none."""
     limit = key.get("deploy").get("resources").get("limits").get("memory")
     limit = limit if limit.given else key.get("mem_limit")
     if not re.fullmatch(r"[0-9]{0,18}", limit.text()):
@@ -355,7 +359,7 @@ def _replicas(key: Key) -> int:
 
 
 def _stops_first(order: Key) -> bool:
-    """Compose's own key for it; where nothing is said both run for a moment, so that no request is dropped."""
+    """Whether Compose's `order` asks for it; by default both run for a moment, so that no request is dropped."""
     return order.given and order.choice("start-first", "stop-first") == "stop-first"
 
 
@@ -376,8 +380,8 @@ def _awaited(depends_on: Key) -> tuple[str, ...]:
 
 
 def _is_shared(key: Key, tracked: Callable[[str], bool]) -> bool:
-    """Whether a mount is data that all releases have and this service may write: a volume with a name, or a directory
-    that the commit does not have."""
+    """Whether a mount is writable data shared by all releases: a named volume, or a directory that is not in the
+    commit."""
     if not isinstance(key.value, dict) or key.get("read_only").yes():
         return False
     source = key.get("source").text()
@@ -388,7 +392,7 @@ def _is_shared(key: Key, tracked: Callable[[str], bool]) -> bool:
 
 
 def _is_volume(key: Key) -> bool:
-    """Whether a mount is a volume that Docker keeps, not a directory of the checkout or of the host."""
+    """Whether a mount is a volume managed by Docker, not a directory of the checkout or the host."""
     if isinstance(key.value, dict):
         return key.get("type").text() == "volume"
     return not key.text().startswith((".", "/", "~")) and ":" in key.text()

@@ -12,42 +12,44 @@ from pushrod.manifest.document import Key
 _PRIVATE = re.compile(
     r"(?:.+\.)?(?:test|example|invalid|localhost|local|internal|onion|home\.arpa|example\.(?:com|net|org))"
 )
-"""Names that nobody can own (RFC 2606, 6761, 6762, 7686, 8375; ICANN for `internal`): no authority certifies them."""
+"""Names that nobody can own (RFC 2606, 6761, 6762, 7686, 8375; ICANN for `internal`), so no authority certifies
+them."""
 
 
 def read(key: Key, domains: Sequence[str], engine: EngineName) -> Encryption:
-    """The source and its settings. Where the manifest names no source it is ACME on a Docker host, if the app has a
-    name that a public authority can certify, else none.
+    """The source and its settings. The default is ACME on a Docker host if the app has a name that a public
+    authority can certify, otherwise none.
 
     Raises ManifestError for a source that cannot do what is asked.
     """
     key.only("email", "hsts", "source")
-    wanted = key.get("source")
-    if wanted.value is False:  # `off` in the YAML of before 2009
-        wanted = wanted._replace(value="off")
-    source = wanted.choice("acme", "local", "files", "off")
+    source_key = key.get("source")
+    if source_key.value is False:  # YAML 1.1 reads `off` as false
+        source_key = source_key._replace(value="off")
+    source = source_key.choice("acme", "local", "files", "off")
     if engine == "docker" and source not in ("", "off") and not domains:
         raise ManifestError(
             "a certificate is for names, and the app has none",
-            where=wanted.path,
+            where=source_key.path,
             hint="name them: x-pushrod: {domains: [shop.example.com]}",
         )
     if source == "acme":
-        _check_acme(wanted, domains)
+        _check_acme(source_key, domains)
     usual = "acme" if engine == "docker" and any(map(is_public, domains)) else "off"
     if engine == "embedded" and source == "acme":
         source = "off"
-    found = {
+    fields = {
         "source": source or usual,
         "email": _email(key.get("email")),
         "hsts": key.get("hsts").whole(Encryption().hsts),
     }
-    return msgspec.convert(found, Encryption)
+    return msgspec.convert(fields, Encryption)
 
 
 def is_public(name: str) -> bool:
-    """Whether a public authority could certify a name by looking at its web server: no wildcard (RFC 8555, 8.3), and
-    no name that only this network has."""
+    """Whether a public authority could certify a name by a request to its web server: it is neither a wildcard (RFC
+    8555,
+    8.3) nor private to a network."""
     return "." in name and not name.startswith("*.") and not _PRIVATE.fullmatch(name)
 
 

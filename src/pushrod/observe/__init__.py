@@ -1,1 +1,1 @@
-"""What is going on, and what is wrong."""
+"""The state of apps, and what is wrong."""

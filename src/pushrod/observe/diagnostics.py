@@ -1,4 +1,4 @@
-"""Looking for what is wrong, and saying how to mend it."""
+"""Checks for what is wrong, each with its remedy."""
 
 import sys
 from collections.abc import Iterator
@@ -17,19 +17,19 @@ from pushrod.state.releases import Releases
 from pushrod.system import files, locks, processes
 
 _OLDEST_GIT = (2, 29)  # the first with the proc-receive hook (Git's release notes for 2.29)
-_LOW_SPACE = 500_000_000  # bytes; an environment and a PostgreSQL cluster together take about half of it
+_LOW_SPACE = 500_000_000  # bytes; a Python environment and a PostgreSQL cluster take about half of it
 
 
 def examine(root: Root) -> list[Diagnostic]:
-    """Look at the machine, the engine's parts and every app of a root; changes nothing."""
+    """Check the machine, the engine's parts and every app of a root; changes nothing."""
     engine = registry.of(root)
-    found = [*_machine(root), *engine.examine()]
+    results = [*_machine(root), *engine.examine()]
     if root.host_settings_path.exists():
-        found += diagnostics.examine(root)
-    found += claims.examine(root)
+        results += diagnostics.examine(root)
+    results += claims.examine(root)
     for app in root.apps():
-        found += _app(app, engine)
-    return found
+        results += _app(app, engine)
+    return results
 
 
 def _machine(root: Root) -> Iterator[Diagnostic]:
@@ -100,7 +100,7 @@ def _app(app: App, engine: Engine) -> Iterator[Diagnostic]:
         yield from catalogue.examine(app)
         yield from certificates.examine(app, releases.read(story.live))
         yield _running(app, name, story.live, engine)
-    except PushrodError as e:  # a part that the engine needs is missing
+    except PushrodError as e:  # for example, a part the engine needs is missing
         yield Diagnostic(name, "broken", e.what, e.hint)
 
 

@@ -15,10 +15,11 @@ Condition = Literal["live", "degraded", "down", "new"]
 
 
 class Status(Value, frozen=True):
-    """One app at a glance. `under_way` is what an unfinished command is doing, or left behind; `allowed` what the
-    host's owner lets its manifest ask for. `warnings` say what will be missed one day: a backup that is late.
-    `maintenance` says that the edge answers in its place, and to whom not. `names` are the app's own, also while it
-    is down (`:80`: every other name on that port). `file` is its compose file, where that is not at the top."""
+    """One app at a glance. `under_way` is what an unfinished command is doing or has left behind; `allowed` what
+    the host's owner permits its manifest to ask for. `warnings` are problems that will matter later, such as a late
+    backup. If `maintenance` is set, the edge answers instead of the app, except for the addresses it names. `names`
+    are the app's own, even while it is down (`:80`: every other name on that port). `file` is its compose file, if
+    that is not at the top."""
 
     app: str
     condition: Condition
@@ -37,7 +38,7 @@ class Status(Value, frozen=True):
 
 
 class Row(Value, frozen=True):
-    """One release in the list of them. `state` is `live`, `kept`, `pruned` or `failed`."""
+    """One release in the list."""
 
     number: int
     state: Literal["live", "kept", "pruned", "failed", "under way"]
@@ -48,12 +49,12 @@ class Row(Value, frozen=True):
 
 
 def of(app: App, processes: Sequence[ProcessState]) -> Status:
-    """The status of an app, given what its engine says runs."""
+    """The status of an app, given the processes its engine reports."""
     settings = app.settings
     journal = Journal(app.journal)
     story = journal.story()
     release = Releases(app).read(story.live) if story.live else None
-    found = [*catalogue.examine(app), *certificates.examine(app, release)]
+    warnings = [*catalogue.examine(app), *certificates.examine(app, release)]
     since = next((e.at for e in reversed(journal.entries()) if e.event == "live"), "")
     return Status(
         app=app.name,
@@ -66,7 +67,7 @@ def of(app: App, processes: Sequence[ProcessState]) -> Status:
         under_way=f"{story.open.event} of release {story.open.release}" if story.open else "",
         processes=tuple(processes),
         allowed=settings.allowed,
-        warnings=tuple(f"{f.detail}: {f.mend}" for f in found),
+        warnings=tuple(f"{f.detail}: {f.mend}" for f in warnings),
         maintenance=settings.maintenance,
         names=claims.of(app),
         file=settings.file,
@@ -74,7 +75,7 @@ def of(app: App, processes: Sequence[ProcessState]) -> Status:
 
 
 def history(app: App) -> list[Row]:
-    """Every release the journal knows, newest first."""
+    """Every release in the journal, newest first."""
     releases = Releases(app)
     journal = Journal(app.journal)
     story = journal.story()

@@ -1,1 +1,1 @@
-"""What is on disk of a root and its apps."""
+"""The files of a root and its apps."""

@@ -1,7 +1,7 @@
-"""Where everything is: the root directory, the apps in it, and each app's own files.
+"""Where everything is stored: the root directory, its apps, and each app's own files.
 
-A root holds one edge, one supervisor and any number of apps. Nothing here reads or changes what is inside
-those places except an app's settings (`app.json`).
+A root holds one edge, one supervisor and any number of apps. This module only knows the paths; the one file it
+reads and writes is an app's settings (`app.json`).
 """
 
 import datetime
@@ -24,18 +24,19 @@ _FILE = re.compile(rf"(?:{_FOLDER}/){{0,9}}\.?\w[\w.+@ -]{{0,99}}\.ya?ml")
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
-# sockaddr_un holds 108 bytes with the closing zero (unix(7)); supervisord adds its process id to its own name.
+# sockaddr_un holds 108 bytes including the final zero (unix(7)); supervisord appends its process id to its socket's
+# name.
 _SOCKET_DIRECTORY_LIMIT = 72
 
 
 class Settings(Value, frozen=True):
-    """What pushrod remembers of an app between deployments.
+    """What pushrod remembers about an app between deployments.
 
-    `port` is where the edge serves it. `replicas` are the counts set by `pushrod scale`, which go before the
-    manifest's. `source` is the work tree that `pushrod up` was last called for. `down` says it was stopped.
-    `allowed` is what the host's owner lets this app's manifest ask for (`privileged`, `/srv/media` …).
-    `maintenance` says that the edge answers in its place. `file` is its compose file, where that is not at the top of
-    its repository.
+    `port` is where the edge serves it. `replicas` are the counts set by `pushrod scale`, which override the
+    manifest's. `source` is the work tree of the last `pushrod up`. `down` means the app was stopped. `allowed` is
+    what the host's owner permits this app's manifest to ask for (`privileged`, `/srv/media` …). If `maintenance` is
+    set, the edge answers instead of the app. `file` is its compose file, if that is not at the top of its
+    repository.
     """
 
     name: str
@@ -50,16 +51,16 @@ class Settings(Value, frozen=True):
     file: str = ""
 
     def url(self, domains: Sequence[str] = ()) -> str:
-        """Where the app answers: at the first of its names that is one, else on this machine."""
+        """The app's address: its first name that is not a wildcard, else this machine."""
         name = next((d for d in domains if not d.startswith("*.")), "127.0.0.1")
         return f"http://{name}" if self.port == 80 else f"http://{name}:{self.port}"
 
 
 class HostSettings(Value, frozen=True):
-    """What `pushrod host init` decided, in ROOT/host.json; where that file is, Docker runs the apps.
+    """What `pushrod host init` decided, in ROOT/host.json; if that file exists, Docker runs the apps.
 
-    `pool` is the block of addresses that releases are given parts of. `limits` are those that the owner has changed
-    (`core.limits`), for every app; `app_limits` those of one app.
+    `pool` is the block of addresses that releases get their networks from. `limits` are those the owner has changed
+    (`core.limits`) for every app; `app_limits` those changed for one app.
     """
 
     pool: str = "10.213.0.0/16"
@@ -69,7 +70,7 @@ class HostSettings(Value, frozen=True):
 
 
 def check_name(name: str) -> str:
-    """Return the name if an app may be called that; UnknownNameError says what is allowed."""
+    """Return the name if it is valid for an app; raises UnknownNameError with the rule otherwise."""
     if not NAME.fullmatch(name):
         raise UnknownNameError(
             f"`{name}` cannot be an app's name",
@@ -79,24 +80,26 @@ def check_name(name: str) -> str:
 
 
 def check_file(path: str) -> str:
-    """The path of a compose file in a repository, in its shortest form; empty for the one at the top, by its usual
-    name. UnknownNameError says what is allowed."""
-    found = posixpath.normpath(path) if path else ""
-    if found and not _FILE.fullmatch(found):
+    """The normalised path of a compose file in a repository; empty for the default file at the top.
+
+    Raises UnknownNameError if the path is not allowed.
+    """
+    normalised = posixpath.normpath(path) if path else ""
+    if normalised and not _FILE.fullmatch(normalised):
         raise UnknownNameError(
             f"`{path}` cannot be an app's compose file",
             hint="give its path in the repository, which ends with .yaml or .yml, such as deploy/compose.yaml",
         )
-    return found
+    return normalised
 
 
 def slug(text: str) -> str:
-    """The app name that a folder's name suggests; may still be invalid, see `check_name`."""
+    """An app name derived from a folder's name; may still be invalid, see `check_name`."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:31]
 
 
 def now() -> str:
-    """The time as records carry it: UTC, ISO 8601, to the millisecond."""
+    """The current time in the format of all records: UTC, ISO 8601, to the millisecond."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
@@ -106,8 +109,7 @@ T = TypeVar("T")
 def read_json(path: Path, kind: type[T], *, restore: str) -> T:
     """Decode one of pushrod's own state files strictly.
 
-    Raises StateError if it is not what it should be, after keeping a copy beside it; `restore` is what the
-    user can do about it.
+    If the content is invalid, keeps a copy beside it and raises StateError; `restore` tells the user what to do.
     """
     try:
         raw = path.read_bytes()
@@ -124,7 +126,7 @@ def read_json(path: Path, kind: type[T], *, restore: str) -> T:
 
 
 class Root:
-    """The directory that holds one machine's pushrod."""
+    """The root directory: all of pushrod's files on one machine."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -140,7 +142,7 @@ class Root:
 
     @property
     def runtime(self) -> Path:
-        """A directory whose name is short enough for unix sockets: in the root, or else in /tmp."""
+        """A directory with a path short enough for Unix sockets: in the root, otherwise in /tmp."""
         inside = self.path / "run"
         if len(os.fsencode(inside)) <= _SOCKET_DIRECTORY_LIMIT:
             return inside
@@ -151,15 +153,15 @@ class Root:
 
     @property
     def host_settings(self) -> HostSettings | None:
-        """What was decided for this Docker host; None on a root of the embedded engine."""
+        """The settings of this Docker host; None on a root of the embedded engine."""
         if not self.host_settings_path.exists():
             return None
         return read_json(self.host_settings_path, HostSettings, restore="run `pushrod host init` again")
 
     def create(self) -> None:
-        """Make the root's own directories, closed to all but whoever the apps run as.
+        """Make the root's own directories, closed to all accounts except the one the apps run as.
 
-        Raises HostError where there is no account for those, or the directory of the sockets is somebody else's.
+        Raises HostError if that account does not exist, or if the socket directory belongs to another user.
         """
         group = None if self.host_settings_path.exists() else accounts.children_group()
         for directory in (self.path.resolve(), self.apps_directory):
@@ -170,12 +172,12 @@ class Root:
             raise HostError(
                 "belongs to another user", where=str(self.runtime), hint="choose another place with --root"
             )
-        # Anybody on this machine could know that name before us. Nobody knows this one.
+        # Any user of this machine could have predicted that name and taken it; this one is unpredictable.
         files.write(self._runtime_note, f"{files.temporary_name('pushrod-')}\n")
         files.make_closed(self.runtime, group)
 
     def app(self, name: str) -> "App":
-        """The app of that name; UnknownNameError lists what there is."""
+        """The app with that name; UnknownNameError, listing the existing apps, if there is none."""
         app = App(self, check_name(name))
         if not app.settings_path.exists():
             known = ", ".join(a.name for a in self.apps()) or "none yet"
@@ -185,7 +187,7 @@ class Root:
         return app
 
     def apps(self) -> Iterator["App"]:
-        """Every app of this root, by name."""
+        """Every app of this root, sorted by name."""
         if self.apps_directory.is_dir():
             for directory in sorted(self.apps_directory.iterdir()):
                 if (directory / "app.json").exists():
@@ -193,7 +195,7 @@ class Root:
 
 
 class App:
-    """One app's places. Creating the value touches nothing."""
+    """The paths of one app. Creating the value touches no files."""
 
     def __init__(self, root: Root, name: str) -> None:
         self.root = root
@@ -223,9 +225,9 @@ class App:
         files.write(self.settings_path, msgspec.json.format(msgspec.json.encode(settings)))
 
     def checkout(self, number: int) -> Path:
-        """Where the tree of a release's commit is."""
+        """The directory with the tree of a release's commit."""
         return self.checkouts / str(number)
 
     def copies(self, number: int) -> Path:
-        """Where copies are of what instances of a release mount of its tree, which they may have changed."""
+        """The directory with a release's copies of the parts of its tree that instances mount and may change."""
         return self.directory / "copies" / str(number)

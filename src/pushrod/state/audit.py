@@ -1,13 +1,13 @@
-"""Who did what, when, from where, with which result: an append-only log of a root, chained by hashes.
+"""Who did what, when, from where and with what result: an append-only log of a root, chained by hashes.
 
-One line of JSON for what began, one for how it ended, each fsynced, each with the SHA-256 of itself and of the line
-before: a line that is changed, taken out or moved is found (`Audit.verify`). Whoever can write the file could write
-all of it anew. On a Docker host each new head is therefore told to the system's journal too, which that account
-cannot change; `verify` compares the two.
+One line of JSON when an action begins and one when it ends, each fsynced, each with the SHA-256 of itself and of
+the line before: a line that was changed, removed or moved is detected (`Audit.verify`). An account that can write
+the file could rewrite all of it. On a Docker host each new head is therefore also sent to the system's journal,
+which that account cannot change; `verify` compares the two.
 
-Secrets are here by their names alone. What a key only looks at, and what it is refused, is listed up to a number a
-day, so that a flood of it neither fills the disk nor buries what was done. What a key does is never left out: past a
-number a day it is not done.
+Secrets appear by name only. Read-only actions and refusals of a key are listed up to a daily limit, so that a flood
+of them neither fills the disk nor buries the rest. Changes are never left out: beyond their daily limit they are
+refused.
 """
 
 import contextlib
@@ -30,23 +30,23 @@ from pushrod.system import files, locks, network
 Result = Literal["done", "failed", "refused", "unfinished"]
 
 SEGMENT = 16 << 20
-"""Bytes of a file of the log; then another is begun. Older ones stay, `log.<number of their last line>`, and their
-owner may take the oldest away."""
+"""Bytes of one file of the log before the next is started. Older files stay as `log.<number of their last line>`;
+their owner may delete the oldest."""
 
 MOST = {"act": 10_000, "look": 300, "refused": 100}
-"""Lines of one key in one day, of each kind."""
+"""Lines per key and day, for each kind of action."""
 
 IDENTIFIER = "pushrod-audit"
-"""What the heads in the system's journal are under: journalctl --identifier=pushrod-audit."""
+"""The identifier of the heads in the system's journal: journalctl --identifier=pushrod-audit."""
 
-_PATIENCE = 60.0  # seconds for the lock, which is held for as long as a line takes to be written
-_OPENS = 14  # characters of the name of a chain whose files say where they begin; an older pushrod's has 12
+_PATIENCE = 60.0  # seconds to wait for the lock, which is held only while a line is written
+_OPENS = 14  # length of the name of a chain whose files mark where they begin; an older pushrod's has 12
 _LONGEST = 300  # characters of a text from outside
-_TAIL = 64 << 10  # bytes in which the last line is looked for; a line is far shorter
+_TAIL = 64 << 10  # bytes at the end searched for the last line; a line is far shorter
 
 
 class Who(Value, frozen=True, omit_defaults=True):
-    """Somebody: the name of a key or a local account, the key's fingerprint, and the address that they came from."""
+    """An actor: the name of a key or a local account, the key's fingerprint, and the address it connected from."""
 
     by: str
     key: str = ""
@@ -54,8 +54,8 @@ class Who(Value, frozen=True, omit_defaults=True):
 
 
 class Line(Value, frozen=True, omit_defaults=True):
-    """A line of the log. `act` of an end is the number of its beginning; `chain` names the log, `before` is the hash
-    of the line before, `hash` that of this one without it; `opens` says that a file begins with it."""
+    """A line of the log. In an end, `act` is the number of its beginning; `chain` names the log, `before` is the
+    hash of the line before, `hash` this line's own, computed without it; `opens` marks the first line of a file."""
 
     n: int
     at: str
@@ -75,7 +75,7 @@ class Line(Value, frozen=True, omit_defaults=True):
 
 
 class Act(Value, frozen=True):
-    """What somebody did or asked for, as it is listed: `code` is the exit code, `seconds` how long it took."""
+    """A listed action; `code` is the exit code, `seconds` how long it took."""
 
     number: int
     at: str
@@ -92,8 +92,8 @@ class Act(Value, frozen=True):
 
 
 class Verdict(NamedTuple):
-    """What `verify` found: the first and the last line that are here, how many heads of the system's journal agree,
-    what is wrong, and how many of those heads are of lines before the first."""
+    """The result of `verify`: the first and last line present, how many heads of the system's journal agree, the
+    problems, and how many heads belong to lines before the first."""
 
     first: int
     last: int
@@ -103,7 +103,7 @@ class Verdict(NamedTuple):
 
 
 class Audit:
-    """The log of a root. Writing needs the rights of whoever the root belongs to, or root's."""
+    """The log of a root. Only the root's owner and root may write to it."""
 
     def __init__(self, root: Root) -> None:
         self.root = root
@@ -114,10 +114,9 @@ class Audit:
     # ---- writing --------------------------------------------------------------------------------------------
 
     def begin(self, who: Who, what: str, app: str = "", words: str = "") -> int:
-        """Say that something begins; the number by which its end is told.
+        """Record that an action begins; returns the number to pass to `end`.
 
-        Raises BusyError where a key has done so much today that no more can be told, OSError where it cannot be
-        written.
+        Raises BusyError if the key has reached its daily limit, OSError if the line cannot be written.
         """
         with self._locked():
             if who.key:
@@ -125,7 +124,8 @@ class Audit:
             return self._append(kind="begin", who=who, what=what, app=app, words=_short(words))
 
     def end(self, act: int, result: Result, code: int = 0, app: str = "", detail: str = "") -> None:
-        """Say how it ended, unless that is told already: a push's hook knows more than who started it."""
+        """Record how an action ended, unless that is recorded: a push's hook knows more than the process that
+        started it."""
         with self._locked():
             if not self._ended(act):
                 self._append(kind="end", act=act, result=result, code=code, app=app, detail=_short(detail))
@@ -140,7 +140,7 @@ class Audit:
         words: str = "",
         detail: str = "",
     ) -> None:
-        """Tell of something that is over, in one line: what was refused, or only looked at something."""
+        """Record a completed action in one line: a refusal, or a read-only command."""
         with self._locked():
             kind = "refused" if result == "refused" else "look"
             if not who.key or self._count(who, kind):
@@ -157,7 +157,7 @@ class Audit:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """The log for us alone. Its files belong to whom the root belongs to, also where root makes them."""
+        """Hold the log's lock. Its files belong to the root's owner, even if root creates them."""
         owner = self.root.path.stat()
         if not self.directory.exists():
             files.make_private(self.directory)
@@ -184,7 +184,8 @@ class Audit:
         return line.n
 
     def _last(self) -> dict[str, object]:
-        """Where the next line goes on. A line that was torn by a crash was never told to anybody, and is cut off."""
+        """The fields the next line continues from. A last line torn by a crash was never acknowledged, and is cut
+        off."""
         for path in reversed(self._files()):
             with path.open("r+b") as f:
                 size = f.seek(0, os.SEEK_END)
@@ -199,7 +200,9 @@ class Audit:
             if not raw:
                 continue
             line = _decoded(raw)
-            if line is None:  # damaged: what comes after it says so by its own hash, and `verify` says where
+            if (
+                line is None
+            ):  # damaged: the next line is chained to its raw bytes, and `verify` reports the place
                 known = _last_of(whole)
                 number = int(path.suffix[1:]) if path != self.log else known.n + 1 if known else 0
                 chain = known.chain if known else ""
@@ -217,10 +220,11 @@ class Audit:
                 for line in map(_decoded, f.read().splitlines())
             )
 
-    # ---- how much a key is told of --------------------------------------------------------------------------
+    # ---- daily limits of a key ------------------------------------------------------------------------------
 
     def _count(self, who: Who, kind: str) -> bool:
-        """Count one more line of a key today; whether it is to be written. Raises BusyError for one act too many."""
+        """Count one more line of a key today; returns whether to write it. Raises BusyError beyond the limit of
+        actions."""
         day, counts = self._today()
         own = counts.setdefault(who.by, {})
         own[kind] = own.get(kind, 0) + 1
@@ -239,7 +243,8 @@ class Audit:
         return False
 
     def _today(self) -> tuple[str, dict[str, dict[str, int]]]:
-        """The day and what was counted on it. Of the day before, what was not listed is told in a line a key."""
+        """Today and its counts. At the change of day, writes one line per key and kind about what was not
+        listed."""
         day = now()[:10]
         try:
             before, counts = msgspec.json.decode(
@@ -276,8 +281,8 @@ class Audit:
                 yield from (line[:-1] for line in f if line.endswith(b"\n"))
 
     def acts(self) -> Iterator[Act]:
-        """All that is told, oldest first by their ends; then what has not ended. Lines that cannot be read are left
-        out, which `verify` finds."""
+        """All recorded actions, ordered by their ends, then unfinished ones. Unreadable lines are skipped; `verify`
+        reports them."""
         begun: dict[int, Line] = {}
         for line in map(_decoded, self._raw()):
             if line is None:
@@ -291,14 +296,14 @@ class Audit:
         for line in begun.values():
             yield _act(line, None)
 
-    def last(self, count: int, wanted: "Wanted") -> list[Act]:
-        """The last acts that are wanted, oldest first."""
-        found = deque((act for act in self.acts() if wanted.fits(act)), maxlen=count)
-        return sorted(found, key=lambda act: act.number)
+    def last(self, count: int, which: "Wanted") -> list[Act]:
+        """The last `count` actions that match, oldest first."""
+        acts = deque((act for act in self.acts() if which.fits(act)), maxlen=count)
+        return sorted(acts, key=lambda act: act.number)
 
     def verify(self, heads: Iterable[tuple[str, int, str]] = ()) -> Verdict:
-        """Whether every line is as it was written, in its order, with none missing; `heads` are (chain, line, hash)
-        of the system's journal, which must agree."""
+        """Check that every line is as it was written, in order, with none missing, and that it agrees with `heads`,
+        the (chain, line, hash) entries of the system's journal."""
         problems: list[str] = []
         hashes: dict[tuple[str, int], str] = {}
         first = last = 0
@@ -340,7 +345,8 @@ class Audit:
 
 
 class Wanted(NamedTuple):
-    """Which acts: of these apps, of one key or account, of a verb, with a result, from a time on; by default all."""
+    """A filter for actions: apps, a key or account, a verb, a result, a start time; matches everything by
+    default."""
 
     apps: tuple[str, ...] = ()
     by: str = ""
@@ -349,7 +355,7 @@ class Wanted(NamedTuple):
     since: str = ""
 
     def fits(self, act: Act) -> bool:
-        """Whether an act is one of them."""
+        """Whether an action matches."""
         return (
             (not self.apps or act.app in self.apps)
             and (not self.by or self.by in (act.by, act.key))
@@ -360,7 +366,7 @@ class Wanted(NamedTuple):
 
 
 def _last_of(raw: bytes) -> Line | None:
-    """The last line of some that can be read."""
+    """The last readable line in a block of lines."""
     return next((line for line in map(_decoded, reversed(raw.split(b"\n"))) if line is not None), None)
 
 

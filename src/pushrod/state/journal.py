@@ -1,8 +1,8 @@
-"""The fsynced record of what a promotion has done, so that whatever kills it, the next command can go on.
+"""The fsynced record of what a promotion has done, so that the next command can continue after any crash.
 
-One line of JSON an event. A promotion is open from `prepare` to `done` or `failed`. Its one commit point is
-`live`: an open promotion without it is undone, one with it is finished. The journal alone decides which
-release is live; the pointer in the state repository and the branch of the app's repository follow it.
+One line of JSON per event. A promotion is open from `prepare` to `done` or `failed`. Its one commit point is
+`live`: an open promotion without it is undone, one with it is finished. The journal alone decides which release is
+live; the pointer in the state repository and the branch of the app's repository follow it.
 """
 
 from pathlib import Path
@@ -19,9 +19,9 @@ Event = Literal["prepare", "promote", "step", "live", "done", "failed"]
 
 
 class Entry(Value, frozen=True, omit_defaults=True):
-    """One event. `previous` is the release that was live before; `fresh` is false where the release promoted
-    is an older sealed one. `took` is in seconds. `migrated` says the release command changed the schema. `left` is
-    what could not be done of what follows `live`, or of the undoing."""
+    """One event. `previous` is the release that was live before; `fresh` is false if an older sealed release is
+    promoted. `took` is in seconds. `migrated` means the release command changed the schema. `left` lists the steps
+    after `live`, or of the undoing, that failed."""
 
     at: str
     event: Event
@@ -37,9 +37,10 @@ class Entry(Value, frozen=True, omit_defaults=True):
 
 
 class Story(Value, frozen=True):
-    """What the journal says: the live release (0: none), the last number given, and what was left open.
+    """The summary of a journal: the live release (0: none), the last number used, and the open promotion.
 
-    `left` is what the last promotion could not do of its end; it has been said, and commands go on."""
+    `left` lists the final steps at which the last promotion failed; they have been reported, and commands go on.
+    """
 
     live: int = 0
     last: int = 0
@@ -57,20 +58,21 @@ class Journal:
         self._read = _Read()
 
     def append(self, event: Event, release: int, **fields: object) -> None:
-        """Add one event durably; a line torn by a crash before it was ever acknowledged is cut off first."""
+        """Append one event durably; first cuts off a line torn by a crash, which was never acknowledged."""
         self._cut_torn_tail()
         files.append(self.path, _line(event, release, **fields))
 
     def entries(self) -> list[Entry]:
-        """Every acknowledged event, oldest first. Raises StateError if one of them is not readable."""
+        """Every acknowledged event, oldest first. Raises StateError if one is unreadable."""
         return list(self._current().entries)
 
     def story(self) -> Story:
-        """What the events amount to."""
+        """The summary of all events."""
         return self._current().story
 
     def _current(self) -> "_Read":
-        """What the file says now. A deployment asks a dozen times: only what is new since then is decoded."""
+        """The file's current content. A deployment asks a dozen times, so only lines added since the last call are
+        decoded."""
         raw = self.path.read_bytes() if self.path.exists() else b""
         if not raw.startswith(self._read.raw):
             self._read = _Read()
@@ -88,16 +90,17 @@ class Journal:
         return self._read
 
     def shorten(self, first: int) -> None:
-        """Forget the events of releases before `first`, of which none may be live or kept, and none be under way."""
+        """Remove the events of releases before `first`; none of these may be live, kept or in progress."""
         kept = [e for e in self.entries() if e.release >= first]
         if len(kept) < len(self._read.entries):
             files.write(self.path, b"".join(msgspec.json.encode(e) + b"\n" for e in kept))
 
     def restart(self, live: int, commit: str, last: int) -> None:
-        """Begin a new journal that ends with what is live, and the last number given, so that none is given twice.
+        """Start a new journal that ends with the live release and the last number used, so that no number is
+        reused.
 
-        What can be read of the old one comes first, for the history of the releases and their migrations. The old
-        file is kept beside it; the new one takes its place at once, whatever interrupts this.
+        It begins with the readable events of the old one, which hold the history of releases and migrations. The
+        old file is kept beside it; the new one replaces it atomically.
         """
         lines: list[str] = []
         if self.path.exists():
@@ -130,7 +133,7 @@ class Journal:
 
 
 class _Read:
-    """What has been read of a journal, and what it amounts to."""
+    """What has been read of a journal so far: raw bytes, events and their summary."""
 
     def __init__(self) -> None:
         self.raw = b""

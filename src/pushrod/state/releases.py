@@ -1,4 +1,5 @@
-"""Sealed releases and the live pointer, kept in a Git repository: every rendered file, one commit a change."""
+"""Sealed releases and the live pointer, kept in a Git repository: every rendered file, one commit for each
+change."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -14,18 +15,18 @@ from pushrod.system import files
 
 RELEASE = "release.json"
 PLACEMENT = "placement.json"
-"""Where the addresses are of a release that is being sealed: they are its own from when they are chosen on."""
+"""The addresses of a release that is being sealed; they are reserved from the moment they are chosen."""
 
 
 def restoring(app: App, path: Path) -> str:
-    """How to get a file of the state repository back, with the command to do it."""
+    """The hint with the command that restores a file of the state repository."""
     inside = str(path.relative_to(app.state))
     command = shlex.join(["git", "-C", str(app.state), "checkout", "HEAD", "--", inside])
     return f"restore it from its own history: {command}"
 
 
 class Releases:
-    """The releases of one app, as they are on disk."""
+    """The releases of one app on disk."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -33,19 +34,20 @@ class Releases:
         self.pointer = app.state / "live"
 
     def placed(self) -> Iterator[Path]:
-        """The files that say where the instances of each release are, the one that is being sealed among them.
+        """The files that say where the instances of each release are, including the one that is being sealed.
 
-        That one's first: it goes once the release is sealed, so whoever looks meanwhile finds one or the other.
+        That one's placement comes first: it is removed after the release is sealed, so a concurrent reader finds at
+        least one.
         """
         for name in (PLACEMENT, RELEASE):
             yield from self.directory.glob(f"*/{name}")
 
     def numbers(self) -> list[int]:
-        """The sealed releases, oldest first."""
+        """The numbers of the sealed releases, oldest first."""
         if not self.directory.is_dir():
             return []
-        found = (d for d in self.directory.iterdir() if d.name.isdecimal())
-        return sorted(int(d.name) for d in found if (d / "release.json").exists())
+        directories = (d for d in self.directory.iterdir() if d.name.isdecimal())
+        return sorted(int(d.name) for d in directories if (d / "release.json").exists())
 
     def read(self, number: int) -> Release:
         """One sealed release. Raises UnknownNameError if there is none, StateError if its file is damaged."""
@@ -63,19 +65,19 @@ class Releases:
         return [self.read(n) for n in self.numbers()]
 
     def whole(self) -> tuple[list[Release], list[int]]:
-        """Every sealed release that can be read, oldest first, and the numbers of those that are damaged."""
-        found, damaged = list[Release](), list[int]()
+        """The readable sealed releases, oldest first, and the numbers of the damaged ones."""
+        readable, damaged = list[Release](), list[int]()
         for number in self.numbers():
             try:
-                found.append(self.read(number))
+                readable.append(self.read(number))
             except StateError:
                 damaged.append(number)
-        return found, damaged
+        return readable, damaged
 
     def seal(self, release: Release, texts: Mapping[str, str] | None = None) -> None:
-        """Write a release down, with its engine's files beside it; from then on it is sealed.
+        """Write a release and its engine's files; from then on it is sealed.
 
-        `release.json` comes last, so that a release that can be read is whole.
+        `release.json` is written last, so a release that can be read is complete.
         """
         directory = self.directory / str(release.number)
         for name, text in (texts or {}).items():
@@ -85,30 +87,31 @@ class Releases:
         (directory / PLACEMENT).unlink(missing_ok=True)
 
     def reserve(self, number: int, placement: Placement) -> None:
-        """Write down where a release's instances will be, before it is sealed: nobody else is given those places."""
+        """Record where a release's instances will be, before it is sealed, so that no other release gets those
+        places."""
         files.write(
             self.directory / str(number) / PLACEMENT, msgspec.json.format(msgspec.json.encode(placement))
         )
 
     def remove(self, number: int) -> None:
-        """Forget a release; its history stays in the state repository."""
+        """Delete a release; its history stays in the state repository."""
         files.remove_tree(self.directory / str(number))
 
     def set_aside(self, number: int, place: Path) -> None:
-        """Move a release's directory, which cannot be read, out of the state."""
+        """Move an unreadable release's directory out of the state."""
         (self.directory / str(number)).rename(place)
 
     def point(self, number: int) -> None:
-        """Make `live` point to a release, or to nothing for 0."""
+        """Make `live` point to a release, or remove it for 0."""
         if number:
             files.point(self.pointer, f"releases/{number}")
         else:
             self.pointer.unlink(missing_ok=True)
 
     def pointed(self) -> int:
-        """The release that `live` points to (0: none). The journal decides; this is what follows it."""
+        """The release that `live` points to (0: none). The journal decides; this pointer follows it."""
         return int(self.pointer.readlink().name) if self.pointer.is_symlink() else 0
 
     def record(self, message: str) -> None:
-        """Commit the state as it is now; nothing where nothing has changed."""
+        """Commit the current state; does nothing if it has not changed."""
         git.commit_all(self.app.state, message)

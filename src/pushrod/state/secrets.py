@@ -1,6 +1,6 @@
-"""Secrets of an app: passwords pushrod made, variables the user set, and the sealed environment of a release.
+"""Secrets of an app: passwords pushrod generated, variables the user set, and the sealed environment of a release.
 
-All of it is in files of mode 0600 below the app's `secrets/` (0700): never in Git, in argv or in a log.
+They are stored in files of mode 0600 below the app's `secrets/` (0700): never in Git, in argv or in a log.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTED = re.compile(r"""\s*(['"])(.*?)\1\s*(?:#.*)?""")
 
 
-# What the last word of a variable's name says of its value, where that is no secret: who, where, how much, which.
+# Last words of variable names whose values are no secrets: who, where, how much, which.
 _OPEN = frozenset((
     "ADDR", "ADDRESS", "APP", "BIND", "BRANCH", "CHARSET", "CONCURRENCY", "COUNT", "DATABASE", "DB", "DBNAME",
     "DEBUG", "DIR", "DOMAIN", "DOMAINS", "ENV", "ENVIRONMENT", "FORMAT", "GID", "HOST", "HOSTNAME", "HOSTS",
@@ -35,7 +35,8 @@ _OPEN = frozenset((
 
 
 def tells_nothing(name: str) -> bool:
-    """Whether a variable is no secret, by its name: `POSTGRES_USER`, `APP_PORT`; not `TOKEN` or `DATABASE_URL`."""
+    """Whether a variable's name shows it is no secret: `POSTGRES_USER`, `APP_PORT`; not `TOKEN` or
+    `DATABASE_URL`."""
     return name.upper().rpartition("_")[2] in _OPEN
 
 
@@ -49,7 +50,7 @@ class Secrets:
         self._key = app.secrets / "digest.key"
 
     def password(self, name: str) -> str:
-        """The password of that name, made on first use: 48 hexadecimal digits, 192 bits, safe in a URL."""
+        """The password with that name, generated on first use: 48 hexadecimal digits, 192 bits, safe in a URL."""
         files.make_private(self.app.secrets)
         known = self._read("passwords")
         if name not in known:
@@ -58,11 +59,12 @@ class Secrets:
         return known[name]
 
     def variables(self) -> Variables:
-        """What `pushrod secret set` has stored."""
+        """The variables stored by `pushrod secret set`."""
         return self._read("variables")
 
     def store(self, values: Mapping[str, str]) -> None:
-        """Store variables; they reach the app with its next release. Raises UnknownNameError for a bad name."""
+        """Store variables; the app receives them with its next release. Raises UnknownNameError for an invalid
+        name."""
         for name in values:
             if not _VARIABLE.fullmatch(name):
                 raise UnknownNameError(
@@ -72,7 +74,7 @@ class Secrets:
         self._write("variables", self.variables() | dict(values))
 
     def unset(self, names: Iterable[str]) -> None:
-        """Forget variables; UnknownNameError if one was never set."""
+        """Remove variables; raises UnknownNameError if one is not set."""
         known = self.variables()
         for name in names:
             if name not in known:
@@ -81,13 +83,14 @@ class Secrets:
         self._write("variables", known)
 
     def seal(self, number: int, environments: Mapping[str, Variables]) -> None:
-        """Keep the resolved environment of each service of a release."""
+        """Store the resolved environment of each service of a release."""
         files.make_private(self.app.secrets)
         files.make_private(self.app.secrets / "releases")
         files.write(self._sealed(number), msgspec.json.encode(environments), mode=0o600)
 
     def digest(self, value: object) -> str:
-        """A keyed digest of a value that may hold secrets: it goes into Git, where a plain one could be guessed."""
+        """A keyed digest of a value that may contain secrets: it goes into Git, where an unkeyed one could be
+        guessed."""
         encoded = msgspec.json.encode(value, order="deterministic")
         return hmac.new(self._digest_key(), encoded, hashlib.sha256).hexdigest()
 
@@ -96,20 +99,20 @@ class Secrets:
         return read_json(self._sealed(number), dict[str, Variables], restore="deploy again")
 
     def forget(self, number: int) -> None:
-        """Remove a release's environment, and the files an engine made of it."""
+        """Remove a release's environment, and the files an engine made from it."""
         self._sealed(number).unlink(missing_ok=True)
         files.remove_tree(self._sealed(number).with_suffix(""))
 
     def values(self) -> set[str]:
-        """Every secret value, for taking them out of what is shown; values under 6 characters are left.
+        """Every secret value to redact from output, except values shorter than 6 characters.
 
-        One of several lines (a key) counts line by line, because that is how output is shown.
+        A value with several lines (a key) is split into lines, because output is shown line by line.
         """
         known = {*self._read("variables").values(), *self._read("passwords").values()}
         return {part for v in known for part in v.splitlines() if len(part) >= 6}
 
     def redact(self, line: str) -> str:
-        """The line with every known secret replaced by ***; the longest first, as one may be part of another."""
+        """Replace every known secret in a line by ***, the longest first, as one may contain another."""
         for value in sorted(self.values(), key=len, reverse=True):
             line = line.replace(value, "***")
         return line
@@ -133,12 +136,12 @@ class Secrets:
 
 
 def parse_dotenv(text: str) -> Variables:
-    """The variables of a `.env` file: `NAME=value` lines, `export` allowed, quotes taken off, # comments left out."""
-    found: Variables = {}
+    """Parse a `.env` file: `NAME=value` lines, optional `export`, quotes removed, # comments ignored."""
+    variables: Variables = {}
     for line in text.splitlines():
         name, equals, value = line.strip().removeprefix("export ").partition("=")
         if not equals or name.startswith("#"):
             continue
         quoted = _QUOTED.fullmatch(value)
-        found[name.strip()] = quoted[2] if quoted else value.split(" #")[0].strip()
-    return found
+        variables[name.strip()] = quoted[2] if quoted else value.split(" #")[0].strip()
+    return variables

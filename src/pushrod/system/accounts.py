@@ -13,8 +13,7 @@ from pushrod.core.errors import HostError
 
 class Account(NamedTuple):
     """An operating system account that children run as; `reach` names the capability it needs to pass closed
-    directories
-    above its files, empty if it needs none."""
+    directories above its files, empty if it needs none."""
 
     name: str
     uid: int
@@ -34,10 +33,8 @@ def child_account(paths: Sequence[Path]) -> Account | None:
     """The account that supervised children run as; None if pushrod is not root (they run as the current user).
 
     Under root it is `pushrod` if that account exists, else `nobody`: PostgreSQL refuses to run as root, and nothing
-    else
-    needs root. If a directory above one of `paths` is closed to the account (a checkout below a 0700 home), the
-    children
-    get the one capability that passes it.
+    else needs root. If a directory above one of `paths` is closed to the account (a checkout below a 0700 home),
+    the children get the one capability that passes it.
     """
     if os.geteuid() != 0:
         return None

@@ -248,8 +248,7 @@ def link(source: Path, target: Path) -> None:
 
 def publish(root: Path, relative: str, target: Path, leave_out: Callable[[str], bool]) -> None:
     """Copy a directory of a tree so that anyone may read it, times included, without the names `leave_out` selects;
-    the
-    copy appears complete or not at all.
+    the copy appears complete or not at all.
 
     Raises HostError if a file cannot be copied.
     """

@@ -19,8 +19,7 @@ def lock(
     """Hold a kernel lock on `path`; the kernel releases it when the process ends, however it ends.
 
     `purpose` is written into the file so that a waiting command can name it. `on_wait` is called once with the
-    holder's
-    purpose before waiting. Raises BusyError after `timeout` seconds.
+    holder's purpose before waiting. Raises BusyError after `timeout` seconds.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _lock_file(path) as f:

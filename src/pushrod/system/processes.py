@@ -46,10 +46,9 @@ def run(
     """Run a program to its end and return its status and output; never raises for a non-zero status.
 
     `env` replaces the whole environment. After `timeout` seconds the program's process group is killed. `on_line`
-    receives
-    each line of output (stdout and stderr together) as it appears; the lines are also returned as `stdout`. `umask`
-    is the
-    program's (-1: inherited). Raises HostError if the program is missing or the time runs out.
+    receives each line of output (stdout and stderr together) as it appears; the lines are also returned as
+    `stdout`. `umask` is the program's (-1: inherited). Raises HostError if the program is missing or the time runs
+    out.
     """
     if isinstance(stdin, str) and on_line:  # nothing could write to a pipe while the output is read
         with tempfile.TemporaryFile() as source_file:
@@ -106,8 +105,7 @@ def run_bounded(
     timeout: float = 60.0,
 ) -> Completed:
     """As `run`, for a program that may print more than fits in memory: returns at most `most` bytes of each stream.
-    They
-    pass through files; the program's own RLIMIT_FSIZE must bound their size."""
+    They pass through files; the program's own RLIMIT_FSIZE must bound their size."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         status = run(argv, cwd=cwd, env=env, timeout=timeout, stdout=out, stderr=err).status
         out.seek(0)
@@ -163,10 +161,8 @@ def beside(
     """Run a program beside the block: send it `told`, and yield its first line of output.
 
     That line (stdout and stderr together) is empty if the program exits without printing one. After the block its
-    standard
-    input is closed, which must make it exit. Raises HostError if the program is missing; kills it if it prints
-    nothing, or
-    does not exit, within `timeout` seconds.
+    standard input is closed, which must make it exit. Raises HostError if the program is missing; kills it if it
+    prints nothing, or does not exit, within `timeout` seconds.
     """
     args = [os.fspath(a) for a in argv]
     try:
@@ -214,8 +210,7 @@ def output_of(
     """Run a program and read its output as it comes: for output that may be larger than the caller needs.
 
     The program is killed if the block ends first, and after `timeout` seconds. Raises HostError if the program is
-    missing
-    or, once all output is read, if its status is not 0. Its stderr is discarded.
+    missing or, once all output is read, if its status is not 0. Its stderr is discarded.
     """
     args = [os.fspath(a) for a in argv]
     with tempfile.TemporaryFile() as source:

@@ -11,8 +11,7 @@ from pushrod.core.errors import HostError, Interrupted
 
 def end_after(seconds: float, told: Callable[[], None]) -> None:
     """End this process and its children after `seconds`: call `told`, then send SIGTERM, which undoes a deployment
-    that is
-    not live yet; what still runs after a minute or two is killed.
+    that is not live yet; what still runs after a minute or two is killed.
 
     Lasts until the process ends. From here on the process leads a process group of its own.
     """
@@ -73,8 +72,7 @@ def signals_held() -> Iterator[None]:
     """Within the block, SIGINT, SIGTERM and SIGHUP are blocked: for a few lines that must not be left half done.
 
     Starting a thread is one such case: `threading` breaks if its `start` is interrupted. A thread started here
-    keeps them
-    blocked for good; the main thread receives them.
+    keeps them blocked for good; the main thread receives them.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (*_INTERRUPTS, signal.SIGUSR1))
     try:

@@ -2,14 +2,10 @@
 
 A path that is checked and then used by name may have changed in between: anyone who can write above it can swap a
 directory for a link. So every step is opened relative to the directory before it, with O_NOFOLLOW, and what is read
-or
-copied is what was opened. Symbolic links are followed here, from the directory they are in, and never out of the
-tree;
-`..` returns to the directory that was passed, even if it has been moved since. A path that leaves the tree is
-refused
-with EXDEV, as openat2(2) does with RESOLVE_BENEATH. Python does not offer that call, and systems without it would
-need
-this code anyway.
+or copied is what was opened. Symbolic links are followed here, from the directory they are in, and never out of the
+tree; `..` returns to the directory that was passed, even if it has been moved since. A path that leaves the tree is
+refused with EXDEV, as openat2(2) does with RESOLVE_BENEATH. Python does not offer that call, and systems without it
+would need this code anyway.
 """
 
 import contextlib
@@ -102,12 +98,9 @@ def copy(
     """Copy a file or directory of a tree to a path that does not exist yet, as new files that anyone may read.
 
     Nothing in the copy is a hard link, or has a mode bit beyond being executable; with `shared` anyone may write it
-    too.
-    Links stay links or, with `follow`, become the files they lead to, which must be below what is copied. Names
-    that
-    `leave_out` selects are skipped. Nobody else may have access to `target`'s directory meanwhile. Raises OSError
-    as
-    `opened` does.
+    too. Links stay links or, with `follow`, become the files they lead to, which must be below what is copied.
+    Names that `leave_out` selects are skipped. Nobody else may have access to `target`'s directory meanwhile.
+    Raises OSError as `opened` does.
     """
     with opened(root, relative) as source:
         if not stat.S_ISDIR(os.fstat(source).st_mode):

@@ -9,7 +9,7 @@ from pushrod import manifest
 from pushrod.core.errors import ManifestError
 from pushrod.core.values import EngineName, Manifest
 from pushrod.manifest import discovery, policy
-from pushrod.manifest.discovery import Told
+from pushrod.manifest.discovery import Target
 from pushrod.manifest.document import Key
 from pushrod.manifest.policy import Terms
 from tests.unit.samples import LIMITS
@@ -19,9 +19,9 @@ TRAEFIK = {"image": "traefik:v3", **SOCKET}
 ROUTER = {"traefik.http.routers.web.rule": "Host(`a.example.com`)"}
 
 
-def told(service: dict[str, Any], **others: dict[str, Any]) -> Told:
+def target(service: dict[str, Any], **others: dict[str, Any]) -> Target:
     services = {name: Key(f"services.{name}", value) for name, value in {"it": service, **others}.items()}
-    return discovery.told(services)["it"]
+    return discovery.targets(services)["it"]
 
 
 def read(services: dict[str, dict[str, Any]], engine: EngineName = "docker", *allowed: str) -> Manifest:
@@ -34,38 +34,41 @@ def read(services: dict[str, dict[str, Any]], engine: EngineName = "docker", *al
 @pytest.mark.parametrize(
     ("service", "expected"),
     [
-        ({}, Told()),
-        ({"labels": {"traefik.enable": "true"}}, Told(True)),
-        ({"labels": {"traefik.enable": "false"}}, Told()),
-        ({"labels": ROUTER}, Told(True, 0, ("a.example.com",))),
-        ({"labels": [f"{k}={v}" for k, v in ROUTER.items()]}, Told(True, 0, ("a.example.com",))),
+        ({}, Target()),
+        ({"labels": {"traefik.enable": "true"}}, Target(True)),
+        ({"labels": {"traefik.enable": "false"}}, Target()),
+        ({"labels": ROUTER}, Target(True, 0, ("a.example.com",))),
+        ({"labels": [f"{k}={v}" for k, v in ROUTER.items()]}, Target(True, 0, ("a.example.com",))),
         (
             {
                 "labels": {
                     "traefik.http.routers.x.rule": "Host(`a.b`) || (Host(`c.d`, `e.f`) && PathPrefix(`/x.y`))"
                 }
             },
-            Told(True, 0, ("a.b", "c.d", "e.f")),
+            Target(True, 0, ("a.b", "c.d", "e.f")),
         ),
         (
             {"labels": ROUTER | {"traefik.http.services.x.loadbalancer.server.port": "9000"}},
-            Told(True, 9000, ("a.example.com",)),
+            Target(True, 9000, ("a.example.com",)),
         ),
-        ({"labels": {"traefik.frontend.rule": "Host:a.b", "traefik.port": "81"}}, Told(True, 81, ("a.b",))),
+        ({"labels": {"traefik.frontend.rule": "Host:a.b", "traefik.port": "81"}}, Target(True, 81, ("a.b",))),
         (
             {"environment": {"VIRTUAL_HOST": "a.b,c.d", "VIRTUAL_PORT": 3000}},
-            Told(True, 3000, ("a.b", "c.d")),
+            Target(True, 3000, ("a.b", "c.d")),
         ),
-        ({"environment": ["VIRTUAL_HOST=a.b", "X"]}, Told(True, 0, ("a.b",))),
+        ({"environment": ["VIRTUAL_HOST=a.b", "X"]}, Target(True, 0, ("a.b",))),
         (
             {"labels": {"caddy": "a.b", "caddy.reverse_proxy": "{{upstreams 8080}}"}},
-            Told(True, 8080, ("a.b",)),
+            Target(True, 8080, ("a.b",)),
         ),
-        ({"labels": {"caddy_1": "http://a.b", "caddy_1.reverse_proxy": "{{upstreams}}"}}, Told(True, 0, ())),
+        (
+            {"labels": {"caddy_1": "http://a.b", "caddy_1.reverse_proxy": "{{upstreams}}"}},
+            Target(True, 0, ()),
+        ),
     ],
 )
-def test_what_is_said(service: dict[str, Any], expected: Told) -> None:
-    assert told(service) == expected
+def test_what_is_said(service: dict[str, Any], expected: Target) -> None:
+    assert target(service) == expected
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,7 @@ def test_middlewares_that_only_shape_requests_are_no_matter() -> None:
         "traefik.http.middlewares.https-redirect.redirectscheme.scheme": "https",
         "traefik.http.middlewares.admins.basicauth.users": "x",
     }
-    assert told({"labels": ROUTER | labels}).guard == ""
+    assert target({"labels": ROUTER | labels}).guard == ""
 
 
 def test_a_chain_that_holds_itself_ends() -> None:
@@ -105,7 +108,7 @@ def test_a_chain_that_holds_itself_ends() -> None:
         "traefik.http.routers.web.middlewares": "c",
         "traefik.http.middlewares.c.chain.middlewares": "c",
     }
-    assert told({"labels": ROUTER | labels}).guard == ""
+    assert target({"labels": ROUTER | labels}).guard == ""
 
 
 class TestOnDocker:
