@@ -314,6 +314,13 @@ def test_a_pointer_of_lfs_is_named(shop: App, file: str) -> None:
     assert file in planned
 
 
+@pytest.mark.parametrize(("file", "change"), [("crlf.png", ("\n", "\r\n")), ("open.png", ("3\n", "3"))])
+def test_a_pointer_is_known_however_its_lines_end(shop: App, file: str, change: tuple[str, str]) -> None:
+    shop.restore()
+    shop.tree.commit({file: pointer(b"c" * 123).replace(*change)}, "pointer")
+    assert file in deployed(shop)
+
+
 @pytest.mark.parametrize("where", ["work tree", "repository"])
 def test_a_file_of_lfs_that_is_on_this_machine_is_put_in_its_place(shop: App, where: str) -> None:
     shop.restore()

@@ -220,7 +220,7 @@ services:
     ports: ["9000:8080"]
     command: sh -c 'echo "$$FLAVOUR costs \\$$5" >static/price; exec python app.py'
     stop_grace_period: 7s
-    volumes: ["static:/app/static", "./config:/app/config:ro", "./uploads:/app/uploads"]
+    volumes: ["static:/app/static", "./config:/app/config:ro", "./uploads:/app/uploads", "./media:/app/media"]
     tmpfs: ["/scratch:size=1m"]
     ulimits: {nofile: {soft: 1234, hard: 2345}, nproc: 300}
     labels: {com.example.team: red}
@@ -320,6 +320,7 @@ def rich(version: str) -> dict[str, str]:
         "config/greeting": f"greeting of {version}",
         "config/settings.json": '{"colour": "red"}',
         "config/licence.txt": "licence 7",
+        "media/large/.gitkeep": "",
     }
 
 
@@ -447,7 +448,8 @@ def test_a_job_runs_once_before_the_instances(shop: Rich) -> None:
 
 
 def test_data_is_shared_by_releases_and_files_of_git_change_with_the_commit(shop: Rich) -> None:
-    shop.inside("api", "sh", "-c", "echo mine >uploads/photo")
+    for place in ("uploads", "media/large"):  # of which Git has nothing, and a place alone
+        shop.inside("api", "sh", "-c", f"echo mine >{place}/photo")
     before = {name: shop.inspect(name)["Id"] for name in ("db", "cache")}
     rows = shop.state()["rows"]
     shop.post("a row")
@@ -458,7 +460,7 @@ def test_data_is_shared_by_releases_and_files_of_git_change_with_the_commit(shop
     assert "  note " not in pushed.err
     assert shop.state()["version"] == "two"
     assert shop.inside("api", "cat", "config/greeting") == "greeting of two"
-    assert shop.inside("api", "cat", "uploads/photo") == "mine"
+    assert shop.inside("api", "cat", "uploads/photo", "media/large/photo").split() == ["mine", "mine"]
     assert shop.state()["rows"] == rows + 1
     assert {name: shop.inspect(name)["Id"] for name in before} == before
     refused = shop.box.exec(

@@ -14,8 +14,8 @@ from pushrod.system import files
 
 _LARGEST = 1024  # bytes that a pointer has at most
 _POINTER = re.compile(
-    rb"version https://(?:git-lfs\.github\.com|hawser\.github\.com)/spec/v1\n"
-    rb"(?:ext-[^\n]+\n)*oid sha256:([0-9a-f]{64})\nsize ([0-9]{1,15})\n(?:[^\n]*\n)*"
+    rb"\s*version https://(?:git-lfs\.github\.com|hawser\.github\.com)/spec/v1\r?\n"
+    rb"(?:ext-[^\n]+\n)*oid sha256:([0-9a-f]{64})\r?\nsize ([0-9]{1,15})\s*"
 )
 
 

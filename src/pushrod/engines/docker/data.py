@@ -9,6 +9,7 @@ import contextlib
 import errno
 import hashlib
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from pushrod.core.errors import HostError, StateError
@@ -27,8 +28,9 @@ def name(names: Names) -> str:
     return f"{os.fsencode(whole)[: _LONGEST - 80].decode(errors='ignore')}%-{digest}"
 
 
-def make(data: Path, names: Names) -> None:
-    """Make the directory of a path, open to whatever account a container has; what is there is kept.
+def make(data: Path, names: Names, within: Collection[Names] = ()) -> None:
+    """Make the directory of a path, open to whatever account a container has; what is there is kept. A new one has
+    the directories `within`.
 
     Raises HostError where what an older pushrod left cannot be taken over, StateError where something else has
     its name.
@@ -37,8 +39,10 @@ def make(data: Path, names: Names) -> None:
     own = name(names)
     with trees.top(data) as top:
         adopt(top, names)
+        new = () if _is_there(own, top) else within
         try:
-            trees.make_directory(top, (own,), mode=0o777)
+            for inner in ((), *new):
+                trees.make_directory(top, (own, *inner), mode=0o777)
         except OSError as e:
             if e.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise

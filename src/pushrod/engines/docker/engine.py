@@ -162,7 +162,7 @@ class Docker:
             "docker",
             machine.of(self.root, app.name),
             app.settings.allowed,
-            lambda path: (checkout / path).exists(),
+            lambda path: sources.tracked(checkout, path),
             str(self.root.path),
         )
 

@@ -1,6 +1,7 @@
 """What the containers of a commit mount of this host, and where that is.
 
-    apps/shop/data/uploads, data/media%2Fphotos    what Git does not track: data, shared by all releases
+    apps/shop/data/uploads, data/media%2Fphotos    what Git does not track: data, shared by all releases. So is a
+                                                   directory of which Git has the place alone (`uploads/.gitkeep`)
     apps/shop/copies/7/docker%2Fnginx              what it does: a copy of the seventh release's own
     apps/shop/stores/files/3f9a…/init.sql          the same for stores, named by its contents
     apps/shop/secrets/files/5b1c…                  configs and secrets that are no plain file of the commit
@@ -14,6 +15,7 @@ that both see the same files, as with Compose.
 
 import contextlib
 import errno
+import itertools
 import os
 from collections.abc import Collection, Mapping
 from functools import cached_property
@@ -26,13 +28,17 @@ from pushrod.engines.docker import data, names, opened, rendering
 from pushrod.state.apps import App
 from pushrod.state.secrets import Secrets
 from pushrod.system import files, trees
-from pushrod.system.trees import Place
+from pushrod.system.trees import Names, Place
 
 Document = Mapping[str, Any]
 
 _LARGEST = (
     1 << 20
 )  # bytes of a config or secret whose rights are given: what Docker itself allows for them (Swarm)
+
+
+_PLACES = frozenset((".gitignore", ".gitkeep", ".keep", ".empty", ".placeholder"))
+"""Files that are only there because Git knows no empty directory."""
 
 
 class _Mount(NamedTuple):
@@ -91,13 +97,16 @@ class Sources:
     def store(self, source: str) -> str:
         """For a store: what Git tracks is copied to a place named by its contents, so that a commit that does not
         change it does not change the store either."""
-        if source.startswith("/") or not (place := self._resolved(source)).there:
+        if source.startswith("/") or not self._seen(source).there:
             return self.instance(source)
+        place = self._seen(source)
         try:
             identity = git.tree_id(self._app.repository, self._commit, place.path)
         except RepositoryError:  # it is of a submodule
             identity = trees.digest(self._checkout, place.path)
         path = self._app.stores / "files" / identity / (place.names[-1] if place.names else "tree")
+        if not self._resolved(source).there and not path.exists():  # an older pushrod kept data there
+            return self.instance(source)
         self._copies[path] = place
         return str(path)
 
@@ -158,7 +167,7 @@ class Sources:
             if not os.path.lexists(path):
                 self._copy(place, path, shared=self._written_by(place, others))
         for place in self._data.values():
-            data.make(names.data(self._app), place.names)
+            data.make(names.data(self._app), place.names, self._directories(place))
         for path, (raw, rights, image) in self._texts.items():
             if not path.exists():
                 files.make_private(self._app.secrets)
@@ -218,7 +227,18 @@ class Sources:
     def _is_file(self, place: Place) -> bool:
         return place.there and (self._checkout / place.path).is_file()  # no link is left in its names
 
+    def _directories(self, place: Place) -> list[Names]:
+        """The directories that the commit has in a place of data, which programs expect there."""
+        top = self._checkout / place.path
+        found = [Path(path).parent.parts for path in trees.files(top)] if top.is_dir() else []
+        return sorted({parts for parts in found if parts})
+
     def _resolved(self, source: str) -> Place:
+        """Where a source leads; what Git has the place of alone is not there."""
+        place = self._seen(source)
+        return place._replace(there=place.there and not is_a_place(self._checkout / place.path))
+
+    def _seen(self, source: str) -> Place:
         try:
             return trees.resolve(self._checkout, source)
         except OSError as e:
@@ -247,6 +267,18 @@ class Sources:
                 f"nothing gives {name}", where=where, hint=f"set it: pushrod secret set {name}"
             )
         return variables[name]
+
+
+def is_a_place(path: Path) -> bool:
+    """Whether Git has a directory only so that it is there: no file in it is more than a placeholder."""
+    found = trees.files(path)
+    first = next(found, "")
+    return all(Path(name).name in _PLACES for name in itertools.chain([first], found))
+
+
+def tracked(checkout: Path, path: str) -> bool:
+    """Whether a commit has what is at a path, and not only a place for data."""
+    return (checkout / path).exists() and not is_a_place(checkout / path)
 
 
 def remarks(document: Document) -> list[str]:

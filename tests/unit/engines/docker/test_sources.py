@@ -27,14 +27,18 @@ def bind(source: str, target: str = "/x", **more: object) -> dict[str, object]:
     return {"type": "bind", "source": source, "target": target, **more}
 
 
-def of(app: App, tmp_path: Path, services: Mapping[str, list[dict[str, object]]], **document: Any) -> Sources:
-    """The sources of a commit with code/app.py, conf/site.conf, conf/sub/more.conf and a link `alias` to conf.
+PLACES = ("media/.gitkeep", "storage/logs/.gitignore", "storage/app/public/.gitignore", "db/.keep")
 
-    `db` is a store.
+
+def of(
+    app: App, tmp_path: Path, services: Mapping[str, list[dict[str, object]]], *more: str, **document: Any
+) -> Sources:
+    """The sources of a commit with code/app.py, conf/site.conf, conf/sub/more.conf, `more`, and a link
+    `alias` to conf. `db` is a store.
     """
     tree = tmp_path / "tree"
     if not app.repository.exists():
-        for name in ("code/app.py", "conf/site.conf", "conf/sub/more.conf"):
+        for name in ("code/app.py", "conf/site.conf", "conf/sub/more.conf", *more):
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             (tree / name).write_text(f"{name}\n")
         (tree / "alias").symlink_to("conf")
@@ -67,6 +71,38 @@ def test_what_git_does_not_track_is_data_open_to_any_account(app: App, tmp_path:
     assert [path.name for path in paths] == ["uploads", "media%2Fphotos"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o777}
     assert stat.S_IMODE(names.data(app).stat().st_mode) == 0o700
+
+
+def test_a_directory_of_which_git_has_the_place_alone_is_data(app: App, tmp_path: Path) -> None:
+    found = of(
+        app, tmp_path, {"web": [bind("media"), bind("storage"), bind(".")], "db": [bind("db")]}, *PLACES
+    )
+    media, storage, code = (Path(found.instance(source)) for source in ("media", "storage", "."))
+    kept = Path(found.store("db"))
+    assert dict(found.inner(".")) == {"media": str(media), "storage": str(storage)}
+    found.make(set())
+    assert {media.parent, storage.parent, kept.parent} == {names.data(app)}
+    assert code.parent == app.copies(7)
+    assert {stat.S_IMODE(p.stat().st_mode) for p in storage.rglob("*")} == {0o777}
+    assert sorted(str(p.relative_to(storage)) for p in storage.rglob("*")) == ["app", "app/public", "logs"]
+    (storage / "logs").rmdir()
+    found.make(set())
+    assert not (storage / "logs").exists(), "what is there is the app's"
+    assert not sources.tracked(app.checkout(7), "storage")
+    assert sources.tracked(app.checkout(7), "conf")
+    assert sources.tracked(app.checkout(7), ".")
+    assert not sources.tracked(app.checkout(7), "nowhere")
+
+
+def test_what_a_store_has_kept_in_a_place_since_before_stays_there(app: App, tmp_path: Path) -> None:
+    identity = git.tree_id(of(app, tmp_path, {}, *PLACES)._app.repository, "HEAD", "db")
+    before = app.stores / "files" / identity / "db"
+    before.mkdir(parents=True)
+    (before / "ibdata1").write_text("rows")
+    found = of(app, tmp_path, {"db": [bind("db")]})
+    assert Path(found.store("db")) == before
+    found.make(set())
+    assert (before / "ibdata1").read_text() == "rows"
 
 
 @pytest.mark.parametrize(
