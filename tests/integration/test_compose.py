@@ -349,6 +349,12 @@ def test_an_env_file_that_is_not_in_git_stands_for_the_variables(tmp_path: Path)
     assert names(tmp_path) == ["compose.yaml"]
 
 
+def test_a_name_with_dots_is_one_of_them(tmp_path: Path) -> None:
+    project(tmp_path, "services: {web: {image: a, env_file: [.env]}}")
+    found = load(tmp_path, **{"spring.datasource.url": "jdbc:x"})["services"]["web"]
+    assert found["environment"] == {"spring.datasource.url": "jdbc:x"}
+
+
 def test_its_stand_in_holds_no_value_and_goes_away_when_the_load_fails(tmp_path: Path) -> None:
     seen: list[tuple[str, int]] = []
     path = tmp_path / ".env"

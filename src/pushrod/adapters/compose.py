@@ -281,7 +281,7 @@ def _missing_env_file(message: str, directory: Path) -> Path | None:
 def _names_in(path: Path, variables: Mapping[str, str]) -> Iterator[None]:
     """An env file for the time of a load. It holds names only: Compose takes a bare name's value from its own
     environment, so no secret is written to the checkout."""
-    names = [name for name in variables if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)]
+    names = [name for name in variables if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", name)]
     files.write(path, "".join(f"{name}\n" for name in names), mode=0o600)
     try:
         yield

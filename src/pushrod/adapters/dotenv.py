@@ -13,7 +13,7 @@ from pushrod.core.errors import HostError, ManifestError
 from pushrod.system import files
 
 _NAME = "variables"
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _FORM = f"services:\n  it:\n    image: scratch\n    env_file:\n      - {_NAME}\n"
 
 
@@ -42,7 +42,7 @@ def read(text: str) -> dict[str, str]:
         raise HostError(  # which may be a line of a key that nobody has put into quotes
             "what stands before a `=` in it cannot be a variable's name",
             where=f"line {text[: text.find(wrong)].count(chr(10)) + 1} of the file",
-            hint="letters, digits and _, not beginning with a digit; put a value of several lines into quotes",
+            hint="letters, digits, _ and `.`, not beginning with a digit; put a value of several lines into quotes",
         )
     return found
 

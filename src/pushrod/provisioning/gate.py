@@ -95,6 +95,12 @@ def git_call(words: list[str], reach: Reach) -> Git | None:
     """
     if words[:1] == ["git"] and len(words) > 1 and f"git-{words[1]}" in _GIT:
         words = [f"git-{words[1]}", *words[2:]]
+    if words and words[0].startswith("git-lfs-"):  # its client asks before it lets Git push
+        raise UnknownNameError(
+            "an app's repository takes no files of Git LFS",
+            hint="git push --no-verify pushrod HEAD:main pushes without them, and names those that are lacking; "
+            "git lfs migrate export puts them into Git",
+        )
     if not words or words[0] not in _GIT:
         return None
     service = _GIT[words[0]]

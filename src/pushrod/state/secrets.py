@@ -19,7 +19,7 @@ from pushrod.system import files
 Variables = dict[str, str]
 
 _RESTORE = "restore it from a backup of this machine"
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _QUOTED = re.compile(r"""\s*(['"])(.*?)\1\s*(?:#.*)?""")
 
 
@@ -69,7 +69,7 @@ class Secrets:
             if not _VARIABLE.fullmatch(name):
                 raise UnknownNameError(
                     f"`{name}` cannot be a variable's name",
-                    hint="letters, digits and _, not beginning with a digit",
+                    hint="letters, digits, _ and `.`, not beginning with a digit",
                 )
         self._write("variables", self.variables() | dict(values))
 

@@ -61,6 +61,15 @@ def test_no_other_half_of_git(command: str) -> None:
     assert asked(command) is None
 
 
+@pytest.mark.parametrize(
+    "command", ["git-lfs-authenticate shop.git upload", "git-lfs-transfer /shop.git upload"]
+)
+def test_a_client_of_lfs_is_told_how_to_push(command: str) -> None:
+    with pytest.raises(UnknownNameError, match="takes no files of Git LFS") as refused:
+        asked(command)
+    assert "git push --no-verify pushrod HEAD:main" in refused.value.hint
+
+
 def test_a_key_of_some_apps_is_for_those() -> None:
     assert asked("git-receive-pack shop", Reach(("blog", "shop"))) == Git("receive-pack", "shop")
     with pytest.raises(UnknownNameError, match="this key is not for `zoo`") as refused:
