@@ -25,7 +25,7 @@ LINES = st.tuples(OID, OID, NAMES).map(" ".join)
 @example(f"{'0' * 40} {'1' * 40} refs/heads/main\n" * 3000, "")
 def test_only_the_deployed_branch_or_a_plan_is_taken(text: str, end: str) -> None:
     try:
-        found = hook._one_update(hook._told(text + end))
+        found = hook._one_update(hook._parsed(text + end))
     except RepositoryError as e:
         assert e.hint
         return
@@ -39,7 +39,7 @@ def test_a_name_with_controls_is_refused_and_shown_tamely(name: str) -> None:
     from pushrod.cli.terminal import plain
 
     try:
-        hook._one_update(hook._told(f"{'0' * 40} {'1' * 40} refs/heads/{name}\n"))
+        hook._one_update(hook._parsed(f"{'0' * 40} {'1' * 40} refs/heads/{name}\n"))
     except RepositoryError as e:
         assert all(c.isprintable() or c in "\t\xa0\u2009\u202f\u3000\u200c\u200d" for c in plain(e.what))
     else:

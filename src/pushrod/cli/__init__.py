@@ -12,7 +12,7 @@ from pushrod.cli.output import print_error, print_wrong_call
 from pushrod.core.errors import PushrodError
 from pushrod.system.files import os_error
 
-# Where each verb is; a module is imported when its verb is called, so that `pushrod --version` stays quick.
+# The module of each verb, imported only when the verb is called, so that `pushrod --version` stays quick.
 _VERBS = {
     "new": "new",
     "up": "deploy",
@@ -44,13 +44,13 @@ _VERBS = {
 
 
 class _Verbs(click.Group):
-    """The verbs, in the order of a working day rather than of the alphabet."""
+    """The verbs, in the order of a working day rather than alphabetically."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         return list(_VERBS)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb, and tell how it ended."""
+        """Run the verb, and record how it ended."""
         with recording.recorded(ctx):
             return super().invoke(ctx)
 

@@ -34,13 +34,13 @@ def apps_command() -> None:
 def list_apps(root: str | None, as_json: bool) -> None:
     """List the apps with their addresses."""
     where = find_root(root)
-    found, damaged = all_of(visible(where))
+    statuses, damaged = all_of(visible(where))
     if as_json:
-        print_json(found)
-    elif not found and not damaged:
+        print_json(statuses)
+    elif not statuses and not damaged:
         say(f"none in {where.path}")
     else:
-        rows = [(s.app, s.condition, str(s.release or "-"), s.url) for s in found]
+        rows = [(s.app, s.condition, str(s.release or "-"), s.url) for s in statuses]
         print_table(("APP", "STATE", "RELEASE", "URL"), rows)
     if damaged:
         raise damaged[0]
@@ -71,7 +71,7 @@ def create_app(name: str, port: int | None, sha256: bool, root: str | None) -> N
 
 
 def _tree() -> Path | None:
-    """The work tree we are in, if we are in one."""
+    """The work tree of the current directory, if there is one."""
     try:
         return git.toplevel(Path())
     except RepositoryError:
@@ -118,9 +118,9 @@ def set_app(name: str, settings: tuple[str, ...], root: str | None) -> None:
 
 
 def _setting(settings: tuple[str, ...]) -> str:
-    """The value of the one setting that there is."""
-    key, found, value = settings[-1].partition("=")
-    if len(settings) > 1 or not found or key != "file":
+    """The value of the only setting."""
+    key, equals, value = settings[-1].partition("=")
+    if len(settings) > 1 or not equals or key != "file":
         raise UnknownNameError(
             f"`{' '.join(settings)}` is no setting of an app",
             hint="file=deploy/compose.yaml is the only one; its ports, names and sizes are in its compose file",
@@ -168,6 +168,6 @@ def prune_command(root: str | None) -> None:
             failed.append(files.os_error(e, "").of(app.name))
     try:
         failed += engine.sweep()
-    except PushrodError as e:  # the engine's own: what apps have failed in is told nevertheless
+    except PushrodError as e:  # the engine's own failure; those of apps are reported too
         failed.append(e)
     conclude(failed)

@@ -16,7 +16,7 @@ from pushrod.core.errors import StateError
 from pushrod.manifest.document import duration
 from pushrod.provisioning import account
 from pushrod.state import audit
-from pushrod.state.audit import Act, Audit, Wanted
+from pushrod.state.audit import Act, Audit, Filter
 
 
 def _since(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
@@ -62,64 +62,66 @@ def audit_command(
         return
     who = caller()
     apps = (permitted(app_name),) if app_name else who.reach.apps if who else ()
-    found = log.last(max(0, lines), Wanted(apps, by, verb, result or "", since))
+    acts = log.last(max(0, lines), Filter(apps, by, verb, result or "", since))
     if as_json:
-        print_json(found)
-    elif not found:
+        print_json(acts)
+    elif not acts:
         say("nothing yet" if not any((apps, by, verb, result, since)) else "nothing of that")
     else:
-        print_table(("WHEN", "WHO", "FROM", "APP", "WHAT", "RESULT", ""), [_row(act) for act in found])
+        print_table(("WHEN", "WHO", "FROM", "APP", "WHAT", "RESULT", ""), [_row(act) for act in acts])
 
 
 def _row(act: Act) -> tuple[str, ...]:
     when = act.at[:19].replace("T", " ")
     result = act.result if act.code == 0 else f"{act.result} ({act.code})"
     detail = "; ".join(part for part in (act.words, act.detail) if part)
-    who = act.by if act.key else f"{act.by}, here"  # a key may be called as an account of this machine is
+    who = act.by if act.key else f"{act.by}, here"  # a key and a local account may share a name
     return when, who, act.address or "-", act.app or "-", act.what or "-", result, detail
 
 
 def _verify(log: Audit, as_json: bool) -> None:
     hosted, may = log.root.host_settings is not None, os.geteuid() == 0
     heads = _heads() if hosted and may else []
-    found = log.verify(heads)
+    verdict = log.verify(heads)
     if as_json:
-        print_json(found._asdict())
+        print_json(verdict._asdict())
     else:
-        for line in _told(found, heads=bool(heads), hosted=hosted, may=may):
+        for line in _report(verdict, heads=bool(heads), hosted=hosted, may=may):
             say(line)
-    if found.problems:
-        more = len(found.problems) - 1
+    if verdict.problems:
+        more = len(verdict.problems) - 1
         raise StateError(
-            found.problems[0] + (f", and {more} more" if more else ""),
+            verdict.problems[0] + (f", and {more} more" if more else ""),
             where=str(log.log),
             hint=f"journalctl --identifier={audit.IDENTIFIER} has what was told of each line when it was written",
-            log=found.problems[:20],
+            log=verdict.problems[:20],
         )
 
 
-def _told(found: audit.Verdict, *, heads: bool, hosted: bool, may: bool) -> Iterator[str]:
-    """What was looked at; what is wrong comes after it."""
-    if not found.last:
+def _report(verdict: audit.Verdict, *, heads: bool, hosted: bool, may: bool) -> Iterator[str]:
+    """The lines of a report on what was checked; the problems follow it."""
+    if not verdict.last:
         yield "no line is here"
     else:
-        yield f"lines {found.first} to {found.last}" + ("" if found.problems else ": as they were written")
-    if found.first > 1:
-        yield f"lines 1 to {found.first - 1} are not here: somebody has removed the files that they were in"
+        yield f"lines {verdict.first} to {verdict.last}" + (
+            "" if verdict.problems else ": as they were written"
+        )
+    if verdict.first > 1:
+        yield f"lines 1 to {verdict.first - 1} are not here: somebody has removed the files that they were in"
     if heads:
-        yield f"{found.heads} heads in the system's journal are the same"
+        yield f"{verdict.heads} heads in the system's journal are the same"
     elif hosted and not may:
         yield "not compared with the system's journal, which root alone can read"
-    elif hosted and found.last:
+    elif hosted and verdict.last:
         yield "the system's journal has no head of it any more: nothing shows whether its end was cut off"
-    if found.gone:
-        yield f"{found.gone} heads there are of lines that are not here"
+    if verdict.gone:
+        yield f"{verdict.gone} heads there are of lines that are not here"
 
 
 def _heads() -> list[tuple[str, int, str]]:
-    """The heads that root or the account has told the system's journal; what others write there means nothing."""
-    found = account.entry()
-    users = {0, *([found.pw_uid] if found else [])}
+    """The heads in the system's journal from root or the account; entries of other users prove nothing."""
+    entry = account.entry()
+    users = {0, *([entry.pw_uid] if entry else [])}
     heads = []
     for user, text in systemd.told(audit.IDENTIFIER):
         words = re.fullmatch(r"chain (\w+) line (\d+) sha256 ([0-9a-f]{64})", text)

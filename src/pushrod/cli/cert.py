@@ -57,8 +57,8 @@ def renew_command(every: bool, force: bool, app_name: str | None, root: str | No
     apps = visible(find_root(root)) if every else [find_app(root, app_name)]
     failed: list[PushrodError] = []
     with signals.interruptible():
-        found = renewal.renew(registry.of(find_root(root)), apps, Steps(), force=force, wait=not every)
-        for outcome in found:
+        outcomes = renewal.renew(registry.of(find_root(root)), apps, Steps(), force=force, wait=not every)
+        for outcome in outcomes:
             if isinstance(outcome, PushrodError):
                 failed.append(outcome)
             else:

@@ -1,4 +1,4 @@
-"""Which root, which app, which engine a command is about."""
+"""Which root, app and engine a command is about."""
 
 import os
 from collections.abc import Callable
@@ -24,7 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def with_app(command: F) -> F:
-    """Add --root and --app, which every verb about one app takes."""
+    """Add --root and --app, for every verb about one app."""
     command = click.option(
         "--app", "app_name", help="The app; by default that of the repository you are in."
     )(command)
@@ -32,20 +32,21 @@ def with_app(command: F) -> F:
 
 
 def with_root(command: F) -> F:
-    """Add --root, which is accepted after the verb as well as before it."""
+    """Add --root, which is accepted both before and after the verb."""
     return click.option("--root", help="Where pushrod keeps its state (also PUSHROD_ROOT).")(command)
 
 
 def with_json(command: F) -> F:
-    """Add --json, which every verb that only reads takes."""
+    """Add --json, for every verb that only reads."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 def find_root(root: str | None, directory: Path | None = None) -> Root:
-    """The root: --root, PUSHROD_ROOT, the one the repository's `pushrod` remote is in, this host's, else the user's.
+    """The root: --root, PUSHROD_ROOT, the root of the repository's `pushrod` remote, this host's, else the user's
+    own.
 
-    On a host root, root becomes the account that the root belongs to. Whoever came through the gate gets the root of
-    their key, whatever they have given.
+    On a host's root, a process of root continues as the account that owns it. A call through the gate always gets
+    the root of its key, whatever it specifies.
     """
     where = _settled(root, directory)
     recording.begun(where)
@@ -72,15 +73,15 @@ def _find_root(root: str | None, directory: Path | None) -> Root:
 
 
 def find_app(root: str | None, name: str | None, directory: Path | None = None) -> App:
-    """The app: --app, that of the repository, or the only one of the root; nothing of it left half done."""
+    """The app: --app, the repository's, or the only one of the root; interrupted work on it is finished first."""
     return finished(named_app(root, name, directory))
 
 
 def finished(app: App) -> App:
-    """The app, once what a command that was cut off has left behind is finished or undone.
+    """The app, after an interrupted command's leftovers are finished or undone.
 
-    Nothing is done while another command works on it. Where it cannot be done now, that is said, and the command
-    that asked goes on: one that needs it done will fail with the same error.
+    Does nothing while another command works on it. If recovery fails, the failure is reported and the calling
+    command goes on; a command that depends on the recovery fails with the same error.
     """
     try:
         if Journal(app.journal).story().open is not None and not locks.locked(app.lock):
@@ -92,7 +93,7 @@ def finished(app: App) -> App:
 
 
 def named_app(root: str | None, name: str | None, directory: Path | None = None) -> App:
-    """The app that is meant, as it is."""
+    """The app that is meant, without recovery."""
     where = _settled(root, directory)
     app = _named(where, name, directory)
     recording.begun(where, app.name)
@@ -117,14 +118,14 @@ def _named(where: Root, name: str | None, directory: Path | None) -> App:
 
 
 def pipeline(app: App) -> "Pipeline":
-    """The pipeline of an app, telling its steps on stderr. It is imported where there is something for it to do."""
+    """The pipeline of an app, with its steps on stderr. Imported only when there is work for it."""
     from pushrod.releases.pipeline import Pipeline
 
     return Pipeline(app, registry.of(app.root), Steps(), may_push)
 
 
 def _remote(directory: Path) -> Path | None:
-    """The bare repository that the `pushrod` remote of a work tree is, if it is one of this machine's."""
+    """The bare repository on this machine that the `pushrod` remote of a work tree points to, if any."""
     try:
         url = git.remote_url(git.toplevel(directory))
     except RepositoryError:

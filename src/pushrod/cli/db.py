@@ -30,17 +30,17 @@ def backup_command(every: bool, app_name: str | None, root: str | None) -> None:
         return
     app = find_app(root, app_name)
     with signals.interruptible():
-        say(_told(_of(app).take()))
+        say(_summary(_of(app).take()))
 
 
 def _all(root: str | None) -> None:
-    """Back up what is due; leave with the exit code of the first failure, once all have had their turn."""
+    """Back up every app that is due; after all have been tried, exit with the code of the first failure."""
     where = find_root(root)
     failed: list[PushrodError] = []
     with signals.interruptible():
         for outcome in catalogue.all_due(registry.of(where), visible(where), Steps()):
             if isinstance(outcome, Backup):
-                say(_told(outcome))
+                say(_summary(outcome))
             else:
                 failed.append(outcome)
     conclude(failed)
@@ -51,13 +51,13 @@ def _all(root: str | None) -> None:
 @with_json
 def backups_command(app_name: str | None, root: str | None, as_json: bool) -> None:
     """List the app's backups, newest first."""
-    found = catalogue.listed(find_app(root, app_name))
+    backups = catalogue.listed(find_app(root, app_name))
     if as_json:
-        print_json(found)
-    elif not found:
+        print_json(backups)
+    elif not backups:
         say("none; `pushrod db backup` takes one")
     else:
-        rows = [(b.name, _size(b.size), str(b.release), age(b.age), _stores(b)) for b in found]
+        rows = [(b.name, _size(b.size), str(b.release), age(b.age), _stores(b)) for b in backups]
         print_table(("BACKUP", "SIZE", "RELEASE", "AGE", "OF"), rows)
 
 
@@ -73,9 +73,9 @@ def verify_command(when: str, app_name: str | None, root: str | None) -> None:
     name = catalogue.find(app, when).name
     with signals.interruptible():
         tried = _of(app).verify(name)
-    for found in tried:
-        what = f"{found.tables} tables, {found.rows} rows" if found.restored else "whole, not restored"
-        say(f"{name} {found.store}: {what}")
+    for result in tried:
+        what = f"{result.tables} tables, {result.rows} rows" if result.restored else "whole, not restored"
+        say(f"{name} {result.store}: {what}")
 
 
 @db_command.command("restore", cls=remote.Verb)
@@ -97,8 +97,8 @@ def restore_command(when: str, yes: bool, app_name: str | None, root: str | None
         if ask("Type the app's name to go on") != app.name:
             raise click.Abort
     with signals.interruptible():
-        told = _of(app).restore(backup.name)
-    for line in told:
+        lines = _of(app).restore(backup.name)
+    for line in lines:
         say(line)
 
 
@@ -106,7 +106,7 @@ def _of(app: App) -> Backups:
     return Backups(app, registry.of(app.root), Steps())
 
 
-def _told(backup: Backup) -> str:
+def _summary(backup: Backup) -> str:
     return f"{backup.app}: backup {backup.name}, {_size(backup.size)} of {_stores(backup)}"
 
 
@@ -115,7 +115,7 @@ def _stores(backup: Backup) -> str:
 
 
 def _size(count: int) -> str:
-    """Bytes as people say them."""
+    """A number of bytes for display."""
     for unit, least in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= least:
             return f"{count / least:.1f} {unit}"

@@ -48,7 +48,7 @@ def up_command(
     recording.about(name)
     with signals.interruptible():
         app = create(registry.of(where), name, source=tree, port=port or 0)
-        if remote.parse(git.remote_url(tree)) is None:  # one that leads to another machine stays
+        if remote.parse(git.remote_url(tree)) is None:  # a remote on another machine stays
             git.set_remote(tree, str(app.repository))
         if chosen is not None:
             choose_file(app, chosen)
@@ -56,7 +56,7 @@ def up_command(
 
 
 def _remote_app(root: Path, tree: Path) -> str:
-    """The app that the work tree's `pushrod` remote already is, in this root."""
+    """The app of this root that the work tree's `pushrod` remote already points to."""
     url = Path(git.remote_url(tree))
     return url.parent.name if url.name == "repo.git" and url.parent.parent.parent == root else ""
 
@@ -69,7 +69,7 @@ def deploy_command(ref: str, app_name: str | None, root: str | None) -> None:
     if there := remote.find(root, app_name):
         there.push(f"{git.resolve(git.toplevel(Path()), ref)}:refs/heads/{git.BRANCH}")
         return
-    find_root(root)  # on a host root becomes the account here: Git trusts a work tree of its own user's alone
+    find_root(root)  # may become the account: Git trusts only its own user's work trees
     tree = git.toplevel(Path())
     commit = git.resolve(tree, ref)
     with signals.interruptible():
@@ -114,30 +114,31 @@ def plan_command(ref: str, file: str, app_name: str | None, root: str | None, as
         _plan_there(there, ref, file, as_json=as_json)
     app = find_app(root, app_name)
     commit = _stored(app, ref)
-    found = pipeline(app).plan(commit, file)
+    plan = pipeline(app).plan(commit, file)
     if as_json:
-        print_json(found)
+        print_json(plan)
         return
-    say(found.because)
+    say(plan.because)
     say(f"{app.name}: {commit[:7]} “{git.subject(app.repository, commit)}”")
-    print_table(("WHAT", "NAME", "", ""), [(c.what, c.name, c.action, c.detail) for c in found.changes])
-    for need in found.needs:
+    print_table(("WHAT", "NAME", "", ""), [(c.what, c.name, c.action, c.detail) for c in plan.changes])
+    for need in plan.needs:
         short = Styled("" if need.met else "  too little", bold=True)
         say(
             f"needs {need.wanted >> 20} MiB of {need.what}, {need.free >> 20} MiB are free: {need.why}",
             short,
         )
-    for name in found.lacking:
+    for name in plan.lacking:
         say(f"lacks {name}, which .env.example asks for: pushrod secret set {name}")
-    for note in found.notes:
+    for note in plan.notes:
         say(f"note: {note}")
 
 
 def _stored(app: App, ref: str) -> str:
-    """The commit that a name means, once the app's repository has it; one that it has needs no work tree."""
+    """The commit a name stands for, stored in the app's repository; if it is there already, no work tree is
+    needed."""
     if re.fullmatch("[0-9a-f]{40}([0-9a-f]{24})?", ref) and git.is_commit(app.repository, ref):
         return git.resolve(app.repository, ref)
-    if host_context.caller():  # who asks over SSH has no work tree on this machine
+    if host_context.caller():  # a caller over SSH has no work tree on this machine
         raise RepositoryError(
             f"the app's repository has no commit `{ref}`",
             where=app.name,
@@ -151,7 +152,7 @@ def _stored(app: App, ref: str) -> str:
 
 
 def _plan_there(there: remote.Remote, ref: str, file: str, *, as_json: bool) -> NoReturn:
-    """Have a commit planned on the machine that the app is on; it is sent there, and not deployed."""
+    """Plan a commit on the machine that has the app: it is sent there, but not deployed."""
     tree = git.toplevel(Path())
     commit = git.resolve(tree, ref)
     secret_scan.check(tree, commit)
@@ -196,11 +197,11 @@ def scale_command(counts: tuple[str, ...], app_name: str | None, root: str | Non
 
     Without dropping a request. The counts go before the manifest's, in later releases too.
     """
-    wanted = dict(map(_count, counts))
+    replicas = dict(map(_count, counts))
     line = pipeline(find_app(root, app_name))
     with signals.interruptible():
-        line.renew(wanted)
-    say(", ".join(f"{name}: {n}" for name, n in wanted.items()))
+        line.renew(replicas)
+    say(", ".join(f"{name}: {n}" for name, n in replicas.items()))
 
 
 def _count(text: str) -> tuple[str, int]:

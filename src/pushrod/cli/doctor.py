@@ -26,18 +26,18 @@ def doctor_command(repair: bool, app_name: str | None, root: str | None, as_json
             say(f"{app.name}: its repository is made anew; the next push brings its commits")
         app_lifecycle.make_places(app)
         line = pipeline(app)
-        for mended in line.repair() or ["nothing was damaged"]:
-            say(f"{app.name}: {mended}")
+        for repaired in line.repair() or ["nothing was damaged"]:
+            say(f"{app.name}: {repaired}")
         say(f"{app.name}: live is release {line.journal.story().live}")
         return
-    found = diagnostics.examine(find_root(root))
+    results = diagnostics.examine(find_root(root))
     if as_json:
-        print_json(found)
+        print_json(results)
     else:
-        for f in found:
+        for f in results:
             colour = {"ok": "green", "warning": "yellow", "broken": "red"}[f.state]
             say(Styled(f"{f.state:<8}", fg=colour), f" {f.what:<11} {f.detail}")
             if f.mend:
                 say(f"{'':<8} {'':<11} to do: {f.mend}")
-    if any(f.state == "broken" for f in found):
+    if any(f.state == "broken" for f in results):
         sys.exit(10)

@@ -1,4 +1,4 @@
-"""exec and run: a program of one's own in the app's environment."""
+"""exec and run: any program in the app's environment."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,8 @@ _REST = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
 def _program(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    """The program and its words, without the `--` before them; an option in its place is a wrong call."""
+    """The program and its arguments, without a `--` before them; an option in the program's place is a usage
+    error."""
     words = given[1:] if given[:1] == ("--",) else given
     if not words or words[0].startswith("-"):
         raise click.BadParameter(
@@ -30,11 +31,11 @@ def _program(_context: click.Context, _parameter: click.Parameter, given: tuple[
 
 
 class _Service(remote.Verb):
-    """A verb with a service and the words of a program, in which options may stand behind the service too, up to the
-    `--` that is before the program."""
+    """A verb with a service and a program, which also accepts options after the service, before the `--` that
+    precedes the program."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put such options before the service, where options end."""
+        """Move these options in front of the service."""
         end = args.index("--") if "--" in args else 0
         if end > 1 and not args[0].startswith("-") and self._are_options(args[1:end]):
             args = [*args[1:end], args[0], *args[end:]]
@@ -85,7 +86,7 @@ def run_command(argv: tuple[str, ...], service: str, app_name: str | None, root:
 
 
 def _live(app: App, service: str, *, key: str) -> tuple[Release, Service, dict[str, str]]:
-    """The live release, a service of it, and the environment sealed under `key`."""
+    """The live release, the service, and the environment sealed under `key`."""
     live = Releases(app).pointed()
     if not live:
         raise UnknownNameError(f"{app.name} has no live release", hint="`pushrod up` first")

@@ -1,4 +1,4 @@
-"""gate: what sshd runs for the owner of a key, whatever they asked for (`hosting/gate.py` judges it)."""
+"""gate: what sshd runs for every request of a key (`provisioning/gate.py` decides what is allowed)."""
 
 import os
 import shlex
@@ -19,8 +19,8 @@ from pushrod.state.apps import NAME, Root, check_name
 from pushrod.state.audit import Who
 from pushrod.system import processes, signals
 
-# What a session may bring along where the root is a host's: sshd's own and the account's. A client sends what its
-# server's AcceptEnv lets through, and nothing of it means anything here but these.
+# The variables a session may keep on a host's root: sshd's own and the account's. A client can send whatever the
+# server's AcceptEnv lets through; everything but these is dropped.
 _KEPT = (
     *("HOME", "USER", "SHELL", "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ"),
     *("SSH_CONNECTION", "SSH_ORIGINAL_COMMAND", "GIT_PROTOCOL"),
@@ -40,12 +40,12 @@ def gate_command(context: click.Context, name: str, apps: tuple[str, ...]) -> No
     record = recording.of(context)
     who = Who(name, keys.fingerprint_of(root.path / keys.PLACE, name), recording.address())
     record.root, record.who, record.reach = root, who, apps
-    record.words = " ".join(command.split()[:2]) if "secret" in command else command  # until it has been read
+    record.words = " ".join(command.split()[:2]) if "secret" in command else command  # until it is parsed
     turn = context.with_resource(shares.turn(root, name))
     if root.host_settings is not None:
         shares.enter(name)
     words = gate.divide(command)
-    record.words = command if gate.told(words) == words else shlex.join(gate.told(words))
+    record.words = command if gate.without_values(words) == words else shlex.join(gate.without_values(words))
     if not words:
         record.looks = True
         say(gate.greeting(name, apps))
@@ -68,19 +68,19 @@ def _end_after(seconds: int) -> None:
 
 
 def _settle(root: Root, name: str) -> None:
-    """Leave behind what the client or the directory it was put in could say: variables, and a repository above."""
+    """Drop what the client or its directory could influence: environment variables, and a repository above."""
     if root.host_settings is not None:
         for variable in set(os.environ) - set(_KEPT):
             del os.environ[variable]
-    os.environ["LOGNAME"] = name  # so that the record of a release says whose key it was
+    os.environ["LOGNAME"] = name  # so that a release records whose key made it
     os.chdir("/")
 
 
 def parse(cli: click.Command, words: list[str], caller: host_context.Caller, record: Record) -> click.Context:
-    """The call that the words are, as the command line's own parser has it, once it has been judged.
+    """The call that the words stand for, from the command line's own parser, after it has been judged.
 
-    It is not parsed again: what is judged is what is run. Raises UnknownNameError for what a key may not do, and
-    click's own errors for what is no call; `record` is told what it is as far as it goes.
+    It is not parsed again: what is judged is what runs. Raises UnknownNameError for what a key may not do, and
+    click's own errors for an invalid call; `record` is filled in as far as parsing gets.
     """
     context = click.Context(cli, info_name="pushrod", obj=str(caller.root.path), **cli.context_settings)
     context.meta[host_context.CALLER], context.meta[recording.RECORD] = caller, record
@@ -89,10 +89,10 @@ def parse(cli: click.Command, words: list[str], caller: host_context.Caller, rec
         name = rest.pop(0) if rest else ""
         path = f"{path} {name}".strip()
         known = any(f"{verb} ".startswith(f"{path} ") for verb in gate.VERBS)
-        found = command.get_command(context, name) if known else None
-        if found is None:
+        subcommand = command.get_command(context, name) if known else None
+        if subcommand is None:
             raise gate.refused(f"`{path}` is no verb that a key may run")
-        command = found
+        command = subcommand
         if isinstance(command, click.Group):
             context = click.Context(command, info_name=name, parent=context)
     record.what = path
@@ -102,7 +102,7 @@ def parse(cli: click.Command, words: list[str], caller: host_context.Caller, rec
     except click.MissingParameter:
         raise
     except click.BadParameter as e:
-        # Of a path that may not be named it does not matter what is there, and nobody is told.
+        # For a path that may not be named, the error must not reveal what is there.
         if e.param is not None and gate.is_path(path, e.param.name or ""):
             gate.judge(path, {e.param.name or "": None}, caller.reach)
         raise
@@ -112,7 +112,7 @@ def parse(cli: click.Command, words: list[str], caller: host_context.Caller, rec
 
 
 def _app(call: click.Context, reach: Reach) -> str:
-    """The app that a call names, as far as it could be one's name; else the only one in reach."""
+    """The app that a call names, if it could be a valid name; otherwise the only app in reach."""
     named = call.params.get("app_name" if "app_name" in call.params else "name")
     if named is None:
         return reach.apps[0] if len(reach.apps) == 1 and "app_name" in call.params else ""
@@ -120,9 +120,9 @@ def _app(call: click.Context, reach: Reach) -> str:
 
 
 def _serve(root: Root, asked: gate.Git, reach: Reach, turn: int, act: int) -> int:
-    """Run the half of Git that the client talks to; its status. The first push to a name makes the app.
+    """Run the Git service that the client talks to; returns its status. The first push to a name creates the app.
 
-    Raises RepositoryError for what Git does not take in; the client has been told that in Git's own words.
+    Raises RepositoryError if Git refuses the push; the client has already seen Git's own message.
     """
     if asked.makes and asked.app not in {a.name for a in root.apps()}:
         from pushrod.releases import app_lifecycle
@@ -139,16 +139,16 @@ def _serve(root: Root, asked: gate.Git, reach: Reach, turn: int, act: int) -> in
     events = root.runtime / "gate" / f"events.{os.getpid()}"
     events.unlink(missing_ok=True)
     try:
-        with signals.uninterrupted():  # Git hears it as well, and ends by itself
+        with signals.uninterrupted():  # Git receives the signal too, and ends itself
             environment |= reception.told_to(events)
             status = processes.attach(argv, cwd=Path("/"), env=environment, keep=[turn])
-        told = reception.told(events)
+        outcome = reception.told(events)
     finally:
         events.unlink(missing_ok=True)
-    if told.problem:
+    if outcome.problem:
         from pushrod.releases import push_limits
 
-        raise push_limits.not_taken(told.problem, most)
-    if asked.service == "receive-pack" and not told.taken:
+        raise push_limits.not_taken(outcome.problem, most)
+    if asked.service == "receive-pack" and not outcome.taken:
         recording.add("nothing taken in")
     return status

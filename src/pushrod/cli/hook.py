@@ -1,4 +1,4 @@
-"""What Git's hooks in an app's repository call: `pre-receive` deploys, `proc-receive` reports."""
+"""The commands that Git's hooks in an app's repository call: `pre-receive` deploys, `proc-receive` reports."""
 
 import contextlib
 import os
@@ -21,13 +21,13 @@ from pushrod.state.journal import Journal
 from pushrod.state.releases import Releases
 from pushrod.system import locks, signals
 
-_UPDATES = 200_000  # characters of the list of updates; one is some 120
+_UPDATES = 200_000  # characters of the list of updates; one takes about 120
 _DEPLOYED = f"refs/heads/{git.BRANCH}"
 _TAGS = "refs/tags/"
 
 
 class _Update(NamedTuple):
-    """A line of what `pre-receive` is told (githooks(5))."""
+    """One line of the input of `pre-receive` (githooks(5))."""
 
     old: str
     new: str
@@ -51,14 +51,14 @@ def hook_command(app_name: str, name: str) -> None:
 
 
 def _is_live(app: App, updates: str) -> bool:
-    """Whether the commit that was pushed is live by now, by the journal, which alone decides that."""
+    """Whether the pushed commit is live according to the journal, which alone decides that."""
     live = Releases(app).read(Journal(app.journal).story().live).commit
-    pushed = [update.new for update in _told(updates) if update.ref == _DEPLOYED]
+    pushed = [update.new for update in _parsed(updates) if update.ref == _DEPLOYED]
     return [git.resolve(app.repository, name, quarantine=os.environ) for name in pushed] == [live]
 
 
 def _tell(app: App) -> None:
-    """Have the push in the log of who did what: the gate has told of its beginning, where it came through there."""
+    """Record the push in the audit log; if it came through the gate, its beginning is recorded already."""
     record = recording.of()
     record.root, record.who, record.what, record.app = app.root, recording.asked_here(), "push", app.name
     record.act = int(os.environ.get(recording.ACT) or 0)
@@ -75,30 +75,30 @@ def recover_command(app_name: str) -> None:
 def pre_receive(app: App, updates: str, on_live: Callable[[], None] = lambda: None) -> None:
     """Deploy what is pushed to the deployed branch; any error rejects the push and leaves the old release serving.
 
-    A commit that is pushed to be planned is only stored. Tags may come along (`push.followTags`), of commits that are
-    in the history of what is deployed.
+    A commit pushed for planning is only stored. A push may include tags (`push.followTags`) of commits in the
+    history of the deployed one.
     """
     if "GIT_PUSH_CERT" in os.environ:
         raise RepositoryError("no certificate of a push is taken", hint="git push --no-signed")
-    told = _told(updates)
-    tags = [update for update in told if update.ref.startswith(_TAGS) and not git.is_zero(update.new)]
+    pushed = _parsed(updates)
+    tags = [update for update in pushed if update.ref.startswith(_TAGS) and not git.is_zero(update.new)]
     quarantine = dict(os.environ)
     admission.check_room(app)
     own = [tag.ref for tag in tags if tag.ref.startswith(f"{git.OWN_TAGS}/")]
     tags = [tag for tag in tags if tag.ref not in own]
-    if not app_lifecycle.are_current(app):  # an older pushrod has made them
+    if not app_lifecycle.are_current(app):  # its hooks are from an older pushrod
         app_lifecycle.make_places(app)
-        if own:  # Git has read its settings for this push already, and would make them
+        if own:  # Git has already read the old settings for this push, and would create the tags
             raise RepositoryError("tags below release/ are pushrod's own", where=own[0], hint="push again")
     if own:
         say("note: tags below release/ are pushrod's own, and those that were pushed are not taken", err=True)
-    told = [update for update in told if update.ref not in own]
-    if not told:
+    pushed = [update for update in pushed if update.ref not in own]
+    if not pushed:
         return
-    if tags and tags == told:
+    if tags and tags == pushed:
         _check_tags(app, tags, git.branch_commit(app.repository), quarantine)
         return
-    update = _one_update([update for update in told if update not in tags])
+    update = _one_update([update for update in pushed if update not in tags])
     commit = git.pushed_commit(app.repository, update.new, update.ref, quarantine=quarantine)
     _check_tags(app, tags, commit, quarantine)
     admission.check(app, app.repository, commit, quarantine=quarantine)
@@ -115,7 +115,7 @@ def pre_receive(app: App, updates: str, on_live: Callable[[], None] = lambda: No
 
 
 def _forget(app: App, commit: str, pack: Path) -> None:
-    """Nothing of a push that was refused stays; while another command works on the app, it is left to the pruning."""
+    """Remove the commits of a refused push; if another command works on the app, pruning does it later."""
     with (
         contextlib.suppress(PushrodError, OSError),
         signals.uninterrupted(),
@@ -133,8 +133,8 @@ def _deploy(app: App, old: str, new: str, on_live: Callable[[], None]) -> None:
     say(f"live: {line.url} (release {release.number})", err=True)
 
 
-def _told(updates: str) -> list[_Update]:
-    """What Git tells the hook of. A name has no space in it (git-check-ref-format(1))."""
+def _parsed(updates: str) -> list[_Update]:
+    """The updates that Git passes to the hook. A ref's name contains no space (git-check-ref-format(1))."""
     if len(updates) > _UPDATES:
         hint = f"push fewer tags at once, or none: git push --no-follow-tags pushrod HEAD:{git.BRANCH}"
         raise RepositoryError("more refs in one push than are looked through", hint=hint)
@@ -142,7 +142,7 @@ def _told(updates: str) -> list[_Update]:
 
 
 def _check_tags(app: App, tags: Sequence[_Update], commit: str, quarantine: Mapping[str, str]) -> None:
-    """Refuse a tag that brings more than the deployed branch has: only that was looked through."""
+    """Refuse a tag on a commit outside the deployed branch's history: only that history was checked."""
     for tag in tags:
         tagged = git.pushed_commit(app.repository, tag.new, tag.ref, quarantine=quarantine)
         if not commit or not git.is_ancestor(app.repository, tagged, commit, quarantine=quarantine):
@@ -153,12 +153,12 @@ def _check_tags(app: App, tags: Sequence[_Update], commit: str, quarantine: Mapp
             )
 
 
-def _one_update(found: Sequence[_Update]) -> _Update:
-    if len(found) == 1 and found[0].ref == f"{git.PLANS}/{found[0].new}":
-        return found[0]
-    if not found:
+def _one_update(updates: Sequence[_Update]) -> _Update:
+    if len(updates) == 1 and updates[0].ref == f"{git.PLANS}/{updates[0].new}":
+        return updates[0]
+    if not updates:
         raise RepositoryError("nothing is pushed", hint=f"git push pushrod HEAD:{git.BRANCH}")
-    for update in found:
+    for update in updates:
         if update.ref != _DEPLOYED:
             raise RepositoryError(
                 f"only `{git.BRANCH}` is deployed, not {update.ref}",
@@ -169,9 +169,9 @@ def _one_update(found: Sequence[_Update]) -> _Update:
                 f"`{git.BRANCH}` cannot be deleted: it is what is running",
                 hint="`pushrod down` stops the app",
             )
-    return found[0]
+    return updates[0]
 
 
 def proc_receive(repository: Path, source: BinaryIO, target: BinaryIO) -> None:
-    """Tell Git where each ref is; in a repository that an older pushrod has made the hook comes by way of here."""
+    """Report to Git where each ref is; the hook calls this in repositories made by an older pushrod."""
     reporting.report(str(repository), source, target)

@@ -1,4 +1,4 @@
-"""host: a server becomes a Docker host, and who may push to it."""
+"""host: make a server a Docker host, and manage who may push to it."""
 
 import os
 import sys
@@ -50,14 +50,14 @@ def init(server: str | None, plan: bool, root: str | None, as_json: bool) -> Non
 
 
 def _show(works: list[Work], plan: bool, as_json: bool) -> None:
-    """Print each change; unless it is a plan, once it is done."""
+    """Print each change, in a plan at once, otherwise when it is done."""
     changes = [work.change for work in works]
     if as_json:
         if not plan:
             list(host_init.carry_out(works))
         print_json(changes)
         return
-    for change in changes if plan else _told(works):
+    for change in changes if plan else _carried_out(works):
         if change.action != "same":
             _print(change)
     if not any(change.pending for change in changes):
@@ -66,7 +66,7 @@ def _show(works: list[Work], plan: bool, as_json: bool) -> None:
         say("this is a host; `pushrod host keys add FILE` lets somebody push to it")
 
 
-def _told(works: list[Work]) -> list[Change]:
+def _carried_out(works: list[Work]) -> list[Change]:
     kept = [work.change for work in works if work.change.action == "kept"]
     for change in kept:
         _print(change)
@@ -83,9 +83,9 @@ def _print(change: Change) -> None:
 @with_root
 def prepare_edge(root: str | None) -> None:
     """Make the edge's files; called by `pushrod host init`, as the account they belong to."""
-    found = edge.of(_host_root(root))
-    found.prepare()
-    found.refresh()
+    nginx = edge.of(_host_root(root))
+    nginx.prepare()
+    nginx.refresh()
 
 
 @host_command.command("limits")
@@ -105,13 +105,13 @@ def limits_command(changes: tuple[str, ...], app: str, root: str | None, as_json
             )
         recording.begun(where, app)
         ceilings.change(where, changes, app)
-    found, usual = machine.of(where, app), machine.limits(HostSettings())
+    current, usual = machine.of(where, app), machine.limits(HostSettings())
     if as_json:
-        print_json(found)
+        print_json(current)
         return
     rows = []
     for name, limit in limits.LIMITS.items():
-        value, default = (limits.written(name, getattr(its, name)) for its in (found, usual))
+        value, default = (limits.written(name, getattr(its, name)) for its in (current, usual))
         rows.append((name.replace("_", "-"), value, "" if value == default else default, limit.meaning))
     print_table(("LIMIT", "VALUE", "DEFAULT", "OF"), rows)
 
@@ -142,15 +142,15 @@ def add_key(file: TextIO, name: str, apps: tuple[str, ...], root: str | None) ->
 @with_json
 def list_keys(root: str | None, as_json: bool) -> None:
     """List the keys, with the apps that each is for."""
-    found = _key_file(_host_root(root)).all()
+    listed = _key_file(_host_root(root)).all()
     if as_json:
-        print_json(found)
-    elif not found:
+        print_json(listed)
+    elif not listed:
         say("none; `pushrod host keys add FILE` adds one")
     else:
         print_table(
             ("NAME", "APPS", "FINGERPRINT"),
-            [(k.name, ", ".join(k.apps) or "all", k.fingerprint) for k in found],
+            [(k.name, ", ".join(k.apps) or "all", k.fingerprint) for k in listed],
         )
 
 
@@ -173,14 +173,14 @@ def _given(root: str | None) -> str | None:
 
 def _host_root(root: str | None) -> Root:
     """The host's root: --root or PUSHROD_ROOT, else the account's home."""
-    found = account.entry()
-    return Root(Path(_given(root) or (found.pw_dir if found else account.HOME)))
+    entry = account.entry()
+    return Root(Path(_given(root) or (entry.pw_dir if entry else account.HOME)))
 
 
 def _key_file(root: Root) -> keys.KeyFile:
-    found = account.entry()
-    if found is None or root.host_settings is None:
+    entry = account.entry()
+    if entry is None or root.host_settings is None:
         raise HostError("this machine is no host yet", where=str(root.path), hint="pushrod host init")
-    if os.geteuid() not in (0, found.pw_uid):
+    if os.geteuid() not in (0, entry.pw_uid):
         raise HostError("keys are the business of root", hint="sudo pushrod host keys …")
-    return keys.KeyFile(root.path / keys.PLACE, (found.pw_uid, found.pw_gid))
+    return keys.KeyFile(root.path / keys.PLACE, (entry.pw_uid, entry.pw_gid))

@@ -1,4 +1,4 @@
-"""image: images that come as files, for a host without a registry."""
+"""image: images from files, for a host without a registry."""
 
 import sys
 from pathlib import Path

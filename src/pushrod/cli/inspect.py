@@ -28,27 +28,27 @@ def status_command(app_name: str | None, root: str | None, as_json: bool) -> Non
     """Show what is live, where, and how its processes are."""
     where = find_root(root)
     apps = [named_app(root, app_name)] if app_name or len(visible(where)) == 1 else visible(where)
-    found, damaged = all_of(apps)
+    statuses, damaged = all_of(apps)
     if as_json:
-        print_json(found)
+        print_json(statuses)
     elif not apps:
         say(f"no apps in {where.path}; `pushrod up` in a repository with a compose file makes one")
-    for one in [] if as_json else found:
+    for one in [] if as_json else statuses:
         _print_status(one)
     if damaged:
         raise damaged[0]
 
 
 def all_of(apps: list[App]) -> tuple[list[status.Status], list[PushrodError]]:
-    """The status of each app that can be read, and what is wrong with the others."""
-    found, damaged = [], []
+    """The status of each readable app, and the errors of the others."""
+    statuses, damaged = [], []
     for app in apps:
         try:
             finished(app)
-            found.append(status.of(app, registry.of(app.root).states(app)))
+            statuses.append(status.of(app, registry.of(app.root).states(app)))
         except PushrodError as e:
             damaged.append(e)
-    return found, damaged
+    return statuses, damaged
 
 
 def _print_status(one: status.Status) -> None:
@@ -141,8 +141,8 @@ def logs_command(
     app = find_app(root, app_name)
     secrets, engine = Secrets(app), registry.of(app.root)
     if edge or statuses or slow:
-        wanted = request_log.Wanted(statuses, duration(slow) or 0.0, service, release)
-        for request in request_log.of(app, engine.edge, wanted, lines=lines, follow=follow):
+        selection = request_log.Filter(statuses, duration(slow) or 0.0, service, release)
+        for request in request_log.of(app, engine.edge, selection, lines=lines, follow=follow):
             _print_request(msgspec.structs.replace(request, path=secrets.redact(request.path)), as_json)
         return
     for line in engine.logs(app, service, release, lines=lines, follow=follow):
@@ -151,7 +151,7 @@ def logs_command(
 
 def _print_line(name: str, line: str, as_json: bool) -> None:
     if as_json:
-        say_json({"process": name, "line": line}, indent=None)  # one object a line
+        say_json({"process": name, "line": line}, indent=None)  # one object per line
     else:
         say(Styled(f"{name:<12}", bold=True), " | ", line, colours=True)
 

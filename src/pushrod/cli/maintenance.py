@@ -1,4 +1,4 @@
-"""maintenance: the edge answers in the app's place for a while."""
+"""maintenance: for a while, the edge answers instead of the app."""
 
 import ipaddress
 
@@ -47,10 +47,10 @@ def on_command(allow: tuple[str, ...], retry_after: int, app_name: str | None, r
 
     Instances and stores go on. It holds, also for new releases, until `pushrod maintenance off`.
     """
-    app, wanted = find_app(root, app_name), Maintenance(allow, retry_after)
+    app, settings = find_app(root, app_name), Maintenance(allow, retry_after)
     with signals.interruptible():
-        pipeline(app).maintain(wanted)
-    say(f"{app.name} is {closed(wanted)}{_later(app)}")
+        pipeline(app).maintain(settings)
+    say(f"{app.name} is {closed(settings)}{_later(app)}")
 
 
 @maintenance_command.command("off", cls=remote.Verb)

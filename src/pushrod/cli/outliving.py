@@ -1,9 +1,9 @@
-"""A push's deployment in a process of its own, so that it outlives the hook and the connection that asked for it.
+"""Runs a push's deployment in a process of its own, so that it outlives the hook and the client's connection.
 
-Git takes the end of `pre-receive` for the answer. Were the deployment that process, then whatever ended it after the
-release is live, in the many seconds in which the old one drains, would have the push rejected whose release serves.
-So the hook is a process that waits: it ends well as soon as the release is live, and Git goes on reading what the
-deployment says until that has ended too.
+Git takes the exit of `pre-receive` as its verdict. If the deployment were that process, anything that ended it
+during the many seconds in which the old release drains would reject a push whose release is already live. So the
+hook is a process that waits: it exits with 0 as soon as the release is live, and Git keeps reading the deployment's
+output until that ends too.
 """
 
 import contextlib
@@ -19,24 +19,24 @@ _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def apart(is_live: Callable[[], bool]) -> Callable[[], None]:
-    """Go on in a new process. The one that called never comes back from here: it ends when the new one does, with its
-    status, or with 0 as soon as the new one calls what this returns. Where the new one is killed, `is_live` is asked.
+    """Fork; this returns only in the child, the deployment. The parent exits with the child's status, or with 0 as
+    soon as the child calls the returned function. If the child is killed, the parent asks `is_live`.
 
-    Signals to the one that waits are passed on. If it is killed, the new one gets SIGTERM, which a deployment heeds
-    until its release is live.
+    The parent passes signals on to the child. If the parent is killed, the child gets SIGTERM, which a deployment
+    obeys until its release is live.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    waiting, waits = os.pipe()  # closed by its end: the one that waits is gone
-    told, tells = os.pipe()
+    waiting, waits = os.pipe()  # end of file: the parent is gone
+    reading, writing = os.pipe()
     child = os.fork()
     if child:
         os.close(waiting)
-        os.close(tells)
-        _wait(child, told, is_live)
+        os.close(writing)
+        _wait(child, reading, is_live)
     os.close(waits)
-    os.close(told)
-    os.setsid()  # what is sent to all of a terminal's programs comes by way of the one that waits
+    os.close(reading)
+    os.setsid()  # signals to the terminal's process group arrive through the parent only
     heedless = threading.Event()
 
     def heed() -> None:
@@ -49,24 +49,24 @@ def apart(is_live: Callable[[], bool]) -> Callable[[], None]:
     def live() -> None:
         heedless.set()
         with contextlib.suppress(OSError):
-            os.write(tells, _LIVE)
+            os.write(writing, _LIVE)
 
     return live
 
 
-def _wait(child: int, told: int, is_live: Callable[[], bool]) -> None:
+def _wait(child: int, reading: int, is_live: Callable[[], bool]) -> None:
     def forward(number: int, _frame: FrameType | None) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, number)
 
     for number in _FORWARDED:
         signal.signal(number, forward)
-    if os.read(told, 1) == _LIVE:
+    if os.read(reading, 1) == _LIVE:
         os._exit(0)
     _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status):
         os._exit(os.waitstatus_to_exitcode(status))
     killed = True
-    with contextlib.suppress(Exception):  # whatever it is, nobody can say that the release is live
+    with contextlib.suppress(Exception):  # on any error nobody can tell that the release is live
         killed = not is_live()
     os._exit(int(killed))

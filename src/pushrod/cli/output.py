@@ -1,4 +1,4 @@
-"""How pushrod talks: steps with their times, errors with a place and a remedy, JSON for programs."""
+"""How pushrod prints: steps with their duration, errors with place and remedy, JSON for programs."""
 
 import re
 import sys
@@ -15,11 +15,11 @@ from pushrod.core.errors import PushrodError
 from pushrod.core.values import Maintenance
 from pushrod.system.signals import signals_held
 
-_SLOW = 1.0  # seconds after which a plain line says what is being waited for
+_SLOW = 1.0  # seconds after which a plain line names the step in progress
 
 
 def print_error(error: PushrodError) -> None:
-    """Print an error to stderr: the end of the log that shows it, what, where, and what to do."""
+    """Print an error to stderr: the end of the relevant log, what happened, where, and what to do."""
     for line in error.log:
         say(f"  | {line}", err=True)
     for label, text in (
@@ -32,8 +32,8 @@ def print_error(error: PushrodError) -> None:
 
 
 def conclude(failed: Sequence[PushrodError]) -> None:
-    """End what was done for several apps: tell of each that failed, name them all at the end, and leave with the
-    first one's exit code."""
+    """Finish work on several apps: print each failure, name all failed apps at the end, and raise an error with the
+    exit code of the first. Does nothing if none failed."""
     if len(failed) > 1:
         for error in failed:
             print_error(error)
@@ -46,7 +46,7 @@ def conclude(failed: Sequence[PushrodError]) -> None:
 
 
 def print_wrong_call(error: click.ClickException) -> None:
-    """Print what is wrong with a call, and how it is called, to stderr."""
+    """Print a usage error to stderr, with the command's usage."""
     context = getattr(error, "ctx", None)
     if context is not None:
         say_lines(context.get_usage(), err=True)
@@ -65,12 +65,12 @@ def say_lines(text: str, *, err: bool = False) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a value of ours, or one made of them, as JSON."""
+    """Print a value of pushrod's, or a container of such values, as JSON."""
     say_json(value)
 
 
 def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows in columns; bold header on a terminal, plain text elsewhere."""
+    """Print rows in columns; the header is bold on a terminal."""
     table = [tuple(map(plain, row)) for row in (header, *rows)]
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
     for n, row in enumerate(table):
@@ -79,7 +79,7 @@ def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Non
 
 
 def age(seconds: float) -> str:
-    """A length of time in its largest unit: `12 s`, `3 min`, `5 h`, `2 d`."""
+    """A duration in its largest unit: `12 s`, `3 min`, `5 h`, `2 d`."""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{int(seconds // length)} {unit}"
@@ -87,16 +87,16 @@ def age(seconds: float) -> str:
 
 
 def closed(maintenance: Maintenance) -> str:
-    """What is said of an app that is closed: who still passes, and what others are told."""
+    """The text about an app in maintenance: who may still pass, and when others should retry."""
     passing = f"; {', '.join(maintenance.allow)} may pass" if maintenance.allow else ""
     return f"closed for maintenance{passing}; others are told to ask again after {maintenance.retry_after} s"
 
 
 class Steps:
-    """Progress as lines on stderr: one for each finished step, with its time.
+    """Progress as lines on stderr: one for each finished step, with its duration.
 
-    On a terminal the step under way is shown with a moving clock; elsewhere (Git's `remote:` lines, a log) a
-    step that takes longer than a second says once what it is waiting for.
+    On a terminal the current step is shown with a running clock; elsewhere (Git's `remote:` lines, a log) a step
+    that takes longer than a second is announced once.
     """
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Steps:
         self._stop: threading.Event | None = None
 
     def begin(self, step: str, detail: str) -> None:
-        """Show that a step is under way once it takes long."""
+        """Start showing a step, once it takes long."""
         self._end_watch()
         self._stop = threading.Event()
         watch = threading.Thread(target=self._watch, args=(step, detail, self._stop), daemon=True)
@@ -118,12 +118,12 @@ class Steps:
         self._print("  ", Styled(f"{step:<8}", bold=True), f" {detail:<62} {took:6.2f} s")
 
     def fail(self, step: str, took: float) -> None:
-        """Print that a step has failed."""
+        """Print a failed step."""
         self._end_watch()
         self._print("  ", Styled(f"{step:<8}", bold=True, fg="red"), f" {'failed':<62} {took:6.2f} s")
 
     def line(self, text: str) -> None:
-        """Print a line of something that runs within a step."""
+        """Print a line of output of a program within a step."""
         self._print(Styled(f"           | {text}", dim=True))
 
     def note(self, text: str) -> None:

@@ -1,7 +1,7 @@
-"""What is told of a call in the log of who did what (`pushrod.state.audit`): when it begins, and how it ends.
+"""Records calls in the audit log (`pushrod.state.audit`): when one begins, and how it ends.
 
-A verb that changes something is told of before it does anything, so that nothing it does can hide it. What was asked
-for through the gate is told of whatever it is; of what somebody looks at on the machine itself nothing is.
+A verb that changes something is recorded before it does anything, so that nothing it does can hide it. Requests
+through the gate are always recorded; read-only commands run on the machine itself are not.
 """
 
 import contextlib
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 RECORD = "pushrod.record"
 ACT = "PUSHROD_AUDIT_ACT"
-"""The number of the act that a hook belongs to, where the gate has begun it."""
+"""The number of the action that a hook belongs to, if the gate has recorded its beginning."""
 
 BY = "PUSHROD_ASKED_BY"
-"""Who asked, where root has become the account."""
+"""Who called, if root has become the account."""
 
-_UNTOLD = ("gate", "hook", "recover", "host edge", "audit", "new")
-"""Verbs that are told of by themselves or by what called them, or that change nothing of a root."""
+_UNRECORDED = ("gate", "hook", "recover", "host edge", "audit", "new")
+"""Verbs that record themselves, that their caller records, or that change nothing of a root."""
 
 _BY_TIMERS = ("prune", "db backup", "cert renew")
-"""Verbs that a unit of systemd's runs by itself (systemd.exec(5), INVOCATION_ID): that is nobody's doing."""
+"""Verbs that a systemd unit may run (systemd.exec(5), INVOCATION_ID): then no person is responsible."""
 
 
 class Record:
-    """One call, as far as it is known. `reach` are the apps that a key is for; none means all."""
+    """What is known of one call. `reach` are the apps that a key is for; empty means all."""
 
     def __init__(self) -> None:
         self.root: Root | None = None
@@ -49,14 +49,14 @@ class Record:
         self.looks = False
 
     def begin(self) -> None:
-        """Tell that it begins, where it changes something. For a key that must work; on the machine itself a log
-        that cannot be written keeps nobody from mending things."""
+        """Record the beginning of a call that changes something. For a key this must succeed; on the machine itself
+        an unwritable log must not prevent repairs."""
         if self.root is None or self.who is None or self.looks or self.act or not self.root.path.is_dir():
             return
         from pushrod.state.audit import Audit
 
         try:
-            self.act = Audit(self.root).begin(self.who, self.what, self.app, self._told_words())
+            self.act = Audit(self.root).begin(self.who, self.what, self.app, self._redacted_words())
         except OSError as e:
             error = files.os_error(e, str(Audit(self.root).log))
             if self.who.key:
@@ -64,7 +64,7 @@ class Record:
             say(f"  note     not in the log of who did what: {error.what}", err=True)
 
     def end(self, result: "Result", code: int, why: str) -> None:
-        """Tell how it ended."""
+        """Record the end of a call."""
         if self.root is None or self.who is None or not self.root.path.is_dir():
             return
         from pushrod.state.audit import Audit
@@ -75,11 +75,11 @@ class Record:
             if self.act:
                 log.end(self.act, result, code, self.app, detail)
             elif self.who.key or not self.looks:
-                log.note(self.who, self.what, result, code, self.app, self._told_words(), detail)
+                log.note(self.who, self.what, result, code, self.app, self._redacted_words(), detail)
 
-    def _told_words(self) -> str:
-        """The words of the call, without what is a secret of the apps that whoever asks may reach; no other's is
-        looked at."""
+    def _redacted_words(self) -> str:
+        """The words of the call, with secrets redacted: those of the apps the caller may access; others' are not
+        read."""
         names = self.reach if self.reach and self.app not in self.reach else (self.app,)
         if not self.words:
             return ""
@@ -95,18 +95,18 @@ class Record:
 
 
 def of(context: click.Context | None = None) -> Record:
-    """The record of the call that is under way."""
+    """The record of the current call."""
     here = context or click.get_current_context(silent=True)
     record: Record = here.meta.setdefault(RECORD, Record()) if here else Record()
     return record
 
 
 def begun(root: Root, app: str = "") -> None:
-    """Tell of a verb that is run on this machine, once its root is known, and its app where it has one. Asked again
-    it only adds the app."""
+    """Record a verb run on this machine, once its root and, if it has one, its app are known. Further calls only
+    add the app."""
     context, record = click.get_current_context(), of()
     what = context.command_path.partition(" ")[2]
-    if any(f"{what} ".startswith(f"{verb} ") for verb in _UNTOLD):
+    if any(f"{what} ".startswith(f"{verb} ") for verb in _UNRECORDED):
         return
     if what in _BY_TIMERS and "INVOCATION_ID" in os.environ:
         return
@@ -126,19 +126,19 @@ def begun(root: Root, app: str = "") -> None:
 
 
 def about(app: str) -> None:
-    """Say which app the call is about, once that is known."""
+    """Set the app of the call, once it is known."""
     record = of()
     record.app = record.app or app
 
 
 def add(detail: str) -> None:
-    """Say more of what is done: a release, the names of secrets, a key's fingerprint."""
+    """Add a detail: a release, the names of secrets, a key's fingerprint."""
     record = of()
     record.detail = f"{record.detail}; {detail}" if record.detail else detail
 
 
 def asked_here() -> "Who":
-    """Who runs the command line on this machine: the account, before root became another one, and for whom."""
+    """Who runs the command line on this machine: the user's account, even after root has become another account."""
     from pushrod.state.audit import Who
 
     by = os.environ.get(BY) or accounts.user_name()
@@ -148,12 +148,12 @@ def asked_here() -> "Who":
 
 
 def address() -> str:
-    """Where a session comes from (sshd(8), SSH_CONNECTION); nothing for one that begins here."""
+    """The address a session comes from (sshd(8), SSH_CONNECTION); empty for a local one."""
     return os.environ.get("SSH_CONNECTION", "").partition(" ")[0][:64]
 
 
 def _words(context: click.Context) -> str:
-    """What was given, by the names of the parameters: what the parser understood."""
+    """The arguments by parameter, as the parser understood them."""
     parts = []
     for parameter in context.command.params:
         name, value = parameter.name or "", context.params.get(parameter.name or "")
@@ -167,7 +167,7 @@ def _words(context: click.Context) -> str:
 
 @contextlib.contextmanager
 def recorded(context: click.Context) -> Iterator[None]:
-    """Tell how a call ended, however it ends; what was raised goes on."""
+    """Record how a call ends, however it ends; exceptions pass through."""
     try:
         yield
     except BaseException:
@@ -181,7 +181,7 @@ def recorded(context: click.Context) -> Iterator[None]:
 
 
 def outcome(error: BaseException | None) -> "tuple[Result, int, str]":
-    """How a call ended that raised this: its result, its exit code, and why."""
+    """The result, exit code and reason of a call that raised this."""
     if isinstance(error, PushrodError):
         return "failed", error.exit_code, error.what
     if isinstance(error, click.exceptions.Exit):

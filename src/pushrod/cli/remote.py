@@ -1,6 +1,7 @@
-"""Verbs about an app on another machine: where the `pushrod` remote is reached by SSH, they run there.
+"""Verbs about an app on another machine: if the `pushrod` remote is reached by SSH, they run there.
 
-`git remote add pushrod pushrod@host:shop`, and `pushrod status` in the repository is `ssh pushrod@host status --app
+After `git remote add pushrod pushrod@host:shop`, `pushrod status` in the repository is `ssh pushrod@host status
+--app
 shop`: the same output, and the same exit code.
 """
 
@@ -23,31 +24,31 @@ from pushrod.core.errors import HostError, RepositoryError
 from pushrod.system import processes
 
 _ELSEWHERE = ("app_name", "root", "directory")
-"""Parameters that say which app is meant here; there it is said by `--app`."""
+"""Parameters that select the app here; on the other machine `--app` does."""
 
 
 class Remote(NamedTuple):
-    """An app on another machine: the argv of an SSH client up to where it connects to, and the app's name."""
+    """An app on another machine: the SSH client's argv including the destination, and the app's name."""
 
     ssh: tuple[str, ...]
     app: str
 
     def argv(self, *words: str) -> list[str]:
-        """What runs a verb there, its words quoted for the shell that SSH has in between."""
+        """The argv that runs a verb there, its words quoted for SSH's remote shell."""
         return [*self.ssh, shlex.join(words)]
 
     def run(self, *words: str) -> NoReturn:
-        """Run a verb there on our own terminal, and end with its status."""
+        """Run a verb there on this terminal, and exit with its status."""
         sys.exit(processes.attach(self.argv(*words), cwd=Path.cwd(), env=os.environ))
 
     def push(self, refspec: str, *options: str) -> None:
-        """Push to the remote as the user would; ends with Git's status where that fails."""
+        """Push to the remote as the user would; exits with Git's status if that fails."""
         argv = ["git", "push", *options, "pushrod", refspec]
         if status := processes.attach(argv, cwd=Path.cwd(), env=os.environ):
             sys.exit(status)
 
     def feed(self, text: str, *words: str) -> NoReturn:
-        """Run a verb there that reads `text`; it never is an argument. Ends with its status."""
+        """Run a verb there that reads `text` from stdin, never from its arguments. Exits with its status."""
         done = processes.run(self.argv(*words), stdin=text, timeout=120)
         say_lines(done.stdout)
         say_lines(done.stderr, err=True)
@@ -55,9 +56,9 @@ class Remote(NamedTuple):
 
 
 def find(root: str | None, app: str | None, directory: Path | None = None) -> Remote | None:
-    """The app that the repository's `pushrod` remote names on another machine; None where the app is on this one.
+    """The app that the repository's `pushrod` remote names on another machine; None if the app is on this one.
 
-    A root that was given, by --root or PUSHROD_ROOT, is on this machine, and so is whoever came through the gate.
+    A root given by --root or PUSHROD_ROOT is on this machine, and so is a caller through the gate.
     """
     if host_context.caller() or root or click.get_current_context().find_root().obj:
         return None
@@ -65,12 +66,12 @@ def find(root: str | None, app: str | None, directory: Path | None = None) -> Re
         tree = git.toplevel(directory or Path.cwd())
     except RepositoryError:
         return None
-    found = parse(git.remote_url(tree), _program(tree))
-    return found._replace(app=app) if found and app else found
+    remote = parse(git.remote_url(tree), _program(tree))
+    return remote._replace(app=app) if remote and app else remote
 
 
 def parse(url: str, program: Sequence[str] = ("ssh",)) -> Remote | None:
-    """What a remote's URL says, as Git reads it (git-clone(1), GIT URLS); None where it is not one for SSH.
+    """Parse a remote's URL as Git does (git-clone(1), GIT URLS); None if it is not an SSH URL.
 
     Raises HostError for a host that an SSH client would take for an option.
     """
@@ -79,8 +80,8 @@ def parse(url: str, program: Sequence[str] = ("ssh",)) -> Remote | None:
         parts = urlsplit(url)
         port = str(parts.port or "")
         at, path = parts.netloc.removesuffix(f":{port}"), parts.path
-    elif "://" not in url and (found := re.fullmatch(r"((?:[^/:@[]+@)?(?:\[[^]]+\]|[^/:@[]+)):(.+)", url)):
-        at, path = found[1], found[2]
+    elif "://" not in url and (match := re.fullmatch(r"((?:[^/:@[]+@)?(?:\[[^]]+\]|[^/:@[]+)):(.+)", url)):
+        at, path = match[1], match[2]
     else:
         return None
     name = re.sub(r"^/?(~/)?(.+?)(\.git)?/?$", r"\2", unquote(path))
@@ -93,7 +94,7 @@ def parse(url: str, program: Sequence[str] = ("ssh",)) -> Remote | None:
 
 
 def _program(tree: Path) -> tuple[str, ...]:
-    """The SSH client that Git would use there; its words are split as a shell would, and given to none."""
+    """The SSH client that Git would use there, split as a shell would but not run by one."""
     given = os.environ.get("GIT_SSH_COMMAND") or git.config(tree, "core.sshCommand")
     if given:
         return tuple(shlex.split(given))
@@ -101,10 +102,10 @@ def _program(tree: Path) -> tuple[str, ...]:
 
 
 class Verb(click.Command):
-    """A verb that runs where the app is."""
+    """A verb that runs on the machine that has the app."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it there, with the same options and arguments; here where the app is here."""
+        """Run it there with the same options and arguments, or here if the app is on this machine."""
         there = find(ctx.params.get("root"), ctx.params.get("app_name"), ctx.params.get("directory"))
         if there is None:
             return super().invoke(ctx)
@@ -113,7 +114,7 @@ class Verb(click.Command):
 
 
 def _given(command: click.Command, ctx: click.Context) -> list[str]:
-    """The options and arguments of a call as words again, without those that say which app is meant."""
+    """The options and arguments of a call as words, without those that select the app."""
     options: list[str] = []
     arguments: list[str] = []
     for parameter in command.params:
@@ -126,10 +127,10 @@ def _given(command: click.Command, ctx: click.Context) -> list[str]:
             options += [
                 word for v in given for word in (parameter.opts[-1], *([] if parameter.is_flag else [str(v)]))
             ]
-        elif parameter.type is click.UNPROCESSED:  # the words of a program of the user's own, to the end
+        elif parameter.type is click.UNPROCESSED:  # the words of the user's own program, up to the end
             arguments += ["--", *value]
         else:
             given = [str(v) for v in (value if isinstance(value, tuple) else [value])]
-            dashed = any(v.startswith("-") and v != "-" for v in given)  # as it came, behind a `--`
+            dashed = any(v.startswith("-") and v != "-" for v in given)  # came after a `--`
             arguments += ["--", *given] if dashed and "--" not in arguments else given
     return [*options, *arguments]

@@ -1,4 +1,4 @@
-"""The repository that `pushrod new` makes: a copy of the template with the app's name in it, committed."""
+"""The repository that `pushrod new` makes: a copy of the template with the app's name filled in, committed."""
 
 from pathlib import Path
 
@@ -12,7 +12,8 @@ _NAME = "{{name}}"
 
 
 def create(name: str, target: Path) -> None:
-    """Copy the template to a new or empty folder and make its first commit. UnknownNameError if it has files."""
+    """Copy the template to a new or empty folder and make the first commit. UnknownNameError if it contains
+    files."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UnknownNameError(
             "is there already", where=str(target), hint="choose another name, or --directory"
@@ -24,14 +25,14 @@ def create(name: str, target: Path) -> None:
 
 
 def template_files(name: str) -> dict[str, str]:
-    """Every file of the new repository: `dot_` at the front of a name stands for a dot."""
-    found = {}
+    """Every file of the new repository; a leading `dot_` in a name stands for a dot."""
+    contents = {}
     for source in sorted(TEMPLATE.rglob("*")):
         inside = source.relative_to(TEMPLATE)
         if source.is_file() and not any(map(_left_by_tools, inside.parts)):
             parts = [f".{p[4:]}" if p.startswith("dot_") else p for p in inside.parts]
-            found["/".join(parts)] = source.read_text().replace(_NAME, name)
-    return found
+            contents["/".join(parts)] = source.read_text().replace(_NAME, name)
+    return contents
 
 
 def _left_by_tools(part: str) -> bool:

@@ -1,4 +1,4 @@
-"""secret: variables the app receives that are not in Git."""
+"""secret: variables for the app that are not in Git."""
 
 import os
 import sys
@@ -26,14 +26,14 @@ _NEVER = (
 
 
 def _bare(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
-    """The name, without a value behind it; what is wrong with it does not repeat it."""
+    """The name alone; an error about a value appended to it must not repeat the value."""
     if "=" in name:
         raise click.BadParameter(f"{_NEVER} NAME")
     return name
 
 
 def _stdin(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    """A dash, for standard input, or nothing."""
+    """A dash for standard input, or nothing."""
     if given not in ((), ("-",)):
         raise click.BadParameter(f"{_NEVER} NAME")
     return given
@@ -46,7 +46,7 @@ def _stdin(_context: click.Context, _parameter: click.Parameter, given: tuple[st
 def set_secret(name: str, given: tuple[str, ...], app_name: str | None, root: str | None) -> None:
     """Set NAME to a value that is asked for, or read from stdin (`-` or not): never given as an argument."""
     there = remote.find(root, app_name)
-    secrets = None if there else Secrets(find_app(root, app_name))  # so that nobody is asked in vain
+    secrets = None if there else Secrets(find_app(root, app_name))  # fails before the user is prompted
     value = ask(name, hidden=True) if sys.stdin.isatty() and not given else sent.text().rstrip("\n")
     if there:
         there.feed(value, "secret", "set", "--app", there.app, name)
@@ -68,14 +68,14 @@ def import_secrets(file: Path, app_name: str | None, root: str | None) -> None:
     app = find_app(
         root, app_name
     )  # first: on a Docker host root becomes the host's account here, in a new process
-    found = dotenv.read(_read(file))
-    Secrets(app).store(found)
-    recording.add(", ".join(found))
-    say(f"{len(found)} set: {', '.join(found)}; `pushrod deploy` gives them to the app")
+    variables = dotenv.read(_read(file))
+    Secrets(app).store(variables)
+    recording.add(", ".join(variables))
+    say(f"{len(variables)} set: {', '.join(variables)}; `pushrod deploy` gives them to the app")
 
 
 def _read(file: Path) -> str:
-    """Its text, with its line ends as they are: those within quotes belong to the value."""
+    """The file's text with its line ends unchanged: within quotes they belong to the value."""
     raw = sent.exactly() if str(file) == "-" else file.read_bytes()
     try:
         return raw.decode()

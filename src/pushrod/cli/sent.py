@@ -1,4 +1,4 @@
-"""What a verb reads from standard input, which over SSH is whatever a client sends."""
+"""Standard input of a verb, which over SSH is whatever a client sends."""
 
 import sys
 
@@ -9,19 +9,19 @@ MOST = 1 << 20
 
 
 def text() -> str:
-    """All of standard input; HostError where it is longer than MOST."""
-    found = sys.stdin.read(MOST + 1)
-    if len(found) > MOST:
+    """All of standard input; HostError if it is longer than MOST."""
+    characters = sys.stdin.read(MOST + 1)
+    if len(characters) > MOST:
         raise _too_long()
-    return found
+    return characters
 
 
 def exactly() -> bytes:
-    """All of standard input, with its line ends as they are; HostError likewise."""
-    found = sys.stdin.buffer.read(MOST + 1)
-    if len(found) > MOST:
+    """All of standard input with its line ends unchanged; HostError if it is longer than MOST."""
+    raw = sys.stdin.buffer.read(MOST + 1)
+    if len(raw) > MOST:
         raise _too_long()
-    return found
+    return raw
 
 
 def _too_long() -> HostError:

@@ -1,13 +1,14 @@
-"""The one door to whoever reads: every line that pushrod prints goes through `say`, which makes it harmless.
+"""All output to people: every line that pushrod prints goes through `say`, which neutralises control characters.
 
-Subjects of commits, names of branches and files, logs, what builds and release commands print, and other programs'
-errors are chosen by whoever may push, and read on the terminal of the server's owner. So a line is text alone: what
-would steer a terminal (escape sequences and other C0 and C1 controls), reorder what is read (bidirectional controls)
-or end the line is shown as an escape such as `\\x1b`. What stays is listed (`plain`), not what goes.
+Commit subjects, names of branches and files, logs, output of builds and release commands, and other programs'
+errors are chosen by anyone who may push, and read on the terminal of the server's owner. So a line is text only:
+characters that would steer a terminal (escape sequences and other C0 and C1 controls), reorder text (bidirectional
+controls) or end the line are shown as an escape such as `\\x1b`. The list says what is kept (`plain`), not what is
+removed.
 
-Sequences that only choose a colour (SGR, ECMA-48 8.3.117) are left out; in an app's own log those that can hide
-nothing stay on a terminal: bold, dim, italic, underlined, and the six colours that are neither black nor white.
-`--json` is for programs: the values are what they are, and JSON's own escapes keep them off a terminal.
+Sequences that only choose a colour (SGR, ECMA-48 8.3.117) are removed; in an app's own log, on a terminal, those
+that cannot hide text are kept: bold, dim, italic, underlined, and the six colours that are neither black nor white.
+`--json` is for programs: the values are unchanged, and JSON's own escapes make them harmless on a terminal.
 """
 
 import json
@@ -19,8 +20,8 @@ from typing import Any, NamedTuple, TextIO
 import click
 import msgspec
 
-_SPACES = "\t\xa0\u2009\u202f\u3000"  # a tab, and what some languages have in the place of a space
-_JOINERS = "\u200c\u200d"  # Persian and several Indic scripts need them, and emoji of several people
+_SPACES = "\t\xa0\u2009\u202f\u3000"  # a tab, and characters that some languages use as a space
+_JOINERS = "\u200c\u200d"  # needed by Persian, several Indic scripts, and composed emoji
 _KEPT = frozenset(_SPACES + _JOINERS)
 _SGR = re.compile("\x1b\\[([0-9;:]*)m")
 _HARMLESS = frozenset(("", *map(str, (0, 1, 2, 3, 4, 22, 23, 24, 39, *range(31, 37), *range(91, 97)))))
@@ -28,7 +29,7 @@ _RESET = "\x1b[0m"
 
 
 class Styled(NamedTuple):
-    """A part of a line in a style of ours; without a terminal it is plain text."""
+    """A part of a line in one of our styles; plain text without a terminal."""
 
     text: str
     bold: bool = False
@@ -37,21 +38,21 @@ class Styled(NamedTuple):
 
 
 def plain(text: str, *, colours: bool = False) -> str:
-    """What came from others, as one line that does nothing but be read; with `colours` those that hide nothing stay.
+    """Text from others as one harmless line; with `colours`, colours that hide nothing are kept.
 
-    Kept are characters that Unicode calls printable, tabs, a few spaces and the two joiners. A carriage return at the
-    end belongs to a line's end and goes with it.
+    Characters that Unicode calls printable, tabs, a few spaces and the two joiners are kept. A carriage return at
+    the end is part of the line's end and is removed.
     """
     if text.isprintable():
         return text
     text = text.rstrip("\r")
     parts: list[str] = []
     start, coloured = 0, False
-    for found in _SGR.finditer(text):
-        parts.append(_escaped(text[start : found.start()]))
-        start = found.end()
-        if colours and _HARMLESS.issuperset(found[1].split(";")):
-            parts.append(found[0])
+    for match in _SGR.finditer(text):
+        parts.append(_escaped(text[start : match.start()]))
+        start = match.end()
+        if colours and _HARMLESS.issuperset(match[1].split(";")):
+            parts.append(match[0])
             coloured = True
     parts.append(_escaped(text[start:]))
     return "".join(parts) + (_RESET if coloured else "")
@@ -68,10 +69,10 @@ def _escaped(text: str) -> str:
 def say(
     *parts: str | Styled, err: bool = False, newline: bool = True, colours: bool = False, clear: bool = False
 ) -> None:
-    """Print a line, made harmless part by part. `clear` first clears the line that the cursor is on.
+    """Print a line, neutralised part by part. `clear` first clears the cursor's line.
 
-    A reader of stderr that has gone away (a client that hung up), or a stream that is closed, must not end a
-    deployment. For stdout that raises, as everywhere.
+    If the reader of stderr has gone (a client that disconnected), or the stream is closed, a deployment must not
+    fail. For stdout that raises, as usual.
     """
     line = "".join(_rendered(part, colours) for part in parts)
     _write(f"\r\x1b[K{line}" if clear else line, err=err, newline=newline)
@@ -84,23 +85,23 @@ def _rendered(part: str | Styled, colours: bool) -> str:
 
 
 def say_json(value: Any, *, indent: int | None = 2) -> None:
-    """Print a value of ours, or one made of them, as JSON; without `indent` on one line."""
+    """Print a value of pushrod's, or a container of such values, as JSON; without `indent` on one line."""
     text = json.dumps(msgspec.to_builtins(value), indent=indent, ensure_ascii=False)
     _write(re.sub(r"[^\n]", _json_escaped, text) if not text.isascii() or "\x7f" in text else text)
 
 
-def _json_escaped(found: re.Match[str]) -> str:
-    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1].replace("\x7f", "\\u007f")
+def _json_escaped(match: re.Match[str]) -> str:
+    return match[0] if match[0].isprintable() else json.dumps(match[0])[1:-1].replace("\x7f", "\\u007f")
 
 
 def ask(question: str, *, hidden: bool = False) -> str:
-    """What a person answers. Raises click.Abort where nobody does."""
+    """Prompt a person for an answer. Raises click.Abort if there is none."""
     answer: str = click.prompt(plain(question), hide_input=hidden)
     return answer
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person reads a stream as it is written."""
+    """Whether a stream is a terminal."""
     return bool(stream) and stream is not None and stream.isatty()
 
 
@@ -108,21 +109,21 @@ def _write(text: str, *, err: bool = False, newline: bool = True) -> None:
     if not err:
         click.echo(text, nl=newline)
         return
-    if not sys.stderr:  # closed by whoever called us
+    if not sys.stderr:  # closed by the calling process
         return
     try:
         click.echo(text, err=True, nl=newline)
         sys.stderr.flush()
     except BrokenPipeError:
         silence(sys.stderr)
-    except ValueError:  # closed by somebody of ours
+    except ValueError:  # closed by our own code
         pass
 
 
 def silence(stream: TextIO) -> None:
-    """Send what goes to a stream, and what it still holds, nowhere: its reader has gone away.
+    """Redirect a stream, and what it still buffers, to /dev/null: its reader has gone.
 
-    Else Python would try once more at its end and leave with status 120 (library reference, `sys.exit`).
+    Otherwise Python would try to flush it at exit and end with status 120 (library reference, `sys.exit`).
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())

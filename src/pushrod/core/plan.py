@@ -91,7 +91,7 @@ def count(instances: Sequence[Instance]) -> str:
 def _service(live: Release | None, service: Service, image: str) -> Change:
     before = next((s for s in live.services if s.name == service.name), None) if live else None
     if live is None or before is None:
-        return Change("service", service.name, "new", _wanted(service))
+        return Change("service", service.name, "new", _new_detail(service))
     reasons = []
     if image not in (live.images[service.name].id, live.images[service.name].location):
         embedded = live.engine == "embedded"  # there an image holds the dependencies without the code
@@ -106,7 +106,7 @@ def _service(live: Release | None, service: Service, image: str) -> Change:
     return Change("service", service.name, "changed" if reasons else "same", detail)
 
 
-def _wanted(service: Service) -> str:
+def _new_detail(service: Service) -> str:
     if service.role == "job":
         return "runs once before the instances"
     return f"{service.replicas} × {service.role}"

@@ -15,7 +15,7 @@ from pushrod.state.apps import App
 from pushrod.state.releases import Releases
 
 
-class Wanted(NamedTuple):
+class Filter(NamedTuple):
     """A filter for requests: status (`404`, `5xx`), minimum duration in seconds, the service or instance that
     received it, and the release; matches everything by default."""
 
@@ -38,7 +38,7 @@ class Wanted(NamedTuple):
         )
 
 
-def of(app: App, edge: Edge, which: Wanted, *, lines: int, follow: bool) -> Iterable[Request]:
+def of(app: App, edge: Edge, which: Filter, *, lines: int, follow: bool) -> Iterable[Request]:
     """The last `lines` requests that match; with `follow`, then new ones as they come, without end.
 
     Requests to an earlier, destroyed app of the same name are left out.

@@ -1,1 +1,1 @@
-"""A server that becomes a Docker host of pushrod, stays one, and is reached by its developers' keys."""
+"""Makes a server a Docker host of pushrod, keeps it one, and lets developers' keys reach it."""

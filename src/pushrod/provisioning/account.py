@@ -1,4 +1,5 @@
-"""The account that deploys: `pushrod`, whose home is the root, in the group that may talk to the Docker engine."""
+"""The account that deploys: `pushrod`, whose home is the root, a member of the group that may use the Docker
+engine."""
 
 import contextlib
 import grp
@@ -13,29 +14,30 @@ NAME = "pushrod"
 GROUP = "docker"
 SHELL = "/bin/sh"
 HOME = Path("/var/lib/pushrod")
-"""Where the root of a host is, unless `--root` says otherwise."""
+"""The root of a host, unless `--root` names another."""
 
 
 def entry() -> pwd.struct_passwd | None:
-    """The account as the system knows it; None while it is not there."""
+    """The account's entry; None if it does not exist."""
     with contextlib.suppress(KeyError):
         return pwd.getpwnam(NAME)
     return None
 
 
 def owner() -> tuple[int, int]:
-    """The account's user and group. Raises KeyError while it is not there."""
-    found = pwd.getpwnam(NAME)
-    return found.pw_uid, found.pw_gid
+    """The account's user and group. Raises KeyError if it does not exist."""
+    record = pwd.getpwnam(NAME)
+    return record.pw_uid, record.pw_gid
 
 
 def argv(root: Path, found: pwd.struct_passwd | None, member: bool) -> list[list[str]]:
-    """The commands that make the account what it should be: none where it is."""
+    """The commands that create or correct the account; empty if nothing is needed."""
     commands = []
     if found is None:
         create = ["useradd", "--system", "--user-group", "--home-dir", str(root), "--no-create-home"]
         commands.append([*create, "--shell", SHELL, NAME])
-        # No password fits `*`, but unlike `!` it does not lock the account: sshd lets its keys in (sshd(8)).
+        # No password matches `*`, but unlike `!` it does not lock the account: sshd still accepts its keys
+        # (sshd(8)).
         commands.append(["usermod", "--password", "*", NAME])
     elif (found.pw_dir, found.pw_shell) != (str(root), SHELL):
         commands.append(["usermod", "--home", str(root), "--shell", SHELL, "--password", "*", NAME])
@@ -45,14 +47,14 @@ def argv(root: Path, found: pwd.struct_passwd | None, member: bool) -> list[list
 
 
 def is_member() -> bool:
-    """Whether the account is in the group that may talk to the Docker engine, which is as much as being root."""
+    """Whether the account is in the group that may use the Docker engine, which is equivalent to root."""
     with contextlib.suppress(KeyError):
         return NAME in grp.getgrnam(GROUP).gr_mem
     return False
 
 
 def plan(root: Path) -> list[Work]:
-    """Make the account, or bring it up to what it should be."""
+    """Create the account, or correct it."""
     found, member = entry(), is_member()
     commands = argv(root, found, member)
     if not commands:

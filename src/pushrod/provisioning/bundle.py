@@ -1,6 +1,6 @@
-"""A wheel of the pushrod that is running, also of an editable installation: what another machine installs.
+"""A wheel of the running pushrod, even of an editable installation, to install on another machine.
 
-The same files give the same bytes, so a host can tell whether it has them already. The format is that of
+The same files give the same bytes, so a host can tell whether it has them already. The format:
 https://packaging.python.org/en/latest/specifications/binary-distribution-format/
 """
 
@@ -17,12 +17,12 @@ from typing import IO
 
 import pushrod
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip file can say
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time in a zip file
 _WHEEL = "Wheel-Version: 1.0\nGenerator: pushrod\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 
 def write(directory: Path) -> Path:
-    """Write the wheel into a new directory below `directory`, and return its path."""
+    """Write the wheel into a new directory below `directory`; returns its path."""
     place = Path(tempfile.mkdtemp(prefix="pushrod-", dir=directory))
     path = place / name()
     path.write_bytes(render(files()))
@@ -30,7 +30,7 @@ def write(directory: Path) -> Path:
 
 
 def digest() -> str:
-    """What tells one wheel from another: the SHA-256 of its bytes, in hexadecimal."""
+    """The SHA-256 of the wheel's bytes, in hexadecimal, which identifies it."""
     return hashlib.sha256(render(files())).hexdigest()
 
 
@@ -40,23 +40,23 @@ def name() -> str:
 
 
 def files() -> dict[str, bytes]:
-    """What the wheel holds, by path: the package's files as they are, and the installation's own metadata."""
+    """The content of the wheel by path: the package's files as they are, and the installation's metadata."""
     package = Path(pushrod.__file__).parent
-    found = {
+    contents = {
         f"pushrod/{path.relative_to(package)}": path.read_bytes()
         for path in sorted(package.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     }
     about = metadata.distribution("pushrod")
     for entry in ("METADATA", "entry_points.txt"):
-        found[f"{_information()}/{entry}"] = (about.read_text(entry) or "").encode()
-    found[f"{_information()}/WHEEL"] = _WHEEL.encode()
-    return found
+        contents[f"{_information()}/{entry}"] = (about.read_text(entry) or "").encode()
+    contents[f"{_information()}/WHEEL"] = _WHEEL.encode()
+    return contents
 
 
 @contextlib.contextmanager
 def spooled(raw: bytes) -> Iterator[IO[bytes]]:
-    """Bytes as a file that a program can read."""
+    """Bytes as an open file that can be a program's standard input."""
     with tempfile.TemporaryFile() as f:
         f.write(raw)
         f.seek(0)
@@ -67,13 +67,13 @@ def _information() -> str:
     return f"pushrod-{metadata.version('pushrod')}.dist-info"
 
 
-def render(found: Mapping[str, bytes]) -> bytes:
+def render(contents: Mapping[str, bytes]) -> bytes:
     """The wheel as bytes."""
     record = f"{_information()}/RECORD"
-    lines = [f"{path},{_digest(raw)},{len(raw)}" for path, raw in found.items()]
+    lines = [f"{path},{_digest(raw)},{len(raw)}" for path, raw in contents.items()]
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as wheel:
-        for path, raw in {**found, record: "\n".join([*lines, f"{record},,", ""]).encode()}.items():
+        for path, raw in {**contents, record: "\n".join([*lines, f"{record},,", ""]).encode()}.items():
             entry = zipfile.ZipInfo(path, _EPOCH)
             entry.external_attr = 0o644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED

@@ -1,4 +1,4 @@
-"""The limits of a host, as its owner changes them: in host.json, and in the files by which systemd keeps them."""
+"""The limits of a host as its owner changes them: in host.json, and in systemd's files that enforce them."""
 
 import msgspec
 
@@ -14,10 +14,10 @@ _OF_THE_EDGE = ("client_requests", "client_uploads", "client_connections", "app_
 
 
 def change(root: Root, words: tuple[str, ...], app: str = "") -> HostSettings:
-    """Change limits, of all apps or of one, and have systemd take them at once; what runs goes on.
+    """Change limits of all apps or of one, and make systemd apply them at once; running processes continue.
 
-    A word is `memory=2G`, or `memory=default`, which takes a change back. What a container alone may have holds from
-    its app's next deployment on. Raises UnknownNameError for a word that is none, HostError where this is no host.
+    A word is `memory=2G`, or `memory=default`, which undoes a change. A limit on single containers applies from the
+    app's next deployment on. Raises UnknownNameError for an invalid word, HostError if this machine is not a host.
     """
     settings = root.host_settings
     if settings is None:
@@ -37,9 +37,9 @@ def change(root: Root, words: tuple[str, ...], app: str = "") -> HostSettings:
         *units.slices(changed),
         units.guard(root, changed),
     ]
-    for made in works:
-        if made.change.pending:
-            made.carry_out()
+    for item in works:
+        if item.change.pending:
+            item.carry_out()
     for path in (systemd.DIRECTORY / name for name in _gone(settings, changed)):
         path.unlink(missing_ok=True)
     systemd.call("daemon-reload")
@@ -52,22 +52,22 @@ def change(root: Root, words: tuple[str, ...], app: str = "") -> HostSettings:
 
 
 def _changed(before: dict[str, float], words: tuple[str, ...], app: str) -> dict[str, float]:
-    found = dict(before)
+    values = dict(before)
     for word in words:
         name, equals, value = word.partition("=")
         key = name.replace("-", "_")
         if equals and value == _DEFAULT and key in limits.LIMITS:
-            found.pop(key, None)
+            values.pop(key, None)
             continue
         key, number = limits.parse(word)
         if app and key in ("all_memory", "layer", *_OF_THE_EDGE):
             raise UnknownNameError(f"{name} is one for all apps", hint="leave --app out")
-        found[key] = number
-    return found
+        values[key] = number
+    return values
 
 
 def _gone(before: HostSettings, after: HostSettings) -> set[str]:
-    """The files of apps that have no limits of their own any more."""
+    """The files of apps that no longer have limits of their own."""
 
     def names(settings: HostSettings) -> set[str]:
         some = machine.limits(settings)

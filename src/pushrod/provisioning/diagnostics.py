@@ -1,4 +1,4 @@
-"""What `pushrod doctor` says of a Docker host: whether all that `pushrod host init` made still holds."""
+"""What `pushrod doctor` checks on a Docker host: whether everything `pushrod host init` made is still in place."""
 
 import pwd
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ _AGAIN = "as root: pushrod host init"
 
 
 def examine(root: Root) -> Iterator[Diagnostic]:
-    """Look at the host of a root; changes nothing, and needs no root."""
+    """Check the host of a root; changes nothing, and needs no root."""
     looks: tuple[tuple[str, Callable[[], Iterator[Diagnostic]]], ...] = (
         ("daemon", _daemon),
         ("account", lambda: _account(root)),
@@ -34,12 +34,12 @@ def examine(root: Root) -> Iterator[Diagnostic]:
 
 
 def _daemon() -> Iterator[Diagnostic]:
-    found = docker_daemon.read()
-    merged = docker_daemon.merge(found, pool.CANDIDATES[0])
+    settings = docker_daemon.read()
+    merged = docker_daemon.merge(settings, pool.CANDIDATES[0])
     if merged.added:
         lacks = ", ".join(merged.added)
         yield Diagnostic("daemon", "warning", f"{docker_daemon.PATH} does not say: {lacks}", _AGAIN)
-    elif found.get("live-restore") is not True:
+    elif settings.get("live-restore") is not True:
         detail = "live-restore is off: a restart of the Docker engine stops every app"
         yield Diagnostic("daemon", "warning", detail, f'set "live-restore": true in {docker_daemon.PATH}')
     else:
@@ -89,7 +89,7 @@ def _units(root: Root) -> Iterator[Diagnostic]:
 
 
 def _wrong(works: list[Work]) -> str:
-    """What is not as it was made: missing or changed."""
+    """The items that are missing or changed."""
     return ", ".join(
         f"{work.change.what} is {'missing' if work.change.action == 'new' else 'not as it should be'}"
         for work in works
@@ -103,8 +103,8 @@ def _keys(root: Root) -> Iterator[Diagnostic]:
         yield Diagnostic("keys", "ok", "none yet; `pushrod host keys add` lets somebody push")
         return
     for place, mode in ((path.parent, 0o700), (path, 0o600)):
-        found = place.stat()
-        if found.st_mode & 0o7777 != mode or found.st_uid != account.owner()[0]:
+        status = place.stat()
+        if status.st_mode & 0o7777 != mode or status.st_uid != account.owner()[0]:
             mend = f"chown {account.NAME}: {place}; chmod {mode:o} {place}"
             yield Diagnostic("keys", "broken", f"{place} is open to others: sshd may refuse it", mend)
             return

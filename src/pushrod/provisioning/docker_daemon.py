@@ -1,6 +1,6 @@
 """The Docker engine's settings: what pushrod adds to daemon.json, and what it leaves to the host's owner.
 
-A key that is there is never overwritten. What each does: https://docs.docker.com/reference/cli/dockerd/
+An existing key is never overwritten. The keys: https://docs.docker.com/reference/cli/dockerd/
 """
 
 import ipaddress
@@ -21,12 +21,12 @@ PATH = Path("/etc/docker/daemon.json")
 BACKUP = PATH.with_name("daemon.json.before-pushrod")
 POOLS = "default-address-pools"
 _OPTIONS = {"max-size": "10m", "max-file": "3"}
-_RELOAD = 10.0  # seconds for the engine to take new settings up
+_RELOAD = 10.0  # seconds for the engine to apply new settings
 _RESTART = 120.0  # seconds
 
 
 class Merged(NamedTuple):
-    """The settings as they should be, the names that were added, and those kept with the owner's value."""
+    """The resulting settings, the names that were added, and those that kept the owner's value."""
 
     settings: dict[str, Any]
     added: tuple[str, ...]
@@ -34,16 +34,16 @@ class Merged(NamedTuple):
 
 
 def read(path: Path = PATH) -> dict[str, Any]:
-    """The settings as they are; StateError, with the file untouched, if they are not a JSON object."""
+    """The current settings; StateError, with the file untouched, if they are not a JSON object."""
     if not path.exists() or not path.read_text().strip():
         return {}
     try:
-        found = json.loads(path.read_text())
+        settings = json.loads(path.read_text())
     except ValueError as e:
         raise _unreadable(path, str(e)) from e
-    if not isinstance(found, dict):
+    if not isinstance(settings, dict):
         raise _unreadable(path, "it holds no JSON object")
-    return found
+    return settings
 
 
 def _unreadable(path: Path, why: str) -> StateError:
@@ -54,8 +54,8 @@ def _unreadable(path: Path, why: str) -> StateError:
     )
 
 
-def wanted(block: IPv4Network) -> dict[str, Any]:
-    """What pushrod wants said: containers outlive the engine, logs stay small, no process for each open port."""
+def desired(block: IPv4Network) -> dict[str, Any]:
+    """The settings pushrod needs: containers outlive the engine, logs stay small, no process for each open port."""
     return {
         "live-restore": True,
         "log-driver": "json-file",
@@ -65,23 +65,25 @@ def wanted(block: IPv4Network) -> dict[str, Any]:
     }
 
 
-def merge(found: Mapping[str, Any], block: IPv4Network) -> Merged:
-    """Add what is not said. Options of a log go only with a driver that knows them: another would not start."""
-    ours = wanted(block)
-    if found.get("log-driver", "json-file") not in ("json-file", "local"):
+def merge(settings: Mapping[str, Any], block: IPv4Network) -> Merged:
+    """Add missing settings. Log options are added only for a driver that supports them: another would not start."""
+    ours = desired(block)
+    if settings.get("log-driver", "json-file") not in ("json-file", "local"):
         del ours["log-opts"]
-    added = tuple(key for key in ours if key not in found)
-    kept = tuple(key for key, value in ours.items() if key in found and not _alike(key, found[key], value))
-    return Merged({**found, **{key: ours[key] for key in added}}, added, kept)
+    added = tuple(key for key in ours if key not in settings)
+    kept = tuple(
+        key for key, value in ours.items() if key in settings and not _alike(key, settings[key], value)
+    )
+    return Merged({**settings, **{key: ours[key] for key in added}}, added, kept)
 
 
 def _alike(key: str, found: Any, value: Any) -> bool:
-    """Whether a setting says what pushrod wants; which block of addresses it is makes no difference."""
+    """Whether a setting matches pushrod's; for address pools, any block will do."""
     return bool(pools({key: found})) if key == POOLS else bool(found == value)
 
 
 def pools(settings: Mapping[str, Any]) -> list[IPv4Network]:
-    """The blocks that the engine takes its networks from."""
+    """The blocks from which the engine allocates its networks."""
     try:
         return [ipaddress.IPv4Network(pool["base"]) for pool in settings.get(POOLS, ())]
     except (ValueError, TypeError, KeyError):
@@ -89,7 +91,7 @@ def pools(settings: Mapping[str, Any]) -> list[IPv4Network]:
 
 
 def plan(block: IPv4Network, running: Callable[[], int | None], path: Path = PATH) -> list[Work]:
-    """Bring the settings up to what is wanted. `running` counts the containers; None while no engine answers."""
+    """Bring the settings up to date. `running` counts the containers; None if no engine answers."""
     merged = merge(read(path), block)
     kept = [
         Work(Change(f"{path.name} {key}", "kept", f"{json.dumps(merged.settings[key])} is yours"))
@@ -100,12 +102,12 @@ def plan(block: IPv4Network, running: Callable[[], int | None], path: Path = PAT
     there = running()
     detail = f"adds {', '.join(merged.added)}"
     if there is not None:
-        detail += "; the Docker engine is restarted" + _told(there, _survive(merged))
+        detail += "; the Docker engine is restarted" + _consequence(there, _survive(merged))
     action: Action = "changed" if path.exists() else "new"
     return [Work(Change(str(path), action, detail), lambda: apply(merged, path)), *kept]
 
 
-def _told(containers: int, survives: bool) -> str:
+def _consequence(containers: int, survives: bool) -> str:
     if not containers:
         return ""
     its = "its container" if containers == 1 else f"its {containers} containers"
@@ -120,27 +122,27 @@ def _survive(merged: Merged) -> bool:
 
 
 def _restores() -> bool:
-    """Whether the engine says that containers outlive it."""
+    """Whether the engine reports that containers outlive it."""
     argv = ["docker", "info", "--format", "{{.LiveRestoreEnabled}}"]
     return processes.run(argv, timeout=20).stdout.strip() == "true"
 
 
 def block(settings: HostSettings) -> IPv4Network:
-    """A block for the engine's own networks, beside the pool, where it has none yet."""
+    """A block for the engine's own networks, beside the pool, if it has none yet."""
     return pool.choose([*pool.routes(), IPv4Network(settings.pool)])
 
 
 def blocks(settings: HostSettings) -> list[IPv4Network]:
-    """The blocks that the engine takes its networks from, or will once its settings are merged."""
-    found = read()
-    return pools(found) if POOLS in found else [block(settings)]
+    """The blocks from which the engine allocates its networks, now or after its settings are merged."""
+    current = read()
+    return pools(current) if POOLS in current else [block(settings)]
 
 
 def apply(merged: Merged, path: Path = PATH) -> None:
-    """Write the settings, the old ones beside them, and have a running engine take them.
+    """Write the settings, keep the old ones beside them, and make a running engine apply them.
 
-    A reload is enough for live-restore (dockerd's own list of what can be reloaded); with that on, the restart that
-    the others need leaves the containers running. If the engine does not come back, the old settings do.
+    A reload is enough for live-restore (dockerd's list of reloadable settings); once that is on, the restart that
+    the others need leaves the containers running. If the engine does not come back, the old settings are restored.
     """
     before = path.read_bytes() if path.exists() else None
     if before is not None:
@@ -150,7 +152,7 @@ def apply(merged: Merged, path: Path = PATH) -> None:
         return
     try:
         systemd.call("reload", "docker.service")
-        if _survive(merged):  # a restart before the engine has taken the reload up would end its containers
+        if _survive(merged):  # restarted before the reload is applied, it would end its containers
             waits.wait_until(_restores, _RELOAD, 0.1)
         systemd.call("restart", "docker.service", timeout=_RESTART)
     except HostError:

@@ -1,4 +1,4 @@
-"""The host's edge, which systemd runs: its files, and the argv of its unit."""
+"""The host's edge, which systemd runs: its files, and its unit's argv."""
 
 from pushrod.adapters import systemd
 from pushrod.adapters.nginx import Edge
@@ -7,15 +7,15 @@ from pushrod.state.apps import Root
 
 
 def of(root: Root) -> Edge:
-    """The nginx of a host's root, run from the copies below it; also before it is a host."""
+    """The nginx of a host's root, run from the copies below it; works also before the machine is a host."""
     return Docker(root).edge
 
 
 def argv(root: Root) -> tuple[str, ...]:
-    """What the unit runs: the edge's own argv, with the system's Python."""
+    """The argv of the unit: the edge's own, with the system's Python."""
     return of(root).argv(systemd.PYTHON)
 
 
 def rotation(root: Root) -> tuple[str, ...]:
-    """What rotates its logs once, likewise."""
+    """The argv that rotates its logs once, with the system's Python."""
     return of(root).rotation(systemd.PYTHON)

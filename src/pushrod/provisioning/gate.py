@@ -1,8 +1,8 @@
-"""What the owner of a key may ask for over SSH: push to and fetch from an app, and some of the verbs. Pure.
+"""What a key may ask for over SSH: push to and fetch from an app, and some verbs. Pure.
 
-sshd hands over the words that the client sent (SSH_ORIGINAL_COMMAND). They are divided as a shell would, and never
-given to one. What they mean is for the command line's own parser alone; what is judged here is the call that came
-out of it, each parameter by its kind, and that very call is run. What is not in VERBS is refused, verb or parameter.
+sshd passes on the command line that the client sent (SSH_ORIGINAL_COMMAND). It is split as a shell would, but never
+given to a shell. The command line's own parser interprets it; what is judged here is the resulting call, each
+parameter by its kind, and that very call is run. A verb or parameter that is not in VERBS is refused.
 """
 
 import re
@@ -16,12 +16,12 @@ from pushrod.core.errors import UnknownNameError
 from pushrod.state.apps import check_file, check_name
 
 MOST_WORDS = 1000
-"""Words that a call may have; Linux itself takes 2 MiB of them."""
+"""Words of one call; Linux itself allows 2 MiB of them."""
 
 _GIT = {"git-receive-pack": "receive-pack", "git-upload-pack": "upload-pack"}
 _REFUSED = "this key may not do that"
 
-# A name of something of the app's: a service, an instance, a variable, a backup. It is no path and no option.
+# A name within the app: a service, an instance, a variable, a backup. Neither a path nor an option.
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:+-]{0,127}")
 _COUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}=[0-9]{1,3}")
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -30,12 +30,12 @@ _TEXT = re.compile(r"[A-Za-z0-9.:/]{1,64}")
 
 
 class Reach(NamedTuple):
-    """The apps that a key is for; none means all, also ones that are not there yet."""
+    """The apps that a key may access; empty means all, including future ones."""
 
     apps: tuple[str, ...] = ()
 
     def permitted(self, app: str) -> str:
-        """The app, if a key with this reach may name it; UnknownNameError if not."""
+        """Return the app if a key with this reach may name it; raises UnknownNameError otherwise."""
         if self.apps and app not in self.apps:
             raise UnknownNameError(
                 f"this key is not for `{app}`", hint=f"it is for {', '.join(sorted(self.apps))}"
@@ -44,18 +44,20 @@ class Reach(NamedTuple):
 
 
 class Git(NamedTuple):
-    """A push (`receive-pack`) or a fetch (`upload-pack`) of an app; `makes` says that a push may make the app."""
+    """A push (`receive-pack`) to or fetch (`upload-pack`) from an app; `makes` means that a push may create the
+    app."""
 
     service: str
     app: str
     makes: bool = False
 
 
-# ---- what is asked for --------------------------------------------------------------------------------------------
+# ---- the request
+# --------------------------------------------------------------------------------------------------
 
 
 def divide(command: str) -> list[str]:
-    """The words of what a client sent; UnknownNameError where they are no words, or too many."""
+    """Split what a client sent into words; raises UnknownNameError if it cannot be split or has too many."""
     try:
         words = shlex.split(command)
     except ValueError as e:
@@ -65,9 +67,8 @@ def divide(command: str) -> list[str]:
     return words[1:] if words[:1] == ["pushrod"] else words
 
 
-def told(words: list[str]) -> list[str]:
-    """Words as the log of who did what has them: a value that was given to `secret set`, where none belongs, is left
-    out."""
+def without_values(words: list[str]) -> list[str]:
+    """The words for the audit log, without a value that was wrongly given to `secret set`."""
     if words[:2] != ["secret", "set"]:
         return words
     kept, names, rest = words[:2], 0, words[2:]
@@ -79,7 +80,7 @@ def told(words: list[str]) -> list[str]:
         elif option in ("--app", "--root"):
             kept += [one] if given else [one, *rest[:1]]
             del rest[: 0 if given else 1]
-        elif one.startswith("-"):  # one that the verb does not have: what is behind it may be the value
+        elif one.startswith("-"):  # an option the verb does not have: what follows may be the value
             kept.append(f"{option}=…" if given else option)
             names = 1
         else:
@@ -89,9 +90,9 @@ def told(words: list[str]) -> list[str]:
 
 
 def git_call(words: list[str], reach: Reach) -> Git | None:
-    """The half of Git that the words ask for; None where they ask for something else.
+    """The Git service that the words ask for; None if they ask for something else.
 
-    Raises UnknownNameError for another repository than that of an app in reach, or for an option of Git's.
+    Raises UnknownNameError for a repository that is not an app in reach, or for an option of Git's.
     """
     if words[:1] == ["git"] and len(words) > 1 and f"git-{words[1]}" in _GIT:
         words = [f"git-{words[1]}", *words[2:]]
@@ -116,28 +117,28 @@ def git_call(words: list[str], reach: Reach) -> Git | None:
 # ---- kinds of parameters ------------------------------------------------------------------------------------------
 
 Kind = Callable[[Any, Reach], str]
-"""What a parsed parameter may be: says what is wrong with a value, nothing where it may be that."""
+"""A check of a parsed parameter: returns what is wrong with a value, or an empty text."""
 
 
 def app(value: Any, reach: Reach) -> str:
-    """An app that the key is for; without one it is the only one in reach, or none."""
+    """An app in the key's reach; if it is absent, the only app in reach is meant, or none."""
     if value is not None:
         reach.permitted(check_name(value))
     return ""
 
 
 def new_app(value: Any, reach: Reach) -> str:
-    """A name for an app that may not be there yet; only a key for all apps gets here."""
+    """The name of an app that may not exist yet; only keys for all apps get here."""
     return app(value, reach)
 
 
 def flag(value: Any, _: Reach) -> str:
-    """On or off."""
+    """A boolean."""
     return "" if isinstance(value, bool) else "it is on or off"
 
 
 def number(least: int, most: int) -> Kind:
-    """A whole number within bounds; none is for the verb's own default."""
+    """A whole number within bounds; None stands for the verb's own default."""
 
     def check(value: Any, _: Reach) -> str:
         fits = value is None or (isinstance(value, int) and least <= value <= most)
@@ -147,7 +148,7 @@ def number(least: int, most: int) -> Kind:
 
 
 def matching(pattern: re.Pattern[str], what: str, *, empty: bool = False) -> Kind:
-    """One text, or several, each of this form; `empty` allows the empty text too, where it is the verb's default."""
+    """One or several texts of this form; `empty` also allows the empty text, if it is the verb's default."""
 
     def check(value: Any, _: Reach) -> str:
         texts = value if isinstance(value, tuple) else (value,)
@@ -158,27 +159,27 @@ def matching(pattern: re.Pattern[str], what: str, *, empty: bool = False) -> Kin
 
 
 def sent(value: Any, _: Reach) -> str:
-    """A file: the one that the client sends. None of the host is read for a key."""
+    """A file sent by the client. No file of the host is read for a key."""
     return "" if str(value) == "-" else "a file of the host is not for a key to read; - is what is sent"
 
 
 def not_given(value: Any, _: Reach) -> str:
-    """What is the host's own to say."""
+    """A parameter that only the host may set."""
     return "" if value is None else "it is not for a key to choose"
 
 
 def here(value: Any, _: Reach) -> str:
-    """A directory: only the default, which says nothing under the gate."""
+    """A directory: only the default, which has no effect under the gate."""
     return "" if value == Path() else "a directory of the host is not for a key to name"
 
 
 def chosen(_value: Any, _: Reach) -> str:
-    """One of the verb's own choices, or none: its parser knows no other."""
+    """One of the verb's own choices, or none: its parser accepts no other."""
     return ""
 
 
 def for_all(name: str) -> Kind:
-    """A choice of the verb's own, of which this one takes a key for all apps."""
+    """One of the verb's own choices, of which `name` requires a key for all apps."""
 
     def check(value: Any, reach: Reach) -> str:
         return f"{name} is for a key of all apps" if value == name and reach.apps else ""
@@ -187,7 +188,7 @@ def for_all(name: str) -> Kind:
 
 
 def manifest(value: Any, _: Reach) -> str:
-    """A compose file, by its path in the app's own repository; no path of the host."""
+    """A compose file, by its path in the app's own repository; never a path of the host."""
     try:
         check_file(value)
     except UnknownNameError as e:
@@ -196,15 +197,15 @@ def manifest(value: Any, _: Reach) -> str:
 
 
 def settings(value: Any, reach: Reach) -> str:
-    """What of an app is said with KEY=VALUE: its compose file alone."""
+    """The settings of an app given as KEY=VALUE: only its compose file."""
     pairs = [text.partition("=") for text in value]
-    if any((key, found) != ("file", "=") for key, found, _ in pairs):
+    if any((key, equals) != ("file", "=") for key, equals, _ in pairs):
         return "it is file=PATH, of a path in the repository"
     return next(filter(None, (manifest(path, reach) for _, _, path in pairs)), "")
 
 
 def program(value: Any, _: Reach) -> str:
-    """The words of a program that is run in the app's own container; an option is no program."""
+    """The argv of a program that runs in the app's own container; it must not begin with an option."""
     return "" if value and not value[0].startswith("-") else "a program's name cannot begin with a dash"
 
 
@@ -223,8 +224,8 @@ _QUICK, _LONG, _DAY = 120, 4 * 3600, 24 * 3600
 
 
 class Rule(NamedTuple):
-    """A verb that a key may run: the kind of each parameter it has, how long it may take (seconds), whether it only
-    looks, and whether it takes a key for all apps."""
+    """A verb that a key may run: the kind of each parameter, the time limit in seconds, whether it is read-only
+    (`looks`), and whether it needs a key for all apps (`whole`)."""
 
     parameters: Mapping[str, Kind]
     seconds: int
@@ -293,30 +294,30 @@ VERBS: dict[str, Rule] = {
     ),
     "doctor": Rule(_APP | _JSON | {"repair": flag}, 600, whole=True),
 }
-"""Every verb that a key may run, and every parameter of it. None of them is about the host."""
+"""Every verb that a key may run, with all of its allowed parameters. None of them concerns the host."""
 
 REFUSED = (*("new", "up", "deploy", "prune", "host", "hook", "recover", "gate", "apps allow"),)
-"""The verbs that no key may run; what is here or below is refused as what nobody has heard of is."""
+"""The verbs that no key may run; these and everything below them are refused like unknown verbs."""
 
 PUSH_SECONDS = 4 * 3600
-"""How long a push may take: a build may take an hour, the release command another, and so may the wait for the app's
+"""Time limit of a push: a build may take an hour, the release command another, and so may waiting for the app's
 lock."""
 
 FETCH_SECONDS = 3600
-"""How long a fetch may take."""
+"""Time limit of a fetch."""
 
 NAMES = tuple(dict.fromkeys(path.split()[0] for path in VERBS))
-"""The first words of the verbs, as people are told them."""
+"""The first words of the verbs, for messages."""
 
 
 def rule(path: str, reach: Reach) -> Rule:
-    """The rule for the verb of that path; UnknownNameError where a key may not run it."""
-    found = VERBS.get(path)
-    if found is None:
+    """The rule for a verb; UnknownNameError if a key may not run it."""
+    verb = VERBS.get(path)
+    if verb is None:
         raise refused(f"`{path}` is no verb that a key may run")
-    if found.whole and reach.apps:
+    if verb.whole and reach.apps:
         raise refused(f"`{path}` is for a key of all apps")
-    return found
+    return verb
 
 
 def is_path(path: str, parameter: str) -> bool:
@@ -325,7 +326,7 @@ def is_path(path: str, parameter: str) -> bool:
 
 
 def judge(path: str, parameters: Mapping[str, Any], reach: Reach) -> None:
-    """Refuse a parsed call with a parameter that a key may not give; UnknownNameError says which."""
+    """Refuse a parsed call with a parameter that a key may not give; the UnknownNameError names it."""
     kinds = rule(path, reach).parameters
     for name, value in parameters.items():
         if name not in kinds:
@@ -336,11 +337,11 @@ def judge(path: str, parameters: Mapping[str, Any], reach: Reach) -> None:
 
 
 def refused(why: str) -> UnknownNameError:
-    """The error for what is not allowed, with all that is."""
+    """The error for what is not allowed; its hint lists what is."""
     return UnknownNameError(f"{_REFUSED}: {why}", hint=f"git push and fetch, and: {', '.join(NAMES)}")
 
 
 def greeting(name: str, apps: Collection[str]) -> str:
-    """What a key's owner is told who asks for nothing: who they are, and what they may do."""
+    """The message for a key that asks for nothing: its name, and what it may do."""
     reach = ", ".join(sorted(apps)) or "every app, also a new one"
     return f"{name}: you may push to {reach}, and run {', '.join(NAMES)}"

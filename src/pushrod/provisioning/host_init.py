@@ -1,4 +1,4 @@
-"""`pushrod host init`, as a table of contents: what a Debian or Ubuntu server needs to be a host, in order."""
+"""`pushrod host init` as a table of contents: what a Debian or Ubuntu server needs to be a host, in order."""
 
 import contextlib
 import os
@@ -27,10 +27,10 @@ Say = Callable[[str], None]
 
 
 def plan(root: Root, say: Say) -> list[Work]:
-    """Everything a host needs, each piece with whether it is there. Changes nothing.
+    """Everything a host needs, each item with whether it is in place. Changes nothing.
 
-    `say` hears the output of long work, once it is carried out. Raises HostError where this machine cannot be a
-    host, StateError where a file that is the owner's cannot be read.
+    `say` receives the output of long work when it is carried out. Raises HostError if this machine cannot be a
+    host, StateError if a file of the owner's cannot be read.
     """
     if os.geteuid() != 0:
         raise HostError("this changes the machine, so it needs root", hint="sudo pushrod host init")
@@ -65,7 +65,7 @@ def plan(root: Root, say: Say) -> list[Work]:
 
 
 def carry_out(works: list[Work]) -> Iterator[Change]:
-    """Do what is pending, in order; each change once it is done."""
+    """Carry out the pending work in order; yields each change when it is done."""
     for change, do in works:
         if change.pending:
             do()
@@ -89,16 +89,16 @@ def _python(installing: bool) -> list[Work]:
 
 
 def _settings(root: Root) -> HostSettings:
-    """What is decided once: the pool of addresses, which must not be in use as anything else."""
+    """The settings decided once: the address pool, which nothing else may use."""
     with contextlib.suppress(PermissionError):
-        if (found := root.host_settings) is not None:
-            return found
+        if (settings := root.host_settings) is not None:
+            return settings
     taken = [*pool.routes(), *docker_daemon.pools(docker_daemon.read())]
     return HostSettings(pool=str(pool.choose(taken)), created=now())
 
 
 def _containers() -> int | None:
-    """How many containers run; None where no engine answers."""
+    """How many containers run; None if no engine answers."""
     try:
         return len(docker.docker("ps", "--quiet").split())
     except PushrodError:

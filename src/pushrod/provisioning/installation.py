@@ -1,4 +1,4 @@
-"""pushrod itself on a host: a virtual environment that stays, made from what is running now."""
+"""pushrod itself on a host: a permanent virtual environment, made from the running installation."""
 
 import os
 import sys
@@ -18,20 +18,20 @@ _TIMEOUT = 1200.0  # seconds; packages are fetched over the network
 
 
 def program(prefix: str = sys.prefix) -> Path:
-    """The pushrod program that units and keys name: this one where it is in a place that stays."""
+    """The pushrod program that units and keys name: the running one if its location is permanent."""
     here = Path(prefix) / "bin" / "pushrod"
     return here if stays(prefix) else PROGRAM
 
 
 def stays(prefix: str = sys.prefix) -> bool:
-    """Whether an installation is where programs stay, not in somebody's home or a temporary directory."""
+    """Whether an installation is in a permanent place, not in a home or temporary directory."""
     return any(Path(prefix).is_relative_to(place) for place in _STAYS) and os.access(
         Path(prefix) / "bin" / "pushrod", os.X_OK
     )
 
 
 def install(say: Callable[[str], None]) -> None:
-    """Install what is running now into PREFIX, as it is done over SSH. Raises HostError if it cannot be done."""
+    """Install the running version into PREFIX, in the same way as over SSH. Raises HostError if it fails."""
     wheel = bundle.write(Path(os.environ.get("TMPDIR") or "/tmp"))  # noqa: S108  a file of its own, made by mkstemp
     try:
         argv = ["/usr/bin/python3", "-I", installer.__file__, str(PREFIX), str(wheel)]
@@ -47,7 +47,7 @@ def install(say: Callable[[str], None]) -> None:
 
 
 def command() -> Work:
-    """The name by which root finds pushrod, unless something else has it."""
+    """The command in root's PATH, unless something else has that name."""
     target = program()
     if COMMAND.is_symlink() and COMMAND.readlink() == target:
         return Work(Change(str(COMMAND), "same"))

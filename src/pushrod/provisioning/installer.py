@@ -1,10 +1,10 @@
-"""Install pushrod's wheel in a virtual environment of its own: run by a bare Python, on this machine or another.
+"""Installs pushrod's wheel in a virtual environment of its own; run by a bare Python, here or on another machine.
 
-Standard library only: over SSH its text is sent, and run before anything of pushrod is there.
+Standard library only: over SSH its text is sent and run before anything of pushrod exists there.
 
     python3 -I installer.py PREFIX WHEEL
 
-Nothing is done where PREFIX has just this wheel already; else what is there is replaced, with its packages.
+Does nothing if PREFIX already has this very wheel; otherwise replaces what is there, including its packages.
 """
 
 import hashlib
@@ -17,11 +17,11 @@ from pathlib import Path
 
 OLDEST = (3, 11)
 NAME = "installed-from"
-"""The file in PREFIX with the digest of the wheel that is installed."""
+"""The file in PREFIX with the digest of the installed wheel."""
 
 
 def main(arguments: list[str]) -> None:
-    """Install, or find that it is done. Ends with status 1 and one line where it cannot be done."""
+    """Install, unless that is done already. Exits with status 1 and one line of output if it fails."""
     if sys.version_info < OLDEST:
         sys.exit(
             f"Python {sys.version.split()[0]} is too old: 3.11 is needed, which Debian 12 and Ubuntu 24.04 have"
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
 
 
 def installed(prefix: Path) -> str:
-    """The digest of the wheel that PREFIX was made from; empty where it is not whole."""
+    """The digest of the wheel installed in PREFIX; empty if the installation is incomplete."""
     try:
         return (prefix / NAME).read_text().strip()
     except OSError:
@@ -62,7 +62,7 @@ def apt(package: str) -> None:
 
 
 def run(*argv: str) -> None:
-    """Run a program, or end with its failure."""
+    """Run a program; exit if it fails."""
     print(" ".join(argv), flush=True)  # noqa: T201
     status = subprocess.run(argv, check=False, stdin=subprocess.DEVNULL).returncode
     if status:

@@ -1,10 +1,11 @@
-"""What the kernel counts for all apps together, made so large that each app's own memory ends first.
+"""Kernel limits shared by all apps, raised so far that each app's own memory limit is reached first.
 
-It counts some things by the number of an account, and root of a container has that of the host's, and some for the
-whole machine. By default that is so few (128 watchers of files of one account, 65536 asynchronous reads in all) that
-one container leaves none to other apps, nor to the host's systemd. Each of these things is memory of the control
-group that makes it (measured: 0.7 kB a watcher, 0.2 kB a place in an epoll, 62 bytes a read), but for a neighbour, of
-which there is room for many apps' share. Terminals are no such memory, and stay as few as they are.
+The kernel counts some resources per user ID, and root in a container has the host's root ID; others it counts for
+the whole machine. The defaults are so low (128 inotify instances per user, 65536 asynchronous reads in all) that
+one container can leave none for other apps or for the host's systemd. Each such resource uses memory of the control
+group that creates it (measured: 0.7 kB for a watcher, 0.2 kB for an epoll entry, 62 bytes for a read), except for
+neighbour entries, for which the limit leaves room for many apps. Terminals do not use such memory, so their limit
+stays.
 """
 
 from pathlib import Path
@@ -15,7 +16,7 @@ from pushrod.provisioning.work import Change, Work
 from pushrod.system import processes
 
 SETTINGS = Path("/etc/sysctl.d/10-pushrod.conf")
-"""An early one (sysctl.d(5)): what the owner says in a later one goes before it."""
+"""An early file (sysctl.d(5)): the owner's settings in a later one override it."""
 
 LEAST = {
     "fs.aio-max-nr": 1 << 40,
@@ -25,7 +26,7 @@ LEAST = {
     "net.ipv4.neigh.default.gc_thresh2": 1 << 15,
     "net.ipv4.neigh.default.gc_thresh3": 1 << 16,
 }
-"""The settings, each with the least that it is on a host."""
+"""The settings with their minimum on a host."""
 
 _PROGRAM = "/usr/lib/systemd/systemd-sysctl"
 _HEAD = "# Written by `pushrod host init`. To change a setting, say it in a file with a later name.\n"
@@ -33,15 +34,15 @@ _TIMEOUT = 20.0  # seconds
 
 
 def plan(places: Path = Path("/proc/sys")) -> list[Work]:
-    """The file that is read at boot, and those settings that are lower now."""
-    # A dash: what the kernel does not have, or a container may not set, is no failure of the others.
+    """The file that is read at boot, and the settings that are currently too low."""
+    # The dash ignores failures: the kernel may lack a setting, or a container may not change it.
     text = _HEAD + "".join(f"-{name} = {value}\n" for name, value in LEAST.items())
-    found = [work.file(SETTINGS, text.encode())]
+    works = [work.file(SETTINGS, text.encode())]
     if names := lower(places):
-        found.append(
+        works.append(
             Work(Change("kernel settings", "changed", f"raised: {', '.join(names)}"), lambda: _set(names))
         )
-    return found
+    return works
 
 
 def lower(places: Path = Path("/proc/sys")) -> list[str]:
@@ -50,7 +51,7 @@ def lower(places: Path = Path("/proc/sys")) -> list[str]:
 
 
 def _value(places: Path, name: str) -> int:
-    """A setting as it is; -1 where the kernel has none."""
+    """The current value of a setting; -1 if the kernel does not have it."""
     try:
         return int((places / name.replace(".", "/")).read_text())
     except (OSError, ValueError):

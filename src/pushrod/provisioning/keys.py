@@ -1,7 +1,7 @@
-"""Who may push: the lines that pushrod keeps in the account's authorized_keys (sshd(8)).
+"""Who may push: pushrod's lines in the account's authorized_keys (sshd(8)).
 
-Each key may do one thing: run `pushrod gate NAME`, which decides what its owner asked for. Lines that pushrod did
-not write stay as they are. The file is the only record.
+Each key may do one thing: run `pushrod gate NAME`, which checks what its owner asks for. Lines that pushrod did not
+write stay as they are. The file is the only record.
 """
 
 import base64
@@ -18,7 +18,7 @@ from pushrod.state.apps import check_name
 from pushrod.system import files, processes
 
 PLACE = ".ssh/authorized_keys"
-"""Where the file is, below the account's home."""
+"""The file's path below the account's home."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _KIND = re.compile(r"(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+")
@@ -27,7 +27,7 @@ _OURS = re.compile(r'restrict,command="(?P<command>[^"]* gate [^"]*)" (?P<kind>\
 
 
 class Key(Value, frozen=True):
-    """A key by which somebody may push. No `apps` means all of them, also ones that are not there yet."""
+    """A key that may push. Empty `apps` means all, including future ones."""
 
     name: str
     fingerprint: str
@@ -36,16 +36,16 @@ class Key(Value, frozen=True):
     apps: tuple[str, ...] = ()
 
     def line(self, program: Path, root: Path) -> str:
-        """The line of authorized_keys: this command and nothing else, no forwarding, no terminal."""
+        """The line of authorized_keys: this command only, no forwarding, no terminal."""
         limits = (word for app in self.apps for word in ("--app", app))
         command = shlex.join([str(program), "--root", str(root), "gate", self.name, *limits])
         return f'restrict,command="{command}" {self.kind} {self.body} {self.name}'
 
 
 def parse(text: str, *, name: str = "", apps: Sequence[str] = ()) -> Key:
-    """The one public key in a file, named as given or by its comment.
+    """The one public key in a file, named by `name` or its comment.
 
-    Raises HostError for what is no public key, or more than one, UnknownNameError for a name that cannot be used.
+    Raises HostError unless the text is exactly one public key, UnknownNameError for an invalid name.
     """
     if "PRIVATE KEY" in text:
         raise HostError(
@@ -89,41 +89,42 @@ def _malformed(why: str) -> HostError:
 
 
 def fingerprint(key: str) -> str:
-    """A key's fingerprint, by ssh-keygen; HostError if that does not take it for a key."""
+    """A key's fingerprint from ssh-keygen; HostError if ssh-keygen does not accept the key."""
     done = processes.run(["ssh-keygen", "-l", "-f", "-"], stdin=f"{key}\n", timeout=10)
-    found = re.search(r"SHA256:\S+", done.stdout)
-    if done.status != 0 or not found:
+    match = re.search(r"SHA256:\S+", done.stdout)
+    if done.status != 0 or not match:
         raise _malformed(f"ssh-keygen says: {(done.stderr or done.stdout).strip() or 'nothing'}")
-    return found[0]
+    return match[0]
 
 
 def fingerprint_of(path: Path, name: str) -> str:
-    """The fingerprint of the key of that name in a file of ours, as ssh-keygen writes it; `-` where there is none.
+    """The fingerprint of the key with that name in pushrod's key file, as ssh-keygen writes it; `-` if there is
+    none.
 
-    OpenSSH's own is the SHA-256 of the key's blob, in base64 without its padding.
+    OpenSSH's fingerprint is the SHA-256 of the key's blob, in base64 without padding.
     """
     with contextlib.suppress(OSError, ValueError):
         for line in path.read_text().splitlines():
-            found = _OURS.fullmatch(line.strip())
-            if found and re.search(rf" gate {re.escape(name)}(?: |$)", found["command"]):
-                digest = hashlib.sha256(base64.b64decode(found["body"], validate=True)).digest()
+            match = _OURS.fullmatch(line.strip())
+            if match and re.search(rf" gate {re.escape(name)}(?: |$)", match["command"]):
+                digest = hashlib.sha256(base64.b64decode(match["body"], validate=True)).digest()
                 return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
     return "-"
 
 
 def read_line(line: str) -> Key | None:
     """The key of a line that pushrod wrote; None for any other line."""
-    found = _OURS.fullmatch(line.strip())
-    if not found:
+    match = _OURS.fullmatch(line.strip())
+    if not match:
         return None
-    words = shlex.split(found["command"])
+    words = shlex.split(match["command"])
     words = words[words.index("gate") + 1 :]
     name, apps = words[0], tuple(words[2::2])
-    return Key(name, fingerprint(f"{found['kind']} {found['body']}"), found["kind"], found["body"], apps)
+    return Key(name, fingerprint(f"{match['kind']} {match['body']}"), match["kind"], match["body"], apps)
 
 
 class KeyFile:
-    """One account's authorized_keys. `owner` is the account; every change is one atomic replacement."""
+    """One account's authorized_keys. `owner` is the account; every change replaces the file atomically."""
 
     def __init__(self, path: Path, owner: tuple[int, int]) -> None:
         self.path = path
@@ -136,9 +137,9 @@ class KeyFile:
     def add(
         self, key: Key, program: Path, root: Path, before: Callable[[str], None] = lambda _name: None
     ) -> None:
-        """Add a key; `before` is called with its name once it is sure that it can be, and before it is.
+        """Add a key; `before` is called with its name after all checks, immediately before the file is written.
 
-        Raises UnknownNameError where the key or its name is there already.
+        Raises UnknownNameError if the key or its name exists already.
         """
         lines = self._lines()
         if any(key.body in line.split() for line in lines):
@@ -159,13 +160,13 @@ class KeyFile:
         self._write([*lines, key.line(program, root)])
 
     def remove(self, which: str) -> Key:
-        """Take out the key of that name or fingerprint, and return it; UnknownNameError where there is none."""
-        found = next((k for k in self.all() if which in (k.name, k.fingerprint)), None)
-        if found is None:
+        """Remove and return the key with that name or fingerprint; UnknownNameError if there is none."""
+        key = next((k for k in self.all() if which in (k.name, k.fingerprint)), None)
+        if key is None:
             known = ", ".join(k.name for k in self.all()) or "none yet"
             raise UnknownNameError(f"no key `{which}`", where=str(self.path), hint=f"keys here: {known}")
-        self._write([line for line in self._lines() if not _holds(line, found)])
-        return found
+        self._write([line for line in self._lines() if not _holds(line, key)])
+        return key
 
     def _lines(self) -> list[str]:
         try:
@@ -183,5 +184,5 @@ class KeyFile:
 
 
 def _holds(line: str, key: Key) -> bool:
-    found = read_line(line)
-    return found is not None and found.body == key.body
+    other = read_line(line)
+    return other is not None and other.body == key.body

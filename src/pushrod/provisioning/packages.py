@@ -1,6 +1,6 @@
-"""The distribution's packages that a host needs, by the programs that show whether they are there.
+"""The distribution's packages that a host needs, and the programs or files that show whether they are installed.
 
-A Docker engine that is installed already, from whatever source, is used as it is.
+A Docker engine that is already installed, from whatever source, is used as it is.
 """
 
 import os
@@ -14,28 +14,28 @@ from pushrod.provisioning.work import Change, Work
 from pushrod.system import processes
 
 _PLUGINS = (
-    # Where the client looks besides a user's own directory (docker/cli, cli-plugins/manager).
+    # The client's search path besides the user's own directory (docker/cli, cli-plugins/manager).
     *map(Path, ("/usr/local/lib/docker/cli-plugins", "/usr/local/libexec/docker/cli-plugins")),
     *map(Path, ("/usr/lib/docker/cli-plugins", "/usr/libexec/docker/cli-plugins")),
 )
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _BUS = Path("/run/dbus/system_bus_socket")
 _APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
-_TIMEOUT = 1200.0  # seconds; a slow mirror and a small machine
+_TIMEOUT = 1200.0  # seconds, for a slow mirror and a small machine
 
 
 def plugin(name: str) -> Path | None:
-    """The file of one of the Docker client's plugins, such as `docker-compose`."""
+    """The file of a plugin of the Docker client, such as `docker-compose`."""
     return next((d / name for d in _PLUGINS if os.access(d / name, os.X_OK)), None)
 
 
 def missing(system: System, has: Callable[[str], bool]) -> list[str]:
-    """The packages to install. `has` says whether a program, a plugin or a file is there."""
-    return [package for thing, package in _wanted(system, has) if not has(thing)]
+    """The packages to install. `has` tells whether a program, plugin or file exists."""
+    return [package for thing, package in _needed(system, has) if not has(thing)]
 
 
-def _wanted(system: System, has: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
-    """What shows that a package is there, and the package."""
+def _needed(system: System, has: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+    """Pairs of the program or file that shows a package is installed, and the package."""
     yield from (
         ("git", "git"),
         ("ssh-keygen", "openssh-client"),
@@ -45,15 +45,15 @@ def _wanted(system: System, has: Callable[[str], bool]) -> Iterator[tuple[str, s
     yield "openssl", "openssl"
     yield str(_CERTIFICATES), "ca-certificates"
     yield "/usr/bin/python3", "python3"
-    yield str(_BUS), "dbus"  # by which the account asks systemd to put what a key asks for within its limits
-    if has("dockerd"):  # whoever installed it chose the rest too
+    yield str(_BUS), "dbus"  # by which the account has systemd move a key's calls into their limits
+    if has("dockerd"):  # its installer chose the rest too
         return
     yield "dockerd", "docker.io"
     if _APPARMOR.exists() and _APPARMOR.read_text().startswith("Y"):
-        yield "apparmor_parser", "apparmor"  # without it an engine cannot start a container on such a kernel
+        yield "apparmor_parser", "apparmor"  # without it an engine cannot start containers on such a kernel
     if system.name == "ubuntu":
         yield from (("docker-compose", "docker-compose-v2"), ("docker-buildx", "docker-buildx"))
-    elif system.version >= (13,):  # before, docker.io holds the client, and `docker-compose` is version 1
+    elif system.version >= (13,):  # older: docker.io has the client, `docker-compose` is version 1
         yield "docker", "docker-cli"
         yield from (("docker-compose", "docker-compose"), ("docker-buildx", "docker-buildx"))
 
@@ -70,12 +70,12 @@ def is_there(thing: str) -> bool:
 
 
 def plan(system: System, say: Callable[[str], None]) -> list[Work]:
-    """One piece of work that installs what is missing, and a word about what pushrod does not install."""
-    wanted = missing(system, is_there)
+    """The work that installs what is missing, and a remark on what pushrod does not install."""
+    lacking = missing(system, is_there)
     works = [
         Work(
-            Change("packages", "new" if wanted else "same", ", ".join(wanted)),
-            lambda: install(wanted, say),
+            Change("packages", "new" if lacking else "same", ", ".join(lacking)),
+            lambda: install(lacking, say),
         )
     ]
     if not is_there("sshd"):
@@ -85,7 +85,7 @@ def plan(system: System, say: Callable[[str], None]) -> list[Work]:
 
 
 def install(packages: list[str], say: Callable[[str], None]) -> None:
-    """Install packages by apt-get; HostError with the end of what it said if it fails."""
+    """Install packages with apt-get; raises HostError if it fails."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     options = ["-q", "-y", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0"]
     for argv in (["update"], ["install", "--no-install-recommends", *packages]):

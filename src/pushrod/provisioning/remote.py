@@ -1,4 +1,4 @@
-"""`pushrod host init user@server`: what is running here, taken to a server over SSH and run there."""
+"""`pushrod host init user@server`: the running pushrod, taken to a server over SSH and run there."""
 
 import os
 import shlex
@@ -12,19 +12,19 @@ from pushrod.system import processes
 from pushrod.system.processes import Completed
 
 _OPTIONS = (
-    *("-o", "BatchMode=yes"),  # ask nothing: nobody may be there to answer
+    *("-o", "BatchMode=yes"),  # no questions: there may be no one to answer
     *("-o", "ConnectTimeout=15"),
     *("-o", "ServerAliveInterval=15"),
     *("-o", "ServerAliveCountMax=4"),
 )
-_QUICK = 60.0  # seconds for a command that does next to nothing
-_LONG = 3600.0  # seconds for installing and for `host init`, which fetch packages
+_QUICK = 60.0  # seconds for a short command
+_LONG = 3600.0  # seconds for installing and for `host init`, which download packages
 
 Say = Callable[[str], None]
 
 
 class Server:
-    """A server that one reaches by SSH, as root or as somebody whom sudo asks for no password."""
+    """A server reached by SSH, as root or as a user with passwordless sudo."""
 
     def __init__(self, target: str) -> None:
         if target.startswith("-"):
@@ -33,16 +33,17 @@ class Server:
         self._root: tuple[str, ...] = ()
 
     def argv(self, *words: str) -> list[str]:
-        """The ssh command that runs words there; GIT_SSH_COMMAND says with which ssh, as it does for a push."""
+        """The ssh command that runs words there; GIT_SSH_COMMAND can replace ssh, as for a push."""
         program = shlex.split(os.environ.get("GIT_SSH_COMMAND") or "ssh")
         return [*program, *_OPTIONS, self.target, "--", shlex.join(words)]
 
     def open(self) -> None:
-        """Find that it answers, that we can be root there, and that it has Python; HostError for each that fails."""
-        told = self._run("id", "-u")
-        if told.status != 0:
-            raise unreachable(self.target, told.stderr)
-        if told.stdout.strip() != "0":
+        """Check that it answers, that we can be root there, and that it has Python; HostError for each that
+        fails."""
+        identity = self._run("id", "-u")
+        if identity.status != 0:
+            raise unreachable(self.target, identity.stderr)
+        if identity.stdout.strip() != "0":
             if self._run("sudo", "-n", "true").status != 0:
                 raise HostError(
                     f"no root on {self.target}: you are not root there, and sudo asks for a password",
@@ -55,9 +56,9 @@ class Server:
             )
 
     def install(self, prefix: str, say: Say) -> None:
-        """Install the pushrod that is running here in `prefix` there."""
+        """Install the running pushrod in `prefix` there."""
         raw = bundle.render(bundle.files())
-        place = self._told("mktemp", "-d", "-t", "pushrod-XXXXXX")
+        place = self._output_of("mktemp", "-d", "-t", "pushrod-XXXXXX")
         try:
             wheel = f"{place}/{bundle.name()}"
             self._send(wheel, raw)
@@ -73,25 +74,25 @@ class Server:
             )
 
     def run(self, *words: str, say: Say) -> int:
-        """Run words there as root, each line of output handed over as it comes; the exit status."""
+        """Run words there as root, passing on each line of output as it comes; returns the exit status."""
         return processes.run(self.argv(*self._root, *words), timeout=_LONG, on_line=say).status
 
     def can_try(self) -> bool:
-        """Whether Python there can make an environment at once, without a package to install first."""
+        """Whether Python there can create an environment without first installing a package."""
         return self._run("python3", "-I", "-c", "import venv, ensurepip").status == 0
 
     def temporary(self) -> str:
         """A new directory there, to be removed by `forget`."""
-        return self._told(*self._root, "mktemp", "-d", "-t", "pushrod-XXXXXX")
+        return self._output_of(*self._root, "mktemp", "-d", "-t", "pushrod-XXXXXX")
 
     def forget(self, place: str) -> None:
-        """Remove a directory that `temporary` made."""
+        """Remove a directory made by `temporary`."""
         self._run(*self._root, "rm", "-rf", place)
 
     def has(self, prefix: str) -> bool:
-        """Whether `prefix` there holds the very pushrod that is running here."""
-        told = self._run(*self._root, "cat", f"{prefix}/{installer.NAME}")
-        return told.status == 0 and told.stdout.strip() == bundle.digest()
+        """Whether `prefix` there contains exactly the running pushrod."""
+        digest = self._run(*self._root, "cat", f"{prefix}/{installer.NAME}")
+        return digest.status == 0 and digest.stdout.strip() == bundle.digest()
 
     def _send(self, path: str, raw: bytes) -> None:
         with bundle.spooled(raw) as source:
@@ -101,7 +102,7 @@ class Server:
         if done.status != 0:
             raise unreachable(self.target, done.stderr)
 
-    def _told(self, *words: str) -> str:
+    def _output_of(self, *words: str) -> str:
         done = self._run(*words)
         if done.status != 0:
             raise unreachable(self.target, done.stderr)
@@ -112,7 +113,7 @@ class Server:
 
 
 def unreachable(target: str, words: str) -> HostError:
-    """The error for what ssh says when it does not get in."""
+    """The error for a failed ssh connection, from ssh's own message."""
     last = next((line.strip() for line in reversed(words.splitlines()) if line.strip()), "ssh gave no reason")
     if "Permission denied" in words:
         return HostError(
@@ -128,9 +129,10 @@ def unreachable(target: str, words: str) -> HostError:
 
 
 def initialise(target: str, options: Sequence[str], *, plan: bool, say: Say, out: Say) -> int:
-    """Run `pushrod host init` there, after installing pushrod; with `plan` nothing stays there. The exit status.
+    """Install pushrod there and run `pushrod host init`; with `plan`, leave nothing behind. Returns the exit
+    status.
 
-    `say` hears the installer, `out` what the verb prints.
+    `say` receives the installer's output, `out` the verb's.
     """
     server = Server(target)
     server.open()

@@ -1,8 +1,9 @@
-"""What one key may take of a host: each key's calls share a unit of their own, and only so many run at once.
+"""Limits of one key on a host: its calls share a unit of their own, and only so many run at once.
 
-`pushrod-gate@KEY.service` runs nothing. It is a control group with limits, delegated to the account: systemd lets
-the account move its own processes there (AttachProcessesToUnit, org.freedesktop.systemd1(5)), which needs no root and
-nothing that stays resident. What the gate starts is there too: children are born in their parent's group.
+`pushrod-gate@KEY.service` runs no process. It is a control group with limits, delegated to the account: systemd
+lets the account move its own processes into it (AttachProcessesToUnit, org.freedesktop.systemd1(5)), which needs
+neither root nor a resident process. Processes that the gate starts are in it too: children start in their parent's
+group.
 """
 
 import contextlib
@@ -19,12 +20,12 @@ from pushrod.state.apps import Root
 from pushrod.system import files, waits
 
 PARALLEL = 8
-"""Calls of one key at once: a push, somebody who follows logs, a shell in an instance, and room for more."""
+"""Calls of one key at once: a push, a `logs --follow`, a shell in an instance, and some room."""
 
-_PATIENCE = 5.0  # seconds for the unit of a key that was added just now
+_PATIENCE = 5.0  # seconds for the unit of a key that was just added
 
-# A second line, for each process by itself. Not the number of processes: the kernel counts all of the account's, and
-# those of containers whose user happens to have its number, so that one key could use up what all others have.
+# A second limit, per process. The number of processes is not limited here: the kernel counts all of the account's
+# together, and those of containers whose user happens to have its ID, so one key could use up everyone's.
 _RLIMITS = (
     (resource.RLIMIT_CORE, 0),
     (resource.RLIMIT_CPU, 3600),  # seconds of processor time
@@ -32,30 +33,30 @@ _RLIMITS = (
     (
         resource.RLIMIT_AS,
         16 << 30,
-    ),  # bytes; Docker's programs reserve more than a gigabyte that they never use
+    ),  # bytes; Docker's programs reserve more than a gigabyte of address space that they never use
 )
 
 
 def unit(key: str) -> str:
-    """The unit that the calls of a key are in. Of what a key's name may hold only `+` has no place in a unit's."""
+    """The unit of a key's calls. Of the characters in a key's name, only `+` is not valid in a unit name."""
     return f"pushrod-gate@{key.replace('+', chr(92) + 'x2b')}.service"
 
 
 def enter(key: str) -> None:
-    """Move this process into its key's limits, for good. HostError where the unit is not active."""
+    """Move this process permanently into its key's limits. Raises HostError if the unit is not active."""
     for kind, most in _RLIMITS:
         hard = resource.getrlimit(kind)[1]
         least = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (least, least))
-    said: list[str] = []
+    problem: list[str] = []
 
     def entered() -> bool:
-        said[:] = [systemd.attach(unit(key), os.getpid())]
-        return not said[0]
+        problem[:] = [systemd.attach(unit(key), os.getpid())]
+        return not problem[0]
 
     if not waits.wait_until(entered, _PATIENCE, 0.2):
         raise HostError(
-            f"the limits of this key are not there: {said[0]}",
+            f"the limits of this key are not there: {problem[0]}",
             where=unit(key),
             hint="on the host, as root: pushrod host init",
         )
@@ -63,8 +64,8 @@ def enter(key: str) -> None:
 
 @contextlib.contextmanager
 def turn(root: Root, key: str) -> Iterator[int]:
-    """Have one of the turns of a key, PARALLEL in all: a lock on the open file that is yielded, gone with the last
-    process that has it. Raises BusyError where all are taken."""
+    """Hold one of the PARALLEL slots of a key: a lock on the yielded file descriptor, released when the last
+    process that has it ends. Raises BusyError if all are taken."""
     number = _take(files.make_private(root.runtime / "gate"), key)
     try:
         yield number
@@ -91,7 +92,7 @@ def _take(directory: Path, key: str) -> int:
 
 
 def allot(key: str) -> None:
-    """Give a key its unit, for after a reboot too. Where root asks it is active at once, else by the path unit."""
+    """Give a key its unit, permanently. Root activates it at once; otherwise the path unit does."""
     files.point(systemd.WANTED / unit(key), "../pushrod-gate@.service")
     if os.geteuid() == 0:
         systemd.call("daemon-reload")
@@ -99,7 +100,7 @@ def allot(key: str) -> None:
 
 
 def withdraw(key: str) -> None:
-    """Take a key's unit away, and with it whatever of its calls still runs."""
+    """Remove a key's unit, which ends those of its calls that still run."""
     (systemd.WANTED / unit(key)).unlink(missing_ok=True)
     if os.geteuid() == 0:
         systemd.call("daemon-reload")
@@ -107,7 +108,7 @@ def withdraw(key: str) -> None:
 
 
 def plan(keys: Sequence[str]) -> list[Work]:
-    """A unit for each key that has none: of a host that was made before there were any."""
+    """A unit for each key that has none, on a host older than these units."""
     missing = [key for key in keys if not (systemd.WANTED / unit(key)).is_symlink()]
     if not missing:
         return []

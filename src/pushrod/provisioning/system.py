@@ -1,4 +1,4 @@
-"""Which system a host runs: what is supported, and what it calls its packages."""
+"""The operating system of a host: which are supported, and what their packages are called."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from pushrod.core.errors import HostError
 from pushrod.system import processes
 
 OLDEST = {"debian": (12,), "ubuntu": (24, 4)}
-"""The first of each with Python 3.11 or newer as its own: Ubuntu 22.04 has 3.10."""
+"""The first version of each whose own Python is 3.11 or newer: Ubuntu 22.04 has 3.10."""
 
 _RELEASE = Path("/etc/os-release")
 _INIT = Path("/proc/1/comm")
@@ -23,14 +23,14 @@ class System(NamedTuple):
 
 
 def parse(text: str) -> System:
-    """The system that an os-release file names (os-release(5)); zeros where it does not say."""
-    found = dict(re.findall(r'^(ID|VERSION_ID)="?([^"\n]*)"?$', text, re.MULTILINE))
-    version = tuple(int(n) for n in re.findall(r"\d+", found.get("VERSION_ID", ""))) or (0,)
-    return System(found.get("ID", ""), version)
+    """The system named in an os-release file (os-release(5)); empty name and version 0 if it names none."""
+    fields = dict(re.findall(r'^(ID|VERSION_ID)="?([^"\n]*)"?$', text, re.MULTILINE))
+    version = tuple(int(n) for n in re.findall(r"\d+", fields.get("VERSION_ID", ""))) or (0,)
+    return System(fields.get("ID", ""), version)
 
 
 def supported(release: Path = _RELEASE, init: Path = _INIT) -> System:
-    """This machine's system. Raises HostError if it is none that pushrod knows, or if systemd does not run it."""
+    """This machine's system. Raises HostError if it is not supported, or not run by systemd."""
     text = release.read_text() if release.exists() else ""
     system = parse(text)
     if system.version < OLDEST.get(system.name, (1_000_000,)):
@@ -50,14 +50,14 @@ def supported(release: Path = _RELEASE, init: Path = _INIT) -> System:
 
 
 def python_problem() -> str:
-    """What is wrong with the system's own Python, which the units run; nothing if it is there and new enough."""
+    """What is wrong with the system's own Python, which the units run; empty if it exists and is new enough."""
     program = Path("/usr/bin/python3")
     if not program.exists():
         return "there is no /usr/bin/python3"
-    told = processes.run(
+    printed = processes.run(
         [program, "-I", "-S", "-c", "import sys; print(*sys.version_info[:2])"], timeout=30
     ).stdout
-    version = tuple(int(n) for n in told.split())
+    version = tuple(int(n) for n in printed.split())
     if version < _PYTHON:
         return f"/usr/bin/python3 is {'.'.join(map(str, version))}; 3.11 is the oldest that will do"
     return ""

@@ -1,4 +1,4 @@
-"""The systemd units of a host: written, loaded, and started."""
+"""The systemd units of a host: written, loaded and started."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ _PATIENCE = 20.0  # seconds for a unit to become active
 
 
 def layout(root: Root, settings: HostSettings) -> Layout:
-    """What the units of this host name."""
+    """The values that the units of this host contain."""
     closed = dict.fromkeys((settings.pool, *map(str, docker_daemon.blocks(settings))))
     return Layout(
         root.path,
@@ -37,36 +37,36 @@ def layout(root: Root, settings: HostSettings) -> Layout:
 
 
 def files(root: Root, settings: HostSettings) -> list[Work]:
-    """The files of the units, and the directory in which the account says what comes back at boot."""
-    wanted = layout(root, settings)
+    """The files of the units, and the directory whose links say what starts at boot."""
+    values = layout(root, settings)
     return [
-        *(work.file(systemd.DIRECTORY / n, text.encode()) for n, text in systemd.render(wanted).items()),
+        *(work.file(systemd.DIRECTORY / n, text.encode()) for n, text in systemd.render(values).items()),
         work.file(systemd.WANTED, None, mode=0o755, owner=account.owner),
-        work.file(TMPFILES, systemd.tmpfiles(wanted).encode()),
+        work.file(TMPFILES, systemd.tmpfiles(values).encode()),
         *slices(settings),
     ]
 
 
 def guard(root: Root, settings: HostSettings) -> Work:
-    """The file of the unit by which the kernel counts connections."""
+    """The file of the unit that makes the kernel count connections."""
     text = systemd.render(layout(root, settings))[systemd.GUARD]
     return work.file(systemd.DIRECTORY / systemd.GUARD, text.encode())
 
 
 def slices(settings: HostSettings) -> list[Work]:
-    """The files by which systemd bounds what apps take together, each with its directory."""
+    """The files with which systemd limits what apps use together, each with its directory."""
     limits = machine.limits(settings)
     apps = {name: machine.limits(settings, name) for name in settings.app_limits}
-    found = {systemd.DIRECTORY / name: text for name, text in systemd.slices(limits, apps).items()}
-    places = dict.fromkeys(path.parent for path in found if path.parent != systemd.DIRECTORY)
+    texts = {systemd.DIRECTORY / name: text for name, text in systemd.slices(limits, apps).items()}
+    places = dict.fromkeys(path.parent for path in texts if path.parent != systemd.DIRECTORY)
     made = [work.file(place, None, mode=0o755) for place in places]
-    return [*made, *(work.file(path, text.encode()) for path, text in found.items())]
+    return [*made, *(work.file(path, text.encode()) for path, text in texts.items())]
 
 
 def start(root: Root, *, load: bool, restart_edge: bool, gates: Sequence[str] = ()) -> list[Work]:
-    """Have systemd take the files and run what they say.
+    """Make systemd load the files and start the units.
 
-    `load` says that a unit has changed, `restart_edge` that what the edge runs has. `gates` are the keys' units.
+    `load` means that a unit has changed, `restart_edge` that what the edge runs has. `gates` are the keys' units.
     """
     started = (*STARTED, *gates)
     mounts = [systemd.mount_unit(place) for place in systemd.mounts(root.path)]
@@ -82,7 +82,7 @@ def start(root: Root, *, load: bool, restart_edge: bool, gates: Sequence[str] = 
 
 
 def check_port(root: Root) -> None:
-    """Find out, before anything is changed, whether something else has the edge's port; HostError then."""
+    """Raise HostError, before anything is changed, if something else uses the edge's port."""
     port = edge.of(root).port
     if not systemd.is_active(STARTED[0]) and not network.port_is_free(port, "0.0.0.0"):
         raise HostError(
@@ -109,7 +109,7 @@ def _start(root: Root, restart_edge: bool, started: Sequence[str], mounts: Seque
 
 
 def prepare_edge(root: Root) -> None:
-    """Make the edge's files as the account, which they belong to: a first tree, without sites."""
+    """Create the edge's first tree, without sites, as the account that owns it."""
     program = installation.program()
     argv = ["setpriv", f"--reuid={account.NAME}", f"--regid={account.NAME}", "--init-groups", "--"]
     done = processes.run([*argv, program, "host", "edge", "--root", root.path], cwd=root.path, timeout=60)

@@ -1,4 +1,4 @@
-"""A plan as values: what a host lacks, shown or carried out."""
+"""A plan as values: what a host lacks, to be shown or carried out."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ Action = Literal["new", "changed", "same", "kept"]
 
 
 class Change(Value, frozen=True):
-    """One thing that a host needs. `same` is there already; `kept` is the owner's own, and stays as it is."""
+    """One item that a host needs. `same` exists already; `kept` is the owner's own and stays as it is."""
 
     what: str
     action: Action
@@ -19,30 +19,31 @@ class Change(Value, frozen=True):
 
     @property
     def pending(self) -> bool:
-        """Whether something is to be done."""
+        """Whether it still has to be done."""
         return self.action in ("new", "changed")
 
 
 class Work(NamedTuple):
-    """A change and what carries it out; that is called only where the change is pending."""
+    """A change and the function that carries it out, called only if the change is pending."""
 
     change: Change
     carry_out: Callable[[], None] = lambda: None
 
 
 Owner = Callable[[], tuple[int, int]]
-"""User and group of a file; asked late, because the account may not be there while the plan is made."""
+"""User and group of a file; evaluated late, because the account may not exist while the plan is made."""
 
 
 def root_owner() -> tuple[int, int]:
-    """What only the host's owner changes belongs to root."""
+    """Root, for files that only the host's owner changes."""
     return 0, 0
 
 
 def file(
     path: Path, content: bytes | None, *, mode: int = 0o644, owner: Owner = root_owner, detail: str = ""
 ) -> Work:
-    """A file with this content, owner and mode, replaced atomically where it is not so; `None` makes a directory."""
+    """A file with this content, owner and mode, replaced atomically if it differs; a content of None makes a
+    directory."""
 
     def carry_out() -> None:
         if content is None:
@@ -57,11 +58,11 @@ def file(
 
 def _action(path: Path, content: bytes | None, mode: int, owner: Owner) -> Action:
     try:
-        found = path.stat()
+        status = path.stat()
         same = path.is_dir() if content is None else path.read_bytes() == content
-        same = same and (found.st_uid, found.st_gid) == owner() and found.st_mode & 0o7777 == mode
+        same = same and (status.st_uid, status.st_gid) == owner() and status.st_mode & 0o7777 == mode
     except FileNotFoundError:
         return "new"
-    except KeyError:  # the account is not there yet
+    except KeyError:  # the account does not exist yet
         same = False
     return "same" if same else "changed"

@@ -296,7 +296,7 @@ class Audit:
         for line in begun.values():
             yield _act(line, None)
 
-    def last(self, count: int, which: "Wanted") -> list[Act]:
+    def last(self, count: int, which: "Filter") -> list[Act]:
         """The last `count` actions that match, oldest first."""
         acts = deque((act for act in self.acts() if which.fits(act)), maxlen=count)
         return sorted(acts, key=lambda act: act.number)
@@ -344,7 +344,7 @@ class Audit:
         return Verdict(first, last, agreed, tuple(dict.fromkeys(problems)), gone)
 
 
-class Wanted(NamedTuple):
+class Filter(NamedTuple):
     """A filter for actions: apps, a key or account, a verb, a result, a start time; matches everything by
     default."""
 

@@ -10,13 +10,13 @@ from pushrod.cli import cli, recording
 from pushrod.core.errors import PushrodError
 from pushrod.provisioning import gate
 from pushrod.state.apps import App
-from pushrod.state.audit import Act, Audit, Wanted, Who
+from pushrod.state.audit import Act, Audit, Filter, Who
 from pushrod.system import processes, signals
 from tests.unit.cli.test_gate import COMMANDS
 
 
 def acts(app: App) -> list[Act]:
-    return Audit(app.root).last(100, Wanted())
+    return Audit(app.root).last(100, Filter())
 
 
 def here(app: App, *argv: str, stdin: str = "") -> Result:
@@ -184,7 +184,7 @@ def test_a_log_that_cannot_be_written_keeps_no_owner_from_mending(app: App, thro
 
 def test_only_what_changes_nothing_is_left_out() -> None:
     """A verb that looks says so in its rule; all others are told of, also those that are new."""
-    verbs = [path for path in COMMANDS if any(f"{path} ".startswith(f"{v} ") for v in recording._UNTOLD)]
+    verbs = [path for path in COMMANDS if any(f"{path} ".startswith(f"{v} ") for v in recording._UNRECORDED)]
     assert sorted(verbs) == ["audit", "gate", "hook", "host edge", "new", "recover"]
     assert {verb for verb, rule in gate.VERBS.items() if rule.looks} == {
         *("status", "releases", "logs", "plan", "audit"),

@@ -9,7 +9,7 @@ from pushrod.adapters.nginx import Edge
 from pushrod.adapters.nginx.access import Request
 from pushrod.core.values import Instance
 from pushrod.ingress import request_log
-from pushrod.ingress.request_log import Wanted
+from pushrod.ingress.request_log import Filter
 from pushrod.state.apps import App
 from pushrod.state.releases import Releases
 from tests.unit.samples import release
@@ -21,23 +21,23 @@ ONE, TWO = Instance("backend-1", "backend", 20001), Instance("backend-2", "backe
 @pytest.mark.parametrize(
     ("wanted", "fits"),
     [
-        (Wanted(), True),
-        (Wanted(("502",)), True),
-        (Wanted(("404", "5xx")), True),
-        (Wanted(("4xx", "50", "500")), False),
-        (Wanted(slow=1.25), True),
-        (Wanted(slow=1.26), False),
-        (Wanted(service="backend"), True),
-        (Wanted(service="backend-2"), True),
-        (Wanted(service="back"), False),
-        (Wanted(service="backend-3"), False),
-        (Wanted(release=7), True),
-        (Wanted(release=8), False),
-        (Wanted(("5xx",), 1.0, "backend", 7), True),
-        (Wanted(("2xx",), 1.0, "backend", 7), False),
+        (Filter(), True),
+        (Filter(("502",)), True),
+        (Filter(("404", "5xx")), True),
+        (Filter(("4xx", "50", "500")), False),
+        (Filter(slow=1.25), True),
+        (Filter(slow=1.26), False),
+        (Filter(service="backend"), True),
+        (Filter(service="backend-2"), True),
+        (Filter(service="back"), False),
+        (Filter(service="backend-3"), False),
+        (Filter(release=7), True),
+        (Filter(release=8), False),
+        (Filter(("5xx",), 1.0, "backend", 7), True),
+        (Filter(("2xx",), 1.0, "backend", 7), False),
     ],
 )
-def test_which_are_wanted(wanted: Wanted, fits: bool) -> None:
+def test_which_are_wanted(wanted: Filter, fits: bool) -> None:
     request = Request("", release=7, status=502, seconds=1.25, instance="backend-1, backend-2")
     assert wanted.fits(request) is fits
 
@@ -52,9 +52,9 @@ def test_instances_have_the_names_of_their_own_release(app: App, edge_of: Edge) 
     ]
     edge_of.logs.mkdir(parents=True)
     (edge_of.logs / "access.log").write_text("".join(lines))
-    found = list(request_log.of(app, edge_of, Wanted(), lines=9, follow=False))
+    found = list(request_log.of(app, edge_of, Filter(), lines=9, follow=False))
     assert [r.instance for r in found] == ["backend-1", "127.0.0.1:20001", "backend-2", "127.0.0.1:20002"]
-    one = list(request_log.of(app, edge_of, Wanted(service="backend-2"), lines=9, follow=False))
+    one = list(request_log.of(app, edge_of, Filter(service="backend-2"), lines=9, follow=False))
     assert [r.release for r in one] == [2]
 
 
@@ -64,7 +64,7 @@ def test_what_an_earlier_app_of_that_name_was_asked_is_not_shown(app: App, edge_
     times = ("2026-11-25T10:59:59+01:00", NOW, "2026-11-25T10:00:01+00:00")
     lines = [f'{{"time":"{t}","app":"shop"}}\n' for t in times]
     (edge_of.logs / "access.log").write_text("".join(lines))
-    found = request_log.of(app, edge_of, Wanted(), lines=9, follow=False)
+    found = request_log.of(app, edge_of, Filter(), lines=9, follow=False)
     assert [r.time for r in found] == list(times[1:])
 
 

@@ -36,9 +36,9 @@ def only(found: list[Diagnostic]) -> Diagnostic:
 @pytest.mark.parametrize(
     ("settings", "state", "said"),
     [
-        (docker_daemon.wanted(pool.CANDIDATES[0]), "ok", "live-restore is on"),
+        (docker_daemon.desired(pool.CANDIDATES[0]), "ok", "live-restore is on"),
         (
-            {**docker_daemon.wanted(pool.CANDIDATES[0]), "live-restore": False},
+            {**docker_daemon.desired(pool.CANDIDATES[0]), "live-restore": False},
             "warning",
             "live-restore is off",
         ),

@@ -15,7 +15,7 @@ import pytest
 from pushrod.core.errors import BusyError
 from pushrod.state import audit
 from pushrod.state.apps import Root
-from pushrod.state.audit import Audit, Wanted, Who
+from pushrod.state.audit import Audit, Filter, Who
 from pushrod.system import waits
 
 ALICE = Who("alice", "SHA256:abc", "192.0.2.1")
@@ -45,7 +45,7 @@ def test_what_began_and_how_it_ended_is_one_act(log: Audit) -> None:
     log.end(first, "failed", 12, detail="no release 3")
     log.note(ALICE, "status", "done", app="shop")
     third = log.begin(ALICE, "exec", "shop", "exec web sh")
-    found = log.last(10, Wanted())
+    found = log.last(10, Filter())
     assert [(a.number, a.by, a.what, a.result, a.code) for a in found] == [
         (first, "alice", "rollback", "failed", 12),
         (second, "root", "host keys add", "done", 0),
@@ -54,10 +54,10 @@ def test_what_began_and_how_it_ended_is_one_act(log: Audit) -> None:
     ]
     assert (found[0].key, found[0].address, found[0].app) == ("SHA256:abc", "192.0.2.1", "shop")
     assert found[0].seconds >= 0
-    assert [a.what for a in log.last(1, Wanted(by="SHA256:abc"))] == ["exec"]
-    assert [a.what for a in log.last(9, Wanted(apps=("shop",), result="done"))] == ["status"]
-    assert [a.what for a in log.last(9, Wanted(what="host"))] == ["host keys add"]
-    assert log.last(9, Wanted(since="9999")) == []
+    assert [a.what for a in log.last(1, Filter(by="SHA256:abc"))] == ["exec"]
+    assert [a.what for a in log.last(9, Filter(apps=("shop",), result="done"))] == ["status"]
+    assert [a.what for a in log.last(9, Filter(what="host"))] == ["host keys add"]
+    assert log.last(9, Filter(since="9999")) == []
 
 
 def test_a_log_that_nobody_touched_is_whole(log: Audit) -> None:
@@ -96,7 +96,7 @@ def test_what_was_changed_taken_out_or_moved_is_found(log: Audit, harm: object, 
     filled(log)
     log.log.write_bytes(b"".join(harm(lines(log))))  # type: ignore[operator]
     assert says in log.verify().problems[0]
-    assert log.last(10, Wanted())  # and it can still be read
+    assert log.last(10, Filter())  # and it can still be read
 
 
 def test_the_systems_journal_shows_what_the_chain_cannot(log: Audit) -> None:
@@ -252,7 +252,7 @@ def test_writers_at_once_make_one_chain(log: Audit) -> None:
     for writer in writers:
         writer.join(60)
     assert log.verify() == audit.Verdict(1, 80, 0, ())
-    assert {a.result for a in log.last(100, Wanted())} == {"done"}
+    assert {a.result for a in log.last(100, Filter())} == {"done"}
 
 
 def test_a_flood_of_what_is_refused_buries_nothing_and_fills_nothing(log: Audit) -> None:
@@ -263,7 +263,7 @@ def test_a_flood_of_what_is_refused_buries_nothing_and_fills_nothing(log: Audit)
     log.end(log.begin(ALICE, "push", "shop"), "done")
     log.note(Who("bob", "SHA256:bcd"), "status", "refused", 12)
     assert log.log.stat().st_size < audit.MOST["refused"] * 1000
-    found = log.last(10_000, Wanted())
+    found = log.last(10_000, Filter())
     assert [a.what for a in found if a.result == "done" and a.what == "push"] == ["push", "push"]
     assert len([a for a in found if a.result == "refused" and a.by == "alice"]) == audit.MOST["refused"]
     assert found[-1].by == "bob"
@@ -276,9 +276,9 @@ def test_the_next_day_tells_what_was_not_listed(log: Audit, monkeypatch: pytest.
         log.note(ALICE, "status", "refused", 12)
     monkeypatch.setattr(audit, "now", lambda: "2999-01-01T00:00:00.000+00:00")
     log.note(ALICE, "status", "refused", 12)
-    told = [a.detail for a in log.last(10, Wanted(what="refused"))]
+    told = [a.detail for a in log.last(10, Filter(what="refused"))]
     assert told[-1].startswith("7 more on ")
-    assert log.last(1, Wanted())[0].what == "status"
+    assert log.last(1, Filter())[0].what == "status"
 
 
 def test_what_a_key_does_is_never_left_out(log: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,7 +296,7 @@ def test_an_end_is_told_once(log: Audit) -> None:
     act = log.begin(ALICE, "push", "shop")
     log.end(act, "failed", 8, detail="web-1 ended at boot")
     log.end(act, "done")
-    assert [(a.result, a.detail) for a in log.last(5, Wanted())] == [("failed", "web-1 ended at boot")]
+    assert [(a.result, a.detail) for a in log.last(5, Filter())] == [("failed", "web-1 ended at boot")]
 
 
 def test_an_old_file_is_left_and_the_chain_goes_on(log: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,7 +305,7 @@ def test_an_old_file_is_left_and_the_chain_goes_on(log: Audit, monkeypatch: pyte
     files = sorted(p.name for p in log.directory.glob("log*"))
     assert len(files) > 3
     assert log.verify() == audit.Verdict(1, 24, 0, ())
-    assert len(log.last(100, Wanted())) == 12
+    assert len(log.last(100, Filter())) == 12
     (log.directory / files[1]).unlink()  # the oldest: its owner may take it away
     found = log.verify()
     assert (found.problems, found.first > 1) == ((), True)
