@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,8 +100,14 @@ def test_a_plan_does_nothing(as_json: bool, capsys: pytest.CaptureFixture[str]) 
 def test_limits_are_shown_and_changed(hosting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(systemd, "DIRECTORY", hosting / "units")
-    monkeypatch.setattr(systemd, "call", lambda *argv: told.append(" ".join(argv)))
-    monkeypatch.setattr(systemd, "is_active", lambda unit: unit == "pushrod-app-shop.slice")
+    for place in ("", ".slices"):  # what this command calls itself, and what `rebound` calls
+        module = f"pushrod.adapters.systemd{place}"
+        monkeypatch.setattr(sys.modules[module], "call", lambda *argv: told.append(" ".join(argv)))
+    monkeypatch.setattr(
+        sys.modules["pushrod.adapters.systemd.slices"],
+        "is_active",
+        lambda unit: unit == "pushrod-app-shop.slice",
+    )
     shown = {line.split()[0]: line for line in run("limits").output.splitlines()}
     assert set(shown) == {"LIMIT", *(name.replace("_", "-") for name in limits.LIMITS)}
     run("limits", "services=7", "app-tasks=321")
