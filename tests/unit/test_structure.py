@@ -26,10 +26,10 @@ CEILINGS = {
 
 def does_something(path: Path) -> bool:
     """Whether a module has anything to test; that of a package may only have a docstring, or names to import."""
-    tree = ast.parse(path.read_text())
-    return path.name != "__init__.py" or any(
-        isinstance(node, ast.FunctionDef | ast.ClassDef) for node in tree.body
-    )
+    if path.name != "__init__.py":
+        return True
+    body = ast.parse(path.read_text()).body
+    return any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in body)
 
 
 MODULES = sorted(
@@ -106,11 +106,13 @@ def figures() -> dict[str, structure.Figure]:
     return {figure.name: figure for figure in structure.figures()}
 
 
-@pytest.mark.parametrize("name", figures())
-def test_no_figure_is_above_its_limit_or_what_it_was(name: str) -> None:
-    figure = figures()[name]
-    most = max(figure.limit, CEILINGS.get(name, 0))
-    assert figure.value <= most, f"{figure.value} {name}, at most {most}: {figure.detail}"
+def test_no_figure_is_above_its_limit_or_what_it_was() -> None:
+    above = [
+        f"{figure.value} {name}, at most {most}: {figure.detail}"
+        for name, figure in figures().items()
+        if figure.value > (most := max(figure.limit, CEILINGS.get(name, 0)))
+    ]
+    assert not above, "\n".join(above)
 
 
 def test_a_figure_that_has_come_to_its_limit_has_no_ceiling_any_more() -> None:
