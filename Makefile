@@ -15,7 +15,7 @@ demo-down: ## stop the demo and remove all of it
 	@if [ -e .venv/current ]; then $(BIN)/python tools/demo.py down; else rm -rf .demo; fi
 
 unit: .venv ## the quick tests
-	$(BIN)/pytest --numprocesses logical --dist loadfile tests/unit
+	$(BIN)/pytest --numprocesses logical --dist loadfile -m "not slow" tests/unit
 
 check: lint unit ## what to run before a commit
 

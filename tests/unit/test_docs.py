@@ -90,6 +90,7 @@ KEYS = [
 ]
 
 
+@pytest.mark.slow
 def test_the_keys_are_found_by_asking() -> None:
     checked = {
         word.value
@@ -190,6 +191,7 @@ def test_every_example_is_tested_and_linked() -> None:
     assert files == set(re.findall(r"\(examples/(.+?)\)", page("manifest.md")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_has_the_roles_it_says(name: str, tmp_path: Path) -> None:
     found = example(name, tmp_path)
@@ -357,6 +359,7 @@ def read_variables() -> set[str]:
     return found - {"PUSHROD_SPEC"}
 
 
+@pytest.mark.slow
 def test_every_variable_is_documented() -> None:
     given = section(page("manifest.md"), "What the app receives")
     described = section(page("cli.md"), "Environment variables") + given

@@ -390,6 +390,7 @@ def test_latency_counts_from_when_a_request_was_due() -> None:
     assert report.total.p50 > 0.05  # Half of all requests were due while nothing moved.
 
 
+@pytest.mark.slow
 def test_the_longest_gap_includes_the_silence_after_the_last_success() -> None:
     async def dies(exchange: Exchange) -> None:
         await (ok if exchange.total <= 10 else bad_gateway)(exchange)
@@ -523,6 +524,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_says_by_its_status_whether_anything_failed(tmp_path: Path) -> None:
     file = tmp_path / "load.json"
     with running(ok) as url:

@@ -246,6 +246,7 @@ def test_sees_a_post_that_was_stored_twice_or_never_sent() -> None:
 # ---- the whole ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_lasts_has_no_part_in_the_latencies_and_the_gap_of_the_whole() -> None:
     async def answer(exchange: Exchange) -> None:
         # Quick requests are refused for a while, in which slow ones succeed.

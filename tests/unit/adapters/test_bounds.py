@@ -74,6 +74,7 @@ def test_what_is_no_yaml_is_for_others_to_judge(text: bytes) -> None:
     check_yaml(text, MOST, "f")
 
 
+@pytest.mark.slow
 @given(st.recursive(st.text("abc", max_size=5), lambda inner: st.lists(inner, max_size=4), max_leaves=30))
 def test_values_are_counted_as_they_are(value: object) -> None:
     import json

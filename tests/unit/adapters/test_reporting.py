@@ -32,6 +32,7 @@ def joined(home: Path, tree: Tree, tmp_path: Path) -> Tree:
     return tree
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_push_is_reported_where_it_is(joined: Tree, tmp_path: Path, packed: bool) -> None:
     for message in ("one", "two"):

@@ -52,6 +52,7 @@ def tracked(tree: Tree) -> str:
     return tree.git("rev-parse", "refs/remotes/pushrod/main").stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_push_moves_the_branch_and_the_client_knows(joined: Tree, repository: Path) -> None:
     for message in ("one", "two"):
         commit = joined.commit(message, a=message)
@@ -62,6 +63,7 @@ def test_a_push_moves_the_branch_and_the_client_knows(joined: Tree, repository: 
     git.git(repository, "fsck", "--strict")
 
 
+@pytest.mark.slow
 def test_an_older_commit_can_be_pushed_by_force_and_not_otherwise(joined: Tree, repository: Path) -> None:
     older = joined.commit("one", a="1")
     joined.commit("two", a="2")
@@ -71,6 +73,7 @@ def test_an_older_commit_can_be_pushed_by_force_and_not_otherwise(joined: Tree, 
     assert git.branch_commit(repository) == tracked(joined) == older
 
 
+@pytest.mark.slow
 def test_a_push_that_waited_for_another_is_judged_by_its_own_turn(joined: Tree, repository: Path) -> None:
     """Git itself would refuse to move a branch that is no longer where it was when the client connected."""
     first, second, third = (joined.commit(n, a=n) for n in ("one", "two", "three"))
@@ -88,6 +91,7 @@ def test_a_push_that_waited_for_another_is_judged_by_its_own_turn(joined: Tree, 
     )
 
 
+@pytest.mark.slow
 def test_a_commit_that_is_only_to_be_planned_is_stored_without_a_ref(joined: Tree, repository: Path) -> None:
     for message in ("one", "two"):
         commit = joined.commit(message, a=message)
@@ -109,6 +113,7 @@ def test_a_plan_cannot_be_pushed_with_a_deployment(app: App) -> None:
         pre_receive(app, f"{git.ZERO} {new} refs/heads/main\n{git.ZERO} {new} refs/plans/{new}\n")
 
 
+@pytest.mark.slow
 def test_a_deployment_that_fails_leaves_the_branch(joined: Tree, repository: Path) -> None:
     first = joined.commit("one", a="1")
     joined.git("push", "pushrod", "HEAD:main")
@@ -169,6 +174,7 @@ def test_a_push_with_an_environment_file_is_refused_by_name(served: App, tree: T
     assert not started(served)
 
 
+@pytest.mark.slow
 def test_only_the_deployed_branch_can_be_pushed(served: App, tree: Tree) -> None:
     tree.commit("one", a="1")
     for refs in (["HEAD:dev"], ["HEAD:main", "HEAD:dev"], ["HEAD:refs/tags/v1"]):

@@ -83,6 +83,7 @@ def test_git_needs_not_to_know_its_user(home: Path, tmp_path: Path) -> None:
     assert git.git(tmp_path / "shop", "log", "--format=%an").strip() == "pushrod"
 
 
+@pytest.mark.slow
 def test_an_empty_folder_is_taken_and_one_with_files_is_not(home: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     scaffold.create("shop", tmp_path / "empty")

@@ -139,6 +139,7 @@ PRINTS = {
 WRITES = {"write", "writelines"}
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_past_the_door() -> None:
     source = Path(pushrod.__file__).parent
     found = []

@@ -189,6 +189,7 @@ PATTERNS = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["", "^"]), PATTERNS)
 @example("^", "[^a]*$")

@@ -97,6 +97,7 @@ def test_never_fails(text: str) -> None:
 _PART = st.from_regex(r"[a-z0-9]+([._-][a-z0-9]+)*", fullmatch=True)
 
 
+@pytest.mark.slow
 @given(
     st.lists(_PART, min_size=1, max_size=4),
     st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True),

@@ -258,6 +258,7 @@ VALUES = st.recursive(
 KEYS = st.dictionaries(st.sampled_from([*EVERYTHING, "files", "try", "redirect"]), VALUES, max_size=4)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(max_size=4) | st.just("/a/"), KEYS | VALUES, max_size=2))
 def test_any_document_is_read_or_refused(routes: Any) -> None:
     try:
@@ -323,6 +324,7 @@ def test_requests_go_to_what_runs_as_instances(service: dict[str, Any], problem:
 # ---- what an app may take of the edge that it shares --------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("routes", "what"),
     [

@@ -312,6 +312,7 @@ _SERVICES = st.dictionaries(
 _DOCUMENTS = st.fixed_dictionaries({"services": _SERVICES}, optional={"x-pushrod": _VALUES}) | _VALUES
 
 
+@pytest.mark.slow
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     _DOCUMENTS,
@@ -356,6 +357,7 @@ _GOOD = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from("abcd"), _GOOD, min_size=1))
 def test_nearly_right_documents(services: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from pushrod.state.releases import RELEASE, Releases
 from tests.unit.samples import make_live
 
 
+@pytest.mark.slow
 def test_a_thousand_deployments_leave_no_more_than_a_hundred(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def test_an_ordinary_commit_passes(tree: Tree) -> None:
     assert [(b.path, b.size) for b in push_limits.measure(tree.path, commit, MOST)] == [("a", 1), ("b/c", 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels, width", [(17, 2), (10, 10), (40, 8)])
 def test_few_objects_that_name_many_files_are_refused_without_naming_them_all(
     levels: int, width: int, tree: Tree
@@ -67,6 +68,7 @@ def test_what_is_in_the_same_tree_counts(tree: Tree) -> None:
             push_limits.measure(tree.path, commit, limits_of, beside=beside)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leaf", ["nothing", "submodules"])
 def test_directories_without_a_file_are_counted(leaf: str, tree: Tree) -> None:
     """Git would go through all of them, or make a directory of each, without ever coming to a file."""
@@ -95,6 +97,7 @@ def test_a_large_file_is_refused_by_name(tree: Tree) -> None:
     push_limits.measure(tree.path, commit, most(file_size=3 << 20))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth, name", [(600, "d"), (5, "n" * 250), (20_000, "d")])
 def test_a_path_that_no_disk_takes_is_refused(depth: int, name: str, tree: Tree) -> None:
     tree.write("seed", "x")
@@ -158,6 +161,7 @@ def filled(tree: Tree, directory: Path, age: float) -> Path:
     return repository
 
 
+@pytest.mark.slow
 def test_a_full_repository_is_cleared_of_what_failed_pushes_have_left(tree: Tree, tmp_path: Path) -> None:
     repository = filled(tree, tmp_path, age=7200)
     push_limits.check_repository(repository, most(repository_size=1 << 20), contextlib.nullcontext())
@@ -165,6 +169,7 @@ def test_a_full_repository_is_cleared_of_what_failed_pushes_have_left(tree: Tree
     assert git.branch_commit(repository)
 
 
+@pytest.mark.slow
 def test_what_is_young_stays_and_fills_it(tree: Tree, tmp_path: Path) -> None:
     """A push that is under way may need it."""
     repository = filled(tree, tmp_path, age=60)
@@ -174,6 +179,7 @@ def test_what_is_young_stays_and_fills_it(tree: Tree, tmp_path: Path) -> None:
     push_limits.check_repository(repository, most(repository_size=1 << 30), contextlib.nullcontext())
 
 
+@pytest.mark.slow
 def test_nothing_is_cleared_while_a_release_is_made(tree: Tree, tmp_path: Path) -> None:
     repository = filled(tree, tmp_path, age=7200)
     lock = tmp_path / "lock"

@@ -48,6 +48,7 @@ def test_an_app_has_its_time_and_no_more(root: Root) -> None:
         processes.run(["sleep", "600"], timeout=600)
 
 
+@pytest.mark.slow
 def test_what_must_not_be_left_half_done_is_finished_first() -> None:
     done = []
     with pytest.raises(HostError, match="longer than"), signals.deadline(0.1, "it"):

@@ -176,6 +176,7 @@ PATTERNS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector, pattern", PATTERNS, ids=[f"{d}-{n}" for n, (d, _) in enumerate(PATTERNS)])
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
@@ -246,6 +247,7 @@ def base64(rng: random.Random, size: int, width: int = 0) -> str:
     return "\n".join(text[i : i + width] for i in range(0, len(text), width)) if width else text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_no_key_is_found_in_data(seed: int) -> None:
     """Fonts and images in style sheets, scripts and JSON, in one line or wrapped as MIME and PEM do."""
@@ -275,6 +277,7 @@ def ordinary(count: int) -> list[bytes]:
     return [p.read_bytes() for p in chosen if p.stat().st_size <= 200_000]
 
 
+@pytest.mark.slow
 def test_there_is_no_false_alarm_in_ordinary_files_and_each_planted_key_is_found() -> None:
     files = ordinary(2500)
     assert len(files) > 2000

@@ -184,6 +184,7 @@ def test_a_damaged_state_file_is_kept_and_named(raw: bytes, app: App) -> None:
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
 
 
+@pytest.mark.slow
 @given(raw=st.binary(max_size=60))
 def test_no_bytes_at_all_end_in_a_traceback(raw: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "settings.json"

@@ -204,6 +204,7 @@ def _interrupted(path: Path) -> None:
         log.end(log.begin(ALICE, "push", "shop"), "done")
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_killed_leaves_the_chain_whole(log: Audit) -> None:
     context = multiprocessing.get_context("fork")
     for round_ in range(8):
@@ -244,6 +245,7 @@ def _write(path: Path, count: int) -> None:
         log.end(log.begin(ALICE, "push", "shop"), "done")
 
 
+@pytest.mark.slow
 def test_writers_at_once_make_one_chain(log: Audit) -> None:
     context = multiprocessing.get_context("fork")
     writers = [context.Process(target=_write, args=(log.root.path, 10)) for _ in range(4)]
@@ -255,6 +257,7 @@ def test_writers_at_once_make_one_chain(log: Audit) -> None:
     assert {a.result for a in log.last(100, Filter())} == {"done"}
 
 
+@pytest.mark.slow
 def test_a_flood_of_what_is_refused_buries_nothing_and_fills_nothing(log: Audit) -> None:
     act = log.begin(ALICE, "push", "shop")
     log.end(act, "done")

@@ -137,6 +137,7 @@ GARBAGE = st.one_of(st.binary(max_size=60), st.text(max_size=30).map(str.encode)
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(line=st.integers(1, len(SEQUENCE)), garbage=GARBAGE)
 @example(line=3, garbage=b"")
@@ -194,6 +195,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_no_acknowledged_event_is_lost_when_the_writer_is_killed(journal: Journal) -> None:
     acknowledged = 0
     for _ in range(4):

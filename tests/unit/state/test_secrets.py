@@ -197,6 +197,7 @@ def test_a_line_of_an_environment_file(line: str, expected: dict[str, str]) -> N
 PLAIN = st.text(alphabet=st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=20)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True), PLAIN, max_size=5))
 def test_what_is_written_in_quotes_comes_back(values: dict[str, str]) -> None:
     values = {n: v for n, v in values.items() if "'" not in v}

@@ -68,6 +68,7 @@ def test_no_store_takes_the_variable_of_another(names: tuple[str, ...], kind: st
     assert sorted(store_variables(endpoints).values()) == sorted(e.url for e in endpoints)
 
 
+@pytest.mark.slow
 @given(
     st.sets(st.sampled_from(["postgres", "db", "database", "orders", "a-b"])),
     st.sets(st.sampled_from(["redis", "valkey", "cache", "queue", "c-d"])),
@@ -194,6 +195,7 @@ def test_a_value_that_only_looks_like_one_stays(value: str) -> None:
     assert environment(VALUE=value) == {"VALUE": value}
 
 
+@pytest.mark.slow
 @given(st.text(max_size=30), st.sampled_from(["", "redis://", "postgresql://u:p@"]))
 def test_no_value_at_all_is_too_strange(value: str, scheme: str) -> None:
     assert set(environment(VALUE=scheme + value)) == {"VALUE"}

@@ -73,6 +73,7 @@ def test_write_replaces_the_name_and_not_the_file_that_someone_is_reading(tmp_pa
     assert path.read_text() == "new"
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     for _ in range(6):

@@ -204,6 +204,7 @@ def test_run_splits_at_newlines_alone_and_keeps_every_byte_of_a_line() -> None:
     assert done.stdout == processes.run(["sh", "-c", script], timeout=20).stdout == "\n".join(got)
 
 
+@pytest.mark.slow
 def test_run_cuts_what_has_no_end_and_says_so() -> None:
     got: list[str] = []
     done = processes.run(
@@ -332,6 +333,7 @@ def test_a_program_beside_us_that_says_nothing(
     assert not (tmp_path / "went-on").exists()
 
 
+@pytest.mark.slow
 def test_a_process_ends_after_its_time_with_what_it_has_started(tmp_path: Path) -> None:
     """Also where it waits for a program on its own streams, as `exec` does."""
     source = """if True:

@@ -152,6 +152,7 @@ def test_a_digest_is_that_of_names_links_contents_and_programs(tree: Path, tmp_p
     assert len(seen) == 7
 
 
+@pytest.mark.slow
 def test_a_deep_tree_needs_few_descriptors(tmp_path: Path) -> None:
     deep = tmp_path / "deep"
     deep.mkdir()
@@ -204,6 +205,7 @@ def _followed(tree: Path, target: Path) -> str:
     return (target / "b" / "file").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", [_read, _copied, _followed])
 @pytest.mark.parametrize("swapped", ["a", "a/b", "a/b/file"])
 def test_a_racing_link_never_leads_out(

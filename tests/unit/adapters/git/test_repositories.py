@@ -94,6 +94,7 @@ def test_a_repository_has_its_settings_whoever_serves_it(repository: Path) -> No
     assert processes.run(argv, env=git.served(MOST)).stdout == f"{2 << 30}\n"
 
 
+@pytest.mark.slow
 def test_a_delta_that_grows_is_not_made(repository: Path, tree: Tree) -> None:
     """Three bytes a copy: 3 kB of a delta for 64 MiB of a file, where a file may have 16."""
     argv = ["git", "-C", str(repository), "unpack-objects", "-q"]

@@ -52,6 +52,7 @@ def test_what_is_found_is_explained(tmp_path: Path) -> None:
     assert splitting.count("return") == splitting.count("return 308 $uri/$is_args$args") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "plugin"),
     [

@@ -69,6 +69,7 @@ def test_it_becomes_the_program_with_its_arguments(path: Path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_a_live_socket_is_left_alone(path: Path) -> None:
     with listen(path):
         assert begin(path, sys.executable, "-c", "").returncode == 0

@@ -26,6 +26,7 @@ def test_blocks_are_in_the_pool_and_never_overlap(counts: list[int]) -> None:
         used.append(block)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 1000))
 def test_fixed_addresses_are_apart_from_the_dynamic_ones_and_the_gateway(fixed: int) -> None:
     halves = addresses.halves(addresses.choose(POOL, [], fixed))

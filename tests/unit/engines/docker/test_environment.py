@@ -47,6 +47,7 @@ def loaded(directory: Path, variables: dict[str, str]) -> dict[str, str]:
     return {name: str(value).replace("$$", "$") for name, value in found.items()}
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(TEXT, min_size=1, max_size=40))
 def test_compose_reads_the_same_values(tmp_path: Path, values: list[str]) -> None:

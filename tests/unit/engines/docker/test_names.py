@@ -33,6 +33,7 @@ def test_an_image_can_be_called_after_any_service(service: str) -> None:
     assert PATH.fullmatch(names._path(service))
 
 
+@pytest.mark.slow
 @given(st.lists(SERVICE, min_size=2, max_size=8, unique=True))
 def test_two_services_never_share_an_image(services: list[str]) -> None:
     assert len({names._path(s) for s in services}) == len(services)

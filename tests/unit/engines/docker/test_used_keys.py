@@ -247,6 +247,7 @@ def test_every_value_is_of_a_row() -> None:
     assert {*VALUES, *OTHERWISE} <= {row.path for row in ROWS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["env_file: one.env", "label_file: one.labels", "profiles: [never]"])
 def test_what_compose_resolves_itself(tmp_path: Path, text: str) -> None:
     (tmp_path / "one.env").write_text("A=b\n")

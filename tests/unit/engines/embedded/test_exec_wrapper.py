@@ -135,6 +135,7 @@ def test_what_ignores_the_signal_is_killed_after_its_grace(lock: Path) -> None:
         assert first.wait(timeout=10) == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_children_without_the_lock_are_found_by_their_group(lock: Path) -> None:
     code = "import os,subprocess; print(subprocess.Popen(['sleep','1000']).pid, flush=True); os.kill(os.getpid(), 9)"
     with start(spec(lock, sys.executable, "-c", code)) as first:

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import pytest
+
 from pushrod.core.values import Line
 from pushrod.engines.embedded import logs
 
@@ -57,6 +59,7 @@ def test_following_gets_a_last_line_that_has_no_end(tmp_path: Path) -> None:
     assert [line.text for line in islice(followed(tmp_path, 5), 2)] == ["one", "and the reason"]
 
 
+@pytest.mark.slow
 def test_following_a_line_without_end_is_cut_and_marked(tmp_path: Path) -> None:
     path = written(tmp_path / "web-1.log", "one")
     found = followed(tmp_path, 5)

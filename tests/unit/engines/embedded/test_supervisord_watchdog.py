@@ -67,6 +67,7 @@ def test_waits_for_whoever_is_starting_one(script: Path, kept: subprocess.Popen[
         assert not script.with_name("supervisord.log").exists()
 
 
+@pytest.mark.slow
 def test_tries_again_and_says_so(script: Path, kept: subprocess.Popen[bytes]) -> None:
     log = script.with_name("supervisord.log")
     end(kept)

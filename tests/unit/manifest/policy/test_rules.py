@@ -12,6 +12,7 @@ from tests.unit.manifest.policy.asking import LIMITS, PRIVATE, web
 from tests.unit.manifest.test_services import _DOCUMENTS
 
 
+@pytest.mark.slow
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(_DOCUMENTS)
 def test_any_document_is_taken_or_refused(document: Any) -> None:
