@@ -32,6 +32,8 @@ from devtools.load import (
 )
 from devtools.load.__main__ import main
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Pushrod-Release: 7\r\n\r\nok"
 Answering = Callable[["Exchange"], Awaitable[None]]
@@ -390,7 +392,6 @@ def test_latency_counts_from_when_a_request_was_due() -> None:
     assert report.total.p50 > 0.05  # Half of all requests were due while nothing moved.
 
 
-@pytest.mark.slow
 def test_the_longest_gap_includes_the_silence_after_the_last_success() -> None:
     async def dies(exchange: Exchange) -> None:
         await (ok if exchange.total <= 10 else bad_gateway)(exchange)
@@ -524,7 +525,6 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.slow
 def test_the_command_prints_a_table_and_says_by_its_status_whether_anything_failed(tmp_path: Path) -> None:
     file = tmp_path / "load.json"
     with running(ok) as url:

@@ -19,6 +19,8 @@ from pushrod.adapters import openssl
 from tests.unit.test_load import Answering, Server, close_first, ok, reset_first, short, short_reset
 from tests.unit.test_load_streams import END, HEAD, chunk
 
+pytestmark = pytest.mark.slow
+
 NAME = "load.test"
 
 
@@ -185,7 +187,6 @@ def test_an_upload_and_a_stream_share_a_connection(place: Path) -> None:
     assert all(len(a.body) > 200_000 for a in server.asked if a.body), "more than a window, and whole"
 
 
-@pytest.mark.slow
 def test_what_arrives_while_more_is_asked_is_taken_in_its_order(place: Path) -> None:
     async def answer(asked: Asked) -> None:
         asked.say(body=b"data: 0\n\n", end=False)

@@ -13,6 +13,8 @@ from devtools.load.shapes import Kind, Plan, Shape
 from devtools.load.streams import accept
 from tests.unit.test_load import OK, Answering, Exchange, Server, ok
 
+pytestmark = pytest.mark.slow
+
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 END = "event: end\ndata:\n\n"
 
@@ -246,7 +248,6 @@ def test_sees_a_post_that_was_stored_twice_or_never_sent() -> None:
 # ---- the whole ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_what_lasts_has_no_part_in_the_latencies_and_the_gap_of_the_whole() -> None:
     async def answer(exchange: Exchange) -> None:
         # Quick requests are refused for a while, in which slow ones succeed.
