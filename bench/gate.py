@@ -23,7 +23,8 @@ from devtools import steady
 from devtools.apps import edge_port
 from pushrod.adapters import openssl
 from pushrod.adapters.binaries import Parts
-from pushrod.adapters.nginx import Edge, Site, Tls
+from pushrod.adapters.nginx import Edge
+from pushrod.core.site import Site, Tls
 from pushrod.system import accounts, files, network, processes, waits
 
 NAME = "localhost"  # which wrk asks for: the name in its URL

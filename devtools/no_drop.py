@@ -26,9 +26,14 @@ import yaml
 from devtools.apps import Machine, Tree, eventually
 from devtools.load import RACE, Delivery, Failure, Figures, Load, Report, delivery
 from devtools.load.shapes import Protocol
-from pushrod.adapters.nginx import DRAIN_BUDGET, Edge, Switch
+from pushrod.adapters.nginx import Edge, Switch
+from pushrod.core.site import DRAIN_BUDGET
 from pushrod.core.values import Release
-from pushrod.engines.embedded.engine import Embedded
+from pushrod.engines.embedded import engine as embedded
+from pushrod.engines.embedded.context import Context
+from pushrod.engines.embedded.programs import Programs
+from pushrod.engines.embedded.runtime import Runtime
+from pushrod.engines.protocols import Engine
 from pushrod.ingress.certificates import tls_port
 from pushrod.releases.one_shots import OneShots
 from pushrod.releases.pipeline import Pipeline
@@ -481,23 +486,30 @@ class _HastyEdge(Edge):
         return False
 
 
-class _Hasty(Embedded):
-    """Waits for nobody, and kills what it stops."""
-
+class _HastyContext(Context):
     @functools.cached_property
     def edge(self) -> Edge:
         return _HastyEdge(self.parts.nginx, self.root.edge, self.root.runtime / "edge", self.account)
 
+
+class _HastyRuntime(Runtime):
     def stop(self, app: OwnApp, number: int) -> Sequence[str]:
         for instance in Releases(app).read(number).instances:
-            self.supervisor.signal(f"{app.name}-r{number}", instance.name, "KILL")
+            self._context.supervisor.signal(f"{app.name}-r{number}", instance.name, "KILL")
         return super().stop(app, number)
+
+
+def _hasty(root: Root) -> Engine:
+    """An engine that waits for nobody, and kills what it stops."""
+    context = _HastyContext(root)
+    runtime = _HastyRuntime(context, Programs(context))
+    return dataclasses.replace(embedded.compose(context), runtime=runtime)
 
 
 class _StopThenStart(Promotion):
     def start(self, release: Release, previous: int) -> None:
-        for number in self._engine.running(self._app):
-            self._engine.stop(self._app, number)
+        for number in self._engine.runtime.running(self._app):
+            self._engine.runtime.stop(self._app, number)
         super().start(release, previous)
 
 
@@ -508,7 +520,7 @@ class _MoveTooSoon(Promotion):
 
 
 def pipeline(
-    app: OnThisMachine, kind: type[Promotion] = Promotion, engine: type[Embedded] = Embedded
+    app: OnThisMachine, kind: type[Promotion] = Promotion, engine: Callable[[Root], Engine] = embedded.of
 ) -> Pipeline:
     """A pipeline in this process, honest unless told otherwise."""
     root = Root(app.machine.root)
@@ -518,7 +530,7 @@ def pipeline(
 
 
 SABOTAGE: Mapping[str, Callable[[OnThisMachine], object]] = {
-    "killed right after the switch": lambda app: pipeline(app, engine=_Hasty).renew(),
+    "killed right after the switch": lambda app: pipeline(app, engine=_hasty).renew(),
     "stopped, then started": lambda app: pipeline(app, _StopThenStart).renew(),
     "switched before it is ready": lambda app: pipeline(app, _MoveTooSoon).renew(),
 }
@@ -537,16 +549,16 @@ class _OlderEdge(Edge):
 
 def race(app: OnThisMachine, rate: float, reloads: int, *, older: bool) -> Row:
     """Requests on kept connections alone, from a client DISTANCE away, while the edge is reloaded once a second."""
-    engine = Embedded(Root(app.machine.root))
+    its = Context(Root(app.machine.root))
     kind = _OlderEdge if older else Edge
-    kind(engine.parts.nginx, engine.root.edge, engine.root.runtime / "edge", engine.account).switch({})
+    kind(its.parts.nginx, its.root.edge, its.root.runtime / "edge", its.account).switch({})
     try:
         with app.load(rate, shapes={"keep": 1}, distance=DISTANCE) as running:
             for _ in itertools.repeat(None, reloads):
                 app.hang_up()
                 time.sleep(1.0)
     finally:
-        engine.edge.switch({})
+        its.edge.switch({})
     name = f"{reloads} reloads, {'without' if older else 'with'} keepalive_min_timeout"
     return Row(name, running.report, delivery(running.report, ()))
 

@@ -34,7 +34,7 @@ def figures(source: Path = SOURCE) -> list[Figure]:
     protocols = {
         f"{module}.{node.name}": sum(isinstance(n, ast.FunctionDef) for n in node.body)
         for module, tree in trees.items()
-        if module.startswith("pushrod.engines")
+        if module.startswith(("pushrod.engines", "pushrod.ingress"))
         for node in tree.body
         if isinstance(node, ast.ClassDef) and any(ast.unparse(b) == "Protocol" for b in node.bases)
     }

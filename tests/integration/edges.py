@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from pushrod.adapters.binaries import Parts
-from pushrod.adapters.nginx import Edge, Site, Switch
+from pushrod.adapters.nginx import Edge, Switch
 from pushrod.adapters.nginx import edge as edge_module
+from pushrod.core.site import Site
 from pushrod.system import accounts, network, processes, waits
 
 PATIENCE = 15.0

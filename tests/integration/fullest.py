@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pushrod import manifest
-from pushrod.adapters.nginx import Site
-from pushrod.adapters.nginx.locations import group
 from pushrod.core.errors import ManifestError
+from pushrod.core.site import Site, group
 from pushrod.core.values import Routing
 from pushrod.ingress import snippets
 from pushrod.manifest import domains, routing

@@ -21,7 +21,8 @@ import h2.exceptions
 import pytest
 
 from pushrod.adapters import openssl
-from pushrod.adapters.nginx import CHAIN, KEY, Edge, Site, Tls, tree
+from pushrod.adapters.nginx import Edge, tree
+from pushrod.core.site import CHAIN, KEY, Site, Tls
 from pushrod.core.values import Route, Routing
 from pushrod.system import files, waits
 from tests.integration.edges import PATIENCE, Started, a_started_edge, free_port

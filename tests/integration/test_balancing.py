@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pushrod.adapters.nginx import Edge, Site
+from pushrod.adapters.nginx import Edge
+from pushrod.core.site import Site
 from pushrod.system import waits
 from tests.integration.edges import PATIENCE, Backend, InFlight, ask, free_port
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from pushrod import manifest
-from pushrod.adapters.nginx import Site
 from pushrod.adapters.nginx import edge as edge_module
 from pushrod.core.errors import EdgeError, ManifestError
+from pushrod.core.site import Site
 from pushrod.core.values import Routing
 from tests.integration import fullest
 from tests.integration.edges import Started, a_started_edge, ask, free_port

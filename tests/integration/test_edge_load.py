@@ -20,7 +20,8 @@ from h2.connection import H2Connection
 from h2.events import ResponseReceived
 
 from pushrod.adapters import openssl
-from pushrod.adapters.nginx import CHAIN, KEY, Bounds, Site, Tls, tree
+from pushrod.adapters.nginx import Bounds, tree
+from pushrod.core.site import CHAIN, KEY, Site, Tls
 from pushrod.core.values import Route, Routing
 from pushrod.ingress import snippets
 from pushrod.system import files, processes, waits

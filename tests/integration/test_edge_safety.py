@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pushrod.adapters.nginx import Edge, Site
+from pushrod.adapters.nginx import Edge
 from pushrod.adapters.nginx.headers import DROPPED, FROM_PROXIES
+from pushrod.core.site import Site
 from pushrod.core.values import Auth, Cache, Route, Routing
 from pushrod.system import files
 from tests.integration.edges import PATIENCE, Started, a_started_edge, free_port

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from pushrod.adapters import openssl
-from pushrod.adapters.nginx import Edge, Site, Tls, tree
+from pushrod.adapters.nginx import Edge, tree
 from pushrod.adapters.openssl import Pair
+from pushrod.core.site import Site, Tls
 from pushrod.core.values import Auth, Cache, Maintenance, Rate, Route, Routing
 from pushrod.system import files
 from tests.integration.edges import PATIENCE, Backend, Handler, Started, free_port
@@ -193,7 +194,9 @@ def test_every_kind_of_answer(edge: Edge, site: Site, trust: Path, tls: bool) ->
     assert {what: problems for what, problems in found.items() if problems} == {}
 
 
-@pytest.mark.parametrize("why", [{"maintenance": Maintenance()}, {"present": "/nowhere/at/all"}], ids=str)
+@pytest.mark.parametrize(
+    "why", [{"maintenance": Maintenance()}, {"ready_marker": "/nowhere/at/all"}], ids=str
+)
 def test_in_the_apps_place(edge: Edge, site: Site, trust: Path, why: dict[str, Any]) -> None:
     edge.switch(changed(site, **why))
     assert site.tls

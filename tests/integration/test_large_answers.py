@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pushrod.adapters.nginx import Edge, Site
+from pushrod.adapters.nginx import Edge
+from pushrod.core.site import Site
 from pushrod.core.values import Route, Routing
 from pushrod.system import waits
 from tests.integration.edges import PATIENCE, Started, a_started_edge, free_port

@@ -21,9 +21,10 @@ from typing import Any
 import pytest
 
 from pushrod.adapters import nginx
-from pushrod.adapters.nginx import Edge, Site, Switch, rotation, tree
+from pushrod.adapters.nginx import Edge, Switch, rotation, tree
 from pushrod.adapters.nginx import edge as edges
 from pushrod.core.errors import EdgeError, Interrupted
+from pushrod.core.site import Site
 from pushrod.system import files, network, processes, waits
 from tests.integration.edges import (
     PATIENCE,

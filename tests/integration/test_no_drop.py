@@ -12,7 +12,7 @@ from devtools import no_drop
 from devtools.apps import Machine
 from devtools.load import RACE, UNPROCESSED
 from devtools.no_drop import OnThisMachine, Row, Steady
-from pushrod.adapters.nginx import DRAIN_BUDGET
+from pushrod.core.site import DRAIN_BUDGET
 from pushrod.releases import serving
 
 pytestmark = pytest.mark.integration

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pushrod.adapters.nginx import Edge, Site
+from pushrod.adapters.nginx import Edge
+from pushrod.core.site import Site
 from pushrod.core.values import Auth, Cache, Maintenance, Rate, Route, Routing
 from pushrod.system import files
 from tests.integration.edges import PATIENCE, Answer, Backend, ask, free_port
@@ -326,7 +327,7 @@ def test_maintenance_lets_those_pass_who_are_named(edge: Edge, backend: Make) ->
 
 def test_an_app_that_is_not_there_yet_is_starting(edge: Edge, backend: Make, tmp_path: Path) -> None:
     mark = edge.runtime / "up"
-    port = serve(edge, backend("web"), present=str(mark))
+    port = serve(edge, backend("web"), ready_marker=str(mark))
     assert (ask(port, "/").status, ask(port, "/").body[:20]) == (503, "503: shop is startin")
     mark.touch()
     assert ask(port, "/").body == "web"

@@ -144,8 +144,8 @@ class Place:
         said = Said()
         sealing = Sealing(self.app, self.engine, said, lambda _: False)
         document, wanted = sealing.load(commit, self.app.checkout(1), planned=True)
-        for service in self.engine.imaged(wanted) if self.engine.name == "embedded" else ():
-            self.engine.identify(self.app, commit, service, self.app.checkout(1))
+        for service in self.engine.images.needed(wanted) if self.engine.traits.name == "embedded" else ():
+            self.engine.images.identify(self.app, commit, service, self.app.checkout(1))
         roles: dict[str, list[str]] = {}
         for service in wanted.services:
             roles.setdefault(service.role, []).append(service.name)

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pushrod.adapters.binaries import Parts
-from pushrod.adapters.nginx import Edge, Site
+from pushrod.adapters.nginx import Edge
 from pushrod.core.errors import EdgeError, ManifestError
+from pushrod.core.site import Site
 from pushrod.core.values import Route, Routing
 from pushrod.ingress import snippets
 from pushrod.system import files

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from pushrod.adapters import nginx, openssl
-from pushrod.adapters.nginx import Edge, Site, Tls
+from pushrod.adapters.nginx import Edge
 from pushrod.adapters.openssl import Pair
 from pushrod.core.errors import EdgeError
+from pushrod.core.site import Site, Tls
 from pushrod.system import files, network, processes, waits
 from tests.integration.edges import PATIENCE, Answer, Backend, Handler, Started, an_edge, ask, free_port
 

@@ -14,9 +14,7 @@ SOURCE = structure.SOURCE
 PAGE = (CHECKOUT / "CONTRIBUTING.md").read_text()
 
 CEILINGS = {
-    "lines of the largest module": 670,
-    "methods of the largest engine protocol": 44,
-    "comparisons with an engine's name": 2,
+    "lines of the largest module": 668,
 }
 """The figures that are above their limit still, and the most each may be until it is not: these only ever fall."""
 

@@ -319,7 +319,7 @@ class Backups:
 
     def _archives(self, release: Release) -> Sequence[Archive]:
         ddl = not any(s.release for s in release.services)
-        found = self.engine.archives(self.app, release, ddl=ddl)
+        found = self.engine.stores.archives(self.app, release, ddl=ddl)
         for store in release.stores:
             if store.name not in {a.store for a in found}:
                 self.progress.note(f"{store.name} ({store.image}) is not backed up: pushrod cannot ask it")

@@ -61,7 +61,7 @@ def create_app(name: str, port: int | None, sha256: bool, root: str | None) -> N
     On a Docker host no repository is needed: its owner pushes to the app over SSH.
     """
     engine = registry.of(find_root(root))
-    tree = git.toplevel(Path()) if engine.name == "embedded" else _tree()
+    tree = git.toplevel(Path()) if engine.traits.needs_work_tree else _tree()
     app = app_lifecycle.create(engine, check_name(name), source=tree, port=port or 0, sha256=sha256)
     if tree is None:
         say(f"{name}: in its repository, git remote add pushrod {accounts.user_name()}@HOST:{name}")
@@ -89,7 +89,7 @@ def allow_app(name: str, words: tuple[str, ...], remove: bool, root: str | None)
     It holds for its next deployments. Who may push to a host must not decide this: on a Docker host it takes root.
     """
     app = find_root(root).app(check_name(name))
-    if os.geteuid() != 0 and app.root.host_settings is not None:
+    if os.geteuid() != 0 and registry.traits(app.root).hosted:
         raise HostError(
             "only the host's owner allows this", where=app.name, hint="run it as root, on the host"
         )
@@ -167,7 +167,7 @@ def prune_command(root: str | None) -> None:
         except OSError as e:
             failed.append(files.os_error(e, "").of(app.name))
     try:
-        failed += engine.sweep()
+        failed += engine.resources.remove_stale_builds()
     except PushrodError as e:  # the engine's own failure; those of apps are reported too
         failed.append(e)
     conclude(failed)

@@ -13,6 +13,7 @@ from pushrod.cli.host_context import caller, permitted
 from pushrod.cli.output import print_json, print_table
 from pushrod.cli.terminal import say
 from pushrod.core.errors import StateError
+from pushrod.engines import registry
 from pushrod.manifest.document import duration
 from pushrod.provisioning import account
 from pushrod.state import audit
@@ -80,7 +81,7 @@ def _row(act: Act) -> tuple[str, ...]:
 
 
 def _verify(log: Audit, as_json: bool) -> None:
-    hosted, may = log.root.host_settings is not None, os.geteuid() == 0
+    hosted, may = registry.traits(log.root).hosted, os.geteuid() == 0
     heads = _heads() if hosted and may else []
     verdict = log.verify(heads)
     if as_json:

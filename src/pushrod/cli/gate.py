@@ -42,7 +42,7 @@ def gate_command(context: click.Context, name: str, apps: tuple[str, ...]) -> No
     record.root, record.who, record.reach = root, who, apps
     record.words = " ".join(command.split()[:2]) if "secret" in command else command  # until it is parsed
     turn = context.with_resource(shares.turn(root, name))
-    if root.host_settings is not None:
+    if registry.traits(root).hosted:
         shares.enter(name)
     words = gate.divide(command)
     record.words = command if gate.without_values(words) == words else shlex.join(gate.without_values(words))
@@ -69,7 +69,7 @@ def _end_after(seconds: int) -> None:
 
 def _settle(root: Root, name: str) -> None:
     """Drop what the client or its directory could influence: environment variables, and a repository above."""
-    if root.host_settings is not None:
+    if registry.traits(root).hosted:
         for variable in set(os.environ) - set(_KEPT):
             del os.environ[variable]
     os.environ["LOGNAME"] = name  # so that a release records whose key made it

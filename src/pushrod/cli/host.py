@@ -13,8 +13,9 @@ from pushrod.cli.output import Steps, print_json, print_table
 from pushrod.cli.terminal import say
 from pushrod.core import limits
 from pushrod.core.errors import HostError
-from pushrod.engines import machine
-from pushrod.provisioning import account, ceilings, edge, host_init, installation, keys, remote, shares
+from pushrod.engines import machine, registry
+from pushrod.engines.docker import host_edge
+from pushrod.provisioning import account, ceilings, host_init, installation, keys, remote, shares
 from pushrod.provisioning.work import Change, Work
 from pushrod.state.apps import HostSettings, Root
 
@@ -83,7 +84,7 @@ def _print(change: Change) -> None:
 @with_root
 def prepare_edge(root: str | None) -> None:
     """Make the edge's files; called by `pushrod host init`, as the account they belong to."""
-    nginx = edge.of(_host_root(root))
+    nginx = host_edge.of(_host_root(root))
     nginx.prepare()
     nginx.refresh()
 
@@ -179,7 +180,7 @@ def _host_root(root: str | None) -> Root:
 
 def _key_file(root: Root) -> keys.KeyFile:
     entry = account.entry()
-    if entry is None or root.host_settings is None:
+    if entry is None or not registry.traits(root).hosted:
         raise HostError("this machine is no host yet", where=str(root.path), hint="pushrod host init")
     if os.geteuid() not in (0, entry.pw_uid):
         raise HostError("keys are the business of root", hint="sudo pushrod host keys …")

@@ -11,6 +11,7 @@ import click
 
 from pushrod.cli import recording
 from pushrod.core.errors import HostError
+from pushrod.engines import registry
 from pushrod.provisioning import account, gate
 from pushrod.state.apps import App, Root
 from pushrod.system.files import os_error
@@ -25,7 +26,7 @@ def default_root() -> Path | None:
     if entry is None or os.geteuid() not in (0, entry.pw_uid):
         return None
     root = Root(Path(entry.pw_dir))
-    return root.path if root.host_settings_path.exists() else None
+    return root.path if registry.traits(root).hosted else None
 
 
 def stepped_down(root: Root) -> Root:
@@ -34,7 +35,7 @@ def stepped_down(root: Root) -> Root:
 
     No file of an app may belong to root: the next push, which runs as the account, could not change it.
     """
-    if os.geteuid() != 0 or not root.host_settings_path.exists() or _verb() in _AS_ROOT:
+    if os.geteuid() != 0 or not registry.traits(root).hosted or _verb() in _AS_ROOT:
         return root
     entry = account.entry()
     if entry is None:

@@ -9,6 +9,7 @@ from pushrod.adapters import docker
 from pushrod.cli.context import find_root, with_root
 from pushrod.cli.terminal import say
 from pushrod.core.errors import HostError
+from pushrod.engines import registry
 
 
 @click.group("image")
@@ -26,7 +27,7 @@ def load(file: str, root: str | None) -> None:
     docker save postgres:17 | ssh pushrod@HOST image load -
     """
     where = find_root(root)
-    if where.host_settings is None:
+    if not registry.traits(where).takes_images:
         raise HostError(
             "images are for a Docker host", where=str(where.path), hint="the embedded engine builds its own"
         )

@@ -6,13 +6,13 @@ import re
 import click
 import msgspec
 
-from pushrod.adapters.nginx.access import Request
 from pushrod.cli import remote
 from pushrod.cli.context import find_app, find_root, finished, named_app, with_app, with_json
 from pushrod.cli.host_context import visible
 from pushrod.cli.output import age, closed, print_json, print_table
 from pushrod.cli.terminal import Styled, plain, say, say_json
 from pushrod.core.errors import PushrodError
+from pushrod.core.site import Request
 from pushrod.engines import registry
 from pushrod.ingress import request_log
 from pushrod.manifest.document import duration
@@ -45,7 +45,7 @@ def all_of(apps: list[App]) -> tuple[list[status.Status], list[PushrodError]]:
     for app in apps:
         try:
             finished(app)
-            statuses.append(status.of(app, registry.of(app.root).states(app)))
+            statuses.append(status.of(app, registry.of(app.root).runtime.states(app)))
         except PushrodError as e:
             damaged.append(e)
     return statuses, damaged
@@ -142,10 +142,10 @@ def logs_command(
     secrets, engine = Secrets(app), registry.of(app.root)
     if edge or statuses or slow:
         selection = request_log.Filter(statuses, duration(slow) or 0.0, service, release)
-        for request in request_log.of(app, engine.edge, selection, lines=lines, follow=follow):
+        for request in request_log.of(app, engine.ingress, selection, lines=lines, follow=follow):
             _print_request(msgspec.structs.replace(request, path=secrets.redact(request.path)), as_json)
         return
-    for line in engine.logs(app, service, release, lines=lines, follow=follow):
+    for line in engine.runtime.logs(app, service, release, lines=lines, follow=follow):
         _print_line(line.process, secrets.redact(line.text), as_json)
 
 

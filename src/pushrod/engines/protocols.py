@@ -1,16 +1,20 @@
-"""The narrow protocol between the pipeline and whatever runs services."""
+"""The narrow protocols between the pipeline and whatever runs services: an engine is one part for each concern.
+
+Every call is idempotent: asked again, it finishes what is missing. Each may raise the PushrodError of its kind; none
+of them leaves a release half changed in a way that `Runtime.stop` does not clean up.
+"""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from pushrod.adapters.nginx import Edge
 from pushrod.core.errors import PushrodError
 from pushrod.core.plan import Change, Need
+from pushrod.core.traits import EngineTraits
 from pushrod.core.values import (
     Diagnostic,
-    EngineName,
     Image,
     Line,
     Manifest,
@@ -20,64 +24,51 @@ from pushrod.core.values import (
     Release,
     Service,
 )
+from pushrod.ingress.protocol import Ingress
 from pushrod.manifest import policy
 from pushrod.state.apps import App, Root
 from pushrod.stores.backup_drivers import Archive
 from pushrod.stores.variables import Endpoint
 
 Say = Callable[[str], None]
+Document = Mapping[str, Any]
 
 
-class Engine(Protocol):
-    """What the pipeline asks of an engine. Every call is idempotent: asked again, it finishes what is missing.
-
-    Each may raise the PushrodError of its kind; none of them leaves a release half changed in a way that `stop`
-    does not clean up.
-    """
-
-    name: EngineName
-    root: Root
-
-    @property
-    def edge(self) -> Edge:
-        """The machine's one nginx."""
+class Platform(Protocol):
+    """The engine's own parts, and what they let an app be."""
 
     def open(self) -> None:
-        """Make what the engine itself needs (its supervisor, the edge) run."""
+        """Make what the engine itself needs (its supervisor, the front gate) run."""
 
-    def store_versions(self) -> dict[str, str]:
-        """The version this engine has of each kind of store, where it has only one."""
+    def stop_if_idle(self) -> None:
+        """Stop the engine's own parts, where it started them, if no app of the root is up or being worked on."""
 
-    def terms(self, app: App, checkout: Path) -> policy.Terms:
-        """What an app may ask for on this engine and this machine."""
-
-    def check(self, app: App, document: Mapping[str, Any], wanted: Manifest, checkout: Path) -> None:
-        """Refuse, as ManifestError or BuildError, what this engine must not or cannot run for this app."""
+    def examine(self) -> Iterator[Diagnostic]:
+        """Look at the engine's own parts and the front gate, for `pushrod doctor`; changes nothing."""
 
     def check_name(self, name: str) -> None:
         """Refuse, as UnknownNameError, a name that a new app must not have on this engine."""
 
-    def choose_port(self, wanted: int = 0) -> AbstractContextManager[int]:
-        """A port at the edge for an app, held until it is written down; 0 leaves the choice to the engine.
+    def choose_port(self, port: int = 0) -> AbstractContextManager[int]:
+        """A port at the front gate for an app, held until it is written down; 0 leaves the choice to the engine.
 
         Raises HostError if it cannot be had.
         """
 
-    def remarks(
-        self,
-        app: App,
-        document: Mapping[str, Any],
-        wanted: Manifest,
-        checkout: Path,
-        images: Mapping[str, str],
-    ) -> Sequence[str]:
-        """Notes on what services seem to need and this engine does not give them. `images` are the names of those
-        of their images that may be there."""
+    def terms(self, app: App, checkout: Path) -> policy.Terms:
+        """What an app may ask for on this engine and this machine."""
+
+    def check(self, app: App, document: Document, manifest: Manifest, checkout: Path) -> None:
+        """Refuse, as ManifestError or BuildError, what this engine must not or cannot run for this app."""
 
     def explain(self, app: App, error: PushrodError) -> None:
         """Add to the hint of an error of the app's own programs what this engine keeps from them."""
 
-    def imaged(self, wanted: Manifest) -> Sequence[Service]:
+
+class Images(Protocol):
+    """What services run from."""
+
+    def needed(self, manifest: Manifest) -> Sequence[Service]:
         """The services whose images this engine builds or fetches."""
 
     def build(self, app: App, commit: str, service: Service, checkout: Path, say: Say) -> Image:
@@ -86,49 +77,56 @@ class Engine(Protocol):
     def identify(self, app: App, commit: str, service: Service, checkout: Path) -> str:
         """The identity `build` would give a service's image, without building it; empty where only building tells."""
 
-    def foresee(
-        self, app: App, commit: str, document: Mapping[str, Any], wanted: Manifest, checkout: Path
+    def preview(
+        self, app: App, commit: str, document: Document, manifest: Manifest, checkout: Path
     ) -> tuple[list[Change], list[Need]]:
         """What deploying will do to images and stores, and what it takes of the machine, where that can be told."""
 
-    def endpoints(self, app: App, wanted: Manifest) -> list[Endpoint]:
-        """Where each store will be for this app; decided once, before it exists."""
+    def notes(
+        self,
+        app: App,
+        document: Document,
+        manifest: Manifest,
+        checkout: Path,
+        images: Mapping[str, str],
+    ) -> Sequence[str]:
+        """What services seem to need and this engine does not give them. `images` are the names of those of their
+        images that may be there."""
+
+
+class Resources(Protocol):
+    """What releases and apps take of the machine besides processes, and give back."""
 
     def place(
-        self, app: App, number: int, wanted: Manifest, images: Mapping[str, Image]
+        self, app: App, number: int, manifest: Manifest, images: Mapping[str, Image]
     ) -> AbstractContextManager[Placement]:
         """The instances of a new release and their addresses, held until the release is sealed."""
 
-    def files(
-        self, app: App, release: Release, document: Mapping[str, Any], wanted: Manifest
-    ) -> dict[str, str]:
+    def render(self, app: App, release: Release, document: Document, manifest: Manifest) -> dict[str, str]:
         """The plain files that are sealed beside `release.json`, by name. They hold no values of secrets."""
 
-    def ensure_stores(self, app: App, release: Release, *, ddl: bool) -> str:
-        """Bring a release's stores up and prove them healthy; roles and databases ensured. Says what is there.
+    def excess(self, app: App, older: Sequence[Release], live: Release) -> int:
+        """How many of the older kept releases, the oldest first, must go so that an app holds no more than its share
+        of what all apps have together, with room for its next release."""
 
-        `ddl` lets the app's own role change the schema, for a manifest without a release command.
-        """
+    def remove_unused(self, app: App) -> None:
+        """Remove the app's images and logs that no kept release needs."""
 
-    def schema(self, app: App, stores: Sequence[Service]) -> str:
-        """A digest of the databases' schemas, to tell whether a release command migrated."""
+    def remove_stale_builds(self) -> list[PushrodError]:
+        """Remove what builds of any app have left, and none has used for long; the errors of those that failed."""
 
-    def waits(self, app: App, stores: Sequence[Service]) -> Sequence[str]:
-        """Whom the release command waits for in the app's databases, one sentence for each."""
+    def remove_release_volumes(self, app: App, number: int) -> None:
+        """Remove the volumes that were made for a release which was never live."""
 
-    def end_migrations(self, app: App, stores: Sequence[Service], since: str) -> None:
-        """End what a release command that began at a time (ISO 8601) has left behind in the app's databases."""
+    def remove_directory(self, app: App, directory: Path) -> None:
+        """Remove a directory of an app and all below it, also what its instances have left there."""
 
-    def run(
-        self,
-        app: App,
-        release: Release,
-        service: Service,
-        argv: Sequence[str],
-        environment: dict[str, str],
-        say: Say,
-    ) -> int:
-        """Run a one-shot program from a release's image, by default (no argv) the image's own; its exit status."""
+    def remove_app(self, app: App) -> None:
+        """Remove what the engine keeps of an app that is down outside the app's own directory, its data too."""
+
+
+class Runtime(Protocol):
+    """The instances of releases."""
 
     def start(self, app: App, release: Release, environments: dict[str, dict[str, str]]) -> None:
         """Start a release's instances beside whatever runs; does not wait for them."""
@@ -139,27 +137,15 @@ class Engine(Protocol):
     def stop(self, app: App, number: int) -> Sequence[str]:
         """Stop a release's instances, each within its grace, and forget them. Returns notes, as others that stop."""
 
+    def stop_instances(self, app: App, release: Release, instances: Collection[str]) -> Sequence[str]:
+        """Stop some of a release's instances, each within its grace. The rest goes on; `start` starts them again."""
+
     def workers(self, app: App, release: Release) -> Collection[str]:
         """Those of a release's running instances that answer nobody: of no service that requests go to, and with no
         TCP port open to others."""
 
-    def stop_instances(self, app: App, release: Release, instances: Collection[str]) -> Sequence[str]:
-        """Stop some of a release's instances, each within its grace. The rest goes on; `start` starts them again."""
-
-    def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
-        """What can be backed up of a release's stores, which have to run. `ddl` is as for `ensure_stores`."""
-
-    def restore(self, app: App, release: Release | None, failed: int, *, running: bool) -> None:
-        """Take back what a release that has failed has made or changed besides its instances, which are stopped.
-
-        The stores are again what they are in `release`, the live one (None: nothing is), and run if it is `running`.
-        """
-
-    def discard(self, app: App, number: int) -> None:
-        """Remove what a release has made outside the app's directory that was never live: volumes of its own."""
-
-    def stop_stores(self, app: App) -> Sequence[str]:
-        """Stop an app's stores in order; their data stays."""
+    def running(self, app: App) -> list[int]:
+        """The releases of an app that have instances now."""
 
     def states(self, app: App) -> list[ProcessState]:
         """What runs for an app now."""
@@ -173,43 +159,82 @@ class Engine(Protocol):
         Raises UnknownNameError where there is no such process.
         """
 
-    def one_shot(
+    def set_autostart(self, app: App, enabled: bool) -> None:
+        """Whether the app's live release comes back when the machine starts."""
+
+
+class Programs(Protocol):
+    """Programs that run once, from a release's images."""
+
+    def run(
+        self,
+        app: App,
+        release: Release,
+        service: Service,
+        argv: Sequence[str],
+        environment: dict[str, str],
+        say: Say,
+    ) -> int:
+        """Run a program to its end, by default (no argv) the image's own; its exit status. `say` gets its output."""
+
+    def run_program(
         self, app: App, release: Release, service: Service, argv: Sequence[str], environment: dict[str, str]
     ) -> Program:
-        """How a program is run once, apart from the instances, on the user's terminal."""
+        """How a program is run apart from the instances, on the user's terminal."""
 
-    def inside(
+    def exec(
         self, app: App, release: Release, service: Service, argv: Sequence[str], environment: dict[str, str]
     ) -> Program:
         """How a program is run where an instance of a service runs, on the user's terminal."""
 
-    def present(self, app: App, number: int) -> str:
-        """The file without which the edge says that the app is starting; empty where a release needs none."""
 
-    def at_boot(self, app: App, *, wanted: bool) -> None:
-        """Whether the app's live release comes back when the machine starts."""
+class Stores(Protocol):
+    """The stores of apps: their servers, roles, databases and data."""
 
-    def running(self, app: App) -> list[int]:
-        """The releases of an app that have instances now."""
+    def versions(self) -> dict[str, str]:
+        """The version this engine has of each kind of store, where it has only one."""
 
-    def rest(self) -> None:
-        """Stop the engine's own parts, where it started them, if no app of the root is up or being worked on."""
+    def endpoints(self, app: App, manifest: Manifest) -> list[Endpoint]:
+        """Where each store will be for this app; decided once, before it exists."""
 
-    def clear(self, app: App, directory: Path) -> None:
-        """Remove a directory of an app and all below it, also what its instances have left there."""
+    def ensure(self, app: App, release: Release, *, ddl: bool) -> str:
+        """Bring a release's stores up and prove them healthy; roles and databases ensured. Says what is there.
 
-    def excess(self, app: App, older: Sequence[Release], live: Release) -> int:
-        """How many of the older kept releases, the oldest first, must go so that an app holds no more than its share
-        of what all apps have together, with room for its next release."""
+        `ddl` lets the app's own role change the schema, for a manifest without a release command.
+        """
 
-    def prune(self, app: App) -> None:
-        """Remove what no kept release needs: images, logs."""
+    def schema(self, app: App, stores: Sequence[Service]) -> str:
+        """A digest of the databases' schemas, to tell whether a release command migrated."""
 
-    def sweep(self) -> list[PushrodError]:
-        """Remove what builds of any app have left, and none has used for long; the errors of those that failed."""
+    def blockers(self, app: App, stores: Sequence[Service]) -> Sequence[str]:
+        """Which sessions the release command waits for in the app's databases, one sentence for each."""
 
-    def forget(self, app: App) -> None:
-        """Remove what the engine keeps of an app that is down outside the app's own directory, its data too."""
+    def end_migrations(self, app: App, stores: Sequence[Service], since: str) -> None:
+        """End what a release command that began at a time (ISO 8601) has left behind in the app's databases."""
 
-    def examine(self) -> Iterator[Diagnostic]:
-        """Look at the engine's own parts and its edge, for `pushrod doctor`; changes nothing."""
+    def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
+        """What can be backed up of a release's stores, which have to run. `ddl` is as for `ensure`."""
+
+    def restore(self, app: App, release: Release | None, failed: int, *, running: bool) -> None:
+        """Take back what a release that has failed has made or changed besides its instances, which are stopped.
+
+        The stores are again what they are in `release`, the live one (None: nothing is), and run if it is `running`.
+        """
+
+    def stop(self, app: App) -> Sequence[str]:
+        """Stop an app's stores in order; their data stays."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What runs the services of a root. Creating the value starts nothing."""
+
+    root: Root
+    traits: EngineTraits
+    platform: Platform
+    images: Images
+    resources: Resources
+    runtime: Runtime
+    programs: Programs
+    stores: Stores
+    ingress: Ingress

@@ -2,10 +2,16 @@
 
 from typing import TYPE_CHECKING
 
+from pushrod.core.traits import DOCKER, EMBEDDED, EngineTraits
 from pushrod.state.apps import Root
 
 if TYPE_CHECKING:
     from pushrod.engines.protocols import Engine
+
+
+def traits(root: Root) -> EngineTraits:
+    """What is particular about the engine of a root, by `host.json`, which only `pushrod host init` makes."""
+    return DOCKER if root.hosted else EMBEDDED
 
 
 def of(root: Root) -> "Engine":
@@ -14,9 +20,9 @@ def of(root: Root) -> "Engine":
     Raises StateError when the root's `host.json` cannot be read. Each engine is imported where it is used.
     """
     if root.host_settings is not None:
-        from pushrod.engines.docker.engine import Docker
+        from pushrod.engines.docker import engine as docker
 
-        return Docker(root)
-    from pushrod.engines.embedded.engine import Embedded
+        return docker.of(root)
+    from pushrod.engines.embedded import engine as embedded
 
-    return Embedded(root)
+    return embedded.of(root)

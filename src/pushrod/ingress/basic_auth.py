@@ -11,9 +11,9 @@ import hashlib
 import re
 from collections.abc import Collection
 
-from pushrod.adapters.nginx import Edge
 from pushrod.core.errors import ManifestError
 from pushrod.core.values import Routing
+from pushrod.ingress.protocol import Places
 from pushrod.state.apps import App
 from pushrod.state.secrets import Secrets
 from pushrod.system import files
@@ -25,10 +25,10 @@ _LINE = re.compile(r"([^:\s\x00-\x1f]{1,64}):(\S.{7,255})")
 class Passwords:
     """The password files of one app. Creating the value touches no files."""
 
-    def __init__(self, app: App, edge: Edge) -> None:
+    def __init__(self, app: App, places: Places) -> None:
         self.secrets = Secrets(app)
-        self.directory = edge.passwords / app.name
-        self.edge = edge
+        self.directory = places.passwords / app.name
+        self._owner = places.owner
 
     def check(self, routing: Routing) -> None:
         """Raise ManifestError if a route names a secret that is not set or has another format."""
@@ -37,8 +37,6 @@ class Passwords:
 
     def write(self, routing: Routing) -> dict[str, str]:
         """Create the missing files; returns the file of each secret, by the secret's name."""
-        account = self.edge.account
-        owner = (account.uid, account.gid) if account else None
         generations = {}
         for name, route in self._named(routing).items():
             text = self._text(name)
@@ -49,7 +47,7 @@ class Passwords:
             if not path.exists():
                 lines = "".join(f"{user}:{_hashed(password, salt)}\n" for user, password in pairs)
                 files.make_open(self.directory)
-                files.write(path, lines, mode=0o600, owner=owner)
+                files.write(path, lines, mode=0o600, owner=self._owner)
             generations[name] = generation
         return generations
 

@@ -19,10 +19,11 @@ from pathlib import Path
 import msgspec
 
 from pushrod.adapters import certbot, openssl
-from pushrod.adapters.nginx import CHAIN, KEY, Edge, Tls
 from pushrod.adapters.openssl import Described, Pair
 from pushrod.core.errors import PushrodError, StateError
+from pushrod.core.site import CHAIN, KEY, Tls
 from pushrod.core.values import Diagnostic, Release, Value
+from pushrod.ingress.protocol import Ingress
 from pushrod.state.apps import App, now, read_json
 from pushrod.system import files, locks
 
@@ -123,30 +124,26 @@ class Certificates:
         again = failure is None or failure.names != names_for(release) or _since(failure.at) > _AGAIN
         return bool(lacking) and again
 
-    def obtain(self, release: Release, edge: Edge, *, force: bool = False) -> Kept:
+    def obtain(self, release: Release, ingress: Ingress, *, force: bool = False) -> Kept:
         """Obtain a certificate for a release's names from its manifest's source and store it beside the one in
         place, or return that one if it is still good; `force` renews it anyway.
 
         Raises HostError and StateError; the reason is kept for `pushrod status`.
         """
         try:
-            return self._keep(self._pair(release, edge, force=force), release.tls.source, edge)
+            return self._keep(self._pair(release, ingress, force=force), release.tls.source, ingress)
         except PushrodError as e:
             self.failed(release, e)
             raise
 
-    def put(self, kept: Kept, edge: Edge) -> None:
-        """Mark a certificate as in place, after it was seen served; remove those that no tree of the edge uses."""
+    def put(self, kept: Kept, ingress: Ingress) -> None:
+        """Mark a certificate as in place, after it was seen served; remove those that are no longer in use."""
         files.point(self._current, kept.generation)
         self._failure.unlink(missing_ok=True)
-        named = edge.named(self.app.name)
-        for old in self.directory.iterdir():
-            if (
-                re.fullmatch("[0-9a-f]{16}", old.name)
-                and old.name != kept.generation
-                and old.name not in named
-            ):
-                files.remove_tree(old)
+        there = [path.name for path in self.directory.iterdir() if re.fullmatch("[0-9a-f]{16}", path.name)]
+        used = {kept.generation, *ingress.certificates_in_use(self.app.name, there)}
+        for old in set(there) - used:
+            files.remove_tree(self.directory / old)
 
     def failed(self, release: Release, error: PushrodError) -> None:
         """Record why obtaining a certificate failed."""
@@ -171,13 +168,13 @@ class Certificates:
         files.remove_tree(self.directory)
         certbot.delete(self.app.name, self.certbot)
 
-    def _pair(self, release: Release, edge: Edge, *, force: bool) -> Pair:
+    def _pair(self, release: Release, ingress: Ingress, *, force: bool) -> Pair:
         if release.tls.source == "acme":
             request = certbot.Request(self.app.name, names_for(release), release.tls.email, force)
-            for directory in (self.certbot, edge.challenges):
+            for directory in (self.certbot, ingress.places.challenges):
                 directory.mkdir(parents=True, exist_ok=True)
             self.certbot.chmod(0o700)
-            return certbot.obtain(request, self.certbot, edge.challenges)
+            return certbot.obtain(request, self.certbot, ingress.places.challenges)
         return self._given() if release.tls.source == "files" else self._local(release, force=force)
 
     def _given(self) -> Pair:
@@ -204,15 +201,14 @@ class Certificates:
                 files.write(self.authority / CHAIN, made.chain)
             return _read(self.authority)
 
-    def _keep(self, pair: Pair, source: str, edge: Edge) -> Kept:
+    def _keep(self, pair: Pair, source: str, ingress: Ingress) -> Kept:
         """Write a certificate into its own directory, the record last; an existing one is not replaced."""
         described = openssl.check(pair)
         kept = Kept(described.fingerprint[:16], source, described)
         place = self.directory / kept.generation
-        owner = (edge.account.uid, edge.account.gid) if edge.account else None
         if not (place / _RECORD).exists() or _read(place).key != pair.key:
             files.write(place / CHAIN, pair.chain)
-            files.write(place / KEY, pair.key, mode=0o600, owner=owner)
+            files.write(place / KEY, pair.key, mode=0o600, owner=ingress.places.owner)
         files.write(place / _RECORD, msgspec.json.format(msgspec.json.encode(kept)) + b"\n")
         return kept
 

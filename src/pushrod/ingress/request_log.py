@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from pushrod.adapters.nginx import Edge
-from pushrod.adapters.nginx.access import AccessLog, Request, named
 from pushrod.core.errors import StateError, UnknownNameError
+from pushrod.core.site import Request
+from pushrod.ingress.protocol import Ingress
 from pushrod.state.apps import App
 from pushrod.state.releases import Releases
 
@@ -38,7 +38,7 @@ class Filter(NamedTuple):
         )
 
 
-def of(app: App, edge: Edge, which: Filter, *, lines: int, follow: bool) -> Iterable[Request]:
+def of(app: App, ingress: Ingress, which: Filter, *, lines: int, follow: bool) -> Iterable[Request]:
     """The last `lines` requests that match; with `follow`, then new ones as they come, without end.
 
     Requests to an earlier, destroyed app of the same name are left out.
@@ -49,11 +49,10 @@ def of(app: App, edge: Edge, which: Filter, *, lines: int, follow: bool) -> Iter
     def selected(request: Request) -> Request | None:
         if datetime.datetime.fromisoformat(request.time) < since:
             return None
-        known = msgspec.structs.replace(request, instance=named(request, names(request.release)))
+        known = msgspec.structs.replace(request, instance=_named(request, names(request.release)))
         return known if which.fits(known) else None
 
-    log = AccessLog(edge.logs, app.name, selected)
-    return log.follow(lines) if follow else log.last(lines)
+    return ingress.requests(app.name, selected, lines=lines, follow=follow)
 
 
 def _names(app: App, number: int) -> dict[str, str]:
@@ -63,3 +62,8 @@ def _names(app: App, number: int) -> dict[str, str]:
     except (UnknownNameError, StateError):
         return {}
     return {f"{i.address}:{i.port}": i.name for i in release.instances}
+
+
+def _named(request: Request, names: dict[str, str]) -> str:
+    """The instances that were asked, by their addresses; an address that no instance has stays."""
+    return re.sub(r"[^\s,]+", lambda word: names.get(word[0], word[0]), request.upstream)

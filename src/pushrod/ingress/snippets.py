@@ -15,8 +15,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pushrod.adapters.nginx import SNIPPET
 from pushrod.core.errors import ManifestError
+from pushrod.core.site import SNIPPET
 from pushrod.ingress import regexes
 from pushrod.system import trees
 

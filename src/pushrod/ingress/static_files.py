@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pushrod.adapters.nginx import Edge
-from pushrod.adapters.nginx.locations import POOL
 from pushrod.core.errors import ManifestError
+from pushrod.core.site import POOL
 from pushrod.core.values import Route, Routing
+from pushrod.ingress.protocol import Places
 from pushrod.state.apps import App
 from pushrod.system import files
 
@@ -29,8 +29,8 @@ _WELL_KNOWN = ".well-known"
 class Static:
     """The static files of one app. Creating the value touches no files."""
 
-    def __init__(self, app: App, edge: Edge) -> None:
-        self.directory = edge.static / app.name
+    def __init__(self, app: App, places: Places) -> None:
+        self.directory = places.static / app.name
 
     def check(self, routing: Routing, checkout: Path) -> None:
         """Raise ManifestError if the commit lacks a route's directory or fallback, or a link in it leads

@@ -23,8 +23,8 @@ _LOW_SPACE = 500_000_000  # bytes; a Python environment and a PostgreSQL cluster
 def examine(root: Root) -> list[Diagnostic]:
     """Check the machine, the engine's parts and every app of a root; changes nothing."""
     engine = registry.of(root)
-    results = [*_machine(root), *engine.examine()]
-    if root.host_settings_path.exists():
+    results = [*_machine(root), *engine.platform.examine()]
+    if engine.traits.hosted:
         results += diagnostics.examine(root)
     results += claims.examine(root)
     for app in root.apps():
@@ -105,7 +105,7 @@ def _app(app: App, engine: Engine) -> Iterator[Diagnostic]:
 
 
 def _running(app: App, name: str, live: int, engine: Engine) -> Diagnostic:
-    states = engine.states(app)
+    states = engine.runtime.states(app)
     bad = [s for s in states if s.state not in ("running", "starting")]
     if all(s.state == "stopped" for s in states):
         return Diagnostic(

@@ -7,7 +7,8 @@ from pushrod.adapters import systemd
 from pushrod.adapters.systemd import Layout
 from pushrod.core.errors import HostError
 from pushrod.engines import machine
-from pushrod.provisioning import account, docker_daemon, edge, installation, work
+from pushrod.engines.docker import host_edge
+from pushrod.provisioning import account, docker_daemon, installation, work
 from pushrod.provisioning.work import Action, Change, Work
 from pushrod.state.apps import HostSettings, Root
 from pushrod.system import network, processes, waits
@@ -28,8 +29,8 @@ def layout(root: Root, settings: HostSettings) -> Layout:
         root.path,
         installation.program(),
         account.NAME,
-        edge.argv(root),
-        edge.rotation(root),
+        host_edge.argv(root),
+        host_edge.rotation(root),
         settings.pool,
         tuple(closed),
         machine.limits(settings).client_connections,
@@ -83,7 +84,7 @@ def start(root: Root, *, load: bool, restart_edge: bool, gates: Sequence[str] = 
 
 def check_port(root: Root) -> None:
     """Raise HostError, before anything is changed, if something else uses the edge's port."""
-    port = edge.of(root).port
+    port = host_edge.of(root).port
     if not systemd.is_active(STARTED[0]) and not network.port_is_free(port, "0.0.0.0"):
         raise HostError(
             f"port {port}, which is the edge's, is in use by something else",
@@ -104,7 +105,7 @@ def _start(root: Root, restart_edge: bool, started: Sequence[str], mounts: Seque
     for unit in started:
         if not waits.wait_until(lambda unit=unit: systemd.is_active(unit), _PATIENCE, 0.1):  # type: ignore[misc]
             raise HostError(f"{unit} does not come up", log=systemd.journal(unit))
-    if not waits.wait_until(edge.of(root).answering, _PATIENCE, 0.1):
+    if not waits.wait_until(host_edge.of(root).answering, _PATIENCE, 0.1):
         raise HostError("the edge (nginx) does not answer", log=systemd.journal(STARTED[0]))
 
 

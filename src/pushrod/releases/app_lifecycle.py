@@ -35,15 +35,15 @@ def create(
             _check_source(app, source)
         make_places(app)  # the hooks name this installation and this root: either may have moved
         if port and port != app.settings.port:
-            with engine.choose_port(port) as chosen:
+            with engine.platform.choose_port(port) as chosen:
                 app.save(msgspec.structs.replace(app.settings, port=chosen))
         return app
-    engine.check_name(name)
-    with engine.choose_port(port) as chosen:
+    engine.platform.check_name(name)
+    with engine.platform.choose_port(port) as chosen:
         settings = Settings(
             name=name,
             port=chosen,
-            engine=engine.name,
+            engine=engine.traits.name,
             created=now(),
             source=str(source or ""),
             down=True,
@@ -113,17 +113,17 @@ def _owner(settings: Settings) -> str:
 def destroy(app: App, engine: Engine) -> None:
     """Remove an app that is down, with its data; what was cut off can be done again until the app is gone."""
     source = app.settings.source
-    engine.clear(app, app.directory / "data")
+    engine.resources.remove_directory(app, app.directory / "data")
     for place in (app.checkouts, app.directory / "copies"):
         for directory in place.iterdir() if place.exists() else ():
-            engine.clear(app, directory)
-    engine.forget(app)
+            engine.resources.remove_directory(app, directory)
+    engine.resources.remove_app(app)
     Certificates(app).forget()
-    Static(app, engine.edge).forget()
-    Passwords(app, engine.edge).forget()
-    engine.edge.forget(app.name)
+    Static(app, engine.ingress.places).forget()
+    Passwords(app, engine.ingress.places).forget()
+    engine.ingress.remove_app(app.name)
     app.settings_path.unlink()
     files.remove_tree(app.directory)
     if source and Path(source).is_dir() and git.remote_url(Path(source)) == str(app.repository):
         git.remove_remote(Path(source))
-    engine.rest()
+    engine.platform.stop_if_idle()

@@ -50,7 +50,7 @@ class Context:
     def discard(self, number: int) -> None:
         """Remove everything of a release that was never live."""
         self.sealing.discard(number)
-        self.engine.discard(self.app, number)
+        self.engine.resources.remove_release_volumes(self.app, number)
 
     def note(self, notes: Sequence[str]) -> None:
         """Pass on what an engine has to say, without the app's secrets."""

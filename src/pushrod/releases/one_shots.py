@@ -51,9 +51,9 @@ class OneShots:
         """Run each once, from the new images; ReleaseCommandError if one fails."""
         for program in programs:
             with self._context.step("release", program.told, release.number) as step:
-                before = self._engine.schema(self._app, release.stores)
+                before = self._engine.stores.schema(self._app, release.stores)
                 self._run(release, program)
-                step.migrated = before != self._engine.schema(self._app, release.stores)
+                step.migrated = before != self._engine.stores.schema(self._app, release.stores)
 
     def _run(self, release: Release, program: OneShot) -> None:
         lines: list[str] = []
@@ -66,12 +66,14 @@ class OneShots:
             progress.line(shown)
 
         def waits() -> Sequence[str]:
-            return [secrets.redact(line) for line in self._engine.waits(self._app, release.stores)]
+            return [secrets.redact(line) for line in self._engine.stores.blockers(self._app, release.stores)]
 
         begun = now()
         try:
             with told(waits, progress.note):
-                status = self._engine.run(self._app, release, service, program.argv, environment, say)
+                status = self._engine.programs.run(
+                    self._app, release, service, program.argv, environment, say
+                )
         finally:
             self.end_sessions(release, begun)
         if status != 0:
@@ -87,4 +89,4 @@ class OneShots:
         gone, and has all others wait for its locks."""
         if release and release.stores and one_shots(release):
             with signals.uninterrupted(), contextlib.suppress(PushrodError, OSError):
-                self._engine.end_migrations(self._app, release.stores, since)
+                self._engine.stores.end_migrations(self._app, release.stores, since)

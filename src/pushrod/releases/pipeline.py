@@ -19,6 +19,7 @@ from pushrod.core import plan
 from pushrod.core.attempts import Attempts
 from pushrod.core.errors import Interrupted, PushrodError, RepositoryError, StateError, UnknownNameError
 from pushrod.core.progress import Progress
+from pushrod.core.site import DRAIN_BUDGET
 from pushrod.core.values import Maintenance, Release
 from pushrod.engines import scripts
 from pushrod.engines.protocols import Engine
@@ -173,14 +174,14 @@ class Pipeline:
                 return
             try:
                 with self._step("edge", "answers in its place" if wanted else f"→ release {live.number}"):
-                    switch = self.engine.edge.switch({self.app.name: self.serving.site(live)})
+                    switch = self.engine.ingress.switch(self.app.name, self.serving.site(live))
             except FAILURES:
                 with signals.uninterrupted():
                     self.app.save(before)
                 raise
             if wanted:
                 with signals.uninterrupted(), self._step("drain", "requests that were under way finish"):
-                    self.engine.edge.drained(switch)
+                    switch.wait(DRAIN_BUDGET)
 
     def down(self) -> None:
         """Stop everything of the app, the edge first, then its instances, then its stores; data stays.
@@ -192,13 +193,13 @@ class Pipeline:
             with tries.of("settings"):
                 self.app.save(msgspec.structs.replace(self.app.settings, down=True))
             with tries.of("boot"):
-                self.engine.at_boot(self.app, wanted=False)
+                self.engine.runtime.set_autostart(self.app, enabled=False)
             with tries.of("edge"), self._step("edge", "no longer answers for the app"):
                 self.serving.drain(self.serving.switch(None))
             with stopping.of("stop"), self._step("stop", "instances, then stores; the data stays"):
-                for number in self.engine.running(self.app):
-                    self.context.note(self.engine.stop(self.app, number))
-                self.context.note(self.engine.stop_stores(self.app))
+                for number in self.engine.runtime.running(self.app):
+                    self.context.note(self.engine.runtime.stop(self.app, number))
+                self.context.note(self.engine.stores.stop(self.app))
             if tries.failed:
                 self.progress.note(f"not all could be done ({tries}); `pushrod doctor --repair` mends it")
             if stopping.failed:
@@ -232,13 +233,13 @@ class Pipeline:
         try:
             document, wanted = self.sealing.load(commit, checkout, planned=True, file=file)
             images = {
-                s.name: self.engine.identify(self.app, commit, s, checkout)
-                for s in self.engine.imaged(wanted)
+                s.name: self.engine.images.identify(self.app, commit, s, checkout)
+                for s in self.engine.images.needed(wanted)
             }
             changes = plan.compare(self.context.live(), wanted.stateless, wanted.stores, images)
-            foreseen, needs = self.engine.foresee(self.app, commit, document, wanted, checkout)
+            foreseen, needs = self.engine.images.preview(self.app, commit, document, wanted, checkout)
             lacking = self.sealing.lacking(document, wanted, checkout, file)
-            remarks = self.engine.remarks(self.app, document, wanted, checkout, images)
+            remarks = self.engine.images.notes(self.app, document, wanted, checkout, images)
             notes = (*wanted.notes, *remarks, *self.sealing.unprovided(checkout, file))
             return plan.Plan(wanted.because, self.app.name, commit, changes + foreseen, needs, notes, lacking)
         finally:
@@ -272,7 +273,7 @@ class Pipeline:
                 if rescue:
                     self.recovery.make_readable()
                 else:
-                    self.engine.open()
+                    self.engine.platform.open()
                 self.recovery.recover(rescue=rescue)
                 yield
         finally:
@@ -281,7 +282,7 @@ class Pipeline:
     def _rest(self) -> None:
         with contextlib.suppress(StateError):  # whoever needs the settings has said that they are damaged
             if self.app.settings.down:
-                self.engine.rest()
+                self.engine.platform.stop_if_idle()
 
     @property
     def url(self) -> str:
@@ -306,7 +307,7 @@ class Pipeline:
             with signals.uninterrupted(), self.context.left_for_later():
                 self.context.discard(number)
                 self.journal.append("failed", number, step="prepare", why=str(e))
-                self.engine.prune(self.app)
+                self.engine.resources.remove_unused(self.app)
             raise
 
     # ---- promote --------------------------------------------------------------------------------------------
@@ -338,7 +339,7 @@ class Pipeline:
         except FAILURES as e:
             if isinstance(e, PushrodError):
                 scripts.explain(e, release.services, self.app.checkout(release.number))
-                self.engine.explain(self.app, e)
+                self.engine.platform.explain(self.app, e)
             with signals.uninterrupted(), self.context.left_for_later():
                 self.recovery.undo(release.number, previous, fresh=fresh, why=str(e))
             raise
@@ -381,8 +382,10 @@ class Pipeline:
     def _runs(self, live: Release) -> bool:
         """Whether all of the live release is up: after a power cut its processes have only just been started, and
         the edge may have had to leave it out."""
-        states = [s.state for s in self.engine.states(self.app)]
-        up = live.number in self.engine.running(self.app) and all(state == "running" for state in states)
+        states = [s.state for s in self.engine.runtime.states(self.app)]
+        up = live.number in self.engine.runtime.running(self.app) and all(
+            state == "running" for state in states
+        )
         return up and self.serving.agrees(live)
 
     def _previous(self, live: int) -> int:

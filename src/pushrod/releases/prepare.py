@@ -10,11 +10,11 @@ import msgspec
 from pushrod import __version__, manifest
 from pushrod.adapters import compose, git, lfs, submodules
 from pushrod.adapters.bounds import Reading
-from pushrod.adapters.nginx.locations import group
 from pushrod.core import plan
 from pushrod.core.errors import ManifestError, PushrodError
 from pushrod.core.limits import Limits
 from pushrod.core.progress import Progress
+from pushrod.core.site import group
 from pushrod.core.values import Image, Manifest, Placement, Release, Service
 from pushrod.engines import scripts
 from pushrod.engines.protocols import Engine
@@ -45,12 +45,12 @@ class Sealing:
     @cached_property
     def static(self) -> Static:
         """The files of the app that the edge answers with."""
-        return Static(self.app, self.engine.edge)
+        return Static(self.app, self.engine.ingress.places)
 
     @cached_property
     def passwords(self) -> Passwords:
         """The edge's files of those who may pass the app's closed routes."""
-        return Passwords(self.app, self.engine.edge)
+        return Passwords(self.app, self.engine.ingress.places)
 
     def seal(self, number: int, commit: str, *, said: tuple[str, ...]) -> Release:
         """Check the commit out, read its manifest, build its images, resolve its configuration, write it down.
@@ -62,7 +62,7 @@ class Sealing:
         for note in wanted.notes:
             if note not in said:
                 self.progress.note(note)
-        changes, needs = self.engine.foresee(self.app, commit, document, wanted, checkout)
+        changes, needs = self.engine.images.preview(self.app, commit, document, wanted, checkout)
         plan.refuse_unmet(needs)
         for change in changes:
             if change.what == "store":
@@ -73,18 +73,20 @@ class Sealing:
 
         with _explained(wanted, checkout):
             images = {
-                s.name: self.engine.build(self.app, commit, s, checkout, say)
-                for s in self.engine.imaged(wanted)
+                s.name: self.engine.images.build(self.app, commit, s, checkout, say)
+                for s in self.engine.images.needed(wanted)
             }
         places = {name: image.location for name, image in images.items()}
         wanted = self._remarked(document, wanted, checkout, places, said=said)
         environments = self._environments(number, commit, wanted, images)
         self.secrets.seal(number, environments)
-        with self.engine.place(self.app, number, wanted, images) as placement:  # others wait for this
+        with self.engine.resources.place(
+            self.app, number, wanted, images
+        ) as placement:  # others wait for this
             self.releases.reserve(number, placement)
         release = self._release(number, commit, wanted, images, placement, environments)
         self.static.publish(number, release.routing, checkout)
-        self.releases.seal(release, self.engine.files(self.app, release, document, wanted))
+        self.releases.seal(release, self.engine.resources.render(self.app, release, document, wanted))
         return release
 
     def _remarked(
@@ -96,7 +98,7 @@ class Sealing:
         said: tuple[str, ...],
     ) -> Manifest:
         """The manifest with what the engine has to say of its images, which is said."""
-        remarks = self.engine.remarks(self.app, document, wanted, checkout, images)
+        remarks = self.engine.images.notes(self.app, document, wanted, checkout, images)
         for remark in remarks:
             if remark not in said:
                 self.progress.note(remark)
@@ -111,7 +113,7 @@ class Sealing:
         `planned` nothing is deployed, so secrets may be missing. `file` goes before the app's own compose file.
         """
         file = file or self.app.settings.file
-        terms = self.engine.terms(self.app, checkout)
+        terms = self.engine.platform.terms(self.app, checkout)
         reading = Reading.of(terms.limits)
         git.remove_checkout(checkout)
         found_notes = self.write_tree(commit, checkout, terms.limits)
@@ -127,9 +129,9 @@ class Sealing:
         document, said = policy.apply(document, terms)
         wanted = manifest.read(
             document,
-            engine=self.engine.name,
+            engine=self.engine.traits.name,
             bases=compose.bases(document, checkout, reading),
-            store_versions=self.engine.store_versions(),
+            store_versions=self.engine.stores.versions(),
             tracked=terms.tracked,
             projects=compose.projects(checkout, self.app.name, file),
         )
@@ -153,7 +155,7 @@ class Sealing:
         self._check_argv(wanted, checkout, file, reading)
         self.passwords.check(wanted.routing)
         with _explained(wanted, checkout):
-            self.engine.check(self.app, document, wanted, checkout)
+            self.engine.platform.check(self.app, document, wanted, checkout)
         names = claims.wanted(self._domains(wanted), self.app.settings.port)
         claims.check(self.app, names, self._may_push)
         return document, wanted
@@ -169,7 +171,7 @@ class Sealing:
 
     def _domains(self, wanted: Manifest) -> tuple[str, ...]:
         """The names that an app is told apart by; none where each has a port of its own."""
-        return wanted.domains if self.engine.name == "docker" else ()
+        return wanted.domains if self.engine.traits.by_domain else ()
 
     def lacking(
         self, document: compose.Document, wanted: Manifest, checkout: Path, file: str = ""
@@ -189,7 +191,7 @@ class Sealing:
         )
         if example is None:
             return ()
-        given = variables.provided(wanted.stateless, self.engine.endpoints(self.app, wanted))
+        given = variables.provided(wanted.stateless, self.engine.stores.endpoints(self.app, wanted))
         known = {*self.secrets.variables(), *given}
         asked = parse_dotenv(example.read_text(errors="replace"))
         return manifest.lacking(asked, known, document, env_file=compose.wants_env_file(checkout, file))
@@ -212,7 +214,7 @@ class Sealing:
         """Write the tree of a sealed release's commit again where it is gone."""
         checkout = self.app.checkout(release.number)
         if not checkout.exists():
-            self.write_tree(release.commit, checkout, self.engine.terms(self.app, checkout).limits)
+            self.write_tree(release.commit, checkout, self.engine.platform.terms(self.app, checkout).limits)
 
     def write_tree(self, commit: str, checkout: Path, most: Limits) -> tuple[str, ...]:
         """Write all files of a commit, those of its submodules and of Git LFS too; the notes on what is not there.
@@ -249,7 +251,7 @@ class Sealing:
         self.static.remove(number)
         git.remove_archive(self.app.checkout(number))
         for directory in (self.app.checkout(number), self.app.copies(number)):
-            self.engine.clear(self.app, directory)
+            self.engine.resources.remove_directory(self.app, directory)
         self._tidy()
 
     def _tidy(self) -> None:
@@ -290,7 +292,7 @@ class Sealing:
         self, number: int, commit: str, wanted: Manifest, images: Mapping[str, Image]
     ) -> dict[str, Variables]:
         """What each service gets, and under `<service>:release` what its release command gets."""
-        endpoints = self.engine.endpoints(self.app, wanted)
+        endpoints = self.engine.stores.endpoints(self.app, wanted)
         secrets = self.secrets.variables()
         identity = {
             "PUSHROD_APP": self.app.name,
@@ -326,7 +328,7 @@ class Sealing:
             commit=commit,
             subject=git.subject(self.app.repository, commit),
             created=now(),
-            engine=self.engine.name,
+            engine=self.engine.traits.name,
             entry=wanted.entry.name,
             services=tuple(_without_values(s) for s in wanted.stateless),
             stores=tuple(_without_values(s) for s in wanted.stores),

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from pushrod.adapters.nginx import Switch
 from pushrod.core import plan
 from pushrod.core.values import Release
 from pushrod.ingress import claims
+from pushrod.ingress.protocol import Drain
 from pushrod.releases.context import Context
 from pushrod.releases.one_shots import OneShot, OneShots
 from pushrod.releases.serving import Serving
@@ -29,7 +29,7 @@ class Promotion:
         """Say what changes. The names and the edge's tree are tried before anything is touched."""
         with self._step("plan", "") as step:
             claims.take(self._app, self._serving.names(release), self._context.may_push)
-            self._engine.edge.check({self._app.name: self._serving.site(release)})
+            self._engine.ingress.check(self._serving.site(release))
             images = {name: image.id for name, image in release.images.items()}
             live = self._context.readable_live()
             changes = plan.compare(live, release.services, release.stores, images)
@@ -46,7 +46,7 @@ class Promotion:
         with self._step("stores", names, release.number) as step:
             ddl = not any(s.release for s in release.services)
             with self._context.redacted():
-                step.detail = self._engine.ensure_stores(self._app, release, ddl=ddl)
+                step.detail = self._engine.stores.ensure(self._app, release, ddl=ddl)
 
     def run_once(self, release: Release, programs: Sequence[OneShot]) -> None:
         """Run the jobs and the release commands."""
@@ -58,19 +58,19 @@ class Promotion:
             before = self._context.readable(previous) if previous != release.number else None
             if before and (first := stops_first(release)):
                 names = [i.name for i in before.instances if i.service in first]
-                self._context.note(self._engine.stop_instances(self._app, before, names))
+                self._context.note(self._engine.runtime.stop_instances(self._app, before, names))
             with self._context.redacted():
-                self._engine.start(self._app, release, self._context.secrets.sealed(release.number))
+                self._engine.runtime.start(self._app, release, self._context.secrets.sealed(release.number))
 
     def ready(self, release: Release) -> None:
         """Wait until each new instance has proved its health."""
         with self._step("ready", plan.count(release.instances), release.number) as step:
             with self._context.redacted():
-                notes = self._engine.ready(self._app, release)
+                notes = self._engine.runtime.ready(self._app, release)
             step.detail = f"{len(release.instances)} of {len(release.instances)} healthy"
         self._context.note(notes)
 
-    def serve(self, release: Release) -> Switch:
+    def serve(self, release: Release) -> Drain:
         """Have the edge lead to the new instances."""
         with self._step("switch", f"edge → release {release.number}", release.number) as step:
             switch = self._serving.switch(release)

@@ -24,7 +24,7 @@ class Pruning:
         older, drop = [n for n in numbers if n != release.number], max(0, len(numbers) - release.keep)
         whole, damaged = self._releases.whole()
         kept = [r for r in whole if r.number in older[drop:]]
-        if excess := self._engine.excess(self._app, kept, release):
+        if excess := self._engine.resources.excess(self._app, kept, release):
             left = len(kept) - excess + 1
             self._context.progress.note(
                 f"{left} releases are kept instead of {len(kept) + 1}: more is not the app's share"
@@ -32,13 +32,13 @@ class Pruning:
         for number in (*older[:drop], *(r.number for r in kept[:excess])):
             self._context.sealing.discard(number)
         self._tell_of_damaged([n for n in damaged if n in older[drop:]])
-        self._engine.prune(self._app)
+        self._engine.resources.remove_unused(self._app)
         self.shorten_records()
 
     def prune_without_live(self) -> None:
         """Remove what no kept release needs, where nothing says how many may stay."""
         self._tell_of_damaged(self._releases.whole()[1])
-        self._engine.prune(self._app)
+        self._engine.resources.remove_unused(self._app)
 
     def shorten_records(self) -> None:
         """Let records of long ago go, so that the thousandth deployment finds no more of them than the hundredth."""

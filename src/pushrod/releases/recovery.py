@@ -48,12 +48,12 @@ class Recovery:
             self._serving.lead_back(previous if not stopped else 0)
         if (number != previous or stopped) and self._serving.served() not in (number, None):
             with tries.of("stop"):
-                self._context.note(self._engine.stop(self._app, number))
+                self._context.note(self._engine.runtime.stop(self._app, number))
             self._one_shots.end_sessions(release, begun)  # what has just been stopped may have gone on
             before = self._context.readable(previous)
             if before or not previous:
                 with tries.of("stores"):
-                    self._engine.restore(self._app, before, number, running=not stopped)
+                    self._engine.stores.restore(self._app, before, number, running=not stopped)
                 with tries.of("names"):
                     claims.settle(self._app, self._serving.names(before) if before else ())
             if before and not stopped and release and stops_first(release):
@@ -61,7 +61,7 @@ class Recovery:
                     self._start_again(before)
             if stopped:
                 with tries.of("stores"):
-                    self._context.note(self._engine.stop_stores(self._app))
+                    self._context.note(self._engine.stores.stop(self._app))
             if fresh:
                 with tries.of("remove"):
                     self._context.discard(number)
@@ -74,13 +74,13 @@ class Recovery:
                 return
         with self._context.left_for_later():
             self._journal.append("failed", number, why=why, left=str(tries))
-            self._engine.prune(self._app)
+            self._engine.resources.remove_unused(self._app)
 
     def _start_again(self, release: Release) -> None:
         """What was stopped to make room for a release that did not go live. One that is not well is the watch's."""
-        self._engine.start(self._app, release, self._context.secrets.sealed(release.number))
+        self._engine.runtime.start(self._app, release, self._context.secrets.sealed(release.number))
         try:
-            self._engine.ready(self._app, release)
+            self._engine.runtime.ready(self._app, release)
         except PushrodError as e:
             self._progress.note(f"release {release.number} was started again, and is not healthy: {e}")
 
@@ -171,7 +171,7 @@ class Recovery:
         repairs = Repairs(self._app, self._engine)
         repairs.readable()
         with repairs.tries.of("engine"):
-            self._engine.open()
+            self._engine.platform.open()
         for mended in repairs.done:
             self._progress.note(mended)
         for failed in repairs.tries.failed:
@@ -182,7 +182,7 @@ class Recovery:
         repairs = Repairs(self._app, self._engine)
         repairs.all()
         with repairs.tries.of("engine"):
-            self._engine.open()
+            self._engine.platform.open()
         with repairs.tries.of("what was cut off"):
             self.recover(rescue=True)
         live, left = self._context.readable_live(), self._journal.story().left
@@ -200,12 +200,12 @@ class Recovery:
         app, engine = self._app, self._engine
         self._releases.point(live.number)
         if not app.settings.down:
-            engine.at_boot(app, wanted=True)
-            if live.number in engine.running(app):
+            engine.runtime.set_autostart(app, enabled=True)
+            if live.number in engine.runtime.running(app):
                 if not self._serving.agrees(live):
                     self._serving.switch(live)
                     repairs.done.append(f"the edge leads to release {live.number} again")
-                for number in engine.running(app):
+                for number in engine.runtime.running(app):
                     if number != live.number:
-                        self._context.note(engine.stop(app, number))
+                        self._context.note(engine.runtime.stop(app, number))
         self._releases.record(f"{app.name}: repaired\n\nlive: release {live.number}\nat: {now()}\n")

@@ -61,13 +61,13 @@ class Repairs:
         except StateError:
             site = None
             with Attempts().of("the edge's sites"):
-                site = self.engine.edge.sites().get(self.app.name)
+                site = self.engine.ingress.site(self.app.name)
         if site is not None:
             port = site.port
         else:
-            with self.engine.choose_port() as port:
+            with self.engine.platform.choose_port() as port:
                 pass
-        self.app.save(Settings(name=self.app.name, port=port, engine=self.engine.name, created=now()))
+        self.app.save(Settings(name=self.app.name, port=port, engine=self.engine.traits.name, created=now()))
         self.done.append(f"the settings are made anew: port {port}, nothing scaled, nothing allowed")
 
     def _journal(self) -> None:
@@ -82,13 +82,7 @@ class Repairs:
             self.done.append(f"a new journal, live is release {live}; the old one is kept beside it")
 
     def _sites(self) -> None:
-        edge = self.engine.edge
-        if not edge.current.is_symlink():
-            return  # nothing was ever served, or `Edge.prepare` begins with what the last tree has
-        try:
-            edge.sites()
-        except StateError:
-            edge.begin_anew()
+        if self.engine.ingress.repair_sites():
             self.done.append("the edge begins anew, with the sites of the last of its trees that can be read")
 
     def _releases(self) -> None:

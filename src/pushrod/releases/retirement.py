@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from pushrod.adapters import git
-from pushrod.adapters.nginx import Switch
 from pushrod.core.attempts import Attempts
 from pushrod.core.values import Release
 from pushrod.ingress import claims
+from pushrod.ingress.protocol import Drain
 from pushrod.releases.context import Context
 from pushrod.releases.pruning import Pruning
 from pushrod.releases.serving import Serving
@@ -30,7 +30,7 @@ class Retirement:
         self._serving = serving
         self._pruning = pruning
 
-    def finish(self, release: Release, previous: int, switch: Switch | None, *, fresh: bool) -> None:
+    def finish(self, release: Release, previous: int, switch: Drain | None, *, fresh: bool) -> None:
         """All that follows the commit point. `switch` is None where the edge may still lead to the old release."""
         tries = Attempts()
         with tries.of("live"):
@@ -58,7 +58,7 @@ class Retirement:
             with tries.of("names"):
                 claims.settle(app, self._serving.names(release))
             with tries.of("boot"):
-                self._engine.at_boot(app, wanted=True)
+                self._engine.runtime.set_autostart(app, enabled=True)
             with tries.of("the branch"):
                 git.move_branch(app.repository, release.commit)
             with tries.of("settings"):
@@ -67,16 +67,16 @@ class Retirement:
         if app.settings.maintenance:
             self._context.progress.note("it is closed for maintenance: `pushrod maintenance off` opens it")
 
-    def _stop_others(self, release: Release, switch: Switch | None) -> None:
+    def _stop_others(self, release: Release, switch: Drain | None) -> None:
         """Stop what served before, once its requests have ended; nothing where the edge may still lead to it."""
-        others = [n for n in self._engine.running(self._app) if n != release.number]
+        others = [n for n in self._engine.runtime.running(self._app) if n != release.number]
         if others and switch:
             names = ", ".join(f"release {n}" for n in others)
             with self._step("drain", f"{names} finishes its requests", release.number):
                 with self._workers_stopping(others):
                     self._serving.drain(switch)
                 for number in others:
-                    self._context.note(self._engine.stop(self._app, number))
+                    self._context.note(self._engine.runtime.stop(self._app, number))
 
     @contextlib.contextmanager
     def _workers_stopping(self, others: Sequence[int]) -> Iterator[None]:
@@ -94,7 +94,9 @@ class Retirement:
                 self._context.note(stopped.result())
 
     def _stop_workers(self, release: Release) -> Sequence[str]:
-        return self._engine.stop_instances(self._app, release, self._engine.workers(self._app, release))
+        return self._engine.runtime.stop_instances(
+            self._app, release, self._engine.runtime.workers(self._app, release)
+        )
 
     def _record(self, release: Release, previous: int, *, fresh: bool) -> str:
         """Who, what, when and how long, as a commit of the state; a new release also as a tag on its commit."""

@@ -1,10 +1,11 @@
 """What the edge serves of an app: which release it leads to, and with which certificate."""
 
-from pushrod.adapters.nginx import DRAIN_BUDGET, Edge, Site, Switch
 from pushrod.core.errors import EdgeError, PushrodError
+from pushrod.core.site import DRAIN_BUDGET, Site
 from pushrod.core.values import Release
 from pushrod.ingress import certificates, claims
 from pushrod.ingress.certificates import Kept
+from pushrod.ingress.protocol import Drain, Ingress
 from pushrod.releases.context import Context
 
 DRAIN = DRAIN_BUDGET - 10.0
@@ -28,8 +29,8 @@ class Serving:
         self._app = context.app
 
     @property
-    def _edge(self) -> Edge:
-        return self._context.engine.edge
+    def _ingress(self) -> Ingress:
+        return self._context.engine.ingress
 
     def site(self, release: Release, kept: Kept | None = None) -> Site:
         """What the edge has to know to serve a release; with `kept`, with this certificate."""
@@ -47,7 +48,7 @@ class Serving:
             routing=release.routing,
             passwords=release.passwords,
             maintenance=app.settings.maintenance,
-            present=self._context.engine.present(app, release.number),
+            ready_marker=self._ingress.ready_marker(app, release.number),
         )
 
     def names(self, release: Release) -> tuple[str, ...]:
@@ -57,24 +58,24 @@ class Serving:
     def served(self) -> int | None:
         """The release that the edge leads to (0: none); None where that cannot be told."""
         try:
-            site = self._edge.sites().get(self._app.name)
+            site = self._ingress.site(self._app.name)
         except PushrodError:
             return None
         return site.release if site else 0
 
     def agrees(self, release: Release) -> bool:
         """Whether the edge serves just what this release is."""
-        return self._edge.sites().get(self._app.name) == self.site(release)
+        return self._ingress.site(self._app.name) == self.site(release)
 
-    def switch(self, release: Release | None) -> Switch:
+    def switch(self, release: Release | None) -> Drain:
         """Have the edge lead to a release, or nowhere."""
         kept = [*self._context.releases.numbers(), *([release.number] if release else [])]
         self._context.sealing.static.pool(kept)
-        return self._edge.switch({self._app.name: self.site(release) if release else None})
+        return self._ingress.switch(self._app.name, self.site(release) if release else None)
 
-    def drain(self, switch: Switch) -> None:
+    def drain(self, switch: Drain) -> None:
         """Wait until the requests that were under way at a switch have ended, for DRAIN seconds at most."""
-        self._edge.drained(switch, DRAIN)
+        switch.wait(DRAIN)
 
     def lead_back(self, previous: int) -> None:
         """Have the edge lead to the release of before, or nowhere; nothing to do where it never led elsewhere."""
@@ -87,20 +88,20 @@ class Serving:
         """Get a certificate for a release, renew it where it is time or with `force`, and have the edge serve it."""
         names = ", ".join(certificates.names_for(release))
         with self._context.step("tls", names) as step:
-            kept = self._context.certificates.obtain(release, self._edge, force=force)
+            kept = self._context.certificates.obtain(release, self._ingress, force=force)
             self._show(release, kept)
-            self._context.certificates.put(kept, self._edge)
+            self._context.certificates.put(kept, self._ingress)
             step.detail = f"{names}, until {kept.certificate.ends[:10]}"
         return kept
 
     def _show(self, release: Release, kept: Kept) -> None:
         """Have the edge serve a certificate, and look whether it does; if not, it serves what it did before."""
-        edge = self._edge
-        before, site = edge.sites().get(self._app.name), self.site(release, kept)
-        edge.switch({self._app.name: site})
-        if site.tls is None or (shown := edge.serves(site)) == kept.certificate.fingerprint:
+        ingress = self._ingress
+        before, site = ingress.site(self._app.name), self.site(release, kept)
+        ingress.switch(self._app.name, site)
+        if site.tls is None or (shown := ingress.certificate_shown(site)) == kept.certificate.fingerprint:
             return
-        edge.switch({self._app.name: before})
+        ingress.switch(self._app.name, before)
         error = EdgeError(
             f"the edge shows {'another' if shown else 'no'} certificate after the switch",
             where=f"port {site.tls.port}, {', '.join(site.tls.names)}",

@@ -152,9 +152,14 @@ class Root:
         return Path(f"/tmp/pushrod-{os.geteuid()}-{digest}")  # noqa: S108  closed, and checked for its owner
 
     @property
+    def hosted(self) -> bool:
+        """Whether this is the root of a Docker host, which `pushrod host init` has made."""
+        return self.host_settings_path.exists()
+
+    @property
     def host_settings(self) -> HostSettings | None:
         """The settings of this Docker host; None on a root of the embedded engine."""
-        if not self.host_settings_path.exists():
+        if not self.hosted:
             return None
         return read_json(self.host_settings_path, HostSettings, restore="run `pushrod host init` again")
 
@@ -163,7 +168,7 @@ class Root:
 
         Raises HostError if that account does not exist, or if the socket directory belongs to another user.
         """
-        group = None if self.host_settings_path.exists() else accounts.children_group()
+        group = None if self.hosted else accounts.children_group()
         for directory in (self.path.resolve(), self.apps_directory):
             files.make_closed(directory, group)
         if files.make_closed(self.runtime, group):

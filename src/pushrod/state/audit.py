@@ -176,7 +176,7 @@ class Audit:
         files.append(self.log, msgspec.json.encode(line).decode(), mode=0o600)
         if new:
             files.chown(self.log, (owner.st_uid, owner.st_gid))
-        if self.root.host_settings_path.exists():
+        if self.root.hosted:
             network.log(IDENTIFIER, f"chain {line.chain} line {line.n} sha256 {line.hash}")
         if self.log.stat().st_size > SEGMENT:
             self.log.replace(self.log.with_name(f"log.{line.n:012d}"))

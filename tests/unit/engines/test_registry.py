@@ -9,10 +9,11 @@ from pushrod.system import files
 
 
 def test_docker_runs_them_where_the_host_was_made_for_it(root: Root) -> None:
-    assert registry.of(root).name == "embedded"
+    assert registry.of(root).traits.name == "embedded"
     files.write(root.host_settings_path, "{}")
     found = registry.of(root)
-    assert (found.name, found.root) == ("docker", root)
+    assert (found.traits.name, found.root) == ("docker", root)
+    assert registry.traits(root) == found.traits
 
 
 def test_a_host_whose_settings_are_damaged_is_never_taken_for_another(root: Root) -> None:

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from pushrod.adapters.nginx import Edge
 from pushrod.core.errors import ManifestError
 from pushrod.core.values import Auth, Route, Routing
 from pushrod.ingress.basic_auth import Passwords
 from pushrod.state.apps import App
+from tests.unit.ingress.places import places
 
 ROUTING = Routing((Route("/admin/", service="web", auth=Auth(basic="ADMINS")), Route("/", service="web")))
 
 
 @pytest.fixture
 def passwords(app: App, tmp_path: Path) -> Passwords:
-    return Passwords(app, Edge(Path("nginx"), tmp_path / "edge", tmp_path / "run"))
+    return Passwords(app, places(tmp_path))
 
 
 def right(line: str, password: str) -> bool:

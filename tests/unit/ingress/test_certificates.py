@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from pushrod.adapters import openssl
-from pushrod.adapters.nginx import Tls
 from pushrod.adapters.openssl import Described
 from pushrod.core.errors import HostError, StateError
+from pushrod.core.site import Tls
 from pushrod.core.values import Encryption, Release
 from pushrod.ingress import certificates
 from pushrod.ingress.certificates import Certificates, Failure, Kept

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from pushrod.adapters.nginx import Edge
-from pushrod.adapters.nginx.access import Request
+from pushrod.core.site import Request
 from pushrod.core.values import Instance
+from pushrod.engines.front_gate import EdgeIngress
 from pushrod.ingress import request_log
 from pushrod.ingress.request_log import Filter
 from pushrod.state.apps import App
@@ -42,7 +43,7 @@ def test_which_are_wanted(wanted: Filter, fits: bool) -> None:
     assert wanted.fits(request) is fits
 
 
-def test_instances_have_the_names_of_their_own_release(app: App, edge_of: Edge) -> None:
+def test_instances_have_the_names_of_their_own_release(app: App, edge: Edge) -> None:
     Releases(app).seal(release(1, instances=(ONE, TWO)))
     Releases(app).seal(release(2, instances=(TWO,)))
     asked = [(1, "127.0.0.1:20001"), (2, "127.0.0.1:20001"), (2, "127.0.0.1:20002"), (3, "127.0.0.1:20002")]
@@ -50,24 +51,37 @@ def test_instances_have_the_names_of_their_own_release(app: App, edge_of: Edge) 
         json.dumps({"time": NOW, "app": "shop", "release": n, "upstream": at}, separators=(",", ":")) + "\n"
         for n, at in asked
     ]
-    edge_of.logs.mkdir(parents=True)
-    (edge_of.logs / "access.log").write_text("".join(lines))
-    found = list(request_log.of(app, edge_of, Filter(), lines=9, follow=False))
+    edge.logs.mkdir(parents=True)
+    (edge.logs / "access.log").write_text("".join(lines))
+    found = list(request_log.of(app, EdgeIngress(lambda: edge), Filter(), lines=9, follow=False))
     assert [r.instance for r in found] == ["backend-1", "127.0.0.1:20001", "backend-2", "127.0.0.1:20002"]
-    one = list(request_log.of(app, edge_of, Filter(service="backend-2"), lines=9, follow=False))
+    one = list(
+        request_log.of(app, EdgeIngress(lambda: edge), Filter(service="backend-2"), lines=9, follow=False)
+    )
     assert [r.release for r in one] == [2]
 
 
-def test_what_an_earlier_app_of_that_name_was_asked_is_not_shown(app: App, edge_of: Edge) -> None:
+def test_what_an_earlier_app_of_that_name_was_asked_is_not_shown(app: App, edge: Edge) -> None:
     app.save(msgspec.structs.replace(app.settings, created="2026-11-25T10:00:00.900+00:00"))
-    edge_of.logs.mkdir(parents=True)
+    edge.logs.mkdir(parents=True)
     times = ("2026-11-25T10:59:59+01:00", NOW, "2026-11-25T10:00:01+00:00")
     lines = [f'{{"time":"{t}","app":"shop"}}\n' for t in times]
-    (edge_of.logs / "access.log").write_text("".join(lines))
-    found = request_log.of(app, edge_of, Filter(), lines=9, follow=False)
+    (edge.logs / "access.log").write_text("".join(lines))
+    found = request_log.of(app, EdgeIngress(lambda: edge), Filter(), lines=9, follow=False)
     assert [r.time for r in found] == list(times[1:])
 
 
 @pytest.fixture
-def edge_of(app: App) -> Edge:
+def edge(app: App) -> Edge:
     return Edge(app.root.path / "no-nginx", app.root.edge, app.root.runtime)
+
+
+def test_addresses_are_named_where_they_are_known() -> None:
+    names = {"127.0.0.1:1": "web-1", "127.0.0.1:2": "web-2"}
+
+    def told(upstream: str) -> str:
+        return request_log._named(Request("", upstream=upstream), names)
+
+    assert told("127.0.0.1:2") == "web-2"
+    assert told("127.0.0.1:1, 127.0.0.1:2 : 127.0.0.1:3") == "web-1, web-2 : 127.0.0.1:3"
+    assert told("") == ""

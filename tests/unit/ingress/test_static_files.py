@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from pushrod.adapters.nginx import Edge
 from pushrod.core.errors import ManifestError
 from pushrod.core.values import Route, Routing
 from pushrod.ingress.static_files import Static
 from pushrod.state.apps import App
 from pushrod.system import files
+from tests.unit.ingress.places import places
 
 PAGES = Routing((Route("/assets/", files="dist/assets"), Route("/", files="dist", fallback="index.html")))
 
 
 @pytest.fixture
 def static(app: App, tmp_path: Path) -> Static:
-    return Static(app, Edge(Path("nginx"), tmp_path / "edge", tmp_path / "run"))
+    return Static(app, places(tmp_path))
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from pushrod.adapters import systemd
 from pushrod.core.errors import HostError
 from pushrod.engines import machine
-from pushrod.engines.docker import names
-from pushrod.provisioning import edge, units
+from pushrod.engines.docker import host_edge, names
+from pushrod.provisioning import units
 from pushrod.state.apps import App, HostSettings, Root
 
 ROOT = Root(Path("/var/lib/pushrod"))
@@ -54,7 +54,7 @@ def test_a_port_that_something_else_has_is_found_before_anything_is_changed(
 ) -> None:
     with socket.create_server(("", 0)) as squatter:
         port = squatter.getsockname()[1]
-        monkeypatch.setattr(edge, "of", lambda _root: SimpleNamespace(port=port))
+        monkeypatch.setattr(host_edge, "of", lambda _root: SimpleNamespace(port=port))
         monkeypatch.setattr(systemd, "is_active", lambda _unit: True)
         units.check_port(ROOT)  # it is the edge's own
         monkeypatch.setattr(systemd, "is_active", lambda _unit: False)

@@ -12,16 +12,17 @@ import pytest
 
 from pushrod.adapters import git
 from pushrod.core.errors import HostError, UnknownNameError
+from pushrod.engines.embedded import engine as embedded
 from pushrod.engines.embedded import ports
-from pushrod.engines.embedded.engine import Embedded
+from pushrod.engines.protocols import Engine
 from pushrod.releases import app_lifecycle
 from pushrod.state.apps import App, Root
 from tests.conftest import Tree
 
 
 @pytest.fixture
-def engine(root: Root) -> Embedded:
-    return Embedded(root)
+def engine(root: Root) -> Engine:
+    return embedded.of(root)
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def port() -> int:
         return int(s.getsockname()[1])
 
 
-def test_a_new_app_has_all_its_places_and_is_down(engine: Embedded, tree: Tree, port: int) -> None:
+def test_a_new_app_has_all_its_places_and_is_down(engine: Engine, tree: Tree, port: int) -> None:
     app = app_lifecycle.create(engine, "shop", source=tree.path, port=port)
     settings = app.settings
     assert (settings.name, settings.port, settings.engine) == ("shop", port, "embedded")
@@ -43,12 +44,12 @@ def test_a_new_app_has_all_its_places_and_is_down(engine: Embedded, tree: Tree, 
 
 
 @pytest.mark.parametrize("sha256", [True, False])
-def test_its_repository_has_the_format_that_is_asked_for(engine: Embedded, sha256: bool) -> None:
+def test_its_repository_has_the_format_that_is_asked_for(engine: Engine, sha256: bool) -> None:
     app = app_lifecycle.create(engine, "shop", sha256=sha256)
     assert git.uses_sha256(app.repository) is sha256
 
 
-def test_its_hooks_call_this_pushrod_with_this_root(engine: Embedded, tree: Tree) -> None:
+def test_its_hooks_call_this_pushrod_with_this_root(engine: Engine, tree: Tree) -> None:
     app = app_lifecycle.create(engine, "shop", source=tree.path)
     hook = (app.repository / "hooks" / "pre-receive").read_text()
     command = [
@@ -64,7 +65,7 @@ def test_its_hooks_call_this_pushrod_with_this_root(engine: Embedded, tree: Tree
     assert shlex.join(command) in hook
 
 
-def test_places_of_an_older_pushrod_are_known(engine: Embedded, tree: Tree) -> None:
+def test_places_of_an_older_pushrod_are_known(engine: Engine, tree: Tree) -> None:
     """They are made anew at the next push: what Git may be asked for and what its hooks call has grown."""
     app = app_lifecycle.create(engine, "shop", source=tree.path)
     for name in ("pushrod.config", "hooks/pre-receive", "hooks/proc-receive"):
@@ -76,12 +77,12 @@ def test_places_of_an_older_pushrod_are_known(engine: Embedded, tree: Tree) -> N
     assert not app_lifecycle.are_current(app)
 
 
-def test_making_it_again_gives_the_same_app(engine: Embedded, tree: Tree) -> None:
+def test_making_it_again_gives_the_same_app(engine: Engine, tree: Tree) -> None:
     first = app_lifecycle.create(engine, "shop", source=tree.path).settings
     assert app_lifecycle.create(engine, "shop", source=tree.path).settings == first
 
 
-def test_what_an_interrupted_attempt_left_is_taken_up(engine: Embedded, tree: Tree) -> None:
+def test_what_an_interrupted_attempt_left_is_taken_up(engine: Engine, tree: Tree) -> None:
     app = app_lifecycle.create(engine, "shop", source=tree.path)
     app.settings_path.unlink()
     assert list(engine.root.apps()) == []
@@ -89,13 +90,13 @@ def test_what_an_interrupted_attempt_left_is_taken_up(engine: Embedded, tree: Tr
     assert [a.name for a in engine.root.apps()] == ["shop"]
 
 
-def test_an_app_can_move_to_another_port(engine: Embedded, tree: Tree, port: int) -> None:
+def test_an_app_can_move_to_another_port(engine: Engine, tree: Tree, port: int) -> None:
     app = app_lifecycle.create(engine, "shop", source=tree.path)
     app_lifecycle.create(engine, "shop", source=tree.path, port=port)
     assert app.settings.port == port
 
 
-def test_a_port_that_is_taken_is_refused_before_anything_is_made(engine: Embedded, tree: Tree) -> None:
+def test_a_port_that_is_taken_is_refused_before_anything_is_made(engine: Engine, tree: Tree) -> None:
     with socket.create_server(("127.0.0.1", 0)) as s:
         taken = s.getsockname()[1]
         with pytest.raises(HostError, match=f"port {taken} "):
@@ -104,14 +105,14 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_made(engine: Embedde
     assert not (engine.root.apps_directory / "shop").exists()
 
 
-def test_two_apps_never_have_the_same_port(engine: Embedded, tree: Tree, port: int) -> None:
+def test_two_apps_never_have_the_same_port(engine: Engine, tree: Tree, port: int) -> None:
     app_lifecycle.create(engine, "shop", source=tree.path, port=port)
     with pytest.raises(HostError, match=f"port {port} "):
         app_lifecycle.create(engine, "blog", source=tree.path, port=port)
     assert app_lifecycle.create(engine, "blog", source=tree.path).settings.port != port
 
 
-def test_a_name_that_another_work_tree_has_is_refused(engine: Embedded, tree: Tree, tmp_path: Path) -> None:
+def test_a_name_that_another_work_tree_has_is_refused(engine: Engine, tree: Tree, tmp_path: Path) -> None:
     app = app_lifecycle.create(engine, "shop", source=tree.path)
     other = Tree(tmp_path / "other")
     other.path.mkdir()
@@ -126,7 +127,7 @@ def test_a_name_that_another_work_tree_has_is_refused(engine: Embedded, tree: Tr
     assert app.settings.source == str(other.path)
 
 
-def test_a_destroyed_app_leaves_nothing_but_the_users_own(engine: Embedded, tree: Tree) -> None:
+def test_a_destroyed_app_leaves_nothing_but_the_users_own(engine: Engine, tree: Tree) -> None:
     app = app_lifecycle.create(engine, "shop", source=tree.path)
     other = app_lifecycle.create(engine, "blog", source=tree.path)
     git.set_remote(tree.path, str(app.repository))
@@ -138,20 +139,20 @@ def test_a_destroyed_app_leaves_nothing_but_the_users_own(engine: Embedded, tree
     assert tree.path.is_dir()
 
 
-def test_destroying_leaves_a_remote_that_is_another_apps(engine: Embedded, tree: Tree) -> None:
+def test_destroying_leaves_a_remote_that_is_another_apps(engine: Engine, tree: Tree) -> None:
     app = app_lifecycle.create(engine, "shop", source=tree.path)
     git.set_remote(tree.path, "/elsewhere/repo.git")
     app_lifecycle.destroy(app, engine)
     assert git.remote_url(tree.path) == "/elsewhere/repo.git"
 
 
-def test_the_port_of_an_app_that_is_down_still_is_its_own(engine: Embedded, tree: Tree) -> None:
+def test_the_port_of_an_app_that_is_down_still_is_its_own(engine: Engine, tree: Tree) -> None:
     app = app_lifecycle.create(engine, "shop", source=tree.path)
     assert app.settings.port in ports.taken(engine.root)
     assert json.loads(app.settings_path.read_bytes())["port"] == app.settings.port
 
 
-def test_an_app_that_is_pushed_from_elsewhere_has_no_work_tree(engine: Embedded, tree: Tree) -> None:
+def test_an_app_that_is_pushed_from_elsewhere_has_no_work_tree(engine: Engine, tree: Tree) -> None:
     app = app_lifecycle.create(engine, "shop")
     assert app.settings.source == ""
     assert app_lifecycle.create(engine, "shop").settings == app.settings
@@ -162,7 +163,7 @@ def test_an_app_that_is_pushed_from_elsewhere_has_no_work_tree(engine: Embedded,
 
 
 def test_the_engine_forgets_an_app_while_its_files_are_still_there(
-    engine: Embedded, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is cut off there can be done again: the app is still known."""
     app = app_lifecycle.create(engine, "shop")
@@ -171,13 +172,13 @@ def test_the_engine_forgets_an_app_while_its_files_are_still_there(
         assert found.settings_path.exists()
         raise HostError("a volume is in use")
 
-    monkeypatch.setattr(engine, "forget", forget)
+    monkeypatch.setattr(engine.resources, "remove_app", forget)
     with pytest.raises(HostError, match="volume"):
         app_lifecycle.destroy(app, engine)
     assert [a.name for a in engine.root.apps()] == ["shop"]
 
 
-def test_the_last_app_takes_the_sockets_directory_with_it(engine: Embedded) -> None:
+def test_the_last_app_takes_the_sockets_directory_with_it(engine: Engine) -> None:
     shop, blog = app_lifecycle.create(engine, "shop"), app_lifecycle.create(engine, "blog")
     app_lifecycle.destroy(shop, engine)
     assert engine.root.runtime.is_dir()
@@ -185,7 +186,7 @@ def test_the_last_app_takes_the_sockets_directory_with_it(engine: Embedded) -> N
     assert not engine.root.runtime.exists()
 
 
-def test_what_is_allowed_is_added_and_taken_away(engine: Embedded) -> None:
+def test_what_is_allowed_is_added_and_taken_away(engine: Engine) -> None:
     app = app_lifecycle.create(engine, "shop")
     assert app_lifecycle.allow(app, ["privileged", "/srv/media"]) == ("/srv/media", "privileged")
     assert app_lifecycle.allow(app, ["NET_ADMIN", "privileged"]) == ("/srv/media", "NET_ADMIN", "privileged")
@@ -194,7 +195,7 @@ def test_what_is_allowed_is_added_and_taken_away(engine: Embedded) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
-def test_what_root_allows_stays_the_accounts_own(engine: Embedded) -> None:
+def test_what_root_allows_stays_the_accounts_own(engine: Engine) -> None:
     app = app_lifecycle.create(engine, "shop")
     for path in (app.directory, app.settings_path):
         os.chown(path, 12345, 12345)

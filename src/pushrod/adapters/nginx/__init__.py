@@ -1,19 +1,6 @@
-"""nginx, as the edge that stands in front of every app: what it serves, as values, and how it moves to it."""
+"""nginx, as the edge that stands in front of every app: what it can serve, and how it moves to it."""
 
 from pushrod.adapters.nginx.edge import Edge, Mark, Switch, everywhere
-from pushrod.adapters.nginx.sites import CHAIN, KEY, SNIPPET, Bounds, Site, Tls
-from pushrod.adapters.nginx.tree import DRAIN_BUDGET
+from pushrod.adapters.nginx.sites import Bounds
 
-__all__ = [
-    "CHAIN",
-    "DRAIN_BUDGET",
-    "KEY",
-    "SNIPPET",
-    "Bounds",
-    "Edge",
-    "Mark",
-    "Site",
-    "Switch",
-    "Tls",
-    "everywhere",
-]
+__all__ = ["Bounds", "Edge", "Mark", "Switch", "everywhere"]

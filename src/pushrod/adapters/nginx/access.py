@@ -7,7 +7,6 @@ import contextlib
 import datetime
 import itertools
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import BinaryIO
 import msgspec
 
 from pushrod.adapters.templates import fill
-from pushrod.core.values import Value
+from pushrod.core.site import Request
 
 NAME = "access.log"
 
@@ -30,31 +29,6 @@ log_format @name@ escape=json '{"time":"$time_iso8601","app":"@app@","release":@
 
 _BLOCK = 1 << 18  # bytes that are read at once
 _POLL = 0.2  # seconds between looks at a log that is followed
-
-
-class Request(Value, frozen=True):
-    """A request as it was logged. `seconds` is from its first byte to the last of its answer.
-
-    `app` is empty and `release` 0 for one that reached no app. `upstream` are the addresses that were asked, with
-    their statuses and seconds in `upstream_status` and `upstream_seconds`: several where one had to take over from
-    another, none where the edge answered by itself. `instance` are their names, where they are known.
-    """
-
-    time: str
-    app: str = ""
-    release: int = 0
-    request: str = ""
-    client: str = ""
-    method: str = ""
-    path: str = ""
-    status: int = 0
-    bytes: int = 0
-    seconds: float = 0.0
-    upstream: str = ""
-    upstream_status: str = ""
-    upstream_seconds: str = ""
-    cache: str = ""
-    instance: str = ""
 
 
 def log_format(name: str, app: str = "", release: int = 0) -> str:
@@ -181,8 +155,3 @@ def _backwards(file: BinaryIO, end: int) -> Iterator[bytes]:
         yield from reversed(lines)
         rest, end = first, start
     yield rest
-
-
-def named(request: Request, names: dict[str, str]) -> str:
-    """The instances that were asked, by their addresses; an address that no instance has stays."""
-    return re.sub(r"[^\s,]+", lambda word: names.get(word[0], word[0]), request.upstream)

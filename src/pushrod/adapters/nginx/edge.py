@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from pushrod.adapters.nginx import build
-from pushrod.adapters.nginx.sites import Bounds, Listening, Site, check
-from pushrod.adapters.nginx.tree import DRAIN_BUDGET, render_tree
+from pushrod.adapters.nginx.sites import Bounds, Listening, check
+from pushrod.adapters.nginx.tree import render_tree
 from pushrod.core.errors import EdgeError, HostError, StateError
+from pushrod.core.site import DRAIN_BUDGET, Site
 from pushrod.core.values import Value
 from pushrod.system import files, locks, network, processes, waits
 from pushrod.system.accounts import Account

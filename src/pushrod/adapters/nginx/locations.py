@@ -9,11 +9,9 @@ import msgspec
 
 from pushrod.adapters.nginx import headers, memory
 from pushrod.adapters.nginx.quoting import indented, name, quoted, word
-from pushrod.adapters.nginx.sites import Bounds, Site
+from pushrod.adapters.nginx.sites import Bounds
+from pushrod.core.site import POOL, Site, group
 from pushrod.core.values import Auth, Cache, Rate, Route
-
-POOL = "pool"
-"""The directory of an app's static files that holds those of all kept releases that are named by their content."""
 
 LONG = 3600
 """Seconds that a WebSocket or a stream may be silent, where the manifest does not say."""
@@ -54,11 +52,6 @@ UNSAID = 597
 """The status by which a server leads a request to such a place, which no program knows."""
 
 _FILE_CACHE = "add_header Cache-Control $file_cache;\n"
-
-
-def group(app: str, service: str, entry: str) -> str:
-    """The name of a service's group of instances."""
-    return f"app-{app}" if service == entry else f"app-{app}.{service}"
 
 
 def upstream(site: Site, service: str) -> str:

@@ -6,8 +6,9 @@ import msgspec
 
 from pushrod.adapters.nginx import access, headers, locations, memory, pages
 from pushrod.adapters.nginx.quoting import indented, name, quoted
-from pushrod.adapters.nginx.sites import CHAIN, KEY, Bounds, Known, Listening, Site, Tls, validate
+from pushrod.adapters.nginx.sites import Bounds, Known, Listening, validate
 from pushrod.adapters.templates import fill
+from pushrod.core.site import CHAIN, KEY, Site, Tls
 
 CHALLENGES = "/.well-known/acme-challenge/"
 """Where an ACME server looks for what proves a name (RFC 8555, 8.3): always answered without TLS."""
@@ -354,10 +355,8 @@ def _challenged(directory: Path) -> str:
 def _away(site: Site) -> str:
     """Whether the edge answers in the app's place, and why; maintenance goes before a start."""
     reasons = ""
-    if site.present:
-        reasons += (
-            f"    if (!-f {quoted(Path(site.present))}) {{\n        set $away {pages.STARTING};\n    }}\n"
-        )
+    if site.ready_marker:
+        reasons += f"    if (!-f {quoted(Path(site.ready_marker))}) {{\n        set $away {pages.STARTING};\n    }}\n"
     if site.maintenance:
         told = f"set $away {pages.CLOSED};\n        set $retry_after {site.maintenance.retry_after};"
         if site.maintenance.allow:

@@ -1,4 +1,4 @@
-"""What the edge serves for an app, as values; refused is what nginx would misread, and what two apps want. Pure."""
+"""What nginx can serve of the sites: refused is what it would misread, and what two apps want. Pure."""
 
 import ipaddress
 import re
@@ -6,10 +6,8 @@ from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 from pushrod.core.errors import EdgeError
-from pushrod.core.values import Maintenance, Routing, Value
-
-CHAIN, KEY = "chain.pem", "key.pem"
-"""The files of a certificate, in a directory of their own: with the intermediate ones, and its private key."""
+from pushrod.core.site import SNIPPET, Site
+from pushrod.core.values import Value
 
 _APP = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -18,60 +16,7 @@ _DOMAIN = re.compile(rf"(?=.{{1,253}}$)(?:\*\.{_LABEL}|{_LABEL})(?:\.{_LABEL})*"
 _NETWORK = re.compile(r"[0-9a-fA-F.:]{2,45}(?:/[0-9]{1,3})?")
 _GENERATION = re.compile(r"[0-9a-f]{8,64}")
 
-SNIPPET = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,63}/){0,8}[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\.conf")
-"""The path of a snippet in its repository, which it has below `sites/<app>.d` too."""
-
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-class Tls(Value, frozen=True):
-    """How a site is served with TLS: a certificate, for which of the site's names, at which port.
-
-    `generation` is the directory of CHAIN and KEY, below that of the app in the edge's `certificates`. It never
-    changes, so a new certificate is a new tree. `names` are those of the site's domains that the certificate is for;
-    the others stay without TLS. `hsts` is how many seconds a browser is told to use nothing but TLS (0: it is not
-    told).
-    """
-
-    generation: str
-    names: tuple[str, ...] = ()
-    port: int = 443
-    hsts: int = 0
-
-
-class Site(Value, frozen=True):
-    """What the edge serves for one app: its port, and the instances of the live release behind it.
-
-    `backends` are the addresses (`127.0.0.1:20001`) of the instances of `entry`, `others` those of each further
-    service that a route leads to. Sites on one port are told apart by their `domains`, which are lower-case ASCII and
-    may begin with `*.`; a site without any answers to every name that no other has. `challenges` says that an ACME
-    server finds its answers there. `passwords` are the files of those who may pass, by the name of the secret.
-    Without the file `present`, where one is named, the app is said to be starting.
-    """
-
-    app: str
-    release: int
-    port: int
-    backends: tuple[str, ...]
-    domains: tuple[str, ...] = ()
-    tls: Tls | None = None
-    challenges: bool = False
-    entry: str = ""
-    others: dict[str, tuple[str, ...]] = {}
-    routing: Routing = Routing()
-    passwords: dict[str, str] = {}
-    maintenance: Maintenance | None = None
-    present: str = ""
-
-    @property
-    def ports(self) -> tuple[int, ...]:
-        """The ports it is served at, without TLS and with it."""
-        return (self.port, self.tls.port) if self.tls else (self.port,)
-
-    @property
-    def services(self) -> dict[str, tuple[str, ...]]:
-        """The instances' addresses of each service, by its name; the entry's first."""
-        return {self.entry: self.backends, **self.others}
 
 
 class Known(Value, frozen=True):

@@ -7,11 +7,9 @@ import msgspec
 
 from pushrod.adapters.nginx import access, headers, locations, memory, pages, server, types
 from pushrod.adapters.nginx.quoting import indented, quoted
-from pushrod.adapters.nginx.sites import Known, Listening, Site, check
+from pushrod.adapters.nginx.sites import Known, Listening, check
 from pushrod.adapters.templates import fill
-
-DRAIN_BUDGET = 30.0
-"""Seconds that old workers have to finish their requests; nginx itself closes what is left after them."""
+from pushrod.core.site import DRAIN_BUDGET, Site
 
 HEADERS_WITHIN = 15.0
 """Seconds in which a client has to send all headers of a request, or to shake hands; then it is cut off."""

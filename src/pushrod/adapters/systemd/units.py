@@ -69,7 +69,8 @@ def _unit(path: Path, values: Mapping[str, str]) -> str:
 
 
 def _values(layout: Layout) -> dict[str, str]:
-    from pushrod.adapters.nginx import DRAIN_BUDGET, Bounds  # which what asks for names alone does not need
+    from pushrod.adapters.nginx import Bounds  # which what asks for names alone does not need
+    from pushrod.core.site import DRAIN_BUDGET
 
     unreachable = (f"{_UNREACHABLE} -d {network} -j DROP\n" for network in layout.closed)
     return {

@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 
 from pushrod.adapters.nginx import server
-from pushrod.adapters.nginx.sites import Known, Listening, Site, Tls
+from pushrod.adapters.nginx.sites import Known, Listening
 from pushrod.adapters.nginx.tree import render_main
+from pushrod.core.site import Site, Tls
 
 SHOP = Site(app="shop", release=7, port=8000, backends=("127.0.0.1:20001", "127.0.0.1:20002"))
 BLOG = Site(app="blog", release=1, port=8001, backends=("127.0.0.1:20003",))

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushrod.adapters.nginx import access, rotation
-from pushrod.adapters.nginx.access import AccessLog, Request, log_format, named
+from pushrod.adapters.nginx.access import AccessLog, log_format
+from pushrod.core.site import Request
 
 
 def line(path: str, app: str = "shop", **more: Any) -> str:
@@ -137,14 +138,3 @@ def test_a_log_that_is_yet_to_come_is_followed(logs: Path) -> None:
     found = following(AccessLog(logs, "shop"))
     (logs / "access.log").write_text(line("/1") + "\n")
     assert next(found).path == "/1"
-
-
-def test_addresses_are_named_where_they_are_known() -> None:
-    names = {"127.0.0.1:1": "web-1", "127.0.0.1:2": "web-2"}
-
-    def told(upstream: str) -> str:
-        return named(Request("", upstream=upstream), names)
-
-    assert told("127.0.0.1:2") == "web-2"
-    assert told("127.0.0.1:1, 127.0.0.1:2 : 127.0.0.1:3") == "web-1, web-2 : 127.0.0.1:3"
-    assert told("") == ""

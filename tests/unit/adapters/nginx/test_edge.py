@@ -13,8 +13,9 @@ from types import ModuleType
 import msgspec
 import pytest
 
-from pushrod.adapters.nginx import Edge, Site, Switch, rotation, start
+from pushrod.adapters.nginx import Edge, Switch, rotation, start
 from pushrod.core.errors import EdgeError, HostError, StateError
+from pushrod.core.site import Site
 from pushrod.system import files
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pushrod.adapters.nginx.sites import Site
 from pushrod.adapters.nginx.tree import render_tree
+from pushrod.core.site import Site
 from pushrod.system import files, processes
 from tests.unit.adapters.nginx.samples import BLOG, EVERYWHERE, NEWEST, SECURE, SHOP, SOCKET, changed
 from tests.unit.adapters.nginx.test_server import EVERY

@@ -9,7 +9,8 @@ import pytest
 
 from pushrod.adapters.nginx import headers, locations
 from pushrod.adapters.nginx.locations import MAPS, tag
-from pushrod.adapters.nginx.sites import Bounds, Site
+from pushrod.adapters.nginx.sites import Bounds
+from pushrod.core.site import Site
 from pushrod.core.values import Auth, Cache, Rate, Route, Routing
 from pushrod.ingress import regexes, snippets
 from tests.unit.adapters.nginx.samples import EDGE, FILES

@@ -2,7 +2,8 @@
 
 import re
 
-from pushrod.adapters.nginx.sites import Known, Site, Tls
+from pushrod.adapters.nginx.sites import Known
+from pushrod.core.site import Site, Tls
 from pushrod.core.values import Auth, Cache, Maintenance, Rate, Route, Routing
 from tests.unit.adapters.nginx.samples import (
     EVERYWHERE,
@@ -127,7 +128,7 @@ EVERY = Site(
     ),
     passwords={"ADMINS": "00c0ffee"},
     maintenance=Maintenance(("203.0.113.9/32",), 600),
-    present="/run/pushrod/my-shop/up",
+    ready_marker="/run/pushrod/my-shop/up",
 )
 
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from pushrod.adapters.nginx.sites import Listening, Site, Tls, check
+from pushrod.adapters.nginx.sites import Listening, check
 from pushrod.core.errors import EdgeError
+from pushrod.core.site import Site, Tls
 from pushrod.core.values import Maintenance, Route, Routing
 from tests.unit.adapters.nginx.samples import (
     BLOG,

@@ -8,9 +8,10 @@ import pytest
 
 from pushrod.adapters.nginx import headers
 from pushrod.adapters.nginx.headers import SHARED
-from pushrod.adapters.nginx.sites import Known, Site, Tls
+from pushrod.adapters.nginx.sites import Known
 from pushrod.adapters.nginx.tree import render_tree
 from pushrod.core.errors import EdgeError
+from pushrod.core.site import Site, Tls
 from pushrod.core.values import Route, Routing
 from tests.unit.adapters.nginx.samples import (
     BLOG,

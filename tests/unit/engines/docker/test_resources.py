@@ -1,4 +1,4 @@
-"""What the engine refuses before anything is started."""
+"""Which addresses releases get, and how many of them an app keeps."""
 
 import json
 from collections.abc import Sequence
@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pushrod.adapters import docker
 from pushrod.core.errors import ManifestError
 from pushrod.core.values import Auth, Diagnostic, Instance, Manifest, Placement, Release, Route, Routing
-from pushrod.engines.docker import bring_up, engine, preflight
-from pushrod.engines.docker.engine import Docker, _check_ports, _check_volumes, _has_quota
-from pushrod.engines.docker.hooks import Failed
-from pushrod.engines.docker.rendering import Parts
+from pushrod.engines.docker import preflight, resources
+from pushrod.engines.docker.context import Context
+from pushrod.engines.docker.resources import Resources, _check_ports
 from pushrod.state.apps import App, HostSettings, Root
 from pushrod.state.releases import Releases
 from tests.unit import samples
@@ -39,10 +37,10 @@ def test_a_worker_needs_none() -> None:
     _check_ports(WANTED, instances)
 
 
-def host_of(root: Path, pool: str = "10.0.0.0/20") -> Docker:
-    found = Docker(Root(root))
+def host_of(root: Path, pool: str = "10.0.0.0/20") -> Resources:
+    found = Context(Root(root))
     found.__dict__["settings"] = HostSettings(pool=pool)
-    return found
+    return Resources(found)
 
 
 def older(*blocks: str) -> Sequence[Release]:
@@ -79,37 +77,6 @@ def test_addresses_are_taken_from_when_they_are_chosen_on(tmp_path: Path) -> Non
     Releases(app).reserve(2, Placement((), "10.0.0.64/26"))
     assert host_of(tmp_path)._blocks() == {"shop": {"10.0.0.0/26", "10.0.0.64/26"}}
     assert Releases(app).numbers() == [1]
-    assert engine._holders({"a": {"10.0.0.0/26"}, "b": {"10.0.1.0/25"}, "c": set()}) == (
+    assert resources._holders({"a": {"10.0.0.0/26"}, "b": {"10.0.1.0/25"}, "c": set()}) == (
         "b holds 128 addresses, a holds 64 addresses"
     )
-
-
-def test_images_that_ask_for_many() -> None:
-    images = {"web": Parts("web", root=True, data=tuple(f"/{n}" for n in range(51)))}
-    _check_volumes({}, 50, 50)
-    for asked, made, where in ((images, 0, "services.web"), ({}, 51, "volumes")):
-        with pytest.raises(ManifestError, match="51 volumes") as error:
-            _check_volumes(asked, made, 50)
-        assert error.value.where == where
-        assert "volumes=51" in error.value.hint
-
-
-def test_no_quota_is_asked_for_where_the_engine_keeps_none() -> None:
-    assert not _has_quota({"Driver": "overlay2", "DockerRootDir": "/proc"})
-    assert not _has_quota({"Driver": "vfs", "DockerRootDir": "/"})
-
-
-@pytest.mark.parametrize("log", [("sh: last words",), ()])
-def test_a_hook_that_fails_is_named_and_not_taken_for_the_program_of_its_container(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: tuple[str, ...]
-) -> None:
-    """Docker says of a command that is not there what it says of a container's own program."""
-    monkeypatch.setattr(docker, "logs", lambda _name: ["of the container"])
-    docker_says = 'exec: "/nowhere/program": stat /nowhere/program: no such file or directory'
-    why = f"shop-r1-backend-1: its post_start command `/nowhere/program` ended with status 126: {docker_says}"
-    with pytest.raises(bring_up.Trouble) as refused:
-        bring_up.refuse(Failed(why, log))
-    app = App(Root(tmp_path), "shop")
-    error = host_of(tmp_path)._not_started(app, samples.release(1), refused.value)
-    assert error.what == why
-    assert (error.where, error.log) == ("service backend", log)

@@ -2,13 +2,13 @@
 
 from pushrod.adapters import systemd
 from pushrod.adapters.nginx import Edge
-from pushrod.engines.docker.engine import Docker
+from pushrod.engines.docker.context import Context
 from pushrod.state.apps import Root
 
 
 def of(root: Root) -> Edge:
     """The nginx of a host's root, run from the copies below it; works also before the machine is a host."""
-    return Docker(root).edge
+    return Context(root).edge
 
 
 def argv(root: Root) -> tuple[str, ...]:

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from pushrod.provisioning import edge
+from pushrod.engines.docker import host_edge
 from pushrod.state.apps import Root
 
 
 def test_the_argv_names_nothing_of_the_package() -> None:
-    argv = edge.argv(Root(Path("/var/lib/pushrod")))
+    argv = host_edge.argv(Root(Path("/var/lib/pushrod")))
     at = "/var/lib/pushrod"
     assert argv == (
         *("/usr/bin/python3", "-I", "-S", f"{at}/edge/nginx_start.py", f"{at}/run/edge/mark.sock"),
         *(f"{at}/programs/nginx", "-p", f"{at}/edge/", "-c", f"{at}/edge/current/nginx.conf"),
         *("-e", f"{at}/edge/logs/error.log"),
     )
-    assert edge.rotation(Root(Path(at))) == (*argv[:3], f"{at}/edge/nginx_rotation.py", f"{at}/edge")
+    assert host_edge.rotation(Root(Path(at))) == (*argv[:3], f"{at}/edge/nginx_rotation.py", f"{at}/edge")

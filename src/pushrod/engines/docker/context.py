@@ -1,0 +1,36 @@
+"""What the parts of the docker engine share: the host's settings, and its edge."""
+
+from functools import cached_property
+
+from pushrod.adapters import nginx
+from pushrod.core.errors import HostError
+from pushrod.engines import machine
+from pushrod.state.apps import HostSettings, Root
+
+PORT = 80
+"""Where the edge always answers."""
+
+
+class Context:
+    """The root of a host. Creating the value starts nothing; its edge is known before it is a host."""
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+
+    @cached_property
+    def settings(self) -> HostSettings:
+        """What `pushrod host init` decided; HostError where it has not been run."""
+        found = self.root.host_settings
+        if found is None:
+            raise HostError("no Docker host", where=str(self.root.path), hint="as root: pushrod host init")
+        return found
+
+    @cached_property
+    def edge(self) -> nginx.Edge:
+        """The host's nginx."""
+        program, runtime = self.root.programs / "nginx", self.root.runtime / "edge"
+        its = machine.of(self.root)
+        bounds = nginx.Bounds(requests=its.client_requests, uploads=its.client_uploads, app=its.app_requests)
+        return nginx.Edge(
+            program, self.root.edge, runtime, addresses=nginx.everywhere(), port=PORT, bounds=bounds
+        )

@@ -1,0 +1,48 @@
+"""A release as a project of Compose: its argv, its networks with the stores on them, and why it did not start."""
+
+import re
+
+from pushrod.adapters import causes, docker
+from pushrod.core.errors import ReadyError
+from pushrod.core.values import Release
+from pushrod.engines.docker import bring_up, names
+from pushrod.state.apps import App
+
+
+def place(app: App) -> bring_up.App:
+    """An app as `bring_up` knows it."""
+    return bring_up.App(str(app.root.path), app.name)
+
+
+def compose(app: App, release: Release, *argv: str) -> list[str]:
+    """The argv of Compose with a release's file."""
+    file = names.files(app, release.number) / names.COMPOSE
+    return [*place(app).program(), "--progress", "quiet", "--file", str(file), *argv]
+
+
+def join(app: App, release: Release) -> None:
+    """The release's networks, with the stores on them."""
+    bring_up.open_gate(place(app))
+    try:
+        bring_up.join(place(app), names.files(app, release.number))
+    except bring_up.Trouble as e:
+        if docker.known(str(e), f"app {app.name}") is None and causes.find(str(e)):
+            raise not_started(app, release, e) from e
+        raise docker.failed(str(e), f"app {app.name}") from e
+
+
+def not_started(app: App, release: Release, trouble: bring_up.Trouble) -> ReadyError:
+    """Compose's own words: a program that is not in the image, or an instance that others wait for has ended."""
+    why = str(trouble)
+    containers = {names.instance(app, release.number, i.name): i for i in release.instances}
+    named = next((c for c in containers if re.search(rf"\b{re.escape(c)}(?![\w.-])", why)), "")
+    hook = trouble.hook  # which says itself what is wrong with its command
+    log = hook.log if hook else tuple(docker.logs(named)) if named else ()
+    cause = None if hook else causes.find(why, log)
+    name = f"{containers[named].name} was not started: " if named and cause else ""
+    return ReadyError(
+        name + (cause.what if cause else causes.plain(why)),
+        where=f"service {containers[named].service}" if named else f"release {release.number}",
+        hint=f"{f'{cause.hint}; ' if cause else ''}what was live still is. Mend it, commit and push again",
+        log=log or ((causes.plain(why),) if cause else ()),
+    )

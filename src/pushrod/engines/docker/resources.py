@@ -1,0 +1,165 @@
+"""What releases on Docker take of the host: addresses, images, volumes, build caches, logs."""
+
+import contextlib
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pushrod.adapters import docker
+from pushrod.core.errors import HostError, ManifestError, PushrodError
+from pushrod.core.values import Image, Instance, Manifest, Placement, Release
+from pushrod.engines.docker import (
+    addresses,
+    autostart,
+    builders,
+    images,
+    names,
+    preflight,
+    sealed_files,
+    sources,
+)
+from pushrod.engines.docker.builders import Builder
+from pushrod.engines.docker.context import Context
+from pushrod.engines.docker.images import parts
+from pushrod.engines.protocols import Document
+from pushrod.state.apps import App
+from pushrod.state.releases import Releases
+from pushrod.system import files, locks
+
+_UNUSED = 7 * 24  # hours after which a build's cache is not kept for the next
+_NETWORK = re.compile(r'"network": ?"([0-9.]+/[0-9]+)"')
+_KEPT_LOGS = 5  # releases that have failed or were pruned whose logs stay
+
+
+class Resources:
+    """What the apps of a host have together."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    @contextlib.contextmanager
+    def place(
+        self, app: App, number: int, manifest: Manifest, images: Mapping[str, Image]
+    ) -> Iterator[Placement]:
+        """Give a release a block of addresses that no kept release of any app has."""
+        with locks.lock(self._context.root.ports_lock, purpose="choosing addresses", timeout=60):
+            count = sum(s.replicas for s in manifest.stateless if s.role != "job")
+            blocks = self._blocks()
+            used = [block for held in blocks.values() for block in held]
+            fixed = count + len(manifest.stores)
+            network = addresses.choose(self._context.settings.pool, used, fixed, _holders(blocks))
+            lower, _ = addresses.halves(network)
+            instances: list[Instance] = []
+            for service in manifest.stateless:
+                port = addresses.port(service, parts(images[service.name].location).port, manifest)
+                for n in range(1, (service.replicas if service.role != "job" else 0) + 1):
+                    address = lower.address(len(instances))
+                    instances.append(Instance(f"{service.name}-{n}", service.name, port, address))
+            _check_ports(manifest, instances)
+            yield Placement(tuple(instances), network)
+
+    def render(self, app: App, release: Release, document: Document, manifest: Manifest) -> dict[str, str]:
+        """The compose files of the release and of its stores, and which store joins which network where."""
+        return sealed_files.render(app, release, document, manifest)
+
+    def excess(self, app: App, older: Sequence[Release], live: Release) -> int:
+        """The app's share is of addresses; and where the disk has no room for one more image, one older release has
+        to do."""
+        most, blocks = (
+            addresses.share(self._context.settings.pool),
+            [addresses.size(r.network) for r in older],
+        )
+        total, gone = 2 * addresses.size(live.network) + sum(blocks), 0
+        while gone < len(blocks) and total > most:
+            total, gone = total - blocks[gone], gone + 1
+        return max(gone, len(blocks) - 1) if preflight.space().state != "ok" else gone
+
+    def remove_unused(self, app: App) -> None:
+        """Remove images that no kept release needs, and old logs."""
+        kept, damaged = Releases(app).whole()
+        kept_files = [*(app.state / "releases").glob("*/*.yaml"), names.running_stores(app)]
+        named = "".join(path.read_text(errors="replace") for path in kept_files if path.exists())
+        needed = [image.location for release in kept for image in release.images.values()]
+        images.prune(app, needed, named if damaged else "")
+        sources.prune(app, named)
+        numbers = [*damaged, *(r.number for r in kept)]
+        for directory in app.logs.glob("r*"):
+            number = int(directory.name[1:])
+            if number not in numbers and number < max(numbers, default=0) - _KEPT_LOGS:
+                files.remove_tree(directory)
+
+    def remove_stale_builds(self) -> list[PushrodError]:
+        """Remove from each app's builder what no build has used for a week, and builders whose app is gone."""
+        docker.prune_builds(_UNUSED)  # what hosts have from the time when all apps shared the engine's own
+        failed: list[PushrodError] = []
+        for app in self._context.root.apps():
+            try:
+                Builder(app).prune(_UNUSED)
+            except PushrodError as e:  # one app's builder keeps no other's from being looked at
+                failed.append(e.of(app.name))
+        for name in builders.orphans(self._context.root):
+            Builder(App(self._context.root, name)).forget()
+        return failed
+
+    def remove_release_volumes(self, app: App, number: int) -> None:
+        """Remove the volumes that were made for a release which was never live."""
+        docker.remove_volumes(docker.volumes({docker.APP: app.name, docker.MADE_BY: str(number)}))
+
+    def remove_directory(self, app: App, directory: Path) -> None:
+        """Remove a directory and all below it; what containers wrote there as another account, from a container.
+
+        Raises HostError where that does not do either.
+        """
+        try:
+            files.remove_tree(directory)
+        except PermissionError as e:
+            docker.empty(directory, docker.tags(names.images(app)))
+            with contextlib.suppress(PermissionError):
+                files.remove_tree(directory)
+                return
+            raise HostError(
+                "holds files of other accounts that could not be removed",
+                where=str(directory),
+                hint=f"as root: rm -r {directory}",
+            ) from e
+
+    def remove_app(self, app: App) -> None:
+        """Remove an app's containers, networks, volumes with their data, and images."""
+        docker.remove([c.name for c in docker.containers({docker.APP: app.name})])
+        docker.remove_networks(docker.networks({docker.APP: app.name}))
+        docker.remove_volumes(docker.volumes({docker.APP: app.name}))
+        images.prune(app, [])
+        Builder(app).forget()
+        files.remove_tree(names.GATES / app.name)
+        autostart.disable(app)
+
+    def _blocks(self) -> dict[str, set[str]]:
+        """The blocks of every kept release of every app, and of those that are being sealed."""
+        found: dict[str, set[str]] = {}
+        for app in self._context.root.apps():
+            held = found.setdefault(app.name, set())
+            for path in Releases(app).placed():
+                # Not decoded: another app's file that is damaged must stop nobody.
+                with contextlib.suppress(FileNotFoundError):
+                    held.update(_NETWORK.findall(path.read_text(errors="replace")))
+        return found
+
+
+def _holders(blocks: Mapping[str, Collection[str]]) -> str:
+    """Who has most of the pool, for whoever finds it full."""
+    rows = sorted(
+        ((sum(map(addresses.size, held)), name) for name, held in blocks.items() if held), reverse=True
+    )
+    return ", ".join(f"{name} holds {count} addresses" for count, name in rows[:3])
+
+
+def _check_ports(manifest: Manifest, instances: Sequence[Instance]) -> None:
+    """Refuse a service that the edge could not reach: the entry, or one that a route leads to."""
+    reached = {manifest.entry.name, *manifest.routing.services}
+    for instance in instances:
+        if instance.service in reached and not instance.port:
+            raise ManifestError(
+                f"nothing says on which port {instance.service} listens",
+                where=f"services.{instance.service}",
+                hint='publish it (ports: ["8000:8000"]), `expose` it, or EXPOSE it in the Dockerfile',
+            )

@@ -1,0 +1,97 @@
+"""The instances of releases on Docker: containers, on networks of their release's own."""
+
+from collections.abc import Collection, Iterator, Sequence
+
+from pushrod.adapters import docker
+from pushrod.core.values import Line, ProcessState, Release
+from pushrod.engines.docker import autostart, bring_up, logs, names, rendering, rights, stopping
+from pushrod.engines.docker.context import Context
+from pushrod.engines.docker.projects import join, not_started, place
+from pushrod.engines.docker.readiness import Readiness
+from pushrod.engines.docker.states import edge_state, state_of
+from pushrod.state.apps import App
+from pushrod.system import network
+
+
+class Runtime:
+    """The containers of a host's apps."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def start(self, app: App, release: Release, environments: dict[str, dict[str, str]]) -> None:
+        """Start a release's instances beside whatever runs."""
+        join(app, release)
+        try:
+            bring_up.start(place(app), names.files(app, release.number))
+        except bring_up.Trouble as e:
+            raise docker.known(str(e), f"app {app.name}") or not_started(app, release, e) from e
+
+    def ready(self, app: App, release: Release) -> Sequence[str]:
+        """Wait until every instance is healthy; ReadyError at its deadline, or at once if it ends."""
+        notes = Readiness(release, lambda i: names.instance(app, release.number, i.name)).wait()
+        bring_up.open_edge(place(app), release.number)
+        return [*notes, *_not_permitted(app, release)]
+
+    def stop(self, app: App, number: int) -> Sequence[str]:
+        """Stop a release's instances, each within its grace; keep what they printed; take their networks away."""
+        bring_up.close_edge(place(app), number)
+        found = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
+        notes = stopping.stop(app, found)
+        logs.keep(app, [c for c in found if docker.INSTANCE in c.labels])
+        docker.remove([c.name for c in found])
+        docker.remove_networks(docker.networks({docker.APP: app.name, docker.RELEASE: str(number)}))
+        # Docker goes on with what Compose had asked for when it was cut off.
+        late = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
+        docker.remove([c.name for c in late])
+        return notes
+
+    def stop_instances(self, app: App, release: Release, instances: Collection[str]) -> Sequence[str]:
+        """Stop their containers, which Docker then does not start again by itself."""
+        return stopping.stop(app, list(_instances(app, release.number, instances).values()))
+
+    def workers(self, app: App, release: Release) -> Collection[str]:
+        """The instances that answer nobody."""
+        silent = [i.name for i in release.instances if i.service not in release.serving]
+        found = _instances(app, release.number, silent)
+        return [name for name, c in found.items() if c.running and not network.listens(c.pid)]
+
+    def running(self, app: App) -> list[int]:
+        """The releases of an app that have containers."""
+        found = docker.labelled({docker.APP: app.name, docker.INSTANCE: ""}, docker.RELEASE)
+        return sorted(map(int, found))
+
+    def states(self, app: App) -> list[ProcessState]:
+        """Every container of an app, stores first, and the edge before them."""
+        found = [state_of(c) for c in docker.containers({docker.APP: app.name})]
+        own = sorted(
+            (s for s in found if s is not None), key=lambda s: (s.group != app.name, s.group, s.name)
+        )
+        return [edge_state(self._context.edge), *own] if own else []
+
+    def logs(
+        self, app: App, service: str = "", release: int = 0, *, lines: int = 50, follow: bool = False
+    ) -> Iterator[Line]:
+        """What an app's containers have printed."""
+        return (logs.follow if follow else logs.lines)(app, service, release, lines)
+
+    def set_autostart(self, app: App, enabled: bool) -> None:
+        """By a link that systemd reads; a path unit sees it change."""
+        (autostart.enable if enabled else autostart.disable)(app)
+
+
+def _not_permitted(app: App, release: Release) -> Iterator[str]:
+    """What instances have printed of what they could not do, where it was not said before."""
+    rendered = rendering.services((names.files(app, release.number) / names.COMPOSE).read_text())
+    firsts = {i.service: i for i in reversed(release.instances)}
+    for service, instance in sorted(firsts.items()):
+        given = rendered[instance.name].get("cap_add") or []
+        said = " ".join(n for n in release.notes if n.startswith(f"{service}:"))
+        printed = docker.logs(names.instance(app, release.number, instance.name))
+        yield from rights.from_log(app.name, service, printed, given, said)
+
+
+def _instances(app: App, number: int, wanted: Collection[str]) -> dict[str, docker.Container]:
+    """Those containers of a release that are these instances, by the instances' names."""
+    found = docker.inspect([names.instance(app, number, name) for name in wanted])
+    return {c.labels[docker.INSTANCE]: c for c in found if docker.INSTANCE in c.labels}

@@ -1,0 +1,115 @@
+"""The plain files that are sealed with a release on Docker, and what they name: environments, volumes, copies."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pushrod.adapters import docker
+from pushrod.core.errors import ManifestError
+from pushrod.core.values import Manifest, Release
+from pushrod.engines import machine
+from pushrod.engines.docker import environment, hooking, names, opened, rendering
+from pushrod.engines.docker.images import parts
+from pushrod.engines.docker.sources import Sources
+from pushrod.engines.docker.stores import Stores
+from pushrod.engines.protocols import Document
+from pushrod.state.apps import App
+from pushrod.state.secrets import Secrets
+
+
+def render(app: App, release: Release, document: Document, manifest: Manifest) -> dict[str, str]:
+    """The compose files of the release and of its stores, and which store joins which network where.
+
+    The environments that they name are written beside the other secrets.
+    """
+    _write_environments(app, release, manifest)
+    found = {name: parts(image.location) for name, image in release.images.items()}
+    its = mounted(app, release.commit, manifest, document, app.checkout(release.number))
+    rendered = {
+        names.COMPOSE: rendering.release(place_of_instances(app, its), release, document, found),
+        names.STORES: rendering.stores(place_of_stores(app, its), manifest, document, found),
+        names.ATTACHMENTS: rendering.attachments(app, release, document),
+        **hooking.texts(app, release, manifest, Secrets(app).variables()),
+    }
+    limits = machine.of(app.root, app.name)
+    its.check(limits.tree_size)
+    volumes = rendering.volumes(app, document, found, manifest)
+    _check_volumes(found, len(volumes), limits.volumes)
+    opened.apart(document)
+    there = docker.drivers() if volumes else {}
+    for name, declared in volumes.items():
+        _make_volume(app, release.number, name, declared, there)
+    its.make({s.name for s in manifest.stateless if not rendering.as_root(document, s.name, found[s.name])})
+    return rendered
+
+
+def mounted(app: App, commit: str, manifest: Manifest, document: Document, checkout: Path) -> Sources:
+    """What services of a commit mount of its tree."""
+    return Sources(app, commit, checkout, document, {s.name for s in manifest.stores})
+
+
+def place_of_stores(app: App, mounted: Sources) -> rendering.Place:
+    """Where the stores of an app are rendered for."""
+
+    def file(kind: str, name: str, reference: Mapping[str, Any], image: str) -> str:
+        return mounted.file(kind, name, reference, image, store=True)
+
+    return rendering.Place(app, mounted.store, _room(app), file=file)
+
+
+def place_of_instances(app: App, mounted: Sources) -> rendering.Place:
+    """Where the instances of a release are rendered for."""
+
+    def file(kind: str, name: str, reference: Mapping[str, Any], image: str) -> str:
+        return mounted.file(kind, name, reference, image, store=False)
+
+    return rendering.Place(app, mounted.instance, _room(app), mounted.inner, file)
+
+
+def _room(app: App) -> rendering.Room:
+    """What bounds the app's containers on this host."""
+    found = docker.info()
+    slices = (
+        found.get("CgroupDriver") == "systemd"
+    )  # with cgroupfs a slice would be a directory that nobody bounds
+    return rendering.Room(machine.of(app.root, app.name), slices=slices)
+
+
+def _make_volume(
+    app: App, number: int, name: str, declared: Mapping[str, Any], there: Mapping[str, str]
+) -> None:
+    """Make one, unless it is `there`: volumes by their names, with their drivers."""
+    if not declared.get("external"):
+        options, driver = declared.get("driver_opts") or {}, declared.get("driver") or "local"
+        if (device := str(options.get("device") or "")).startswith("/"):
+            opened.path(app, device)
+        if there.get(name) != driver:
+            labels = {docker.APP: app.name, docker.MADE_BY: str(number)}
+            docker.make_volume(name, labels, options, driver)
+    elif name not in there:
+        raise ManifestError(
+            f"there is no volume {name} on this host",
+            where="volumes",
+            hint=f"docker volume create {name}",
+        )
+
+
+def _write_environments(app: App, release: Release, manifest: Manifest) -> None:
+    directory, sealed = names.environments(app, release.number), Secrets(app).sealed(release.number)
+    for service in release.services:
+        environment.write(directory / f"{service.name}.env", sealed[service.name])
+        environment.write(directory / f"{service.name}.release.env", sealed[f"{service.name}:release"])
+    for store in manifest.stores:
+        environment.write(directory / f"store.{store.name}.env", Stores(app).environment(store))
+
+
+def _check_volumes(images: Mapping[str, rendering.Parts], made: int, most: int) -> None:
+    """Refuse more volumes than the host takes of an app: an image too can ask for them, for each container of it."""
+    asked = {"volumes": made} | {f"services.{name}": len(its.data) for name, its in images.items()}
+    where, count = max(asked.items(), key=lambda item: item[1])
+    if count > most:
+        raise ManifestError(
+            f"{count} volumes, those that images ask for counted, and this host takes {most} of an app",
+            where=where,
+            hint=f"use fewer (VOLUME, too); the host's owner can raise it: pushrod host limits volumes={count}",
+        )

@@ -1,0 +1,55 @@
+"""The stores of apps on Docker: containers in place, on the networks of their app's releases."""
+
+from collections.abc import Sequence
+
+from pushrod.adapters import docker
+from pushrod.core.values import Manifest, Release, Service
+from pushrod.engines.docker import backups, names, stopping
+from pushrod.engines.docker.stores import Stores
+from pushrod.state.apps import App
+from pushrod.stores.backup_drivers import Archive
+from pushrod.stores.variables import Endpoint
+from pushrod.system import files
+
+
+class Storage:
+    """The stores of a host's apps."""
+
+    def versions(self) -> dict[str, str]:
+        """None: the manifest names the image, and that is what runs."""
+        return {}
+
+    def endpoints(self, app: App, manifest: Manifest) -> list[Endpoint]:
+        """Where each store is for this app: under its service's name."""
+        return Stores(app).endpoints(manifest)
+
+    def ensure(self, app: App, release: Release, *, ddl: bool) -> str:
+        """Bring the stores up in place, prove that they answer, ensure roles and databases."""
+        return Stores(app).ensure(release, ddl=ddl)
+
+    def schema(self, app: App, stores: Sequence[Service]) -> str:
+        """A digest over the schemas of the databases that pushrod gives the app."""
+        return Stores(app).schema(stores)
+
+    def blockers(self, app: App, stores: Sequence[Service]) -> Sequence[str]:
+        """Asked of the databases that pushrod gives the app."""
+        return Stores(app).waits(stores)
+
+    def end_migrations(self, app: App, stores: Sequence[Service], since: str) -> None:
+        """In the databases that pushrod gives the app. A release command's container goes with its release."""
+        Stores(app).end_migrations(stores, since)
+
+    def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
+        """The app's databases, and snapshots of its Redis stores."""
+        return backups.archives(app, release, ddl=ddl)
+
+    def restore(self, app: App, release: Release | None, failed: int, *, running: bool) -> None:
+        """The stores as the live release has them; the gate closed where nothing is live."""
+        Stores(app).restore(release, failed, running=running)
+        if release is None:
+            files.remove_tree(names.GATES / app.name)
+
+    def stop(self, app: App) -> Sequence[str]:
+        """Stop the stores, each within its grace; their data stays."""
+        found = [c for c in docker.containers({docker.APP: app.name}) if docker.RELEASE not in c.labels]
+        return stopping.stop(app, found)

@@ -1,0 +1,47 @@
+"""What services run from on the embedded engine: Python environments, built once for each lock."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pushrod.core.plan import Change, Need
+from pushrod.core.values import Image, Manifest, Service
+from pushrod.engines.embedded import images
+from pushrod.engines.embedded.context import Context
+from pushrod.engines.protocols import Document, Say
+from pushrod.state.apps import App
+
+
+class Imaging:
+    """The environments of a root."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def needed(self, manifest: Manifest) -> Sequence[Service]:
+        """The app's own services: the stores are this engine's parts."""
+        return manifest.stateless
+
+    def build(self, app: App, commit: str, service: Service, checkout: Path, say: Say) -> Image:
+        """The Python environment of a service, built once for each lock; its command found."""
+        return images.build(service, checkout, self._context.root.environments, say)
+
+    def identify(self, app: App, commit: str, service: Service, checkout: Path) -> str:
+        """The identity of a service's image, without building it."""
+        return images.identify(service, checkout)
+
+    def preview(
+        self, app: App, commit: str, document: Document, manifest: Manifest, checkout: Path
+    ) -> tuple[list[Change], list[Need]]:
+        """Nothing more than the plan itself says."""
+        return [], []
+
+    def notes(
+        self,
+        app: App,
+        document: Document,
+        manifest: Manifest,
+        checkout: Path,
+        images: Mapping[str, str],
+    ) -> Sequence[str]:
+        """None: processes have the rights of their account here, as the notes on keys say."""
+        return ()

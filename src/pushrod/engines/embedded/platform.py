@@ -1,0 +1,128 @@
+"""The embedded engine's own parts: the supervisor, the edge, and what keeps the edge's logs small."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from pushrod.core.errors import HostError, PushrodError, StateError
+from pushrod.core.values import Diagnostic, Manifest, Process
+from pushrod.engines import machine
+from pushrod.engines.embedded import diagnostics, images, ports
+from pushrod.engines.embedded.context import SYSTEM, Context
+from pushrod.engines.protocols import Document
+from pushrod.manifest.policy import Terms
+from pushrod.state.apps import App
+from pushrod.system import files, locks, network, waits
+
+_LOGS = "pushrod-logs"  # a group of its own: were it of the edge's, taking it in would restart nginx
+_ROTATION = 10  # seconds between looks at how large the edge's logs are
+_EDGE = 30  # the supervisor starts what has the lower priority first, and stops it last
+
+
+class Platform:
+    """What the engine needs to run, and what it lets an app be."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def open(self) -> None:
+        """Make the supervisor and the edge run; HostError if a part is missing or does not come up."""
+        self._context.root.create()
+        with locks.lock(self._context.root.path / "engine.lock", purpose="starting", timeout=60):
+            self._context.supervisor.ensure()
+            self._context.edge.prepare()
+            self._context.supervisor.apply("edge", (self._edge_process(),))
+            self._context.supervisor.apply(_LOGS, (self._logs_process(),))
+            self._make_room()
+        if not waits.wait_until(self._context.edge.answering, timeout=10):
+            raise HostError(
+                "the edge (nginx) does not come up",
+                where=str(self._context.root.edge),
+                log=files.tail(self._context.root.supervisor / "nginx.log"),
+                hint="its last lines are above; `pushrod doctor` shows which nginx is in use",
+            )
+
+    def _make_room(self) -> None:
+        """Where nginx cannot start because somebody took an app's port, take that app's site out of its way.
+
+        One app's port must not keep the others down; the app itself hears of it when it is switched to.
+        """
+        if waits.wait_until(self._context.edge.answering, timeout=1):
+            return
+        sites = self._context.edge.sites().items()
+        stolen = {name: None for name, site in sites if not all(map(network.port_is_free, site.ports))}
+        if stolen and not self._context.edge.running():
+            self._context.edge.place(stolen)
+            self._context.supervisor.restart("edge")
+
+    def stop_if_idle(self) -> None:
+        """Stop supervisor and edge if no app of the root is up or being worked on."""
+        with locks.lock(self._context.root.path / "engine.lock", purpose="stopping", timeout=60):
+            if all(map(_is_idle, self._context.root.apps())):
+                self._context.supervisor.shutdown()
+            if not any(self._context.root.apps()):
+                files.remove_tree(
+                    self._context.root.runtime
+                )  # in /tmp where the root's own path is too long for sockets
+
+    def examine(self) -> Iterator[Diagnostic]:
+        """The programs in use, who the children run as, and whether the edge answers."""
+        yield from diagnostics.of_parts(self._context.parts.versions())
+        yield diagnostics.of_account(lambda: self._context.account)
+        yield from diagnostics.of_files(self._context.root)
+        yield from diagnostics.of_edge(lambda: self._context.edge, list(self._context.root.apps()))
+
+    def check_name(self, name: str) -> None:
+        """Nothing is refused: what divides an app's name from a store's or a release's number cannot be in it."""
+
+    @contextlib.contextmanager
+    def choose_port(self, port: int = 0) -> Iterator[int]:
+        """A port of its own for an app at the edge: the one that is asked for, or the first that is free."""
+        with ports.choosing(self._context.root):
+            yield ports.for_edge(self._context.root, port)
+
+    def terms(self, app: App, checkout: Path) -> Terms:
+        """What an app may ask for: instances are processes of this machine, and nothing else of it is given."""
+        return Terms("embedded", machine.of(self._context.root))
+
+    def check(self, app: App, document: Document, manifest: Manifest, checkout: Path) -> None:
+        """Refuse what is not here to be run. Rights are not looked at: an app's processes have no more of them than
+        whoever deploys it gives them."""
+        for service in manifest.stateless:
+            images.check(service, checkout, self._context.root.environments)
+
+    def explain(self, app: App, error: PushrodError) -> None:
+        """Nothing."""
+
+    def _edge_process(self) -> Process:
+        return Process(
+            group="edge",
+            name="nginx",
+            argv=self._context.edge.argv(),
+            cwd=str(self._context.root.edge),
+            environment=SYSTEM,
+            log=str(self._context.root.supervisor / "nginx.log"),
+            priority=_EDGE,
+            stop_signal="QUIT",
+            stop_grace=35,
+            death_signal="TERM",
+        )
+
+    def _logs_process(self) -> Process:
+        return Process(
+            group=_LOGS,
+            name="rotation",
+            argv=(*self._context.edge.rotation(), str(_ROTATION)),
+            cwd=str(self._context.root.edge),
+            environment=SYSTEM,
+            log=str(self._context.root.supervisor / "rotation.log"),
+            priority=_EDGE + 1,
+        )
+
+
+def _is_idle(app: App) -> bool:
+    """Whether an app is down and nobody works on it; not where it is damaged and that cannot be told."""
+    try:
+        return app.settings.down and not locks.locked(app.lock)
+    except StateError:
+        return False

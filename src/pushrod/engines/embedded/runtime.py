@@ -1,0 +1,146 @@
+"""The instances of releases on the embedded engine: a group of the supervisor for each release."""
+
+import re
+import shlex
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from pushrod.core.errors import BuildError, UnknownNameError
+from pushrod.core.values import Instance, Line, Process, ProcessState, Release
+from pushrod.engines.embedded import commands, logs, ports
+from pushrod.engines.embedded.context import Context, group
+from pushrod.engines.embedded.ports import store_records
+from pushrod.engines.embedded.programs import Programs
+from pushrod.engines.embedded.readiness import Readiness, listening
+from pushrod.engines.embedded.stores import group_of
+from pushrod.state.apps import App
+from pushrod.state.secrets import Secrets
+from pushrod.system import files
+
+_INSTANCES = 20  # the supervisor starts what has the lower priority first, and stops it last
+
+
+class Runtime:
+    """The supervised instances of a root."""
+
+    def __init__(self, context: Context, programs: Programs) -> None:
+        self._context = context
+        self._programs = programs
+
+    def start(self, app: App, release: Release, environments: dict[str, dict[str, str]]) -> None:
+        """Start a release's group; HostError if one of its ports is in use by somebody else."""
+        for image in release.images.values():
+            if image.location and not Path(image.location).is_dir():
+                raise BuildError(
+                    "the release's Python environment is gone",
+                    where=image.location,
+                    hint="`pushrod restart` builds it again, as a new release of the same commit",
+                )
+        its = group(app, release.number)
+        if its not in self._context.supervisor.groups():
+            for instance in release.instances:
+                hint = "end that process, or deploy again: a new release gets new ports"
+                ports.check(instance.port, f"{instance.name} of release {release.number}", hint)
+        home = app.home
+        home.mkdir(parents=True, exist_ok=True)
+        files.own(home, self._context.account)
+        processes = tuple(
+            self._instance_process(app, release, i, environments[i.service]) for i in release.instances
+        )
+        self._context.supervisor.apply(its, processes)
+
+    def ready(self, app: App, release: Release) -> Sequence[str]:
+        """Ask every instance until it is healthy; ReadyError at its deadline, or at once if it ends."""
+        its = group(app, release.number)
+        return Readiness(
+            release,
+            states=lambda: self._context.supervisor.states(its),
+            command=lambda instance: self._health_command(app, release, instance),
+            log=lambda name: self._instance_log(app, release.number, name),
+        ).wait()
+
+    def stop(self, app: App, number: int) -> Sequence[str]:
+        """Stop a release's group within its grace and take its files away."""
+        self._context.supervisor.remove(group(app, number))
+        return ()
+
+    def stop_instances(self, app: App, release: Release, instances: Collection[str]) -> Sequence[str]:
+        """Stop their processes; the supervisor does not start them again by itself."""
+        if instances and group(app, release.number) in self._context.supervisor.groups():
+            self._context.supervisor.stop(group(app, release.number), instances)
+        return ()
+
+    def workers(self, app: App, release: Release) -> Collection[str]:
+        """The instances that answer nobody."""
+        services = {i.name: i.service for i in release.instances}
+        return [
+            state.name
+            for state in self._context.supervisor.states(group(app, release.number))
+            if services.get(state.name) not in release.serving and state.pid and listening(state.pid) == set()
+        ]
+
+    def running(self, app: App) -> list[int]:
+        """The releases whose groups the supervisor has."""
+        pattern = re.compile(rf"{re.escape(app.name)}-r(\d+)")
+        return sorted(int(m[1]) for g in self._context.supervisor.groups() if (m := pattern.fullmatch(g)))
+
+    def states(self, app: App) -> list[ProcessState]:
+        """Every process of an app: its stores and instances, and the edge before them."""
+        stores = {group_of(app, r.name) for r in store_records(app)}
+        names = {"edge", *stores, *(group(app, n) for n in self.running(app))}
+        return [s for s in self._context.supervisor.states() if s.group in names]
+
+    def logs(
+        self, app: App, service: str = "", release: int = 0, *, lines: int = 50, follow: bool = False
+    ) -> Iterator[Line]:
+        """The lines of its log files; UnknownNameError where there are none."""
+        files = self._log_files(app, service, release)
+        if not files:
+            raise UnknownNameError(
+                f"no logs of `{service or app.name}`", hint="`pushrod status` lists what runs"
+            )
+        return logs.read(lambda: self._log_files(app, service), files, lines, follow=follow)
+
+    def set_autostart(self, app: App, enabled: bool) -> None:
+        """Nothing: what the supervisor's files name starts with the supervisor."""
+
+    def _instance_process(
+        self, app: App, release: Release, instance: Instance, environment: dict[str, str]
+    ) -> Process:
+        service = release.service(instance.service)
+        image = release.images[service.name]
+        variables = self._programs.environment(app, release, service, environment)
+        bound = commands.bind(image.command, variables, instance.port, service.port)
+        return Process(
+            group=group(app, release.number),
+            name=instance.name,
+            argv=commands.loopback(bound.argv),
+            cwd=str(self._programs.directory(app, release, service)),
+            environment=bound.environment,
+            log=str(self._instance_log(app, release.number, instance.name)),
+            priority=_INSTANCES,
+            stop_grace=service.stop_grace,
+            stop_group=True,
+            wait_for=tuple(r.port for r in store_records(app) if r.name in {s.name for s in release.stores}),
+        )
+
+    def _health_command(self, app: App, release: Release, instance: Instance) -> str:
+        """Run a service's health command in its own environment once."""
+        service = release.service(instance.service)
+        environment = Secrets(app).sealed(release.number)[service.name]
+        bound = commands.bind(service.health.command, environment, instance.port, service.port)
+        lines: list[str] = []
+        status = self._programs.run(app, release, service, bound.argv, bound.environment, lines.append)
+        return (
+            f"`{shlex.join(bound.argv)}` ended with status {status}: {' '.join(lines[-1:])}" if status else ""
+        )
+
+    def _log_files(self, app: App, service: str, release: int = 0) -> list[Path]:
+        """Log files of the running releases and of the stores, or of one release; all, or those of one service."""
+        found = [] if release else [self._context.stores(app).log(r) for r in store_records(app)]
+        for number in [release] if release else self.running(app):
+            found += sorted((app.logs / f"r{number}").glob("*.log"))
+        return [p for p in found if not service or p.stem == service or p.stem.rpartition("-")[0] == service]
+
+    def _instance_log(self, app: App, number: int, name: str) -> Path:
+        return app.logs / f"r{number}" / f"{name}.log"

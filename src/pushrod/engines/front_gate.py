@@ -1,0 +1,98 @@
+"""The local nginx as a front gate: what `ingress.protocol.Ingress` asks of it, done with the edge."""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+
+from pushrod.adapters.nginx import Edge, Switch
+from pushrod.adapters.nginx.access import AccessLog
+from pushrod.core.errors import StateError
+from pushrod.core.site import Request, Site
+from pushrod.ingress.protocol import Places
+from pushrod.state.apps import App
+
+
+@dataclass(frozen=True)
+class WorkersDrain:
+    """The workers of before a switch, which finish their requests."""
+
+    edge: Edge
+    switch: Switch
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until those workers are gone."""
+        return self.edge.drained(self.switch, seconds)
+
+
+def _no_marker(_app: App, _number: int) -> str:
+    return ""
+
+
+class EdgeIngress:
+    """The edge of a root, which is found when it is first asked for something.
+
+    `marker` names the file without which the edge says that an app is starting; by default there is none.
+    """
+
+    def __init__(self, edge: Callable[[], Edge], marker: Callable[[App, int], str] = _no_marker) -> None:
+        self._find = edge
+        self._marker = marker
+
+    @property
+    def _edge(self) -> Edge:
+        return self._find()
+
+    @property
+    def places(self) -> Places:
+        """Below the edge's directory; closed files belong to whoever nginx runs as."""
+        edge = self._edge
+        owner = (edge.account.uid, edge.account.gid) if edge.account else None
+        return Places(edge.static, edge.passwords, edge.challenges, owner)
+
+    def site(self, app: str) -> Site | None:
+        """By the current tree."""
+        return self._edge.sites().get(app)
+
+    def check(self, site: Site) -> None:
+        """nginx tests the tree it would be in."""
+        self._edge.check({site.app: site})
+
+    def switch(self, app: str, site: Site | None) -> WorkersDrain:
+        """Once a worker of the new tree has answered."""
+        edge = self._edge
+        return WorkersDrain(edge, edge.switch({app: site}))
+
+    def certificate_shown(self, site: Site) -> str:
+        """Asked at the site's port."""
+        return self._edge.serves(site)
+
+    def certificates_in_use(self, app: str, generations: Collection[str]) -> Collection[str]:
+        """Those that a tree still names: an older tree may be the current one again."""
+        named = self._edge.named(app)
+        return [generation for generation in generations if generation in named]
+
+    def requests(
+        self, app: str, select: Callable[[Request], Request | None], *, lines: int, follow: bool
+    ) -> Iterable[Request]:
+        """From the access log."""
+        log = AccessLog(self._edge.logs, app, select)
+        return log.follow(lines) if follow else log.last(lines)
+
+    def ready_marker(self, app: App, number: int) -> str:
+        """As the engine says."""
+        return self._marker(app, number)
+
+    def repair_sites(self) -> bool:
+        """Begin anew with the sites of the last tree whose own can be read."""
+        edge = self._edge
+        if not edge.current.is_symlink():
+            return False  # nothing was ever served, or `Edge.prepare` begins with what the last tree has
+        try:
+            edge.sites()
+        except StateError:
+            edge.begin_anew()
+            return True
+        return False
+
+    def remove_app(self, app: str) -> None:
+        """What nginx has kept of its answers, and older trees."""
+        self._edge.forget(app)

@@ -1,0 +1,94 @@
+"""The protocols are all that the pipeline needs: it deploys on an engine whose front gate is no nginx."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from pushrod.adapters import git
+from pushrod.core.errors import EdgeError, PushrodError, ReadyError
+from pushrod.core.progress import Progress
+from pushrod.releases import app_lifecycle
+from pushrod.releases.pipeline import Pipeline
+from pushrod.state.apps import App, Root
+from tests.conftest import Tree
+from tests.unit.engines.memory import Memory
+
+FILES: Mapping[str, str] = {
+    "compose.yaml": "services:\n  web:\n    build: .\n    command: serve\n    ports: ['8000:8000']\n",
+    "pyproject.toml": "[project]\nname = 'shop'\nversion = '1'\n",
+}
+
+
+class Silent:
+    """A progress that nobody watches."""
+
+    def begin(self, step: str, detail: str) -> None:
+        """Nothing."""
+
+    def end(self, step: str, detail: str, took: float) -> None:
+        """Nothing."""
+
+    def fail(self, step: str, took: float) -> None:
+        """Nothing."""
+
+    def line(self, text: str) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def memory(root: Root) -> Memory:
+    return Memory(root)
+
+
+@pytest.fixture
+def shop(memory: Memory, tree: Tree) -> App:
+    return app_lifecycle.create(memory.engine, "shop", source=tree.path)
+
+
+def deploy(memory: Memory, shop: App, tree: Tree, text: str) -> Pipeline:
+    """Deploy a commit with this text, and return the pipeline that did."""
+    progress: Progress = Silent()
+    line = Pipeline(shop, memory.engine, progress)
+    commit = tree.commit(text, **FILES, text=text)
+    git.transfer(tree.path, shop.repository, commit)
+    memory.told.clear()
+    line.deploy(commit)
+    return line
+
+
+def live(line: Pipeline) -> int:
+    return line.journal.story().live
+
+
+def test_a_release_goes_live_and_the_one_before_is_drained_and_stopped(
+    memory: Memory, shop: App, tree: Tree
+) -> None:
+    line = deploy(memory, shop, tree, "one")
+    assert memory.told == ["started 1", "switched to 1"]
+    assert (live(line), memory.gate.sites["shop"].backends) == (1, ("127.0.0.1:20000",))
+
+    line = deploy(memory, shop, tree, "two")
+    assert memory.told == ["started 2", "switched to 2", "drained 1", "stopped 1"]
+    assert (live(line), memory.instances.up) == (2, [2])
+
+    memory.told.clear()
+    line.rollback()
+    assert memory.told == ["started 1", "switched to 1", "drained 2", "stopped 2"]
+    memory.told.clear()
+    line.down()
+    assert memory.told == ["switched to nothing", "drained 1", "stopped 1"]
+
+
+@pytest.mark.parametrize(("what", "error"), [("sick", ReadyError), ("refused", EdgeError)])
+def test_a_release_that_fails_is_undone(
+    memory: Memory, shop: App, tree: Tree, what: str, error: type[PushrodError]
+) -> None:
+    line = deploy(memory, shop, tree, "one")
+    (memory.instances.sick if what == "sick" else memory.gate.refused).add(2)
+    with pytest.raises(error):
+        deploy(memory, shop, tree, "two")
+    assert (live(line), memory.gate.sites["shop"].release, memory.instances.up) == (1, 1, [1])
+    assert line.releases.numbers() == [1]
