@@ -17,7 +17,9 @@ from devtools.apps import FILES, Machine, complaint
 from pushrod.adapters import git, openssl
 from pushrod.adapters.nginx import Edge
 from pushrod.core.errors import EdgeError, HostError, StateError
+from pushrod.core.traits import DOCKER
 from pushrod.core.values import Encryption, Instance, Release
+from pushrod.engines.front_gate import EdgeIngress
 from pushrod.ingress import certificates
 from pushrod.ingress.certificates import Certificates
 from pushrod.releases import renewal
@@ -56,15 +58,11 @@ class Served:
     def __init__(self, app: App, edge: Edge, backend: Backend) -> None:
         self.app, self.edge, self.backend = app, edge, backend
         self.root = app.root
-        self.name = "docker"
+        self.traits, self.ingress, self.platform = DOCKER, EdgeIngress(lambda: self.edge), self
         self.progress = Silent()
         self.certificates = Certificates(app)
         empty = git.git(app.repository, "hash-object", "-w", "-t", "tree", "--stdin", stdin="").strip()
         self.commit = git.git(app.repository, "commit-tree", empty, "-m", "first").strip()
-
-    def present(self, app: App, number: int) -> str:
-        """Its one instance is there already."""
-        return ""
 
     def open(self) -> None:
         """It runs already."""

@@ -60,8 +60,8 @@ def test_an_app_that_never_was_live_can_be_mended_too(app: App) -> None:
 def test_nothing_is_mended_while_a_command_is_under_way(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     app.journal.write_bytes(b"garbage\n")
     line = pipeline(app)
-    for verb in ("open", "rest"):  # no supervisor is started, which would outlive the test
-        monkeypatch.setattr(line.engine, verb, lambda: None)
+    for verb in ("open", "stop_if_idle"):  # no supervisor is started, which would outlive the test
+        monkeypatch.setattr(line.engine.platform, verb, lambda: None)
     mending = threading.Thread(target=line.repair)
     with locks.lock(app.lock, purpose="deploying", timeout=0):
         mending.start()
