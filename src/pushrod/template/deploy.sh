@@ -1,11 +1,11 @@
 #!/bin/sh
-# Push this commit to the host, as CI does. It ends with status 0 if and only if its release is live.
+# Push this commit to the host, as CI does. Exits with status 0 if and only if its release is live.
 #
-#   DEPLOY_HOST      where: shop.example.com, or shop.example.com:2222
-#   DEPLOY_KEY       a private key without a passphrase, or a file that holds one. On the host, after the first push:
+#   DEPLOY_HOST      the server: shop.example.com, or shop.example.com:2222
+#   DEPLOY_KEY       a private key without a passphrase, or a file with one. On the host, after the first push:
 #                    pushrod host keys add key.pub --name ci --app {{name}}
-#   DEPLOY_HOST_KEY  the host's own public key, or a file that holds it, once you have seen that it is the right one:
-#                    ssh-keyscan shop.example.com. No other host is pushed to.
+#   DEPLOY_HOST_KEY  the host's own public key, or a file with it, from ssh-keyscan shop.example.com, after you have
+#                    verified it. A host with another key is refused.
 set -eu
 : "${DEPLOY_HOST:?}" "${DEPLOY_KEY:?}" "${DEPLOY_HOST_KEY:?}"
 

@@ -1,7 +1,7 @@
-// The page: it asks the API for everything and keeps nothing but what it shows.
+// The page: it gets everything from the API and keeps only what it shows.
 //
-// Basket and login live in the session, on the server. An order has a key that stays the same until it is answered, so
-// that asking again, by a click or by itself, never orders twice. Status arrives by server-sent events.
+// Basket and login are in the session, on the server. An order keeps its key until it is answered, so that a retry, by a
+// click or automatic, never orders twice. Status changes arrive as server-sent events.
 
 const CURRENCY = "EUR";
 const DRAWN = new Set(["blanket", "chair", "clock", "desk", "lamp", "mug", "plant"]); // in pictures.svg
@@ -16,7 +16,7 @@ const products = new Map(); // by id
 const orders = new Map(); // by id
 let session = { email: null, csrf: "" };
 let basket = new Map(); // how many, by product id
-let next = null; // where the catalogue goes on
+let next = null; // where the next page of the catalogue starts
 let events = null;
 
 // ---- the API ---------------------------------------------------------------------------------------------------
@@ -30,7 +30,7 @@ class Problem extends Error {
   }
 }
 
-// A request that can be repeated is, while the server is away; a form's token is asked for again once.
+// Repeats a request that is safe to repeat while the server is unavailable; refreshes a form's token once.
 
 async function ask(method, path, body, headers = {}) {
   for (let attempt = 1; ; attempt++) {
@@ -38,10 +38,10 @@ async function ask(method, path, body, headers = {}) {
       return await askOnce(method, path, body, headers);
     } catch (problem) {
       if (problem.status === 403 && method !== "GET" && attempt === 1) {
-        session = await askOnce("GET", "/session"); // a login in another window has changed the token
+        session = await askOnce("GET", "/session"); // a login in another window changed the token
         continue;
       }
-      const passing = !problem.status || problem.status >= 500; // no connection, or a server that is away
+      const passing = !problem.status || problem.status >= 500; // no connection, or the server is unavailable
       const repeatable = method !== "POST" || headers["Idempotency-Key"];
       if (!passing || !repeatable || attempt === 4) throw problem;
       await new Promise((done) => setTimeout(done, 300 * 2 ** attempt));
@@ -123,7 +123,7 @@ function keepBasket(answer) {
   basket = new Map(answer.items.map((item) => [item.product_id, item.quantity]));
 }
 
-let saving = Promise.resolve(); // one change after the other, so that the last click is what is kept
+let saving = Promise.resolve(); // one change at a time, so that the last click wins
 
 async function add(id, change) {
   await known;
@@ -167,11 +167,11 @@ function newLine(product, quantity) {
 
 // ---- checkout --------------------------------------------------------------------------------------------------
 
-// Kept for the life of the tab, so that a reload between the click and the answer asks with the same key.
+// Kept as long as the tab, so that a reload between the click and the answer retries with the same key.
 function orderKey(body) {
   const kept = JSON.parse(sessionStorage.getItem("order") ?? "{}");
   if (kept.body === body) return kept.key;
-  // Not randomUUID(), which is missing on a page without TLS.
+  // Not randomUUID(), which a page without TLS does not have.
   const key = [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");
   sessionStorage.setItem("order", JSON.stringify({ body, key }));
   return key;
@@ -185,7 +185,7 @@ async function placeOrder() {
     sessionStorage.removeItem("order");
     return order;
   } catch (problem) {
-    if (problem.status < 500) sessionStorage.removeItem("order"); // refused; else nobody knows yet
+    if (problem.status < 500) sessionStorage.removeItem("order"); // refused; otherwise the outcome is unknown
     throw problem;
   }
 }
@@ -229,7 +229,7 @@ async function loadOrders() {
   showOrders();
 }
 
-// What is known never goes back: an answer may be older than an event that came meanwhile.
+// A status never goes back: a response may be older than an event that arrived meanwhile.
 function keepOrder(order) {
   const known = orders.get(order.id);
   const later = known && STATUSES.indexOf(known.status) > STATUSES.indexOf(order.status);
@@ -260,7 +260,7 @@ function newOrder(order) {
 }
 
 function listen() {
-  events = new EventSource("/api/events"); // the browser connects again by itself, with Last-Event-ID
+  events = new EventSource("/api/events"); // the browser reconnects on its own, with Last-Event-ID
   events.addEventListener("open", () => {
     by("live").hidden = false;
     loadOrders().catch(complain);
@@ -286,7 +286,7 @@ function stopListening() {
 
 // ---- the account -----------------------------------------------------------------------------------------------
 
-let ordering = false; // whether whoever signs in was about to order
+let ordering = false; // whether the visitor was about to order when asked to log in
 
 function openAccount(toOrder = false) {
   ordering = toOrder;
@@ -318,7 +318,7 @@ async function leave() {
   say("Signed out.");
 }
 
-// What depends on who is there: session, basket, orders, events.
+// Everything that depends on the visitor: session, basket, orders, events.
 async function refresh() {
   stopListening();
   try {
@@ -363,6 +363,6 @@ by("account-form").addEventListener("submit", enter);
 by("checkout").addEventListener("click", checkout);
 by("more").addEventListener("click", () => loadProducts(next).catch(complain));
 
-const known = refresh(); // a click before that waits, or the basket that comes then would undo it
+const known = refresh(); // earlier clicks wait, or the loaded basket would undo them
 loadProducts().then(showBasket).catch(complain);
 loadRelease();

@@ -1,7 +1,7 @@
-"""How a migration reaches the database: DATABASE_URL, one transaction, no waiting for locks.
+"""How a migration connects: DATABASE_URL, one transaction, no waiting for locks.
 
-On a server this runs as the role that owns the tables, while the release that serves goes on serving. So a
-migration that cannot have its lock within LOCK_TIMEOUT fails, rather than queue every query behind it.
+On a server this runs as the role that owns the tables, while the old release keeps serving. So a migration that
+does not get its lock within LOCK_TIMEOUT fails, rather than queue every query behind it.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
 
 
 def migrate(connection: Connection) -> None:
-    """Everything that is to be done, or nothing of it; a second run at the same time waits for the first."""
+    """Apply all pending migrations, or none; a concurrent run waits for the first."""
     context.configure(connection=connection)
     with context.begin_transaction():
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('alembic'))"))

@@ -1,4 +1,4 @@
-"""One PostgreSQL, one Valkey and one backend for all tests; a test that stops a part makes its own."""
+"""One PostgreSQL, one Valkey and one backend for all tests; a test that stops one of them makes its own."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from services import Backend, Worker, alembic, environment
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are processors: half of a test's time it waits."""
+    """One more than there are processors: tests spend half of their time waiting."""
     return (os.cpu_count() or 1) + 1
 
 
@@ -34,7 +34,7 @@ def session(directory: Path) -> Iterator[Keeper]:
 
 @pytest.fixture(scope="session")
 def postgres(session: Keeper) -> Postgres:
-    """Migrated as on a server: by the role that owns the tables."""
+    """Migrated as on a server, by the role that owns the tables."""
     part = session(Postgres)
     part.make_roles()
     part.make_database("app")
@@ -44,7 +44,7 @@ def postgres(session: Keeper) -> Postgres:
 
 @pytest.fixture(scope="session")
 def valkey(session: Keeper) -> Valkey:
-    """What must not be forgotten."""
+    """The durable Redis."""
     return session(Valkey)
 
 
@@ -60,19 +60,19 @@ def backend(session: Keeper, postgres: Postgres, valkey: Valkey, cache: Valkey) 
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_to_do(postgres: Postgres) -> None:
-    """What the tests of one file have ordered, and no worker has done, is not done during those of another."""
+    """Orders left by the tests of one file are not processed during those of another."""
     postgres.execute("TRUNCATE outbox")
 
 
 @pytest.fixture(scope="module")
 def worker(directory: Path, backend: Backend, valkey: Valkey) -> Iterator[Worker]:
-    """One for the tests of a file."""
+    """One worker for the tests of a file."""
     with Keeper(directory) as keep:
         yield keep(Worker, backend.given, valkey)
 
 
 @pytest.fixture
 def own(directory: Path) -> Iterator[Keeper]:
-    """Makes parts for one test alone."""
+    """Makes parts for a single test."""
     with Keeper(directory) as keep:
         yield keep

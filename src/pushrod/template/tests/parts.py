@@ -1,4 +1,4 @@
-"""Processes the tests start, wait for and stop."""
+"""Processes that the tests start, wait for and stop."""
 
 import os
 import secrets
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 BACKEND = Path(__file__).resolve().parents[1] / "backend"
-DEADLINE = 30.0  # seconds for anything here to come about; a second is usual
+DEADLINE = 30.0  # seconds to wait for anything here; usually it takes one
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Ask again and again until the condition holds; TimeoutError when it does not before the deadline."""
+    """Check until the condition holds; TimeoutError if it does not before the deadline."""
     end = time.monotonic() + DEADLINE
     while not condition():
         if time.monotonic() > end:
@@ -59,12 +59,12 @@ class Part:
             raise
 
     def send(self, number: int) -> None:
-        """A signal, to the process if it runs."""
+        """Send a signal, if the process runs."""
         if self.process:
             self.process.send_signal(number)
 
     def wait(self) -> int | None:
-        """The exit status, negative for a signal; None when it was not running."""
+        """The exit status, negative for a signal; None if it was not running."""
         if self.process is None:
             return None
         try:
@@ -74,12 +74,12 @@ class Part:
             self.process = None
 
     def stop(self, number: int = signal.SIGTERM) -> int | None:
-        """End it with a signal, and wait for that."""
+        """End it with a signal, and wait for its end."""
         self.send(number)
         return self.wait()
 
     def says(self, words: str) -> bool:
-        """Whether that is in its log."""
+        """Whether its log contains this."""
         return words in self.log.read_text()
 
     def _is_ready_or_gone(self) -> bool:

@@ -1,6 +1,6 @@
 """A real PostgreSQL and a real Valkey: the programs in their wheels, in a temporary directory.
 
-Started by root they become `nobody`, because PostgreSQL refuses root.
+Under root they run as `nobody`, because PostgreSQL refuses root.
 """
 
 import importlib.util
@@ -21,7 +21,7 @@ NOBODY = 65534
 
 
 class Postgres(Part):
-    """A new cluster. `postgres` makes databases, `app_owner` makes tables, `app` reads and writes them."""
+    """A new cluster. `postgres` creates databases, `app_owner` creates tables, `app` reads and writes them."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -35,7 +35,7 @@ class Postgres(Part):
         return f"postgresql://{role}:{self.passwords[role]}@127.0.0.1:{self.port}/{database}"
 
     def execute(self, sql: str, role: str = "postgres", database: str = "app") -> list[tuple[Any, ...]]:
-        """One statement; its rows, if it gives any."""
+        """Run one statement; returns its rows, if any."""
         with psycopg.connect(self.url(role, database), autocommit=True, connect_timeout=3) as connection:
             cursor = connection.execute(sql)
             return cursor.fetchall() if cursor.description else []
@@ -45,7 +45,7 @@ class Postgres(Part):
             self.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{self.passwords[role]}'", database="postgres")
 
     def make_database(self, name: str) -> None:
-        """What the migrating role makes in it, `app` may read and write, and no more."""
+        """Create a database. What the migrating role creates in it, `app` may read and write only."""
         self.execute(f"CREATE DATABASE {name} OWNER app_owner", database="postgres")
         self.execute("ALTER SCHEMA public OWNER TO app_owner", database=name)
         self.execute("GRANT USAGE ON SCHEMA public TO app", database=name)
@@ -90,7 +90,7 @@ class Postgres(Part):
 
 
 class Valkey(Part):
-    """A server that keeps nothing on disk, with one user who may do everything but administer it."""
+    """A server without persistence, with one user who may do everything but administer it."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -117,7 +117,7 @@ class Valkey(Part):
 
 
 def give_directory(directory: Path) -> None:
-    """Make a directory the servers' own."""
+    """Give a directory to the servers' account."""
     directory.chmod(0o700)
     _give(directory)
 
@@ -135,10 +135,10 @@ def _give(path: Path) -> None:
 
 
 def _as_nobody(program: Path, directory: Path, *arguments: str | Path) -> list[str]:
-    """The argv of a server: it ends when the tests are killed, and it is `nobody` when they are root."""
+    """The argv of a server: it ends when the tests are killed, and runs as `nobody` under root."""
     words = [str(program), *map(str, arguments)]
     if not shutil.which("setpriv"):
-        return words  # macOS, where nobody runs tests as root
+        return words  # macOS, where tests do not run as root
     flags = ["--pdeathsig=INT"]
     if os.geteuid() == 0:
         flags += [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
@@ -146,10 +146,10 @@ def _as_nobody(program: Path, directory: Path, *arguments: str | Path) -> list[s
             flags += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
             flags += [
                 "--securebits=+no_setuid_fixup"
-            ]  # initdb asks access(2), which else forgets the capability
+            ]  # initdb calls access(2), which otherwise ignores the capability
     return ["setpriv", *flags, *words]
 
 
 def _is_closed(path: Path) -> bool:
-    """Whether a directory above keeps other accounts out, as root's home does."""
+    """Whether a directory above is closed to other accounts, as root's home is."""
     return any(not parent.stat().st_mode & 0o001 for parent in path.parents)

@@ -1,4 +1,4 @@
-"""The app's own services, as a server runs them, and its release command."""
+"""The app's own services as a server runs them, and its release command."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ PASSWORD = "correct horse battery"
 
 
 def environment(postgres: Postgres, redis: Valkey, cache: Valkey, **more: str) -> dict[str, str]:
-    """What a service is told."""
+    """The environment of a service."""
     return {
         "DATABASE_URL": postgres.url("app"),
         "REDIS_URL": redis.url,
@@ -62,11 +62,11 @@ class Backend(Part):
 
     @cached_property
     def staff(self) -> "Visitor":
-        """Somebody who may change products."""
+        """A visitor who may change products."""
         return self.user(is_staff=True)
 
     def user(self, *, is_staff: bool = False) -> "Visitor":
-        """Somebody who has logged in, without the work that a password takes: they have none."""
+        """A logged-in visitor, without the cost of a password: this user has none."""
         email = f"{secrets.token_hex(8)}@example.com"
         sql = "INSERT INTO users (email, password, is_staff) VALUES (%s, '', %s) RETURNING id"
         with psycopg.connect(self.given["DATABASE_URL"], autocommit=True) as connection:
@@ -89,11 +89,11 @@ class Backend(Part):
         return self.staff.put(f"/api/products/{id}", product).raise_for_status()
 
     def manage(self, *arguments: str) -> str:
-        """Run the command for whoever runs the shop; what it prints."""
+        """Run the operators' command; returns its output."""
         return _run("app.manage", *arguments, **self.given)
 
     def look(self, id: int) -> str:
-        """Look at a product; where it was from: hit, miss or stale."""
+        """Request a product; returns where it came from: hit, miss or stale."""
         return str(self.client.get(f"/api/products/{id}").raise_for_status().headers["X-Cache"])
 
     def price(self, id: int) -> int:
@@ -101,7 +101,7 @@ class Backend(Part):
         return int(self.client.get(f"/api/products/{id}").raise_for_status().json()["price_cents"])
 
     def figure(self, line: str) -> float:
-        """A figure of /metrics, by its name and labels; 0 where there is none yet."""
+        """A value from /metrics, by its name and labels; 0 if it does not exist yet."""
         found = [x for x in self.client.get("/metrics").text.splitlines() if x.startswith(f"{line} ")]
         return float(found[0].rpartition(" ")[2]) if found else 0.0
 
@@ -125,7 +125,7 @@ class Worker(Part):
 
 
 def order(wanted: Mapping[int, int]) -> list[dict[str, int]]:
-    """So many of each product, as the API takes it."""
+    """A number of each product, in the API's format."""
     return [{"product_id": id, "quantity": quantity} for id, quantity in wanted.items()]
 
 
@@ -138,7 +138,7 @@ class Visitor:
 
     @property
     def cookie(self) -> str:
-        """Its session's id."""
+        """The id of its session."""
         return str(self.client.cookies["session"])
 
     def refresh(self) -> str | None:
@@ -146,7 +146,7 @@ class Visitor:
         return self._learn(self.client.get("/api/session").raise_for_status())
 
     def register(self, email: str = "", password: str = PASSWORD) -> str:
-        """Become a user, and be logged in; the address."""
+        """Register, which also logs in; returns the address."""
         email = email or f"{secrets.token_hex(8)}@example.com"
         self._learn(self.post("/api/users", {"email": email, "password": password}).raise_for_status())
         return email
@@ -182,7 +182,7 @@ class Visitor:
 
 
 def alembic(database_url: str, *arguments: str) -> None:
-    """Run the release command, or another of alembic's."""
+    """Run the release command, or another alembic command."""
     _run("alembic", *arguments, DATABASE_URL=database_url)
 
 

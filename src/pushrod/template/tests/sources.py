@@ -15,7 +15,7 @@ STEPS = ["placed", "paid", "packed", "shipped"]
 
 
 class Source:
-    """An EventSource: it reads on in the background, and knows the id it has seen last."""
+    """An EventSource: reads in the background, and remembers the last event id."""
 
     def __init__(self, url: str, session: str, last: str = "") -> None:
         self.last = last

@@ -1,4 +1,4 @@
-"""Cache-aside, as a client sees it, and as concurrent readers do."""
+"""Cache-aside, as a client and as concurrent readers see it."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ SECONDS = 60
 
 @asynccontextmanager
 async def caches(url: str, count: int = 1, version: int = 1) -> AsyncIterator[list[Cache]]:
-    """Caches as so many processes have them."""
+    """One cache for each of `count` processes."""
     async with open_redis(url) as redis:
         yield [Cache(OptionalRedis(redis), "thing", version, check, SECONDS, 600) for _ in range(count)]
 
@@ -31,7 +31,7 @@ def check(value: bytes) -> None:
 
 
 class Table:
-    """What is loaded from: a value, how often it was asked, and how long it takes."""
+    """A source to load from: its value, the number of loads, and how long a load takes."""
 
     def __init__(self, value: bytes = b"{1}", seconds: float = 0.0) -> None:
         self.value = value
@@ -88,7 +88,7 @@ def test_writing_drops_it_here_and_soon_everywhere(
     written = time.monotonic()
     assert backend.price(id) == 9100
     wait_until(lambda: other.price(id) == 9100, "the other instance has it too")
-    assert time.monotonic() - written < NEAR + 5  # far below the time that a value stays fresh
+    assert time.monotonic() - written < NEAR + 5  # far less than the time a value stays fresh
 
 
 def test_redis_may_go_and_come_back(own: Keeper, postgres: Postgres, valkey: Valkey) -> None:
@@ -116,7 +116,7 @@ def test_stale_is_served_while_postgres_is_slow_and_while_it_is_away(
     assert backend.look(id) == "miss"
     with psycopg.connect(postgres.url("app_owner")) as holder:
         holder.execute("LOCK TABLE products")
-        time.sleep(1.1)  # it has to grow old
+        time.sleep(1.1)  # it must become stale
         begun = time.monotonic()
         assert [backend.look(id) for _ in range(5)] == ["stale"] * 5
         assert time.monotonic() - begun < 4  # a statement gives up after 5
@@ -171,7 +171,7 @@ def test_refreshed_by_one_before_it_is_stale(cache: Valkey) -> None:
         table.value = b"{2}"
         async with caches(cache.url, 10) as processes:
             answers = await asyncio.gather(*(p.read(1, table.load) for p in processes))
-            assert [a.how for a in answers] == ["hit"] * 10  # nobody waits for it
+            assert [a.how for a in answers] == ["hit"] * 10  # no reader waits for it
             async with asyncio.timeout(5):
                 while "{2}" not in str(cache.client.get("thing:1")):
                     await asyncio.sleep(0.01)
@@ -205,7 +205,7 @@ def test_slow_load_is_waited_for_by_one_and_not_for_long(cache: Valkey) -> None:
         async with caches(cache.url, 10) as processes:
             answers = await asyncio.gather(*(p.read(1, table.load) for p in processes))
             assert set(answers) == {(b"{1}", "stale")}
-            async with asyncio.timeout(5):  # and it is not in vain
+            async with asyncio.timeout(5):  # and the refresh succeeds
                 while (await processes[0].read(1, table.load)).value != b"{2}":
                     await asyncio.sleep(0.01)
         assert table.loads == 2
@@ -218,10 +218,10 @@ def test_what_was_loaded_before_a_write_is_not_cached_after_it(cache: Valkey) ->
         table = Table(seconds=0.3)
         async with caches(cache.url, 2) as [reader, writer]:
             reading = asyncio.create_task(reader.read(1, table.load))
-            await asyncio.sleep(0.1)  # it has loaded the old value, and is on its way with it
+            await asyncio.sleep(0.1)  # it has loaded the old value, but not stored it yet
             table.value, table.seconds = b"{2}", 0.0
             await writer.drop(1)
-            assert (await reading).value == b"{1}"  # it asked before the write
+            assert (await reading).value == b"{1}"  # the read began before the write
             assert not cache.client.exists("thing:1")
             assert (await writer.read(1, table.load)).value == b"{2}"
             assert "{2}" in str(cache.client.get("thing:1"))

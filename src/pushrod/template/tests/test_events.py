@@ -56,7 +56,7 @@ def test_instance_that_ends_ends_its_streams_at_once(own: Keeper, backend: Backe
     ending = own(Backend, backend.given)
     with listening(ending.url, buyer) as source:
         ending.send(signal.SIGTERM)
-        assert source.ended.wait(5)  # uvicorn alone would wait for the browser to go
+        assert source.ended.wait(5)  # uvicorn alone would wait for the browser to disconnect
         assert ending.wait() in (0, -signal.SIGTERM)
 
 

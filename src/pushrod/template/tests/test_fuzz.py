@@ -1,4 +1,4 @@
-"""Every address asked with requests made up from the API's own description: whatever comes, no 500."""
+"""Requests to every route, generated from the API's own description: none may cause a 500."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ def fuzz(place: Path, url: str, *arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def backend(directory: Path, postgres: Postgres, valkey: Valkey, cache: Valkey) -> Iterator[Backend]:
-    """One with a database of its own, because nothing in it is as it was afterwards."""
+    """A backend with its own database, because these tests change everything in it."""
     postgres.make_database("fuzzed")
     alembic(postgres.url("app_owner", "fuzzed"), "upgrade", "head")
     cache.client.flushdb()
@@ -44,12 +44,12 @@ def backend(directory: Path, postgres: Postgres, valkey: Valkey, cache: Valkey) 
 
 
 def test_one_of_the_staff_may_ask_whatever_they_like(backend: Backend, tmp_path: Path) -> None:
-    """Without what would end or change their session, and without the stream, which has no end."""
+    """Without requests that would end or change their session, and without the stream, which never ends."""
     token = backend.staff.client.headers["X-CSRF-Token"]
     session = [f"--header=Cookie: session={backend.staff.cookie}", f"--header=X-CSRF-Token: {token}"]
     fuzz(tmp_path, backend.url, *session, WHO.format("exclude"), "--exclude-path=/api/events")
     assert not backend.says("a request failed")
-    for reached in (  # and it is not refused before it comes to what it is about
+    for reached in (  # requests that got past all checks
         'method="POST",route="/api/products",status="201"',
         'method="PUT",route="/api/products/{product_id}",status="422"',
         'method="PUT",route="/api/basket",status="200"',

@@ -35,7 +35,7 @@ def test_postgres_away_is_said_and_survived(backend: Backend, postgres: Postgres
 
 
 def test_postgres_that_hangs_keeps_nobody_waiting_in_line(backend: Backend, postgres: Postgres) -> None:
-    """Ten have a connection until their statements give up, after 5 s; the others wait for one for 8 s."""
+    """Ten have a connection until their statements time out after 5 s; the others wait for one for up to 8 s."""
 
     def ask(_: int) -> int:
         return httpx.get(f"{backend.url}/api/products", timeout=25).status_code

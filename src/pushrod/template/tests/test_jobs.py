@@ -1,4 +1,4 @@
-"""Outbox, worker, dead letters, the nightly job and its fence."""
+"""Outbox, worker, dead letters, the nightly job and its fencing token."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ def nothing_left(postgres: Postgres) -> None:
 
 @pytest.fixture
 def empty(own: Keeper) -> Valkey:
-    """A Redis without the jobs of tests before, which may have been killed with some in hand."""
+    """A Redis without the jobs of earlier tests, whose workers may have been killed."""
     return own(Valkey)
 
 
@@ -46,7 +46,7 @@ def settings(backend: Backend, **more: Any) -> Settings:
 
 
 def put(postgres: Postgres, topic: str, **payload: object) -> int:
-    """A row of the outbox that is due."""
+    """Insert a due row into the outbox."""
     values = f"('{topic}', '{json.dumps(payload)}', now())"
     sql = f"INSERT INTO outbox (topic, payload, due_at) VALUES {values} RETURNING id"
     return int(postgres.execute(sql)[0][0])
@@ -59,7 +59,7 @@ def rows(postgres: Postgres, columns: str = "count(*)") -> list[tuple[Any, ...]]
 def with_relay(
     backend: Backend, scenario: Callable[[Pool, Relay, list[int]], Awaitable[None]], **more: Any
 ) -> None:
-    """Run a scenario with a relay that notes the ids of what it hands on."""
+    """Run a scenario with a relay that records the ids it sends."""
 
     async def run() -> None:
         handed: list[int] = []
@@ -204,7 +204,7 @@ def test_job_that_fails_is_tried_again_and_then_a_dead_letter_for_a_person(
 
     placed = buyer.order({backend.add(): 1}).json()["id"]
     wait_until(lambda: buyer.get(f"/api/orders/{placed}").json()["status"] == "shipped", "others go on")
-    postgres.execute(f"UPDATE outbox SET payload = '{{}}' WHERE id = {id}")  # a person looks at it
+    postgres.execute(f"UPDATE outbox SET payload = '{{}}' WHERE id = {id}")  # as a person would repair it
     postgres.execute(f"DELETE FROM outbox WHERE id = {id}")
     assert backend.manage("dead") == ""
 
@@ -311,7 +311,7 @@ def test_late_write_of_a_holder_that_was_paused_is_refused(backend: Backend, pos
             assert following is not None and following.token > paused.token
             await sales.write(following, DAY, 7, 700)
             with pytest.raises(SupersededError):
-                await sales.write(paused, DAY, 6, 600)  # it thinks that it still holds it
+                await sales.write(paused, DAY, 6, 600)  # it believes that it still holds the lock
         assert postgres.execute("SELECT orders, total_cents FROM daily_sales") == [(7, 700)]
 
     with_sales(backend, scenario)

@@ -46,7 +46,7 @@ def test_every_migration_goes_back_and_forth(postgres: Postgres) -> None:
 
 
 def test_old_release_goes_on_beside_the_first_half_of_a_change(postgres: Postgres) -> None:
-    """What the release before wrote and read: `price`. What the next one does: `price_cents`."""
+    """The previous release wrote and read `price`; the next one uses `price_cents`."""
     postgres.make_database("halfway")
     url = postgres.url("app_owner", "halfway")
 

@@ -1,4 +1,4 @@
-"""Orders: the last item is sold once, a key is one order, and jobs move it on."""
+"""Orders: the last item is sold once, a key is one order, and jobs advance it."""
 
 import secrets
 from collections import Counter
@@ -37,7 +37,7 @@ def test_order_is_placed_out_of_what_is_in_stock(
         {"product_id": two, "quantity": 4, "price_cents": 25},
     ]
     assert (stock(postgres, one), stock(postgres, two)) == (3, 5)
-    assert backend.client.get(f"/api/products/{one}").json()["stock"] == 3  # not what was cached before
+    assert backend.client.get(f"/api/products/{one}").json()["stock"] == 3  # not the cached value from before
     assert buyer.get(answer.headers["Location"]).json() == placed
     assert buyer.get("/api/orders").json() == {"items": [placed], "next": None}
 

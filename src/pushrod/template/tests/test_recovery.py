@@ -1,4 +1,4 @@
-"""Stores that go and come back while orders are under way."""
+"""Stores that fail and return while orders are being placed."""
 
 from parts import Keeper, wait_until
 from servers import Postgres, Valkey

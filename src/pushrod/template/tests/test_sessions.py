@@ -1,4 +1,4 @@
-"""Users and their sessions, as browsers see them; and who would like to be somebody else."""
+"""Users and their sessions, as browsers see them; and attempts to impersonate others."""
 
 import time
 
@@ -228,6 +228,6 @@ def test_user_is_made_by_hand(backend: Backend) -> None:
     made = backend.manage("user", "Grace@example.com", "--staff")
     visitor = Visitor(backend.url)
     assert visitor.log_in("grace@example.com", made.strip()).status_code == 200
-    assert visitor.put("/api/products/0", {}).status_code == 422  # past who may
+    assert visitor.put("/api/products/0", {}).status_code == 422  # past the check for staff
     with pytest.raises(ChildProcessError, match="there is a user with this address"):
         backend.manage("user", "grace@example.com")

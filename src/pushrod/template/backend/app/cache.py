@@ -1,17 +1,17 @@
-"""Cache-aside: JSON in Redis beside the tables; read through, refreshed early, dropped on every write.
+"""Cache-aside: JSON in Redis beside the tables; read through, refreshed early, invalidated by every write.
 
-What it promises, in the order in which it is tried:
+What a read does, in this order:
 
-- A value that this process has had within NEAR seconds is answered at once, without Redis.
+- A value that this process has read within NEAR seconds is returned at once, without Redis.
 - A fresh value in Redis is a hit. In the last tenth of its life one reader refreshes it in the background.
-- A value no longer fresh is loaded anew by one reader; the others, and that one too if the load takes longer
-  than PATIENCE or fails, are answered with what there is: stale.
-- Without a value one reader loads it and the others wait for that, over all processes.
-- Without Redis every process loads, one reader a key.
+- A value that is no longer fresh is reloaded by one reader. The others get the stale value, and so does that reader
+  if the load fails or takes longer than PATIENCE.
+- Without a value, one reader loads it and the others wait for it, across all processes.
+- Without Redis every process loads for itself, one reader for each key.
 
-Libraries (cashews was looked at) have locks and early refresh too, but no lease: what is loaded before a write
-must not be put into the cache after it. Here a reader may put a value only while it holds the lease that it took
-before it loaded, and a write takes the lease away.
+Libraries (cashews was evaluated) have locks and early refresh too, but no lease: a value loaded before a write must
+not be stored after it. Here a reader may store a value only while it holds the lease that it took before loading,
+and a write revokes the lease.
 """
 
 import asyncio
@@ -29,13 +29,13 @@ from app.stores import OptionalRedis
 
 log = structlog.get_logger()
 
-NEAR = 1.0  # seconds; so long another process may answer with what was there before a write
+NEAR = 1.0  # seconds; for so long another process may return the value from before a write
 NEAR_SIZE = 10_000  # keys
-PATIENCE = 0.3  # seconds that a reader waits for a new value while it could answer with a stale one
+PATIENCE = 0.3  # seconds that a reader waits for a new value if it has a stale one
 LEASE = 10.0  # seconds; longer than any statement may take
-RETRY = 1.0  # seconds until a load that failed is tried again
-POLL = 0.02  # seconds between two looks of a reader who waits for another one's load
-EARLY = 0.1  # the part of its life, at the end, in which a value is refreshed
+RETRY = 1.0  # seconds until a failed load is retried
+POLL = 0.02  # seconds between two checks by a reader that waits for another's load
+EARLY = 0.1  # the last part of its life, in which a value is refreshed
 
 READS = Counter("cache_reads", "Reads of the cache by kind of value and result", ["kind", "result"])
 LOADS = Counter("cache_loads", "Values asked of PostgreSQL for the cache", ["kind"])
@@ -55,7 +55,7 @@ Load = Callable[[], Awaitable[bytes | None]]
 
 
 class Answer(NamedTuple):
-    """A value, or None where there is none, and where it came from: hit, miss or stale."""
+    """A value, or None if there is none, and where it came from: hit, miss or stale."""
 
     value: bytes | None
     how: str
@@ -69,9 +69,9 @@ class _Entry(NamedTuple):
 class Cache:
     """Values of one kind, by id.
 
-    `version` is that of their shape: give it another one whenever that changes. Two releases share the cache
-    while one takes over from the other, and after a rollback; what has another version, or does not pass
-    `check` (which raises ValueError), is a miss.
+    `version` identifies their shape: change it whenever the shape changes. Two releases share the cache while one
+    takes over from the other, and after a rollback; a value with another version, or one that `check` refuses with
+    ValueError, is a miss.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Cache:
         self._loaded = LOADS.labels(kind)
 
     def near(self, id: int) -> bytes | None:
-        """The value of that id if this process had it a moment ago, and has counted it as a hit."""
+        """The value with that id if this process read it within NEAR seconds; counts as a hit."""
         near = self._near.get(id)
         if near is None or near[0] <= time.monotonic():
             return None
@@ -105,7 +105,7 @@ class Cache:
         return near[1]
 
     async def read(self, id: int, load: Load) -> Answer:
-        """The value of that id. Raises what `load` raises, where there is nothing else to answer with."""
+        """The value with that id. Raises what `load` raises if there is no stale value to return."""
         near = self.near(id)
         if near is not None:
             return Answer(near, "hit")
@@ -113,14 +113,14 @@ class Cache:
         if running is None:
             running = self._loads[id] = asyncio.create_task(self._read(id, load))
             running.add_done_callback(lambda task: self._done(id, task))
-        answer = await asyncio.shield(running)  # a client that goes away takes the value from nobody else
+        answer = await asyncio.shield(running)  # a client that disconnects must not cancel it for the others
         self._counts[answer.how].inc()
         return answer
 
     async def drop(self, *ids: int) -> None:
-        """Forget values, because they have been written; call it once PostgreSQL has committed.
+        """Invalidate values that have been written; call it after PostgreSQL has committed.
 
-        When Redis does not hear of it, what it holds can be seen for as long as it is fresh.
+        If Redis cannot be reached, the old value may be returned as long as it is fresh.
         """
         self._writes += 1
         for id in ids:
@@ -143,7 +143,7 @@ class Cache:
         return answer
 
     async def _look(self, id: int, load: Load) -> tuple[Answer, float]:
-        """The answer, and for how many seconds it may be kept near."""
+        """The answer, and for how many seconds it may be kept in this process."""
         end = time.monotonic() + LEASE
         try:
             while True:
@@ -170,7 +170,7 @@ class Cache:
         return Answer(entry.value, "stale"), 0.0
 
     async def _ask(self, id: int) -> tuple[_Entry | None, bytes | None]:
-        """What there is, and a lease if it is this reader who has to load what is to be there."""
+        """What Redis has, and a lease if this reader must load the value."""
         lease = secrets.token_bytes(8)
         early = int((time.time() + self._seconds * EARLY) * 1000)
         keys = (self._key(id), self._lease(id))
@@ -179,11 +179,11 @@ class Cache:
         )
         entry = self._parse(raw)
         if raw is not None and entry is None and not taken:
-            await self._redis.execute("DEL", keys[0])  # it looks fresh, and is not what its head says
+            await self._redis.execute("DEL", keys[0])  # its head says fresh, but the content is invalid
         return entry, lease if taken else None
 
     async def _fill(self, id: int, lease: bytes, load: Load, retry: float = 0.0) -> bytes | None:
-        """Load a value and put it, unless it has been written meanwhile; after a failure, a pause of `retry`."""
+        """Load a value and store it, unless it has been written meanwhile; after a failure, pause for `retry`."""
         try:
             value = await self._load(load)
         except Exception:
@@ -198,7 +198,7 @@ class Cache:
         return value
 
     async def _ignoring(self, *command: str | bytes | int) -> None:
-        with suppress(RedisError):  # it is said where it happens; the value is known all the same
+        with suppress(RedisError):  # logged where it happens; the value is known anyway
             await self._redis.execute(*command)
 
     async def _load(self, load: Load) -> bytes | None:
@@ -222,7 +222,7 @@ class Cache:
         if self._loads.get(id) is task:
             del self._loads[id]
         if not task.cancelled():
-            task.exception()  # whoever waits has it; where nobody waits any more, nobody needs it
+            task.exception()  # waiting readers have received it; without any, nobody needs it
 
     def _filled(self, task: asyncio.Task[bytes | None]) -> None:
         self._background.discard(task)

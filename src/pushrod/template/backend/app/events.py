@@ -1,7 +1,7 @@
 """Events for browsers, as server-sent events: each user has a stream in the durable Redis.
 
-The stream is what counts; it says what came after the last event that a browser has seen, whichever instance it asks
-now, also after a deployment. Pub/sub only wakes the instances up, so that nobody has to ask again and again.
+The stream is authoritative: any instance can send what follows the last event a browser has seen, even after a
+deployment. Pub/sub only wakes the instances, so that they need not poll.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ from app.visitors import User, sessions
 
 log = structlog.get_logger()
 
-KEPT = 1000  # events of a user, about; a browser that was away for more asks for the orders themselves
+KEPT = 1000  # events of a user, approximately; a browser that missed more reloads the orders
 LIFE = 7 * 24 * 3600  # seconds that a stream stays after its last event
-ONCE = 3600  # seconds for which an event that comes again is known
-HEARTBEAT = 15.0  # seconds between two looks whether the session is over
-RECONNECT = 1000  # milliseconds after which a browser asks again
+ONCE = 3600  # seconds during which a repeated event is recognised
+HEARTBEAT = 15.0  # seconds between two checks whether the session is over
+RECONNECT = 1000  # milliseconds after which a browser reconnects
 
 _PUBLISH = """if redis.call('SET', KEYS[2], 1, 'NX', 'EX', ARGV[4]) then
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'event', ARGV[1], 'data', ARGV[2])
@@ -40,18 +40,18 @@ _ID = re.compile(r"[0-9]{1,18}-[0-9]{1,18}")
 
 
 async def publish(redis: Redis, id: int, user_id: int, event: str, data: str) -> None:
-    """Put an event into its user's stream, once for each `id`."""
+    """Append an event to its user's stream, once for each `id`."""
     keys = (stream(user_id), f"event:{id}")
     await redis.eval(_PUBLISH, 2, *keys, event, data, KEPT, ONCE, LIFE)
 
 
 def stream(user_id: int) -> str:
-    """Its key, which is also the name of the channel."""
+    """The stream's key, which is also the name of the channel."""
     return f"events:{user_id}"
 
 
 class Hub:
-    """Wakes this instance's listeners: one connection for all of them."""
+    """Wakes this instance's listeners, with one connection for all of them."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -60,7 +60,7 @@ class Hub:
 
     @asynccontextmanager
     async def listener(self, user_id: int) -> AsyncIterator[asyncio.Event]:
-        """Set whenever there may be something new for that user, and at the end."""
+        """An event that is set whenever there may be something new for that user, and at the end."""
         name, event = stream(user_id).encode(), asyncio.Event()
         self._listeners[name].add(event)
         try:
@@ -71,7 +71,8 @@ class Hub:
                 del self._listeners[name]
 
     async def run(self) -> None:
-        """Until cancelled. When Redis goes and when it comes back everybody looks: what was missed, or the end."""
+        """Run until cancelled. When Redis disconnects or returns, all listeners check for what they missed, or for
+        the end."""
         while True:
             try:
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
@@ -87,20 +88,21 @@ class Hub:
                 await asyncio.sleep(1)
 
     def wake_all(self) -> None:
-        """Have every listener look."""
+        """Wake every listener."""
         for events in self._listeners.values():
             for event in events:
                 event.set()
 
     def stop(self) -> None:
-        """End every answer under way: the browsers ask again, and reach the release that is live then."""
+        """End every open response: the browsers reconnect to the release that is live then."""
         self.stopping = True
         self.wake_all()
 
 
 @asynccontextmanager
 async def open_hub(redis: Redis) -> AsyncIterator[Hub]:
-    """A hub at work. It hears SIGTERM itself: uvicorn waits for answers under way before it ends the lifespan."""
+    """A running hub. It handles SIGTERM itself, because uvicorn waits for open responses before it ends the
+    lifespan."""
     hub = Hub(redis)
     loop = asyncio.get_running_loop()
     if threading.current_thread() is threading.main_thread():
@@ -116,7 +118,7 @@ async def open_hub(redis: Redis) -> AsyncIterator[Hub]:
 
 
 def _before(number: int, act: Any) -> None:
-    """Have a signal do this and then what it does already."""
+    """Run `act` on a signal, before its existing handler."""
     then = signal.getsignal(number)
 
     def handler(number: int, frame: FrameType | None) -> None:
@@ -136,7 +138,7 @@ LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description="a
 async def get_events(
     request: Request, user: User, last: LastEventId = None
 ) -> AsyncIterator[ServerSentEvent]:
-    """The user's events from now on; with Last-Event-ID all that came after that one."""
+    """The user's events from now on; with Last-Event-ID, all events after that one."""
     hub: Hub = request.app.state.hub
     redis: Redis = request.app.state.redis
     user_id = user.user_id or 0
@@ -144,7 +146,7 @@ async def get_events(
         if last is None or not _ID.fullmatch(last):
             newest: Any = await redis.xrevrange(stream(user_id), count=1)
             last = newest[0][0].decode() if newest else "0-0"
-        # Without data it is no event, and yet the browser will ask for what comes after it.
+        # Without data it is no event, but it sets the id from which the browser resumes.
         yield ServerSentEvent(id=last, retry=RECONNECT, comment="from here on")
         try:
             while not hub.stopping:
@@ -161,4 +163,4 @@ async def get_events(
                 if not news.is_set() and not await sessions(request).lives(user):
                     return
         except RedisError:
-            return  # the browser asks again
+            return  # the browser reconnects

@@ -1,4 +1,4 @@
-"""What whoever runs the app asks of it: does it live, can it work, how does it do."""
+"""Endpoints for operators: liveness, readiness, metrics."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -26,13 +26,13 @@ PATIENCE = 2.0  # seconds for each store
 
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
-    """It lives, whatever its stores do: to start it anew would not help them."""
+    """The process is alive, regardless of its stores: restarting it would not help them."""
     return {"status": "ok"}
 
 
 @router.get("/readyz")
 async def readyz(request: Request) -> JSONResponse:
-    """200 when the stores that it cannot do without answer. The cache is one that it can do without."""
+    """200 if the stores that the app needs answer. It can do without the cache."""
     state = request.app.state
     names = ("postgres", "redis", "cache")
     asked = (state.pool.execute("SELECT 1"), state.redis.ping(), state.cache_redis.ping())
@@ -43,7 +43,7 @@ async def readyz(request: Request) -> JSONResponse:
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
-    """For Prometheus, which asks the instance itself; not for who comes through the edge."""
+    """Metrics for Prometheus, which asks the instance directly; not available through the edge."""
     if "x-forwarded-for" in request.headers:
         raise Problem(404, "Not Found")
     with suppress(*POSTGRES_AWAY):

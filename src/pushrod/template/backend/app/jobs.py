@@ -1,8 +1,8 @@
-"""Jobs on a Redis stream, through taskiq: the stream hands them out, the outbox says which there are.
+"""Jobs on a Redis stream, through taskiq: the stream distributes them, the outbox records which exist.
 
-taskiq has the broker, the worker's loop with its limits, and the schedule. Its retries are not used: without one
-process that keeps their times they come at once, and what Redis forgets is not tried again. Here a job is done when
-its transaction has deleted its row of the outbox, and is due again until then.
+taskiq provides the broker, the worker's loop with its limits, and the schedule. Its retries are not used: without a
+separate process that times them they run at once, and a job that Redis loses is not retried. Here a job is done
+when its transaction has deleted its row of the outbox; until then it becomes due again.
 """
 
 import asyncio
@@ -26,18 +26,18 @@ from app.stores import POSTGRES_AWAY, Pool
 log = structlog.get_logger()
 
 Job = Callable[..., Awaitable[None]]
-"""Does it in the connection's transaction; the rest of its arguments are the payload's."""
+"""Does a job in the connection's transaction; its further arguments are the payload's."""
 
 QUEUE = "jobs"
 GROUP = "workers"
-KEPT = 10_000  # messages in the stream, about; one that was trimmed unread comes again from the outbox
-IDLE = 60  # seconds after which what a worker took and never acknowledged is another one's
-GRACE = 8.0  # seconds that jobs in hand have when the worker is told to stop
+KEPT = 10_000  # messages in the stream, approximately; the outbox resends one trimmed unread
+IDLE = 60  # seconds after which another worker takes over an unacknowledged message
+GRACE = 8.0  # seconds for the current jobs when the worker is told to stop
 AT_ONCE = 10  # jobs for each worker
 
 
 class Jobs:
-    """The jobs of the app, by name, and the broker that carries them."""
+    """The jobs of the app by name, and the broker that carries them."""
 
     def __init__(self, pool: Pool, settings: Settings, jobs: Mapping[str, Job]) -> None:
         self._pool = pool
@@ -46,7 +46,7 @@ class Jobs:
             settings.redis_url,
             queue_name=QUEUE,
             consumer_group_name=GROUP,
-            consumer_name="worker",  # one for all: no list of the names of past workers grows in Redis
+            consumer_name="worker",  # one for all: otherwise Redis would collect the names of past workers
             consumer_id="0",
             xread_block=1000,
             xread_count=AT_ONCE,
@@ -58,10 +58,11 @@ class Jobs:
         )
         self.broker.add_middlewares(_Failures(pool, settings))
         self.senders = {name: self._sender(name, job) for name, job in jobs.items()}
-        """Hand a job to whichever worker is free. Raise RedisError when Redis is away."""
+        """Hand a job to any free worker. Raises RedisError if Redis is unavailable."""
 
     def every(self, cron: str, name: str, act: Callable[[], Awaitable[None]]) -> None:
-        """Have this done at times, in UTC. Each worker sends it: it must be such that once is enough."""
+        """Run `act` on a schedule, in UTC. Each worker sends it, so running it several times must equal running it
+        once."""
 
         async def scheduled() -> None:
             await act()
@@ -69,10 +70,10 @@ class Jobs:
         self.broker.register_task(scheduled, name, schedule=[{"cron": cron}])
 
     async def work(self, stop: asyncio.Event) -> None:
-        """Do jobs until told to stop, and then those in hand. Redis is waited for when it is away."""
+        """Do jobs until told to stop, then finish the current ones. Waits while Redis is unavailable."""
         while not stop.is_set():
             try:
-                await self.broker.startup()  # makes the group, also if Redis has come back empty
+                await self.broker.startup()  # creates the group, also after Redis has come back empty
                 receiver = Receiver(
                     self.broker,
                     max_async_tasks=AT_ONCE,
@@ -82,12 +83,12 @@ class Jobs:
                 )
                 log.info("waiting for jobs")
                 await receiver.listen(stop)
-            except Exception as error:  # whatever the library raises; the next try begins from nothing
+            except Exception as error:  # whatever the library raises; the next attempt starts afresh
                 log.warning("jobs wait for Redis", error=repr(error))
                 await asyncio.sleep(1)
 
     async def schedule(self) -> None:
-        """Send what is due at times, until cancelled."""
+        """Send scheduled jobs when they are due, until cancelled."""
         scheduler = TaskiqScheduler(self.broker, [LabelScheduleSource(self.broker)])
         await scheduler.sources[0].startup()
         await SchedulerLoop(scheduler).run(skip_first_run=True, send_timeout=10.0)
@@ -110,7 +111,7 @@ class Jobs:
 
 
 class _Failures(TaskiqMiddleware):
-    """Has a job that failed done again in a while."""
+    """Makes a failed job due again later."""
 
     def __init__(self, pool: Pool, settings: Settings) -> None:
         super().__init__()
@@ -122,6 +123,6 @@ class _Failures(TaskiqMiddleware):
     ) -> None:
         log.warning("a job failed", job=message.task_name, id=message.task_id, error=repr(exception))
         if not message.args:
-            return  # a scheduled one: its next time comes
-        with suppress(*POSTGRES_AWAY):  # else its lease ends in a while, which has it done again too
+            return  # a scheduled job: it runs at its next time
+        with suppress(*POSTGRES_AWAY):  # then its lease expires later, which also makes it due again
             await outbox.failed(self._pool, message.args[0], repr(exception)[:1000], self._settings)

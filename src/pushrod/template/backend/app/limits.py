@@ -1,4 +1,4 @@
-"""How much a client may ask for: so large a body, so often."""
+"""Limits on clients: the size of a body, and the rate of requests."""
 
 import time
 from typing import Any
@@ -17,13 +17,13 @@ from app.problems import Problem
 
 log = structlog.get_logger()
 
-BODY = 64 * 1024  # bytes; nothing here takes files
+BODY = 64 * 1024  # bytes; no route accepts files
 
 
 class BodyLimit:
-    """Refuses a body of more than BODY bytes, whether it says its length or not: 413.
+    """Refuses a body of more than BODY bytes with 413, whether or not its length is declared.
 
-    FastAPI's own `max_body_size` does too, but answers with plain text in place of a problem.
+    FastAPI's own `max_body_size` does too, but answers with plain text instead of a problem.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -49,10 +49,10 @@ class BodyLimit:
 
 
 class Rates:
-    """How often a user may do things, counted in Redis over all instances; the edge limits addresses.
+    """How often `who` may do something, counted in Redis across all instances; the edge limits addresses.
 
-    `limits` keeps the counts, as a sliding window: two keys for each who. While Redis is away nothing is counted
-    and everything is allowed: what needs it cannot be done then anyway.
+    `limits` keeps the counts as a sliding window, with two keys for each `who`. While Redis is unavailable nothing
+    is counted and everything is allowed: what needs Redis fails then anyway.
     """
 
     def __init__(self, redis: Redis, **per_minute: int) -> None:
@@ -64,7 +64,7 @@ class Rates:
         }
 
     async def spend(self, name: str, who: str) -> None:
-        """Count one. Raises Problem 429, with when to try again, when it is one too many."""
+        """Count one use. Raises Problem 429, with the time to retry after, if it exceeds the limit."""
         item = self._items[name]
         try:
             if await self._limiter.hit(item, who):

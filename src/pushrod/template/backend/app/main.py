@@ -1,4 +1,4 @@
-"""The backend: what uvicorn serves, from its first connection to its last."""
+"""The backend that uvicorn serves, from start to stop."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ MESSAGE = "Hello from {{name}}"
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open the stores before the first request, close them after the last one has been answered."""
+    """Open the stores before the first request; close them after the last response."""
     settings = Settings.from_environment()
     configure_logging(settings.log_level)
     async with (
@@ -46,7 +46,7 @@ router = APIRouter(responses=problems.RESPONSES)
 
 @router.get("/api/")
 async def root(request: Request) -> dict[str, str | None]:
-    """Which app this is, and which release of it answers."""
+    """The name of the app, and the release that answers."""
     settings: Settings = request.app.state.settings
     return {
         "app": settings.name,
@@ -56,7 +56,7 @@ async def root(request: Request) -> dict[str, str | None]:
     }
 
 
-# In the order in which a request's route is looked for: those asked most come first.
+# Routes are matched in this order, so the most frequent come first.
 PARTS = (router, products.router, baskets.router, orders.router, events.router, users.router, health.router)
 
 app = FastAPI(
@@ -65,9 +65,9 @@ app = FastAPI(
     docs_url="/api/docs",
     openapi_url="/api/openapi.json",
     redoc_url=None,
-    # As they are: `include_router` looks for each request's route twice, which took a tenth of a read.
+    # Passed directly: `include_router` matches each request's route twice, which took a tenth of a read.
     routes=[route for part in PARTS for route in part.routes],
 )
 app.add_middleware(BodyLimit)
-app.add_middleware(Telemetry)  # the outermost comes last
+app.add_middleware(Telemetry)  # the last one added is the outermost
 problems.install(app)

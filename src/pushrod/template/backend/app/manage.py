@@ -1,4 +1,4 @@
-"""What whoever runs the shop does by hand: `python -m app.manage user ada@example.com --staff`."""
+"""Commands for the shop's operators: `python -m app.manage user ada@example.com --staff`."""
 
 import argparse
 import asyncio
@@ -13,7 +13,7 @@ from app.users import Email, Passwords, Users
 
 
 def main() -> None:
-    """Do what the arguments say; SystemExit with one line when it cannot be done."""
+    """Run the command; SystemExit with one line if it fails."""
     parser = argparse.ArgumentParser(prog="app.manage")
     verbs = parser.add_subparsers(dest="verb", required=True)
     user = verbs.add_parser("user", help="add a user, and print the password made for them")
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 async def add_user(email: str, *, staff: bool) -> None:
-    """Add a user with a password that nobody has chosen, and print it: it is nowhere else."""
+    """Add a user with a random password, and print the password: it is stored nowhere."""
     password = secrets.token_urlsafe(12)
     async with open_postgres(Settings.from_environment().database_url, 1) as pool:
         try:
@@ -40,7 +40,7 @@ async def add_user(email: str, *, staff: bool) -> None:
 
 
 async def dead_letters(*, again: bool) -> None:
-    """Print the dead letters, and have them done again if that is wanted."""
+    """Print the dead letters; with `again`, make them due again."""
     async with open_postgres(Settings.from_environment().database_url, 1) as pool:
         sql = "SELECT id, topic, payload, error FROM outbox WHERE dead_at IS NOT NULL ORDER BY id"
         if again:

@@ -1,16 +1,17 @@
-"""The transactional outbox: what is to happen after a transaction, written in it, so that both are or neither is.
+"""The transactional outbox: actions to follow a transaction, written in it, so that both happen or neither does.
 
-A row is an event to publish or a job to do. The relay hands due rows on, and hands them on again after a lease. A
-job's row stays until the transaction that does the job deletes it; an event's goes when it has been handed on twice,
-because Redis writes to its disk once a second, and a crash of its machine takes what it had promised since. So:
+A row is an event to publish or a job to do. The relay sends due rows, and sends them again after a lease. A job's
+row stays until the transaction that does the job deletes it. An event's row is deleted after it has been sent
+twice: Redis writes to disk once a second, so a crash of its machine can lose what it has acknowledged. Therefore:
 
-- Nothing is lost: whatever dies, in whatever moment, the row is still there.
-- Nothing is invented: the row is only there if its transaction was committed.
-- A job that comes twice is done once: the second finds no row. An event that is published twice is in the stream
-  once: Redis knows the row's id, unless it has lost the event too.
+- Nothing is lost: whatever crashes at whatever moment, the row still exists.
+- Nothing is invented: the row exists only if its transaction was committed.
+- A job that is delivered twice is done once: the second delivery finds no row. An event that is published twice is
+  in
+  the stream once: Redis knows the row's id, unless it has lost the event too.
 
-A job that fails is due again after a pause that doubles each time; after `max_tries` the row is a dead letter, which
-stays for a person to look at (`python -m app.manage dead`).
+A failed job becomes due again after a pause that doubles each time; after `max_tries` the row is a dead letter,
+which stays for a person to look at (`python -m app.manage dead`).
 """
 
 import asyncio
@@ -28,35 +29,35 @@ from app.stores import POSTGRES_AWAY, Connection, Pool
 
 log = structlog.get_logger()
 
-EVENT = "event"  # the topic of what is published; every other topic is the name of a job
+EVENT = "event"  # the topic of published events; every other topic is the name of a job
 BATCH = 200
-POLL = 0.2  # seconds between two looks for due rows
-LONGEST_PAUSE = 60.0  # seconds between two tries
+POLL = 0.2  # seconds between two checks for due rows
+LONGEST_PAUSE = 60.0  # seconds between two attempts
 
 Send = Callable[[int, dict[str, Any]], Awaitable[None]]
-"""Hands a row on: its id and its payload."""
+"""Sends a row: its id and its payload."""
 
 
 async def put(connection: Connection, topic: str, payload: dict[str, Any], delay: float = 0.0) -> None:
-    """Have this happen `delay` seconds after the connection's transaction, if it is committed."""
+    """Schedule an action `delay` seconds after the connection's transaction, if that is committed."""
     sql = "INSERT INTO outbox (topic, payload, due_at) VALUES ($1, $2, now() + make_interval(secs => $3))"
     await connection.execute(sql, topic, to_json(payload).decode(), delay)
 
 
 async def take(connection: Connection, id: int) -> bool:
-    """Make this transaction the one that does the job; False when it is done already. Waits for one that does it."""
+    """Make this transaction the one that does the job; False if it is done. Waits for another that is doing it."""
     return await connection.fetchval("DELETE FROM outbox WHERE id = $1 RETURNING true", id) is True
 
 
 async def failed(pool: Pool, id: int, error: str, settings: Settings) -> None:
-    """Have a job that failed done again, after a pause that doubles with each try."""
+    """Make a failed job due again, after a pause that doubles with each attempt."""
     sql = """UPDATE outbox SET error = $2, due_at = now() + make_interval(secs => least($3 * 2 ^ (tries - 1), $4))
              WHERE id = $1"""
     await pool.execute(sql, id, error, settings.retry_seconds, LONGEST_PAUSE)
 
 
 class Relay:
-    """Hands due rows on, in order. Every worker runs one; one of them at a time is at work."""
+    """Sends due rows in order. Every worker runs a relay; only one is active at a time."""
 
     def __init__(self, pool: Pool, publish: Send, send: Mapping[str, Send], settings: Settings) -> None:
         self._pool = pool
@@ -64,7 +65,7 @@ class Relay:
         self._settings = settings
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until told to stop. A store that is away, or a table that is not there yet, is waited for."""
+        """Run until told to stop. Waits while a store is unavailable or the table does not exist yet."""
         while not stop.is_set():
             pause = POLL
             try:
@@ -77,9 +78,9 @@ class Relay:
                 await asyncio.wait_for(stop.wait(), pause)
 
     async def round(self) -> int:
-        """Hand on what is due, at most BATCH rows; how many.
+        """Send what is due, at most BATCH rows; returns how many.
 
-        First it is handed on, then that is committed: who dies between hands on twice, which does no harm.
+        Rows are sent before that is committed: a crash in between sends them twice, which does no harm.
         """
         async with self._pool.acquire() as connection, connection.transaction():
             if not await connection.fetchval("SELECT pg_try_advisory_xact_lock(hashtext('outbox'))"):
@@ -88,7 +89,7 @@ class Relay:
                 """SELECT id, topic, payload, tries FROM outbox
                    WHERE due_at <= now() AND dead_at IS NULL AND topic = ANY($1)
                    ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED""",
-                list(self._senders),  # what only another release knows is left to its workers
+                list(self._senders),  # topics that only another release knows are left to its workers
                 BATCH,
             )
             done: list[int] = []
@@ -114,7 +115,7 @@ class Relay:
 
 
 async def figures(pool: Pool) -> dict[str, float]:
-    """How it is doing: rows due and dead, and for how many seconds the oldest one has been due."""
+    """Metrics of the outbox: due rows, dead rows, and for how many seconds the oldest row has been due."""
     row = await pool.fetchrow(
         """SELECT count(*) FILTER (WHERE dead_at IS NULL AND due_at <= now()) AS due,
                   count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead,

@@ -1,4 +1,4 @@
-"""Errors as application/problem+json (RFC 9457): one shape for whatever is not an answer."""
+"""Errors as application/problem+json (RFC 9457): one format for all of them."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class Details(BaseModel):
-    """The body of every error; some have further members that say more."""
+    """The body of every error; some have further members."""
 
     type: str = "about:blank"
     title: str
@@ -27,7 +27,7 @@ class Details(BaseModel):
 
 
 class Problem(Exception):
-    """Raised by a route for what it will not do; `more` are further members of the body."""
+    """Raised by a route that refuses a request; `more` are further members of the body."""
 
     def __init__(
         self, status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any
@@ -60,7 +60,7 @@ def response(status: int, detail: str, headers: Mapping[str, str] | None = None,
 
 
 def install(app: FastAPI) -> None:
-    """Have every error of the app answered so."""
+    """Make the app return every error in this format."""
 
     @app.exception_handler(Problem)
     async def problem(_request: Request, error: Problem) -> JSONResponse:

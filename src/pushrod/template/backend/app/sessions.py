@@ -1,8 +1,9 @@
 """Sessions in the durable Redis: who a visitor is, and what they carry.
 
-Few lines of our own, because what libraries offer (starsessions was looked at) is loaded for every request by a
-middleware, keeps the session's id in clear, and knows nothing of the other sessions of a user. Here a session is a
-hash under the digest of its id, so that who reads Redis cannot be anybody; each user has an index of theirs.
+A small implementation of our own: what libraries offer (starsessions was evaluated) is loaded by a middleware for
+every request, stores the session's id in clear, and does not know a user's other sessions. Here a session is a hash
+under the digest of its id, so that access to Redis does not allow impersonation; each user has an index of their
+sessions.
 """
 
 import hashlib
@@ -15,13 +16,13 @@ from typing import Any, cast
 from fastapi import Response
 from redis.asyncio import Redis
 
-ANONYMOUS_SECONDS = 24 * 3600  # without a request; one who has logged in has Settings.session_seconds
-LONGEST = 30 * 24 * 3600  # seconds from a login to the next, however busy
+ANONYMOUS_SECONDS = 24 * 3600  # without a request; for a logged-in user it is Settings.session_seconds
+LONGEST = 30 * 24 * 3600  # seconds after which a login expires despite activity
 
 
 @dataclass(frozen=True)
 class Session:
-    """One visitor's. `user_id` and `email` are None until they log in."""
+    """A visitor's session. `user_id` and `email` are None until they log in."""
 
     key: str
     csrf: str
@@ -30,14 +31,14 @@ class Session:
 
 
 class Sessions:
-    """All of them. Every method raises RedisError when Redis is away."""
+    """All sessions. Every method raises RedisError if Redis is unavailable."""
 
     def __init__(self, redis: Redis, seconds: int) -> None:
         self._redis = redis
         self._seconds = seconds
 
     async def find(self, id: str) -> Session | None:
-        """The session of that id, which lives on from now."""
+        """The session with that id, whose life is extended."""
         key = _key(id)
         found = await _answer(self._redis.hgetall(key))
         if not found:
@@ -50,11 +51,11 @@ class Sessions:
         return Session(key, found[b"csrf"].decode(), user_id, found.get(b"email", b"").decode() or None)
 
     async def begin(self) -> tuple[Session, str]:
-        """A session of nobody in particular, and its id."""
+        """A new anonymous session, and its id."""
         return await self._create(None, None, None)
 
     async def log_in(self, old: Session | None, user_id: int, email: str) -> tuple[Session, str]:
-        """A new session with a new id, which nobody can have planted; it takes over what the old one carries."""
+        """A new session with a new id, against session fixation; it takes over what the old one carries."""
         basket = await self.basket(old) if old else None
         session, id = await self._create(user_id, email, basket)
         if old:
@@ -62,7 +63,7 @@ class Sessions:
         return session, id
 
     async def end(self, session: Session) -> None:
-        """This one is over."""
+        """End this session."""
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.delete(session.key)
             if session.user_id is not None:
@@ -70,7 +71,7 @@ class Sessions:
             await pipeline.execute()
 
     async def end_all(self, user_id: int) -> None:
-        """All of a user's are over, on every device."""
+        """End all sessions of a user, on every device."""
         keys = await _answer(self._redis.zrange(_index(user_id), 0, -1))
         if keys:
             async with self._redis.pipeline(transaction=True) as pipeline:
@@ -79,15 +80,15 @@ class Sessions:
                 await pipeline.execute()
 
     async def lives(self, session: Session) -> bool:
-        """Whether it is not over yet."""
+        """Whether the session still exists."""
         return bool(await self._redis.exists(session.key))
 
     async def basket(self, session: Session) -> bytes | None:
-        """What was put last, if anything."""
+        """The stored basket, if any."""
         return cast(bytes | None, await _answer(self._redis.hget(session.key, "basket")))
 
     async def put_basket(self, session: Session, basket: bytes) -> None:
-        """Carry this; a session that is over in this moment stays so."""
+        """Store the basket, unless the session has just ended."""
         await _answer(self._redis.eval(_PUT, 1, session.key, "basket", basket))
 
     async def _create(
@@ -132,15 +133,15 @@ async def _answer(question: Awaitable[Any] | Any) -> Any:
 
 
 def cookie(scheme: str) -> str:
-    """Its name. A browser takes one with `__Host-` from this very host alone, over TLS, for all paths."""
+    """The cookie's name. Browsers accept `__Host-` only from this very host, over TLS, for all paths."""
     return "__Host-session" if scheme == "https" else "session"
 
 
 def set_cookie(response: Response, scheme: str, id: str) -> None:
-    """Give the browser its session's id; it forgets it when it closes, or when the session is over."""
+    """Set the session cookie; the browser drops it when it closes."""
     response.set_cookie(cookie(scheme), id, path="/", secure=scheme == "https", httponly=True, samesite="lax")
 
 
 def clear_cookie(response: Response, scheme: str) -> None:
-    """Have the browser forget it."""
+    """Make the browser drop the cookie."""
     response.delete_cookie(cookie(scheme), path="/", secure=scheme == "https", httponly=True, samesite="lax")

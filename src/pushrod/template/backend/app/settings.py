@@ -1,4 +1,4 @@
-"""What the environment says, read once at start."""
+"""The settings from the environment, read once at start."""
 
 from typing import Self
 
@@ -7,36 +7,36 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """Everything configurable, by its variable's name. URLs carry passwords, so they stay out of the repr."""
+    """All settings, by their variables' names. URLs contain passwords, so they are excluded from the repr."""
 
     model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore")
 
     database_url: str = Field(repr=False)
     redis_url: str = Field(repr=False)
-    """The Redis that must not forget."""
+    """The durable Redis."""
     cache_url: str = Field(repr=False)
-    """The Redis that may forget at any time."""
+    """The Redis that may lose its data at any time."""
 
     cache_seconds: int = Field(default=60, ge=1)
     """How long a cached value is fresh."""
     stale_seconds: int = Field(default=600, ge=0)
-    """How much longer it may be served while PostgreSQL is slow or away."""
+    """How much longer it may be served while PostgreSQL is slow or unavailable."""
     session_seconds: int = Field(default=14 * 24 * 3600, ge=1)
     """How long a user stays logged in without a request."""
     writes_per_minute: int = Field(default=120, ge=1)
-    """How often one user may change anything."""
+    """How many changes one user may make per minute."""
     logins_per_minute: int = Field(default=10, ge=1)
-    """How often somebody may try to log in as one user."""
+    """How often a login as one user may be attempted."""
     step_seconds: float = Field(default=2.0, ge=0)
     """How long an order stays in each status: short, so that a person sees it move."""
     max_tries: int = Field(default=8, ge=1)
-    """How often a job is tried before it is a dead letter."""
+    """How often a job is attempted before it is a dead letter."""
     retry_seconds: float = Field(default=1.0, gt=0)
-    """The pause after the first failure; each further one is twice as long."""
+    """The pause after the first failure; it doubles with each further one."""
     lease_seconds: float = Field(default=60.0, gt=0)
-    """When a job of which nothing has been heard is handed on again, and an event once more."""
+    """After how long an unfinished job, or an event, is sent again."""
     nightly: str = "0 3 * * *"
-    """When the day before is closed: cron, in UTC."""
+    """When the previous day is closed: cron, in UTC."""
     log_level: str = "INFO"
 
     name: str = Field(default="{{name}}", validation_alias="PUSHROD_APP")
@@ -45,7 +45,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Raise SystemExit, naming each variable that is missing or wrong, and none of their values."""
+        """Raise SystemExit, naming each variable that is missing or invalid, without their values."""
         try:
             return cls()
         except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL and Redis. Whatever waits has a time-out, in seconds."""
+"""Connections to PostgreSQL and Redis. Every wait has a time-out, in seconds."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,19 +22,19 @@ Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 PATIENCE = (
     2.0  # how long a request waits for PostgreSQL to accept a connection before it is answered with 503
 )
-STATEMENT = 5.0  # how long any one statement may take
-TURN = 8.0  # how long a request waits while all connections are in use: many buyers of one product take their turns
-POOL_SIZE = 10  # per process; PostgreSQL takes 100 connections in all unless told otherwise
+STATEMENT = 5.0  # time-out of one statement
+TURN = 8.0  # how long a request waits while all connections are in use, as many buyers of one product may make it
+POOL_SIZE = 10  # per process; PostgreSQL accepts 100 connections in all by default
 
-# How it looks when PostgreSQL is away, starts, stops or is too slow: worth another try, and nobody's mistake.
+# Errors while PostgreSQL is unavailable, starting, stopping or too slow: worth a retry, and not the app's fault.
 POSTGRES_AWAY = (
     asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,  # it stops or starts, or a statement took longer than STATEMENT
+    asyncpg.OperatorInterventionError,  # it stops or starts, or a statement exceeded STATEMENT
     asyncpg.InsufficientResourcesError,  # too many connections
     asyncpg.LockNotAvailableError,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
-    asyncpg.InterfaceError,  # the connection went away under a statement
+    asyncpg.InterfaceError,  # the connection broke during a statement
     OSError,
     TimeoutError,
 )
@@ -42,18 +42,18 @@ REDIS_AWAY = (RedisConnectionError, RedisTimeoutError)
 
 
 class _PatientPool(asyncpg.Pool):
-    """asyncpg's own, in which nobody waits for their turn for longer than TURN."""
+    """asyncpg's pool, in which no request waits for a connection for longer than TURN."""
 
     def acquire(self, *, timeout: float | None = TURN) -> Any:
-        """As asyncpg's; the clock is set only where all connections are in use."""
+        """As asyncpg's; the time-out is set up only if all connections are in use."""
         return super().acquire(timeout=None if self.get_idle_size() else timeout)
 
 
 @asynccontextmanager
 async def open_postgres(url: str, size: int = POOL_SIZE) -> AsyncIterator[Pool]:
-    """A pool that connects when it is used, and again after PostgreSQL was away.
+    """A pool that connects on first use, and again after PostgreSQL was unavailable.
 
-    Single statements commit by themselves; several that belong together need `connection.transaction()`.
+    Single statements commit on their own; several that belong together need `connection.transaction()`.
     """
     pool = _PatientPool(
         url,
@@ -65,7 +65,7 @@ async def open_postgres(url: str, size: int = POOL_SIZE) -> AsyncIterator[Pool]:
         max_queries=50_000,
         max_inactive_connection_lifetime=300.0,
         timeout=PATIENCE,
-        command_timeout=STATEMENT + 1,  # for a server that does not even say that it is too slow
+        command_timeout=STATEMENT + 1,  # for a server that does not report its own time-out
         server_settings={
             "statement_timeout": str(int(STATEMENT * 1000)),
             "idle_in_transaction_session_timeout": "10000",
@@ -78,11 +78,11 @@ async def open_postgres(url: str, size: int = POOL_SIZE) -> AsyncIterator[Pool]:
 
 
 async def _leave_as_it_is(_connection: object) -> None:
-    """In place of asyncpg's RESET ALL, a round trip for each use: nothing here changes a session."""
+    """Replaces asyncpg's RESET ALL, a round trip for each use: nothing here changes a session."""
 
 
 def open_redis(url: str, timeout: float = 0.5, size: int = 50) -> Redis:
-    """A client to enter with `async with`. One retry, for a connection that died while it was idle."""
+    """A client to enter with `async with`. It retries once, for connections that died while idle."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=size,
@@ -95,10 +95,10 @@ def open_redis(url: str, timeout: float = 0.5, size: int = 50) -> Redis:
 
 
 class OptionalRedis:
-    """A Redis that is useful and never needed.
+    """A Redis that is useful but never required.
 
-    Once it did not answer it is not even asked for the next PAUSE, so that one that hangs costs one time-out
-    a second and not one a request.
+    After it has failed to answer, it is not asked for PAUSE seconds, so that one that hangs costs one time-out a
+    second instead of one for each request.
     """
 
     PAUSE = 1.0
@@ -108,7 +108,7 @@ class OptionalRedis:
         self._ask_again = 0.0
 
     async def execute(self, *command: str | bytes | int) -> Any:
-        """What Redis answers to one command. Raises RedisError when it is away or was a moment ago."""
+        """The answer of Redis to one command. Raises RedisError if it is, or just was, unavailable."""
         if monotonic() < self._ask_again:
             raise RedisConnectionError("it did not answer a moment ago")
         try:

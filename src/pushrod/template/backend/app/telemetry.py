@@ -1,4 +1,4 @@
-"""What each request leaves behind: an id, a line in the log, figures for Prometheus."""
+"""What is recorded of each request: an id, a log line, metrics for Prometheus."""
 
 import json
 import logging
@@ -25,13 +25,13 @@ SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-QUIET = frozenset(("/healthz", "/readyz", "/metrics"))  # asked every few seconds: said only when they fail
+QUIET = frozenset(("/healthz", "/readyz", "/metrics"))  # requested every few seconds: logged only on failure
 
 _GIVEN_ID = re.compile(rb"[\w.-]{1,64}")
 
 
 def configure_logging(level: str) -> None:
-    """One JSON object a line on standard output, from structlog and from libraries that use `logging`."""
+    """One JSON object per line on standard output, from structlog and from libraries that use `logging`."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -61,11 +61,11 @@ def configure_logging(level: str) -> None:
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
-    logging.getLogger("uvicorn.access").disabled = True  # said here, with the request's id
+    logging.getLogger("uvicorn.access").disabled = True  # logged here instead, with the request's id
 
 
 def as_json(event: Any, **_: Any) -> bytes:
-    """By Pydantic's writer, in a sixth of the time; it refuses what is no Unicode text, which `json` escapes."""
+    """Pydantic's JSON writer, which takes a sixth of the time; it refuses invalid Unicode, which `json` escapes."""
     try:
         return to_json(event, fallback=repr)
     except PydanticSerializationError:
@@ -84,7 +84,7 @@ class Telemetry:
             return await self.app(scope, receive, send)
         started = perf_counter()
         request_id = _request_id(scope)
-        # The task is this request's, and so is its context.
+        # The task belongs to this request, and so does its context.
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status = 0
 
@@ -100,7 +100,7 @@ class Telemetry:
         except Exception:
             log.exception("a request failed", path=scope["path"])
             if status:
-                raise  # the client has half an answer: uvicorn ends the connection, so that it knows
+                raise  # the client has half a response: uvicorn closes the connection, which tells it so
             await problems.response(500, "this is a mistake of ours; it has been noted")(
                 scope, receive, sending
             )
@@ -121,7 +121,7 @@ class Telemetry:
 
 
 def _request_id(scope: Scope) -> str:
-    """The one that the edge has given it, so that both logs speak of the same; else a new one."""
+    """The id from the edge, so that both logs use the same; otherwise a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _GIVEN_ID.fullmatch(value):
             return str(value.decode())

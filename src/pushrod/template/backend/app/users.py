@@ -19,7 +19,7 @@ Email = Annotated[
 ]
 Password = Annotated[
     str, Field(min_length=8, max_length=200)
-]  # NIST SP 800-63B: at least 8, and no rules beside
+]  # NIST SP 800-63B: at least 8, and no further rules
 
 
 class Credentials(BaseModel):
@@ -30,16 +30,17 @@ class Credentials(BaseModel):
 
 
 class Who(BaseModel):
-    """Who the visitor is (`email` is null for nobody in particular), and what X-CSRF-Token must be."""
+    """Who the visitor is (`email` is null before login), and the value for X-CSRF-Token."""
 
     email: str | None
     csrf: str
 
 
 class Passwords:
-    """Argon2id with the parameters of RFC 9106 for little memory: 64 MiB and about 50 ms for each.
+    """Argon2id with RFC 9106's parameters for little memory: 64 MiB and about 50 ms for each.
 
-    They are worked out beside the event loop, few at a time, so that logins delay nobody and cannot take all memory.
+    They are computed outside the event loop, few at a time, so that logins delay nobody and cannot use up the
+    memory.
     """
 
     def __init__(self, at_once: int = 2) -> None:
@@ -48,12 +49,13 @@ class Passwords:
         self._of_nobody = self._hasher.hash("no user has this one")
 
     async def hash(self, password: str) -> str:
-        """What is kept of a password."""
+        """The stored form of a password."""
         async with self._turns:
             return await asyncio.to_thread(self._hasher.hash, password)
 
     async def verify(self, kept: str | None, password: str) -> bool:
-        """Whether it is the one. Without a user it takes as long, so that nobody learns by time who is one."""
+        """Whether the password is right. Takes as long without a user, so that timing does not reveal who is
+        one."""
         async with self._turns:
             return await asyncio.to_thread(self._is, kept or self._of_nobody, password) and kept is not None
 
@@ -72,7 +74,7 @@ class Users:
         self._passwords = passwords
 
     async def add(self, email: str, password: str, *, is_staff: bool = False) -> int:
-        """The id of a new user. Raises Problem 409 when there is one of that address."""
+        """The id of a new user. Raises Problem 409 if the address is taken."""
         sql = "INSERT INTO users (email, password, is_staff) VALUES ($1, $2, $3) RETURNING id"
         try:
             id: int = await self._pool.fetchval(sql, email, await self._passwords.hash(password), is_staff)
@@ -81,7 +83,7 @@ class Users:
         return id
 
     async def check(self, email: str, password: str) -> int | None:
-        """The id of the user whose password that is."""
+        """The id of the user with that password; None if it is wrong."""
         row = await self._pool.fetchrow("SELECT id, password FROM users WHERE email = $1", email)
         right = await self._passwords.verify(row["password"] if row else None, password)
         return row["id"] if row and right else None
@@ -97,7 +99,7 @@ def _users(request: Request) -> Users:
 
 @router.post("/users", status_code=201)
 async def register(request: Request, response: Response, visitor: Visitor, given: Credentials) -> Who:
-    """Become a user, and log in."""
+    """Register, and log in."""
     user_id = await _users(request).add(given.email, given.password)
     return await _log_in(request, response, visitor, user_id, given.email)
 
@@ -114,7 +116,7 @@ async def log_in(request: Request, response: Response, visitor: Visitor, given: 
 
 @router.get("/session")
 async def who_am_i(request: Request, response: Response, visitor: Visitor) -> Who:
-    """Who the visitor is; who comes for the first time gets a session."""
+    """Who the visitor is; a new visitor gets a session."""
     if visitor is None:
         visitor, id = await sessions(request).begin()
         set_cookie(response, request.url.scheme, id)
@@ -124,7 +126,7 @@ async def who_am_i(request: Request, response: Response, visitor: Visitor) -> Wh
 
 @router.delete("/session", status_code=204)
 async def log_out(request: Request, response: Response, visitor: Visitor) -> None:
-    """Log out here."""
+    """Log out on this device."""
     if visitor is not None:
         await sessions(request).end(visitor)
     clear_cookie(response, request.url.scheme)

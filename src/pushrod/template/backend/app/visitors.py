@@ -1,4 +1,4 @@
-"""Who asks: a visitor, a user, one of the staff. Routes say whom they serve by the type of an argument."""
+"""The caller of a request: a visitor, a user, a member of staff. Routes require one by an argument's type."""
 
 import secrets
 from typing import Annotated
@@ -20,10 +20,10 @@ def sessions(request: Request) -> Sessions:
 
 
 async def visitor(request: Request, token: Token = None) -> Session | None:
-    """The session of the request's cookie, if it has one that is not over.
+    """The session of the request's cookie, unless it has ended.
 
-    A browser sends the cookie whoever made it ask, so what changes anything must also have the session's token,
-    which only a page of our own can read: else 403. Whoever asks too often is answered with 429.
+    A browser sends the cookie with requests that any site makes it send, so a request that changes something must
+    also have the session's token, which only our own page can read: otherwise 403. Too many requests get 429.
     """
     id = request.cookies.get(cookie(request.url.scheme))
     session = await sessions(request).find(id) if id else None
@@ -40,7 +40,7 @@ Visitor = Annotated[Session | None, Depends(visitor)]
 
 
 async def user(visitor: Visitor) -> Session:
-    """One who has logged in: else 401."""
+    """A user who has logged in: otherwise 401."""
     if visitor is None or visitor.user_id is None:
         raise Problem(401, "log in first: POST /api/session")
     return visitor
@@ -50,7 +50,7 @@ User = Annotated[Session, Depends(user)]
 
 
 async def staff(request: Request, user: User) -> Session:
-    """One of the staff: else 403. Asked of the table each time, so that it ends at once."""
+    """A member of staff: otherwise 403. Read from the table each time, so that revoking it takes effect at once."""
     if not await request.app.state.pool.fetchval("SELECT is_staff FROM users WHERE id = $1", user.user_id):
         raise Problem(403, "for staff only")
     return user

@@ -1,6 +1,7 @@
-"""The worker: does jobs, hands on what is in the outbox, and what is due at times.
+"""The worker: does jobs, relays the outbox, and runs the schedule.
 
-Any number of them run side by side. A store that is away is waited for. SIGTERM ends it after the jobs in hand.
+Any number of workers can run side by side. They wait while a store is unavailable. SIGTERM ends one after its
+current jobs.
 """
 
 import asyncio

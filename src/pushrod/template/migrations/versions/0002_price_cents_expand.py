@@ -1,9 +1,9 @@
 """prices in whole cents, the first half: the new column beside the old one, and both kept equal
 
-While this runs and for a moment after, the release before this one serves, and it reads and writes `price`. So
-nothing is taken away yet: a trigger gives each column what was written to the other. The release that is deployed
-with this migration reads and writes `price_cents` alone. Once it is the oldest that anybody may go back to, the
-next migration takes `price` away.
+While this runs and for a moment after, the previous release serves, and it reads and writes `price`. So nothing is
+removed yet: a trigger copies each write to the other column. The release deployed with this migration reads and
+writes only `price_cents`. Once it is the oldest release that anybody may roll back to, the next migration removes
+`price`.
 """
 
 from alembic import op
@@ -33,7 +33,7 @@ def upgrade() -> None:
         FOR EACH ROW EXECUTE FUNCTION products_price()
     """)
     op.execute("UPDATE products SET price_cents = round(price * 100)")  # a large table: in batches, by a job
-    # NOT VALID takes its lock for a moment only; VALIDATE reads the table without keeping writers out.
+    # NOT VALID takes its lock for a moment only; VALIDATE reads the table without blocking writers.
     op.execute("""
         ALTER TABLE products ADD CONSTRAINT products_price_cents_check
         CHECK (price_cents IS NOT NULL AND price_cents >= 0) NOT VALID

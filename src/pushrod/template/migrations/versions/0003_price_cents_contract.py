@@ -1,6 +1,6 @@
 """prices in whole cents, the second half: nothing reads `price` any more, so it goes
 
-In a later release than the migration before it: a rollback to one that reads `price` is no longer possible.
+In a later release than the previous migration: a rollback to a release that reads `price` is no longer possible.
 """
 
 from alembic import op

@@ -1,4 +1,4 @@
-"""orders, what happens to them, and what is to happen: the outbox; days that are closed, and the fences of locks"""
+"""orders, their history, and the outbox of what is to happen; closed days, and the fencing tokens of locks"""
 
 from alembic import op
 

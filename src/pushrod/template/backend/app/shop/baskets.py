@@ -12,7 +12,7 @@ from app.visitors import Visitor, sessions
 
 
 class Item(BaseModel):
-    """So many of a product."""
+    """A number of one product."""
 
     product_id: Id
     quantity: Annotated[int, Field(ge=1, le=1000)]
@@ -28,7 +28,7 @@ Items = Annotated[list[Item], Field(max_length=50), AfterValidator(_each_once)]
 
 
 class Basket(BaseModel):
-    """What a visitor wants."""
+    """The products a visitor wants to buy."""
 
     items: Items = []
 
@@ -38,17 +38,17 @@ router = APIRouter(prefix="/api/basket", tags=["basket"], responses=RESPONSES)
 
 @router.get("")
 async def get_basket(request: Request, visitor: Visitor) -> Basket:
-    """What is in it."""
+    """The basket's content."""
     kept = await sessions(request).basket(visitor) if visitor else None
     try:
         return Basket.model_validate_json(kept) if kept else Basket()
     except ValidationError:
-        return Basket()  # another release's, which carries them in another form
+        return Basket()  # written by another release, in another format
 
 
 @router.put("")
 async def put_basket(request: Request, response: Response, visitor: Visitor, basket: Basket) -> Basket:
-    """Have exactly this in it."""
+    """Replace the basket's content."""
     session: Session | None = visitor
     if session is None:
         session, id = await sessions(request).begin()

@@ -1,4 +1,4 @@
-"""Orders: placed once for each Idempotency-Key, out of what is in stock, and moved on by jobs."""
+"""Orders: placed once for each Idempotency-Key, from the stock, and advanced by jobs."""
 
 import hashlib
 from datetime import datetime
@@ -17,17 +17,17 @@ from app.visitors import User
 
 Status = Literal["placed", "paid", "packed", "shipped"]
 STATUSES: tuple[Status, ...] = ("placed", "paid", "packed", "shipped")
-ADVANCE = "advance_order"  # the job that moves an order on
+ADVANCE = "advance_order"  # the job that advances an order
 
 
 class NewOrder(BaseModel):
-    """What is to be bought."""
+    """The products to order."""
 
     items: Annotated[Items, Field(min_length=1)]
 
 
 class Line(BaseModel):
-    """So many of a product, at the price it had then."""
+    """A number of one product, at its price when it was ordered."""
 
     product_id: Id
     quantity: int
@@ -45,7 +45,7 @@ class Order(BaseModel):
 
 
 class Page(BaseModel):
-    """A page of orders, the newest first; `next` is the `after` of the one that follows, or null."""
+    """A page of orders, newest first; `next` is the `after` of the next page, or null."""
 
     items: list[Order]
     next: str | None
@@ -69,12 +69,12 @@ class Orders:
         self._step_seconds = step_seconds
 
     async def place(self, user_id: int, key: str, new: NewOrder) -> tuple[Order, bool]:
-        """The order of that key, and whether this call has placed it. Raises Problem 409 or 422.
+        """The order with that key, and whether this call placed it. Raises Problem 409 or 422.
 
-        READ COMMITTED is enough, because what matters is locked: a second transaction with the same key waits at
-        the unique index until the first has ended, and then finds its order or takes its place; one that wants
-        the same product waits for its row, and then sees the stock that is left. Rows are locked in the order of
-        their ids, so that no two wait for each other.
+        READ COMMITTED is enough, because what matters is locked. A second transaction with the same key waits at
+        the unique index until the first has ended, and then finds its order or places one. A transaction that
+        orders the same product waits for its row, and then sees the remaining stock. Rows are locked in the order
+        of their ids, so deadlocks cannot occur.
         """
         fingerprint = hashlib.sha256(new.model_dump_json().encode()).digest()
         async with self._pool.acquire() as connection, connection.transaction():
@@ -123,7 +123,7 @@ class Orders:
         )
 
     async def advance(self, connection: Connection, order_id: int, status: Status) -> None:
-        """Move an order to that status, in the transaction of the job. Raises LookupError if there is none."""
+        """Set an order's status in the transaction of the job. Raises LookupError if there is no such order."""
         before = STATUSES[STATUSES.index(status) - 1]
         user_id = await connection.fetchval(
             "UPDATE orders SET status = $3 WHERE id = $1 AND status = $2 RETURNING user_id",
@@ -136,7 +136,7 @@ class Orders:
         await self._step(connection, order_id, user_id, status)
 
     async def _step(self, connection: Connection, id: int, user_id: int, status: Status) -> None:
-        """Note what has become of it, tell its user, and have the next step done in a while."""
+        """Record a status, tell the user, and schedule the next step."""
         sql = "INSERT INTO order_steps (order_id, status) VALUES ($1, $2) RETURNING at"
         at: datetime = await connection.fetchval(sql, id, status)
         data = {"order_id": id, "status": status, "at": at.isoformat()}
@@ -146,13 +146,13 @@ class Orders:
             await outbox.put(connection, ADVANCE, {"order_id": id, "status": following}, self._step_seconds)
 
     async def find(self, user_id: int, id: int) -> Order | None:
-        """A user's order of that id."""
+        """A user's order with that id."""
         where = f"{_SELECT} WHERE o.user_id = $1 AND o.id = $2 GROUP BY o.id"
         row = await self._pool.fetchrow(where, user_id, id)
         return _order(row) if row else None
 
     async def page(self, user_id: int, before: int, limit: int) -> Page:
-        """At most `limit` orders of a user, the newest first, from the first below `before`."""
+        """At most `limit` orders of a user with ids below `before`, newest first."""
         where = f"{_SELECT} WHERE o.user_id = $1 AND o.id < $2 GROUP BY o.id ORDER BY o.id DESC LIMIT $3"
         rows = await self._pool.fetch(where, user_id, before, limit + 1)
         items = [_order(row) for row in rows[:limit]]
@@ -186,7 +186,7 @@ def _orders(request: Request) -> Orders:
 
 @router.post("", status_code=201)
 async def place_order(request: Request, response: Response, user: User, key: Key, new: NewOrder) -> Order:
-    """Place an order. Sent again with the same key it is the same order, with the same answer."""
+    """Place an order. Repeated with the same key, it returns the same order."""
     order, placed = await _orders(request).place(user.user_id or 0, key, new)
     response.headers["Location"] = f"{request.url.path}/{order.id}"
     if not placed:

@@ -1,4 +1,4 @@
-"""Products: what they are, how PostgreSQL keeps them, and their routes."""
+"""Products: their model, their table, and their routes."""
 
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ from app.settings import Settings
 from app.stores import OptionalRedis, Pool
 from app.visitors import Staff
 
-SHAPE = 1  # of the JSON of a product in the cache; another number whenever it changes
+SHAPE = 1  # of a product's JSON in the cache; change it whenever that changes
 
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]  # bigint
 Amount = Annotated[int, Field(ge=0, le=2**31 - 1)]  # integer
@@ -23,7 +23,7 @@ Text = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")
 
 
 class NewProduct(BaseModel):
-    """A product as a client sends it. Prices are whole cents."""
+    """A product as a client sends it. Prices are in whole cents."""
 
     name: Text
     price_cents: Amount
@@ -32,7 +32,7 @@ class NewProduct(BaseModel):
 
 
 class Product(BaseModel):
-    """A product as it is kept."""
+    """A product as it is stored."""
 
     id: Id
     name: Text
@@ -42,7 +42,7 @@ class Product(BaseModel):
 
 
 class Page(BaseModel):
-    """A page of products; `next` is the `after` of the one that follows, or null."""
+    """A page of products; `next` is the `after` of the next page, or null."""
 
     items: list[Product]
     next: str | None
@@ -66,10 +66,10 @@ class Products:
         self._pool = pool
         self.cache = cache
 
-    # What comes out of the table is valid: the reads make JSON of it without making models first.
+    # Rows of the table are valid, so reads turn them into JSON without creating models.
 
     async def page(self, after: int, limit: int) -> bytes:
-        """The JSON of at most `limit` products, in the order of their ids, from the first above `after`."""
+        """The JSON of at most `limit` products with ids above `after`, in the order of their ids."""
         sql = f"SELECT {_COLUMNS} FROM products WHERE id > $1 ORDER BY id LIMIT $2"
         rows = await self._pool.fetch(sql, after, limit + 1)
         following = str(rows[limit - 1]["id"]) if len(rows) > limit else None
@@ -81,7 +81,8 @@ class Products:
         return to_json(dict(row)) if row else None
 
     async def add(self, new: NewProduct) -> Product:
-        """The product as it was added. Its id may be in the cache, by rows that a restored backup lacks."""
+        """The added product. Its id is dropped from the cache, where rows that a restored backup lacks may have
+        left it."""
         sql = f"""INSERT INTO products (name, price_cents, stock, picture) VALUES ($1, $2, $3, $4)
                   RETURNING {_COLUMNS}"""
         row = await self._pool.fetchrow(sql, new.name, new.price_cents, new.stock, new.picture)
@@ -90,7 +91,7 @@ class Products:
         return product
 
     async def replace(self, id: int, new: NewProduct) -> Product | None:
-        """The product as it is now, or None when there is none of that id."""
+        """The product after the change, or None if there is none with that id."""
         sql = f"""UPDATE products SET name = $2, price_cents = $3, stock = $4, picture = $5 WHERE id = $1
                   RETURNING {_COLUMNS}"""
         row = await self._pool.fetchrow(sql, id, new.name, new.price_cents, new.stock, new.picture)
@@ -101,7 +102,7 @@ class Products:
 
 
 class NearFirst(APIRoute):
-    """What is near is answered before FastAPI makes values of the request, which took a third of such a read."""
+    """Answers from this process's memory before FastAPI parses the request, which took a third of such a read."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
@@ -144,7 +145,7 @@ async def add_product(request: Request, _: Staff, new: NewProduct, response: Res
 
 
 async def get_product(request: Request, product_id: Id) -> Response:
-    """One product; X-Cache says where it is from: hit, miss or stale."""
+    """One product; X-Cache says where it came from: hit, miss or stale."""
     products = _products(request)
 
     async def load() -> bytes | None:

@@ -1,4 +1,4 @@
-"""What is done every night: the day before is closed, once, however many workers there are."""
+"""The nightly job: the previous day is closed, once, however many workers there are."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -10,7 +10,7 @@ from app.stores import Pool
 log = structlog.get_logger()
 
 CLOSE_DAY = "close_day"
-LONGEST = 60.0  # seconds that closing a day may take; then another worker may begin
+LONGEST = 60.0  # seconds allowed for closing a day; then another worker may start
 
 
 class Sales:
@@ -25,7 +25,7 @@ class Sales:
         await self.close((datetime.now(UTC) - timedelta(days=1)).date())
 
     async def close(self, day: date) -> bool:
-        """Whether it was this call that has closed that day."""
+        """Close a day; returns whether this call did it."""
         async with self._locks.hold(CLOSE_DAY, LONGEST) as lock:
             if lock is None or await self._pool.fetchval("SELECT true FROM daily_sales WHERE day = $1", day):
                 return False
@@ -34,7 +34,7 @@ class Sales:
         return True
 
     async def count(self, day: date) -> tuple[int, int]:
-        """How many orders were placed on a day, and for how many cents."""
+        """The number of orders placed on a day, and their total in cents."""
         row = await self._pool.fetchrow(
             """SELECT count(DISTINCT o.id), coalesce(sum(i.quantity * i.price_cents), 0)::bigint AS cents
                FROM orders o JOIN order_items i ON i.order_id = o.id
@@ -45,7 +45,7 @@ class Sales:
         return (row["count"], row["cents"]) if row else (0, 0)
 
     async def write(self, lock: Lock, day: date, orders: int, cents: int) -> None:
-        """Write what was counted. Raises SupersededError when a later holder of the lock has written."""
+        """Write the totals. Raises SupersededError if a later holder of the lock has written."""
         async with self._pool.acquire() as connection, connection.transaction():
             await fence(connection, lock)
             sql = """INSERT INTO daily_sales (day, orders, total_cents, token) VALUES ($1, $2, $3, $4)
