@@ -1,6 +1,6 @@
-"""The tables of docs/manifest.md that say what becomes of every Compose key, from `pushrod.manifest.keys`.
+"""The tables of Compose keys in docs/manifest.md, generated from `pushrod.manifest.keys`.
 
-python -m tools.keys     write them into the page, between its two marks
+python -m tools.keys     write them into the page, between its two markers
 """
 
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from pushrod.manifest import keys
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "manifest.md"
 _BEGIN, _END = "<!-- keys -->\n", "<!-- end of keys -->\n"
 _TITLES = {"": "top level", "networks": "`networks`"}
-_WORD = {"word": "owner's word"}
+_WORD = {"word": "needs a grant"}
 
 
 def page() -> str:
-    """All of the tables, with what the words in them mean."""
+    """All tables, after a legend."""
     return "\n".join(_lines()) + "\n"
 
 
@@ -25,7 +25,7 @@ def _lines() -> Iterator[str]:
         yield f"- **{_WORD.get(fate, fate)}**: {meaning}."
     for place, rows in keys.SECTIONS.items():
         title = _TITLES.get(place, f"`{place.replace('*', '<name>')}`")
-        yield from ("", f"| {title} | Docker | embedded | what of it |", "|---|---|---|---|")
+        yield from ("", f"| {title} | Docker | embedded | details |", "|---|---|---|---|")
         for row in rows:
             fates = (_WORD.get(fate, fate) for fate in (row.docker, row.embedded))
             yield f"| {'all' if row.path == '*' else f'`{row.path}`'} | {' | '.join(fates)} | {row.says} |"

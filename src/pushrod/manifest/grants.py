@@ -10,19 +10,19 @@ from pushrod.manifest import domains
 
 WORDS = {
     "devices": "devices of the host, GPUs among them (`devices`, `device_cgroup_rules`, `gpus`)",
-    "docker-socket": "the Docker socket: whoever has it is root on the host",
+    "docker-socket": "the Docker socket: it makes the app root on the host",
     "host-cgroup": "the host's control groups (`cgroup: host`)",
     "host-ipc": "the host's shared memory (`ipc: host`)",
     "host-network": "the host's network (`network_mode: host`)",
     "host-pid": "the host's processes (`pid: host`)",
     "host-userns": "the host's user namespace (`userns_mode: host`)",
     "host-uts": "the host's name (`uts: host`)",
-    "nginx": "lines of nginx's configuration of any content (`x-pushrod.nginx`): the edge is every app's",
+    "nginx": "any nginx configuration lines (`x-pushrod.nginx`): all apps share the edge",
     "privileged": "everything that root may do (`privileged`); also every capability",
     "runtime": "another container runtime (`runtime`)",
-    "sysctls": "kernel settings other than the harmless ones of the container's own network and IPC (`sysctls`)",
+    "sysctls": "kernel settings other than harmless ones of the container's own network and IPC (`sysctls`)",
     "unconfined": "security profiles other than Docker's own, and `no-new-privileges: false` (`security_opt`)",
-    "volume-driver": "volumes of a driver other than `local`, or with mount options of the manifest's choice",
+    "volume-driver": "volumes with a driver other than `local`, or with arbitrary mount options",
 }
 """The fixed words. In addition: a capability (`NET_ADMIN`), an absolute path, `volume:NAME`, `domain:NAME`,
 `submodules:HOST`."""

@@ -1,4 +1,4 @@
-"""Every key of a compose file, and what becomes of it on each engine: the one list of what is allowed.
+"""Every key of a compose file and its effect on each engine: the one allow list.
 
 A key without a row is refused by name. Code (`policy`), the tables of docs/manifest.md and the tests use these
 rows; a test walks the schema of the Compose loader and fails for a key without one.
@@ -11,11 +11,11 @@ from pushrod.core.values import EngineName
 
 Fate = Literal["used", "bounded", "noted", "ignored", "word", "refused"]
 FATES: dict[Fate, str] = {
-    "used": "as in Compose, or as this page says",
-    "bounded": "what is named, up to the host's limits: the rest is left out or brought down, with a note",
-    "noted": "nothing of it applies, and a note says so",
-    "ignored": "nothing of it applies, and nothing is missed: it is Compose's own, for a desktop, or for Swarm",
-    "word": "what reaches beyond the app's own containers needs the word of the host's owner",
+    "used": "as in Compose, or as described on this page",
+    "bounded": "used within the limits given here; the rest is left out or reduced, with a note",
+    "noted": "not used, with a note",
+    "ignored": "not used, without a note: it concerns only Compose itself, a desktop, or Swarm",
+    "word": "anything that reaches beyond the app's own containers needs a grant by the host's owner",
     "refused": "an error that names the key",
 }
 """The possible treatments of a key, with their meaning."""
@@ -40,15 +40,15 @@ class Row(NamedTuple):
 _TOP = (
     Row("name", "ignored", "ignored", "the app's own name is used"),
     Row("version", "ignored", "ignored"),
-    Row("include", "used", "used", "resolved by Compose; files of the commit alone"),
+    Row("include", "used", "used", "resolved by Compose; only files of the commit"),
     Row("models", "ignored", "ignored"),
 )
 _SERVICE = (
-    Row("annotations", "noted", "ignored", "words for a container runtime, which could reach the host's units"),
+    Row("annotations", "noted", "ignored", "settings of a container runtime, which could reach the host's units"),
     Row("attach", "ignored", "ignored"),
     Row("blkio_config", "noted", "ignored", "the app's slice has its weight"),
     Row("cap_add", "word", "noted", "CHOWN, DAC_OVERRIDE, FOWNER, KILL, NET_BIND_SERVICE, SETGID, SETUID; the other "
-        "seven that Docker gives by default are left out, with a note, unless allowed; any other needs the word"),
+        "seven that Docker gives by default are left out, with a note, unless granted; any other needs a grant"),
     Row("cap_drop", "used", "ignored"),
     Row("cgroup", "word", "ignored", "`private`; `host` needs `host-cgroup`"),
     Row("cgroup_parent", "noted", "ignored", "the app's own slice is used"),
@@ -77,7 +77,7 @@ _SERVICE = (
     Row("env_file", "used", "used", "resolved by Compose"),
     Row("environment", "used", "used"),
     Row("expose", "used", "used"),
-    Row("extends", "used", "used", "resolved by Compose; files of the commit alone"),
+    Row("extends", "used", "used", "resolved by Compose; only files of the commit"),
     Row("external_links", "noted", "ignored", "another app's containers are not reached"),
     Row("extra_hosts", "used", "noted"),
     Row("gpus", "word", "noted", "`devices`"),
@@ -88,7 +88,7 @@ _SERVICE = (
     Row("ipc", "word", "ignored", "`private`, `shareable`, `none`; `host` needs `host-ipc`"),
     Row("isolation", "noted", "ignored", "Windows"),
     Row("label_file", "used", "ignored", "resolved by Compose"),
-    Row("labels", "bounded", "ignored", "but those that begin with `pushrod.` or `com.docker.`"),
+    Row("labels", "bounded", "ignored", "except those that begin with `pushrod.` or `com.docker.`"),
     Row("links", "used", "ignored"),
     Row("mac_address", "noted", "ignored"),
     Row("mem_limit", "bounded", "noted", "`memory`"),
@@ -102,7 +102,7 @@ _SERVICE = (
     Row("pid", "word", "ignored", "`host` needs `host-pid`"),
     Row("pids_limit", "bounded", "ignored", "`pids`"),
     Row("platform", "used", "ignored"),
-    Row("ports", "used", "used", "says where it listens; no port of the host is opened"),
+    Row("ports", "used", "used", "the ports on which it listens; no host port is opened"),
     Row("privileged", "word", "noted", "`privileged`"),
     Row("profiles", "used", "used", "Compose's own"),
     Row("provider", "refused", "refused", "Compose would run a program of the host"),
@@ -114,14 +114,14 @@ _SERVICE = (
     Row("scale", "bounded", "bounded", "`containers`"),
     Row("secrets", "used", "noted"),
     Row("security_opt", "word", "ignored", "Docker's own profiles; others need `unconfined`. `no-new-privileges` "
-        "stays on, with a note, unless `unconfined` is allowed"),
+        "stays on, with a note, unless `unconfined` is granted"),
     Row("shm_size", "bounded", "ignored", "`shm`"),
     Row("stdin_open", "used", "ignored"),
     Row("stop_grace_period", "bounded", "bounded", "`stop-grace`"),
     Row("stop_signal", "used", "ignored"),
     Row("storage_opt", "noted", "ignored", "the host's limit `layer` is used"),
     Row("sysctls", "word", "noted", "harmless ones of the container's own network and IPC; others of `net.` are "
-        "left out, with a note, unless `sysctls` is allowed; any other needs `sysctls`"),
+        "left out, with a note, unless `sysctls` is granted; any other needs `sysctls`"),
     Row("tmpfs", "bounded", "noted", "`tmpfs`; options `size`, `mode`, `uid`, `gid`, `exec`, `noexec`, `ro`, `rw`"),
     Row("tty", "used", "ignored"),
     Row("ulimits", "bounded", "noted", "`nofile` to `open-files`, `nproc`, `memlock`, `stack`, `as`, `data`, `rss`, "
@@ -145,7 +145,7 @@ _BUILD = (
         "additional_contexts",
         "word",
         "ignored",
-        "not used yet, which a note says; paths of the host need their word",
+        "not used yet, with a note; a host path needs a grant",
     ),
     Row("args", "used", "used"),
     Row("cache_from", "ignored", "ignored"),
@@ -157,7 +157,7 @@ _BUILD = (
     Row("extra_hosts", "noted", "ignored"),
     Row("isolation", "noted", "ignored", "Windows"),
     Row("labels", "ignored", "ignored"),
-    Row("network", "noted", "ignored", "builds have a network of pushrod's choice"),
+    Row("network", "noted", "ignored", "pushrod chooses the network of builds"),
     Row("no_cache", "ignored", "ignored"),
     Row("platforms", "noted", "ignored", "the host's own"),
     Row("privileged", "noted", "ignored", "builds are closed"),
@@ -167,7 +167,7 @@ _BUILD = (
     Row("secrets", "refused", "ignored"),
     Row("shm_size", "noted", "ignored"),
     Row("ssh", "refused", "ignored"),
-    Row("tags", "noted", "ignored", "images have names of pushrod's own"),
+    Row("tags", "noted", "ignored", "pushrod names the images"),
     Row("target", "used", "used"),
     Row("ulimits", "noted", "ignored"),
 )
@@ -211,7 +211,7 @@ _NETWORK_OF_A_SERVICE = (
     Row("driver_opts", "ignored", "ignored"),
     Row("gw_priority", "ignored", "ignored"),
     Row("interface_name", "ignored", "ignored"),
-    Row("ipv4_address", "ignored", "ignored", "addresses are pushrod's"),
+    Row("ipv4_address", "ignored", "ignored", "pushrod assigns addresses"),
     Row("ipv6_address", "ignored", "ignored"),
     Row("link_local_ips", "ignored", "ignored"),
     Row("mac_address", "ignored", "ignored"),
@@ -229,7 +229,7 @@ _MOUNT = (
         "source",
         "word",
         "noted",
-        "a path of the commit, data of the app, or a volume; a path of the host needs its word",
+        "a path of the commit, data of the app, or a volume; a host path needs a grant",
     ),
     Row("target", "used", "noted"),
     Row("tmpfs.mode", "used", "ignored"),
@@ -241,11 +241,11 @@ _MOUNT = (
 )
 _VOLUME = (
     Row("driver", "word", "ignored", "`local`; another needs `volume-driver`"),
-    Row("driver_opts", "word", "ignored", "`type: tmpfs` with its options; `o: bind` with a path's word; others need "
+    Row("driver_opts", "word", "ignored", "`type: tmpfs` with its options; `o: bind` with a granted path; others need "
         "`volume-driver`"),
-    Row("external", "word", "ignored", "`volume:NAME`, where it is not the app's own"),
+    Row("external", "word", "ignored", "`volume:NAME`, unless it is the app's own"),
     Row("labels", "ignored", "ignored"),
-    Row("name", "word", "ignored", "`volume:NAME`, where it does not begin with the app's name and `_`"),
+    Row("name", "word", "ignored", "`volume:NAME`, unless it begins with the app's name and `_`"),
 )  # fmt: skip
 _NETWORK = (Row("*", "ignored", "ignored", "networks of the file are not made; each release has its own"),)
 _FILE = (
@@ -254,7 +254,7 @@ _FILE = (
     Row("driver_opts", "noted", "ignored", "Swarm"),
     Row("environment", "used", "ignored", "a secret of the app"),
     Row("external", "refused", "ignored", "Swarm"),
-    Row("file", "word", "ignored", "of the commit; a path of the host needs its word"),
+    Row("file", "word", "ignored", "of the commit; a host path needs a grant"),
     Row("labels", "ignored", "ignored"),
     Row("name", "ignored", "ignored"),
     Row("template_driver", "noted", "ignored", "Swarm"),
