@@ -437,9 +437,7 @@ def test_every_line_of_the_threat_model_names_a_test_that_is_there() -> None:
     """In each table of what holds: the last column names tests by file and function, and each of them exists."""
     text = (DOCS / "security.md").read_text()
     held = text.partition("## Protections")[2].partition("## Numbers")[0]
-    rows = [
-        line for line in held.splitlines() if line.startswith("| ") and not line.startswith("| attack |")
-    ]
+    rows = [line for line in held.splitlines() if line.startswith("| ") and not line.startswith("| attack |")]
     assert len(rows) > 25
     for row in rows:
         named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", row.rpartition(" | ")[2])

@@ -94,7 +94,7 @@ LIMITS = {
     "files": Limit("count", 1, "configs and secrets of an app, each"),
     "releases": Limit("count", 1, "releases that an app may keep (`x-pushrod.keep`)"),
     "client_requests": Limit("count", 10, "concurrent requests of one client address, to all apps together"),
-    "client_uploads": Limit("count", 1, "concurrent uploads of one client address: bodies of 1 MB or more, or of unknown size"),
+    "client_uploads": Limit("count", 1, "uploads of one address at once: bodies of 1 MB or more, or of unknown size"),
     "client_connections": Limit("count", 10, "connections of one client address, if the kernel can count them"),
     "app_requests": Limit("count", 10, "concurrent requests to one app, of all clients together"),
     "push_size": Limit("size", MIB, "packed size of one push"),

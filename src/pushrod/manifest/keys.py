@@ -241,8 +241,8 @@ _MOUNT = (
 )
 _VOLUME = (
     Row("driver", "word", "ignored", "`local`; another needs `volume-driver`"),
-    Row("driver_opts", "word", "ignored", "`type: tmpfs` with its options; `o: bind` with a granted path; others need "
-        "`volume-driver`"),
+    Row("driver_opts", "word", "ignored", "`type: tmpfs` with its options; `o: bind` with a granted path; others "
+        "need `volume-driver`"),
     Row("external", "word", "ignored", "`volume:NAME`, unless it is the app's own"),
     Row("labels", "ignored", "ignored"),
     Row("name", "word", "ignored", "`volume:NAME`, unless it begins with the app's name and `_`"),
