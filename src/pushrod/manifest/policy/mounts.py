@@ -23,6 +23,13 @@ def _mount(on: Reading, key: Key) -> object:
     if key.get("type").text() == "bind" and not key.get("source").text():
         key.wrong("a bind mount with a source")
     on.wants += _mount_wants(key, on.terms.private)
+    target = key.get("target")
+    if target.given and not target.text().startswith("/"):
+        unsupported(
+            target,
+            f"`{target.text()[:60]}` is no absolute path in the container",
+            "give one; Compose reads one letter before a `:` as a drive of Windows, so a volume needs a longer name",
+        )
     found = on.mapping(key, "services.*.volumes")
     if found.get("type") == "tmpfs":
         found["tmpfs"] = {"size": str(on.limits.tmpfs), **(found.get("tmpfs") or {})}
