@@ -28,7 +28,7 @@ from pushrod.provisioning.work import Change
 from pushrod.releases import renewal
 from pushrod.state.audit import Act
 from pushrod.stores import variables
-from pushrod.stores.variables import Endpoint
+from pushrod.stores.kinds import Endpoint
 from tests.unit import samples
 from tools import keys as compose_keys
 

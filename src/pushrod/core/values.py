@@ -9,7 +9,9 @@ from typing import Literal
 import msgspec
 
 Role = Literal["entry", "worker", "store", "edge", "job"]
-StoreKind = Literal["postgres", "redis"]
+StoreKind = str
+"""The name of a kind of store: `stores.registry` has the kinds."""
+
 EngineName = Literal["embedded", "docker"]
 
 

@@ -28,7 +28,7 @@ from pushrod.ingress.protocol import Ingress
 from pushrod.manifest import policy
 from pushrod.state.apps import App, Root
 from pushrod.stores.backup_drivers import Archive
-from pushrod.stores.variables import Endpoint
+from pushrod.stores.kinds import Endpoint
 
 Say = Callable[[str], None]
 Document = Mapping[str, Any]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from pushrod.core.errors import ManifestError
-from pushrod.core.values import StoreKind
+from pushrod.stores import registry
 
 OWN = "pushrod"
 """Prefix of the names of pushrod's own images: `pushrod/shop/backend:1f2e…`. No manifest may name one."""
@@ -109,15 +109,8 @@ def carried(text: str, names: Iterable[str]) -> bool:
     return False
 
 
-# By the last component of the name, so that mirrors and other publishers' builds match: docker.io/library/postgres,
-# bitnami/postgresql, ghcr.io/x/pgvector.
-_KINDS: dict[str, StoreKind] = {
-    **dict.fromkeys(
-        ("postgres", "postgresql", "postgis", "pgvector", "timescaledb", "timescaledb-ha"), "postgres"
-    ),
-    **dict.fromkeys(("redis", "valkey"), "redis"),
-}
 # fmt: off
+# Stores of kinds that pushrod does not know: it keeps their data, and never speaks to them.
 _OTHER_STORES = frozenset((
     "mysql", "mysql-server", "mariadb", "percona", "percona-server", "mongo", "mongodb",
     "mongodb-community-server", "rabbitmq", "memcached", "elasticsearch", "opensearch", "minio", "kafka",
@@ -139,18 +132,11 @@ _JAVA = frozenset((
 ))
 # fmt: on
 _JAVA_PARTS = re.compile(r"java\d|openj(?:dk|re)|openj9|liberica|zulu|graalvm")  # distroless java21-debian12
-# Extensions that PostgreSQL images carry and the embedded engine's PostgreSQL does not.
-_EXTENSIONS = {"postgis": "PostGIS", "timescaledb": "TimescaleDB", "timescaledb-ha": "TimescaleDB"}
-
-
-def store_kind(reference: Reference) -> StoreKind | None:
-    """The kind of store that the embedded engine can run instead of this image; None for every other image."""
-    return _KINDS.get(reference.name)
 
 
 def is_store(reference: Reference) -> bool:
     """Whether an image is known to store data."""
-    return reference.name in _KINDS or reference.name in _OTHER_STORES
+    return registry.by_image(reference.name) is not None or reference.name in _OTHER_STORES
 
 
 def is_web_server(reference: Reference) -> bool:
@@ -161,11 +147,6 @@ def is_web_server(reference: Reference) -> bool:
 def is_java(reference: Reference) -> bool:
     """Whether an image is made for Java programs."""
     return reference.name in _JAVA or _JAVA_PARTS.search(reference.name) is not None
-
-
-def extension(reference: Reference) -> str:
-    """The extension that a PostgreSQL image provides and the embedded engine lacks; empty if there is none."""
-    return _EXTENSIONS.get(reference.name, "")
 
 
 def version(reference: Reference) -> tuple[int, ...]:

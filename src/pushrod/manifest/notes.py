@@ -7,13 +7,12 @@ and the like have no effect that could be missed.
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from pushrod.manifest import image_refs, keys, store_images
+from pushrod.manifest import image_refs, keys
 from pushrod.manifest.document import Key
 from pushrod.manifest.roles import Draft
+from pushrod.stores import registry
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"  # what the engine's images run
-_PRODUCTS = {"postgres": "PostgreSQL", "redis": "Redis", "valkey": "Valkey"}
-_KINDS = {"postgres": "PostgreSQL", "redis": "Redis or Valkey"}  # for a version without a product name
 
 
 def embedded(drafts: Sequence[Draft], versions: Mapping[str, str]) -> list[str]:
@@ -93,11 +92,9 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
         lambda d: d.service.role == "job" and bool(d.service.post_start or d.service.pre_stop),
     )
     notes += [note for d in stateless for note in _too_early(d, drafts)]
-    notes += _note(
-        "REDIS_URL does not lead there, because nothing here says its password",
-        [d for d in stores if d.service.store == "redis"],
-        lambda d: store_images.redis_password(d.service) is None,
-    )
+    remarks = {d.name: registry.of(d.service.store).remark(d.service) for d in stores}
+    for remark in dict.fromkeys(filter(None, remarks.values())):
+        notes += _note(remark, [d for d in stores if remarks[d.name] == remark], lambda _: True)
     return notes
 
 
@@ -148,14 +145,14 @@ def _closed_ports(drafts: Sequence[Draft]) -> Iterable[str]:
 
 
 def _store(draft: Draft, versions: Mapping[str, str]) -> Iterable[str]:
-    kind = draft.service.store or ""
-    runs, asked = versions.get(kind, ""), image_refs.version(draft.reference)
-    product = _PRODUCTS.get(draft.reference.name, _PRODUCTS.get(kind, kind))
+    kind, image = registry.of(draft.service.store), draft.reference.name
+    runs, asked = versions.get(kind.name, ""), image_refs.version(draft.reference)
+    product = kind.images.get(image, kind.title)
     if runs and asked and asked[:1] != _major(runs):
-        name = runs if " " in runs else f"{_KINDS[kind]} {runs}"
+        name = runs if " " in runs else f"{kind.title} {runs}"
         yield f"{draft.name}: the manifest names {product} {asked[0]}; the embedded engine runs {name}"
-    if extension := image_refs.extension(draft.reference):
-        yield f"{draft.name}: the embedded engine's PostgreSQL has no {extension}"
+    if image in kind.extensions:
+        yield f"{draft.name}: the embedded engine's {kind.title} has no {kind.extensions[image]}"
     unused = [word for word in ("build", "command", "entrypoint") if draft.key.get(word).value]
     binds = [v for v in draft.key.get("volumes").sequence() if _is_bind(v.value)]
     if unused or binds:

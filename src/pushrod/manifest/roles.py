@@ -12,6 +12,7 @@ from pushrod.core.values import EngineName, Role, Service
 from pushrod.manifest import image_refs, likelihood
 from pushrod.manifest.document import Key
 from pushrod.manifest.image_refs import Reference
+from pushrod.stores import registry
 
 _CHOOSE = "write `x-pushrod: {role: entry}` in the one that answers HTTP"
 
@@ -123,17 +124,17 @@ def _placed(draft: Draft, engine: EngineName) -> Draft:
         role = "edge"
     if role != "store":
         return draft.with_(role=role)
-    kind = image_refs.store_kind(draft.reference)
-    if kind is None and engine == "embedded":
+    kind = registry.by_image(draft.reference.name)
+    if engine == "embedded" and (kind is None or kind.embedded is None):
         image = draft.service.image or draft.reference.path or "what it builds"
+        runs = _and(next(iter(k.images.values())) for k in registry.KINDS if k.embedded)
         raise ManifestError(
-            f"{draft.name} is a store ({image}) that needs the Docker engine: the embedded engine runs PostgreSQL "
-            "and Redis",
+            f"{draft.name} is a store ({image}) that needs the Docker engine: the embedded engine runs {runs}",
             where=draft.key.path,
             hint="deploy this app to a host with Docker, or run that store elsewhere and give its address with "
             "`pushrod secret set`; if it keeps no data, write `x-pushrod: {role: worker}`",
         )
-    return draft.with_(role=role, store=kind)
+    return draft.with_(role=role, store=kind.name if kind else None)
 
 
 def _is_store(draft: Draft, engine: EngineName) -> bool:

@@ -55,7 +55,7 @@ def read(
     """The manifest that a resolved compose document describes, for an engine.
 
     `bases` maps each built service to its base image (`adapters.compose.bases`), which distinguishes a web server
-    that is built from an app. `store_versions` are the engine's versions of `postgres` and `redis`; another major
+    that is built from an app. `store_versions` are the engine's versions by kind of store; another major
     version in the manifest gets a note. `tracked` tells whether the commit contains a path; a path it does not
     contain is data of the app. `projects` are the names Compose may give the project. Raises ManifestError with the
     path of the invalid key.
@@ -104,7 +104,7 @@ def read(
         tls=tls.read(own.get("tls"), names, engine),
         routing=msgspec.structs.replace(routed, redirects=redirected),
         snippets=routing.snippets(own),
-        backups=schedule.read(own.get("backups"), {d.service.store for d in drafts}),
+        backups=schedule.read(own.get("backups"), [d.service for d in drafts]),
     )
 
 

@@ -4,26 +4,23 @@ JDBC wants an address without an account in front of the host, so address, accou
 before what the application's own `application.properties` says: Spring Boot takes the environment before its files.
 """
 
+from collections.abc import Iterable
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 PREFIX = "SPRING_"
-ADDRESS = {"postgres": "SPRING_DATASOURCE_URL", "redis": "SPRING_DATA_REDIS_HOST"}
-NAMES = {
-    "postgres": ("SPRING_DATASOURCE_URL", "SPRING_DATASOURCE_USERNAME", "SPRING_DATASOURCE_PASSWORD"),
-    "redis": (
-        "SPRING_DATA_REDIS_HOST",
-        "SPRING_DATA_REDIS_PORT",
-        "SPRING_DATA_REDIS_USERNAME",
-        "SPRING_DATA_REDIS_PASSWORD",
-    ),
-}
-_JDBC = "jdbc:postgresql:"
-_ACCOUNT = ("user", "password")  # PostgreSQL's driver takes these from the address before all others
+DATASOURCE = ("SPRING_DATASOURCE_URL", "SPRING_DATASOURCE_USERNAME", "SPRING_DATASOURCE_PASSWORD")
+REDIS = (
+    "SPRING_DATA_REDIS_HOST",
+    "SPRING_DATA_REDIS_PORT",
+    "SPRING_DATA_REDIS_USERNAME",
+    "SPRING_DATA_REDIS_PASSWORD",
+)
+_ACCOUNT = ("user", "password")  # drivers take these from the address before all others
 
 
-def host(value: str) -> str | None:
-    """The one host of a JDBC address of PostgreSQL; None for every other value."""
-    if not value.startswith(f"{_JDBC}//"):
+def host(value: str, schemes: Iterable[str]) -> str | None:
+    """The one host of a JDBC address that begins with one of `schemes`; None for every other value."""
+    if not value.startswith(tuple(f"{scheme}//" for scheme in schemes)):
         return None
     try:
         return urlsplit(value.removeprefix("jdbc:")).hostname
@@ -32,30 +29,32 @@ def host(value: str) -> str | None:
 
 
 def address(given: str, url: str) -> str:
-    """The JDBC address of a store, with its account and password; other parameters stay as they were given."""
-    store = urlsplit(url)
+    """The JDBC address of a store, with its account and password; the driver that `given` names and its other
+    parameters stay."""
+    store, scheme = urlsplit(url), given.partition("//")[0]
     account = f"user={quote(_user(store), '')}&password={quote(_password(store), '')}"
     others = _without_account(given)
-    return f"{_bare(store)}?{account}{f'&{others}' if others else ''}"
+    return f"{scheme}{_bare(store)}?{account}{f'&{others}' if others else ''}"
 
 
-def datasource(given: str, url: str) -> dict[str, str]:
-    """`spring.datasource`, of a store. `given` is the address that the manifest has, or nothing."""
-    store = urlsplit(url)
+def datasource(given: str, url: str, jdbc: str) -> dict[str, str]:
+    """`spring.datasource`, of a store. `given` is the address that the manifest has, or nothing; then `jdbc` is how
+    one begins."""
+    store, scheme = urlsplit(url), given.partition("//")[0] if "//" in given else jdbc
     others = _without_account(given)
-    values = (f"{_bare(store)}{f'?{others}' if others else ''}", _user(store), _password(store))
-    return dict(zip(NAMES["postgres"], values, strict=True))
+    values = (f"{scheme}{_bare(store)}{f'?{others}' if others else ''}", _user(store), _password(store))
+    return dict(zip(DATASOURCE, values, strict=True))
 
 
 def redis(url: str) -> dict[str, str]:
     """`spring.data.redis`, of a store. What it lacks, a user of its own or a password, is left out."""
     store = urlsplit(url)
     values = (store.hostname or "", str(store.port or 6379), _user(store), _password(store))
-    return {name: value for name, value in zip(NAMES["redis"], values, strict=True) if value}
+    return {name: value for name, value in zip(REDIS, values, strict=True) if value}
 
 
 def _bare(store: SplitResult) -> str:
-    return f"{_JDBC}//{store.hostname}:{store.port or 5432}{store.path}"
+    return f"//{store.hostname}:{store.port}{store.path}"
 
 
 def _without_account(given: str) -> str:

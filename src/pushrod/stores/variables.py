@@ -8,31 +8,18 @@ pushrod's. A value, of the manifest or a secret, that is the address of a store
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from pushrod.core.values import Image, Service, StoreKind, Value
-from pushrod.stores import spring
+from pushrod.core.values import Image, Service
+from pushrod.stores import registry, spring
+from pushrod.stores.kinds import Endpoint
 
-_VARIABLE: dict[StoreKind, str] = {"postgres": "DATABASE_URL", "redis": "REDIS_URL"}
-_FIRST = ("postgres", "postgresql", "db", "database", "redis", "valkey")
-
-
-class Endpoint(Value, frozen=True):
-    """Where a store is for this app. `url` is for its instances, `migrating_url` for the release command.
-
-    With `adopts` an address in the manifest that has the store's name as its host becomes this one.
-    """
-
-    store: str
-    kind: StoreKind
-    url: str
-    migrating_url: str
-    adopts: bool = True
+__all__ = ["Endpoint", "provided", "resolve", "store_variables"]
 
 
 def store_variables(endpoints: Iterable[Endpoint], *, migrating: bool = False) -> dict[str, str]:
-    """DATABASE_URL and REDIS_URL for the first store of each kind, `<NAME>_URL` for every further one."""
+    """The variable of its kind (DATABASE_URL, REDIS_URL) for the first store, `<NAME>_URL` for every further one."""
     variables: dict[str, str] = {}
     for endpoint in _in_order(endpoints):
-        name = _VARIABLE[endpoint.kind]
+        name = registry.of(endpoint.kind).variable
         if name in variables:
             name = _own_name(endpoint)
         variables[name] = endpoint.migrating_url if migrating else endpoint.url
@@ -41,8 +28,17 @@ def store_variables(endpoints: Iterable[Endpoint], *, migrating: bool = False) -
 
 def _in_order(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
     """The first store of each kind first. One whose own name makes the variable of its kind (`database`, `redis`)
-    goes before all, or another would take it."""
-    return sorted(endpoints, key=lambda e: (_own_name(e) != _VARIABLE[e.kind], e.store not in _FIRST))
+    goes before all, or another would take it. Of kinds that share a variable the one that is first in the registry
+    has it."""
+    usual = {name for kind in registry.KINDS for name in kind.usual}
+
+    def place(endpoint: Endpoint) -> tuple[int, bool, bool]:
+        variable = registry.of(endpoint.kind).variable
+        sharing = [kind.name for kind in registry.KINDS if kind.variable == variable]
+        named = _own_name(endpoint) == variable
+        return sharing.index(endpoint.kind), not named, endpoint.store not in usual
+
+    return sorted(endpoints, key=place)
 
 
 def provided(services: Iterable[Service], endpoints: Iterable[Endpoint]) -> set[str]:
@@ -94,15 +90,17 @@ def _spring(
     found: dict[str, str] = {}
     if not service.java and not any(name.startswith(spring.PREFIX) for name in service.environment):
         return found
-    for kind, names in spring.NAMES.items():
-        address = own.get(spring.ADDRESS[kind], "")
-        mine = [e for e in _in_order(endpoints) if e.kind == kind]
+    for kind in registry.KINDS:
+        if not kind.spring or kind.spring[0] in found:
+            continue
+        address = own.get(kind.spring[0], "")
+        mine = [e for e in _in_order(endpoints) if e.kind == kind.name and e.spring]
         if address:
-            mine = [e for e in mine if e.store in (address, spring.host(address))]
-        if not mine or (not mine[0].adopts and any(name in own for name in names)):
+            mine = [e for e in mine if e.store in (address, spring.host(address, kind.jdbc))]
+        if not mine or (not mine[0].adopts and any(name in own for name in kind.spring)):
             continue
         url = mine[0].migrating_url if migrating else mine[0].url
-        found |= spring.datasource(address, url) if kind == "postgres" else spring.redis(url)
+        found |= kind.spring_variables(address, url)
     return found
 
 
@@ -110,9 +108,9 @@ def _address(value: str, endpoints: list[Endpoint], migrating: bool) -> str:
     """The value, or the app's own address of the store whose service name it has as its host."""
     if "://" not in value:
         return value
-    if named := spring.host(value):
-        found = next((e for e in endpoints if e.adopts and (e.kind, e.store) == ("postgres", named)), None)
-        return spring.address(value, found.migrating_url if migrating else found.url) if found else value
+    for endpoint in endpoints:
+        if endpoint.adopts and spring.host(value, registry.of(endpoint.kind).jdbc) == endpoint.store:
+            return spring.address(value, endpoint.migrating_url if migrating else endpoint.url)
     try:
         given = urlsplit(value)
         host = given.hostname
@@ -121,6 +119,7 @@ def _address(value: str, endpoints: list[Endpoint], migrating: bool) -> str:
     for endpoint in endpoints:
         if endpoint.adopts and host == endpoint.store:
             url = urlsplit(endpoint.migrating_url if migrating else endpoint.url)
-            path = given.path if endpoint.kind == "redis" and given.path.strip("/") else url.path
+            numbered = registry.of(endpoint.kind).numbered and given.path.strip("/")
+            path = given.path if numbered else url.path
             return given._replace(netloc=url.netloc, path=path).geturl()
     return value

@@ -28,7 +28,7 @@ from pushrod.ingress.protocol import Places
 from pushrod.manifest.policy import Terms
 from pushrod.state.apps import App, Root
 from pushrod.stores.backup_drivers import Archive
-from pushrod.stores.variables import Endpoint
+from pushrod.stores.kinds import Endpoint
 from tests.unit.samples import LIMITS
 
 Told = Callable[[str], None]

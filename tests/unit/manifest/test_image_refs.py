@@ -24,27 +24,6 @@ def test_parts(text: str, name: str, tag: str) -> None:
     assert (found.name, found.tag) == (name, tag)
 
 
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [
-        ("postgres:16", "postgres"),
-        ("postgis/postgis:17-3.5", "postgres"),
-        ("pgvector/pgvector:pg17", "postgres"),
-        ("ghcr.io/x/pgvector", "postgres"),
-        ("timescale/timescaledb:latest-pg17", "postgres"),
-        ("bitnami/postgresql:16.4.0-debian-12-r1", "postgres"),
-        ("valkey/valkey:9", "redis"),
-        ("redis", "redis"),
-        ("mysql:8", None),
-        ("prometheuscommunity/postgres-exporter", None),
-        ("redis/redis-stack", None),
-        ("python:3.12", None),
-    ],
-)
-def test_store_kinds(text: str, kind: str | None) -> None:
-    assert image_refs.store_kind(image_refs.parse(text)) == kind
-
-
 def test_stores_that_another_engine_runs() -> None:
     assert all(
         image_refs.is_store(image_refs.parse(t)) for t in ("mysql:8", "mongo", "rabbitmq:4-management")

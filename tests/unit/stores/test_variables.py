@@ -21,7 +21,7 @@ REDIS = Endpoint("redis", "redis", "redis://app:pw@127.0.0.1:27002/0", "redis://
 
 
 def endpoint(store: str, kind: str = "redis") -> Endpoint:
-    return Endpoint(store, kind, f"{kind}://{store}", f"{kind}://{store}?migrating")  # type: ignore[arg-type]
+    return Endpoint(store, kind, f"{kind}://{store}", f"{kind}://{store}?migrating")
 
 
 def environment(**given: str | None) -> dict[str, str]:

@@ -17,8 +17,9 @@ from pushrod.core.limits import Limits
 from pushrod.core.values import Instance, Manifest, Release, Service
 from pushrod.engines import health
 from pushrod.engines.docker import addresses, names
-from pushrod.manifest import grants, keys, policy, store_images
+from pushrod.manifest import grants, keys, policy
 from pushrod.state.apps import App
+from pushrod.stores import registry
 
 Document = Mapping[str, Any]
 Raw = dict[str, Any]
@@ -126,7 +127,7 @@ def stores(place: Place, wanted: Manifest, document: Document, images: Mapping[s
     services: Raw = {}
     for store in wanted.stores:
         raw = _service(place, document, store, images[store.name])
-        raw["healthcheck"] = raw["healthcheck"] or _healthcheck(store).get("healthcheck")
+        raw["healthcheck"] = raw["healthcheck"] or _healthcheck(store)
         given = [
             {"type": "volume", "source": own_volume(store.name, path), "target": path}
             for path in _unnamed(document, store, images[store.name])
@@ -192,19 +193,12 @@ def _hosts(document: Document, sealed: Release, service: Service) -> list[str]:
     return given + [f"{name}:{address}" for name, address in found if name not in taken]
 
 
-def _healthcheck(store: Service) -> Raw:
+def _healthcheck(store: Service) -> Raw | None:
     """A check for a store of a kind we know that has none: so that Docker, and the watch, see when it hangs."""
-    ping = f"-p {store_images.redis_port(store)} ping"
-    asked = f"{{ redis-cli {ping} || valkey-cli {ping}; }} 2>&1 | grep -q -e PONG -e NOAUTH -e NOPERM"
-    tests = {
-        "postgres": ["CMD", "pg_isready", "--quiet", "--host=127.0.0.1"],
-        "redis": ["CMD-SHELL", asked],
-    }
-    if store.store is None:
-        return {}
+    if not (test := registry.of(store.store).check(store)):
+        return None
     # While it reads its data after a power cut it does not answer, and must not be restarted for that.
-    times = {"interval": "10s", "timeout": "5s", "retries": 3, "start_period": "300s"}
-    return {"healthcheck": {"test": tests[store.store], **times}}
+    return {"test": test, "interval": "10s", "timeout": "5s", "retries": 3, "start_period": "300s"}
 
 
 def own_volume(store: str, path: str) -> str:

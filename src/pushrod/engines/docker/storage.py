@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from pushrod.adapters import docker
 from pushrod.core.values import Manifest, Release, Service
-from pushrod.engines.docker import backups, names, stopping
+from pushrod.engines.docker import names, stopping
 from pushrod.engines.docker.stores import Stores
 from pushrod.state.apps import App
 from pushrod.stores.backup_drivers import Archive
-from pushrod.stores.variables import Endpoint
+from pushrod.stores.kinds import Endpoint
 from pushrod.system import files
 
 
@@ -41,7 +41,7 @@ class Storage:
 
     def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
         """The app's databases, and snapshots of its Redis stores."""
-        return backups.archives(app, release, ddl=ddl)
+        return Stores(app).archives(release.stores, ddl=ddl)
 
     def restore(self, app: App, release: Release | None, failed: int, *, running: bool) -> None:
         """The stores as the live release has them; the gate closed where nothing is live."""

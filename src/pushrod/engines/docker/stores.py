@@ -1,24 +1,25 @@
 """The stores of an app on Docker: brought up in place, proved healthy, their roles and databases ensured."""
 
-import socket
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from urllib.parse import quote
 
-from pushrod.adapters import causes, docker, postgres
+import msgspec
+
+from pushrod.adapters import causes, docker
 from pushrod.core.errors import PushrodError, StoreError
 from pushrod.core.values import Manifest, Release, Service
 from pushrod.engines.docker import bring_up, environment, hooking, names, rendering
-from pushrod.manifest import store_images
 from pushrod.state.apps import App
 from pushrod.state.secrets import Secrets
-from pushrod.stores.variables import Endpoint
+from pushrod.stores import registry
+from pushrod.stores.backup_drivers import Archive
+from pushrod.stores.kinds import ContainerStore, Endpoint, Password, Server
 from pushrod.system import files
 
 _DEADLINE = 300.0  # seconds until a store must answer; recovery after a power cut is part of it
-_SUPERUSER = "postgres"  # the official image's default of POSTGRES_USER
 
 
 class Stores:
@@ -29,30 +30,16 @@ class Stores:
         self._secrets = Secrets(app)
 
     def environment(self, store: Service) -> dict[str, str]:
-        """What a store runs with: the manifest's own, and a password where the official image insists on one."""
-        given = {n: v for n, v in store.environment.items() if v is not None}
-        if not store_images.takes_roles(store) or any(n.startswith("POSTGRES_PASSWORD") for n in given):
-            return given
-        if given.get("POSTGRES_HOST_AUTH_METHOD") == "trust":
-            return given
-        return given | {"POSTGRES_PASSWORD": self._secrets.password(f"{store.name}/superuser")}
+        """What a store runs with: the manifest's own, and what its kind adds."""
+        return registry.of(store.store).environment(store, self._password(store))
 
     def endpoints(self, wanted: Manifest) -> list[Endpoint]:
         """Where each store is: under its service's name, in the network of each release."""
-        found = []
-        for store in wanted.stores:
-            if store.store == "redis":
-                password = store_images.redis_password(store)
-                if password is not None:
-                    user = f":{quote(password, '')}@" if password else ""
-                    url = f"redis://{user}{store.name}:{store_images.redis_port(store)}/0"
-                    found.append(Endpoint(store.name, "redis", url, url, adopts=False))
-            elif database := self._database(store, store.environment):
-                roles = postgres.Roles.of(self.app.name)
-                app = self._url(store, roles.app, "app", database)
-                migrator = self._url(store, roles.migrator, "migrator", database)
-                found.append(Endpoint(store.name, "postgres", app, migrator, adopts=wanted.ours))
-        return found
+        found = (
+            registry.of(s.store).endpoint(s, self.app.name, self._password(s), ours=wanted.ours)
+            for s in wanted.stores
+        )
+        return [endpoint for endpoint in found if endpoint is not None]
 
     def ensure(self, release: Release, *, ddl: bool) -> str:
         """Make the stores what the release wants, wait until each answers, ensure roles; says what is there.
@@ -70,9 +57,8 @@ class Stores:
                 self._wait(store)
         told = []
         for store in release.stores:
-            if database := self._database(store, self.running_environment(store)):
-                self.ensure_roles(store, database, ddl=ddl)
-            told.append(self._describe(store))
+            remark = self._server(store).ensure(ddl=ddl)
+            told.append(self._describe(store) + (f", {remark}" if remark else ""))
         bring_up.open_gate(self._place())
         return ", ".join(told)
 
@@ -117,23 +103,21 @@ class Stores:
 
     def schema(self, stores: Sequence[Service]) -> str:
         """A digest over the schemas of the databases that pushrod gives the app."""
-        return "".join(postgres.schema_digest(server, name) for server, name in self._databases(stores))
+        return "".join(self._server(s).schema() for s in stores)
 
     def waits(self, stores: Sequence[Service]) -> list[str]:
-        """Whom the migrating role waits for."""
-        return [
-            told for server, _ in self._databases(stores) for told in postgres.waiting(server, self.app.name)
-        ]
+        """Whom the release command waits for."""
+        return [told for s in stores for told in self._server(s).waits()]
 
     def end_migrations(self, stores: Sequence[Service], since: str) -> None:
-        """End the sessions of the migrating role that were opened since then."""
-        for server, _ in self._databases(stores):
-            postgres.end_sessions(server, self.app.name, since)
+        """End what a release command has left behind since then."""
+        for store in stores:
+            self._server(store).end_migrations(since)
 
-    def _databases(self, stores: Sequence[Service]) -> list[tuple[postgres.ContainerServer, str]]:
-        """The databases that pushrod gives the app, each with the server it is on."""
-        named = ((s, self._database(s, self.running_environment(s))) for s in stores)
-        return [(self.server(s), database) for s, database in named if database]
+    def archives(self, stores: Sequence[Service], *, ddl: bool) -> list[Archive]:
+        """What is backed up of those that pushrod can ask."""
+        found = (self._server(s).archive(ddl=ddl) for s in stores)
+        return [archive for archive in found if archive is not None]
 
     # ---- in place -------------------------------------------------------------------------------------------
 
@@ -208,24 +192,21 @@ class Stores:
         return len(found) == len(containers) and all(c.running and c.health == "healthy" for c in found)
 
     def _check_versions(self, release: Release) -> None:
-        """Refuse another major version of PostgreSQL over data of an older one: it would not start on them."""
+        """Refuse an image that would not start on the data of the one before it."""
         for store in release.stores:
-            if store.store != "postgres":
-                continue
             found = docker.inspect([names.store(self.app, store.name)])
-            before = self._major(found[0].image) if found else ""
-            after = self._major(release.images[store.name].location)
+            before = self._series(store, found[0].image) if found else ""
+            after = self._series(store, release.images[store.name].location)
             if before and after and before != after:
                 raise StoreError(
-                    f"its data are of PostgreSQL {before}, and the manifest names {after}",
+                    f"its data are of {before}, and the manifest names {after}",
                     where=f"service {store.name}",
                     hint=f"go back to {before}; or dump, name {after} in a new service, restore into it, and switch",
                 )
 
-    def _major(self, image: str) -> str:
-        found = docker.image(image)
-        words = (found or {}).get("Config", {}).get("Env") or []
-        return next((w.partition("=")[2] for w in words if w.startswith("PG_MAJOR=")), "")
+    def _series(self, store: Service, image: str) -> str:
+        words = (docker.image(image) or {}).get("Config", {}).get("Env") or []
+        return registry.of(store.store).series(dict(word.split("=", 1) for word in words if "=" in word))
 
     def _not_up(self, why: str, containers: Sequence[str], log: tuple[str, ...] = ()) -> PushrodError:
         if error := docker.known(why, f"app {self.app.name}"):
@@ -245,7 +226,8 @@ class Stores:
     def _wait(self, store: Service) -> None:
         """Wait until a store answers in its own protocol; for one of a kind we do not speak, until it runs."""
         name, end = names.store(self.app, store.name), time.monotonic() + _DEADLINE
-        while not self._answers(store, name):
+        kind, placed = registry.of(store.store), self._placed(store)
+        while not kind.answers(placed):
             if time.monotonic() >= end:
                 raise self._not_up(f"{name} does not answer after {_DEADLINE:g} s", [name])
             found = docker.inspect([name])
@@ -253,56 +235,21 @@ class Stores:
                 raise self._not_up(f"{name} ends as soon as it is started", [name])
             time.sleep(0.1)
 
-    def _answers(self, store: Service, name: str) -> bool:
-        if store.store == "postgres":
-            return self._postgres_answers(name)
-        return (
-            self._redis_answers(name, store_images.redis_port(store))
-            if store.store == "redis"
-            else _runs(name)
-        )
-
-    def _postgres_answers(self, name: str) -> bool:
-        # While the official image initialises a new cluster, its server listens on the socket only.
-        argv = ["pg_isready", "--quiet", "--host=127.0.0.1", "--timeout=3"]
-        return docker.execute(name, argv, timeout=15).status == 0
-
-    def _redis_answers(self, name: str, port: int) -> bool:
-        found = docker.inspect([name])
-        address = found[0].networks.get(self.app.name, "") if found else ""
-        with suppress(OSError), socket.create_connection((address, port), 2) as s:
-            s.sendall(b"PING\r\n")
-            return s.recv(64).startswith((b"+PONG", b"-NOAUTH", b"-NOPERM"))
-        return False
-
     def _describe(self, store: Service) -> str:
         return f"{store.name} ({store.image})" if store.image else store.name
 
-    # ---- PostgreSQL's roles ---------------------------------------------------------------------------------
+    def _server(self, store: Service) -> Server:
+        return registry.of(store.store).server(self._placed(store))
 
-    def ensure_roles(self, store: Service, database: str, *, ddl: bool) -> None:
-        """Make the app's roles, and its rights in a database of a store, what they should be."""
-        passwords = {w: self._secrets.password(f"{store.name}/{w}") for w in ("migrator", "app")}
-        postgres.ensure(self.server(store), self.app.name, database, passwords, ddl=ddl)
-
-    def server(self, store: Service) -> postgres.ContainerServer:
-        """A PostgreSQL store as its superuser asks it."""
-        user = self.running_environment(store).get("POSTGRES_USER") or _SUPERUSER
-        return postgres.ContainerServer(names.store(self.app, store.name), user, docker.environment())
-
-    def running_environment(self, store: Service) -> dict[str, str]:
-        """What a store runs with now."""
+    def _placed(self, store: Service) -> ContainerStore:
+        """A store as it runs now."""
         path = names.store_environment(self.app, store.name)
-        return environment.parse(path.read_text()) if path.exists() else {}
+        running = environment.parse(path.read_text()) if path.exists() else {}
+        placed = msgspec.structs.replace(store, environment=running)
+        return ContainerStore(self.app.name, placed, names.store(self.app, store.name), self._password(store))
 
-    def _database(self, store: Service, variables: Mapping[str, str | None]) -> str:
-        return store_images.database(store, variables, self.app.name)
+    def _password(self, store: Service) -> Password:
+        return partial(self._password_of, store.name)
 
-    def _url(self, store: Service, role: str, key: str, database: str) -> str:
-        password = self._secrets.password(f"{store.name}/{key}")
-        return postgres.url(role, password, 5432, database, host=store.name)
-
-
-def _runs(name: str) -> bool:
-    found = docker.inspect([name])
-    return bool(found) and found[0].running and found[0].health in ("", "healthy")
+    def _password_of(self, store: str, whose: str) -> str:
+        return self._secrets.password(f"{store}/{whose}")

@@ -4,7 +4,6 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-from pushrod.adapters import postgres
 from pushrod.adapters.binaries import Parts
 from pushrod.adapters.nginx import Bounds, Edge
 from pushrod.engines.embedded.stores import Stores
@@ -41,14 +40,9 @@ class Context:
         bounds = Bounds(files=min(Bounds().files, processes.most_files()))
         return Edge(self.parts.nginx, self.root.edge, self.root.runtime / "edge", self.account, bounds=bounds)
 
-    @cached_property
-    def programs(self) -> postgres.Programs:
-        """The programs of PostgreSQL."""
-        return postgres.Programs(self.parts.postgres)
-
     def stores(self, app: App) -> Stores:
         """The stores of an app."""
-        return Stores(app, self.programs, self.parts.redis, self.account, SYSTEM)
+        return Stores(app, self.parts, self.account, SYSTEM)
 
 
 def group(app: App, number: int) -> str:

@@ -8,7 +8,7 @@ from pushrod.engines.embedded.ports import store_records
 from pushrod.engines.embedded.stores import group_of
 from pushrod.state.apps import App
 from pushrod.stores.backup_drivers import Archive
-from pushrod.stores.variables import Endpoint
+from pushrod.stores.kinds import Endpoint
 
 
 class Storage:
@@ -18,7 +18,7 @@ class Storage:
         self._context = context
 
     def versions(self) -> dict[str, str]:
-        """The versions of the two stores this engine has."""
+        """The versions of the stores this engine has."""
         return self._context.parts.store_versions()
 
     def endpoints(self, app: App, manifest: Manifest) -> list[Endpoint]:
@@ -36,15 +36,15 @@ class Storage:
         return own.ensure(names, ddl=ddl)
 
     def schema(self, app: App, stores: Sequence[Service]) -> str:
-        """A digest over the schemas of the app's PostgreSQL stores."""
+        """A digest over the schemas of the app's databases."""
         return self._context.stores(app).schema({s.name for s in stores})
 
     def blockers(self, app: App, stores: Sequence[Service]) -> Sequence[str]:
-        """Asked of the app's PostgreSQL stores."""
+        """Asked of the app's databases."""
         return self._context.stores(app).waits({s.name for s in stores})
 
     def end_migrations(self, app: App, stores: Sequence[Service], since: str) -> None:
-        """In the app's PostgreSQL stores."""
+        """In the app's databases."""
         self._context.stores(app).end_migrations({s.name for s in stores}, since)
 
     def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:

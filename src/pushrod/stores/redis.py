@@ -1,0 +1,222 @@
+"""Redis and Valkey.
+
+What an image promises is from the official ones' documentation (https://hub.docker.com/_/redis), and Bitnami's.
+"""
+
+import functools
+import re
+import shlex
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from pushrod.adapters import docker, redis
+from pushrod.core.errors import StoreError
+from pushrod.core.values import Service
+from pushrod.stores import spring
+from pushrod.stores.backup_drivers import Archive, RedisArchive
+from pushrod.stores.kinds import ContainerStore, Endpoint, Kind, LocalStore, Password, Server
+from pushrod.system import processes
+
+_PORT = 6379
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+_LONG = 3600.0  # seconds for all of its data
+_QUICK = 30.0
+
+
+def port(store: Service) -> int:
+    """Where it listens: at what its command says, else 6379."""
+    words = _words(store)
+    given = words[words.index("--port") + 1 :][:1] if "--port" in words else []
+    return int(given[0]) if given and re.fullmatch(r"[0-9]{1,5}", given[0]) else _PORT
+
+
+def password(store: Service) -> str | None:
+    """What it asks of its clients: nothing (empty), a password, or None where that cannot be known."""
+    if "bitnami" in store.image:
+        return store.environment.get("REDIS_PASSWORD", "")
+    words = _words(store)
+    if not any("requirepass" in w or "aclfile" in w for w in words):
+        return ""
+    given = words[words.index("--requirepass") + 1 :][:1] if "--requirepass" in words else []
+    if not given:
+        return None
+    if found := _VARIABLE.fullmatch(given[0]):
+        return store.environment.get(found[1] or found[2]) or None
+    return None if "$" in given[0] else given[0]
+
+
+def _words(store: Service) -> list[str]:
+    """The words of a store's argv, those of a script in it too."""
+    found: list[str] = []
+    before = ""
+    for word in (*store.entrypoint, *store.command):
+        try:
+            found += shlex.split(word) if before == "-c" else [word]
+        except ValueError:
+            found.append(word)
+        before = word
+    return found
+
+
+class _Local(Server):
+    """A Valkey of this machine, which writes its snapshot into its own directory."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+
+    def archive(self, *, ddl: bool) -> Archive:
+        """A snapshot."""
+        store, secret = self._store, self._store.password(redis.HEALTH_USER)
+
+        def snapshot(file: Path) -> None:
+            redis.snapshot(store.directory, store.port, redis.HEALTH_USER, secret, file, _LONG)
+
+        return RedisArchive(store.name, lambda: redis.version(store.parts.redis), snapshot)
+
+
+class _Embedded:
+    """A Valkey of its own for each store."""
+
+    stop_signal = redis.STOP_SIGNAL
+
+    def endpoint(self, store: LocalStore) -> Endpoint:
+        """On its port of 127.0.0.1, as the app's own user."""
+        url = redis.url(redis.APP_USER, store.password(redis.APP_USER), store.port)
+        return Endpoint(store.name, Redis.name, url, url)
+
+    def prepare(self, store: LocalStore) -> tuple[tuple[str, ...], bool]:
+        """Write its configuration and its users."""
+        users = {user: store.password(user) for user in (redis.APP_USER, redis.HEALTH_USER)}
+        changed = redis.configure(store.directory, store.port, users, store.account)
+        return redis.server_argv(store.parts.redis, store.directory), changed
+
+    def ready(self, store: LocalStore, deadline: float) -> str:
+        """Until it answers PING."""
+        redis.ready(store.port, redis.HEALTH_USER, store.password(redis.HEALTH_USER), deadline, store.log)
+        return redis.version(store.parts.redis)
+
+    def server(self, store: LocalStore) -> Server:
+        """Asked over TCP."""
+        return _Local(store)
+
+
+class _Contained(Server):
+    """The command line of a Redis or Valkey, in the container of a store."""
+
+    def __init__(self, name: str, container: str, port: int, password: str) -> None:
+        self._name = name
+        self._container = container
+        self._port = port
+        self._password = password
+
+    def archive(self, *, ddl: bool) -> Archive:
+        """What it sends a replica."""
+        return RedisArchive(self._name, self.version, self.snapshot)
+
+    @functools.cached_property
+    def _program(self) -> str:
+        """What the image calls it."""
+        for name in ("valkey-cli", "redis-cli"):
+            if docker.execute(self._container, [name, "--version"], timeout=_QUICK).status == 0:
+                return name
+        raise StoreError(
+            "neither redis-cli nor valkey-cli runs in it",
+            where=f"container {self._container}",
+            hint="see whether it runs: pushrod status",
+        )
+
+    def version(self) -> str:
+        """The server's version; Valkey says that of the Redis it is like, too."""
+        said = processes.run(self._exec("info", "server"), env=self._environment(), timeout=_QUICK)
+        found: dict[str, str] = dict(re.findall(r"^(\w+_version):(\S+)", said.stdout, re.MULTILINE))
+        if said.status != 0 or "redis_version" not in found:
+            raise self._failed(said)
+        return found.get("valkey_version") or found["redis_version"]
+
+    def snapshot(self, file: Path) -> None:
+        """Write what the server sends a replica into a new file."""
+        with file.open("xb") as out:
+            done = processes.run(self._exec("--rdb", "-"), env=self._environment(), stdout=out, timeout=_LONG)
+        if done.status != 0:
+            raise self._failed(done)
+        redis.end_snapshot(file)
+
+    def _exec(self, *argv: str) -> list[str]:
+        # A variable without a value is taken from our own environment, which others cannot see.
+        given = ["--env", "REDISCLI_AUTH"] if self._password else []
+        client = [self._program, "-p", str(self._port)]
+        return ["docker", "exec", *given, self._container, *client, *argv]
+
+    def _environment(self) -> Mapping[str, str]:
+        secret = {"REDISCLI_AUTH": self._password} if self._password else {}
+        return docker.environment() | secret
+
+    def _failed(self, done: processes.Completed) -> StoreError:
+        said = (
+            done.stderr.strip() or done.stdout.strip() or "redis-cli failed and said nothing"
+        ).splitlines()
+        return StoreError(
+            said[-1],
+            where=f"container {self._container}",
+            hint="see its last lines: docker logs",
+            log=tuple(said),
+        )
+
+
+class Redis(Kind):
+    """Redis or Valkey."""
+
+    name = "redis"
+    title = "Redis or Valkey"
+    images = {"redis": "Redis", "valkey": "Valkey"}
+    variable = "REDIS_URL"
+    usual = ("redis", "valkey")
+    spring = spring.REDIS
+    numbered = True
+    embedded = _Embedded()
+
+    def remark(self, store: Service) -> str:
+        """Where its password is not known, neither is its address."""
+        if password(store) is not None:
+            return ""
+        return "REDIS_URL does not lead there, because nothing here says its password"
+
+    def endpoint(self, store: Service, app: str, passwords: Password, *, ours: bool) -> Endpoint | None:
+        """Under its service's name, with the password that its command or image has."""
+        if (secret := password(store)) is None:
+            return None
+        user = f":{quote(secret, '')}@" if secret else ""
+        url = f"redis://{user}{store.name}:{port(store)}/0"
+        return Endpoint(store.name, self.name, url, url, adopts=False)
+
+    def spring_variables(self, given: str, url: str) -> dict[str, str]:
+        """`spring.data.redis`."""
+        return spring.redis(url)
+
+    def check(self, store: Service) -> list[str]:
+        """A refusal is an answer too."""
+        ping = f"-p {port(store)} ping"
+        asked = f"{{ redis-cli {ping} || valkey-cli {ping}; }} 2>&1 | grep -q -e PONG -e NOAUTH -e NOPERM"
+        return ["CMD-SHELL", asked]
+
+    def answers(self, store: ContainerStore) -> bool:
+        """Asked on the app's own network."""
+        found = docker.inspect([store.container])
+        address = found[0].networks.get(store.app, "") if found else ""
+        with suppress(OSError), socket.create_connection((address, port(store.service)), 2) as s:
+            s.sendall(b"PING\r\n")
+            return s.recv(64).startswith((b"+PONG", b"-NOAUTH", b"-NOPERM"))
+        return False
+
+    def server(self, store: ContainerStore) -> Server:
+        """Asked in its container."""
+        secret = password(store.service)
+        if secret is None:
+            return Server()
+        return _Contained(store.service.name, store.container, port(store.service), secret)
+
+
+KIND = Redis()

@@ -1,0 +1,32 @@
+"""The kinds of stores that pushrod knows: one entry for each."""
+
+from pushrod.core.errors import StateError
+from pushrod.core.values import StoreKind
+from pushrod.stores import postgres, redis
+from pushrod.stores.kinds import Kind
+
+KINDS: tuple[Kind, ...] = (
+    postgres.KIND,
+    redis.KIND,
+)
+
+_OTHER = Kind()
+
+
+def of(name: StoreKind | None) -> Kind:
+    """A kind by its name. None is the kind of a store that pushrod knows nothing of."""
+    if name is None:
+        return _OTHER
+    for kind in KINDS:
+        if kind.name == name:
+            return kind
+    raise StateError(
+        f"there is a store of the kind `{name}`, which this pushrod does not know",
+        hint="install the pushrod that deployed it, or a newer one",
+    )
+
+
+def by_image(name: str) -> Kind | None:
+    """The kind whose images have this as the last part of their names, so that mirrors and other publishers' builds
+    count: docker.io/library/postgres, bitnami/postgresql, ghcr.io/x/pgvector."""
+    return next((kind for kind in KINDS if name in kind.images), None)
