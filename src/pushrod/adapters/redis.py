@@ -17,8 +17,9 @@ from typing import BinaryIO, TypeAlias
 from urllib.parse import quote
 
 from pushrod.core.errors import StoreError
-from pushrod.system import files, processes, trees, waits
+from pushrod.system import files, processes, streams, trees, waits
 from pushrod.system.accounts import Account
+from pushrod.system.streams import Sink, Source
 
 STOP_SIGNAL = "TERM"
 """The server ends its append-only file properly, then exits."""
@@ -26,6 +27,8 @@ STOP_SIGNAL = "TERM"
 APP_USER = "app"
 HEALTH_USER = "health"
 
+_MAGIC = 9  # bytes of a snapshot that say what it is; as many are its end
+_ENDING = 9 + 40  # bytes: that end, and the mark after it
 _POLL = 0.02  # seconds between two questions while a server starts
 _ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
@@ -197,8 +200,8 @@ def command(port: int, user: str, password: str, *words: str, timeout: float = 5
 # ---- snapshots ----------------------------------------------------------------------------------------------
 
 
-def snapshot(directory: Path, port: int, user: str, password: str, file: Path, deadline: float) -> None:
-    """Have the server of a store write a snapshot, and copy it into a new file.
+def snapshot(directory: Path, port: int, user: str, password: str, sink: Sink, deadline: float) -> None:
+    """Have the server of a store write a snapshot, and hand it on.
 
     StoreError if the server cannot, or takes longer than `deadline` seconds.
     """
@@ -221,33 +224,52 @@ def snapshot(directory: Path, port: int, user: str, password: str, file: Path, d
         raise StoreError(
             "the server could not write a snapshot", where=str(source), hint="see the end of its log"
         )
-    trees.copy(source.parent, source.name, file)  # whoever the server runs as may have put a link there
+    # Whoever the server runs as may have put a link there.
+    with trees.opened(source.parent, source.name) as found, os.fdopen(os.dup(found), "rb") as data:
+        streams.copy(data, sink)
 
 
-def check_snapshot(file: Path) -> None:
-    """StoreError where a file does not begin and end as a snapshot (RDB) does.
+def check_snapshot(source: Source) -> None:
+    """StoreError for what does not begin and end as a snapshot (RDB) does.
 
     It ends with the byte 0xFF and a checksum of eight (rdb.c); the magic word is Valkey's own from its version 9 on.
     """
-    with file.open("rb") as f:
-        magic = f.read(9)
-        f.seek(max(0, file.stat().st_size - 9))
-        end = f.read(1)
-    if not re.match(rb"REDIS\d{4}|VALKEY\d{3}", magic) or end != b"\xff":
-        raise StoreError("is no whole snapshot of a Redis", where=str(file), hint="take another backup")
+    ends = _Ends()
+    streams.copy(source, ends)
+    if not re.match(rb"REDIS\d{4}|VALKEY\d{3}", ends.first) or ends.last[-9:-8] != b"\xff":
+        raise StoreError("is no whole snapshot of a Redis", where="its snapshot", hint="take another backup")
 
 
-def end_snapshot(file: Path) -> None:
-    """Take off what a server that sends a snapshot may put after it.
+class _Ends:
+    """The first and the last bytes of what passes."""
 
-    That is a mark of 40 characters (RDB_EOF_MARK_SIZE in server.h).
-    """
-    size = file.stat().st_size
-    with file.open("r+b") as f:
-        f.seek(max(0, size - 49))
-        end = f.read()
-        if re.fullmatch(rb"\xff.{8}[0-9a-f]{40}", end, re.DOTALL):
-            f.truncate(size - 40)
+    first = b""
+    last = b""
+
+    def write(self, block: bytes) -> None:
+        self.first = (self.first + block[:_MAGIC])[:_MAGIC]
+        self.last = (self.last + block)[-_MAGIC:]
+
+
+class Snapshot:
+    """What a server sends a replica becomes a snapshot: a mark of 40 characters that may follow it is taken off
+    (RDB_EOF_MARK_SIZE in server.h)."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._held = b""
+
+    def write(self, block: bytes) -> None:
+        """Pass on all but what may be the end."""
+        self._held += block
+        if len(self._held) > _ENDING:
+            self._sink.write(self._held[:-_ENDING])
+            self._held = self._held[-_ENDING:]
+
+    def end(self) -> None:
+        """There is no more."""
+        marked = re.fullmatch(rb"\xff.{8}[0-9a-f]{40}", self._held, re.DOTALL)
+        self._sink.write(self._held[:-40] if marked else self._held)
 
 
 def _request(*words: str) -> bytes:

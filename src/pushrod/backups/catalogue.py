@@ -5,16 +5,15 @@
       postgres.dump    pg_dump's custom format
       redis.rdb        a snapshot
 
-A backup is written under another name and renamed when all of it is on the disk, so one that is there is whole.
+The bytes go from a store's driver (`stores.backup_drivers`) to a destination (`destination`), and back.
 """
 
 import datetime
-import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import msgspec
 
+from pushrod.backups.destination import Destination, Directory, Draft
 from pushrod.core.errors import BusyError, Interrupted, PushrodError, StoreError, UnknownNameError
 from pushrod.core.progress import Progress
 from pushrod.core.values import Diagnostic, EngineName, Release, Value
@@ -27,13 +26,11 @@ from pushrod.state.apps import App, now, read_json
 from pushrod.state.journal import Journal
 from pushrod.state.releases import Releases
 from pushrod.stores.backup_drivers import Archive
-from pushrod.system import files
+from pushrod.system import files, streams
 
 PERIODS = {"hour": 3600.0, "day": 86400.0, "week": 7 * 86400.0}
 """Seconds between two backups."""
 
-_RECORD = "backup.json"
-_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
 TURN = 3 * 3600.0
 """Seconds for one app's backup where all that are due are taken."""
 
@@ -88,13 +85,8 @@ class Verified(Value, frozen=True):
 
 def listed(app: App) -> list[Backup]:
     """The backups of an app, newest first."""
-    if not app.backups.is_dir():
-        return []
-    records = [d / _RECORD for d in app.backups.iterdir() if _NAME.fullmatch(d.name)]
-    there = sorted((path for path in records if path.exists()), reverse=True)
-    return [
-        read_json(path, Backup, restore="remove that directory, and take another backup") for path in there
-    ]
+    place, hint = _place(app), "remove that directory, and take another backup"
+    return [read_json(place.record(name), Backup, restore=hint) for name in place.names()]
 
 
 def find(app: App, when: str = "") -> Backup:
@@ -153,6 +145,7 @@ class Backups:
         self.app = app
         self.engine = engine
         self.progress = progress
+        self._place = _place(app)
         self._pipeline = Pipeline(app, engine, progress)
         self._step = Steps(progress, Journal(app.journal)).step
 
@@ -200,23 +193,14 @@ class Backups:
                 where=f"app {self.app.name}",
                 hint="dump other stores by hand: pushrod run",
             )
-        files.make_private(self.app.backups)
-        for leftover in self.app.backups.glob(".*"):
-            files.remove_tree(leftover)
-        work = files.make_private(self.app.backups / ".new")
-        try:
-            with self._step("backup", ", ".join(a.store for a in archives)) as step:
-                backup = self._write(release, archives, work)
-                step.detail = ", ".join(f"{f.store} {f.version}" for f in backup.files)
-            work.rename(self.app.backups / backup.name)
-            files.sync_directory(self.app.backups)
-        finally:
-            files.remove_tree(work)
+        with self._place.begin() as draft, self._step("backup", ", ".join(a.store for a in archives)) as step:
+            backup = self._write(release, archives, draft)
+            step.detail = ", ".join(f"{f.store} {f.version}" for f in backup.files)
         self._prune(release.backups.keep, (backup.name, sparing))
         return backup
 
-    def _write(self, release: Release, archives: Sequence[Archive], work: Path) -> Backup:
-        at, saved = now(), tuple(self._save(a, work) for a in archives)
+    def _write(self, release: Release, archives: Sequence[Archive], draft: Draft) -> Backup:
+        at, saved = now(), tuple(self._save(a, draft) for a in archives)
         backup = Backup(
             app=self.app.name,
             name=self._free_name(at),
@@ -226,39 +210,38 @@ class Backups:
             engine=release.engine,
             files=saved,
         )
-        files.write(work / _RECORD, msgspec.json.format(msgspec.json.encode(backup)) + b"\n", mode=0o600)
+        draft.finish(backup.name, msgspec.json.format(msgspec.json.encode(backup)) + b"\n")
         return backup
 
-    def _save(self, archive: Archive, work: Path) -> File:
-        path = work / f"{archive.store}.{archive.suffix}"
-        rows = archive.save(path)
-        archive.check(path)
-        digest = files.seal(path)
-        return File(archive.store, path.name, archive.version(), path.stat().st_size, digest, rows)
+    def _save(self, archive: Archive, draft: Draft) -> File:
+        name = f"{archive.store}.{archive.suffix}"
+        with draft.write(name) as sink:
+            rows = archive.save(sink)
+        with draft.read(name) as source:
+            archive.check(source)
+        return File(archive.store, name, archive.version(), sink.size, sink.sha256, rows)
 
     def _free_name(self, at: str) -> str:
-        """The directory's name for a time; the next second's where there is one of that second."""
+        """The name for a time; the next second's where there is one of that second."""
         time = datetime.datetime.fromisoformat(at)
-        while (name := f"{time:%Y-%m-%dT%H-%M-%SZ}") and (self.app.backups / name).exists():
+        while self._place.taken(name := f"{time:%Y-%m-%dT%H-%M-%SZ}"):
             time += datetime.timedelta(seconds=1)
         return name
 
     def _prune(self, keep: int, spared: Sequence[str]) -> None:
         for backup in [b for b in listed(self.app)[keep:] if b.name not in spared]:
-            # Renamed first: what is there under its name is whole.
-            gone = self.app.backups / f".{backup.name}"
-            (self.app.backups / backup.name).rename(gone)
-            files.remove_tree(gone)
+            self._place.remove(backup.name)
 
     def _check(self, backup: Backup, file: File, archives: dict[str, Archive]) -> Archive:
         """StoreError where a file is not what was written, or its store is not there any more."""
-        path = self.app.backups / backup.name / file.name
-        if not path.exists() or files.digest(path) != file.sha256:
-            raise StoreError(
-                "the file is not what was backed up" if path.exists() else "the file is missing",
-                where=str(path),
-                hint="`pushrod db backups` lists others",
-            )
+        where = self._place.where(backup.name, file.name)
+        try:
+            with self._place.read(backup.name, file.name) as source:
+                wrong = "" if streams.digest(source) == file.sha256 else "the file is not what was backed up"
+        except FileNotFoundError:
+            wrong = "the file is missing"
+        if wrong:
+            raise StoreError(wrong, where=where, hint="`pushrod db backups` lists others")
         if file.store not in archives:
             raise StoreError(
                 f"the live release has no store `{file.store}`",
@@ -266,13 +249,15 @@ class Backups:
                 hint=f"deploy a commit with it, such as {backup.commit[:7]}, or restore the file by hand",
             )
         archive = archives[file.store]
-        archive.check(path)
+        with self._place.read(backup.name, file.name) as source:
+            archive.check(source)
         return archive
 
     def _verify(self, backup: Backup, file: File, archives: dict[str, Archive]) -> Verified:
         with self._step("verify", f"{file.name} of {backup.name}") as step:
             archive = self._check(backup, file, archives)
-            rows = archive.rehearse(self.app.backups / backup.name / file.name)
+            with self._place.read(backup.name, file.name) as source:
+                rows = archive.rehearse(source)
             if rows is None:
                 step.detail = f"{file.name}: whole; not restored, that is done by hand"
                 return Verified(file.store)
@@ -286,14 +271,15 @@ class Backups:
         return Verified(file.store, len(rows), sum(rows.values()), restored=True)
 
     def _restore(self, backup: Backup, file: File, archives: dict[str, Archive]) -> str:
-        path = self.app.backups / backup.name / file.name
-        with self._step("restore", f"{file.name} of {backup.name}") as step:
-            kept = archives[file.store].restore(path)
+        with (
+            self._step("restore", f"{file.name} of {backup.name}") as step,
+            self._place.read(backup.name, file.name) as source,
+        ):
+            kept = archives[file.store].restore(source)
             step.detail = f"{file.name}: {'in place' if kept else 'by hand'}"
         if kept is None:
-            return (
-                f"{file.store} is as it was: a snapshot is restored by hand (docs/operations.md), from {path}"
-            )
+            where = self._place.where(backup.name, file.name)
+            return f"{file.store} is as it was: a snapshot is restored by hand (docs/operations.md), from {where}"
         return f"{file.store} is as of {backup.at}; the data before it are in {kept} until the next restore"
 
     def _migrated(self, backup: Backup) -> list[str]:
@@ -364,6 +350,11 @@ def _in_turn(
         return e.of(app.name)
     except OSError as e:
         return files.os_error(e, str(app.backups)).of(app.name)
+
+
+def _place(app: App) -> Destination:
+    """Where an app's backups are kept."""
+    return Directory(app.backups)
 
 
 def _live(app: App) -> Release | None:

@@ -12,8 +12,9 @@ from typing import Literal
 from pushrod.adapters import docker, postgres
 from pushrod.core.values import Service
 from pushrod.stores import spring
-from pushrod.stores.backup_drivers import Archive, PostgresArchive
+from pushrod.stores.backup_drivers import Archive, Rows
 from pushrod.stores.kinds import ContainerStore, Endpoint, Kind, LocalStore, Password, Server
+from pushrod.system.streams import Source
 
 _PORT = 5432
 _SUPERUSER = "postgres"  # the official image's default of POSTGRES_USER
@@ -36,6 +37,27 @@ def database(store: Service, default: str) -> str:
         return ""
     name = given.get("POSTGRES_DB") or given.get("POSTGRES_USER") or default
     return name if _DATABASE.fullmatch(name) else ""
+
+
+class _Dumps:
+    """The app's database."""
+
+    suffix = "dump"
+
+    def __init__(self, store: str, copy: postgres.Copy) -> None:
+        self.store = store
+        self._copy = copy
+        self.version = copy.version
+        self.save = copy.dump
+        self.check = copy.check
+
+    def rehearse(self, source: Source) -> Rows | None:
+        """Restore it into a database of its own."""
+        return self._copy.rehearse(source)
+
+    def restore(self, source: Source) -> str | None:
+        """Restore it beside the database, then swap the names."""
+        return f"database {self._copy.restore(source)}"
 
 
 class _Database(Server):
@@ -74,7 +96,7 @@ class _Database(Server):
     def archive(self, *, ddl: bool) -> Archive:
         """The database, as pg_dump writes it."""
         copy = postgres.Copy(self._server, self._name, functools.partial(self._ensure, ddl=ddl))
-        return PostgresArchive(self._store, copy)
+        return _Dumps(self._store, copy)
 
 
 def _endpoint(store: str, app: str, url: Callable[[str, str], str], *, adopts: bool) -> Endpoint:

@@ -7,18 +7,18 @@ import functools
 import re
 import shlex
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from urllib.parse import quote
 
 from pushrod.adapters import docker, redis
 from pushrod.core.errors import StoreError
 from pushrod.core.values import Service
 from pushrod.stores import spring
-from pushrod.stores.backup_drivers import Archive, RedisArchive
+from pushrod.stores.backup_drivers import Archive, Rows
 from pushrod.stores.kinds import ContainerStore, Endpoint, Kind, LocalStore, Password, Server
 from pushrod.system import processes
+from pushrod.system.streams import Sink, Source
 
 _PORT = 6379
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
@@ -61,6 +61,34 @@ def _words(store: Service) -> list[str]:
     return found
 
 
+class _Snapshots:
+    """All of a Redis or Valkey; `snapshot` writes its RDB file."""
+
+    suffix = "rdb"
+
+    def __init__(self, store: str, version: Callable[[], str], snapshot: Callable[[Sink], None]) -> None:
+        self.store = store
+        self.version = version
+        self._snapshot = snapshot
+
+    def save(self, sink: Sink) -> Rows:
+        """A snapshot as the server itself writes it."""
+        self._snapshot(sink)
+        return {}
+
+    def check(self, source: Source) -> None:
+        """See that it begins and ends as such a file does."""
+        redis.check_snapshot(source)
+
+    def rehearse(self, source: Source) -> Rows | None:
+        """Not done: only a server of the same version could."""
+        return None
+
+    def restore(self, source: Source) -> str | None:
+        """Not done: how a Redis keeps its data is the manifest's business."""
+        return None
+
+
 class _Local(Server):
     """A Valkey of this machine, which writes its snapshot into its own directory."""
 
@@ -71,10 +99,10 @@ class _Local(Server):
         """A snapshot."""
         store, secret = self._store, self._store.password(redis.HEALTH_USER)
 
-        def snapshot(file: Path) -> None:
-            redis.snapshot(store.directory, store.port, redis.HEALTH_USER, secret, file, _LONG)
+        def snapshot(sink: Sink) -> None:
+            redis.snapshot(store.directory, store.port, redis.HEALTH_USER, secret, sink, _LONG)
 
-        return RedisArchive(store.name, lambda: redis.version(store.parts.redis), snapshot)
+        return _Snapshots(store.name, lambda: redis.version(store.parts.redis), snapshot)
 
 
 class _Embedded:
@@ -114,7 +142,7 @@ class _Contained(Server):
 
     def archive(self, *, ddl: bool) -> Archive:
         """What it sends a replica."""
-        return RedisArchive(self._name, self.version, self.snapshot)
+        return _Snapshots(self._name, self.version, self.snapshot)
 
     @functools.cached_property
     def _program(self) -> str:
@@ -136,13 +164,13 @@ class _Contained(Server):
             raise self._failed(said)
         return found.get("valkey_version") or found["redis_version"]
 
-    def snapshot(self, file: Path) -> None:
-        """Write what the server sends a replica into a new file."""
-        with file.open("xb") as out:
-            done = processes.run(self._exec("--rdb", "-"), env=self._environment(), stdout=out, timeout=_LONG)
+    def snapshot(self, sink: Sink) -> None:
+        """Hand on what the server sends a replica."""
+        taken = redis.Snapshot(sink)
+        done = processes.drain(self._exec("--rdb", "-"), taken, env=self._environment(), timeout=_LONG)
         if done.status != 0:
             raise self._failed(done)
-        redis.end_snapshot(file)
+        taken.end()
 
     def _exec(self, *argv: str) -> list[str]:
         # A variable without a value is taken from our own environment, which others cannot see.

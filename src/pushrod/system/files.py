@@ -264,14 +264,6 @@ def publish(root: Path, relative: str, target: Path, leave_out: Callable[[str], 
     sync_directory(target.parent)
 
 
-def seal(path: Path) -> str:
-    """Make a file durable and readable by its owner only (0600); returns the SHA-256 of its content."""
-    with path.open("rb") as f:
-        os.fchmod(f.fileno(), 0o600)
-        os.fsync(f.fileno())
-        return hashlib.file_digest(f, "sha256").hexdigest()
-
-
 def digest(path: Path) -> str:
     """The SHA-256 of a file's content."""
     with path.open("rb") as f:

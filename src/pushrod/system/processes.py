@@ -16,6 +16,7 @@ from typing import IO, NamedTuple
 
 from pushrod.core import lines
 from pushrod.core.errors import HostError
+from pushrod.system import streams
 from pushrod.system.accounts import Account
 from pushrod.system.files import os_error
 from pushrod.system.signals import _ignored, signals_held
@@ -242,6 +243,90 @@ def output_of(
         if child.poll() is None:
             _kill_group(child)
         child.stdout.close()
+
+
+def feed(
+    argv: Sequence[str | os.PathLike[str]],
+    source: streams.Source,
+    *,
+    env: Mapping[str, str],
+    timeout: float,
+) -> Completed:
+    """Run a program on what comes from a source, a block at a time. Of what it prints only stderr is kept.
+
+    It may end before it has read everything. Raises HostError as `run`; an error of the source ends the program.
+    """
+
+    def move(child: subprocess.Popen[bytes]) -> None:
+        assert child.stdin is not None  # noqa: S101  it is a pipe
+        with contextlib.suppress(BrokenPipeError), child.stdin:
+            streams.copy(source, child.stdin)
+
+    return _moving(argv, move, env, timeout, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+
+
+def drain(
+    argv: Sequence[str | os.PathLike[str]], sink: streams.Sink, *, env: Mapping[str, str], timeout: float
+) -> Completed:
+    """Run a program without input, and hand on what it prints, a block at a time; stderr is kept.
+
+    Raises HostError as `run`; an error of the sink ends the program.
+    """
+
+    def move(child: subprocess.Popen[bytes]) -> None:
+        assert child.stdout is not None  # noqa: S101  it is a pipe
+        with child.stdout:
+            streams.copy(child.stdout, sink)
+
+    return _moving(argv, move, env, timeout, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+
+
+def _moving(
+    argv: Sequence[str | os.PathLike[str]],
+    move: Callable[[subprocess.Popen[bytes]], None],
+    env: Mapping[str, str],
+    timeout: float,
+    *,
+    stdin: int,
+    stdout: int,
+) -> Completed:
+    """Run a program while `move` reads from it, or writes to it; a timer ends one that outlives its time."""
+    args = [os.fspath(a) for a in argv]
+    expired = threading.Event()
+    with tempfile.TemporaryFile() as said:
+        try:
+            child = subprocess.Popen(
+                args,
+                env=dict(env),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=said,
+                start_new_session=True,
+            )
+        except OSError as e:
+            raise os_error(e, args[0]) from e
+
+        def expire() -> None:
+            expired.set()
+            _kill_group(child)
+
+        timer = threading.Timer(timeout, expire)
+        timer.daemon = True
+        with signals_held():
+            timer.start()
+        try:
+            move(child)
+            child.wait()
+        finally:
+            timer.cancel()
+            if child.poll() is None:
+                _kill_group(child)
+        if expired.is_set():
+            raise HostError(
+                f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it stands"
+            )
+        said.seek(max(0, said.seek(0, os.SEEK_END) - _KEPT))
+        return Completed(child.returncode, "", lines.decode(said.read()))
 
 
 def most_files() -> int:

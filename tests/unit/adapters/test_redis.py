@@ -1,5 +1,6 @@
 import contextlib
 import hashlib
+import io
 import socket
 import threading
 from collections.abc import Iterator
@@ -216,26 +217,25 @@ WHOLE = b"REDIS0011" + b"data" * 20 + b"\xff" + b"\x01" * 8
 
 
 @pytest.mark.parametrize("raw", [WHOLE, b"VALKEY080" + WHOLE[9:]])
-def test_a_whole_snapshot_is_taken(tmp_path: Path, raw: bytes) -> None:
-    file = tmp_path / "x.rdb"
-    file.write_bytes(raw)
-    redis.check_snapshot(file)
+def test_a_whole_snapshot_is_taken(raw: bytes) -> None:
+    redis.check_snapshot(io.BytesIO(raw))
 
 
 @pytest.mark.parametrize(
     "raw",
     [b"", WHOLE[:-1], WHOLE[:20], b"PGDMP" + WHOLE, WHOLE + b"0123456789abcdef0123456789abcdef01234567"],
 )
-def test_a_snapshot_that_is_none_or_cut_off_is_refused(tmp_path: Path, raw: bytes) -> None:
-    file = tmp_path / "x.rdb"
-    file.write_bytes(raw)
+def test_a_snapshot_that_is_none_or_cut_off_is_refused(raw: bytes) -> None:
     with pytest.raises(StoreError, match="no whole snapshot"):
-        redis.check_snapshot(file)
+        redis.check_snapshot(io.BytesIO(raw))
 
 
 @pytest.mark.parametrize("mark", [b"", b"0123456789abcdef0123456789abcdef01234567"])
-def test_the_mark_after_a_snapshot_is_taken_off(tmp_path: Path, mark: bytes) -> None:
-    file = tmp_path / "x.rdb"
-    file.write_bytes(WHOLE + mark)
-    redis.end_snapshot(file)
-    assert file.read_bytes() == WHOLE
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_the_mark_after_a_snapshot_is_taken_off(mark: bytes, size: int) -> None:
+    written, raw = io.BytesIO(), WHOLE + mark
+    taken = redis.Snapshot(written)
+    for at in range(0, len(raw), size):
+        taken.write(raw[at : at + size])
+    taken.end()
+    assert written.getvalue() == WHOLE

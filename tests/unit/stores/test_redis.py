@@ -1,5 +1,6 @@
 """What an image of a Redis promises, and how one in a container is asked; the real ones are in the lab."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -100,17 +101,19 @@ def asked(port: str = "6380") -> Archive:
     return found
 
 
-def test_the_password_of_a_redis_is_in_no_argv(docker: Path, tmp_path: Path) -> None:
+def test_the_password_of_a_redis_is_in_no_argv(docker: Path) -> None:
     found = asked()
     assert found.version() == "7.2.4"
-    assert found.save(tmp_path / "x.rdb") == {}
-    assert (tmp_path / "x.rdb").read_bytes() == b"REDIS0011x\xff12345678"
-    found.check(tmp_path / "x.rdb")
+    written = io.BytesIO()
+    assert found.save(written) == {}
+    assert written.getvalue() == b"REDIS0011x\xff12345678"
+    written.seek(0)
+    found.check(written)
     told = docker.read_text().splitlines()
     assert told[-1] == "s3cret: exec --env REDISCLI_AUTH shop-cache redis-cli -p 6380 --rdb -"
     assert not [line for line in told if "s3cret" in line.partition(": ")[2]]
 
 
-def test_a_redis_that_does_not_answer_says_so(docker: Path, tmp_path: Path) -> None:
+def test_a_redis_that_does_not_answer_says_so(docker: Path) -> None:
     with pytest.raises(StoreError, match="Could not connect to Redis"):
-        asked(port="1").save(tmp_path / "x.rdb")
+        asked(port="1").save(io.BytesIO())

@@ -257,10 +257,8 @@ def test_owning_gives_a_file_to_the_account(outside: Path, account: pwd.struct_p
     assert path.stat().st_uid == account.pw_uid
 
 
-def test_a_sealed_file_is_ours_alone_and_its_digest_is_known(tmp_path: Path) -> None:
+def test_the_digest_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"abc")
-    file.chmod(0o644)
     # the test vector of FIPS 180-2, appendix B.1
-    assert files.seal(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert (files.digest(file), file.stat().st_mode & 0o777) == (files.seal(file), 0o600)
+    assert files.digest(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

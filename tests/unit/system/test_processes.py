@@ -1,11 +1,13 @@
 """The system's processes, against the real one."""
 
 import errno
+import io
 import os
 import pwd
 import signal
 import stat
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import psutil
 import pytest
 
 from pushrod.core.errors import BusyError, HostError
-from pushrod.system import accounts, files, processes, waits
+from pushrod.system import accounts, files, processes, streams, waits
 from tests.conftest import beside
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to run a child as somebody else")
@@ -347,3 +349,67 @@ def test_a_process_ends_after_its_time_with_what_it_has_started(tmp_path: Path) 
     number, told = done.stdout.split("\n")[:2]
     assert (done.status, told) == (-signal.SIGTERM, "too long")
     assert waits.wait_until(lambda: not Path(f"/proc/{number}").exists(), 10)
+
+
+# ---- streams --------------------------------------------------------------------------------------------------
+
+PLAIN = {"PATH": "/usr/bin:/bin"}
+
+
+class Zeros:
+    """So many bytes that are never in memory together."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def read(self, size: int) -> bytes:
+        block = bytes(min(size, self.left))
+        self.left -= len(block)
+        return block
+
+
+def test_what_passes_through_a_program_is_never_in_memory_whole() -> None:
+    size, measured = 1 << 26, streams.Measured(streams.Nothing())
+    tracemalloc.start()
+    try:
+        made = processes.drain(["head", "-c", str(size), "/dev/zero"], measured, env=PLAIN, timeout=60)
+        taken = processes.feed(["sh", "-c", f"test $(wc -c) = {size}"], Zeros(size), env=PLAIN, timeout=60)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (made.status, taken.status, measured.size) == (0, 0, size)
+    assert measured.sha256 == streams.digest(Zeros(size))
+    assert peak < 16 * streams.BLOCK
+
+
+def test_a_stream_of_a_program_that_fails_says_why_and_how_far_it_came() -> None:
+    written = io.BytesIO()
+    done = processes.drain(["sh", "-c", "echo half; echo why >&2; exit 3"], written, env=PLAIN, timeout=10)
+    assert (done.status, done.stderr, written.getvalue()) == (3, "why\n", b"half\n")
+    done = processes.feed(["sh", "-c", "echo why >&2; exit 4"], Zeros(1 << 26), env=PLAIN, timeout=10)
+    assert (done.status, done.stderr) == (4, "why\n")
+
+
+def test_an_end_of_a_stream_that_fails_ends_its_program(tmp_path: Path) -> None:
+    class Full:
+        def write(self, block: bytes) -> None:
+            raise OSError(errno.ENOSPC, "full")
+
+        def read(self, size: int) -> bytes:
+            raise OSError(errno.EIO, "broken")
+
+    script = ["sh", "-c", f"echo $$ > {tmp_path}/pid; echo x; exec sleep 60"]
+    with pytest.raises(OSError, match="full"):
+        processes.drain(script, Full(), env=PLAIN, timeout=30)
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+    with pytest.raises(OSError, match="broken"):
+        processes.feed(["sleep", "60"], Full(), env=PLAIN, timeout=30)
+
+
+def test_a_stream_that_stands_still_is_ended() -> None:
+    with pytest.raises(HostError, match=r"did not end within 0\.2 s"):
+        processes.drain(["sleep", "60"], io.BytesIO(), env=PLAIN, timeout=0.2)
+    with pytest.raises(HostError, match=r"did not end within 0\.2 s"):
+        processes.feed(["sleep", "60"], Zeros(1 << 26), env=PLAIN, timeout=0.2)
+    with pytest.raises(HostError, match="no such file"):
+        processes.drain(["/nothing/here"], io.BytesIO(), env=PLAIN, timeout=5)

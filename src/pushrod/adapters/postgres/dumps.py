@@ -7,12 +7,11 @@ database can be compared with what was there, row for row.
 import contextlib
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import IO
 
 from pushrod.adapters.postgres.server import FORM, Command, Database, refusal
 from pushrod.core.errors import StoreError
 from pushrod.system import processes
+from pushrod.system.streams import Sink, Source
 
 _LONG = 6 * 3600.0  # seconds for a dump, a restore, or one statement of counting
 _LOCK = 60  # seconds that a dump waits for whoever changes a table's schema
@@ -36,35 +35,35 @@ class Copy:
         """The server's version, `17.2`."""
         return self._ask("show server_version")[0][0].split()[0]
 
-    def dump(self, file: Path) -> Rows:
-        """Write the database into a new file; how many rows each of its tables has in it. StoreError if it fails."""
-        with self._snapshot() as snapshot, file.open("xb") as out:
+    def dump(self, sink: Sink) -> Rows:
+        """Write the database; how many rows each of its tables has in the dump. StoreError if it fails."""
+        with self._snapshot() as snapshot:
             options = ("--format=custom", "--no-password", f"--lock-wait-timeout={_LOCK}s")
-            self._run("pg_dump", *options, f"--snapshot={snapshot}", database=self._database, stdout=out)
+            command = self._command("pg_dump", *options, f"--snapshot={snapshot}", database=self._database)
+            _ended(processes.drain(command.argv, sink, env=command.environment, timeout=_LONG), command)
             return self._count(self._database, snapshot)
 
-    def check(self, file: Path) -> None:
+    def check(self, dump: Source) -> None:
         """Read a dump to its end; StoreError where it is damaged, or cut off."""
-        with file.open("rb") as dump:
-            self._run("pg_restore", "--file=/dev/null", stdin=dump)
+        self._read("pg_restore", "--file=/dev/null", dump=dump)
 
-    def rehearse(self, file: Path) -> Rows:
+    def rehearse(self, dump: Source) -> Rows:
         """Restore a dump into a database of its own, count the rows of its tables, and drop it again."""
         scratch = self._beside("verifying")
         try:
-            self._load(file, scratch)
+            self._load(dump, scratch)
             return self._count(scratch)
         finally:
             self._drop(scratch)
 
-    def restore(self, file: Path) -> str:
+    def restore(self, dump: Source) -> str:
         """Put what a dump holds in the place of the database; the name of the one before, which is kept.
 
         It is restored beside it, roles and rights are ensured, then the names are swapped: sessions are ended and
         begin anew. Until then nothing of the database has changed; what an earlier restore kept is dropped before.
         """
         made, kept = self._beside("restoring"), self._beside("before_restore")
-        self._load(file, made)
+        self._load(dump, made)
         self._ensure(made)
         self._ask("analyze", made)
         self._drop(kept)
@@ -86,11 +85,10 @@ class Copy:
                 raise refusal(said, psql.where)
             yield said
 
-    def _load(self, file: Path, database: str) -> None:
+    def _load(self, dump: Source, database: str) -> None:
         self._drop(database)
         self._ask(_named(database=self._database, made=database) + _CREATE)
-        with file.open("rb") as dump:
-            self._run("pg_restore", "--exit-on-error", "--no-password", database=database, stdin=dump)
+        self._read("pg_restore", "--exit-on-error", "--no-password", database=database, dump=dump)
 
     def _count(self, database: str, snapshot: str = "") -> Rows:
         within = f"set transaction snapshot '{snapshot}';\n" if snapshot else ""
@@ -114,18 +112,17 @@ class Copy:
         # Not from the database that is renamed, nor from one that an image was told not to make.
         return self._server.query(sql, database or "template1", timeout=_LONG)
 
-    def _run(
-        self,
-        program: str,
-        *argv: str,
-        database: str = "",
-        stdin: IO[bytes] | None = None,
-        stdout: IO[bytes] | None = None,
-    ) -> None:
-        command: Command = self._server.command(program, *argv, database=database, timeout=_LONG)
-        done = processes.run(command.argv, env=command.environment, stdin=stdin, stdout=stdout, timeout=_LONG)
-        if done.status != 0:
-            raise refusal(done.stderr, command.where)
+    def _read(self, program: str, *argv: str, database: str = "", dump: Source) -> None:
+        command = self._command(program, *argv, database=database)
+        _ended(processes.feed(command.argv, dump, env=command.environment, timeout=_LONG), command)
+
+    def _command(self, program: str, *argv: str, database: str) -> Command:
+        return self._server.command(program, *argv, database=database, timeout=_LONG)
+
+
+def _ended(done: processes.Completed, command: Command) -> None:
+    if done.status != 0:
+        raise refusal(done.stderr, command.where)
 
 
 def _named(**names: str) -> str:

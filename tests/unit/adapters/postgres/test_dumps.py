@@ -1,5 +1,6 @@
 """How PostgreSQL's programs are called for a dump; what they do with it is seen on real servers."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,9 @@ while read -r line; do
 done
 echo ended >> {tmp_path}/sql"""
     made = server(tmp_path, psql=psql, pg_dump=f'echo "$*"; echo dumped >> {tmp_path}/sql')
-    assert copy(made).dump(tmp_path / "file") == {"public.goods": 3}
-    assert "--snapshot=00000003-0000001B-1" in (tmp_path / "file").read_text()
+    written = io.BytesIO()
+    assert copy(made).dump(written) == {"public.goods": 3}
+    assert b"--snapshot=00000003-0000001B-1" in written.getvalue()
     told = (tmp_path / "sql").read_text().splitlines()
     assert told.index("dumped") < len(told) - 1 - told[::-1].index(
         "ended"
@@ -46,14 +48,14 @@ def test_a_server_that_refuses_a_snapshot_is_heard(tmp_path: Path) -> None:
         tmp_path, psql="echo 'psql: error: connection failed: FATAL:  sorry'; exit 2", pg_dump="exit 0"
     )
     with pytest.raises(StoreError, match=r"^sorry$"):
-        copy(made).dump(tmp_path / "file")
+        copy(made).dump(io.BytesIO())
 
 
 def test_a_dump_that_fails_says_why(tmp_path: Path) -> None:
     psql = "while read -r line; do case $line in *export_snapshot*) echo 0-1 ;; esac; done"
     made = server(tmp_path, psql=psql, pg_dump="echo 'pg_dump: error: no such luck' >&2; exit 1")
     with pytest.raises(StoreError, match=r"^no such luck$"):
-        copy(made).dump(tmp_path / "file")
+        copy(made).dump(io.BytesIO())
 
 
 def test_a_client_that_connects_again_at_once_is_ended_again(tmp_path: Path) -> None:
@@ -65,19 +67,17 @@ case $script in *"rename to"*)
     [ "$(wc -l < {tmp_path}/tries)" -gt 2 ] || {{ echo '{refuses}' >&2; exit 3; }} ;;
 esac"""
     made = server(tmp_path, psql=psql, pg_restore="cat > /dev/null")
-    (tmp_path / "dump").write_bytes(b"")
-    assert copy(made).restore(tmp_path / "dump") == "shop_before_restore"
+    assert copy(made).restore(io.BytesIO()) == "shop_before_restore"
     assert (tmp_path / "tries").read_text() == "x\nx\nx\n"
     (tmp_path / "tries").unlink()
     made = server(tmp_path, psql=psql.replace("-gt 2", "-gt 99"))
     with pytest.raises(StoreError, match="being accessed"):
-        copy(made).restore(tmp_path / "dump")
+        copy(made).restore(io.BytesIO())
 
 
 def test_names_beside_the_longest_are_still_names(tmp_path: Path) -> None:
     made = server(tmp_path, psql="cat > /dev/null", pg_restore="cat > /dev/null")
-    (tmp_path / "dump").write_bytes(b"")
-    kept = copy(made, "d" * 63).restore(tmp_path / "dump")
+    kept = copy(made, "d" * 63).restore(io.BytesIO())
     assert (len(kept), kept[-15:]) == (63, "_before_restore")
 
 

@@ -1,0 +1,87 @@
+"""A directory of backups: what is in it is whole, and what has failed never looks like one."""
+
+import hashlib
+import resource
+from pathlib import Path
+
+import pytest
+
+from pushrod.backups.destination import RECORD, Directory
+from pushrod.core.errors import StoreError
+from pushrod.system import streams
+
+NAME = "2026-01-02T03-04-05Z"
+LARGE = bytes(range(256)) * 4096  # many blocks
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Directory:
+    return Directory(tmp_path / "backups")
+
+
+def make(place: Directory, name: str = NAME, content: bytes = LARGE) -> streams.Measured:
+    with place.begin() as draft:
+        with draft.write("db.dump") as sink:
+            for at in range(0, len(content), 1000):
+                sink.write(content[at : at + 1000])
+        with draft.read("db.dump") as source:
+            assert streams.digest(source) == sink.sha256
+        draft.finish(name, b"{}")
+    return sink
+
+
+def test_what_is_written_is_read_and_measured_on_its_way(place: Directory) -> None:
+    assert place.names() == []
+    sink = make(place)
+    assert place.names() == [NAME]
+    with place.read(NAME, "db.dump") as source:
+        assert source.read() == LARGE
+    assert (sink.size, sink.sha256) == (len(LARGE), hashlib.sha256(LARGE).hexdigest())
+    at = place.path / NAME
+    modes = [oct(p.stat().st_mode & 0o777) for p in (place.path, at, at / "db.dump", place.record(NAME))]
+    assert modes == ["0o700", "0o700", "0o600", "0o600"]
+
+
+def test_the_newest_is_first_and_what_has_no_record_is_none(place: Directory) -> None:
+    for name in (NAME, "2026-02-01T00-00-00Z"):
+        make(place, name)
+    (place.path / "2026-03-01T00-00-00Z").mkdir()
+    (place.path / "mine").mkdir()
+    assert place.names() == ["2026-02-01T00-00-00Z", NAME]
+
+
+def test_a_dump_that_fails_in_the_middle_leaves_no_backup(place: Directory) -> None:
+    make(place)
+    with pytest.raises(StoreError, match="gone"), place.begin() as draft, draft.write("db.dump") as sink:
+        sink.write(LARGE)
+        raise StoreError("the server is gone")
+    assert [p.name for p in place.path.iterdir()] == [NAME]
+
+
+def test_a_file_that_cannot_be_written_is_told_and_leaves_no_backup(place: Directory) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(LARGE) // 2, before[1]))
+    try:
+        with pytest.raises(StoreError, match=r"cannot be written: file too large") as caught:
+            make(place)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.where.endswith("db.dump")
+    assert not list(place.path.iterdir())
+
+
+def test_what_an_interrupted_one_left_is_removed(place: Directory) -> None:
+    (place.path / ".new").mkdir(parents=True)
+    (place.path / ".new" / RECORD).write_text("{}")
+    assert place.names() == []
+    make(place)
+    assert [p.name for p in place.path.iterdir()] == [NAME]
+
+
+def test_one_is_removed(place: Directory) -> None:
+    make(place)
+    place.remove(NAME)
+    assert place.names() == []
+    assert not list(place.path.iterdir())
+    with pytest.raises(FileNotFoundError), place.read(NAME, "db.dump"):
+        pass
