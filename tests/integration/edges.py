@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pushrod.adapters.binaries import Parts
-from pushrod.adapters.nginx import Edge, Switch
-from pushrod.adapters.nginx import edge as edge_module
+from pushrod.adapters.nginx import Edge, Switch, workers
 from pushrod.core.site import Site
 from pushrod.system import accounts, network, processes, waits
 
@@ -108,7 +107,7 @@ class Started:
         return path.read_text() if path.exists() else "no log"
 
     def workers(self) -> tuple[int, ...]:
-        return edge_module._workers(self.edge._master())
+        return workers.workers_of(self.edge._master())
 
     def kill(self) -> None:
         """End nginx as a machine out of memory does: no chance to clean up."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from pushrod import manifest
-from pushrod.adapters.nginx import edge as edge_module
+from pushrod.adapters.nginx import trial
 from pushrod.core.errors import EdgeError, ManifestError
 from pushrod.core.site import Site
 from pushrod.core.values import Routing
@@ -52,7 +52,7 @@ def test_reading_a_tree_has_a_budget_and_the_edge_stays_as_it_was(
     started: Started, monkeypatch: pytest.MonkeyPatch, own: str, why: str
 ) -> None:
     """Lines of any content are the host's owner's to allow; what they cost is not for the other apps to pay."""
-    monkeypatch.setattr(edge_module, "TEST_SECONDS", 1)
+    monkeypatch.setattr(trial, "TEST_SECONDS", 1)
     started.edge.switch({"shop": shop()})
     with pytest.raises(EdgeError, match=why):
         started.edge.switch({"shop": shop(2, own)})

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from pushrod.adapters import nginx
-from pushrod.adapters.nginx import Edge, Switch, rotation, tree
+from pushrod.adapters.nginx import Edge, Switch, generations, reload, rotation, tree
 from pushrod.adapters.nginx import edge as edges
 from pushrod.core.errors import EdgeError, Interrupted
 from pushrod.core.site import Site
@@ -262,7 +262,7 @@ def test_one_answer_of_the_new_generation_is_proof(
     port, done = free_port(), []
     wanted = site("shop", 1, backend("one"), port=port)
     switching = threading.Thread(target=lambda: done.append(edge.switch(wanted)), daemon=True)
-    monkeypatch.setattr(edges, "CONFIRM_BUDGET", 3.0)
+    monkeypatch.setattr(reload, "CONFIRM_BUDGET", 3.0)
     with frozen(running.workers()[0]):
         monkeypatch.setattr(Edge, "mark", once)
         switching.start()
@@ -379,7 +379,7 @@ def test_a_tree_that_was_pointed_to_but_never_loaded_is_loaded(
 def test_only_the_last_trees_are_kept(edge: Edge, backend: Callable[[str], Backend]) -> None:
     port, one = free_port(), backend("one")
     made = [edge.switch(site("shop", n, one, port=port)).generation for n in range(1, 6)]
-    assert {p.name for p in edge.trees.iterdir()} == set(made[-edges.KEPT_TREES :])
+    assert {p.name for p in edge.trees.iterdir()} == set(made[-generations.KEPT_TREES :])
 
 
 def test_switches_at_the_same_time_do_not_undo_each_other(
@@ -474,7 +474,7 @@ def test_a_port_that_another_process_holds_changes_nothing(before: Before) -> No
 def test_an_nginx_that_does_not_follow_in_time_is_led_back(
     before: Before, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edges, "CONFIRM_BUDGET", 1.0)
+    monkeypatch.setattr(reload, "CONFIRM_BUDGET", 1.0)
     with (
         frozen(before.edge._master().pid),
         pytest.raises(EdgeError, match="did not take the new configuration within 1 s"),

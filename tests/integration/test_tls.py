@@ -326,7 +326,7 @@ def test_without_a_certificate_nothing_listens_for_tls(edge: Edge, authority: Pa
     site = encrypted(edge, openssl.issue(authority, [NAME]), one)
     plain = Site(**{f: getattr(site, f) for f in site.__struct_fields__} | {"tls": None})
     edge.switch({"shop": plain})
-    assert "ssl" not in "".join(edge._read(edge._generation).values())
+    assert "ssl" not in "".join(edge._generations.read(edge._generation).values())
     edge.switch({"shop": site})
     assert network.accepts(tls_of(site).port)
     edge.switch({"shop": plain})

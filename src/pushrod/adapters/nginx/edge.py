@@ -11,19 +11,20 @@ import contextlib
 import functools
 import os
 import re
-import secrets
-import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from pushrod.adapters.nginx import build
+from pushrod.adapters.nginx import build, trial, workers
+from pushrod.adapters.nginx.generations import Generations
+from pushrod.adapters.nginx.reload import Reload
 from pushrod.adapters.nginx.sites import Bounds, Listening, check
 from pushrod.adapters.nginx.tree import render_tree
+from pushrod.adapters.nginx.workers import Mark
 from pushrod.core.errors import EdgeError, HostError, StateError
 from pushrod.core.site import DRAIN_BUDGET, Site
 from pushrod.core.values import Value
@@ -33,16 +34,6 @@ from pushrod.system.accounts import Account
 if TYPE_CHECKING:
     import psutil
 
-CONFIRM_BUDGET = 10.0
-"""Seconds within which a worker of the new generation must answer. nginx tries for 2.5 s to bind a port."""
-
-KEPT_TREES = 3
-"""How many trees stay on disk, the current one among them."""
-
-TEST_SECONDS, TEST_MEMORY = 10, 512 << 20
-"""Processor seconds and bytes of its own memory that nginx may take to read a tree before the tree is accepted: each
-reload takes as much, whoever's change it is for."""
-
 _SOCKET_PATH_BYTES = 107
 """The longest path of a unix socket on Linux (unix(7): 108 bytes with the closing zero)."""
 
@@ -50,15 +41,8 @@ _PROGRAMS = ("start.py", "rotation.py")
 """The modules beside this one that run without pushrod, from copies."""
 
 _USUAL = Bounds()
-_LEAVING = "is shutting down"
-"""What nginx puts into the title of a worker that finishes its requests and accepts no more."""
-
 _PLACE = re.compile(r'^\s*(?:pid|listen) "(?:unix:)?((?:[^"\\]|\\.)*)";$', re.MULTILINE)
 """The paths that only the nginx of one directory may have: its pid file, and the socket of its mark listener."""
-
-_EMERGENCY = re.compile(r"\[emerg\] (?:\d+#\d+: )?(.+)")
-
-_BIND = re.compile(r"bind\(\) to (\S+):(\d+) failed \((.+)\)")
 
 
 class Switch(Value, frozen=True):
@@ -70,13 +54,6 @@ class Switch(Value, frozen=True):
     generation: str
     workers: tuple[int, ...] = ()
     reloaded: bool = False
-
-
-class Mark(NamedTuple):
-    """Who answered on the mark listener: the generation a worker was started with, and its process id."""
-
-    generation: str
-    pid: int
 
 
 def everywhere() -> tuple[str, ...]:
@@ -214,7 +191,7 @@ class Edge:
             files.point(self.current, f"trees/{self._write_first(self._last_known())}")
 
     def _last_known(self) -> dict[str, Site]:
-        for generation in sorted(self._all(), key=_number, reverse=True):
+        for generation in self._generations.all():
             with contextlib.suppress(OSError, msgspec.DecodeError):
                 raw = (self.trees / generation / "sites.json").read_bytes()
                 return msgspec.json.decode(raw, type=dict[str, Site])
@@ -226,9 +203,7 @@ class Edge:
 
     def mark(self) -> Mark | None:
         """What a worker says on the mark listener; None when none answers."""
-        answer = network.exchange(self.socket, b"GET / HTTP/1.0\r\n\r\n")
-        found = re.fullmatch(rb"HTTP/1\.1 200 .*\r\n\r\n(\S+) (\d+)\n", answer, re.DOTALL)
-        return Mark(found[1].decode(), int(found[2])) if found else None
+        return workers.ask(self.socket)
 
     def answering(self) -> bool:
         """Whether a worker answers."""
@@ -249,7 +224,7 @@ class Edge:
             check(self._with(changes).values(), self._listening)
             before, after = self._generation, self._candidate(changes)
             if after != before:
-                files.remove_tree(self.trees / after)
+                self._generations.remove(after)
 
     def place(self, changes: Mapping[str, Site | None]) -> None:
         """Make `changes` part of what nginx starts with. Only while it does not run: nothing is reloaded.
@@ -260,7 +235,7 @@ class Edge:
             if self.running():
                 raise EdgeError("nginx is running", where=str(self.directory), hint="switch it instead")
             files.point(self.current, f"trees/{self._candidate(changes)}")
-            self._prune()
+            self._generations.prune(self._generation)
 
     def refresh(self) -> None:
         """Serve what is served as this version renders it, and within the bounds as they are now."""
@@ -282,19 +257,19 @@ class Edge:
             master, before = self._master(), self._generation
             after = self._candidate(changes)
             if after == before and self._serves(before):
-                return Switch(before, workers=_workers(master, leaving=True))
-            workers = _workers(master)
-            self._reload(master, before, after, workers)
-            self._prune()
-            return Switch(after, workers=workers, reloaded=True)
+                return Switch(before, workers=workers.workers_of(master, leaving=True))
+            reload = Reload(master, self.current, self._generations, self._error_log, self.mark)
+            before_it = workers.workers_of(master)
+            reload.move(before, after, before_it)
+            self._generations.prune(self._generation)
+            return Switch(after, workers=before_it, reloaded=True)
 
     def drained(self, switch: Switch, budget: float = DRAIN_BUDGET) -> bool:
         """Wait at most `budget` seconds until the workers of before a switch are gone; whether they are.
 
-        Then no request is left on the instances they used. nginx ends them itself after DRAIN_BUDGET. They are
-        known by their titles, not by their start times, which in psutil move with the machine's clock.
+        Then no request is left on the instances they used. nginx ends them itself after DRAIN_BUDGET.
         """
-        return waits.wait_until(lambda: not any(map(_title, switch.workers)), budget, 0.05)
+        return waits.wait_until(lambda: not any(map(workers.title_of, switch.workers)), budget, 0.05)
 
     def forget(self, app: str) -> None:
         """Remove what is left of an app that is no longer served: what nginx has kept of its answers, older trees."""
@@ -330,6 +305,10 @@ class Edge:
         return self.logs / "error.log"
 
     @property
+    def _generations(self) -> Generations:
+        return Generations(self.trees)
+
+    @property
     def _listening(self) -> Listening:
         return Listening(self.addresses, self.port, self.bounds)
 
@@ -357,16 +336,17 @@ class Edge:
 
     def _candidate(self, changes: Mapping[str, Site | None]) -> str:
         """The generation with `changes`: the current one if it has them, else a new one that nginx accepts."""
-        before, after = self._generation, self._next()
+        before, after = self._generation, self._generations.next()
         texts = self._render(after, self._with(changes))
-        if self._has(before, {name: text.replace(after, before) for name, text in texts.items()}):
+        if self._generations.has(before, {name: text.replace(after, before) for name, text in texts.items()}):
             return before
         from concurrent.futures import ThreadPoolExecutor
 
-        written = self._write(after, texts, before)
-        with self._removed_on_failure(after), ThreadPoolExecutor(1) as beside:
+        written = self._generations.write(after, texts, before)
+        with self._generations.removed_on_failure(after), ThreadPoolExecutor(1) as beside:
             durable = beside.submit(files.sync, written)  # while nginx reads it
-            self._test(after)
+            tree = self.trees / after
+            trial.test(tree, self._nginx(tree, log="stderr"), self.directory, self.account)
             durable.result()
         return after
 
@@ -385,152 +365,15 @@ class Edge:
             known=build.known(self.version_output),
         )
 
-    def _has(self, generation: str, files: Mapping[str, str]) -> bool:
-        """Whether a tree is just these files; where its sites are others, nothing else is read."""
-        table = (self.trees / generation / "sites.json").read_text()
-        return table == files["sites.json"] and self._read(generation) == files
-
-    def _read(self, generation: str) -> dict[str, str]:
-        tree = self.trees / generation
-        return {str(p.relative_to(tree)): p.read_text() for p in tree.rglob("*") if p.is_file()}
-
-    def _next(self) -> str:
-        """The name of a new tree. Part of it is random: a late answer of one that failed is never its own, and no
-        app's text has it."""
-        return f"{max(map(_number, self._all()), default=0) + 1}-{secrets.token_hex(4)}"
-
     def _write_first(self, sites: Mapping[str, Site]) -> str:
         """Write a new tree that is held against none before it; its name."""
-        generation = self._next()
-        files.sync(self._write(generation, self._render(generation, sites)))
+        generation = self._generations.next()
+        files.sync(self._generations.write(generation, self._render(generation, sites)))
         return generation
 
-    def _write(self, generation: str, texts: Mapping[str, str], before: str = "") -> list[Path]:
-        """Write a tree; what of it is not yet durable, contents before names.
-
-        What the tree `before` has just so becomes one file with it: a switch among many apps would otherwise wait for
-        the disk.
-        """
-        tree = self.trees / generation
-        places = {tree, tree / "sites", *(tree / up for name in texts for up in Path(name).parents)}
-        written = []
-        with self._removed_on_failure(generation):
-            for path in sorted(places):
-                path.mkdir()
-                path.chmod(0o755)
-            for name, text in texts.items():
-                if not (before and files.link_same(tree / name, self.trees / before / name, text)):
-                    files.write_new(tree / name, text)
-                    written.append(tree / name)
-        return [*written, *sorted(places, reverse=True), self.trees]
-
-    def _all(self) -> list[str]:
-        return [p.name for p in self.trees.iterdir() if re.fullmatch(r"\d+-[0-9a-f]{8}", p.name)]
-
-    @contextlib.contextmanager
-    def _removed_on_failure(self, generation: str) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            files.remove_tree(self.trees / generation)
-            raise
-
-    def _prune(self) -> None:
-        older = sorted(set(self._all()) - {self._generation}, key=_number, reverse=True)
-        for generation in older[KEPT_TREES - 1 :]:
-            files.remove_tree(self.trees / generation)
-
-    def _test(self, generation: str) -> None:
-        """Have nginx read a tree, as the account it runs as: the test creates logs and temporary directories."""
-        tree = self.trees / generation
-        limits = (f"--cpu={TEST_SECONDS}", f"--data={TEST_MEMORY}")
-        argv = ["prlimit", *limits, "--", *self._nginx(tree, log="stderr"), "-t"]
-        done = processes.run(
-            processes.as_account(argv, self.account), cwd=self.directory, timeout=3 * TEST_SECONDS
-        )
-        if done.status in (-signal.SIGXCPU, -signal.SIGKILL):
-            raise EdgeError(
-                f"reading the new configuration takes nginx more than {TEST_SECONDS} s, and each reload would",
-                hint="make it shorter: routes, addresses, names, own lines; the edge stays as it was",
-            )
-        if done.status != 0:
-            raise _refused(tree, tuple(done.stderr.splitlines()))
-
-    def _reload(self, master: "psutil.Process", before: str, after: str, workers: tuple[int, ...]) -> None:
-        """Move to a tree and make sure; move back when nginx does not follow, or when we are interrupted."""
-        seen = _size(self._error_log)
-        try:
-            files.point(self.current, f"trees/{after}")
-            master.send_signal(signal.SIGHUP)
-            if not self._followed(master, after, workers, seen):
-                raise self._not_followed(master, seen)
-        except BaseException:
-            if after != before:
-                self._revert(master, before, after)
-            raise
-
-    def _followed(
-        self, master: "psutil.Process", generation: str, workers: tuple[int, ...], seen: int
-    ) -> bool:
-        """Wait until `generation` answers and none of `workers` accepts any more; whether it answered.
-
-        nginx lets old and new workers accept side by side for 0.1 s, so one answer settles the first question
-        and must not be asked for again.
-        """
-        answered = False
-
-        def settled() -> bool:
-            nonlocal answered
-            answered = answered or self._serves(generation)
-            done = answered and not _accepting(workers)
-            return done or not master.is_running() or bool(self._emergencies(seen))
-
-        waits.wait_until(settled, CONFIRM_BUDGET)
-        return answered
-
-    def _revert(self, master: "psutil.Process", before: str, after: str) -> None:
-        """Back to the old tree, until no worker that may have the new one accepts requests."""
-        files.point(self.current, f"trees/{before}")
-        workers = _workers(master)
-        if master.is_running():
-            master.send_signal(signal.SIGHUP)
-            waits.wait_until(lambda: self._replaced(workers), CONFIRM_BUDGET)
-        files.remove_tree(self.trees / after)
-
-    def _replaced(self, workers: tuple[int, ...]) -> bool:
-        mark = self.mark()
-        return mark is not None and mark.pid not in workers and not _accepting(workers)
-
-    def _emergencies(self, seen: int) -> tuple[str, ...]:
-        """Why nginx gave up a reload: the [emerg] lines it logged since the log had `seen` bytes.
-
-        A failed bind() is tried again, so it counts only once nginx "still could not".
-        """
-        if _size(self._error_log) <= seen:
-            return ()
-        with self._error_log.open("rb") as f:
-            f.seek(seen)
-            text = f.read().decode(errors="replace")
-        lines = re.findall(r"\[emerg\] \d+#\d+: (.+)", text)
-        last = lines[-1] if lines else ""
-        return () if last.startswith("bind()") else tuple(dict.fromkeys(lines))
-
-    def _not_followed(self, master: "psutil.Process", seen: int) -> EdgeError:
-        lines = self._emergencies(seen)
-        for bind in filter(None, map(_BIND.search, lines)):
-            return EdgeError(
-                f"nginx cannot listen on port {bind[2]} of {bind[1]}: {bind[3].partition(': ')[2]}",
-                where=str(self._error_log),
-                hint=f"`ss -ltnp sport = :{bind[2]}` shows who holds it: end that, or choose another: "
-                "`pushrod up --port N`",
-                log=lines,
-            )
-        what = f"nginx did not take the new configuration within {CONFIRM_BUDGET:g} s"
-        if lines:
-            what = f"nginx did not take the new configuration: {lines[-1]}"
-        elif not master.is_running():
-            what = "nginx ended while it was told to take the new configuration"
-        return EdgeError(what, where=str(self._error_log), hint="the edge stays as it was", log=lines)
+    @property
+    def _pid_file(self) -> Path:
+        return self.directory / "run" / "nginx.pid"
 
     def _master(self) -> "psutil.Process":
         master = self._find_master()
@@ -542,48 +385,8 @@ class Edge:
             )
         return master
 
-    @property
-    def _pid_file(self) -> Path:
-        return self.directory / "run" / "nginx.pid"
-
     def _find_master(self) -> "psutil.Process | None":
-        """The process of the pid file, if it is the nginx of this directory: a killed one leaves its file."""
-        import psutil
-
-        try:
-            master = psutil.Process(int(self._pid_file.read_text()))
-        except (OSError, ValueError, psutil.Error):
-            return None
-        title = _title(master.pid)
-        ours = title.startswith("nginx: master process ") and f" -p {self.directory}/ " in f"{title} "
-        return master if ours else None
-
-
-def _refused(tree: Path, lines: tuple[str, ...]) -> EdgeError:
-    """nginx's own words about a tree it refuses, with the line they mean, because the tree does not stay.
-
-    A snippet is named as it is in the repository.
-    """
-    message = next((m[1] for m in map(_EMERGENCY.search, lines) if m), "no reason given")
-    where, hint = str(tree), "the edge stays as it was"
-    found = re.search(r"^(.+) in (.+):(\d+)$", message)
-    if found and Path(found[2]).is_relative_to(tree):
-        path, number = Path(found[2]), int(found[3])
-        name = path.relative_to(tree)
-        if re.fullmatch(r"sites/[^/]+\.d", "/".join(name.parts[:2])):
-            name, hint = Path(*name.parts[2:]), f"mend that line; {hint}"
-        shown = path.read_text().split("\n")[number - 1].strip()
-        message, where = found[1], f"{name}:{number}: {shown}"
-    return EdgeError(
-        f"nginx refuses the new configuration: {message}",
-        where=where,
-        hint=hint,
-        log=tuple(line.replace(f"{tree}/", "") for line in lines),
-    )
-
-
-def _number(generation: str) -> int:
-    return int(generation.partition("-")[0])
+        return workers.find_master(self._pid_file, self.directory)
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -591,37 +394,3 @@ def _same(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except OSError:
         return False
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _workers(master: "psutil.Process", *, leaving: bool = False) -> tuple[int, ...]:
-    """The process ids of nginx's workers; with `leaving` only of those that accept nothing new."""
-    import psutil
-
-    found = []
-    with contextlib.suppress(psutil.Error):
-        titles = {child.pid: _title(child.pid) for child in master.children()}
-        found = [pid for pid, title in titles.items() if title and (_LEAVING in title or not leaving)]
-    return tuple(sorted(found))
-
-
-def _accepting(workers: tuple[int, ...]) -> bool:
-    """Whether any of `workers` still takes new connections."""
-    return any(title and _LEAVING not in title for title in map(_title, workers))
-
-
-def _title(pid: int) -> str:
-    """What an nginx process calls itself; empty for another process, and for a dead one not yet collected."""
-    import psutil
-
-    try:
-        title = " ".join(psutil.Process(pid).cmdline())
-    except psutil.Error:
-        return ""
-    return title if title.startswith("nginx: ") else ""

@@ -1,0 +1,56 @@
+"""Whether nginx takes a tree: it reads it itself, within bounds, before anything moves."""
+
+import re
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from pushrod.core.errors import EdgeError
+from pushrod.system import processes
+from pushrod.system.accounts import Account
+
+TEST_SECONDS, TEST_MEMORY = 10, 512 << 20
+"""Processor seconds and bytes of its own memory that nginx may take to read a tree before the tree is accepted: each
+reload takes as much, whoever's change it is for."""
+
+_EMERGENCY = re.compile(r"\[emerg\] (?:\d+#\d+: )?(.+)")
+
+
+def test(tree: Path, argv: Sequence[str], directory: Path, account: Account | None) -> None:
+    """Have nginx (`argv`) read a tree, as the account it runs as: it makes logs and temporary directories.
+
+    Raises EdgeError where nginx refuses it, or takes too much.
+    """
+    limits = (f"--cpu={TEST_SECONDS}", f"--data={TEST_MEMORY}")
+    tested = ["prlimit", *limits, "--", *argv, "-t"]
+    done = processes.run(processes.as_account(tested, account), cwd=directory, timeout=3 * TEST_SECONDS)
+    if done.status in (-signal.SIGXCPU, -signal.SIGKILL):
+        raise EdgeError(
+            f"reading the new configuration takes nginx more than {TEST_SECONDS} s, and each reload would",
+            hint="make it shorter: routes, addresses, names, own lines; the edge stays as it was",
+        )
+    if done.status != 0:
+        raise _refused(tree, tuple(done.stderr.splitlines()))
+
+
+def _refused(tree: Path, lines: tuple[str, ...]) -> EdgeError:
+    """nginx's own words about a tree it refuses, with the line they mean, because the tree does not stay.
+
+    A snippet is named as it is in the repository.
+    """
+    message = next((m[1] for m in map(_EMERGENCY.search, lines) if m), "no reason given")
+    where, hint = str(tree), "the edge stays as it was"
+    found = re.search(r"^(.+) in (.+):(\d+)$", message)
+    if found and Path(found[2]).is_relative_to(tree):
+        path, number = Path(found[2]), int(found[3])
+        name = path.relative_to(tree)
+        if re.fullmatch(r"sites/[^/]+\.d", "/".join(name.parts[:2])):
+            name, hint = Path(*name.parts[2:]), f"mend that line; {hint}"
+        shown = path.read_text().split("\n")[number - 1].strip()
+        message, where = found[1], f"{name}:{number}: {shown}"
+    return EdgeError(
+        f"nginx refuses the new configuration: {message}",
+        where=where,
+        hint=hint,
+        log=tuple(line.replace(f"{tree}/", "") for line in lines),
+    )

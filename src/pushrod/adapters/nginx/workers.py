@@ -1,0 +1,71 @@
+"""nginx's processes as they say of themselves who they are: by their titles, and on the mark listener.
+
+A process is known by its title, not by its start time, which in psutil moves with the machine's clock.
+"""
+
+import contextlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pushrod.system import network
+
+if TYPE_CHECKING:
+    import psutil
+
+_LEAVING = "is shutting down"
+"""What nginx puts into the title of a worker that finishes its requests and accepts no more."""
+
+
+class Mark(NamedTuple):
+    """Who answered on the mark listener: the generation a worker was started with, and its process id."""
+
+    generation: str
+    pid: int
+
+
+def ask(socket: Path) -> Mark | None:
+    """What a worker says on the mark listener; None when none answers."""
+    answer = network.exchange(socket, b"GET / HTTP/1.0\r\n\r\n")
+    found = re.fullmatch(rb"HTTP/1\.1 200 .*\r\n\r\n(\S+) (\d+)\n", answer, re.DOTALL)
+    return Mark(found[1].decode(), int(found[2])) if found else None
+
+
+def find_master(pid_file: Path, directory: Path) -> "psutil.Process | None":
+    """The process of a pid file, if it is the nginx of a directory: a killed one leaves its file."""
+    import psutil
+
+    try:
+        master = psutil.Process(int(pid_file.read_text()))
+    except (OSError, ValueError, psutil.Error):
+        return None
+    title = title_of(master.pid)
+    ours = title.startswith("nginx: master process ") and f" -p {directory}/ " in f"{title} "
+    return master if ours else None
+
+
+def workers_of(master: "psutil.Process", *, leaving: bool = False) -> tuple[int, ...]:
+    """The process ids of nginx's workers; with `leaving` only of those that accept nothing new."""
+    import psutil
+
+    found = []
+    with contextlib.suppress(psutil.Error):
+        titles = {child.pid: title_of(child.pid) for child in master.children()}
+        found = [pid for pid, title in titles.items() if title and (_LEAVING in title or not leaving)]
+    return tuple(sorted(found))
+
+
+def accepting(workers: tuple[int, ...]) -> bool:
+    """Whether any of `workers` still takes new connections."""
+    return any(title and _LEAVING not in title for title in map(title_of, workers))
+
+
+def title_of(pid: int) -> str:
+    """What an nginx process calls itself; empty for another process, and for a dead one not yet collected."""
+    import psutil
+
+    try:
+        title = " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return ""
+    return title if title.startswith("nginx: ") else ""
