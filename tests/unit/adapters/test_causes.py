@@ -2,7 +2,7 @@
 
 import pytest
 
-from pushrod.adapters import causes, docker
+from pushrod.adapters import causes
 
 TASK = "failed to create task for container: failed to create shim task: "
 BEFORE = "OCI runtime create failed: runc create failed: unable to start container process: "
@@ -60,25 +60,3 @@ def test_what_is_not_known_is_said_without_the_layers_between() -> None:
     said = f"shop-r2-web-1: {TASK}{BEFORE}something new: unknown"
     assert causes.find(said) is None
     assert causes.plain(said) == "shop-r2-web-1: something new"
-
-
-@pytest.mark.parametrize(
-    ("said", "what"),
-    [
-        (
-            "could not find an available, non-overlapping IPv4 address pool among the defaults to assign",
-            "no addresses",
-        ),
-        ("all predefined address pools have been fully subnetted", "no addresses left for another network"),
-        (
-            "failed to create network x: Pool overlaps with other one on this address space",
-            "another network of the",
-        ),
-        ("shop-r2-web-1: Address already in use", "another container has an address of this release's"),
-    ],
-)
-def test_what_is_the_machines_is_an_error_of_the_machine(said: str, what: str) -> None:
-    error = docker.known(said, "app shop")
-    assert error
-    assert what in error.what
-    assert docker.known("OSError: [Errno 98] Address already in use", "app shop") is None
