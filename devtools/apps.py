@@ -585,6 +585,18 @@ def command_of(directory: Path, *words: str) -> int:
     return 0
 
 
+def oid(repository: Path, name: str) -> str:
+    """The object that a name leads to in a repository; empty for none."""
+    argv = ["git", f"--git-dir={repository}", "rev-parse", "--verify", "--quiet", name]
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def unpack(repository: Path, pack: bytes) -> None:
+    """Have each object of a pack be a file of its own in a repository."""
+    argv = ["git", f"--git-dir={repository}", "unpack-objects", "-q"]
+    subprocess.run(argv, input=pack, capture_output=True, check=True)
+
+
 def hooks_of(app: App) -> tuple[int, int]:
     """A push's two processes: the one that Git waits for, and the one that deploys; 0 where there is none."""
     found = []

@@ -1,12 +1,8 @@
-"""An app that is damaged, and cut off in the middle of a push: what must be possible then is possible.
-
-Each damage makes another step of what a command begins with impossible: finishing or undoing what was cut off.
-"""
+"""An app that a full disk or an older pushrod has left with a push that was cut off, and what may be pushed."""
 
 import json
-import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,117 +10,13 @@ import pytest
 from devtools import apps
 from devtools.apps import App, Machine
 from tests.integration.disks import ZEROS, fill, on_small_disk
+from tests.integration.test_recovery_steps import cut_off, said
 
 pytestmark = pytest.mark.integration
 
 
 def _live(shop: App) -> Path:
     return shop.state / "releases" / str(shop.live)
-
-
-def _replace(path: Path, text: str) -> None:
-    path.write_text(text)
-
-
-def _tree(shop: App) -> Path:
-    return (shop.machine.root / "edge" / "current").resolve()
-
-
-def _block_branch(shop: App) -> None:
-    branch = shop.repository / "refs" / "heads" / "main"
-    if branch.is_file():
-        branch.unlink()
-    branch.mkdir(exist_ok=True)
-    (branch / "x.lock").touch()
-
-
-def _damage_journal(shop: App) -> None:
-    path = shop.directory / "journal"
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([*lines[:2], '{"at": "yester\n', *lines[2:]]))
-
-
-def _lose_trees(shop: App) -> None:
-    for tree in (shop.machine.root / "edge" / "trees").iterdir():
-        shutil.rmtree(tree)
-
-
-DAMAGES: dict[str, Callable[[App], object]] = {
-    "the branch cannot be moved": _block_branch,
-    "the branch is locked": lambda s: (s.repository / "refs" / "heads" / "main.lock").touch(),
-    "the repository is gone": lambda s: shutil.rmtree(s.repository, ignore_errors=True),
-    "the record is locked": lambda s: (s.state / ".git" / "index.lock").touch(),
-    "the record is damaged": lambda s: _replace(s.state / ".git" / "HEAD", ""),
-    "the record is gone": lambda s: shutil.rmtree(s.state / ".git", ignore_errors=True),
-    "the journal is damaged": _damage_journal,
-    "the journal is torn": lambda s: (s.directory / "journal").open("a").write('{"at": "2026-0'),
-    "the settings are damaged": lambda s: _replace(s.directory / "app.json", "{"),
-    "the release's secrets are gone": lambda s: (
-        s.directory / "secrets" / "releases" / f"{s.live}.json"
-    ).unlink(missing_ok=True),
-    "the passwords are damaged": lambda s: _replace(s.directory / "secrets" / "passwords.json", "{"),
-    "the checkouts are gone": lambda s: shutil.rmtree(s.directory / "checkouts", ignore_errors=True),
-    "the live release is damaged": lambda s: _replace(_live(s) / "release.json", "{"),
-    "the live release is gone": lambda s: shutil.rmtree(_live(s), ignore_errors=True),
-    "the edge's sites are damaged": lambda s: _replace(_tree(s) / "sites.json", "{"),
-    "the edge's trees are gone": _lose_trees,
-}
-
-
-def cut_off(shop: App, after: str, files: Mapping[str, bytes] | None = None) -> None:
-    """A deployment that is killed once a step is done."""
-    changes: dict[str, str | bytes] = {**(files or {}), "app.py": apps.changed(f"cut off {after}")}
-    shop.tree.commit(changes, f"cut off after {after}")
-    command = shop.running("deploy")
-    try:
-        command.until(rf"^  {after} .* s$")
-        command.child.kill()
-        command.child.wait()
-    finally:
-        command.end()
-
-
-def said(done: apps.Done) -> str:
-    assert done.ok, f"{done.out}\n{done.err}"
-    assert "Traceback" not in done.err
-    return done.err
-
-
-# Before the commit point and after it, by turns; both for what the two differ in.
-CASES = [(damage, ("start", "live")[n % 2]) for n, damage in enumerate(DAMAGES)]
-CASES += [("the branch cannot be moved", "live"), ("the live release is damaged", "live")]
-
-
-@pytest.mark.parametrize(("damage", "step"), CASES)
-def test_a_damaged_app_that_was_cut_off(machine: Machine, damage: str, step: str) -> None:
-    """`rollback`, `down`, `doctor --repair` and `destroy`, each on the damage."""
-    name = f"a{list(DAMAGES).index(damage)}{step}"
-    shop, spoil = machine.app(name), DAMAGES[damage]
-    shop.push_change()
-    cut_off(shop, step)
-    spoil(shop)
-    before = shop.live
-    said(shop.pushrod("rollback", "--app", name))
-    assert shop.live < before
-    assert shop.serves(shop.live)
-
-    spoil(shop)
-    said(shop.pushrod("doctor", "--repair", "--app", name))
-    repeated = shop.pushrod("doctor", "--repair", "--app", name)
-    assert "nothing was damaged" in repeated.out, repeated.out + repeated.err
-
-    shop.machine.must("apps", "create", name, cwd=shop.tree.path)
-    shop.tree.commit({"app.py": apps.changed("mended")}, "mended")
-    said(shop.tree.push("--force", "pushrod", "HEAD:main"))
-    assert shop.get().body == "mended"
-
-    spoil(shop)
-    said(shop.pushrod("down", "--app", name))
-    assert not shop.groups()
-
-    spoil(shop)
-    said(shop.pushrod("apps", "destroy", name, "--yes"))
-    assert not shop.directory.exists()
 
 
 def test_a_full_disk_after_a_push_was_cut_off(new_machine: Callable[[], Machine]) -> None:

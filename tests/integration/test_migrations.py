@@ -85,6 +85,29 @@ def test_what_a_release_command_has_left_behind_ends_with_it(shop: App, status: 
     shop.restore()
 
 
+LOCKED = f'{PSQL} -c begin -c "lock table things" -c "select 1" -c "select pg_sleep(300)"'
+OUTLIVE = {
+    "a session of its own, and it fails": (f"setsid {LOCKED} >/dev/null 2>&1 & sleep 1; exit 3", 7),
+    "it kills itself": (f"{LOCKED} >/dev/null 2>&1 & sleep 1; kill -9 $$", 7),
+    "a transaction that it has left open": (
+        f"((echo 'begin; lock table things;'; sleep 300) | setsid {PSQL}) >/dev/null 2>&1 & sleep 1; exit 1",
+        7,
+    ),
+}
+
+
+@pytest.mark.parametrize("way", OUTLIVE)
+def test_what_outlives_a_release_command_that_failed_holds_nobody_up(shop: App, way: str) -> None:
+    shop.restore()
+    command, status = OUTLIVE[way]
+    tree = {"release.sh": command, "app.py": apps.changed(way), **manifest("sh release.sh")}
+    shop.tree.commit(tree, way)
+    done = shop.pushrod("deploy")
+    assert done.status == status, done.err
+    assert readable(shop)
+    shop.restore()
+
+
 def test_a_migration_does_not_wait_for_ever(shop: App) -> None:
     assert shop.must("run", "sh", "-c", f'{PSQL} -c "show lock_timeout"').strip() == "1min"
     own = "alter role shop_migrator in database shop set lock_timeout = '5min'"

@@ -8,6 +8,7 @@ from pushrod.core.values import Health, Image, Instance, Release, Service
 from pushrod.state.apps import App
 from pushrod.state.journal import Journal
 from pushrod.state.releases import Releases
+from pushrod.state.secrets import Secrets
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LIMITS = limits.defaults(Machine(memory=4 * GIB, cpus=2, tasks=30_000))
@@ -58,7 +59,9 @@ def make_live(app: App, *numbers: int) -> None:
     """Seal releases and make them live, one after the other."""
     journal = Journal(app.journal)
     for number in numbers:
-        Releases(app).seal(release(number))
+        sealed = release(number)
+        Secrets(app).seal(number, {s.name: {} for s in sealed.services})
+        Releases(app).seal(sealed)
         for event in ("prepare", "promote", "live", "done"):
             journal.append(event, number, commit=COMMIT)
         Releases(app).point(number)

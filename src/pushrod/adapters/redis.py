@@ -125,7 +125,7 @@ def acl(passwords: Mapping[str, str]) -> str:
 
 
 def _replace(path: Path, text: str, mode: int) -> bool:
-    if path.exists() and path.read_text() == text:
+    if files.holds(path, text):
         return False
     files.write(path, text, mode=mode)
     return True

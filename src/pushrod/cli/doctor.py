@@ -8,7 +8,6 @@ from pushrod.cli.context import find_root, named_app, pipeline, with_app, with_j
 from pushrod.cli.output import print_json
 from pushrod.cli.terminal import Styled, say
 from pushrod.observe import diagnostics
-from pushrod.releases import app_lifecycle
 
 
 @click.command("doctor")
@@ -22,9 +21,6 @@ def doctor_command(repair: bool, app_name: str | None, root: str | None, as_json
     """
     if repair:
         app = named_app(root, app_name)
-        if not app.repository.exists():
-            say(f"{app.name}: its repository is made anew; the next push brings its commits")
-        app_lifecycle.make_places(app)
         line = pipeline(app)
         for repaired in line.repair() or ["nothing was damaged"]:
             say(f"{app.name}: {repaired}")

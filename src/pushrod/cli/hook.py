@@ -87,7 +87,12 @@ def pre_receive(app: App, updates: str, on_live: Callable[[], None] = lambda: No
     own = [tag.ref for tag in tags if tag.ref.startswith(f"{git.OWN_TAGS}/")]
     tags = [tag for tag in tags if tag.ref not in own]
     if not app_lifecycle.are_current(app):  # its hooks are from an older pushrod
+        reports = git.reports(app.repository)
         app_lifecycle.make_places(app)
+        if not reports:  # Git would move the branch itself, fail, and report a live release as rejected
+            raise RepositoryError(
+                "the settings of the app's repository were lost", hint="push again: they are back"
+            )
         if own:  # Git has already read the old settings for this push, and would create the tags
             raise RepositoryError("tags below release/ are pushrod's own", where=own[0], hint="push again")
     if own:

@@ -1,5 +1,6 @@
 """The local nginx as a front gate: what `ingress.protocol.Ingress` asks of it, done with the edge."""
 
+import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
@@ -84,14 +85,17 @@ class EdgeIngress:
     def repair_sites(self) -> bool:
         """Begin anew with the sites of the last tree whose own can be read."""
         edge = self._edge
-        if not edge.current.is_symlink():
+        if not os.path.lexists(edge.current):
             return False  # nothing was ever served, or `Edge.prepare` begins with what the last tree has
+        whole = edge.current.is_symlink()
         try:
             edge.sites()
+            whole = whole and (edge.running() or edge.is_whole())
         except StateError:
+            whole = False
+        if not whole:
             edge.begin_anew()
-            return True
-        return False
+        return not whole
 
     def remove_app(self, app: str) -> None:
         """What nginx has kept of its answers, and older trees."""

@@ -187,12 +187,21 @@ class Programs(Protocol):
     ) -> Program:
         """How a program is run where an instance of a service runs, on the user's terminal."""
 
+    def has_environment(self, app: App, release: Release) -> bool:
+        """Whether the files exist in which this engine gives programs a release's environment."""
+
+    def write_environment(self, app: App, release: Release, manifest: Manifest) -> None:
+        """Write those files again, from the sealed environment."""
+
 
 class Stores(Protocol):
     """The stores of apps: their servers, roles, databases and data."""
 
     def versions(self) -> dict[str, str]:
         """The version this engine has of each kind of store, where it has only one."""
+
+    def at(self, app: App, host: str, port: int) -> str:
+        """The name of the app's store at an address; empty if the address is another server's."""
 
     def endpoints(self, app: App, manifest: Manifest) -> list[Endpoint]:
         """Where each store will be for this app; decided once, before it exists."""

@@ -11,6 +11,7 @@ from pushrod.engines import registry
 from pushrod.engines.protocols import Engine
 from pushrod.ingress import certificates, claims
 from pushrod.provisioning import diagnostics
+from pushrod.state import places
 from pushrod.state.apps import App, Root
 from pushrod.state.journal import Journal
 from pushrod.state.releases import Releases
@@ -63,6 +64,9 @@ def _git() -> Diagnostic:
 
 def _app(app: App, engine: Engine) -> Iterator[Diagnostic]:
     name = f"app {app.name}"
+    damaged = list(places.damage(app))
+    for e in damaged:
+        yield Diagnostic(name, "broken", f"{e.where}: {e.what}", e.hint)
     try:
         settings = app.settings
         story = Journal(app.journal).story()
@@ -70,7 +74,8 @@ def _app(app: App, engine: Engine) -> Iterator[Diagnostic]:
         for number in releases.numbers():
             releases.read(number)
     except PushrodError as e:
-        yield Diagnostic(name, "broken", f"{e.where}: {e.what}", e.hint)
+        if e.where not in {d.where for d in damaged}:
+            yield Diagnostic(name, "broken", f"{e.where}: {e.what}", e.hint)
         return
     if story.open is not None:
         under_way = locks.locked(app.lock)
@@ -85,6 +90,9 @@ def _app(app: App, engine: Engine) -> Iterator[Diagnostic]:
         detail = f"release {story.live} is live, but not in the state repository"
         yield Diagnostic(name, "broken", detail, "`pushrod doctor --repair` gets it back from its history")
         return
+    if story.live and not git.is_whole(app.repository, history=False):
+        detail = f"{app.repository}: objects of what is live are gone"
+        yield Diagnostic(name, "broken", detail, "`pushrod doctor --repair`, and push again")
     if story.live and not git.is_sound(app.state):
         yield Diagnostic(
             name, "broken", f"{app.state}: Git cannot read it", "`pushrod doctor --repair` mends it"

@@ -115,14 +115,15 @@ def destroy(app: App, engine: Engine) -> None:
     source = app.settings.source
     engine.resources.remove_directory(app, app.directory / "data")
     for place in (app.checkouts, app.directory / "copies"):
-        for directory in place.iterdir() if place.exists() else ():
+        for directory in place.iterdir() if place.is_dir() else ():
             engine.resources.remove_directory(app, directory)
     engine.resources.remove_app(app)
     Certificates(app).forget()
     Static(app, engine.ingress.places).forget()
     Passwords(app, engine.ingress.places).forget()
     engine.ingress.remove_app(app.name)
-    app.settings_path.unlink()
+    for path in (app.journal, app.settings_path):  # without both it is no app any more
+        files.remove(path)
     files.remove_tree(app.directory)
     if source and Path(source).is_dir() and git.remote_url(Path(source)) == str(app.repository):
         git.remove_remote(Path(source))

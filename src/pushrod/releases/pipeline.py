@@ -30,6 +30,7 @@ from pushrod.releases.one_shots import OneShots, one_shots
 from pushrod.releases.promotion import Promotion
 from pushrod.releases.pruning import Pruning
 from pushrod.releases.recovery import Recovery
+from pushrod.releases.repairs import Repairs
 from pushrod.releases.retirement import Retirement
 from pushrod.releases.serving import Serving
 from pushrod.releases.steps import FAILURES
@@ -88,6 +89,7 @@ class Pipeline:
             live = self.context.live()
             if live and (live.commit, live.inputs) == (commit, self.sealing.inputs()):
                 if self.app.settings.down or not self._runs(live):
+                    self._complete(live)
                     self.promote(live, fresh=False, migrate=False)
                 return live
             self._tell_of_last(commit)
@@ -144,9 +146,13 @@ class Pipeline:
                     f"release {crossed[0]} changed the database's schema after release {release.number}",
                     hint="make sure the older code can work with the newer schema, then add --across-migrations",
                 )
-            self.sealing.complete(release)
+            self._complete(release)
             self.promote(release, fresh=False, migrate=False)
             return release
+
+    def _complete(self, release: Release) -> None:
+        if made := self.sealing.complete(release):
+            self.progress.note(made)
 
     def certify(self, *, force: bool = False, timeout: float = queue.LOCK_TIMEOUT) -> Kept | None:
         """See to the live release's certificate: get it, renew it where it is time or with `force`, put it in place.
@@ -216,6 +222,9 @@ class Pipeline:
         """
         with locks.lock(self.app.lock, purpose="repairing", timeout=60):
             repairs = self.recovery.repair()
+            live = self.context.readable_live()
+            if live and not (repairs.tries.failed or self.app.settings.down or self._runs(live)):
+                self._raise(live, repairs)
         with repairs.tries.of("engine"):
             self._rest()
         if repairs.tries.failed:
@@ -225,6 +234,14 @@ class Pipeline:
                 hint="`pushrod rollback`, or another push, makes a whole release live",
             )
         return repairs.done
+
+    def _raise(self, live: Release, repairs: Repairs) -> None:
+        """Have the live release run again where it does not. That it cannot is none of the damage."""
+        try:
+            self.promote(live, fresh=False, migrate=False)
+            repairs.done.append(f"release {live.number} runs again")
+        except (PushrodError, OSError) as e:
+            self.progress.note(f"release {live.number} does not run: {e}")
 
     def plan(self, commit: str, file: str = "") -> plan.Plan:
         """What deploying a commit would change, and what it takes; with `file` in the place of the app's own compose

@@ -11,7 +11,7 @@ from pushrod import __version__, manifest
 from pushrod.adapters import compose, git, lfs, submodules
 from pushrod.adapters.bounds import Reading
 from pushrod.core import plan
-from pushrod.core.errors import ManifestError, PushrodError
+from pushrod.core.errors import ManifestError, PushrodError, StateError
 from pushrod.core.limits import Limits
 from pushrod.core.progress import Progress
 from pushrod.core.site import group
@@ -27,6 +27,7 @@ from pushrod.state.apps import App, now
 from pushrod.state.releases import Releases
 from pushrod.state.secrets import Secrets, Variables, parse_dotenv, tells_nothing
 from pushrod.stores import variables
+from pushrod.system import files
 
 _TELLING = 8  # characters of a secret's value that are no word by chance
 
@@ -210,11 +211,32 @@ class Sealing:
         others = [settings.file] if settings.file else []  # what was sealed without one stays what it is
         return self.secrets.digest([self.secrets.variables(), settings.replicas, __version__, *others])
 
-    def complete(self, release: Release) -> None:
-        """Write the tree of a sealed release's commit again where it is gone."""
-        checkout = self.app.checkout(release.number)
-        if not checkout.exists():
+    def complete(self, release: Release) -> str:
+        """Make again what of a sealed release is gone: the tree of its commit, and its environment, from what the
+        secrets are now; says what."""
+        checkout, made = self.app.checkout(release.number), list[str]()
+        if not checkout.is_dir():
+            files.make_way(checkout, directory=True)
             self.write_tree(release.commit, checkout, self.engine.platform.terms(self.app, checkout).limits)
+            made.append("the files of its commit are written again")
+        try:
+            whole = bool(self.secrets.sealed(release.number))
+        except StateError:
+            whole = False
+        if not (whole and self.engine.programs.has_environment(self.app, release)):
+            self._resolve_again(release)
+            made.append("its environment is resolved again from its commit and the secrets as they are now")
+        return f"release {release.number}: {', '.join(made)}" if made else ""
+
+    def _resolve_again(self, release: Release) -> None:
+        place = self.app.checkouts / f"again-{release.number}"
+        try:
+            _, wanted = self.load(release.commit, place)
+            environments = self._environments(release.number, release.commit, wanted, release.images)
+            self.secrets.seal(release.number, environments)
+            self.engine.programs.write_environment(self.app, release, wanted)
+        finally:
+            git.remove_checkout(place)
 
     def write_tree(self, commit: str, checkout: Path, most: Limits) -> tuple[str, ...]:
         """Write all files of a commit, those of its submodules and of Git LFS too; the notes on what is not there.

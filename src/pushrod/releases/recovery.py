@@ -11,6 +11,7 @@ from pushrod.releases.promotion import stops_first
 from pushrod.releases.repairs import Repairs
 from pushrod.releases.retirement import Retirement
 from pushrod.releases.serving import Serving
+from pushrod.state import places
 from pushrod.state.apps import now
 from pushrod.state.journal import Entry, Story
 from pushrod.state.releases import restoring
@@ -93,7 +94,7 @@ class Recovery:
         live release itself is missing, but for `rescue`.
         """
         try:
-            story = self._journal.story()
+            story = places.story(self._app)
         except StateError:
             if not rescue:
                 raise
@@ -181,6 +182,7 @@ class Recovery:
         """Mend the app's state as far as it can be, and finish or undo what was cut off."""
         repairs = Repairs(self._app, self._engine)
         repairs.all()
+        repairs.repository()
         with repairs.tries.of("engine"):
             self._engine.platform.open()
         with repairs.tries.of("what was cut off"):
@@ -188,6 +190,8 @@ class Recovery:
         live, left = self._context.readable_live(), self._journal.story().left
         if live:
             repairs.branch(live.commit)
+            with repairs.tries.of("its files"):
+                repairs.done += filter(None, [self._context.sealing.complete(live)])
             with repairs.tries.of("what follows"):
                 self._settle(live, repairs)
         if left and not repairs.tries.failed:

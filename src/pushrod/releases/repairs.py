@@ -5,14 +5,22 @@ Nothing is thrown away: what is damaged is kept beside what takes its place.
 
 import contextlib
 import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from pushrod.adapters import git
+from pushrod.adapters import git, postgres, redis
 from pushrod.core.attempts import Attempts
 from pushrod.core.errors import PushrodError, StateError
+from pushrod.core.values import Release
 from pushrod.engines.protocols import Engine
+from pushrod.releases import app_lifecycle
+from pushrod.state import places
 from pushrod.state.apps import App, Settings, now
 from pushrod.state.journal import Journal
 from pushrod.state.releases import Releases
+from pushrod.state.secrets import Secrets, tells_nothing
+from pushrod.system import files
 
 
 class Repairs:
@@ -23,15 +31,20 @@ class Repairs:
         self.engine = engine
         self.done: list[str] = []
         self.tries = Attempts()
+        self._lost = set[Path]()
 
     def readable(self) -> None:
         """Have settings, journal and the edge's sites be readable, which is all that most commands begin with."""
+        with self.tries.of("the app's places"):
+            self._places()
         with self.tries.of("the app's settings"):
             self._settings()
         with self.tries.of("the journal"):
             self._journal()
         with self.tries.of("the edge's sites"):
             self._sites()
+        with self.tries.of("the secrets"):
+            self._secrets()
 
     def all(self) -> None:
         """Besides, what the state repository has: sealed releases from its history, and that history itself."""
@@ -40,6 +53,22 @@ class Repairs:
             self._releases()
         with self.tries.of("the state repository"):
             self._state()
+
+    def repository(self) -> None:
+        """Have a repository with all that its branch leads to, or else a new one."""
+        path = self.app.repository
+        with self.tries.of("the repository"):
+            if path.exists() and (aside := git.mend_bare(path)):
+                self.done.append(
+                    f"Git can read its repository again; what it had is kept as {', '.join(aside)}"
+                )
+            if path.exists() and not git.is_whole(path):
+                self.done.append(
+                    f"objects of its repository are gone; it is kept as {files.set_aside(path).name}"
+                )
+            if not path.exists():
+                self.done.append("its repository is made anew; the next push brings its commits")
+            app_lifecycle.make_places(self.app)
 
     def branch(self, commit: str) -> None:
         """Have the deployed branch be at a commit, whatever is in its place."""
@@ -52,6 +81,12 @@ class Repairs:
                 git.clear_branch(self.app.repository, f"damaged.{now()}")
                 git.move_branch(self.app.repository, commit)
                 self.done.append(f"the branch is at {commit[:7]} again")
+
+    def _places(self) -> None:
+        for path in places.misplaced(self.app):
+            aside = files.set_aside(path)
+            self._lost.add(path)
+            self.done.append(f"what stood in the place of {path.name} is kept as {aside.name}")
 
     def _settings(self) -> None:
         """From what the edge serves the app as; the counts of `scale` and what was allowed cannot be known again."""
@@ -73,21 +108,70 @@ class Repairs:
     def _journal(self) -> None:
         journal, releases = Journal(self.app.journal), Releases(self.app)
         try:
-            journal.story()
+            places.story(self.app)
         except StateError:
-            live, commit = releases.pointed(), ""
+            live, commit = releases.pointed() or self._served(), ""
             with Attempts().of("the live release"):
                 commit = releases.read(live).commit if live else ""
             journal.restart(live, commit, max([0, *releases.numbers()]))
             self.done.append(f"a new journal, live is release {live}; the old one is kept beside it")
 
+    def _served(self) -> int:
+        """The release that the edge leads to (0: none that can be told)."""
+        with Attempts().of("the edge's sites"):
+            site = self.engine.ingress.site(self.app.name)
+            return site.release if site else 0
+        return 0
+
     def _sites(self) -> None:
         if self.engine.ingress.repair_sites():
             self.done.append("the edge begins anew, with the sites of the last of its trees that can be read")
 
+    def _secrets(self) -> None:
+        """From the environment that a release was sealed with, the live one's first: what it has had is what the
+        stores know it by."""
+        secrets, releases = Secrets(self.app), Releases(self.app)
+        for path in [Path(e.where) for e in secrets.damaged()]:
+            self._lost.add(path)
+            self.done.append(f"{path.name} cannot be read, and is kept as {files.set_aside(path).name}")
+        with contextlib.suppress(StateError):
+            live = Journal(self.app.journal).story().live
+            numbers = releases.numbers()
+            for number in sorted(numbers, key=lambda n: (n != live, -n)):
+                with contextlib.suppress(PushrodError):
+                    sealed = secrets.sealed(number)
+                    known = secrets.remember(self._passwords(sealed))
+                    if known:
+                        self.done.append(f"passwords are those of release {number} again: {', '.join(known)}")
+                    if self.app.secrets / "variables.json" in self._lost and number == live:
+                        found = _variables(releases.read(number), sealed)
+                        secrets.store(found)
+                        told = ", ".join(sorted(found)) or "none"
+                        self.done.append(
+                            f"secrets are those that release {number} has: {told}; compare `pushrod secret list`"
+                        )
+
+    def _passwords(self, sealed: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+        """The passwords in the addresses of the app's stores, by their names."""
+        roles = postgres.Roles.of(self.app.name)
+        kinds = {roles.app: "app", roles.migrator: "migrator", redis.APP_USER: redis.APP_USER}
+        found = {}
+        for value in {v for environment in sealed.values() for v in environment.values() if "://" in v}:
+            with contextlib.suppress(ValueError):
+                url = urlsplit(value)
+                store = self.engine.stores.at(self.app, url.hostname or "", url.port or 0)
+                if store and url.username in kinds and url.password:
+                    found[f"{store}/{kinds[url.username]}"] = unquote(url.password)
+        return found
+
     def _releases(self) -> None:
         releases, story = Releases(self.app), Journal(self.app.journal).story()
-        for number in sorted({*releases.numbers(), story.live} - {0}):
+        with contextlib.suppress(PushrodError):  # the record itself may be damaged: that comes next
+            sealed = [f"releases/{p.name}" for p in releases.directory.glob("*") if p.is_dir()]
+            for path in git.restore_changed(self.app.state, sealed):
+                self.done.append(f"{path} is again what was sealed")
+        there = {int(p.name) for p in releases.directory.glob("*") if p.name.isdecimal()}
+        for number in sorted({*there, story.live} - {0, story.open.release if story.open else 0}):
             try:
                 releases.read(number)
             except PushrodError as e:
@@ -121,3 +205,21 @@ class Repairs:
         git.create_state(self.app.state)
         git.commit_all(self.app.state, f"{self.app.name}: the record begins anew")
         self.done.append("the record of releases begins anew; the damaged one is kept beside it")
+
+
+def _variables(release: Release, sealed: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """What was most likely set as a secret: all services have those, and neither their images nor pushrod give
+    them."""
+    environments = [dict(sealed[s.name]) for s in release.services if s.name in sealed]
+    found = environments[0] if environments else {}
+    given = {name for image in release.images.values() for name in image.environment}
+    written = {name for s in release.services for name in s.environment if tells_nothing(name)}
+    return {
+        name: value
+        for name, value in found.items()
+        if value
+        and all(e.get(name) == value for e in environments)
+        and name not in given | written
+        and not name.startswith("PUSHROD_")
+        and not name.endswith("_URL")
+    }

@@ -4,6 +4,7 @@ A root holds one edge, one supervisor and any number of apps. This module only k
 reads and writes is an app's settings (`app.json`).
 """
 
+import contextlib
 import datetime
 import hashlib
 import os
@@ -109,20 +110,25 @@ T = TypeVar("T")
 def read_json(path: Path, kind: type[T], *, restore: str) -> T:
     """Decode one of pushrod's own state files strictly.
 
-    If the content is invalid, keeps a copy beside it and raises StateError; `restore` tells the user what to do.
+    Raises StateError if it is not what it should be, gone, or no file at all; a copy of what it holds is kept beside
+    it, where there is room. `restore` is what the user can do about it.
     """
     try:
         raw = path.read_bytes()
     except FileNotFoundError as e:
         raise StateError("the file is gone", where=str(path), hint=restore) from e
+    except OSError as e:
+        why = (e.strerror or str(e)).lower()
+        raise StateError(f"cannot be read: {why}", where=str(path), hint=restore) from e
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
         copy = path.with_name(f"{path.name}.corrupt")
-        files.write(copy, raw, mode=0o600)
-        raise StateError(
-            f"cannot be read: {e}", where=str(path), hint=f"a copy is kept as {copy.name}; {restore}"
-        ) from e
+        hint = restore
+        with contextlib.suppress(OSError):
+            files.write(copy, raw, mode=0o600)
+            hint = f"a copy is kept as {copy.name}; {restore}"
+        raise StateError(f"cannot be read: {e}", where=str(path), hint=hint) from e
 
 
 class Root:
@@ -169,6 +175,8 @@ class Root:
         Raises HostError if that account does not exist, or if the socket directory belongs to another user.
         """
         group = None if self.hosted else accounts.children_group()
+        if self.runtime.is_relative_to(self.path):
+            files.make_way(self.runtime, directory=True)
         for directory in (self.path.resolve(), self.apps_directory):
             files.make_closed(directory, group)
         if files.make_closed(self.runtime, group):
@@ -184,7 +192,7 @@ class Root:
     def app(self, name: str) -> "App":
         """The app with that name; UnknownNameError, listing the existing apps, if there is none."""
         app = App(self, check_name(name))
-        if not app.settings_path.exists():
+        if not app.exists:
             known = ", ".join(a.name for a in self.apps()) or "none yet"
             raise UnknownNameError(
                 f"no app `{name}`", where=str(self.path), hint=f"apps here: {known}; `pushrod up` makes one"
@@ -195,8 +203,8 @@ class Root:
         """Every app of this root, sorted by name."""
         if self.apps_directory.is_dir():
             for directory in sorted(self.apps_directory.iterdir()):
-                if (directory / "app.json").exists():
-                    yield App(self, directory.name)
+                if NAME.fullmatch(directory.name) and (app := App(self, directory.name)).exists:
+                    yield app
 
 
 class App:
@@ -219,11 +227,14 @@ class App:
         self.lock = self.directory / "lock"
 
     @property
+    def exists(self) -> bool:
+        """Whether there is such an app; an app that has lost its settings still is one."""
+        return self.settings_path.exists() or self.journal.exists()
+
+    @property
     def settings(self) -> Settings:
         """The app's settings as they are on disk now."""
-        return read_json(
-            self.settings_path, Settings, restore="mend it by hand, or destroy the app and make it again"
-        )
+        return read_json(self.settings_path, Settings, restore="`pushrod doctor --repair` makes them anew")
 
     def save(self, settings: Settings) -> None:
         """Replace the app's settings."""

@@ -5,6 +5,7 @@ One line of JSON per event. A promotion is open from `prepare` to `done` or `fai
 live; the pointer in the state repository and the branch of the app's repository follow it.
 """
 
+import contextlib
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,8 @@ from pushrod.core.errors import StateError
 from pushrod.core.values import Value
 from pushrod.state.apps import now
 from pushrod.system import files
+
+_REPAIR = "`pushrod doctor --repair` begins a new journal at the release that serves now"
 
 Event = Literal["prepare", "promote", "step", "live", "done", "failed"]
 
@@ -71,9 +74,14 @@ class Journal:
         return self._current().story
 
     def _current(self) -> "_Read":
-        """The file's current content. A deployment asks a dozen times, so only lines added since the last call are
-        decoded."""
-        raw = self.path.read_bytes() if self.path.exists() else b""
+        """What the file says now. A deployment asks a dozen times: only what is new since then is decoded."""
+        try:
+            raw = self.path.read_bytes()
+        except FileNotFoundError:
+            raw = b""
+        except OSError as e:
+            why = (e.strerror or str(e)).lower()
+            raise StateError(f"cannot be read: {why}", where=str(self.path), hint=_REPAIR) from e
         if not raw.startswith(self._read.raw):
             self._read = _Read()
         end = raw.rfind(b"\n") + 1  # what follows the last newline was never acknowledged
@@ -104,9 +112,10 @@ class Journal:
         """
         lines: list[str] = []
         if self.path.exists():
-            self.path.with_name(f"{self.path.name}.{now()}").hardlink_to(self.path)
-            old = self.path.read_bytes().split(b"\n")[:-1]
-            lines = [line.decode() for line in old if _is_entry(line)]
+            with contextlib.suppress(OSError):
+                old = self.path.read_bytes().split(b"\n")[:-1]
+                lines = [line.decode() for line in old if _is_entry(line)]
+                self.path.with_name(f"{self.path.name}.{now()}").hardlink_to(self.path)
         if live:
             lines.append(_line("live", live, commit=commit, why="journal begun anew"))
         lines.append(_line("done", max(live, last)))
@@ -123,13 +132,12 @@ class Journal:
 
     def _corrupt(self, raw: bytes, number: int, e: Exception) -> StateError:
         copy = self.path.with_name(f"{self.path.name}.corrupt")
-        files.write(copy, raw, mode=0o600)
-        return StateError(
-            f"line {number} cannot be read: {e}",
-            where=str(self.path),
-            hint=f"nothing was changed and a copy is kept as {copy.name}; `pushrod doctor --repair` begins a new "
-            "journal at the release that serves now, or mend the line by hand",
-        )
+        kept = ""
+        with contextlib.suppress(OSError):
+            files.write(copy, raw, mode=0o600)
+            kept = f" and a copy is kept as {copy.name}"
+        hint = f"nothing was changed{kept}; {_REPAIR}, or mend the line by hand"
+        return StateError(f"line {number} cannot be read: {e}", where=str(self.path), hint=hint)
 
 
 class _Read:

@@ -106,11 +106,13 @@ class Releases:
         if number:
             files.point(self.pointer, f"releases/{number}")
         else:
+            files.make_way(self.pointer)
             self.pointer.unlink(missing_ok=True)
 
     def pointed(self) -> int:
-        """The release that `live` points to (0: none). The journal decides; this pointer follows it."""
-        return int(self.pointer.readlink().name) if self.pointer.is_symlink() else 0
+        """The release that `live` points to (0: none). The journal decides; this is what follows it."""
+        name = self.pointer.readlink().name if self.pointer.is_symlink() else ""
+        return int(name) if name.isdecimal() else 0
 
     def record(self, message: str) -> None:
         """Commit the current state; does nothing if it has not changed."""

@@ -7,18 +7,19 @@ import hashlib
 import hmac
 import re
 import secrets as random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
-from pushrod.core.errors import UnknownNameError
+from pushrod.core.errors import StateError, UnknownNameError
 from pushrod.state.apps import App, read_json
 from pushrod.system import files
 
 Variables = dict[str, str]
 
-_RESTORE = "restore it from a backup of this machine"
+_RESTORE = "restore it from a backup, or have `pushrod doctor --repair` take back what the live release has"
+_RESOLVE = "`pushrod doctor --repair` resolves it again; or deploy again"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _QUOTED = re.compile(r"""\s*(['"])(.*?)\1\s*(?:#.*)?""")
 
@@ -54,9 +55,33 @@ class Secrets:
         files.make_private(self.app.secrets)
         known = self._read("passwords")
         if name not in known:
-            known[name] = random.token_hex(24)
+            known[name] = self.new_password()
             self._write("passwords", known)
         return known[name]
+
+    def new_password(self) -> str:
+        """One that is nobody's yet."""
+        return random.token_hex(24)
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a password of that name."""
+        return name in self._read("passwords")
+
+    def remember(self, passwords: Mapping[str, str]) -> list[str]:
+        """Take back passwords that are not known any more; the names of those that were not."""
+        known = self._read("passwords")
+        lacking = {name: value for name, value in passwords.items() if name not in known}
+        if lacking:
+            self._write("passwords", known | lacking)
+        return sorted(lacking)
+
+    def damaged(self) -> Iterator[StateError]:
+        """Why its files cannot be read, where they are there and cannot."""
+        for what in ("variables", "passwords"):
+            try:
+                self._read(what)
+            except StateError as e:
+                yield e
 
     def variables(self) -> Variables:
         """The variables stored by `pushrod secret set`."""
@@ -96,12 +121,12 @@ class Secrets:
 
     def sealed(self, number: int) -> dict[str, Variables]:
         """The environment of each service of a sealed release."""
-        return read_json(self._sealed(number), dict[str, Variables], restore="deploy again")
+        return read_json(self._sealed(number), dict[str, Variables], restore=_RESOLVE)
 
     def forget(self, number: int) -> None:
-        """Remove a release's environment, and the files an engine made from it."""
-        self._sealed(number).unlink(missing_ok=True)
-        files.remove_tree(self._sealed(number).with_suffix(""))
+        """Remove a release's environment, and the files an engine made of it."""
+        files.remove(self._sealed(number))
+        files.remove(self._sealed(number).with_suffix(""))
 
     def values(self) -> set[str]:
         """Every secret value to redact from output, except values shorter than 6 characters.

@@ -37,9 +37,11 @@ def os_error(e: OSError, where: str) -> HostError:
 def write(path: Path, data: str | bytes, *, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
     """Replace `path` atomically and durably: temporary file, fsync, rename, fsync of the directory.
 
-    `owner` (user, group) applies from the moment the file exists; the default is the writing process's own.
+    `owner` (user and group) is who it belongs to from the first moment; by default whoever writes. What stands there
+    and is no file is set aside.
     """
     raw = data.encode() if isinstance(data, str) else data
+    make_way(path.parent, directory=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -50,6 +52,7 @@ def write(path: Path, data: str | bytes, *, mode: int = 0o644, owner: tuple[int,
             f.write(raw)
             f.flush()
             os.fsync(f.fileno())
+        make_way(path)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -137,6 +140,7 @@ def point(link: Path, target: str) -> None:
     temporary = link.with_name(f".{link.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
+    make_way(link)
     temporary.replace(link)
     sync_directory(link.parent)
 
@@ -167,15 +171,16 @@ def sync_all() -> None:
 
 
 def make_private(path: Path) -> Path:
-    """Create a directory that only its owner may enter (0700); returns it."""
+    """Create a directory that only its owner may enter (0700), and return it."""
+    make_way(path, directory=True)
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(0o700)
     return path
 
 
 def make_open(path: Path) -> Path:
-    """Create a directory and its missing parents that anyone may enter (0755), regardless of the umask; returns
-    it."""
+    """Create a directory, and what is missing above it, that all may enter (0755) whatever the umask; return it."""
+    make_way(path, directory=True)
     for directory in (*reversed(path.parents), path):
         if not directory.exists():
             directory.mkdir(exist_ok=True)
@@ -274,6 +279,48 @@ def remove_tree(path: Path) -> None:
     """Remove a directory and everything below it; does nothing if it does not exist."""
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(path)
+
+
+def holds(path: Path, text: str) -> bool:
+    """Whether a path is a file with just this text."""
+    with contextlib.suppress(OSError):
+        return path.read_bytes() == text.encode()
+    return False
+
+
+def remove(path: Path) -> None:
+    """Remove what is at a path, a file, a link or a whole directory; nothing when nothing is there."""
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def is_misplaced(path: Path, *, directory: bool = False) -> bool:
+    """Whether something else is in the place of a file, or of a directory. Links are followed."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return directory and path.is_symlink()  # it leads nowhere
+    except NotADirectoryError:
+        return False  # what is above it is misplaced
+    return stat.S_ISDIR(mode) != directory
+
+
+def make_way(path: Path, *, directory: bool = False) -> Path | None:
+    """Set aside what is in the place of a file, or of a directory, and is none; where it is then."""
+    return set_aside(path) if is_misplaced(path, directory=directory) else None
+
+
+def set_aside(path: Path) -> Path:
+    """Rename what cannot be used to `NAME.damaged-N` beside it, and return that."""
+    number = 1
+    while os.path.lexists(aside := path.with_name(f"{path.name}.damaged-{number}")):
+        number += 1
+    # The slash has the kernel refuse what somebody else has made a file of meanwhile.
+    source = f"{path}/" if path.is_dir() and not path.is_symlink() else str(path)
+    os.rename(source, aside)  # noqa: PTH104  a Path would lose the slash
+    return aside
 
 
 def free_space(path: Path) -> int:

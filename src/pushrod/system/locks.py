@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from pushrod.core.errors import BusyError
+from pushrod.system import files
 
 
 @contextlib.contextmanager
@@ -35,7 +36,12 @@ def lock(
 
 
 def _lock_file(path: Path) -> IO[str]:
-    """Open a lock file with mode 0600: opening a file, even read-only, is enough to lock it, so nobody else may."""
+    """A file for a lock. Whoever can open it can hold it, to read it is enough: so nobody else may.
+
+    A directory in its place, which nobody can hold, is set aside.
+    """
+    with contextlib.suppress(NotADirectoryError, FileNotFoundError):  # another command has done it meanwhile
+        files.make_way(path)
     fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     status = os.fstat(fd)
     if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != 0o600:

@@ -118,6 +118,13 @@ class Nothing:
         """All is well."""
         return iter(())
 
+    def has_environment(self, app: App, release: Release) -> bool:
+        """No files are needed."""
+        return True
+
+    def write_environment(self, app: App, release: Release, manifest: Manifest) -> None:
+        """Nothing."""
+
     def check_name(self, name: str) -> None:
         """Any name."""
 
@@ -276,6 +283,10 @@ class NoStores:
     def versions(self) -> dict[str, str]:
         """None."""
         return {}
+
+    def at(self, app: App, host: str, port: int) -> str:
+        """None."""
+        return ""
 
     def endpoints(self, app: App, manifest: Manifest) -> list[Endpoint]:
         """None."""

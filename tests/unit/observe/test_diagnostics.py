@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from pushrod.adapters import git
 from pushrod.core.values import Diagnostic
 from pushrod.observe import diagnostics
 from pushrod.state.apps import App, Root
@@ -13,6 +14,11 @@ from pushrod.state.journal import Journal
 from pushrod.state.releases import Releases
 from pushrod.system import files, locks
 from tests.unit.samples import COMMIT, make_live
+
+
+@pytest.fixture(autouse=True)
+def repository(app: App) -> None:
+    git.create_bare(app.repository)
 
 
 def of(root: Root, what: str) -> list[Diagnostic]:

@@ -13,6 +13,7 @@ from pushrod.releases.repairs import Repairs
 from pushrod.state.apps import App
 from pushrod.state.journal import Journal
 from pushrod.state.releases import Releases
+from pushrod.state.secrets import Secrets
 from pushrod.system import files, locks
 from tests.unit import samples
 from tests.unit.samples import COMMIT, release
@@ -161,3 +162,42 @@ def test_a_branch_is_moved_whatever_is_in_its_place(app: App, place: str) -> Non
     repairs.branch(commit)
     assert not repairs.tries.failed
     assert git.branch_commit(app.repository) == commit
+
+
+URL = "postgresql://shop_{0}:{1}@127.0.0.1:27001/shop"
+
+
+def stored(app: App) -> None:
+    """A live release with a store and secrets."""
+    make_live(app, 1)
+    directory = app.stores / "postgres" / "data"
+    directory.mkdir(parents=True)
+    (directory / "postgresql.conf").write_text("listen_addresses = ''\nport = 27001\n")
+    environment = {"DATABASE_URL": URL.format("app", "a" * 48), "TOKEN": "a-secret", "PUSHROD_APP": "shop"}
+    migrating = {"DATABASE_URL": URL.format("migrator", "b" * 48)}
+    name = release(1).services[0].name
+    sealed = {s.name: environment for s in release(1).services} | {f"{name}:release": migrating}
+    Secrets(app).seal(1, sealed)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"\0\xff", None])
+def test_secrets_are_taken_back_from_the_live_release(app: App, damage: bytes | None) -> None:
+    stored(app)
+    for name in ("passwords.json", "variables.json"):
+        path = app.secrets / name
+        path.write_bytes(damage) if damage is not None else path.mkdir()
+    repairs = repaired(app)
+    assert not repairs.tries.failed
+    assert Secrets(app).password("postgres/app") == "a" * 48
+    assert Secrets(app).password("postgres/migrator") == "b" * 48
+    assert Secrets(app).variables() == {"TOKEN": "a-secret"}
+    if damage is not None:
+        assert (app.secrets / "variables.json.damaged-1").read_bytes() == damage
+
+
+def test_a_journal_that_is_gone_is_begun_anew_at_what_is_pointed_to(app: App) -> None:
+    make_live(app, 1, 2)
+    app.journal.unlink()
+    assert not repaired(app).tries.failed
+    story = Journal(app.journal).story()
+    assert (story.live, story.last) == (2, 2)

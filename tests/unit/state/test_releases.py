@@ -138,3 +138,12 @@ def test_what_the_user_has_configured_for_git_does_not_change_the_record(
     assert log(app) == ["one|pushrod"]
     assert git.git(app.state, "ls-files").split() == ["releases/1/release.json"]
     assert not list(home.glob("ran-*"))
+
+
+@pytest.mark.parametrize("target", ["releases/none", "nowhere", "releases/0"])
+def test_a_pointer_that_leads_nowhere_points_to_nothing(app: App, target: str) -> None:
+    releases = Releases(app)
+    releases.pointer.symlink_to(target)
+    assert releases.pointed() == 0
+    releases.point(3)
+    assert releases.pointed() == 3

@@ -262,3 +262,26 @@ def test_the_digest_of_a_file(tmp_path: Path) -> None:
     file.write_bytes(b"abc")
     # the test vector of FIPS 180-2, appendix B.1
     assert files.digest(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("write", ["write", "point"])
+def test_a_directory_in_the_place_of_a_file_is_set_aside(tmp_path: Path, write: str) -> None:
+    path = tmp_path / "file"
+    for number in (1, 2):
+        files.remove(path)
+        path.mkdir()
+        (path / "x").touch()
+        files.write(path, "text") if write == "write" else files.point(path, "elsewhere")
+        assert path.is_file() if write == "write" else path.is_symlink()
+        assert (tmp_path / f"file.damaged-{number}" / "x").exists()
+
+
+def test_a_file_in_the_place_of_a_directory_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "directory"
+    path.write_text("x")
+    files.make_private(path)
+    assert (tmp_path / "directory.damaged-1").read_text() == "x"
+    path.rmdir()
+    path.write_text("y")
+    files.write(path / "file", "text")
+    assert (tmp_path / "directory.damaged-2").read_text() == "y"

@@ -126,3 +126,14 @@ def test_a_lock_keeps_others_out(tmp_path: Path) -> None:
     with beside(COUNTER, counter) as one, beside(COUNTER, counter) as two, beside(COUNTER, counter) as three:
         assert [p.end()[0] for p in (one, two, three)] == [0, 0, 0]
     assert counter.read_text() == "120"
+
+
+def test_a_directory_in_the_place_of_a_lock_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.mkdir()
+    (path / "x").touch()
+    with locks.lock(path, purpose="one", timeout=0):
+        assert locks.locked(path)
+        with pytest.raises(BusyError), locks.lock(path, purpose="two", timeout=0):
+            pass
+    assert (tmp_path / "lock.damaged-1" / "x").exists()

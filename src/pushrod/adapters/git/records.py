@@ -1,5 +1,6 @@
 """The state repository: what pushrod itself commits."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pushrod.adapters.git.commands import IDENTITY, PLAIN, environment, git
@@ -11,6 +12,7 @@ from pushrod.system import files, processes
 def create_state(path: Path) -> None:
     """Make an app's state repository."""
     if not (path / ".git").exists():
+        files.make_way(path, directory=True)
         path.mkdir(parents=True, exist_ok=True)
         git(path, "init", "--quiet", "--template=", f"--initial-branch={BRANCH}")
 
@@ -33,6 +35,20 @@ def restore(path: Path, commit: str, inside: str) -> bool:
     (path / ".git" / "index.lock").unlink(missing_ok=True)
     argv = ["git", "-C", str(path), *PLAIN, "checkout", commit, "--", inside]
     return processes.run(argv, env=environment()).status == 0
+
+
+def restore_changed(path: Path, inside: Sequence[str]) -> list[str]:
+    """Have files of these directories be as they were last committed, where they have changed or are gone; which."""
+    (path / ".git" / "index.lock").unlink(missing_ok=True)
+    if not inside or not (path / ".git").is_dir():
+        return []
+    told = git(path, *PLAIN, "diff", "--name-only", "-z", "--no-renames", "HEAD", "--", *inside)
+    changed = [name for name in told.split("\0") if name]
+    for name in changed:
+        files.make_way(path / name)
+    if changed:
+        git(path, *PLAIN, "checkout", "HEAD", "--", *changed)
+    return changed
 
 
 def commit_all(path: Path, message: str) -> None:

@@ -1,5 +1,6 @@
 """An app's bare repository: its settings and hooks, its branch and tags, its upkeep."""
 
+import contextlib
 import os
 import shlex
 from collections.abc import Sequence
@@ -69,7 +70,8 @@ def move_branch(repository: Path, commit: str) -> None:
     """Make the deployed branch point to a commit, or to the commit that a tag leads to. Needs the app's lock: what a
     killed command has left of this is taken away."""
     ref = f"refs/heads/{BRANCH}"
-    (repository / f"{ref}.lock").unlink(missing_ok=True)
+    for name in (ref, "HEAD"):  # a branch that HEAD leads to is moved under both locks
+        (repository / f"{name}.lock").unlink(missing_ok=True)
     try:
         git(repository, "update-ref", ref, commit)
     except RepositoryError:  # Git leads no branch to a tag
@@ -82,6 +84,28 @@ def clear_branch(repository: Path, aside: str) -> None:
     path = repository / "refs" / "heads" / BRANCH
     if path.exists() or path.is_symlink():
         path.rename(repository / f"{BRANCH}.{aside}")
+
+
+def is_whole(repository: Path, *, history: bool = True) -> bool:
+    """Whether all objects are there that the deployed branch leads to, if there is one, or those of its last commit
+    alone."""
+    if not (repository / "objects").is_dir():
+        return False
+    if not branch_commit(repository):
+        return True
+    walk = [] if history else ["--no-walk"]
+    argv = [
+        "git",
+        "-C",
+        str(repository),
+        "rev-list",
+        "--objects",
+        "--quiet",
+        *walk,
+        f"refs/heads/{BRANCH}",
+        "--",
+    ]
+    return processes.run(argv, env=environment(), timeout=600).status == 0
 
 
 def uses_sha256(directory: Path) -> bool:
@@ -120,12 +144,34 @@ def create_repository(
         files.write(path / name, text, mode=0o644 if name == _SETTINGS else 0o755)
 
 
+def mend_bare(path: Path) -> list[str]:
+    """Have Git be able to read an app's repository again whose own files are damaged, and take away the locks that
+    killed commands have left. Needs the app's lock; says what is set aside."""
+    for name in ("HEAD", "config", "packed-refs", "shallow", f"refs/heads/{BRANCH}"):
+        files.remove(path / f"{name}.lock")
+    argv = ["git", f"--git-dir={path}", "for-each-ref", "--count=1"]
+    if processes.run(argv, env=environment()).status == 0:
+        return []
+    found = [path / name for name in ("HEAD", "config") if os.path.lexists(path / name)]
+    aside = [files.set_aside(p).name for p in found]
+    branch = path / "refs" / "heads" / BRANCH
+    create_bare(path, sha256=branch.is_file() and len(branch.read_bytes().strip()) == 64)
+    return aside
+
+
 def is_current(path: Path, hook: Sequence[str], reporting: Sequence[str] = ()) -> bool:
     """Whether a repository is what `create_repository` would make of it; not one that an older pushrod has made."""
-    return all(
-        (path / name).exists() and (path / name).read_text() == text
-        for name, text in _written(hook, reporting).items()
+    return reports(path) and all(
+        files.holds(path / name, text) for name, text in _written(hook, reporting).items()
     )
+
+
+def reports(path: Path) -> bool:
+    """Whether a repository's settings have Git ask pushrod where the deployed branch is."""
+    with contextlib.suppress(OSError):
+        config = (path / "config").read_text(errors="replace")
+        return "procreceiverefs" in config.lower()
+    return False
 
 
 def _written(hook: Sequence[str], reporting: Sequence[str]) -> dict[str, str]:

@@ -165,6 +165,7 @@ class Edge:
             files.own(files.make_private(path), self.account)
         with self._locked("preparing the edge"):
             self._copy_programs()
+            self._make_way()
             if not (self.current / "nginx.conf").exists():
                 files.point(self.current, f"trees/{self._write_first(self._last_known())}")
             elif not self._at_home():
@@ -182,13 +183,27 @@ class Edge:
                 hint="point `current` to another tree beside it, or remove it and deploy every app again",
             ) from e
 
+    def is_whole(self) -> bool:
+        """Whether the current tree is just what its sites are rendered as."""
+        try:
+            sites = self.sites()
+        except StateError:
+            return False
+        return self._generations.has(self._generation, self._render(self._generation, sites))
+
     def begin_anew(self) -> None:
         """Have a new tree be the current one, with the sites of the last tree whose own can be read.
 
         For a tree that is damaged: an nginx that runs goes on with what it has read, until the next switch.
         """
         with self._locked("beginning the edge's tree anew"):
+            self._make_way()
             files.point(self.current, f"trees/{self._write_first(self._last_known())}")
+
+    def _make_way(self) -> None:
+        """Set aside what is in the place of the link `current` and is none."""
+        if self.current.exists() and not self.current.is_symlink():
+            files.set_aside(self.current)
 
     def _last_known(self) -> dict[str, Site]:
         for generation in self._generations.all():
@@ -325,7 +340,7 @@ class Edge:
 
     def _at_home(self) -> bool:
         """Whether the current tree was rendered for this directory and this socket, by whatever path."""
-        found = _PLACE.findall((self.current / "nginx.conf").read_text())
+        found = _PLACE.findall((self.current / "nginx.conf").read_text(errors="replace"))
         directories = [Path(re.sub(r"\\(.)", r"\1", path)).parent for path in found]
         expected = [self._pid_file.parent, self.socket.parent]
         return len(directories) == 2 and all(map(_same, directories, expected))

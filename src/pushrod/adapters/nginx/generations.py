@@ -35,8 +35,11 @@ class Generations:
 
     def has(self, generation: str, texts: Mapping[str, str]) -> bool:
         """Whether a tree is just these files; where its sites are others, nothing else is read."""
-        table = (self._directory / generation / "sites.json").read_text()
-        return table == texts["sites.json"] and self.read(generation) == texts
+        try:
+            table = (self._directory / generation / "sites.json").read_text()
+            return table == texts["sites.json"] and self.read(generation) == texts
+        except (OSError, UnicodeDecodeError):
+            return False
 
     def write(self, generation: str, texts: Mapping[str, str], before: str = "") -> list[Path]:
         """Write a tree; what of it is not yet durable, contents before names.

@@ -4,7 +4,7 @@ Each store has a cluster of its own, reached on 127.0.0.1 with a password and no
 password stays with pushrod; the app gets a role that changes rows and one that changes the schema.
 """
 
-from pushrod.adapters.postgres.cluster import configure, initialise
+from pushrod.adapters.postgres.cluster import configure, initialise, set_password
 from pushrod.adapters.postgres.dumps import Copy
 from pushrod.adapters.postgres.programs import STOP_SIGNAL, SUPERUSER, Programs, server_argv
 from pushrod.adapters.postgres.roles import Roles, ensure
@@ -29,6 +29,7 @@ __all__ = [
     "ready",
     "schema_digest",
     "server_argv",
+    "set_password",
     "url",
     "waiting",
 ]

@@ -1,12 +1,13 @@
 """A store's data directory: made once and whole, configured at every start."""
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
 
 from pushrod.adapters.postgres.programs import SUPERUSER, Programs, environment
-from pushrod.adapters.postgres.scram import checked
+from pushrod.adapters.postgres.scram import checked, verifier
 from pushrod.core.errors import StoreError
 from pushrod.system import files, processes
 from pushrod.system.accounts import Account
@@ -64,6 +65,30 @@ def _initdb(programs: Programs, work: Path, password: str, account: Account | No
         )
 
 
+def set_password(programs: Programs, data: Path, password: str, account: Account | None) -> None:
+    """Give the superuser of a cluster another password, where nobody knows the one it has; its server must not run.
+
+    Raises StoreError where it cannot be done.
+    """
+    statement = f"alter role {SUPERUSER} password '{verifier(password)}'"
+    argv = [programs.postgres, "--single", "-D", str(data), "postgres"]
+    done = processes.run(
+        processes.as_account(argv, account, death_signal="INT"),
+        cwd=Path("/"),
+        env=environment(),
+        stdin=f"{statement}\n",
+        timeout=120,
+    )
+    said = done.stdout + done.stderr
+    if done.status != 0 or re.search(r"(?:ERROR|FATAL|PANIC): ", said):
+        raise StoreError(
+            "its superuser's password is lost, and another one could not be given to it",
+            where=str(data),
+            hint="restore the app's secrets from a backup of this machine",
+            log=tuple(line for line in said.splitlines() if "SCRAM" not in line)[-20:],
+        )
+
+
 def initdb_argv(programs: Programs, data: Path, password_file: Path) -> list[str]:
     """The argv that makes a cluster: UTF-8, the same order of text on every machine, checksums, no trust."""
     locale = ["--locale=C.UTF-8", "--encoding=UTF8"]
@@ -108,7 +133,7 @@ def configure(data: Path, port: int) -> bool:
     are readable to others because the directory is not, and stay ours so that the server cannot change them.
     """
     wanted = {data / "postgresql.conf": configuration(port), data / "pg_hba.conf": hba()}
-    changed = [p for p, text in wanted.items() if not p.exists() or p.read_text() != text]
+    changed = [p for p, text in wanted.items() if not files.holds(p, text)]
     if not (data / "local.conf").exists():
         wanted[data / "local.conf"] = "# Your own settings; they come after pushrod's.\n"
         changed.append(data / "local.conf")

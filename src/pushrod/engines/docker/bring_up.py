@@ -122,6 +122,8 @@ def started(names: list[str]) -> dict[str, str]:
 
 def open_gate(app: App) -> None:
     """Let the app's instances start: its stores have proved healthy."""
+    if (GATES / app.name).is_file():
+        (GATES / app.name).unlink()
     (GATES / app.name).mkdir(mode=0o755, exist_ok=True)
     (GATES / app.name / STOPPED).unlink(missing_ok=True)
 
@@ -532,6 +534,8 @@ def say(line: str) -> None:
 def alone(app: App) -> Iterator[bool]:
     """Hold the app's lock; False where another command does."""
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    if (app.directory / "lock").is_dir():  # the slash has it be one still when it is renamed
+        os.rename(f"{app.directory / 'lock'}/", app.directory / f"lock.damaged-{os.getpid()}")  # noqa: PTH104
     with os.fdopen(os.open(app.directory / "lock", flags, 0o600), "a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -37,7 +37,7 @@ def render(variables: Mapping[str, str]) -> str:
 def write(path: Path, variables: Mapping[str, str]) -> bool:
     """Replace an env file (0600); whether that changed it."""
     text = render(variables)
-    if path.exists() and path.read_text() == text:
+    if files.holds(path, text):
         return False
     files.make_private(path.parent)
     files.write(path, text, mode=0o600)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from pushrod.adapters import docker
 from pushrod.core.errors import UnknownNameError
-from pushrod.core.values import Program, Release, Service
+from pushrod.core.values import Manifest, Program, Release, Service
+from pushrod.engines.docker import sealed_files
 from pushrod.engines.docker.projects import compose, join
 from pushrod.engines.protocols import Say
 from pushrod.state.apps import App
@@ -16,6 +17,14 @@ _RUN = 3600.0  # seconds a release command may take
 
 class Programs:
     """How programs of an app are run."""
+
+    def has_environment(self, app: App, release: Release) -> bool:
+        """Whether each service and store has its file."""
+        return sealed_files.have_environments(app, release)
+
+    def write_environment(self, app: App, release: Release, manifest: Manifest) -> None:
+        """Write them, those of hooks too."""
+        sealed_files.write_environments(app, release, manifest)
 
     def run(
         self,

@@ -103,6 +103,20 @@ def _write_environments(app: App, release: Release, manifest: Manifest) -> None:
         environment.write(directory / f"store.{store.name}.env", Stores(app).environment(store))
 
 
+def have_environments(app: App, release: Release) -> bool:
+    """Whether each service and each store of a release has its environment file."""
+    directory = names.environments(app, release.number)
+    wanted = [f"{s.name}{kind}.env" for s in release.services for kind in ("", ".release")]
+    wanted += [f"store.{s.name}.env" for s in release.stores]
+    return all((directory / name).is_file() for name in wanted)
+
+
+def write_environments(app: App, release: Release, manifest: Manifest) -> None:
+    """Write the environment files of a release again, including those of its hooks."""
+    _write_environments(app, release, manifest)
+    hooking.texts(app, release, manifest, Secrets(app).variables())
+
+
 def _check_volumes(images: Mapping[str, rendering.Parts], made: int, most: int) -> None:
     """Refuse more volumes than the host takes of an app: an image too can ask for them, for each container of it."""
     asked = {"volumes": made} | {f"services.{name}": len(its.data) for name, its in images.items()}

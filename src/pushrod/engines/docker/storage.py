@@ -23,6 +23,10 @@ class Storage:
         """Where each store is for this app: under its service's name."""
         return Stores(app).endpoints(manifest)
 
+    def at(self, app: App, host: str, port: int) -> str:
+        """By its service's name, which is its host name in the networks of the releases."""
+        return host if names.store_environment(app, host).exists() else ""
+
     def ensure(self, app: App, release: Release, *, ddl: bool) -> str:
         """Bring the stores up in place, prove that they answer, ensure roles and databases."""
         return Stores(app).ensure(release, ddl=ddl)

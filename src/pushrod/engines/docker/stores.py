@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+from yaml import YAMLError
 
 from pushrod.adapters import causes, docker
 from pushrod.core.errors import PushrodError, StoreError
@@ -47,7 +48,7 @@ class Stores:
         A store whose definition has changed is made anew on the same data; one that has not goes on untouched.
         """
         wanted = self._wanted(release)
-        before = {path: path.read_text() if path.exists() else None for path in wanted}
+        before = {path: _text(path) for path in wanted}
         containers = [names.store(self.app, s.name) for s in release.stores]
         if before != wanted:
             self._check_versions(release)
@@ -70,12 +71,10 @@ class Stores:
         """
         wanted = self._wanted(release) if release and release.stores else {}
         stores = {s.name for s in release.stores} if release else set()
-        changed = {
-            path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text
-        }
+        changed = {path: text for path, text in wanted.items() if _text(path) != text}
         sealed, rendered = names.files(self.app, failed) / names.STORES, names.running_stores(self.app)
-        written = sealed.read_text() if sealed.exists() else ""
-        theirs = set(rendering.services(written)) if written else set()
+        written = _text(sealed) or ""
+        theirs = set(_services(sealed))
         gone = [
             c for c in self._containers() if c.labels.get(docker.SERVICE) in theirs - stores or not release
         ]
@@ -93,9 +92,9 @@ class Stores:
         for name in theirs - stores:
             names.store_environment(self.app, name).unlink(missing_ok=True)
             hooking.forget(self.app, name)
-        if release is None or (not wanted and rendered.exists() and rendered.read_text() == written):
-            rendered.unlink(missing_ok=True)
-            names.running_hooks(self.app).unlink(missing_ok=True)
+        if release is None or (not wanted and _text(rendered) == written):
+            files.remove(rendered)
+            files.remove(names.running_hooks(self.app))
         if (
             not wanted and not self._containers()
         ):  # stores of an older release may be there, for a rollback to it
@@ -151,13 +150,13 @@ class Stores:
     def _changed(self, wanted: Mapping[Path, str]) -> set[str]:
         """The stores that are there and that Compose will stop, because they are to run as something else."""
         path = names.running_stores(self.app)
-        before = rendering.services(path.read_text()) if path.exists() else {}
+        before = _services(path)
         after = rendering.services(wanted[path]) if path in wanted else before
         environments = {names.store_environment(self.app, name): name for name in before}
         others = {
             environments[path]
             for path, text in wanted.items()
-            if path in environments and (not path.exists() or path.read_text() != text)
+            if path in environments and _text(path) != text
         }
         return others | {name for name in before if before[name] != after.get(name)}
 
@@ -244,7 +243,7 @@ class Stores:
     def _placed(self, store: Service) -> ContainerStore:
         """A store as it runs now."""
         path = names.store_environment(self.app, store.name)
-        running = environment.parse(path.read_text()) if path.exists() else {}
+        running = environment.parse(_text(path) or "")
         placed = msgspec.structs.replace(store, environment=running)
         return ContainerStore(self.app.name, placed, names.store(self.app, store.name), self._password(store))
 
@@ -253,3 +252,17 @@ class Stores:
 
     def _password_of(self, store: str, whose: str) -> str:
         return self._secrets.password(f"{store}/{whose}")
+
+
+def _text(path: Path) -> str | None:
+    """What is in a file; None where there is none, or what is there is no text."""
+    with suppress(OSError, UnicodeDecodeError):
+        return path.read_text()
+    return None
+
+
+def _services(path: Path) -> dict[str, object]:
+    """The services of a rendered file; none where it cannot be read: it is written again then."""
+    with suppress(YAMLError, TypeError, ValueError, KeyError):
+        return rendering.services(_text(path) or "")
+    return {}

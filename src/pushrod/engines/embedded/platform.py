@@ -43,12 +43,16 @@ class Platform:
             )
 
     def _make_room(self) -> None:
-        """Where nginx cannot start because somebody took an app's port, take that app's site out of its way.
+        """If nginx cannot start because its tree is damaged, render the tree again; if somebody took an app's port,
+        take that app's site out of its way.
 
         One app's port must not keep the others down; the app itself hears of it when it is switched to.
         """
         if waits.wait_until(self._context.edge.answering, timeout=1):
             return
+        if not self._context.edge.running() and not self._context.edge.is_whole():
+            self._context.edge.begin_anew()
+            self._context.supervisor.restart("edge")
         sites = self._context.edge.sites().items()
         stolen = {name: None for name, site in sites if not all(map(network.port_is_free, site.ports))}
         if stolen and not self._context.edge.running():

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import zlib
+from collections.abc import Iterator
 
 from pushrod.core.errors import HostError, StateError
 from pushrod.core.values import StoreKind, Value
@@ -32,11 +33,24 @@ class StoreRecord(Value, frozen=True):
 
 
 def store_records(app: App) -> list[StoreRecord]:
-    """The stores of an app, running or not."""
-    path = app.stores / "stores.json"
-    if not path.exists():
-        return []
-    return read_json(path, list[StoreRecord], restore="restore it from a backup: it says each store's port")
+    """The stores of an app, running or not: as they are written down, or else as their own configuration says."""
+    with contextlib.suppress(StateError):
+        return read_json(app.stores / "stores.json", list[StoreRecord], restore="")
+    return list(_found(app))
+
+
+def _found(app: App) -> Iterator[StoreRecord]:
+    """The stores that have data here, each with its kind and port."""
+    kinds: list[tuple[StoreKind, str, str]] = [
+        ("postgres", "data/postgresql.conf", r"^port = (\d+)$"),
+        ("redis", "valkey.conf", r"^port (\d+)$"),
+    ]
+    for directory in sorted(app.stores.iterdir()) if app.stores.is_dir() else ():
+        for kind, file, pattern in kinds:
+            with contextlib.suppress(OSError):
+                text = (directory / file).read_text(errors="replace")
+                if found := re.search(pattern, text, re.MULTILINE):
+                    yield StoreRecord(directory.name, kind, int(found[1]))
 
 
 def choosing(root: Root) -> contextlib.AbstractContextManager[None]:

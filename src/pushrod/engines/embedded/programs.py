@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from pushrod.core.values import Program, Release, Service
+from pushrod.core.values import Manifest, Program, Release, Service
 from pushrod.engines.embedded import commands
 from pushrod.engines.embedded.context import Context
 from pushrod.engines.protocols import Say
@@ -19,6 +19,13 @@ class Programs:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+
+    def has_environment(self, app: App, release: Release) -> bool:
+        """There are none: the supervisor's files are written when a release is started."""
+        return True
+
+    def write_environment(self, app: App, release: Release, manifest: Manifest) -> None:
+        """Nothing."""
 
     def run(
         self,

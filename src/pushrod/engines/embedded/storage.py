@@ -25,9 +25,16 @@ class Storage:
         """Where each store will be; decided once, before it exists."""
         return self._context.stores(app).endpoints(manifest.stores)
 
+    def at(self, app: App, host: str, port: int) -> str:
+        """By its port, which is unique."""
+        return next((r.name for r in store_records(app) if host == "127.0.0.1" and r.port == port), "")
+
     def ensure(self, app: App, release: Release, *, ddl: bool) -> str:
         """Initialise what is new, start all, wait until each answers; roles, databases and ACLs ensured."""
         own, names = self._context.stores(app), {s.name for s in release.stores}
+        for record in own.locked_out(names):
+            self._context.supervisor.remove(group_of(app, record.name))
+            own.let_in(record)
         running = self._context.supervisor.groups()
         for process, changed in own.prepare(names):
             self._context.supervisor.apply(process.group, (process,))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from pushrod.adapters import postgres
 from pushrod.adapters.binaries import Parts
 from pushrod.core.errors import StoreError
 from pushrod.core.values import Process, Service
@@ -58,6 +59,22 @@ class Stores:
         Data directories are made where they are missing.
         """
         return [self._prepare(r) for r in store_records(self.app) if r.name in names]
+
+    def locked_out(self, names: set[str]) -> list[StoreRecord]:
+        """The clusters that are there, and whose superuser's password is not known any more."""
+        records = [r for r in store_records(self.app) if r.kind == "postgres" and r.name in names]
+        return [
+            r
+            for r in records
+            if (self.app.stores / r.name / "data" / "PG_VERSION").exists()
+            and not self._secrets.knows(f"{r.name}/superuser")
+        ]
+
+    def let_in(self, record: StoreRecord) -> None:
+        """Give a cluster that does not run another password for its superuser; kept once it is the one."""
+        password, data = self._secrets.new_password(), self.app.stores / record.name / "data"
+        postgres.set_password(postgres.Programs(self._parts.postgres), data, password, self._account)
+        self._secrets.remember({f"{record.name}/superuser": password})
 
     def ensure(self, names: set[str], *, ddl: bool) -> str:
         """Wait until each store answers, and make its roles, database and rights what they should be."""

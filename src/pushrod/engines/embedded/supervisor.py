@@ -27,6 +27,7 @@ from pushrod.engines.embedded.supervisor_files import (
     KEEPER_GROUP,
     PROGRAMS,
     Place,
+    is_group,
     render_daemon,
     render_group,
     render_start,
@@ -123,6 +124,7 @@ class Supervisor:
             self.ensure_directories()
             self._write_group(group, processes)
             self.ensure()
+            self._set_damaged_aside()
             order = self._order(group)
             added, changed, _ = self._call("supervisor.reloadConfig")[0]
             if group in changed:
@@ -136,7 +138,7 @@ class Supervisor:
     def remove(self, group: str) -> None:
         """Stop `group` in order and forget it, files and all. Nothing of it lives afterwards."""
         with self._changing(group):
-            self.place.group_conf(group).unlink(missing_ok=True)
+            files.remove(self.place.group_conf(group))
             with self._starting("removing a group"):
                 running = self.running()
             if running and group in self._loaded():
@@ -144,9 +146,9 @@ class Supervisor:
                 self._call("supervisor.removeProcessGroup", group)
             for lock in self._locks(group):
                 self._clear(lock)
-                lock.unlink(missing_ok=True)
-            files.remove_tree(self.place.specs(group))
-            self._group_lock(group).unlink()
+                files.remove(lock)
+            files.remove(self.place.specs(group))
+            files.remove(self._group_lock(group))
 
     def stop(self, group: str, names: Collection[str] = ()) -> None:
         """Stop the processes of a group in order, or those of these names; they stay known, and start again with the
@@ -200,15 +202,17 @@ class Supervisor:
 
     def _start(self) -> None:
         self._check()
+        self._end_unreachable()
         self.ensure_directories()
         self._drop_foreign()
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         descriptors = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+        files.make_way(self.place.log)
         conf = render_daemon(self.place, descriptors=descriptors, root=os.geteuid() == 0)
         _write_changed(self.place.conf, conf)
         self._write_group(KEEPER_GROUP, (self._keeper(),))
         self._make_log_directories()
-        self.place.socket.unlink(missing_ok=True)  # stale: nothing accepts on it, and we hold the lock
+        files.remove(self.place.socket)  # stale: nothing accepts on it, and we hold the lock
         done = processes.run(
             ["/bin/sh", self.place.start], cwd=Path("/"), env=_environment(), timeout=_START_DEADLINE
         )
@@ -219,6 +223,16 @@ class Supervisor:
                 hint=f"run `{self.place.start} -n` to see it start",
                 log=(*files.tail(self.place.log, 20), *done.stderr.splitlines()[-5:]),
             )
+
+    def _end_unreachable(self) -> None:
+        """End a supervisor whose socket somebody has removed, with all it has: nobody could stop or change that."""
+        import psutil
+
+        with contextlib.suppress(OSError, ValueError, psutil.Error):
+            daemon = psutil.Process(int((self.place.directory / "supervisord.pid").read_text()))
+            if str(self.place.conf) in daemon.cmdline():
+                daemon.terminate()
+                daemon.wait(_LOCK_DEADLINE)
 
     def _check(self) -> None:
         if importlib.util.find_spec("supervisor") is None:
@@ -248,6 +262,7 @@ class Supervisor:
 
     def _drop_foreign(self) -> None:
         """Forget groups of another directory that came here as a copy: they would run what is there, not here."""
+        self._set_damaged_aside()
         for conf in (self.place.directory / "conf.d").glob("*.conf"):
             own = self.place.specs(conf.stem)
             if all(_same(spec.parent, own) for spec in specs_named(conf.read_text())):
@@ -256,6 +271,13 @@ class Supervisor:
             files.remove_tree(own)
             for lock in self._locks(conf.stem):
                 lock.unlink()
+
+    def _set_damaged_aside(self) -> None:
+        """Take what is no group's configuration out of the way: supervisord would read none of the others either. It
+        is written again with its group."""
+        for conf in (self.place.directory / "conf.d").glob("*.conf"):
+            if not is_group(conf):
+                files.set_aside(conf)
 
     def _make_log_directories(self) -> None:
         """supervisord refuses to start at all when the directory of one log is gone."""
@@ -305,7 +327,7 @@ class Supervisor:
         names = {f"{p.name}.json" for p in processes}
         for spec in self.place.specs(group).iterdir():
             if spec.name not in names:
-                spec.unlink()
+                files.remove(spec)
 
     def _start_all(self, group: str, name: str | None = None) -> None:
         """Start what is not active, the lowest priority first. supervisord starts a process within the call."""
@@ -391,7 +413,9 @@ class Supervisor:
     def _clear(self, lock: Path) -> None:
         """End what is left of a process: all of it if the supervisor was killed, or what outlived its stop."""
         spec = self.place.spec(*lock.name.split(".", 1))
-        known = json.loads(spec.read_text()) if spec.exists() else {}
+        known: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError):  # gone, or damaged: it ends by the usual signal
+            known = dict(json.loads(spec.read_text()))
         if not exec_wrapper.clear(
             str(lock), known.get("death_signal") or "TERM", known.get("stop_grace", 0.0)
         ):
@@ -462,7 +486,7 @@ def _environment() -> dict[str, str]:
 
 
 def _write_changed(path: Path, text: str, mode: int = 0o600) -> None:
-    if not path.exists() or path.read_text() != text:
+    if not files.holds(path, text):
         files.write(path, text, mode=mode)
 
 

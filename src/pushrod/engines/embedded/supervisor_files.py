@@ -8,6 +8,7 @@ DIRECTORY/specs/<group>/<name>.json all of a process, its environment with passw
 DIRECTORY/locks/<group>.<name>      held by the process and its children: see `exec_wrapper`
 """
 
+import configparser
 import contextlib
 import hashlib
 import json
@@ -192,6 +193,17 @@ def specs_named(conf: str) -> list[Path]:
             if [Path(a).name for a in argv[-2:-1]] == ["launch.py"]:
                 found.append(Path(argv[-1]))
     return found
+
+
+def is_group(conf: Path) -> bool:
+    """Whether a file is the configuration of the group of its name: supervisord refuses all where one is none."""
+    parser = configparser.RawConfigParser(strict=False)
+    try:
+        parser.read_string(conf.read_text())
+        names = parser[f"group:{conf.stem}"]["programs"].split(",")
+        return all(parser[f"program:{name}"]["command"] for name in names)
+    except (OSError, ValueError, KeyError, configparser.Error):
+        return False
 
 
 def specification(place: Place, process: Process) -> str:

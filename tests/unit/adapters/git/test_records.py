@@ -58,3 +58,22 @@ def test_a_history_that_is_gone_is_not_another_repositorys(state: Path, tmp_path
         record(state, "one")
     git.create_state(state)
     assert git.is_sound(state)
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed", "a directory"])
+def test_what_has_changed_is_again_what_was_committed(state: Path, damage: str) -> None:
+    (state / "releases" / "1").mkdir(parents=True)
+    path = state / "releases" / "1" / "release.json"
+    path.write_text("{}")
+    record(state, "one")
+    assert git.restore_changed(state, ["releases/1"]) == []
+    path.unlink()
+    if damage == "changed":
+        path.write_text("{")
+    elif damage == "a directory":
+        path.mkdir()
+        (path / "x").touch()
+    (state / "releases" / "1" / "new").touch()
+    assert git.restore_changed(state, ["releases/1"])
+    assert path.read_text() == "{}"
+    assert (state / "releases" / "1" / "new").exists(), "what was never committed is left alone"

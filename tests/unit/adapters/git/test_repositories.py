@@ -137,3 +137,49 @@ def test_a_tag_says_who_what_and_is_replaced(home: Path, repository: Path, tree:
         repository, "for-each-ref", "--format=%(objecttype) %(taggername) %(subject)", "refs/tags"
     )
     assert shown.strip() == "tag pushrod live again"
+
+
+@pytest.mark.parametrize("name", ["HEAD", "config"])
+@pytest.mark.parametrize("text", [b"", b"\0\xff{", None])
+def test_a_repository_that_git_cannot_read_is_mended(
+    repository: Path, tree: Tree, name: str, text: bytes | None
+) -> None:
+    commit = tree.commit("one", a="1")
+    git.transfer(tree.path, repository, commit)
+    git.move_branch(repository, commit)
+    (repository / f"{name}.lock").touch()
+    (repository / name).unlink()
+    if text is not None:
+        (repository / name).write_bytes(text)
+    git.mend_bare(repository)
+    git.create_repository(repository, ["false"])
+    assert git.branch_commit(repository) == commit
+    assert git.is_whole(repository)
+    assert git.reports(repository)
+    assert git.mend_bare(repository) == []
+
+
+def test_a_repository_that_has_lost_an_object_is_not_whole(repository: Path, tree: Tree) -> None:
+    first, second = tree.commit("one", a="1"), tree.commit("two", a="2")
+    for commit in (first, second):
+        git.transfer(tree.path, repository, commit)
+    assert git.is_whole(repository), "no branch leads anywhere"
+    git.move_branch(repository, second)
+    assert git.is_whole(repository)
+    for pack in sorted((repository / "objects" / "pack").glob("*.pack")):
+        raw = pack.read_bytes()
+        for path in pack.parent.glob(f"{pack.stem}.*"):
+            path.unlink()
+        subprocess.run(["git", "-C", repository, "unpack-objects", "-q"], input=raw, check=True)
+    (repository / "objects" / first[:2] / first[2:]).unlink()
+    assert not git.is_whole(repository)
+    assert git.is_whole(repository, history=False)
+
+
+@pytest.mark.parametrize("name", ["HEAD", "refs/heads/main"])
+def test_the_branch_is_moved_past_a_lock_that_was_left(repository: Path, tree: Tree, name: str) -> None:
+    commit = tree.commit("one", a="1")
+    git.transfer(tree.path, repository, commit)
+    (repository / f"{name}.lock").touch()
+    git.move_branch(repository, commit)
+    assert git.branch_commit(repository) == commit

@@ -269,3 +269,25 @@ def test_programs_need_no_pushrod(tmp_path: Path, name: str) -> None:
         [sys.executable, "-P", "-c", code, copy], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("", False),
+        ("{", False),
+        ("[group:web]\nprograms=web.one\n", False),
+        ("[group:web]\nprograms=web.one\n[program:web.one]\n", False),
+        ("[group:other]\nprograms=web.one\n[program:web.one]\ncommand=x\n", False),
+        ("[group:web]\nprograms=web.one\n[program:web.one]\ncommand=x %%\n", True),
+    ],
+)
+def test_what_is_no_group_is_told_from_what_is_one(tmp_path: Path, text: str, whole: bool) -> None:
+    path = tmp_path / "web.conf"
+    path.write_text(text)
+    assert supervisor_files.is_group(path) == whole
+    path.write_bytes(b"\0\xff")
+    assert not supervisor_files.is_group(path)
+    path.unlink()
+    path.mkdir()
+    assert not supervisor_files.is_group(path)
