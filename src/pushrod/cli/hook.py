@@ -87,7 +87,7 @@ def pre_receive(app: App, updates: str, on_live: Callable[[], None] = lambda: No
     own = [tag.ref for tag in tags if tag.ref.startswith(f"{git.OWN_TAGS}/")]
     tags = [tag for tag in tags if tag.ref not in own]
     if not app_lifecycle.are_current(app):  # its hooks are from an older pushrod
-        reports = git.reports(app.repository)
+        reports = git.reports(app.repository) or not (app.repository / "config").exists()
         app_lifecycle.make_places(app)
         if not reports:  # Git would move the branch itself, fail, and report a live release as rejected
             raise RepositoryError(

@@ -1,12 +1,13 @@
 """The local nginx as a front gate: what `ingress.protocol.Ingress` asks of it, done with the edge."""
 
+import contextlib
 import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from pushrod.adapters.nginx import Edge, Switch
 from pushrod.adapters.nginx.access import AccessLog
-from pushrod.core.errors import StateError
+from pushrod.core.errors import HostError, StateError
 from pushrod.core.site import Request, Site
 from pushrod.ingress.protocol import Places
 from pushrod.state.apps import App
@@ -90,7 +91,8 @@ class EdgeIngress:
         whole = edge.current.is_symlink()
         try:
             edge.sites()
-            whole = whole and (edge.running() or edge.is_whole())
+            with contextlib.suppress(HostError):  # without its program nothing can be told
+                whole = whole and (edge.running() or edge.is_whole())
         except StateError:
             whole = False
         if not whole:

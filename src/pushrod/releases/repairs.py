@@ -45,6 +45,7 @@ class Repairs:
             self._sites()
         with self.tries.of("the secrets"):
             self._secrets()
+        self._sealed()
 
     def all(self) -> None:
         """Besides, what the state repository has: sealed releases from its history, and that history itself."""
@@ -164,12 +165,15 @@ class Repairs:
                     found[f"{store}/{kinds[url.username]}"] = unquote(url.password)
         return found
 
-    def _releases(self) -> None:
-        releases, story = Releases(self.app), Journal(self.app.journal).story()
-        with contextlib.suppress(PushrodError):  # the record itself may be damaged: that comes next
-            sealed = [f"releases/{p.name}" for p in releases.directory.glob("*") if p.is_dir()]
+    def _sealed(self) -> None:
+        """A sealed release never changes; what has would be committed with the next record."""
+        with contextlib.suppress(PushrodError):  # the record itself may be damaged: `all` mends that
+            sealed = [f"releases/{p.name}" for p in Releases(self.app).directory.glob("*") if p.is_dir()]
             for path in git.restore_changed(self.app.state, sealed):
                 self.done.append(f"{path} is again what was sealed")
+
+    def _releases(self) -> None:
+        releases, story = Releases(self.app), Journal(self.app.journal).story()
         there = {int(p.name) for p in releases.directory.glob("*") if p.name.isdecimal()}
         for number in sorted({*there, story.live} - {0, story.open.release if story.open else 0}):
             try:

@@ -196,12 +196,14 @@ def specs_named(conf: str) -> list[Path]:
 
 
 def is_group(conf: Path) -> bool:
-    """Whether a file is the configuration of the group of its name: supervisord refuses all where one is none."""
+    """Whether supervisord can take a file as configuration: it refuses all files where it cannot take one."""
     parser = configparser.RawConfigParser(strict=False)
     try:
         parser.read_string(conf.read_text())
-        names = parser[f"group:{conf.stem}"]["programs"].split(",")
-        return all(parser[f"program:{name}"]["command"] for name in names)
+        groups = [parser[name] for name in parser.sections() if name.startswith("group:")]
+        programs = {name for name in parser.sections() if name.startswith("program:")}
+        programs |= {f"program:{name}" for group in groups for name in group["programs"].split(",")}
+        return bool(programs) and all(parser[name]["command"] for name in programs)
     except (OSError, ValueError, KeyError, configparser.Error):
         return False
 

@@ -278,7 +278,7 @@ def test_programs_need_no_pushrod(tmp_path: Path, name: str) -> None:
         ("{", False),
         ("[group:web]\nprograms=web.one\n", False),
         ("[group:web]\nprograms=web.one\n[program:web.one]\n", False),
-        ("[group:other]\nprograms=web.one\n[program:web.one]\ncommand=x\n", False),
+        ("[program:mine]\ncommand=x\n", True),
         ("[group:web]\nprograms=web.one\n[program:web.one]\ncommand=x %%\n", True),
     ],
 )
