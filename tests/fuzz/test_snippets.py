@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from pushrod.core.errors import ManifestError
 from pushrod.ingress import regexes, snippets
+from pushrod.ingress.snippets import directives
 
 PIECES = (
-    *sorted(snippets._DIRECTIVES),
+    *sorted(directives._DIRECTIVES),
     *(" ", " ", " ", ";", "{", "}", "\n", "\t", '"', "'", "\\", "#", "$", "${", "(", ")", "~", "~*", "=", "!~", "^"),
     *("$own_a", "$1", "$args", "$host", "$http_a", "${uri}", "$request_body", "/x", "http://app-shop", "1m", "1h"),
     *("types", "a/b", "^(a+)+$", "^/([^/]+)/(.*)$", "(", "[^/]*", ".*", "{8}", "last", "?", "\x00", "\x1b", "é", "�"),

@@ -8,6 +8,7 @@ from pushrod.core.errors import ManifestError
 from pushrod.core.site import Site, group
 from pushrod.core.values import Routing
 from pushrod.ingress import snippets
+from pushrod.ingress.snippets import amounts
 from pushrod.manifest import domains, routing
 
 _NAME = "docker/nginx/own.conf"
@@ -37,7 +38,7 @@ def _route(n: int) -> dict[str, Any]:
 
 def own_lines() -> str:
     """As many regular expressions as the reader of own lines lets an app have."""
-    low, high = 1, snippets._MOST_DIRECTIVES
+    low, high = 1, amounts._MOST_DIRECTIVES
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if _passes(_expressions(middle)) else (low, middle - 1)

@@ -16,6 +16,7 @@ from pushrod.core.errors import EdgeError, ManifestError
 from pushrod.core.site import Site
 from pushrod.core.values import Route, Routing
 from pushrod.ingress import snippets
+from pushrod.ingress.snippets import directives, reader
 from pushrod.system import files
 from tests.integration.edges import Backend, ask, free_port
 
@@ -80,7 +81,7 @@ def accepted(text: str) -> bool:
 
 
 def words(text: str) -> list[str]:
-    return [word for line in snippets._lines(text, "") for word in line.words]
+    return [word for line in reader.lines(text, "") for word in line.words]
 
 
 @pytest.fixture
@@ -102,8 +103,8 @@ def place(tmp_path: Path) -> Path:
 @example(f"set $own_a {'x' * 5000};")
 def test_nginx_sees_no_directive_that_the_reader_has_not_seen(place: Path, text: str) -> None:
     """`pwned` is no directive: nginx says so where it reads it as one; to the reader it is a word or a comment."""
-    lines = list(snippets._lines(text, "")) if accepted(text) else []
-    if not lines or any(line.ends == ";" and line.words[0] in snippets._BLOCKS for line in lines):
+    lines = list(reader.lines(text, "")) if accepted(text) else []
+    if not lines or any(line.ends == ";" and line.words[0] in directives._BLOCKS for line in lines):
         return
     (place / "own.conf").write_text(text, newline="")
     argv = [str(Parts().nginx), "-t", "-p", f"{place}/", "-c", f"{place}/nginx.conf", "-e", "stderr"]

@@ -12,7 +12,8 @@ from pushrod.adapters.nginx.locations import MAPS, tag
 from pushrod.adapters.nginx.sites import Bounds
 from pushrod.core.site import Site
 from pushrod.core.values import Auth, Cache, Rate, Route, Routing
-from pushrod.ingress import regexes, snippets
+from pushrod.ingress import regexes
+from pushrod.ingress.snippets import reader
 from tests.unit.adapters.nginx.samples import EDGE, FILES
 
 SHARED = "add_header X-Shared 1 always;\n"
@@ -146,7 +147,7 @@ def test_every_expression_of_our_own_is_soon_matched() -> None:
     lines = [
         line.words
         for name in ("nginx.conf", "every-key.conf", "secure.conf")
-        for line in snippets._lines((FILES / name).read_text().replace('"/srv/push', ' "/srv/push'), name)
+        for line in reader.lines((FILES / name).read_text().replace('"/srv/push', ' "/srv/push'), name)
         if line.words
     ]
     found = {words[0].removeprefix("~").removeprefix("*") for words in lines if words[0].startswith("~")}

@@ -1,0 +1,198 @@
+"""What a snippet may say: each directive by its name, and by what it takes."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+from pushrod.core.errors import ManifestError
+from pushrod.ingress.snippets.amounts import (
+    MEMORY,
+    MOST_GROWN,
+    MOST_MEMORY,
+    SHORTEST,
+    Spent,
+    amount,
+    count_memory,
+    seconds,
+)
+from pushrod.ingress.snippets.expressions import ALL, ALWAYS, MARKED, steps_of, told_apart
+from pushrod.ingress.snippets.reader import Line, lines
+from pushrod.ingress.snippets.variables import OWN_VARIABLE, check_growth, check_variables, growing
+
+ALLOWED = "nginx"
+"""The word of `pushrod apps allow` for snippets of any content."""
+
+_BLOCKS = frozenset(("if", "limit_except", "location", "types"))
+_PLAIN = frozenset((
+    "absolute_redirect", "add_header", "add_trailer", "allow", "auth_request", "auth_request_set", "break",
+    "charset", "charset_types", "chunked_transfer_encoding", "client_body_buffer_size", "client_body_timeout",
+    "client_max_body_size", "default_type", "deny", "error_page", "etag", "expires", "gzip", "gzip_buffers",
+    "gzip_comp_level", "gzip_http_version", "gzip_min_length", "gzip_proxied", "gzip_types", "gzip_vary",
+    "if_modified_since", "internal", "keepalive_requests", "keepalive_timeout", "limit_rate", "limit_rate_after",
+    "log_not_found", "max_ranges", "more_clear_headers", "more_clear_input_headers", "more_set_headers",
+    "more_set_input_headers", "port_in_redirect", "proxy_buffer_size", "proxy_buffering", "proxy_buffers",
+    "proxy_busy_buffers_size", "proxy_connect_timeout", "proxy_force_ranges", "proxy_hide_header",
+    "proxy_http_version", "proxy_ignore_client_abort", "proxy_ignore_headers", "proxy_intercept_errors",
+    "proxy_limit_rate", "proxy_max_temp_file_size", "proxy_method", "proxy_next_upstream",
+    "proxy_next_upstream_timeout", "proxy_next_upstream_tries", "proxy_pass", "proxy_pass_header",
+    "proxy_pass_request_body", "proxy_pass_request_headers", "proxy_read_timeout", "proxy_request_buffering",
+    "proxy_send_timeout", "proxy_set_header", "recursive_error_pages", "reset_timedout_connection", "return",
+    "rewrite_log", "satisfy", "send_timeout", "set", "sub_filter", "sub_filter_last_modified", "sub_filter_once",
+    "sub_filter_types", "tcp_nodelay",
+))  # fmt: skip
+_DIRECTIVES = _BLOCKS | _PLAIN | ALWAYS | MARKED | ALL
+_NAMED_GROUP = re.compile(r"\(\?P?(?:<(?![=!])|')")
+_BODY = "client_max_body_size"  # of which 0 is no end
+_DISK = frozenset((_BODY, "proxy_max_temp_file_size"))
+_MOST_DISK = 64 << 20  # bytes, likewise
+_LONGEST_WAIT = 3600.0  # seconds
+_MOST_REQUESTS = 100_000  # of one connection
+LONGEST = 64 * 1024  # characters
+_DEEPEST = 5  # blocks in each other
+_MOST_PACKED = (
+    4  # of nine: from here to the next the worst case triples, from 30 MB a second to 10, then 3, at last 0.2
+)
+_TYPES = "types"
+
+
+def memory(texts: Mapping[str, str]) -> int:
+    """The bytes that a request can take by what these snippets, which have been checked, let it."""
+    spent = Spent()
+    for where, text in texts.items():
+        for line in filter(lambda line: line.words, lines(text, where)):
+            count_memory(line.words[0], line.words[1:], spent)
+    return sum(spent.memory.values())
+
+
+def check(
+    text: str,
+    where: str,
+    app: str,
+    groups: Collection[str],
+    *,
+    free: bool = False,
+    spent: "Spent | None" = None,
+) -> None:
+    """Raise ManifestError, with file and line, for what is no part of one server, or not allowed.
+
+    With `free` only its blocks have to be whole; what is in them is nginx's to judge. `spent` is what other files of
+    the app have come to.
+    """
+    spent = spent or Spent()
+    spent.characters += len(text)
+    if spent.characters > LONGEST:
+        raise ManifestError(
+            f"longer than {LONGEST} characters", where=where, hint="leave out what is not used"
+        )
+    opened: list[str] = []
+    for line in lines(text, where):
+        at = f"{where}:{line.number}"
+        if line.ends == "}":
+            if line.words or not opened:
+                raise ManifestError(
+                    "a `}` that closes nothing of this file", where=at, hint="nginx's blocks are { … }"
+                )
+            opened.pop()
+            continue
+        if not line.words:
+            raise ManifestError(f"nothing before `{line.ends}`", where=at, hint="a directive has a name")
+        if not free:
+            _check_line(line, at, app, groups, spent, types=opened[-1:] == [_TYPES])
+        if line.ends == "{":
+            opened.append(line.words[0])
+            if len(opened) > _DEEPEST:
+                raise ManifestError(
+                    f"more than {_DEEPEST} blocks in each other", where=at, hint="take them apart"
+                )
+    if opened:
+        raise ManifestError(f"its `{opened[-1]}` is not closed", where=where, hint="nginx's blocks are { … }")
+
+
+def _check_line(line: Line, at: str, app: str, groups: Collection[str], spent: Spent, *, types: bool) -> None:
+    name, *arguments = line.words
+    owner = f"the host's owner can allow it: pushrod apps allow {app} {ALLOWED}"
+    # In `types` there is nothing but media types; `include` would be known there too.
+    known = name in (_BLOCKS if line.ends == "{" else _DIRECTIVES)
+    if not ("/" in name and line.ends == ";" if types else known):
+        raise ManifestError(
+            f"`{name}` is not for a snippet: it can reach beyond this app's own requests",
+            where=at,
+            hint=owner,
+        )
+    spent.directives += 1
+    if types:
+        spent.check(at, owner)
+        return
+    if name == "if" and re.match(r"[( ]*!?-", " ".join(arguments)):
+        raise ManifestError("`if` may not look at files", where=at, hint="a route with `files` serves them")
+    if name == "proxy_pass" and not (arguments and _leads_to(arguments[0], groups)):
+        raise ManifestError(
+            "`proxy_pass` may only lead to this app's own instances",
+            where=at,
+            hint=f"{' or '.join(f'http://{g}' for g in groups)}; another service needs a route first",
+        )
+    if name in ("set", "auth_request_set") and not (arguments and OWN_VARIABLE.fullmatch(arguments[0])):
+        raise ManifestError(
+            f"`{name}` may only give a value to the app's own variables: all apps share their names",
+            where=at,
+            hint="let its name begin with own_, such as $own_language",
+        )
+    if any(map(_NAMED_GROUP.search, arguments)):
+        raise ManifestError(
+            "a group with a name makes a variable, whose name all apps share",
+            where=at,
+            hint="leave its name out and write $1; `set $own_language $1` gives it one",
+        )
+    if MEMORY.fullmatch(name) and amount(arguments) > MOST_MEMORY:
+        raise ManifestError(
+            f"`{name}` takes more than 1m of memory for a request", where=at, hint="take less"
+        )
+    if name in _DISK and (amount(arguments) > _MOST_DISK or (name == _BODY and not amount(arguments))):
+        raise ManifestError(
+            f"`{name}` takes more than 64m of the disk for a request",
+            where=at,
+            hint="take less, or give a route `max_body`, which passes larger bodies on as they come",
+        )
+    if name.endswith("_timeout") and any(seconds(a) > _LONGEST_WAIT for a in arguments):
+        raise ManifestError(f"`{name}` is longer than an hour", where=at, hint="wait for less")
+    if name == "keepalive_requests" and not amount(arguments) <= _MOST_REQUESTS:
+        raise ManifestError(
+            f"`{name}` is more than {_MOST_REQUESTS}: a client could go on for ever",
+            where=at,
+            hint="take less",
+        )
+    count_memory(name, arguments, spent)
+    expressions_, texts = told_apart(name, arguments, at)
+    for text in expressions_:
+        spent.steps += steps_of(text, at, owner)
+    spent.variables += sum(len(check_variables(text, name, at, owner)) for text in texts)
+    if name in ("set", "auth_request_set", "rewrite"):
+        spent.changes += 1
+        check_growth(name, arguments, at, owner)
+    if name == "error_page" and any(map(growing, texts)):
+        raise ManifestError(
+            "`error_page` may not lead to what was made of a request before",
+            where=at,
+            hint=f"$request_uri, $host and $scheme can be in it; {owner}",
+        )
+    _check_work(name, arguments, at, owner, spent)
+    spent.check(at, owner)
+
+
+def _check_work(name: str, arguments: Sequence[str], at: str, owner: str, spent: Spent) -> None:
+    """What is done to each byte of an answer, which nginx does in one go for all that it has of it."""
+    if name == "gzip_comp_level" and not re.fullmatch(f"[1-{_MOST_PACKED}]", " ".join(arguments)):
+        raise ManifestError(
+            f"`gzip_comp_level` is 1 to {_MOST_PACKED}: more can take a hundred times as long, and all apps wait",
+            where=at,
+            hint=f"text packs to 23 % with {_MOST_PACKED}, and to 21 % with 9; {owner}",
+        )
+    if name == "sub_filter_once":
+        spent.everywhere = spent.everywhere or arguments[:1] != ["on"]
+    if name == "sub_filter":
+        word, put = (*arguments, "", "")[:2]
+        spent.grows = spent.grows or len(word) < SHORTEST or len(put) > MOST_GROWN * len(word)
+
+
+def _leads_to(address: str, groups: Collection[str]) -> bool:
+    rest = address.removeprefix("http://")
+    return rest != address and rest.partition("/")[0] in groups

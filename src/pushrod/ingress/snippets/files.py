@@ -1,0 +1,85 @@
+"""Which files of the commit are an app's snippets."""
+
+import errno
+import fnmatch
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from pushrod.core.errors import ManifestError
+from pushrod.core.site import SNIPPET
+from pushrod.ingress.snippets.amounts import Spent
+from pushrod.ingress.snippets.directives import ALLOWED, LONGEST, check
+from pushrod.system import trees
+
+# What all snippets of an app may come to. They are read anew at each switch of any app; and of what is counted here
+# each may take memory, or time, of the one process that serves all apps, for each request.
+_MOST_FILES = 20
+
+
+def read(
+    patterns: Sequence[str], checkout: Path, app: str, groups: Collection[str], allowed: Collection[str]
+) -> dict[str, str]:
+    """The text of each file that a pattern names, by its path in the repository.
+
+    `groups` are the names by which nginx knows the app's instances. Raises ManifestError where a pattern names no
+    file, or one says what a snippet must not.
+    """
+    known = [name for name in trees.files(checkout) if name.endswith(".conf")]
+    found: set[str] = set()
+    for pattern in patterns:
+        named = [name for name in known if _matches(name.split("/"), _words_of(pattern))]
+        if not named:
+            raise ManifestError(
+                f"no file `{pattern}` in the commit", where="x-pushrod.nginx", hint="its name ends with .conf"
+            )
+        found.update(named)
+    for name in found:
+        if not SNIPPET.fullmatch(name):
+            raise ManifestError(
+                "this name is not for a snippet",
+                where=name,
+                hint="rename it: letters, digits, dots, dashes and underscores",
+            )
+    if len(found) > _MOST_FILES:
+        raise ManifestError(
+            f"{len(found)} files, of at most {_MOST_FILES}", where="x-pushrod.nginx", hint="put them together"
+        )
+    spent, texts = Spent(), {}
+    for name in sorted(found):
+        texts[name] = _text_of(checkout, name)
+        check(texts[name], name, app, groups, free=ALLOWED in allowed, spent=spent)
+    return texts
+
+
+def _words_of(pattern: str) -> list[str]:
+    return [word for word in pattern.split("/") if word not in ("", ".")]
+
+
+def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether the names of a path are as a pattern's words say; `**` stands for any number of directories."""
+
+    def onward(at: set[int]) -> set[int]:
+        for n, word in enumerate(pattern):
+            if n in at and word == "**":
+                at.add(n + 1)
+        return at
+
+    at = onward({0})  # how many words of the pattern may lie behind
+    for name in names:
+        held = {n for n in at if pattern[n : n + 1] == ["**"]}
+        passed = {n + 1 for n in at - held if n < len(pattern) and fnmatch.fnmatchcase(name, pattern[n])}
+        at = onward(held | passed)
+    return len(pattern) in at
+
+
+def _text_of(checkout: Path, name: str) -> str:
+    try:
+        raw = trees.read(checkout, name, LONGEST * 4)  # UTF-8: 4 bytes a character
+        return raw.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    except OSError as e:
+        known = {
+            errno.EXDEV: "leads out of the repository",
+            errno.EFBIG: f"longer than {LONGEST} characters",
+        }
+        why = known.get(e.errno or 0) or (e.strerror or str(e)).lower()
+        raise ManifestError(why, where=name, hint="put the file itself there") from e
