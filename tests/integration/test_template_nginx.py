@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from devtools import servers
-from pushrod.adapters.nginx import types
+from pushrod.adapters.nginx import tree
 from pushrod.cli import scaffold
 from pushrod.system import files, network, waits
 
@@ -76,7 +76,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         if name.startswith("frontend/"):
             files.write(place / "html" / name.removeprefix("frontend/"), text)
     files.write(place / "html" / HASHED, "export {}")
-    files.write(place / "mime.types", types.TYPES)
+    files.write(place / "mime.types", tree.TYPES)
     backend = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
     threading.Thread(target=backend.serve_forever, daemon=True).start()
     port, behind = servers.free_port(), backend.server_address[1]

@@ -17,6 +17,11 @@ def read(path: Path) -> str:
     return _REMARK.sub("", path.read_text())
 
 
+def beside(module: str, name: str) -> str:
+    """The template `files/NAME` beside a module (its `__file__`)."""
+    return read(Path(module).with_name("files") / name)
+
+
 def fill(template: str, **values: str) -> str:
     """A template with each `@name@` replaced; KeyError for one that is not given."""
     return re.sub(r"@([a-z_]+)@", lambda found: values[found[1]], template)

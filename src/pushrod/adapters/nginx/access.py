@@ -14,18 +14,12 @@ from typing import BinaryIO
 
 import msgspec
 
-from pushrod.adapters.templates import fill
+from pushrod.adapters.templates import beside, fill
 from pushrod.core.site import Request
 
 NAME = "access.log"
 
-_FORMAT = """\
-log_format @name@ escape=json '{"time":"$time_iso8601","app":"@app@","release":@release@,'
-    '"request":"$request_id","client":"$remote_addr","method":"$request_method","path":"$asked_path",'
-    '"status":$status_number,"bytes":$body_bytes_sent,"seconds":$request_time,'
-    '"upstream":"$upstream_addr","upstream_status":"$upstream_status",'
-    '"upstream_seconds":"$upstream_response_time","cache":"$upstream_cache_status"}';
-"""
+_FORMAT = beside(__file__, "log_format.conf")
 
 _BLOCK = 1 << 18  # bytes that are read at once
 _POLL = 0.2  # seconds between looks at a log that is followed

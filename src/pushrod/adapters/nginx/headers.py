@@ -1,19 +1,13 @@
 """The headers that the edge adds to answers and to requests. Pure."""
 
 from pushrod.adapters.nginx.quoting import name
-from pushrod.adapters.templates import fill
+from pushrod.adapters.templates import beside, fill
 
 NAME = "headers.conf"
 """The file of SHARED in its tree. nginx looks for it beside its nginx.conf, so the files of the sites, which name no
 tree, can be the same in several."""
 
-SHARED = """\
-# What every answer of the edge carries. Rendered by pushrod; a change made here is lost at the next switch.
-add_header X-Request-Id $request_id always;
-add_header X-Content-Type-Options $nosniff always;
-add_header X-Frame-Options $frame_options always;
-add_header Referrer-Policy $referrer_policy always;
-"""
+SHARED = beside(__file__, "headers.conf")
 
 LEFT_OUT = "left_out.conf"
 """The file of what is dropped, likewise."""
@@ -29,29 +23,9 @@ def left_out(verb: str = "proxy_set_header") -> str:
     return head + "".join(f'{verb} {header} "";\n' for header in (*FROM_PROXIES, *DROPPED))
 
 
-# An app that sets one of them has decided: an empty value is no header.
-MAPS = """
-    map $upstream_http_x_content_type_options $nosniff {
-        "" nosniff;
-        default "";
-    }
-    map $upstream_http_x_frame_options $frame_options {
-        "" SAMEORIGIN;
-        default "";
-    }
-    map $upstream_http_referrer_policy $referrer_policy {
-        "" strict-origin-when-cross-origin;
-        default "";
-    }
-"""
+MAPS = beside(__file__, "header_maps.conf")
 
-_PASSED = """\
-proxy_set_header Host $client_host;
-proxy_set_header X-Real-IP $remote_addr;
-proxy_set_header X-Forwarded-For $remote_addr;
-proxy_set_header X-Forwarded-Proto @scheme@;
-proxy_set_header X-Request-Id $request_id;
-"""
+_PASSED = beside(__file__, "request_headers.conf")
 
 FROM_PROXIES = (
     *("Forwarded", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server"),
@@ -128,22 +102,9 @@ proxy_set_header X-Original-URI $request_uri;
 proxy_set_header X-Original-Method $request_method;
 """
 
-_SCHEME = """
-geo $realip_remote_addr $peer_@app@ {
-    default far;
-@near@}
-map "$peer_@app@:$http_x_forwarded_proto" $scheme_@app@ {
-    default $scheme;
-    "near:https" https;
-}
-"""
+_SCHEME = beside(__file__, "believed_scheme.conf")
 
-_HANDED_ON = """
-map $peer_@app@ $from_@app@_@name@ {
-    default "";
-    near $http_@name@;
-}
-"""
+_HANDED_ON = beside(__file__, "believed_header.conf")
 
 MACHINE = ("127.0.0.0/8", "::1")
 """Proxies that are always believed: those on this machine (one that ends TLS, a tunnel)."""

@@ -7,7 +7,7 @@ import msgspec
 from pushrod.adapters.nginx import access, headers, locations, memory, pages
 from pushrod.adapters.nginx.quoting import indented, name, quoted
 from pushrod.adapters.nginx.sites import Bounds, Known, Listening, validate
-from pushrod.adapters.templates import fill
+from pushrod.adapters.templates import beside, fill
 from pushrod.core.site import CHAIN, KEY, Site, Tls
 
 CHALLENGES = "/.well-known/acme-challenge/"
@@ -26,36 +26,11 @@ _HEAD = """\
 # @app@, release @release@. Rendered by pushrod; a change made here is lost at the next switch.
 @log@"""
 
-_UPSTREAM = """
-upstream @name@ {
-@servers@    keepalive 32;
-    # Below every backend's own idle time-out, so that a connection used again is not one it just closed.
-    keepalive_timeout 1s;
-}
-"""
+_UPSTREAM = beside(__file__, "upstream.conf")
 
-# Lines are written together: one write for each cost a fifth of the requests that nginx can answer, as measured.
-_SERVER = """
-server {
-@listen@    server_name @names@;
-@tls@    access_log @access_log@ app-@app@ buffer=64k flush=1s;
-    set $served @app@;
-@bounded@@believed@@headers@@buffers@    error_page 429 502 503 504 /.pushrod/$told_as;
-@unsaid@@away@@astray@@challenges@
-@locations@@pages@@snippets@}
-"""
+_SERVER = beside(__file__, "server.conf")
 
-_LEADING = """
-server {
-@listen@    server_name @names@;
-@tls@    access_log @access_log@ app-@app@ buffer=64k flush=1s;
-    set $served @app@;
-@headers@@challenges@
-    location / {
-        return 308 @scheme@://@target@@port@$request_uri;
-    }
-}
-"""
+_LEADING = beside(__file__, "redirect.conf")
 
 _BUFFERS = f"""\
     # An answer's headers have to fit into one buffer; frameworks send 5k of cookies and 10k of policies.
@@ -75,40 +50,13 @@ _ENCRYPTED = """\
     }
 """
 
-# Only with TLS (RFC 6797, 7.2), and not where the app says so itself.
-_STRICT = """
-map "@scheme@:$upstream_http_strict_transport_security" @variable@ {
-    default "";
-    "https:" "max-age=@seconds@";
-}
-"""
+_STRICT = beside(__file__, "strict_transport.conf")
 
-_MUST_ENCRYPT = """
-map @scheme@ @variable@ {
-    default "";
-    http $proves_nothing;
-}
-"""
+_MUST_ENCRYPT = beside(__file__, "must_encrypt.conf")
 
-_CHALLENGED = """
-    location ^~ @place@ {
-@inside@        root @directory@;
-        try_files $uri =404;
-    }
-"""
+_CHALLENGED = beside(__file__, "challenges.conf")
 
-# What answers in the app's place has to be reached, and so does what proves a name.
-_AWAY = """\
-    set $away "";
-    set $retry_after 1;
-@reasons@    set $stop $away;
-    if ($uri ~ "^/\\.(?:pushrod|well-known/acme-challenge)/") {
-        set $stop "";
-    }
-    if ($stop) {
-        return 503;
-    }
-"""
+_AWAY = beside(__file__, "away.conf")
 
 _ASTRAY = """\
     if (@variable@) {

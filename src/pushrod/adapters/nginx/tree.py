@@ -5,10 +5,10 @@ from pathlib import Path
 
 import msgspec
 
-from pushrod.adapters.nginx import access, headers, locations, memory, pages, server, types
+from pushrod.adapters.nginx import access, headers, locations, memory, pages, server
 from pushrod.adapters.nginx.quoting import indented, quoted
 from pushrod.adapters.nginx.sites import Known, Listening, check
-from pushrod.adapters.templates import fill
+from pushrod.adapters.templates import beside, fill
 from pushrod.core.site import DRAIN_BUDGET, Site
 
 HEADERS_WITHIN = 15.0
@@ -17,200 +17,17 @@ HEADERS_WITHIN = 15.0
 NO_SUCH_NAME = "No app on this host answers to that name.\n"
 """What a request for a name that no app has is answered, with status 404."""
 
-_MAIN = """\
-# Generation @generation@ of the edge. Rendered by pushrod; a change made here is lost at the next switch.
-daemon off;
-pid @pid@;
-error_log @error_log@ notice;
-worker_processes 2;
-worker_rlimit_nofile @files@;
-worker_shutdown_timeout @drain@s;
+TYPES = beside(__file__, "types.conf")
+_MAIN = beside(__file__, "nginx.conf")
 
-events {
-    worker_connections @connections@; # with clients and instances together; each may have a file beside it
-}
-
-http {
-    default_type text/plain;
-@types@    server_tokens off;
-    absolute_redirect off; # the address of a redirect is what the client called us
-    access_log off;
-    # What is common in these maps goes before a regex, or makes it fail at once: each that matches costs a
-    # request 400 to 1500 instructions, of 53,000.
-    map_hash_bucket_size 1024; # two names of 253 characters and a port
-    map_hash_max_size 8192;
-    map $request_uri $asked_path { # as the client sent it, but for the query; $uri is what became of it
-        default $request_uri;
-        "~^([^?]*)\\?" $1;
-    }
-@log@
-    client_body_temp_path @run@/client_body";
-    proxy_temp_path @run@/proxy";
-    fastcgi_temp_path @run@/fastcgi";
-    uwsgi_temp_path @run@/uwsgi";
-    scgi_temp_path @run@/scgi";
-
-    sendfile on;
-    tcp_nopush on;
-    client_header_timeout @headers_within@s;
-    client_body_timeout 30s; # between two pieces of a body
-    send_timeout 30s; # between two pieces of an answer that a client takes
-    reset_timedout_connection on;
-    http2_max_concurrent_streams 128;
-    keepalive_requests 1000; # of a connection: of HTTP/2's streams, those that were taken back at once among them
-    # What one client can have of the edge. A whole office behind one address, or a browser with a hundred pictures on
-    # one connection, has less; behind the proxies that an app trusts a client is who these say.
-    limit_conn_zone $binary_remote_addr zone=clients:5m;
-    limit_conn_zone $uploader zone=uploaders:1m;
-    limit_conn clients @requests@;
-    limit_conn uploaders @uploads@; # each may have 64m of the disk
-    # And of one app: a slow one would have all connections of a worker. A worker that was killed has counted nothing
-    # back, so each generation counts anew; the one before has workers, and connections, of its own.
-    map "" $counted_in {
-        default @generation@;
-    }
-    limit_conn_zone "$served $counted_in" zone=apps:1m;
-    limit_conn apps @of_app@;
-    limit_conn_status 429;
-    limit_conn_log_level warn;
-    map "$request_method$content_length$http_transfer_encoding" $uploader { # with a body of 1 MB, or of unknown size
-        default $binary_remote_addr;
-        GET "";
-        HEAD "";
-        OPTIONS "";
-        DELETE "";
-        "~^[A-Z_-]+[0-9]{1,6}$" "";
-    }
-    map "$server_protocol $request_method$content_length" $unsaid { # a body may come that is not counted as an upload
-        default "";
-        "HTTP/2.0 GET" yes;
-        "HTTP/2.0 HEAD" yes;
-        "HTTP/2.0 OPTIONS" yes;
-        "HTTP/2.0 DELETE" yes;
-    }
-    keepalive_timeout 65s;
-    # A request's pieces are of 4k. While no connection keeps one of that size, musl gives the last of them back to
-    # the system, and takes it from there for the next request: with a page fault or two, a fifth of its time.
-    connection_pool_size 4k;
-@keepalive_min@    client_max_body_size 64m;
-    server_names_hash_bucket_size 512; # a name has at most 253 characters
-    server_names_hash_max_size 4096;
-
-    gzip on;
-    gzip_vary on;
-    gzip_proxied any;
-    gzip_min_length 1024;
-    gzip_types text/plain text/css text/xml text/javascript application/javascript application/json
-        application/xml application/manifest+json image/svg+xml;
-
-    # A proxy on this machine (one that ends TLS, a tunnel) is believed about its client; no other peer is.
-    set_real_ip_from 127.0.0.0/8;
-    set_real_ip_from ::1;
-    real_ip_header X-Forwarded-For;
-    real_ip_recursive on;
-    geo $realip_remote_addr $peer {
-        default far;
-        127.0.0.0/8 near;
-        ::1 near;
-    }
-    map "$peer:$http_x_forwarded_proto" $client_scheme {
-        default $scheme;
-        "near:https" https;
-    }
-    map $client_scheme $cookie_secure {
-        default "";
-        https "; Secure";
-    }
-    # A request whose target is a whole address is for the name in it, whatever its Host says (RFC 9112, 3.2.2).
-    map "$host $http_host" $client_host {
-        default $host;
-@hosts@        "~*^(\\S+) \\1(?::[0-9]+)?$" $http_host;
-    }
-    map $http_upgrade $upgrade_to {
-        default "";
-        "~*^websocket$" $http_upgrade;
-    }
-    map $http_upgrade $upgrade_connection {
-        default "";
-        "~*^websocket$" upgrade;
-    }
-    map $status $status_number {
-        default $status;
-        200 200;
-        201 201;
-        204 204;
-        206 206;
-        301 301;
-        302 302;
-        304 304;
-        400 400;
-        401 401;
-        403 403;
-        404 404;
-        422 422;
-        "~^0" 0;
-    }
-
-    limit_req_status 429;
-    proxy_http_version 1.1;
-    proxy_max_temp_file_size 8m; # of an answer that a client takes slowly; the rest stays with the app
-    proxy_headers_hash_max_size 2048; # of the headers that are set or dropped
-    proxy_headers_hash_bucket_size 128;
-    proxy_connect_timeout 2s;
-    proxy_read_timeout 60s;
-    proxy_send_timeout 60s;
-    proxy_redirect off;
-@passed@    proxy_hide_header X-Request-Id;
-    proxy_hide_header X-Pushrod-Release;
-@maps@
-    # Says which generation a worker has: a switch is believed when a new worker answers here.
-    server {
-        listen @socket@;
-        set $served ""; # known where no site sets them
-        set $unsaid_at "";
-        set $away "";
-        set $retry_after 1;
-@memory@        return 200 "@generation@ $pid\\n";
-    }
-@tls@@includes@@defaults@}
-"""
-
-# Mozilla's intermediate profile, guidelines 6.0 (https://ssl-config.mozilla.org/guidelines/6.0.json), but for the
-# group X25519MLKEM768, which OpenSSL has from 3.5 on: an older one refuses the whole list. Stapling is left out
-# because Let's Encrypt answers no OCSP since August 2025.
-_TLS = """
-    ssl_protocols TLSv1.2 TLSv1.3;
-    ssl_ciphers @ciphers@;
-    ssl_prefer_server_ciphers off;
-    ssl_ecdh_curve X25519:prime256v1:secp384r1;
-    ssl_session_timeout 1d;
-    ssl_session_cache shared:pushrod:10m; # about 40000 sessions; they outlive a reload
-    ssl_session_tickets off;
-    # Pieces of the 16k that is the default go back to the system too: two page faults a request, half its time again.
-    ssl_buffer_size 8k;
-    map $client_scheme $must_encrypt { # which is all that a request by TLS costs
-        default "";
-        http $proves_nothing;
-    }
-    map $uri $proves_nothing {
-        default yes;
-        "~^/\\.well-known/acme-challenge/" "";
-    }
-"""
+_TLS = beside(__file__, "tls.conf")
 
 _CIPHERS = (
     *("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"),
     *("ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305"),
 )
 
-_DEFAULT = """
-    server {
-@listen@@spoken@        server_name "";
-        access_log @access_log@ unknown;
-        include @headers@;
-@handshake@        return 404 "@text@";
-    }
-"""
+_DEFAULT = beside(__file__, "unknown_name.conf")
 
 
 def render_main(
@@ -256,7 +73,7 @@ def render_main(
         includes=f"{includes}\n" if includes else "",
         passed=indented(headers.passed(), 4),
         hosts=indented(_hosts(sites), 8),
-        types=indented(types.TYPES, 4),
+        types=indented(TYPES, 4),
         maps=headers.MAPS + pages.MAPS + locations.MAPS + locations.ODD,
         defaults="".join(
             [
