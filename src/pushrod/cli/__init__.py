@@ -10,44 +10,15 @@ from pushrod import __version__
 from pushrod.cli import recording
 from pushrod.cli.output import print_error, print_wrong_call
 from pushrod.core.errors import PushrodError
+from pushrod.provisioning.verbs import MODULES
 from pushrod.system.files import os_error
-
-# The module of each verb, imported only when the verb is called, so that `pushrod --version` stays quick.
-_VERBS = {
-    "new": "new",
-    "up": "deploy",
-    "down": "deploy",
-    "deploy": "deploy",
-    "plan": "deploy",
-    "rollback": "deploy",
-    "restart": "deploy",
-    "scale": "deploy",
-    "maintenance": "maintenance",
-    "releases": "inspect",
-    "status": "inspect",
-    "logs": "inspect",
-    "exec": "exec",
-    "run": "exec",
-    "secret": "secret",
-    "db": "db",
-    "cert": "cert",
-    "apps": "apps",
-    "prune": "apps",
-    "image": "image",
-    "doctor": "doctor",
-    "audit": "audit",
-    "host": "host",
-    "hook": "hook",
-    "recover": "hook",
-    "gate": "gate",
-}
 
 
 class _Verbs(click.Group):
     """The verbs, in the order of a working day rather than alphabetically."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        return list(_VERBS)
+        return list(MODULES)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb, and record how it ended."""
@@ -55,9 +26,9 @@ class _Verbs(click.Group):
             return super().invoke(ctx)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
-        if name not in _VERBS:
+        if name not in MODULES:
             return None
-        module = importlib.import_module(f"pushrod.cli.{_VERBS[name]}")
+        module = importlib.import_module(f"pushrod.cli.{MODULES[name]}")
         command: click.Command = getattr(module, f"{name}_command")
         return command
 

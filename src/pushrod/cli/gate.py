@@ -14,7 +14,7 @@ from pushrod.cli.recording import Record
 from pushrod.cli.terminal import say
 from pushrod.engines import machine, registry
 from pushrod.provisioning import gate, keys, shares
-from pushrod.provisioning.gate import Reach
+from pushrod.provisioning.kinds import Reach
 from pushrod.state.apps import NAME, Root, check_name
 from pushrod.state.audit import Who
 from pushrod.system import processes, signals

@@ -12,12 +12,10 @@ import click
 from pushrod.cli import recording
 from pushrod.core.errors import HostError
 from pushrod.engines import registry
-from pushrod.provisioning import account, gate
+from pushrod.provisioning import account, verbs
+from pushrod.provisioning.kinds import Reach
 from pushrod.state.apps import App, Root
 from pushrod.system.files import os_error
-
-_AS_ROOT = ("apps allow", "audit")
-"""Verbs about a root that must stay root; `host` and its subcommands never come here."""
 
 
 def default_root() -> Path | None:
@@ -35,7 +33,7 @@ def stepped_down(root: Root) -> Root:
 
     No file of an app may belong to root: the next push, which runs as the account, could not change it.
     """
-    if os.geteuid() != 0 or not registry.traits(root).hosted or _verb() in _AS_ROOT:
+    if os.geteuid() != 0 or not registry.traits(root).hosted or verbs.find(_verb()).stays_root:
         return root
     entry = account.entry()
     if entry is None:
@@ -64,7 +62,7 @@ class Caller(NamedTuple):
 
     key: str
     root: Root
-    reach: gate.Reach
+    reach: Reach
 
 
 CALLER = "pushrod.caller"

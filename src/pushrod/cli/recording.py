@@ -14,6 +14,7 @@ import click
 
 from pushrod.cli.terminal import say
 from pushrod.core.errors import PushrodError
+from pushrod.provisioning import verbs
 from pushrod.state.apps import App, Root
 from pushrod.system import accounts, files
 
@@ -26,12 +27,6 @@ ACT = "PUSHROD_AUDIT_ACT"
 
 BY = "PUSHROD_ASKED_BY"
 """Who called, if root has become the account."""
-
-_UNRECORDED = ("gate", "hook", "recover", "host edge", "audit", "new")
-"""Verbs that record themselves, that their caller records, or that change nothing of a root."""
-
-_BY_TIMERS = ("prune", "db backup", "cert renew")
-"""Verbs that a systemd unit may run (systemd.exec(5), INVOCATION_ID): then no person is responsible."""
 
 
 class Record:
@@ -106,18 +101,14 @@ def begun(root: Root, app: str = "") -> None:
     add the app."""
     context, record = click.get_current_context(), of()
     what = context.command_path.partition(" ")[2]
-    if any(f"{what} ".startswith(f"{verb} ") for verb in _UNRECORDED):
-        return
-    if what in _BY_TIMERS and "INVOCATION_ID" in os.environ:
+    verb = verbs.find(what)
+    if not verb.recorded or (verb.by_timer and "INVOCATION_ID" in os.environ):  # systemd.exec(5)
         return
     if record.root is not None:
         record.app = record.app or app
         return
-    from pushrod.provisioning import gate
-
-    rule = gate.VERBS.get(what)
     record.root, record.who, record.what = root, asked_here(), what
-    record.looks = rule is not None and rule.looks
+    record.looks = verb.key is not None and verb.key.looks
     record.app = app or str(context.params.get("app_name") or "")
     if what.startswith("apps "):
         record.app = str(context.params.get("name") or "")

@@ -12,7 +12,8 @@ import pytest
 from pushrod.cli import host_context
 from pushrod.cli.context import find_root, named_app
 from pushrod.core.errors import UnknownNameError
-from pushrod.provisioning import account, gate
+from pushrod.provisioning import account
+from pushrod.provisioning.kinds import Reach
 from pushrod.state.apps import App, HostSettings, Root
 
 
@@ -90,7 +91,7 @@ def test_what_only_root_may_do_stays_with_root(root: Root, monkeypatch: pytest.M
 def test_a_key_sees_its_own_apps(root: Root) -> None:
     assert [a.name for a in host_context.visible(root)] == ["shop", "zoo"]
     with ask() as context:
-        context.meta[host_context.CALLER] = host_context.Caller("alice", root, gate.Reach(("zoo",)))
+        context.meta[host_context.CALLER] = host_context.Caller("alice", root, Reach(("zoo",)))
         assert [a.name for a in host_context.visible(root)] == ["zoo"]
         assert find_root("/srv/another").path == root.path
         assert named_app("/srv/another", None).name == "zoo"

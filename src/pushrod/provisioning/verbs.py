@@ -1,0 +1,145 @@
+"""Every verb, in the order of `pushrod --help`: its module, and what is special about it. Pure."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from pushrod.provisioning.kinds import (
+    Kind,
+    app,
+    audited,
+    chosen,
+    commit,
+    count,
+    dash,
+    flag,
+    for_all,
+    here,
+    manifest,
+    new_app,
+    not_given,
+    number,
+    perhaps,
+    program,
+    sent,
+    settings,
+    text,
+    word,
+)
+
+_QUICK, _LONG, _DAY = 120, 4 * 3600, 24 * 3600
+
+
+class Rule(NamedTuple):
+    """A verb that a key may run: the kind of each parameter, the time limit in seconds, whether it is read-only
+    (`looks`), and whether it needs a key for all apps (`whole`)."""
+
+    parameters: Mapping[str, Kind]
+    seconds: int
+    looks: bool = False
+    whole: bool = False
+
+
+_ROOT: dict[str, Kind] = {"root": not_given}
+_APP: dict[str, Kind] = {"app_name": app, **_ROOT}
+_JSON: dict[str, Kind] = {"as_json": flag}
+_LOGS: dict[str, Kind] = {
+    "service": perhaps,
+    "follow": flag,
+    "lines": number(0, 1_000_000),
+    "release": number(0, 1 << 31),
+    "edge": flag,
+    "statuses": text,
+    "slow": text,
+}
+
+
+class Verb(NamedTuple):
+    """A verb: the module of `cli/` that has it (which is imported only when it is called); its rule for keys, without
+    which no key may run it; whether its calls are recorded; whether a timer runs it, too (then no person is
+    responsible); whether root stays root for it on a Docker host."""
+
+    module: str
+    key: Rule | None = None
+    recorded: bool = True
+    by_timer: bool = False
+    stays_root: bool = False
+
+
+VERBS: dict[str, Verb] = {
+    "new": Verb("new", recorded=False),
+    "up": Verb("deploy"),
+    "down": Verb("deploy", Rule(_APP | {"directory": here}, _LONG)),
+    "deploy": Verb("deploy"),
+    "plan": Verb("deploy", Rule(_APP | _JSON | {"ref": commit, "file": manifest}, 600, looks=True)),
+    "rollback": Verb("deploy", Rule(_APP | {"number": number(0, 1 << 31), "across_migrations": flag}, _LONG)),
+    "restart": Verb("deploy", Rule(_APP, _LONG)),
+    "scale": Verb("deploy", Rule(_APP | {"counts": count}, _LONG)),
+    "maintenance on": Verb(
+        "maintenance", Rule(_APP | {"allow": text, "retry_after": number(1, 31_536_000)}, _LONG)
+    ),
+    "maintenance off": Verb("maintenance", Rule(_APP, _LONG)),
+    "releases": Verb("inspect", Rule(_APP | _JSON, _QUICK, looks=True)),
+    "status": Verb("inspect", Rule(_APP | _JSON, _QUICK, looks=True)),
+    "logs": Verb("inspect", Rule(_APP | _JSON | _LOGS, _DAY, looks=True)),
+    "exec": Verb("exec", Rule(_APP | {"service": word, "argv": program}, _DAY)),
+    "run": Verb("exec", Rule(_APP | {"service": perhaps, "argv": program}, _DAY)),
+    "secret set": Verb("secret", Rule(_APP | {"name": word, "given": dash}, _QUICK)),
+    "secret import": Verb("secret", Rule(_APP | {"file": sent}, _QUICK)),
+    "secret list": Verb("secret", Rule(_APP | _JSON, _QUICK, looks=True)),
+    "secret unset": Verb("secret", Rule(_APP | {"names": word}, _QUICK)),
+    "db backup": Verb("db", Rule(_APP | {"every": flag}, _LONG), by_timer=True),
+    "db backups": Verb("db", Rule(_APP | _JSON, _QUICK, looks=True)),
+    "db verify": Verb("db", Rule(_APP | {"when": perhaps}, _LONG)),
+    "db restore": Verb("db", Rule(_APP | {"when": word, "yes": flag}, _LONG)),
+    "cert list": Verb("cert", Rule(_APP | _JSON, _QUICK, looks=True)),
+    "cert renew": Verb("cert", Rule(_APP | {"every": flag, "force": flag}, _LONG), by_timer=True),
+    "cert set": Verb("cert", Rule(_APP | {"certificate": sent, "key": not_given}, _QUICK)),
+    "cert unset": Verb("cert", Rule(_APP, _QUICK)),
+    "apps list": Verb("apps", Rule(_ROOT | _JSON, _QUICK, looks=True)),
+    "apps create": Verb(
+        "apps", Rule(_ROOT | {"name": new_app, "port": number(1, 65535), "sha256": flag}, _QUICK, whole=True)
+    ),
+    "apps set": Verb("apps", Rule(_ROOT | {"name": app, "settings": settings}, _QUICK)),
+    "apps destroy": Verb("apps", Rule(_ROOT | {"name": app, "yes": flag}, _LONG, whole=True)),
+    "apps allow": Verb("apps", stays_root=True),
+    "prune": Verb("apps", by_timer=True),
+    "image load": Verb("image", Rule(_ROOT | {"file": sent}, _LONG, whole=True)),
+    "doctor": Verb("doctor", Rule(_APP | _JSON | {"repair": flag}, 600, whole=True)),
+    "audit": Verb(
+        "audit",
+        Rule(
+            _APP
+            | _JSON
+            | {
+                "what": for_all("verify"),
+                "by": audited,
+                "verb": audited,
+                "result": chosen,
+                "since": audited,
+                "lines": number(0, 1_000_000),
+            },
+            600,
+            looks=True,
+        ),
+        recorded=False,
+        stays_root=True,
+    ),
+    "host": Verb("host"),
+    "host edge": Verb("host", recorded=False),
+    "hook": Verb("hook", recorded=False),
+    "recover": Verb("hook", recorded=False),
+    "gate": Verb("gate", recorded=False),
+}
+"""The table from which help, the SSH gate and the audit log take what they say of a verb. A row is also for all verbs
+below it that have none of their own."""
+
+
+MODULES = {path.split()[0]: verb.module for path, verb in VERBS.items()}
+"""The module of each first word, in the order of `pushrod --help`."""
+
+
+def find(path: str) -> Verb:
+    """The row of a verb, or of the nearest one above it; KeyError where there is none."""
+    while path not in VERBS and " " in path:
+        path = path.rpartition(" ")[0]
+    return VERBS[path]
