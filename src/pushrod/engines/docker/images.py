@@ -7,7 +7,7 @@ says what may be removed with it.
 import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from pushrod.adapters import docker, dockerfile, git
 from pushrod.adapters.docker import Say
@@ -31,12 +31,15 @@ _CHECK = {
 _READ = {docker.RELEASE, docker.INSTANCE, health_rule.PROBE, health_rule.HOSTS}
 """Labels that tell containers apart and that not each of them is given: an image could stand in for them."""
 
+_REGISTRY = "host-registry"  # the word of `grants`
 _LONGEST = 256 << 10  # bytes of a Dockerfile
 _INDEX = 12  # digits of an image's id in the name of one that was pulled
 
 
 def build(app: App, commit: str, service: Service, checkout: Path, say: Say) -> Image:
     """A service's image: built, unless that commit's is there; or the one it names, pulled if it is absent.
+
+    The app's builder pulls it: a registry is whatever the manifest says, and leads on to wherever it likes.
 
     Raises BuildError when it cannot be built or pulled.
     """
@@ -102,8 +105,8 @@ def _named(service: Service, path: Path) -> list[dockerfile.Named]:
 def identify(app: App, commit: str, service: Service) -> str:
     """The name of the image that a service of a commit runs."""
     if service.build is None:
-        found = here(service.image)
-        return _own_name(app, service, found["Id"]) if found else service.image
+        found = present(app, service)
+        return found.name if found else service.image
     version = commit
     if (
         service.role == "store"
@@ -118,6 +121,22 @@ def here(reference: str) -> dict[str, Any] | None:
     return found if found is not None and carrying([reference], [found]) else None
 
 
+class Present(NamedTuple):
+    """An image that a service names and that is here: its name of the app's own, and what the engine knows of it."""
+
+    name: str
+    known: Mapping[str, Any]
+
+
+def present(app: App, service: Service) -> Present | None:
+    """The image that a service names, where it is here."""
+    if found := here(service.image):
+        return Present(_own_name(app, service, found["Id"]), found)
+    name = _by_digest(app, service)
+    given = docker.image(name) if name else None
+    return Present(name, given) if given else None
+
+
 def look(app: App, commit: str, wanted: Manifest) -> None:
     """Ask for all images at once that a deployment will ask for one by one."""
     services = (*wanted.stateless, *wanted.stores)
@@ -128,7 +147,7 @@ def look(app: App, commit: str, wanted: Manifest) -> None:
 def is_here(app: App, commit: str, service: Service) -> bool:
     """Whether a service's image need be neither built nor pulled."""
     if service.build is None:
-        return here(service.image) is not None
+        return present(app, service) is not None
     return docker.image(identify(app, commit, service)) is not None
 
 
@@ -139,8 +158,8 @@ def parts(name: str) -> Parts:
 
 def of_pulled(app: App, service: Service) -> Parts:
     """The same for an image that is here under the name the manifest gives it, as it will be named."""
-    found = here(service.image) or _gone(service.image)
-    return _parts(_own_name(app, service, found["Id"]), found)
+    found = present(app, service) or _gone(service.image)
+    return _parts(found.name, found.known)
 
 
 def _parts(name: str, found: Mapping[str, Any]) -> Parts:
@@ -182,15 +201,38 @@ def prune(app: App, kept: Sequence[str], named: str = "") -> None:
 
 
 def _taken(app: App, service: Service, say: Say) -> Image:
-    found = here(service.image)
+    found = present(app, service)
     if found is None:
         say(f"pulling {service.image}")
-        docker.pull(service.image, say)
-        found = here(service.image) or _gone(service.image)
-    name = _own_name(app, service, found["Id"])
-    if (docker.image(name) or {}).get("Id") != found["Id"]:
-        docker.tag(found["Id"], name)
-    return Image(id=found["Id"], location=name)
+        if _REGISTRY in app.settings.allowed:
+            docker.pull(service.image, say)
+        else:
+            _pull(app, service, say)
+        found = present(app, service) or _gone(service.image)
+    identity = found.known["Id"]
+    if (docker.image(found.name) or {}).get("Id") != identity:
+        docker.tag(identity, found.name)
+    return Image(id=identity, location=found.name)
+
+
+def _pull(app: App, service: Service, say: Say) -> None:
+    """Have the app's builder pull an image, in its own network, and the host's engine know what has come."""
+    builder, asked, name = Builder(app), service.image, _by_digest(app, service)
+    hint = f"; a registry of the host's own network needs: pushrod apps allow {app.name} {_REGISTRY}"
+    with builder.awake():
+        had = bool(carrying([asked], docker.images([asked], at=builder.engine)))
+        docker.pull(asked, say, at=builder.engine, hint=hint)
+        if name:
+            docker.tag(asked, name, at=builder.engine)
+        docker.copy(name or asked, source=builder.engine, target=None)
+        for one in filter(None, (name, "" if had else asked)):
+            docker.untag(one, at=builder.engine)
+
+
+def _by_digest(app: App, service: Service) -> str:
+    """What an image is called that is asked for by its digest, which no engine is told by another; empty otherwise."""
+    digest = service.image.partition("@")[2]
+    return _own_name(app, service, digest) if digest else ""
 
 
 def _own_name(app: App, service: Service, identity: str) -> str:

@@ -40,7 +40,7 @@ def store_changes(app: App, wanted: Manifest, place: rendering.Place, document: 
     Those that are built, or whose image is not here yet, are known only once they are: nothing is said of any then.
     """
     running = names.running_stores(app)
-    here = {s.name: images.here(s.image) for s in wanted.stores if s.image}
+    here = {s.name: images.present(app, s) for s in wanted.stores if s.image}
     if not running.exists() or not all(here.values()) or any(s.build for s in wanted.stores):
         return []
     parts = {s.name: images.of_pulled(app, s) for s in wanted.stores}
