@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pushrod.provisioning import shares
 from tests.attacks.town import Attacker, Town
 from tests.attacks.wire import plumb, send
 from tests.packs import delta_bomb
@@ -158,9 +159,12 @@ def list_checkouts(town: Town) -> list[str]:
 def test_a_delta_that_grows_is_not_applied_in_memory(town: Town, attacker: Attacker) -> None:
     """Three bytes a copy: 100 kB of a delta for 2 GiB of an object."""
     live = attacker.tree.head()
+    peak = f"/sys/fs/cgroup/memory/pushrodgate.slice/{shares.unit('attacker')}/memory.max_usage_in_bytes"
+    town.box.exec("tee", peak, stdin="0")
     told = send(attacker, f"{live} {'1' * 40} refs/heads/main\0report-status".encode(), delta_bomb(2 << 30))
     assert "ok refs/heads/main" not in told.stdout
     assert "unpack ok" not in told.stdout
+    assert int(town.box.get(peak)) < 1 << 30
     assert attacker.is_live
 
 

@@ -295,6 +295,10 @@ print("ipv6", [line.split()[-1] for line in lines if line.split()[-1] != "lo"])
 def test_a_container_reaches_no_other_app_and_nothing_that_listens_on_the_hosts_loopback(
     town: Town, attacker: Attacker
 ) -> None:
+    """Not even as root, with all that a manifest can ask for without the owner's word."""
+    more = "    user: '0'\n    cap_add: [NET_RAW, SETFCAP, MKNOD]\n"
+    done = attacker.pushes({"compose.yaml": MANIFEST + more})
+    assert done.ok, done.err
     own: Any = town.inspect(town.container("attacker"))
     gateway = next(iter(own["NetworkSettings"]["Networks"].values()))["Gateway"]
     others = []
