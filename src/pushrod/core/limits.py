@@ -53,6 +53,7 @@ class Limits(Value, frozen=True):
     client_uploads: int
     client_connections: int
     app_requests: int
+    app_connections: int
     push_size: int = 2 * GIB
     repository_size: int = 10 * GIB
     tree_size: int = 2 * GIB
@@ -97,6 +98,7 @@ LIMITS = {
     "client_uploads": Limit("count", 1, "uploads of one address at once: bodies of 1 MB or more, or of unknown size"),
     "client_connections": Limit("count", 10, "connections of one client address, if the kernel can count them"),
     "app_requests": Limit("count", 10, "concurrent requests to one app, of all clients together"),
+    "app_connections": Limit("count", 64, "connections of a release to other networks; a 32nd of it new per second"),
     "push_size": Limit("size", MIB, "packed size of one push"),
     "repository_size": Limit("size", MIB, "total size of an app's repository"),
     "tree_size": Limit("size", MIB, "all files of a commit that is deployed"),
@@ -146,6 +148,9 @@ def defaults(machine: Machine) -> Limits:
         client_uploads=20,
         client_connections=2000,
         app_requests=4000,
+        app_connections=16384
+        if machine.memory > 4 * GIB
+        else 4096,  # the kernel's own table is 262,144 or less
     )
 
 

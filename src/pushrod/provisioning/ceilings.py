@@ -10,7 +10,7 @@ from pushrod.provisioning import units, work
 from pushrod.state.apps import HostSettings, Root
 
 _DEFAULT = "default"
-_OF_THE_EDGE = ("client_requests", "client_uploads", "client_connections", "app_requests")
+_OF_THE_EDGE = ("client_requests", "client_uploads", "client_connections", "app_requests", "app_connections")
 
 
 def change(root: Root, words: tuple[str, ...], app: str = "") -> HostSettings:

@@ -24,6 +24,7 @@ _PATIENCE = 20.0  # seconds for a unit to become active
 
 def layout(root: Root, settings: HostSettings) -> Layout:
     """The values that the units of this host contain."""
+    limits = machine.limits(settings)
     closed = dict.fromkeys((settings.pool, *map(str, docker_daemon.blocks(settings))))
     return Layout(
         root.path,
@@ -33,7 +34,8 @@ def layout(root: Root, settings: HostSettings) -> Layout:
         host_edge.rotation(root),
         settings.pool,
         tuple(closed),
-        machine.limits(settings).client_connections,
+        limits.client_connections,
+        limits.app_connections,
     )
 
 

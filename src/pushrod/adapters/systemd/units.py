@@ -37,7 +37,7 @@ _PLAIN = re.compile(r"/[A-Za-z0-9._/-]+")
 class Layout(NamedTuple):
     """What the units name: the root, the pushrod program, the account, the edge's argv and that of what rotates its
     logs, the pool of addresses, the networks that no build may reach, and how many connections
-    one address can have with the edge."""
+    one address can have with the edge, and one release with what is outside of its network."""
 
     root: Path
     pushrod: Path
@@ -47,6 +47,7 @@ class Layout(NamedTuple):
     pool: str
     closed: tuple[str, ...] = ()
     connections: int = 2000
+    outgoing: int = 16384
 
 
 def render(layout: Layout) -> dict[str, str]:
@@ -87,6 +88,9 @@ def _values(layout: Layout) -> dict[str, str]:
         "pool": layout.pool,
         "unreachable": "".join(unreachable),
         "connections": str(layout.connections),
+        "outgoing": str(layout.outgoing),
+        "new": str(max(1, layout.outgoing // 32)),
+        "burst": str(max(1, layout.outgoing // 4)),
         "closed": read(_FILES / "closed").rstrip("\n"),
     }
 

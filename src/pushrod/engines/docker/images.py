@@ -230,7 +230,7 @@ def _pull(app: App, service: Service, say: Say) -> None:
 
 
 def _by_digest(app: App, service: Service) -> str:
-    """What an image is called that is asked for by its digest, which no engine is told by another; empty otherwise."""
+    """What an image is called that is asked for by its digest, which no engine tells another; empty otherwise."""
     digest = service.image.partition("@")[2]
     return _own_name(app, service, digest) if digest else ""
 
