@@ -249,3 +249,28 @@ def test_a_local_account_reads_and_holds_nothing(town: Town) -> None:
         assert "ermission denied" in done.stdout + done.stderr, (argv, done.stderr)
     assert box.exec(*lock).status == 0
     assert "closed to the other accounts" in town.ground.pushrod("doctor").stdout
+
+
+# ---- volumes of before ------------------------------------------------------------------------------------------
+
+OLD = {
+    "instance": MANIFEST + "    volumes: ['data:/d']\nvolumes: {data: {}}\n",
+    "store": MANIFEST + "  kept: {image: 'valkey/valkey:9', volumes: ['data:/data']}\nvolumes: {data: {}}\n",
+}
+
+
+@pytest.mark.parametrize("kind", [*OLD])
+def test_no_volume_of_before_is_a_part_of_the_host(town: Town, attacker: Attacker, kind: str) -> None:
+    """Docker takes the volume that is there, whatever a manifest says of it now."""
+    made = ("--opt=type=proc", "--opt=device=proc", "--opt=o=rw", "attacker_data")
+    town.box.docker("volume", "create", "--label=pushrod.app=attacker", *made)
+    try:
+        done = attacker.pushes({"compose.yaml": OLD[kind]})
+        assert not done.ok
+        assert "the volume attacker_data is mounted from what the host has (proc)" in done.err
+        assert "docker volume rm attacker_data" in done.err
+        mounted = town.box.docker("ps", "--quiet", "--filter=volume=attacker_data")
+        assert mounted.strip() == ""
+    finally:
+        town.recover()
+        town.box.exec("docker", "volume", "rm", "attacker_data", check=False)

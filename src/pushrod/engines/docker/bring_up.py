@@ -46,6 +46,8 @@ _STOP = 1800.0  # seconds for stopping containers, each of which has a grace of 
 _CHECK = 10.0  # seconds for one run of a container's own health check
 _LOOP = 5  # restarts while it is waited for: about 4 s, as Docker doubles the time between them from 0.1 s
 _POLL = 0.2
+_DRIVER = "volume-driver"  # the word of `grants` for volumes of any kind
+_BINDS = {"bind", "rbind"}  # mount(8)
 _INTERFACES = 32  # attempts: a container has far fewer interfaces
 _AT_ONCE = 8  # containers whose health is looked at, or stores that are connected, at the same time
 
@@ -106,6 +108,7 @@ def stores_up(app: App, containers: list[str], fail: Fail = refuse) -> None:
     """
     hooked = hooks.read(app.stores.with_name(hooks.FILE))
     before = started(list(hooked))
+    plain(app, {*run(["docker", "volume", "ls", "--quiet", f"--filter=name=^{app.name}_"]).split()})
     app.compose(app.stores, "up", "--detach", "--no-build", "--pull", "never")
     after = started(list(hooked))
     for name, row in hooked.items():
@@ -164,10 +167,32 @@ def apart(app: App, names: list[str], known: "dict[str, Found] | None" = None) -
     It could put a link in that source's way, to `/` for one, and Docker would follow it at the next start. No release
     is sealed like that; one of an older pushrod can be, and host paths that the owner has allowed can be such.
     """
-    mine = mounts({name: found for name, found in (known or inspect(names)).items() if name in names})
-    if mine:
+    own = {name: found for name, found in (known or inspect(names)).items() if name in names}
+    plain(app, {m["Name"] for found in own.values() for m in found["Mounts"] if m["Type"] == "volume"})
+    if mine := mounts(own):
         others = [app_filter(app)] if all(m.source.is_relative_to(app.directory) for m in mine) else []
         separate(mine, held(*others))
+
+
+def plain(app: App, volumes: set[str]) -> None:
+    """Trouble where one of these volumes is mounted from what the host has: its processes, a disk, another server.
+
+    No release is sealed with such a volume that the owner has not allowed. But Docker makes a volume once, and takes
+    the one that is there: an older pushrod let it be made.
+    """
+    allowed: list[str] = []
+    with contextlib.suppress(OSError, ValueError):  # settings that are damaged allow nothing
+        allowed = json.loads((app.directory / "app.json").read_text()).get("allowed") or []
+    if _DRIVER in allowed:
+        return
+    for name, its in described(volumes - {word.removeprefix("volume:") for word in allowed}).items():
+        options = its.get("Options") or {}
+        flags = {*options.get("o", "").split(",")}
+        if its["Driver"] != "local" or (options and options.get("type") != "tmpfs" and not flags & _BINDS):
+            raise Trouble(
+                f"the volume {name} is mounted from what the host has ({options.get('type') or its['Driver']}). "
+                f"As root: pushrod apps allow {app.name} {_DRIVER}, or docker volume rm {name} and deploy again"
+            )
 
 
 def held(*filters: str) -> "list[Mount]":
@@ -219,13 +244,18 @@ def mounts(containers: dict[str, Found]) -> list[Mount]:
 
 def bound(volumes: set[str]) -> dict[str, str]:
     """The path that Docker binds for each of these volumes that is one, at each start of a container anew."""
+    options = {name: its.get("Options") or {} for name, its in described(volumes).items()}
+    return {name: its["device"] for name, its in options.items() if its.get("device", "").startswith("/")}
+
+
+def described(volumes: set[str]) -> dict[str, Found]:
+    """What Docker knows of those of these volumes that are there, by name."""
     if not volumes:
         return {}
     done = _ended(["docker", "volume", "inspect", *sorted(volumes)], _COMMAND)
     if done.returncode != 0 and "no such volume" not in done.stderr.lower():
         raise Trouble(done.stderr.strip() or "docker volume inspect failed")
-    options = {v["Name"]: v.get("Options") or {} for v in json.loads(done.stdout or "[]")}
-    return {name: its["device"] for name, its in options.items() if its.get("device", "").startswith("/")}
+    return {v["Name"]: v for v in json.loads(done.stdout or "[]")}
 
 
 def app_filter(app: App) -> str:
