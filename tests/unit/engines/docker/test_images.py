@@ -60,6 +60,15 @@ def test_an_image_that_carries_another_name_is_not_here(
     assert images.here(asked) is None
 
 
+def test_an_image_that_the_builder_gave_is_known_by_its_digest(app: App, engine: dict[str, Any]) -> None:
+    """No engine tells another by which digest it has fetched an image: the app's own name does."""
+    service = samples.service("web", image=f"nginx@sha256:{'ab' * 32}")
+    assert not images.is_here(app, "abc", service)
+    engine["pushrod/shop/web:abababababab"] = NGINX
+    assert images.is_here(app, "abc", service)
+    assert images.identify(app, "abc", service) == "pushrod/shop/web:abababababab"
+
+
 def test_an_image_of_another_service_is_that_services(app: App) -> None:
     worker = samples.service("worker", build=Build(of="server"))
     assert images.identify(app, "abc", worker) == "pushrod/shop/server:abc"
