@@ -60,7 +60,9 @@ def listening(town: Town) -> Iterator[None]:
 
 @pytest.fixture
 def near(town: Town, tmp_path: Path) -> Iterator[str]:
+    """A registry that the attacker's builder trusts: one that runs already would not see the certificate."""
     with registry(town.box, tmp_path, "python:3.13-slim") as name:
+        town.box.exec("docker", "stop", "pushrod.builder.attacker", check=False)
         yield name
 
 
