@@ -56,8 +56,10 @@ def test_a_word_in_an_argv_is_no_secret_because_one_has_the_same_value(machine: 
     """Neither is it where another file writes the command."""
     app = machine.app("wordy")
     app.must("secret", "set", "TOKEN", stdin="production")
-    app.push_change({"compose.yaml": apps.manifest(command="python3 app.py production")})
-    extended = apps.manifest(build=None, command=None, extends={"file": "base.yaml", "service": "base"})
+    used = {"environment": {"GIVEN": "${TOKEN}"}}
+    app.push_change({"compose.yaml": apps.manifest(command="python3 app.py production", **used)})
+    base = {"file": "base.yaml", "service": "base"}
+    extended = apps.manifest(build=None, command=None, extends=base, **used)
     app.push_change({"compose.yaml": extended, "base.yaml": BASE})
     app.tree.commit({"base.yaml": BASE.replace("production", "$TOKEN")})
     app.refuses(3, "secret TOKEN", "argv of web")
