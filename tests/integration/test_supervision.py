@@ -232,7 +232,7 @@ def test_files_are_private_and_logs_rotate(ground: Ground) -> None:
     assert stat.S_IMODE(place.socket.stat().st_mode) == 0o700
     holders = [f for f in place.directory.rglob("*") if f.is_file() and secret.encode() in f.read_bytes()]
     assert holders == [place.spec("shop-r1", "a")]
-    (conf,) = [c for c in ground.supervisor._call("supervisor.getAllConfigInfo") if c["name"] == "a"]
+    (conf,) = [c for c in ground.supervisor.control.call("supervisor.getAllConfigInfo") if c["name"] == "a"]
     assert conf["stdout_logfile"] == str(ground.path / "logs" / "shop-r1.a.log")
     assert (conf["stdout_logfile_maxbytes"], conf["stdout_logfile_backups"]) == (5 * 1024 * 1024, 3)
     assert "running as root" not in place.log.read_text()

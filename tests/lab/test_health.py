@@ -61,9 +61,9 @@ ASKS = f"""\
 import json, sys
 sys.path.insert(0, "{ROOT}/programs")
 import watchdog
-from watchdog import bring_up, health_rule
+from watchdog import bring_up, calls, container_health, health_rule
 one = watchdog.live(bring_up.App("{ROOT}", "check"))
-boot = {{n: bring_up.problem(c) for n, c in bring_up.inspect(list(one.names)).items()}}
+boot = {{n: container_health.problem(c) for n, c in calls.inspect(list(one.names)).items()}}
 seen = watchdog.glances()
 asked = {{n: seen[n].asked for n in one.names if seen[n].fine and seen[n].asked}}
 looks = {{n: health_rule.problems([probe])[probe] for n, probe in asked.items()}}

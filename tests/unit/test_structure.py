@@ -14,7 +14,7 @@ SOURCE = structure.SOURCE
 PAGE = (CHECKOUT / "CONTRIBUTING.md").read_text()
 
 CEILINGS = {
-    "lines of the largest module": 670,
+    "lines of the largest module": 535,
 }
 """The figures that are above their limit still, and the most each may be until it is not: these only ever fall."""
 

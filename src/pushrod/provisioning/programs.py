@@ -21,14 +21,16 @@ OLDEST_COMPOSE = (2, 20)
 
 _PACKAGE = Path(pushrod.__file__).parent
 SCRIPTS = (
+    _PACKAGE / "engines" / "health_rule.py",
+    _PACKAGE / "system" / "probing.py",
+    *(_PACKAGE / "engines" / "docker" / name for name in ("calls.py", "gates.py", "hooks.py", "mounts.py")),
+    _PACKAGE / "engines" / "docker" / "container_health.py",
     *(
         _PACKAGE / "engines" / "docker" / name
-        for name in ("bring_up.py", "hooks.py", "watchdog.py", "builder.py", "layers.py")
+        for name in ("bring_up.py", "watchdog.py", "builder.py", "layers.py")
     ),
-    _PACKAGE / "system" / "probing.py",
-    _PACKAGE / "engines" / "health_rule.py",
 )
-"""The modules that are copied: they use only the standard library and each other."""
+"""The modules that are copied: they use only the standard library and each other; what others use comes first."""
 
 # A file's permitted and effective set, revision 2 (capabilities(7), linux/capability.h); CAP_NET_BIND_SERVICE is
 # 10.

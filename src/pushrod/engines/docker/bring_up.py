@@ -12,50 +12,38 @@ import contextlib
 import fcntl
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
-from typing import Any, NamedTuple
 
 try:
-    from pushrod.engines import health_rule
-    from pushrod.engines.docker import hooks
+    from pushrod.engines.docker import calls, container_health, gates, hooks, mounts
 except ImportError:  # a copy below ROOT: what it needs lies beside it
     sys.path.insert(0, str(Path(__file__).resolve().parent))
-    import health_rule  # type: ignore[import-not-found, no-redef, unused-ignore]
+    import calls  # type: ignore[import-not-found, no-redef, unused-ignore]
+    import container_health  # type: ignore[import-not-found, no-redef, unused-ignore]
+    import gates  # type: ignore[import-not-found, no-redef, unused-ignore]
     import hooks  # type: ignore[import-not-found, no-redef, unused-ignore]
+    import mounts  # type: ignore[import-not-found, no-redef, unused-ignore]
 
-Found = dict[str, Any]
-
-GATES = Path("/run/pushrod")
-"""See `names.GATES`: an app's directory here lets its instances start."""
-
-UP = "up-"
-"""See `names.UP`: with a release's number, a file in the directory that lets the edge send requests to it."""
-
-STOPPED = "stopped"
-"""See `names.STOPPED`: this file there has the watch leave the app alone."""
 
 STORES_DEADLINE = 300.0  # seconds; recovery after a power cut is part of it
 INSTANCES_DEADLINE = 180.0
-_COMMAND = 300.0  # seconds for one command of Docker's
 _STOP = 1800.0  # seconds for stopping containers, each of which has a grace of its own
-_CHECK = 10.0  # seconds for one run of a container's own health check
-_LOOP = 5  # restarts while it is waited for: about 4 s, as Docker doubles the time between them from 0.1 s
-_POLL = 0.2
 _DRIVER = "volume-driver"  # the word of `grants` for volumes of any kind
 _BINDS = {"bind", "rbind"}  # mount(8)
 _INTERFACES = 32  # attempts: a container has far fewer interfaces
 _AT_ONCE = 8  # containers whose health is looked at, or stores that are connected, at the same time
 
 
-class Trouble(Exception):
-    """What could not be done, in one sentence; of a hook that has failed, `hook` is that, with what it had to say."""
+class HookTrouble(calls.Trouble):
+    """A hook that has failed: it says itself what is wrong with its command."""
 
-    hook: "hooks.Failed | None" = None
+    def __init__(self, hook: hooks.Failed) -> None:
+        super().__init__(hook.why)
+        self.hook = hook
 
 
 Fail = Callable[[hooks.Failed], None]
@@ -83,7 +71,7 @@ class App:
 
     def compose(self, file: Path, *argv: str) -> str:
         """Run Compose on one of the app's files, and return what it printed."""
-        return run([*self.program(), "--file", str(file), "--progress", "quiet", *argv])
+        return calls.run([*self.program(), "--file", str(file), "--progress", "quiet", *argv])
 
 
 # ---- up and down --------------------------------------------------------------------------------------------
@@ -91,9 +79,7 @@ class App:
 
 def refuse(failed: hooks.Failed) -> None:
     """Trouble about a hook that has failed."""
-    trouble = Trouble(failed.why)
-    trouble.hook = failed
-    raise trouble
+    raise HookTrouble(failed)
 
 
 def tell(failed: hooks.Failed) -> None:
@@ -108,70 +94,41 @@ def stores_up(app: App, containers: list[str], fail: Fail = refuse) -> None:
     """
     hooked = hooks.read(app.stores.with_name(hooks.FILE))
     before = started(list(hooked))
-    plain(app, {*run(["docker", "volume", "ls", "--quiet", f"--filter=name=^{app.name}_"]).split()})
+    plain(app, {*calls.run(["docker", "volume", "ls", "--quiet", f"--filter=name=^{app.name}_"]).split()})
     app.compose(app.stores, "up", "--detach", "--no-build", "--pull", "never")
     after = started(list(hooked))
     for name, row in hooked.items():
         if name in after and after[name] != before.get(name) and (failed := hooks.after_start(row)):
             fail(failed)
-    healthy(containers, STORES_DEADLINE)
+    container_health.healthy(containers, STORES_DEADLINE)
 
 
 def started(names: list[str]) -> dict[str, str]:
     """Those of these containers that run, each with the moment at which it was started."""
-    found = inspect(names)
+    found = calls.inspect(names)
     return {n: str(c["State"]["StartedAt"]) for n, c in found.items() if c["State"]["Status"] == "running"}
-
-
-def open_gate(app: App) -> None:
-    """Let the app's instances start: its stores have proved healthy."""
-    if (GATES / app.name).is_file():
-        (GATES / app.name).unlink()
-    (GATES / app.name).mkdir(mode=0o755, exist_ok=True)
-    (GATES / app.name / STOPPED).unlink(missing_ok=True)
-
-
-def open_edge(app: App, number: int) -> None:
-    """Let the edge send requests to the instances of a release: they have proved healthy."""
-    (GATES / app.name / f"{UP}{number}").touch(mode=0o644)
-
-
-def close_edge(app: App, number: int | None = None) -> None:
-    """Have the edge say that the app is starting, until a release, or any, has proved healthy again."""
-    for mark in (GATES / app.name).glob(f"{UP}*" if number is None else f"{UP}{number}"):
-        mark.unlink(missing_ok=True)
-
-
-def is_open(app: App, number: int) -> bool:
-    """Whether the edge may send requests to the instances of a release."""
-    return (GATES / app.name / f"{UP}{number}").exists()
-
-
-def is_stopped(app: App) -> bool:
-    """Whether the app's unit was stopped, and nothing has brought the app up since."""
-    return (GATES / app.name / STOPPED).exists()
 
 
 def join(app: App, directory: Path) -> None:
     """Make a release's networks and containers, and connect the stores to it. Starts nothing."""
     app.compose(directory / "compose.yaml", "create", "--no-build", "--pull", "never", "--no-recreate")
     names = instances(app, directory)
-    known = inspect([*names, *(row["container"] for row in attachments(directory))])
+    known = calls.inspect([*names, *(row["container"] for row in attachments(directory))])
     apart(app, names, known)
     attach(directory, known)
 
 
-def apart(app: App, names: list[str], known: "dict[str, Found] | None" = None) -> None:
+def apart(app: App, names: list[str], known: "dict[str, calls.Found] | None" = None) -> None:
     """Trouble where a container may write above the source of a mount, of one of these or with one of these.
 
     It could put a link in that source's way, to `/` for one, and Docker would follow it at the next start. No release
     is sealed like that; one of an older pushrod can be, and host paths that the owner has allowed can be such.
     """
-    own = {name: found for name, found in (known or inspect(names)).items() if name in names}
+    own = {name: found for name, found in (known or calls.inspect(names)).items() if name in names}
     plain(app, {m["Name"] for found in own.values() for m in found["Mounts"] if m["Type"] == "volume"})
-    if mine := mounts(own):
+    if mine := mounts.mounts(own):
         others = [app_filter(app)] if all(m.source.is_relative_to(app.directory) for m in mine) else []
-        separate(mine, held(*others))
+        mounts.separate(mine, mounts.held(*others))
 
 
 def plain(app: App, volumes: set[str]) -> None:
@@ -185,77 +142,14 @@ def plain(app: App, volumes: set[str]) -> None:
         allowed = json.loads((app.directory / "app.json").read_text()).get("allowed") or []
     if _DRIVER in allowed:
         return
-    for name, its in described(volumes - {word.removeprefix("volume:") for word in allowed}).items():
+    for name, its in mounts.described(volumes - {word.removeprefix("volume:") for word in allowed}).items():
         options = its.get("Options") or {}
         flags = {*options.get("o", "").split(",")}
         if its["Driver"] != "local" or (options and options.get("type") != "tmpfs" and not flags & _BINDS):
-            raise Trouble(
+            raise calls.Trouble(
                 f"the volume {name} is mounted from what the host has ({options.get('type') or its['Driver']}). "
                 f"As root: pushrod apps allow {app.name} {_DRIVER}, or docker volume rm {name} and deploy again"
             )
-
-
-def held(*filters: str) -> "list[Mount]":
-    """What all containers mount, whether they run or not; or those that Docker's filters let through."""
-    return mounts(inspect(run(["docker", "ps", "--all", "--quiet", "--no-trunc", *filters]).split()))
-
-
-def separate(mine: "list[Mount]", everyone: "list[Mount]") -> None:
-    """Trouble where one of everyone's may be written into above one of mine, or the other way round."""
-    for lower, upper in ((mine, everyone), (everyone, mine)):
-        writers = {path: m.container for m in upper if m.writable for path in m.paths}
-        for mount in lower:
-            above = {directory for path in mount.paths for directory in path.parents}
-            for place in above & writers.keys():
-                raise Trouble(
-                    f"{mount.container} mounts {mount.source}, above which {writers[place]} may write: it could lead"
-                    f" anywhere. Deploy a commit that does not mount both; where one runs: pushrod down, then deploy"
-                )
-
-
-class Mount(NamedTuple):
-    """A bind mount of a container: its source as it was said, and where that leads now."""
-
-    container: str
-    source: Path
-    paths: frozenset[Path]
-    writable: bool
-
-
-def mounted(container: str, source: str, writable: bool) -> Mount:
-    """A mount of a source as it is now."""
-    return Mount(container, Path(source), frozenset((Path(source), Path(os.path.realpath(source)))), writable)
-
-
-def mounts(containers: dict[str, Found]) -> list[Mount]:
-    """The bind mounts of containers, but for the app's gate; also those that Docker makes of a volume's options."""
-    every = [(name, mount) for name, container in containers.items() for mount in container["Mounts"]]
-    devices = bound({mount["Name"] for _, mount in every if mount["Type"] == "volume"})
-    found = []
-    for name, mount in every:
-        source = mount["Source"] if mount["Type"] == "bind" else devices.get(mount.get("Name", ""), "")
-        path = Path(source)
-        if source and GATES not in (path, *path.parents):
-            found.append(
-                Mount(name, path, frozenset((path, Path(os.path.realpath(path)))), bool(mount["RW"]))
-            )
-    return found
-
-
-def bound(volumes: set[str]) -> dict[str, str]:
-    """The path that Docker binds for each of these volumes that is one, at each start of a container anew."""
-    options = {name: its.get("Options") or {} for name, its in described(volumes).items()}
-    return {name: its["device"] for name, its in options.items() if its.get("device", "").startswith("/")}
-
-
-def described(volumes: set[str]) -> dict[str, Found]:
-    """What Docker knows of those of these volumes that are there, by name."""
-    if not volumes:
-        return {}
-    done = _ended(["docker", "volume", "inspect", *sorted(volumes)], _COMMAND)
-    if done.returncode != 0 and "no such volume" not in done.stderr.lower():
-        raise Trouble(done.stderr.strip() or "docker volume inspect failed")
-    return {v["Name"]: v for v in json.loads(done.stdout or "[]")}
 
 
 def app_filter(app: App) -> str:
@@ -263,16 +157,16 @@ def app_filter(app: App) -> str:
     return f"--filter=label=pushrod.app={app.name}"
 
 
-def attachments(directory: Path) -> list[Found]:
+def attachments(directory: Path) -> list[calls.Found]:
     """Which store joins which network of a release, and where."""
-    rows: list[Found] = json.loads((directory / "attachments.json").read_text())
+    rows: list[calls.Found] = json.loads((directory / "attachments.json").read_text())
     return rows
 
 
-def attach(directory: Path, known: "dict[str, Found] | None" = None) -> None:
+def attach(directory: Path, known: "dict[str, calls.Found] | None" = None) -> None:
     """Connect the stores to a release whose networks are there: a store that was made anew is on none of them."""
     rows = attachments(directory)
-    connected = networks(known or inspect([row["container"] for row in rows]))
+    connected = calls.networks(known or calls.inspect([row["container"] for row in rows]))
     with futures.ThreadPoolExecutor(
         _AT_ONCE
     ) as pool:  # each takes Docker a moment, which all of them can share
@@ -280,13 +174,13 @@ def attach(directory: Path, known: "dict[str, Found] | None" = None) -> None:
             done.result()
 
 
-def connect(row: Found, networks: dict[str, str]) -> None:
+def connect(row: calls.Found, networks: dict[str, str]) -> None:
     """Connect a store to a release's network at its address, if `networks` does not have it there."""
     known = networks.get(row["network"])
     if known == row["address"]:
         return
     if known is not None:
-        run(["docker", "network", "disconnect", "--force", row["network"], row["container"]])
+        calls.run(["docker", "network", "disconnect", "--force", row["network"], row["container"]])
     at = ["--ip", row["address"], *(word for alias in row["aliases"] for word in ("--alias", alias))]
     _connect([*at, row["network"], row["container"]])
 
@@ -296,9 +190,9 @@ def _connect(words: list[str]) -> None:
     there; with each attempt it goes one further (seen with Docker 26.1)."""
     for attempt in range(_INTERFACES):
         try:
-            run(["docker", "network", "connect", *words])
+            calls.run(["docker", "network", "connect", *words])
             return
-        except Trouble as e:
+        except calls.Trouble as e:
             if "file exists" not in str(e) or attempt == _INTERFACES - 1:
                 raise
 
@@ -325,7 +219,7 @@ def _start(app: App, directory: Path, names: list[str], services: list[str]) -> 
         options = ("--detach", "--no-build", "--pull", "never", "--no-recreate")
         app.compose(file, "up", *options, *services)
     else:
-        run(["docker", "start", *names])
+        calls.run(["docker", "start", *names])
 
 
 def instances(app: App, directory: Path) -> list[str]:
@@ -342,16 +236,16 @@ def up(app: App) -> None:
         return
     release = json.loads((directory / "release.json").read_text())
     began = time.monotonic()
-    (GATES / app.name / STOPPED).unlink(missing_ok=True)
+    (gates.GATES / app.name / gates.STOPPED).unlink(missing_ok=True)
     apart(app, [*(f"{app.name}-{s['name']}" for s in release["stores"]), *instances(app, directory)])
     if release["stores"]:
         stores_up(app, [f"{app.name}-{s['name']}" for s in release["stores"]], tell)
         say(f"{app.name}: stores are up: {', '.join(s['name'] for s in release['stores'])}")
-    open_gate(app)
+    gates.open_gate(app.name)
     join(app, directory)
     start(app, directory, tell)
-    healthy(instances(app, directory), INSTANCES_DEADLINE)
-    open_edge(app, release["number"])
+    container_health.healthy(instances(app, directory), INSTANCES_DEADLINE)
+    gates.open_edge(app.name, release["number"])
     say(
         f"{app.name}: release {release['number']} is up: {', '.join(i['name'] for i in release['instances'])}"
     )
@@ -361,20 +255,20 @@ def up(app: App) -> None:
 
 def down(app: App) -> None:
     """Stop what runs of the app: instances, each within its grace, then stores. The watch lets it be."""
-    if (GATES / app.name).is_dir():
-        close_edge(app)
-        (GATES / app.name / STOPPED).touch(mode=0o644)
+    if (gates.GATES / app.name).is_dir():
+        gates.close_edge(app.name)
+        (gates.GATES / app.name / gates.STOPPED).touch(mode=0o644)
     for label in ("pushrod.release", ""):
         filters = [
             "--filter",
             f"label=pushrod.app={app.name}",
             *(["--filter", f"label={label}"] if label else []),
         ]
-        running = run(["docker", "ps", "--format={{.Names}}", *filters]).split()
+        running = calls.run(["docker", "ps", "--format={{.Names}}", *filters]).split()
         if running:
             for failed in before_stop(app, running):
                 say(failed.why)
-            run(["docker", "stop", *running], timeout=_STOP)
+            calls.run(["docker", "stop", *running], timeout=_STOP)
             say(f"{app.name}: {'instances' if label else 'stores'} stopped")
 
 
@@ -391,12 +285,12 @@ def hooks_of(app: App) -> dict[str, hooks.Hooks]:
 def before_stop(app: App, names: list[str], timeout: float | None = None) -> list[hooks.Failed]:
     """Run what is to be run in containers before they are stopped; what has failed of it."""
     hooked = {n: row for n, row in hooks_of(app).items() if n in names and row.pre_stop}
-    graces = {n: c["Config"].get("StopTimeout") or 0 for n, c in inspect(list(hooked)).items()}
+    graces = {n: c["Config"].get("StopTimeout") or 0 for n, c in calls.inspect(list(hooked)).items()}
     seconds = {n: timeout or max(hooks.BEFORE_STOP, grace) for n, grace in graces.items()}
     return hooks.before_stop([(hooked[n], its) for n, its in seconds.items()])
 
 
-def reached(app: App, release: Found) -> list[str]:
+def reached(app: App, release: calls.Found) -> list[str]:
     """The containers of a release that the edge sends requests to; none where it serves another release."""
     site = _site(app)
     if site is None or site["release"] != release["number"]:
@@ -406,153 +300,19 @@ def reached(app: App, release: Found) -> list[str]:
     return [f"{app.name}-r{release['number']}-{name}" for name in found]
 
 
-def _site(app: App) -> "Found | None":
-    sites: dict[str, Found] = json.loads((app.root / "edge" / "current" / "sites.json").read_text())
+def _site(app: App) -> "calls.Found | None":
+    sites: dict[str, calls.Found] = json.loads((app.root / "edge" / "current" / "sites.json").read_text())
     return sites.get(app.name)
 
 
-def verify_edge(app: App, release: Found) -> None:
+def verify_edge(app: App, release: calls.Found) -> None:
     """Trouble where the edge does not serve the live release at its addresses."""
     site = _site(app)
     wanted = [f"{i['address']}:{i['port']}" for i in release["instances"] if i["service"] == release["entry"]]
     if site is None or site["release"] != release["number"] or list(site["backends"]) != wanted:
-        raise Trouble(
+        raise calls.Trouble(
             f"the edge does not send {app.name} to release {release['number']}; deploy or roll back once more"
         )
-
-
-# ---- health -------------------------------------------------------------------------------------------------
-
-
-def healthy(names: list[str], deadline: float) -> None:
-    """Wait until each container runs and says, or is seen, to be healthy; Trouble with the first that is not."""
-    end = time.monotonic() + deadline
-    before: dict[str, int] = {}
-    while True:
-        found = inspect(names)
-        for name, container in found.items():
-            if container["RestartCount"] - before.setdefault(name, container["RestartCount"]) >= _LOOP:
-                status = container["State"]["ExitCode"]
-                raise Trouble(f"{name} ends with status {status} as often as it is started")
-        with futures.ThreadPoolExecutor(
-            _AT_ONCE
-        ) as pool:  # one that does not answer must not use up others' time
-            why = dict(zip(found, pool.map(problem, found.values()), strict=True))
-        waiting = {name: why.get(name, "is not there") for name in names}
-        told = ", ".join(f"{name} {why}" for name, why in waiting.items() if why)
-        if not told:
-            return
-        if time.monotonic() >= end:
-            raise Trouble(f"after {deadline:g} s: {told}")
-        time.sleep(_POLL)
-
-
-def problem(container: Found) -> str:
-    """Why a container is not healthy now; empty if it is, or has ended as it should."""
-    state, policy = container["State"], container["HostConfig"]["RestartPolicy"]["Name"]
-    if ended_well(state["Status"], state["ExitCode"], state["StartedAt"], policy):
-        return ""
-    if state["Status"] != "running":
-        return f"is {state['Status']}"
-    asked, health = health_rule.of_labels(container["Config"]["Labels"]), own_health(container)
-    if health_rule.way(asked, health) == "check":
-        well = health == "healthy" or (health == "starting" and checked(container))
-        return "" if well else f"is {health}"
-    why = health_rule.problems([asked])[asked] if asked else ""
-    return f"does not prove its health: {why}" if why else ""
-
-
-def own_health(container: Found) -> str:
-    """What Docker says of a container's own health check; empty where it has none."""
-    said: str = (container["State"].get("Health") or {}).get("Status", "")
-    return "" if said == "none" else said
-
-
-def checked(container: Found) -> bool:
-    """Run a container's own health check now: Docker's first run of it comes only after a whole interval."""
-    test = (container["Config"].get("Healthcheck") or {}).get("Test") or ["NONE"]
-    shell = container["Config"].get("Shell") or ["/bin/sh", "-c"]
-    argv = test[1:] if test[0] == "CMD" else [*shell, *test[1:]] if test[0] == "CMD-SHELL" else []
-    words = ["docker", "exec", container["Name"].lstrip("/"), *argv]
-    try:
-        return (
-            bool(argv)
-            and subprocess.run(words, capture_output=True, timeout=_CHECK, check=False).returncode == 0
-        )
-    except subprocess.TimeoutExpired:
-        return False
-
-
-def ended_well(status: str, exit_code: int, started: str, policy: str) -> bool:
-    """Whether a container has done its work, and is not one that must run for ever. `started` is Docker's time."""
-    ended = status == "exited" and exit_code == 0 and not started.startswith("0001")
-    return ended and policy in ("no", "on-failure", "")
-
-
-def inspect(names: list[str]) -> dict[str, Found]:
-    """The containers of these names that exist, as Docker has them, by name."""
-    if not names:
-        return {}
-    done = _ended(["docker", "container", "inspect", *names], _COMMAND)
-    if done.returncode != 0 and "No such container" not in done.stderr:
-        raise Trouble(done.stderr.strip() or "docker inspect failed")
-    return {c["Name"].lstrip("/"): c for c in json.loads(done.stdout or "[]")}
-
-
-def networks(found: dict[str, Found]) -> dict[str, dict[str, str]]:
-    """The networks each container is connected to, with its fixed address there."""
-    return {
-        name: {
-            network: ((n or {}).get("IPAMConfig") or {}).get("IPv4Address", "")
-            for network, n in (c["NetworkSettings"]["Networks"] or {}).items()
-        }
-        for name, c in found.items()
-    }
-
-
-# ---- the system ---------------------------------------------------------------------------------------------
-
-
-def run(argv: list[str], timeout: float = _COMMAND) -> str:
-    """Run a program and return what it printed; Trouble with its last words if it fails."""
-    done = _ended(argv, timeout)
-    if done.returncode != 0:
-        raise Trouble(reason(done.stderr or done.stdout) or f"{argv[0]} failed and said nothing")
-    return done.stdout
-
-
-_REASON = "Error response from daemon: "
-_FAILED = "failed to start containers: "
-
-
-def reason(said: str) -> str:
-    """Why a program failed. Docker says why in lines of its own, and then which containers were not started."""
-    words = [line.strip() for line in said.splitlines() if line.strip()]
-    why = [line.partition(_REASON)[2] for line in words if _REASON in line]
-    failed = [line.partition(_FAILED)[2] for line in words[-1:] if _FAILED in line]
-    if not why:
-        return words[-1] if words else ""
-    names = failed[0].split(", ") if failed else []
-    if len(names) == len(why):
-        why = [f"{name}: {each}" for name, each in zip(names, why, strict=True)]
-    return "; ".join(dict.fromkeys(why))
-
-
-def _ended(argv: list[str], timeout: float) -> "subprocess.CompletedProcess[str]":
-    # Whoever calls this may have COMPOSE_PROFILES or the like in the environment, which would change what starts.
-    variables = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
-    try:
-        return subprocess.run(
-            argv,
-            env=variables,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as e:
-        raise Trouble(f"{argv[0]}: {e}") from e
 
 
 def say(line: str) -> None:
@@ -592,7 +352,7 @@ def main(arguments: list[str]) -> int:
             return 0
         try:
             {"up": up, "down": down}[verb](app)
-        except (Trouble, OSError, ValueError, KeyError) as e:
+        except (calls.Trouble, OSError, ValueError, KeyError) as e:
             say(f"{name}: {e}")
             return 1
     return 0

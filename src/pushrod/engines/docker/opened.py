@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pushrod.core.errors import ManifestError, PushrodError
-from pushrod.engines.docker import bring_up, rendering
+from pushrod.engines.docker import calls, mounts, rendering
 from pushrod.manifest import grants
 from pushrod.state.apps import App
 from pushrod.system import trees
@@ -40,14 +40,14 @@ def apart(document: Mapping[str, Any]) -> None:
     Raises ManifestError.
     """
     mine = [
-        bring_up.mounted(f"the service {name}", source, not volume.get("read_only"))
+        mounts.mounted(f"the service {name}", source, not volume.get("read_only"))
         for name in document.get("services") or {}
         for volume in rendering.mounted(document, name)
         if (source := _source(document, volume)).startswith("/")
     ]
     try:
-        bring_up.separate(mine, [*bring_up.held(), *mine] if mine else [])
-    except bring_up.Trouble as e:
+        mounts.separate(mine, [*mounts.held(), *mine] if mine else [])
+    except calls.Trouble as e:
         what, _, hint = str(e).partition(". ")
         raise ManifestError(what, where="volumes", hint=hint[:1].lower() + hint[1:]) from e
 

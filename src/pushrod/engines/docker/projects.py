@@ -5,7 +5,7 @@ import re
 from pushrod.adapters import causes, docker
 from pushrod.core.errors import ReadyError
 from pushrod.core.values import Release
-from pushrod.engines.docker import bring_up, names
+from pushrod.engines.docker import bring_up, calls, gates, names
 from pushrod.state.apps import App
 
 
@@ -22,21 +22,23 @@ def compose(app: App, release: Release, *argv: str) -> list[str]:
 
 def join(app: App, release: Release) -> None:
     """The release's networks, with the stores on them."""
-    bring_up.open_gate(place(app))
+    gates.open_gate(app.name)
     try:
         bring_up.join(place(app), names.files(app, release.number))
-    except bring_up.Trouble as e:
+    except calls.Trouble as e:
         if docker.known(str(e), f"app {app.name}") is None and causes.find(str(e)):
             raise not_started(app, release, e) from e
         raise docker.failed(str(e), f"app {app.name}") from e
 
 
-def not_started(app: App, release: Release, trouble: bring_up.Trouble) -> ReadyError:
+def not_started(app: App, release: Release, trouble: calls.Trouble) -> ReadyError:
     """Compose's own words: a program that is not in the image, or an instance that others wait for has ended."""
     why = str(trouble)
     containers = {names.instance(app, release.number, i.name): i for i in release.instances}
     named = next((c for c in containers if re.search(rf"\b{re.escape(c)}(?![\w.-])", why)), "")
-    hook = trouble.hook  # which says itself what is wrong with its command
+    hook = (
+        trouble.hook if isinstance(trouble, bring_up.HookTrouble) else None
+    )  # which says itself what is wrong with its command
     log = hook.log if hook else tuple(docker.logs(named)) if named else ()
     cause = None if hook else causes.find(why, log)
     name = f"{containers[named].name} was not started: " if named and cause else ""

@@ -11,7 +11,7 @@ from pushrod.core import lines
 from pushrod.core.errors import ReadyError
 from pushrod.core.values import Health, Instance, Release
 from pushrod.engines import health, health_rule
-from pushrod.engines.docker.bring_up import ended_well
+from pushrod.engines.docker.container_health import ended_well
 
 _POLL = 0.1  # seconds between two looks at the containers
 _CHECK = 0.5  # seconds between two runs of a container's own check; each starts a process

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from pushrod.adapters import docker
 from pushrod.core.values import Line, ProcessState, Release
-from pushrod.engines.docker import autostart, bring_up, logs, names, rendering, rights, stopping
+from pushrod.engines.docker import autostart, bring_up, calls, gates, logs, names, rendering, rights, stopping
 from pushrod.engines.docker.context import Context
 from pushrod.engines.docker.projects import join, not_started, place
 from pushrod.engines.docker.readiness import Readiness
@@ -24,18 +24,18 @@ class Runtime:
         join(app, release)
         try:
             bring_up.start(place(app), names.files(app, release.number))
-        except bring_up.Trouble as e:
+        except calls.Trouble as e:
             raise docker.known(str(e), f"app {app.name}") or not_started(app, release, e) from e
 
     def ready(self, app: App, release: Release) -> Sequence[str]:
         """Wait until every instance is healthy; ReadyError at its deadline, or at once if it ends."""
         notes = Readiness(release, lambda i: names.instance(app, release.number, i.name)).wait()
-        bring_up.open_edge(place(app), release.number)
+        gates.open_edge(app.name, release.number)
         return [*notes, *_not_permitted(app, release)]
 
     def stop(self, app: App, number: int) -> Sequence[str]:
         """Stop a release's instances, each within its grace; keep what they printed; take their networks away."""
-        bring_up.close_edge(place(app), number)
+        gates.close_edge(app.name, number)
         found = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
         notes = stopping.stop(app, found)
         logs.keep(app, [c for c in found if docker.INSTANCE in c.labels])

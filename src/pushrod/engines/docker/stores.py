@@ -12,7 +12,7 @@ from yaml import YAMLError
 from pushrod.adapters import causes, docker
 from pushrod.core.errors import PushrodError, StoreError
 from pushrod.core.values import Manifest, Release, Service
-from pushrod.engines.docker import bring_up, environment, hooking, names, rendering
+from pushrod.engines.docker import bring_up, calls, environment, gates, hooking, names, rendering
 from pushrod.state.apps import App
 from pushrod.state.secrets import Secrets
 from pushrod.stores import registry
@@ -60,7 +60,7 @@ class Stores:
         for store in release.stores:
             remark = self._server(store).ensure(ddl=ddl)
             told.append(self._describe(store) + (f", {remark}" if remark else ""))
-        bring_up.open_gate(self._place())
+        gates.open_gate(self.app.name)
         return ", ".join(told)
 
     def restore(self, release: Release | None, failed: int, *, running: bool) -> None:
@@ -82,7 +82,7 @@ class Stores:
         self._before_stop(stopping | self._changed(wanted))
         if changed:
             self._write(changed)
-            with suppress(PushrodError, bring_up.Trouble):
+            with suppress(PushrodError, calls.Trouble):
                 if running:
                     self._become({}, [names.store(self.app, name) for name in stores])
                 else:
@@ -143,8 +143,10 @@ class Stores:
         docker.stop([c for c in self._containers() if c.state == "restarting"])
         try:
             bring_up.stores_up(self._place(), list(containers))
-        except bring_up.Trouble as e:
-            raise self._not_up(str(e), containers, e.hook.log if e.hook else ()) from e
+        except calls.Trouble as e:
+            raise self._not_up(
+                str(e), containers, e.hook.log if isinstance(e, bring_up.HookTrouble) else ()
+            ) from e
         self._attach()
 
     def _changed(self, wanted: Mapping[Path, str]) -> set[str]:
@@ -163,7 +165,7 @@ class Stores:
     def _before_stop(self, stores: Collection[str]) -> None:
         """Run what is to be run in these stores before they are stopped. What fails there keeps nothing up."""
         running = [c.name for c in self._containers() if c.running and c.labels.get(docker.SERVICE) in stores]
-        with suppress(bring_up.Trouble):
+        with suppress(calls.Trouble):
             bring_up.before_stop(self._place(), running)
 
     def _write(self, wanted: Mapping[Path, str]) -> None:
@@ -179,7 +181,7 @@ class Stores:
         running = docker.containers({docker.APP: self.app.name, docker.RELEASE: ""})
         for number in {int(c.labels[docker.RELEASE]) for c in running if docker.INSTANCE in c.labels}:
             # What one of them lacks, a store or its files, is none of the others' trouble.
-            with suppress(bring_up.Trouble, FileNotFoundError):
+            with suppress(calls.Trouble, FileNotFoundError):
                 bring_up.attach(names.files(self.app, number))
 
     def _containers(self) -> list[docker.Container]:

@@ -29,10 +29,13 @@ from typing import Any, NamedTuple, TypeVar
 
 try:
     from pushrod.engines import health_rule
-    from pushrod.engines.docker import bring_up, hooks
+    from pushrod.engines.docker import bring_up, calls, container_health, gates, hooks
 except ImportError:  # a copy below ROOT: what it needs lies beside it
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     import bring_up  # type: ignore[import-not-found, no-redef, unused-ignore]
+    import calls  # type: ignore[import-not-found, no-redef, unused-ignore]
+    import container_health  # type: ignore[import-not-found, no-redef, unused-ignore]
+    import gates  # type: ignore[import-not-found, no-redef, unused-ignore]
     import health_rule  # type: ignore[import-not-found, no-redef, unused-ignore]
     import hooks  # type: ignore[import-not-found, no-redef, unused-ignore]
 
@@ -138,7 +141,7 @@ def wait_after(restarts: int) -> float:
 def live(app: bring_up.App) -> Live | None:
     """What should run of an app; None where nothing should."""
     directory = app.release()
-    if directory is None or bring_up.is_stopped(app):
+    if directory is None or gates.is_stopped(app.name):
         return None
     release = json.loads((directory / "release.json").read_text())
     names = [f"{app.name}-{s['name']}" for s in release["stores"]]
@@ -150,7 +153,7 @@ def glances() -> dict[str, Glance]:
     """Every container of every app, by name: one question to Docker, however many there are."""
     argv = ["docker", "ps", "--all", "--no-trunc", "--filter", "label=pushrod.app", "--format", _LIST]
     found = {}
-    for line in bring_up.run(argv, _COMMAND).splitlines():
+    for line in calls.run(argv, _COMMAND).splitlines():
         decoder, at, words = json.JSONDecoder(), 0, []
         for _ in range(4):
             word, at = decoder.raw_decode(line, at)
@@ -180,21 +183,24 @@ def look(apps: list[Live], memory: Memory) -> Iterator[Live]:
 
 
 def _needs(one: Live, ill: set[str]) -> bool:
-    return bool(ill) or not bring_up.is_open(one.app, one.release["number"])
+    return bool(ill) or not gates.is_open(one.app.name, one.release["number"])
 
 
-def trouble(container: "bring_up.Found | None", known: dict[str, Any]) -> tuple[str, str]:
+def trouble(container: "calls.Found | None", known: dict[str, Any]) -> tuple[str, str]:
     """What is wrong with a container, and what mends it: `start`, `restart` or `up`; nothing if nothing is."""
     if container is None:
         return "is not there", "up"
     state, policy = container["State"], container["HostConfig"]["RestartPolicy"]["Name"]
-    if bring_up.ended_well(state["Status"], state["ExitCode"], state["StartedAt"], policy):
+    if container_health.ended_well(state["Status"], state["ExitCode"], state["StartedAt"], policy):
         return "", ""
     if state["Status"] in ("exited", "dead") and policy in ("no", ""):
         return "", ""  # the manifest says that it is not to be brought back
     if state["Status"] in ("exited", "created", "dead"):
         return f"is {state['Status']} (status {state['ExitCode']})", "start"
-    asked, health = health_rule.of_labels(container["Config"]["Labels"]), bring_up.own_health(container)
+    asked, health = (
+        health_rule.of_labels(container["Config"]["Labels"]),
+        container_health.own_health(container),
+    )
     if health_rule.way(asked, health) == "check":
         return ("is unhealthy", "restart") if health == "unhealthy" else ("", "")
     if state["Status"] == "running" and asked and known["bad"] >= PATIENCE:
@@ -215,7 +221,7 @@ def attend(one: Live, memory: Memory, now: Callable[[], float] = time.time) -> b
         current = live(one.app) if held else None
         if current is None:
             return False
-        found = bring_up.inspect(list(current.names))
+        found = calls.inspect(list(current.names))
         for name in sorted(current.names, key=lambda name: memory.helped([name])):
             if time.monotonic() > end:
                 break
@@ -228,7 +234,7 @@ def attend(one: Live, memory: Memory, now: Callable[[], float] = time.time) -> b
 
 
 def _due(
-    app: bring_up.App, name: str, container: "bring_up.Found | None", memory: Memory, now: float
+    app: bring_up.App, name: str, container: "calls.Found | None", memory: Memory, now: float
 ) -> tuple[str, str]:
     """What is to be done now about a container, remembered as done; nothing where it is to be let be."""
     with memory.lock:
@@ -252,15 +258,15 @@ def admit(app: bring_up.App, release: dict[str, Any], found: dict[str, Any], end
     """Let the edge send requests to a release once all that it asks are healthy: where its unit gave up before, for
     those or for a worker, and where an older pushrod has brought it up, which did not say so. Nobody is asked after
     `end`, by the monotonic clock: checks of their own can take as long as they like, each for itself."""
-    if bring_up.is_open(app, release["number"]) or not (bring_up.GATES / app.name).is_dir():
+    if gates.is_open(app.name, release["number"]) or not (gates.GATES / app.name).is_dir():
         return
 
     def well(name: str) -> bool:
-        return time.monotonic() < end and name in found and not bring_up.problem(found[name])
+        return time.monotonic() < end and name in found and not container_health.problem(found[name])
 
     names = bring_up.reached(app, release)
     if names and all(map(well, names)):
-        bring_up.open_edge(app, release["number"])
+        gates.open_edge(app.name, release["number"])
         bring_up.say(
             f"{app.name}: release {release['number']} is healthy, and the edge lets requests through"
         )
@@ -273,16 +279,16 @@ def fix(app: bring_up.App, name: str, why: str, act: str) -> None:
         if act == "up":
             up(app)
         elif act == "start":
-            bring_up.open_gate(app)
-            bring_up.run(["docker", "start", name], _COMMAND)
+            gates.open_gate(app.name)
+            calls.run(["docker", "start", name], _COMMAND)
         else:
             for unwell in bring_up.before_stop(app, [name], float(_GRACE)):
                 bring_up.say(unwell.why)
-            bring_up.run(["docker", "restart", "-t", _GRACE, name], _COMMAND)
+            calls.run(["docker", "restart", "-t", _GRACE, name], _COMMAND)
         row = bring_up.hooks_of(app).get(name) if act != "up" else None
         if row and (failed := hooks.after_start(row, _COMMAND)):
             bring_up.say(failed.why)
-    except bring_up.Trouble as e:
+    except calls.Trouble as e:
         record(app, name, why, f"could not be mended: {e}")
         return
     record(app, name, why, f"{_DONE[act]} in {time.monotonic() - began:.1f} s")
@@ -299,11 +305,11 @@ def up(app: bring_up.App, timeout: float = UP) -> None:
             said = [line for line in child.communicate(timeout=timeout)[0].splitlines() if line.strip()]
         except subprocess.TimeoutExpired as e:
             os.killpg(child.pid, signal.SIGKILL)
-            raise bring_up.Trouble(f"it is not up after {timeout:g} s") from e
+            raise calls.Trouble(f"it is not up after {timeout:g} s") from e
     for line in said:
         bring_up.say(line)
     if child.returncode:
-        raise bring_up.Trouble(said[-1] if said else "it could not be brought up")
+        raise calls.Trouble(said[-1] if said else "it could not be brought up")
 
 
 def record(app: bring_up.App, name: str, why: str, did: str) -> None:
@@ -324,7 +330,7 @@ def _guarded(app: bring_up.App, do: Callable[[], Do]) -> "Do | None":
     """What one app makes go wrong is told, and is nobody else's trouble."""
     try:
         return do()
-    except (bring_up.Trouble, OSError, ValueError, KeyError, TypeError) as e:
+    except (calls.Trouble, OSError, ValueError, KeyError, TypeError) as e:
         bring_up.say(f"{app.name}: {e}")
         return None
 
@@ -377,14 +383,14 @@ class Mending:
 def main(arguments: list[str]) -> int:
     """Look at every app that should be up, and go on looking while one of them is mended; 0 also where something
     could not be mended, which the record says."""
-    root, memory = Path(arguments[0]), Memory(bring_up.GATES / "watch.json")
+    root, memory = Path(arguments[0]), Memory(gates.GATES / "watch.json")
     mending, end = Mending(memory), time.monotonic() + RUN
     while True:
         apps = wanted(root)
         try:
             for one in look(apps, memory):
                 mending.begin(one)
-        except (bring_up.Trouble, OSError, ValueError) as e:
+        except (calls.Trouble, OSError, ValueError) as e:
             bring_up.say(str(e))
         done = mending.wait(EVERY)
         memory.save({name for one in apps for name in one.names})

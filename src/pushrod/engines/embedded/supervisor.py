@@ -15,14 +15,14 @@ import re
 import resource
 import socket
 import sys
-import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from pushrod.core.errors import HostError
 from pushrod.core.values import Process, ProcessState
 from pushrod.engines.embedded import exec_wrapper
+from pushrod.engines.embedded.supervisor_control import Control
 from pushrod.engines.embedded.supervisor_files import (
     KEEPER_GROUP,
     PROGRAMS,
@@ -39,35 +39,9 @@ from pushrod.system.accounts import Account
 
 _START_DEADLINE = 15.0  # seconds; starting takes a third of one
 _LOCK_DEADLINE = 60.0
-_STOP_MARGIN = 5.0  # seconds past a process's grace: supervisord looks once a second, then kills
 _DESCRIPTORS = 1024  # supervisord's own default for minfds
 # unix(7): sun_path has 108 bytes with its final zero. supervisord binds SOCKET.<pid> first; pids have 7 digits.
 _SOCKET_LIMIT = 107 - len(".4194304")
-
-# supervisor.states.ProcessStates
-_STOPPED, _STARTING, _RUNNING, _BACKOFF, _STOPPING, _EXITED, _FATAL, _UNKNOWN = (
-    0,
-    10,
-    20,
-    30,
-    40,
-    100,
-    200,
-    1000,
-)
-_ACTIVE = (_STARTING, _RUNNING, _BACKOFF)
-_AT_REST = (_STOPPED, _FATAL, _UNKNOWN)  # not _EXITED: supervisord is about to start it again
-_State = Literal["starting", "running", "backoff", "failed", "stopping", "stopped"]
-_STATES: Mapping[int, _State] = {
-    _STOPPED: "stopped",
-    _STARTING: "starting",
-    _RUNNING: "running",
-    _BACKOFF: "backoff",
-    _STOPPING: "stopping",
-    _EXITED: "backoff",
-    _FATAL: "failed",
-    _UNKNOWN: "failed",
-}
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -80,6 +54,7 @@ class Supervisor:
 
     def __init__(self, directory: Path, runtime: Path, account: Account | None) -> None:
         self.place = Place(directory, runtime / "supervisor.sock", account)
+        self.control = Control(self.place)
 
     def running(self) -> bool:
         """Whether a supervisor accepts on the socket; HostError when it belongs to another account."""
@@ -125,15 +100,15 @@ class Supervisor:
             self._write_group(group, processes)
             self.ensure()
             self._set_damaged_aside()
-            order = self._order(group)
-            added, changed, _ = self._call("supervisor.reloadConfig")[0]
+            order = self.control.order(group)
+            added, changed, _ = self.control.call("supervisor.reloadConfig")[0]
             if group in changed:
-                self._stop(order)
-                self._call("supervisor.removeProcessGroup", group)
+                self.control.stop(order)
+                self.control.call("supervisor.removeProcessGroup", group)
             if group in added or group in changed:
-                self._call("supervisor.addProcessGroup", group)
+                self.control.call("supervisor.addProcessGroup", group)
             else:
-                self._start_all(group)
+                self.control.start(group)
 
     def remove(self, group: str) -> None:
         """Stop `group` in order and forget it, files and all. Nothing of it lives afterwards."""
@@ -141,9 +116,9 @@ class Supervisor:
             files.remove(self.place.group_conf(group))
             with self._starting("removing a group"):
                 running = self.running()
-            if running and group in self._loaded():
-                self._stop(self._order(group))
-                self._call("supervisor.removeProcessGroup", group)
+            if running and group in self.control.loaded():
+                self.control.stop(self.control.order(group))
+                self.control.call("supervisor.removeProcessGroup", group)
             for lock in self._locks(group):
                 self._clear(lock)
                 files.remove(lock)
@@ -155,7 +130,7 @@ class Supervisor:
         supervisor."""
         with self._changing(group):
             if self.running():
-                self._stop(t for t in self._order(group) if not names or t.name in names)
+                self.control.stop(t for t in self.control.order(group) if not names or t.name in names)
             for lock in self._locks(group):
                 if not names or lock.name.partition(".")[2] in names:
                     self._clear(lock)
@@ -163,18 +138,18 @@ class Supervisor:
     def start(self, group: str) -> None:
         """Start what is stopped in a group."""
         with self._changing(group):
-            self._known(group)
-            self._start_all(group)
+            self.control.known(group)
+            self.control.start(group)
 
     def restart(self, group: str, name: str | None = None) -> None:
         """Stop one process of a group, or all, and start them again."""
         with self._changing(group):
-            self._stop(self._known(group, name))
-            self._start_all(group, name)
+            self.control.stop(self.control.known(group, name))
+            self.control.start(group, name)
 
     def signal(self, group: str, name: str, signal_name: str) -> None:
         """Send a signal, such as `HUP`, to the main process of one process."""
-        self._call("supervisor.signalProcess", f"{group}:{name}", signal_name)
+        self.control.call("supervisor.signalProcess", f"{group}:{name}", signal_name)
 
     def groups(self) -> tuple[str, ...]:
         """The groups there are, running or not, and those whose making or removing was cut off."""
@@ -186,7 +161,7 @@ class Supervisor:
         """The processes of a group, or of all; `stopped` when the supervisor does not run."""
         if not self.running():
             return tuple(s for s in self._files_at_rest() if _shown(s.group, group))
-        return tuple(_state(i) for i in self._infos() if _shown(i["group"], group))
+        return tuple(s for s in self.control.states() if _shown(s.group, group))
 
     # ---- the daemon -----------------------------------------------------------------------------------------
 
@@ -290,7 +265,7 @@ class Supervisor:
         from pushrod.engines.embedded import rpc
 
         try:
-            self._call("supervisor.getState")
+            self.control.call("supervisor.getState")
         except rpc.Refused as e:
             if e.code != rpc.SHUTDOWN_STATE:
                 raise
@@ -301,9 +276,9 @@ class Supervisor:
 
     def _shut_down(self) -> None:
         if self._answers():
-            pid = self._call("supervisor.getPID")
-            self._stop(self._order())  # the keeper first, by its priority
-            self._call("supervisor.shutdown")
+            pid = self.control.call("supervisor.getPID")
+            self.control.stop(self.control.order())  # the keeper first, by its priority
+            self.control.call("supervisor.shutdown")
         else:
             pid = 0
         if not waits.wait_until(lambda: not self.running() and not _lives(pid), _LOCK_DEADLINE):
@@ -329,80 +304,6 @@ class Supervisor:
             if spec.name not in names:
                 files.remove(spec)
 
-    def _start_all(self, group: str, name: str | None = None) -> None:
-        """Start what is not active, the lowest priority first. supervisord starts a process within the call."""
-        idle = {i["name"] for i in self._infos() if i["group"] == group and i["state"] not in _ACTIVE}
-        order = [t for t in self._order(group) if t.name in idle and name in (None, t.name)]
-        order.sort(key=lambda t: (t.priority, t.name))
-        from pushrod.engines.embedded import rpc
-
-        calls: list[tuple[str, tuple[Any, ...]]] = [
-            ("supervisor.startProcess", (t.full_name, False)) for t in order
-        ]
-        if calls:
-            rpc.call_all(self.place.socket, calls, ignore=(rpc.ALREADY_STARTED,))
-
-    def _stop(self, order: Iterable["_Target"]) -> None:
-        """Stop processes, one priority after the other, the highest first; return when they are at rest."""
-        levels: dict[int, list[_Target]] = {}
-        for target in order:
-            levels.setdefault(target.priority, []).append(target)
-        for priority in sorted(levels, reverse=True):
-            self._stop_level({t.full_name: t for t in levels[priority]})
-
-    def _stop_level(self, targets: Mapping[str, "_Target"]) -> None:
-        from pushrod.engines.embedded import rpc
-
-        deadline = time.monotonic() + max(t.grace for t in targets.values()) + _STOP_MARGIN
-        pause = 0.005
-        while True:
-            infos = {f"{i['group']}:{i['name']}": i for i in self._infos()}
-            left = [i for n, i in infos.items() if n in targets and i["state"] not in _AT_REST]
-            if not left:
-                return
-            active = [f"{i['group']}:{i['name']}" for i in left if i["state"] in _ACTIVE]
-            if active:
-                calls: list[tuple[str, tuple[Any, ...]]] = [
-                    ("supervisor.stopProcess", (n, False)) for n in active
-                ]
-                rpc.call_all(self.place.socket, calls, ignore=(rpc.NOT_RUNNING,))
-            if time.monotonic() > deadline:
-                names = ", ".join(f"{i['group']}:{i['name']} ({i['pid']})" for i in left)
-                raise HostError(
-                    f"does not end, not even by SIGKILL: {names}", log=files.tail(self.place.log, 20)
-                )
-            time.sleep(pause)
-            pause = min(pause * 1.5, 0.1)
-
-    def _order(self, group: str | None = None) -> list["_Target"]:
-        """What supervisord has, with the priority and grace it was configured with; the highest first."""
-        found = [
-            _Target(c["group"], c["name"], c["process_prio"], c["stopwaitsecs"])
-            for c in self._call("supervisor.getAllConfigInfo")
-            if c["inuse"] and group in (None, c["group"])
-        ]
-        known = {t.full_name for t in found}
-        found += [  # loaded, but no longer configured
-            _Target(i["group"], i["name"], 0, _LOCK_DEADLINE)
-            for i in self._infos()
-            if group in (None, i["group"]) and f"{i['group']}:{i['name']}" not in known
-        ]
-        return sorted(found, key=lambda t: t.priority, reverse=True)
-
-    def _known(self, group: str, name: str | None = None) -> list["_Target"]:
-        order = [t for t in self._order(group) if name in (None, t.name)]
-        if not order:
-            hint = "`pushrod status` lists what there is"
-            raise HostError(f"the supervisor knows no process {group}:{name or '*'}", hint=hint)
-        return order
-
-    def _loaded(self) -> set[str]:
-        return {i["group"] for i in self._infos()}
-
-    def _infos(self) -> list[dict[str, Any]]:
-        infos: list[dict[str, Any]] = self._call("supervisor.getAllProcessInfo")
-        return infos
-
     def _files_at_rest(self) -> Iterator[ProcessState]:
         for spec in sorted((self.place.directory / "specs").glob("*/*.json")):
             yield ProcessState(spec.parent.name, spec.stem, "stopped", detail="the supervisor does not run")
@@ -422,11 +323,6 @@ class Supervisor:
             left = ", ".join(map(str, sorted(exec_wrapper.remnants(str(lock)))))
             raise HostError(f"processes of {lock.name} do not end: {left}", where=str(lock))
 
-    def _call(self, method: str, *arguments: Any) -> Any:
-        from pushrod.engines.embedded import rpc
-
-        return rpc.call(self.place.socket, method, *arguments)
-
     def _group_lock(self, group: str) -> Path:
         return self.place.directory / "locks" / group
 
@@ -441,38 +337,12 @@ class Supervisor:
             yield
 
 
-class _Target(NamedTuple):
-    """A process to stop or start: when, and how long it has."""
-
-    group: str
-    name: str
-    priority: int
-    grace: float
-
-    @property
-    def full_name(self) -> str:
-        return f"{self.group}:{self.name}"
-
-
 def _check_names(group: str, processes: Sequence[Process]) -> None:
     for name in (group, *(p.name for p in processes)):
         if not _NAME.fullmatch(name):
             raise HostError(f"{name!r} cannot be the name of a process or a group")
     if not processes or any(p.group != group for p in processes):
         raise HostError(f"the processes of {group} must be some, all of that group")
-
-
-def _state(info: Mapping[str, Any]) -> ProcessState:
-    state = info["state"]
-    began = info["stop"] if state in (_STOPPED, _EXITED, _BACKOFF, _FATAL) else info["start"]
-    return ProcessState(
-        group=info["group"],
-        name=info["name"],
-        state=_STATES[state],
-        pid=info["pid"],
-        since=float(max(0, info["now"] - began)) if began else 0.0,
-        detail=info["spawnerr"] if state in (_BACKOFF, _EXITED, _FATAL, _UNKNOWN) else "",
-    )
 
 
 def _shown(group: str, wanted: str | None) -> bool:

@@ -20,7 +20,7 @@ def test_a_hook_that_fails_is_named_and_not_taken_for_the_program_of_its_contain
     monkeypatch.setattr(docker, "logs", lambda _name: ["of the container"])
     docker_says = 'exec: "/nowhere/program": stat /nowhere/program: no such file or directory'
     why = f"shop-r1-backend-1: its post_start command `/nowhere/program` ended with status 126: {docker_says}"
-    with pytest.raises(bring_up.Trouble) as refused:
+    with pytest.raises(bring_up.HookTrouble) as refused:
         bring_up.refuse(Failed(why, log))
     app = App(Root(tmp_path), "shop")
     error = not_started(app, samples.release(1), refused.value)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pushrod.engines import health_rule
-from pushrod.engines.docker import bring_up, names, watchdog
+from pushrod.engines.docker import bring_up, calls, container_health, gates, names, watchdog
 from tests.unit.engines.docker import places
 
 
@@ -35,7 +35,7 @@ def seen(root: Path, monkeypatch: pytest.MonkeyPatch, probe: str) -> Any:
     monkeypatch.setattr(
         watchdog, "glances", lambda: {"shop-r7-backend-1": watchdog.Glance("Up 2 hours", probe)}
     )
-    monkeypatch.setattr(bring_up, "is_open", lambda _app, _number: True)
+    monkeypatch.setattr(gates, "is_open", lambda _app, _number: True)
     return watchdog.live(app)
 
 
@@ -85,7 +85,7 @@ def test_whoever_had_help_longest_ago_comes_first(tmp_path: Path, monkeypatch: p
         for name in ("late", "never", "early", "well")
     ]
     monkeypatch.setattr(watchdog, "glances", lambda: {"well-r1-web-1": watchdog.Glance("Up 2 hours")})
-    monkeypatch.setattr(bring_up, "is_open", lambda _app, _number: True)
+    monkeypatch.setattr(gates, "is_open", lambda _app, _number: True)
     memory = watchdog.Memory(tmp_path / "none")
     memory.of("late-r1-web-1")["restarts"] = [1.0, 9.0]
     memory.of("early-r1-web-1")["restarts"] = [2.0]
@@ -98,7 +98,7 @@ def test_what_docker_knows_is_mended_before_anybody_is_asked(
     gone, slow = (bring_up.App(str(tmp_path), name) for name in ("gone", "slow"))
     apps = [watchdog.Live(slow, {"number": 1}, ("slow",)), watchdog.Live(gone, {"number": 1}, ("gone",))]
     monkeypatch.setattr(watchdog, "glances", lambda: {"slow": watchdog.Glance("Up 2 hours", "tcp://1:2")})
-    monkeypatch.setattr(bring_up, "is_open", lambda _app, _number: True)
+    monkeypatch.setattr(gates, "is_open", lambda _app, _number: True)
     monkeypatch.setattr(health_rule, "problems", lambda _probes: pytest.fail("asked first"))
     assert next(watchdog.look(apps, watchdog.Memory(tmp_path / "none"))).app is gone
 
@@ -143,7 +143,7 @@ def test_all_containers_are_listed_by_one_command(monkeypatch: pytest.MonkeyPatc
     printed = (
         '"a-r1-web-1" "Up 2 hours" "http://10.0.0.1:80/a \\"b\\"" "localhost x"\n"a-db" "Created" "" ""\n'
     )
-    monkeypatch.setattr(bring_up, "run", lambda _argv, _timeout: printed)
+    monkeypatch.setattr(calls, "run", lambda _argv, _timeout: printed)
     assert watchdog.glances() == {
         "a-r1-web-1": watchdog.Glance("Up 2 hours", 'http://10.0.0.1:80/a "b"', "localhost x"),
         "a-db": watchdog.Glance("Created", ""),
@@ -161,7 +161,7 @@ def test_one_app_that_takes_long_to_mend_holds_up_no_other(
     monkeypatch.setattr(watchdog, "wanted", lambda _root: [slow, quick])
     monkeypatch.setattr(watchdog, "look", lambda _apps, _memory: next(turns, []))
     monkeypatch.setattr(watchdog, "EVERY", 0.05)
-    monkeypatch.setattr(bring_up, "GATES", tmp_path)
+    monkeypatch.setattr(gates, "GATES", tmp_path)
 
     def attend(one: Any, _memory: Any) -> bool:
         helped.append(one.app.name)
@@ -180,10 +180,10 @@ def test_an_app_that_does_not_come_up_has_its_time(tmp_path: Path, monkeypatch: 
     waits = tmp_path / "bring_up.py"
     waits.write_text("import time; print('begun', flush=True); time.sleep(600)")
     monkeypatch.setattr(watchdog, "__file__", str(tmp_path / "watchdog.py"))
-    with pytest.raises(bring_up.Trouble, match=r"not up after 0\.2 s"):
+    with pytest.raises(calls.Trouble, match=r"not up after 0\.2 s"):
         watchdog.up(bring_up.App(str(tmp_path), "shop"), 0.2)
     waits.write_text("import sys; print('shop: no'); sys.exit(1)")
-    with pytest.raises(bring_up.Trouble, match="shop: no"):
+    with pytest.raises(calls.Trouble, match="shop: no"):
         watchdog.up(bring_up.App(str(tmp_path), "shop"), 60)
 
 
@@ -197,7 +197,7 @@ def test_after_the_limit_it_is_left_alone_and_told_once(
     app = places.live(tmp_path)
     done: list[str] = []
     monkeypatch.setattr(
-        bring_up, "inspect", lambda _names: {"shop-r7-backend-1": container("exited", ExitCode=1)}
+        calls, "inspect", lambda _names: {"shop-r7-backend-1": container("exited", ExitCode=1)}
     )
     monkeypatch.setattr(watchdog, "fix", lambda _app, name, _why, act: done.append(f"{act} {name}"))
     memory, now = watchdog.Memory(tmp_path / "watch.json"), 1e9
@@ -224,15 +224,15 @@ def test_the_edge_is_opened_once_all_that_it_asks_are_healthy(
     ]
     app = places.live(tmp_path, instances=instances)
     places.served(tmp_path)
-    monkeypatch.setattr(bring_up, "GATES", tmp_path / "run")
+    monkeypatch.setattr(gates, "GATES", tmp_path / "run")
     found = {"shop-r7-backend-1": container(instance), "shop-r7-worker-1": container(worker)}
-    monkeypatch.setattr(bring_up, "inspect", lambda _names: found)
+    monkeypatch.setattr(calls, "inspect", lambda _names: found)
     memory = watchdog.Memory(tmp_path / "watch.json")
     watchdog.attend(live(app), memory)  # its stores are not up: there is no gate
     (tmp_path / "run" / "shop").mkdir(parents=True)
-    assert not bring_up.is_open(app, 7)
+    assert not gates.is_open(app.name, 7)
     watchdog.attend(live(app), memory)
-    assert bring_up.is_open(app, 7) is opened
+    assert gates.is_open(app.name, 7) is opened
 
 
 def test_checks_that_take_long_have_one_time_together(
@@ -244,11 +244,11 @@ def test_checks_that_take_long_have_one_time_together(
         for n in range(2, 40)
     ]
     app = places.live(tmp_path, instances=named)
-    monkeypatch.setattr(bring_up, "GATES", tmp_path / "run")
+    monkeypatch.setattr(gates, "GATES", tmp_path / "run")
     (tmp_path / "run" / "shop").mkdir(parents=True)
     names = [f"shop-r7-{one['name']}" for one in named]
     monkeypatch.setattr(bring_up, "reached", lambda _app, _release: names)
-    monkeypatch.setattr(bring_up, "inspect", lambda _names: dict.fromkeys(names, container()))
+    monkeypatch.setattr(calls, "inspect", lambda _names: dict.fromkeys(names, container()))
     clock, asked = [1000.0], []
 
     def problem(_container: object) -> str:
@@ -256,12 +256,12 @@ def test_checks_that_take_long_have_one_time_together(
         clock[0] += 9.9
         return ""
 
-    monkeypatch.setattr(bring_up, "problem", problem)
+    monkeypatch.setattr(container_health, "problem", problem)
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     watchdog.attend(live(app), watchdog.Memory(tmp_path / "watch.json"))
     assert 0 < len(asked) < len(names)
     assert clock[0] - 1000.0 < watchdog.ATTEND + 10
-    assert not bring_up.is_open(app, 7)
+    assert not gates.is_open(app.name, 7)
 
 
 def test_the_edge_is_not_opened_for_a_release_that_it_does_not_serve(
@@ -269,16 +269,16 @@ def test_the_edge_is_not_opened_for_a_release_that_it_does_not_serve(
 ) -> None:
     app = places.live(tmp_path)
     places.served(tmp_path, release=6)
-    monkeypatch.setattr(bring_up, "GATES", tmp_path / "run")
+    monkeypatch.setattr(gates, "GATES", tmp_path / "run")
     (tmp_path / "run" / "shop").mkdir(parents=True)
-    monkeypatch.setattr(bring_up, "inspect", lambda _names: {"shop-r7-backend-1": container()})
+    monkeypatch.setattr(calls, "inspect", lambda _names: {"shop-r7-backend-1": container()})
     watchdog.attend(live(app), watchdog.Memory(tmp_path / "watch.json"))
-    assert not bring_up.is_open(app, 7)
+    assert not gates.is_open(app.name, 7)
 
 
 def test_an_app_whose_unit_was_stopped_is_let_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = places.live(tmp_path)
-    monkeypatch.setattr(bring_up, "GATES", tmp_path / "run")
+    monkeypatch.setattr(gates, "GATES", tmp_path / "run")
     (tmp_path / "run" / "shop").mkdir(parents=True)
     (tmp_path / "run" / "shop" / "stopped").touch()
     assert watchdog.live(app) is None
@@ -295,6 +295,6 @@ def test_what_is_remembered_is_of_containers_that_are_there(tmp_path: Path) -> N
 
 
 def test_the_copies_agree_with_the_package() -> None:
-    assert names.GATES == bring_up.GATES
-    assert (names.UP, names.STOPPED) == (bring_up.UP, bring_up.STOPPED)
+    assert names.GATES == gates.GATES
+    assert (names.UP, names.STOPPED) == (gates.UP, gates.STOPPED)
     assert names.UNITS == watchdog.UNITS

@@ -1,0 +1,79 @@
+"""Docker's own programs: run within a time, and what they say of containers.
+
+Standard library only, and copied below ROOT beside `bring_up`, as that is.
+"""
+
+import json
+import os
+import subprocess
+from typing import Any
+
+Found = dict[str, Any]
+
+_COMMAND = 300.0  # seconds for one command of Docker's
+_REASON = "Error response from daemon: "
+_FAILED = "failed to start containers: "
+
+
+class Trouble(Exception):
+    """What could not be done, in one sentence."""
+
+
+def run(argv: list[str], timeout: float = _COMMAND) -> str:
+    """Run a program and return what it printed; Trouble with its last words if it fails."""
+    done = ended(argv, timeout)
+    if done.returncode != 0:
+        raise Trouble(reason(done.stderr or done.stdout) or f"{argv[0]} failed and said nothing")
+    return done.stdout
+
+
+def reason(said: str) -> str:
+    """Why a program failed. Docker says why in lines of its own, and then which containers were not started."""
+    words = [line.strip() for line in said.splitlines() if line.strip()]
+    why = [line.partition(_REASON)[2] for line in words if _REASON in line]
+    failed = [line.partition(_FAILED)[2] for line in words[-1:] if _FAILED in line]
+    if not why:
+        return words[-1] if words else ""
+    names = failed[0].split(", ") if failed else []
+    if len(names) == len(why):
+        why = [f"{name}: {each}" for name, each in zip(names, why, strict=True)]
+    return "; ".join(dict.fromkeys(why))
+
+
+def ended(argv: list[str], timeout: float = _COMMAND) -> "subprocess.CompletedProcess[str]":
+    """Run a program to its end, whatever that is; Trouble where it cannot be run, or takes too long."""
+    # Whoever calls this may have COMPOSE_PROFILES or the like in the environment, which would change what starts.
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
+    try:
+        return subprocess.run(
+            argv,
+            env=variables,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise Trouble(f"{argv[0]}: {e}") from e
+
+
+def inspect(names: list[str]) -> dict[str, Found]:
+    """The containers of these names that exist, as Docker has them, by name."""
+    if not names:
+        return {}
+    done = ended(["docker", "container", "inspect", *names])
+    if done.returncode != 0 and "No such container" not in done.stderr:
+        raise Trouble(done.stderr.strip() or "docker inspect failed")
+    return {c["Name"].lstrip("/"): c for c in json.loads(done.stdout or "[]")}
+
+
+def networks(found: dict[str, Found]) -> dict[str, dict[str, str]]:
+    """The networks each container is connected to, with its fixed address there."""
+    return {
+        name: {
+            network: ((n or {}).get("IPAMConfig") or {}).get("IPv4Address", "")
+            for network, n in (c["NetworkSettings"]["Networks"] or {}).items()
+        }
+        for name, c in found.items()
+    }

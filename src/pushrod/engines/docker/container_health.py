@@ -1,0 +1,88 @@
+"""Whether containers are healthy: by their own check, or as the manifest has them asked.
+
+Standard library only, and copied below ROOT beside `bring_up`, as that is.
+"""
+
+import subprocess
+import sys
+import time
+from concurrent import futures
+from pathlib import Path
+
+try:
+    from pushrod.engines import health_rule
+    from pushrod.engines.docker import calls
+except ImportError:  # a copy below ROOT: what it needs lies beside it
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    import calls  # type: ignore[import-not-found, no-redef, unused-ignore]
+    import health_rule  # type: ignore[import-not-found, no-redef, unused-ignore]
+
+_CHECK = 10.0  # seconds for one run of a container's own health check
+_LOOP = 5  # restarts while it is waited for: about 4 s, as Docker doubles the time between them from 0.1 s
+_POLL = 0.2
+_AT_ONCE = 8  # containers whose health is looked at at the same time
+
+
+def healthy(names: list[str], deadline: float) -> None:
+    """Wait until each container runs and says, or is seen, to be healthy; Trouble with the first that is not."""
+    end = time.monotonic() + deadline
+    before: dict[str, int] = {}
+    while True:
+        found = calls.inspect(names)
+        for name, container in found.items():
+            if container["RestartCount"] - before.setdefault(name, container["RestartCount"]) >= _LOOP:
+                status = container["State"]["ExitCode"]
+                raise calls.Trouble(f"{name} ends with status {status} as often as it is started")
+        with futures.ThreadPoolExecutor(
+            _AT_ONCE
+        ) as pool:  # one that does not answer must not use up others' time
+            why = dict(zip(found, pool.map(problem, found.values()), strict=True))
+        waiting = {name: why.get(name, "is not there") for name in names}
+        told = ", ".join(f"{name} {why}" for name, why in waiting.items() if why)
+        if not told:
+            return
+        if time.monotonic() >= end:
+            raise calls.Trouble(f"after {deadline:g} s: {told}")
+        time.sleep(_POLL)
+
+
+def problem(container: calls.Found) -> str:
+    """Why a container is not healthy now; empty if it is, or has ended as it should."""
+    state, policy = container["State"], container["HostConfig"]["RestartPolicy"]["Name"]
+    if ended_well(state["Status"], state["ExitCode"], state["StartedAt"], policy):
+        return ""
+    if state["Status"] != "running":
+        return f"is {state['Status']}"
+    asked, health = health_rule.of_labels(container["Config"]["Labels"]), own_health(container)
+    if health_rule.way(asked, health) == "check":
+        well = health == "healthy" or (health == "starting" and checked(container))
+        return "" if well else f"is {health}"
+    why = health_rule.problems([asked])[asked] if asked else ""
+    return f"does not prove its health: {why}" if why else ""
+
+
+def own_health(container: calls.Found) -> str:
+    """What Docker says of a container's own health check; empty where it has none."""
+    said: str = (container["State"].get("Health") or {}).get("Status", "")
+    return "" if said == "none" else said
+
+
+def checked(container: calls.Found) -> bool:
+    """Run a container's own health check now: Docker's first run of it comes only after a whole interval."""
+    test = (container["Config"].get("Healthcheck") or {}).get("Test") or ["NONE"]
+    shell = container["Config"].get("Shell") or ["/bin/sh", "-c"]
+    argv = test[1:] if test[0] == "CMD" else [*shell, *test[1:]] if test[0] == "CMD-SHELL" else []
+    words = ["docker", "exec", container["Name"].lstrip("/"), *argv]
+    try:
+        return (
+            bool(argv)
+            and subprocess.run(words, capture_output=True, timeout=_CHECK, check=False).returncode == 0
+        )
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def ended_well(status: str, exit_code: int, started: str, policy: str) -> bool:
+    """Whether a container has done its work, and is not one that must run for ever. `started` is Docker's time."""
+    ended = status == "exited" and exit_code == 0 and not started.startswith("0001")
+    return ended and policy in ("no", "on-failure", "")

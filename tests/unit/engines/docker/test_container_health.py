@@ -1,0 +1,48 @@
+"""What counts as healthy, and when waiting for it ends."""
+
+from typing import Any
+
+import pytest
+
+from pushrod.engines.docker import calls, container_health
+from pushrod.engines.docker.calls import Trouble
+
+
+def found(status: str = "running", restarts: int = 0, **state: Any) -> dict[str, Any]:
+    return {
+        "Name": "/c",
+        "RestartCount": restarts,
+        "State": {"Status": status, "ExitCode": 3, "StartedAt": "2026", **state},
+        "HostConfig": {"RestartPolicy": {"Name": "unless-stopped"}},
+        "Config": {"Labels": {}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "started", "policy", "well"),
+    [
+        ("exited", 0, "2026", "on-failure", True),
+        ("exited", 0, "2026", "no", True),
+        ("exited", 0, "2026", "unless-stopped", False),
+        ("exited", 1, "2026", "no", False),
+        ("exited", 0, "0001-01-01T00:00:00Z", "no", False),
+        ("running", 0, "2026", "no", False),
+    ],
+)
+def test_ended_well(status: str, code: int, started: str, policy: str, well: bool) -> None:
+    assert container_health.ended_well(status, code, started, policy) is well
+
+
+def test_the_first_that_is_not_healthy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "inspect", lambda _: {"a": found(), "b": found("exited")})
+    with pytest.raises(Trouble, match=r"after 0\.3 s: b is exited, c is not there"):
+        container_health.healthy(["a", "b", "c"], 0.3)
+
+
+def test_one_that_ends_again_and_again_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = iter(range(7, 100))
+    monkeypatch.setattr(calls, "inspect", lambda _: {"a": found("restarting", next(counts))})
+    monkeypatch.setattr(container_health, "_POLL", 0)
+    with pytest.raises(Trouble, match="a ends with status 3 as often as it is started"):
+        container_health.healthy(["a"], 60)
+    assert next(counts) == 7 + container_health._LOOP + 1
