@@ -7,6 +7,8 @@ import platform
 import statistics
 from typing import Literal
 
+from devtools.columns import columns
+
 Unit = Literal["s", "1/s", "requests", "processes", "times", "x"]
 
 
@@ -50,8 +52,7 @@ def table(figures: list[Figure]) -> str:
     """The figures for people, one a line."""
     rows = [("", "median", "[min .. max]", "n", "target", "met", "ratio")]
     rows += [_row(f) for f in figures]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return columns(rows, left=len(rows[0]))
 
 
 def _row(f: Figure) -> tuple[str, str, str, str, str, str, str]:

@@ -7,12 +7,12 @@ and a push is what pushrod itself costs.
 import contextlib
 import http.client
 import json
-import socket
 import subprocess
 import time
 from typing import NamedTuple
 
 from bench.stage import PUSHROD, TIMEOUT, BenchError, Stage
+from devtools.servers import free_port
 
 RELEASE = ("alembic", "upgrade", "head")
 HEALTH = "/readyz"
@@ -95,10 +95,3 @@ def _healthy(port: int) -> bool:
             return connection.getresponse().status == 200
         except (OSError, http.client.HTTPException):
             return False
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
+from bench import wrk
 from bench.stage import BenchError
 from devtools import steady
 from devtools.apps import edge_port
@@ -236,31 +237,13 @@ class Gate:
 
     def load(self, url: str) -> Pace:
         """As many requests as a client on kept connections can make; BenchError where one of them fails."""
-        argv = [
-            "wrk",
-            "-t1",
-            f"-c{_CONNECTIONS}",
-            f"-d{_SECONDS}s",
-            "--latency",
-            "-H",
-            "X-Forwarded-Proto: https",
-            url,
-        ]
         before = _processors()
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        rate, p99 = wrk.run(
+            url, connections=_CONNECTIONS, seconds=_SECONDS, headers=("X-Forwarded-Proto: https",)
+        )
         after = _processors()
-        rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
-        p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", done.stdout)
-        if (
-            done.returncode
-            or not rate
-            or not p99
-            or "Non-2xx" in done.stdout
-            or "Socket errors" in done.stdout
-        ):
-            raise BenchError(f"`{' '.join(argv)}` has failed:\n{done.stdout}{done.stderr}")
         stolen = (after.stolen - before.stolen) / max(1, after.all - before.all)
-        return Pace(float(rate[1]), float(p99[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[p99[2]], stolen)
+        return Pace(rate, p99, stolen)
 
 
 def timed_switch(edge: Edge, site: Site, release: int) -> float:

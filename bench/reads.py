@@ -1,16 +1,16 @@
 """What a read of the template's costs: from its cache against a constant, from PostgreSQL against a bare handler."""
 
 import contextlib
-import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
-from bench import floor
+from bench import floor, wrk
 from bench.figures import Figure
 from bench.stage import BenchError, Stage
+from devtools.servers import free_port
 from pushrod.system import network, waits
 
 CACHED, CONSTANT = "/api/products/1", "/api/"
@@ -77,7 +77,7 @@ def _postgres(stage: Stage) -> float:
 def _served(stage: Stage, app: str, directory: Path | None = None) -> Iterator[str]:
     """An app served by uvicorn beside the live release, as the backend is; its address."""
     place = floor.place(stage, ["exec", "backend", "--", "python", "-c", floor.ASK])
-    port = floor.free_port()
+    port = free_port()
     argv = [
         "uvicorn",
         app,
@@ -107,9 +107,4 @@ def _served(stage: Stage, app: str, directory: Path | None = None) -> Iterator[s
 
 def _rate(url: str) -> float:
     """How many requests a second one client on kept connections can make; BenchError where one of them fails."""
-    argv = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", url]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-    found = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
-    if done.returncode or not found or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
-        raise BenchError(f"`{' '.join(argv)}` has failed:\n{done.stdout}{done.stderr}")
-    return float(found[1])
+    return wrk.run(url, connections=CONNECTIONS, seconds=SECONDS).rate

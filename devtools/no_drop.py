@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 
 from devtools.apps import Machine, Tree, eventually
+from devtools.columns import columns
 from devtools.load import RACE, Delivery, Failure, Figures, Load, Report, delivery
 from devtools.load.shapes import Protocol
 from pushrod.adapters.nginx import Edge, Switch
@@ -426,13 +427,7 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
     lines: list[Sequence[str]] = [titles]
     for name, *values in rows:
         lines.append((str(name), *(_told(v) if isinstance(v, float) else str(v) for v in values)))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]
-        ).rstrip()
-        for line in lines
-    )
+    return columns(lines, left=1)
 
 
 def _told(seconds: float) -> str:

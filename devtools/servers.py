@@ -2,13 +2,13 @@
 
 import contextlib
 import importlib.util
+import random
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pushrod.system import accounts, processes
+from pushrod.system import accounts, network, processes
 
 
 def package(name: str) -> Path:
@@ -34,10 +34,8 @@ def redis_programs() -> list[Path]:
 
 
 def free_port() -> int:
-    """A port nothing listens on now."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """A port nobody has, outside the range from which the kernel takes ports for outgoing connections."""
+    return next(p for p in iter(lambda: random.randint(10_000, 30_000), 0) if network.port_is_free(p))
 
 
 @contextlib.contextmanager

@@ -97,6 +97,20 @@ def assert_within(box: Box, key: str) -> None:
         assert all(unit in line for line in kinds), group
 
 
+@contextlib.contextmanager
+def a_host(desk: Path) -> Iterator["Ground"]:
+    """A host with nothing on it, and its journal at the end."""
+    box = Box()
+    made = Ground(box, desk)
+    try:
+        box.create(ports=[made.published])
+        made.init()
+        yield made
+        print(box.journal())
+    finally:
+        box.remove()
+
+
 class Ground:
     """A box on which `pushrod host init` was run; whose `port` on loopback is the edge's."""
 

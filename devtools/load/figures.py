@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from devtools.columns import columns
 from devtools.load.wire import UNPROCESSED
 
 
@@ -181,8 +182,7 @@ class Report:
         several = self.protocols if len(self.protocols) > 1 else {}
         parts = {**self.shapes, **{f"all {name}": f for name, f in several.items()}, "all": self.total}
         rows += [_row(name, f) for name, f in parts.items()]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
+        lines = [columns(rows, left=0)]
         lines += [
             f"{name}: {n} x {kind}" for name, f in self.shapes.items() for kind, n in f.failures.items()
         ]

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from devtools.apps import Machine, processes_below
+from devtools.servers import free_port
 from pushrod.adapters import nginx
 from pushrod.adapters.nginx import Edge
-from tests.integration.edges import Backend, Started, an_edge, free_port
+from tests.integration.edges import Backend, Started, an_edge
 
 
 @pytest.fixture(scope="session")

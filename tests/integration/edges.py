@@ -8,7 +8,6 @@ import http.client
 import http.server
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from typing import Any
 from pushrod.adapters.binaries import Parts
 from pushrod.adapters.nginx import Edge, Switch, workers
 from pushrod.core.site import Site
-from pushrod.system import accounts, network, processes, waits
+from pushrod.system import accounts, processes, waits
 
 PATIENCE = 15.0
 """Seconds after which a condition that does not come is a failure."""
@@ -147,11 +146,6 @@ def a_started_edge(place: Path, **listening: Any) -> Iterator[Started]:
     with an_edge(place, **listening) as made:
         made.start()
         yield made
-
-
-def free_port() -> int:
-    """A port nobody has, outside the range from which the kernel takes ports for outgoing connections."""
-    return next(p for p in iter(lambda: random.randint(10_000, 30_000), 0) if network.port_is_free(p))
 
 
 def site(

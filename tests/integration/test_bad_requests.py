@@ -20,12 +20,13 @@ import h2.events
 import h2.exceptions
 import pytest
 
+from devtools.servers import free_port
 from pushrod.adapters import openssl
 from pushrod.adapters.nginx import Edge, tree
 from pushrod.core.site import CHAIN, KEY, Site, Tls
 from pushrod.core.values import Route, Routing
 from pushrod.system import files, waits
-from tests.integration.edges import PATIENCE, Started, a_started_edge, free_port
+from tests.integration.edges import PATIENCE, Started, a_started_edge
 
 pytestmark = pytest.mark.integration
 

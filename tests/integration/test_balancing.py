@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from devtools.servers import free_port
 from pushrod.adapters.nginx import Edge
 from pushrod.core.site import Site
 from pushrod.system import waits
-from tests.integration.edges import PATIENCE, Backend, InFlight, ask, free_port
+from tests.integration.edges import PATIENCE, Backend, InFlight, ask
 
 pytestmark = pytest.mark.integration
 

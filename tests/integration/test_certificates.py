@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from devtools.apps import FILES, Machine, complaint
+from devtools.servers import free_port
 from pushrod.adapters import git, openssl
 from pushrod.adapters.nginx import Edge
 from pushrod.core.errors import EdgeError, HostError, StateError
@@ -28,7 +29,7 @@ from pushrod.state.apps import App, Root, Settings
 from pushrod.state.journal import Journal
 from pushrod.state.releases import Releases
 from pushrod.system import network
-from tests.integration.edges import Backend, an_edge, ask, free_port
+from tests.integration.edges import Backend, an_edge, ask
 from tests.integration.pebble import MISSING, PROGRAMS, Pebble, advising, limiting, pebble
 from tests.integration.test_tls import get
 from tests.unit.samples import release

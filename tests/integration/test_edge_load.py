@@ -19,13 +19,14 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ResponseReceived
 
+from devtools.servers import free_port
 from pushrod.adapters import openssl
 from pushrod.adapters.nginx import Bounds, tree
 from pushrod.core.site import CHAIN, KEY, Site, Tls
 from pushrod.core.values import Route, Routing
 from pushrod.ingress import snippets
 from pushrod.system import files, processes, waits
-from tests.integration.edges import PATIENCE, Started, an_edge, free_port
+from tests.integration.edges import PATIENCE, Started, an_edge
 from tests.integration.test_bad_requests import Recorder, exchange, statuses
 
 pytestmark = pytest.mark.integration

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from devtools.servers import free_port
 from pushrod.adapters.nginx import Edge
 from pushrod.adapters.nginx.headers import DROPPED, FROM_PROXIES
 from pushrod.core.site import Site
 from pushrod.core.values import Auth, Cache, Route, Routing
 from pushrod.system import files
-from tests.integration.edges import PATIENCE, Started, a_started_edge, free_port
+from tests.integration.edges import PATIENCE, Started, a_started_edge
 from tests.integration.test_bad_requests import Recorder, exchange, statuses
 
 pytestmark = pytest.mark.integration

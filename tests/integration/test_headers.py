@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from devtools.servers import free_port
 from pushrod.adapters import openssl
 from pushrod.adapters.nginx import Edge, tree
 from pushrod.adapters.openssl import Pair
 from pushrod.core.site import Site, Tls
 from pushrod.core.values import Auth, Cache, Maintenance, Rate, Route, Routing
 from pushrod.system import files
-from tests.integration.edges import PATIENCE, Backend, Handler, Started, free_port
+from tests.integration.edges import PATIENCE, Backend, Handler, Started
 from tests.integration.test_tls import client, put
 
 pytestmark = pytest.mark.integration

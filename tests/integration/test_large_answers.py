@@ -10,11 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from devtools.servers import free_port
 from pushrod.adapters.nginx import Edge
 from pushrod.core.site import Site
 from pushrod.core.values import Route, Routing
 from pushrod.system import waits
-from tests.integration.edges import PATIENCE, Started, a_started_edge, free_port
+from tests.integration.edges import PATIENCE, Started, a_started_edge
 from tests.integration.test_bad_requests import Recorder, exchange, statuses
 
 pytestmark = pytest.mark.integration

@@ -20,21 +20,14 @@ from typing import Any
 
 import pytest
 
+from devtools.servers import free_port
 from pushrod.adapters import nginx
 from pushrod.adapters.nginx import Edge, Switch, generations, reload, rotation, tree
 from pushrod.adapters.nginx import edge as edges
 from pushrod.core.errors import EdgeError, Interrupted
 from pushrod.core.site import Site
 from pushrod.system import files, network, processes, waits
-from tests.integration.edges import (
-    PATIENCE,
-    Backend,
-    InFlight,
-    Started,
-    ask,
-    free_port,
-    site,
-)
+from tests.integration.edges import PATIENCE, Backend, InFlight, Started, ask, site
 
 pytestmark = pytest.mark.integration
 

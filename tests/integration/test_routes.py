@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from devtools.servers import free_port
 from pushrod.adapters.nginx import Edge
 from pushrod.core.site import Site
 from pushrod.core.values import Auth, Cache, Maintenance, Rate, Route, Routing
 from pushrod.system import files
-from tests.integration.edges import PATIENCE, Answer, Backend, ask, free_port
+from tests.integration.edges import PATIENCE, Answer, Backend, ask
 
 pytestmark = pytest.mark.integration
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from devtools.servers import free_port
 from pushrod.adapters.binaries import Parts
 from pushrod.adapters.nginx import Edge
 from pushrod.core.errors import EdgeError, ManifestError
@@ -18,7 +19,7 @@ from pushrod.core.values import Route, Routing
 from pushrod.ingress import snippets
 from pushrod.ingress.snippets import directives, reader
 from pushrod.system import files
-from tests.integration.edges import Backend, ask, free_port
+from tests.integration.edges import Backend, ask
 
 pytestmark = pytest.mark.integration
 

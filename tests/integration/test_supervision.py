@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from devtools.servers import free_port
 from pushrod.core.errors import HostError
 from pushrod.core.values import Process, ProcessState
 from pushrod.engines.embedded.supervisor import Supervisor
@@ -141,13 +142,6 @@ def lives(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
 
 
 def ask(port: int) -> int:

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from devtools.servers import free_port
 from pushrod.adapters import nginx, openssl
 from pushrod.adapters.nginx import Edge
 from pushrod.adapters.openssl import Pair
 from pushrod.core.errors import EdgeError
 from pushrod.core.site import Site, Tls
 from pushrod.system import files, network, processes, waits
-from tests.integration.edges import PATIENCE, Answer, Backend, Handler, Started, an_edge, ask, free_port
+from tests.integration.edges import PATIENCE, Answer, Backend, Handler, Started, an_edge, ask
 
 pytestmark = pytest.mark.integration
 

@@ -12,6 +12,7 @@ import pytest
 from devtools.apps import edge_port
 from devtools.lab import images
 from devtools.lab.box import Box
+from devtools.lab.ground import Ground, a_host
 from devtools.lab.stack import Stack
 from pushrod.system import processes
 
@@ -50,6 +51,14 @@ def shop(made: Stack) -> Iterator[Stack]:
         yield made
     finally:
         print(made.logs())
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """A host with nothing on it, of a file's own."""
+    _needs(images.box_problem())
+    with a_host(tmp_path_factory.mktemp("desk")) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

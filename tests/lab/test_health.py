@@ -1,13 +1,10 @@
 """Whether an instance is well: a deployment, a boot and the watch say the same of the same answer."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from devtools.apps import eventually
-from devtools.lab import images
-from devtools.lab.box import Box
 from devtools.lab.ground import ROOT, Ground, Shop
 
 pytestmark = pytest.mark.lab
@@ -69,22 +66,6 @@ asked = {{n: seen[n].asked for n in one.names if seen[n].fine and seen[n].asked}
 looks = {{n: health_rule.problems([probe])[probe] for n, probe in asked.items()}}
 print(json.dumps([[boot.get(n, "is gone"), looks.get(n, "is not asked")] for n in one.names]))
 """
-
-
-@pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """A host with nothing on it."""
-    if problem := images.box_problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
-    box = Box()
-    made = Ground(box, tmp_path_factory.mktemp("desk"))
-    try:
-        box.create(ports=[made.published])
-        made.init()
-        yield made
-        print(box.journal())
-    finally:
-        box.remove()
 
 
 @pytest.fixture(scope="module")

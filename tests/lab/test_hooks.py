@@ -1,12 +1,8 @@
 """`post_start` and `pre_stop` of a compose file, on a host: when they run, as whom, and what a failure does."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from devtools.apps import complaint, eventually
-from devtools.lab import images
-from devtools.lab.box import Box
 from devtools.lab.ground import Ground, Shop
 
 pytestmark = pytest.mark.lab
@@ -69,22 +65,6 @@ volumes: {data: }
 def tree(pre_stop: str = "echo web pre_stop >>/data/log", store: str = "", **changes: str) -> dict[str, str]:
     file = COMPOSE.replace("PRE_STOP", pre_stop).replace("STORE", store)
     return {"app.py": APP, "Dockerfile": DOCKERFILE, "compose.yaml": file, **changes}
-
-
-@pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """A host with nothing on it."""
-    if problem := images.box_problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
-    box = Box()
-    made = Ground(box, tmp_path_factory.mktemp("desk"))
-    try:
-        box.create(ports=[made.published])
-        made.init()
-        yield made
-        print(box.journal())
-    finally:
-        box.remove()
 
 
 class Hooked(Shop):

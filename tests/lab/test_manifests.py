@@ -5,14 +5,11 @@ import json
 import re
 import socket
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from devtools.apps import complaint, eventually
-from devtools.lab import images
-from devtools.lab.box import Box
 from devtools.lab.ground import DOCKERFILE, Ground, Shop, code
 from pushrod.manifest.grants import ROOT_CAPABILITIES
 from pushrod.system import processes
@@ -57,22 +54,6 @@ def classic(version: str) -> dict[str, str]:
         "backend/Dockerfile": DOCKERFILE,
         "backend/app.py": code(version),
     }
-
-
-@pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """A host with nothing on it."""
-    if problem := images.box_problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
-    box = Box()
-    made = Ground(box, tmp_path_factory.mktemp("desk"))
-    try:
-        box.create(ports=[made.published])
-        made.init()
-        yield made
-        print(box.journal())
-    finally:
-        box.remove()
 
 
 @pytest.fixture(scope="module")

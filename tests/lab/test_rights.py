@@ -1,12 +1,8 @@
 """What Docker lets every container do and pushrod does not: who is told, and how to have it back."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from devtools.apps import complaint
-from devtools.lab import images
-from devtools.lab.box import Box
 from devtools.lab.ground import Ground, Shop
 
 pytestmark = pytest.mark.lab
@@ -40,22 +36,6 @@ def tree(name: str, command: str, keys: str = "", dockerfile: str = "") -> dict[
         "Dockerfile": f"{DOCKERFILE}{dockerfile}CMD {command}\n",
         "compose.yaml": f"x-pushrod: {{domains: [{name}.localhost]}}\n{FILE.replace('KEYS', keys)}",
     }
-
-
-@pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """A host with nothing on it."""
-    if problem := images.box_problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
-    box = Box()
-    made = Ground(box, tmp_path_factory.mktemp("desk"))
-    try:
-        box.create(ports=[made.published])
-        made.init()
-        yield made
-        print(box.journal())
-    finally:
-        box.remove()
 
 
 def printed(app: Shop) -> str:

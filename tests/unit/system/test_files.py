@@ -4,25 +4,15 @@ import errno
 import os
 import pwd
 import signal
-import stat
 import threading
 from pathlib import Path
 
 import pytest
 
 from pushrod.core.errors import HostError
-from pushrod.system import accounts, files
+from pushrod.system import accounts, files, processes
 from tests.conftest import beside
-
-root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to run a child as somebody else")
-
-
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-def names(directory: Path) -> list[str]:
-    return sorted(p.name for p in directory.iterdir())
+from tests.unit.system.children import mode, names, python, root_only
 
 
 @pytest.mark.parametrize(
@@ -46,6 +36,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from pushrod.system import files
+from pushrod.system import processes
 while True:
     for letter in b"ab":
         files.write(Path(sys.argv[1]), bytes([letter]) * 300_000)
@@ -285,3 +276,41 @@ def test_a_file_in_the_place_of_a_directory_is_set_aside(tmp_path: Path) -> None
     path.write_text("y")
     files.write(path / "file", "text")
     assert (tmp_path / "directory.damaged-2").read_text() == "y"
+
+
+def limited(tmp_path: Path, source: str, limit: int) -> processes.Completed:
+    """Run source in a process whose files cannot grow beyond `limit` bytes."""
+    head = "import sys, resource\nfrom pathlib import Path\nfrom pushrod.system import files\n"
+    head += f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+    return processes.run(python(head + source), cwd=tmp_path)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    source = "try:\n    files.write(Path('file'), 'x' * 2000)\nexcept OSError as e:\n    print(e.errno)"
+    done = limited(tmp_path, source, 1000)
+    assert done.stdout.split() == [str(errno.EFBIG)], done.stderr
+    assert (tmp_path / "file").read_text() == "old"
+    assert names(tmp_path) == ["file"]
+
+
+@root_only
+def test_append_raises_when_the_disk_is_full(tmp_path: Path) -> None:
+    source = "import errno, os\nfrom pathlib import Path\nfrom pushrod.system import files\n"
+    source += "try:\n    while True:\n        files.append(Path('file'), 'y' * 1000)\nexcept OSError as e:\n"
+    source += "    print(errno.errorcode[e.errno], e.filename or '')"
+    mount = 'mount -t tmpfs -o size=16k tmpfs "$1" && cd "$1" && shift && exec "$@"'
+    done = processes.run(["unshare", "--mount", "sh", "-c", mount, "sh", tmp_path, *python(source)])
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        pytest.skip("no file system can be mounted here")
+    assert done.stdout.split()[0] == "ENOSPC", done.stderr
+
+
+def test_append_takes_back_a_line_of_which_only_a_part_fits(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x" * 990 + "\n")
+    source = (
+        "try:\n    files.append(Path('file'), 'y' * 50)\nexcept OSError as e:\n    print(e.errno, e.filename)"
+    )
+    done = limited(tmp_path, source, 1000)
+    assert done.stdout.split() == [str(errno.ENOSPC), "file"], done.stderr
+    assert (tmp_path / "file").read_text() == "x" * 990 + "\n"

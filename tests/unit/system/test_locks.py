@@ -5,24 +5,16 @@ import signal
 import stat
 from pathlib import Path
 
-import psutil
 import pytest
 
 from pushrod.core.errors import BusyError
 from pushrod.system import locks
 from tests.conftest import beside
+from tests.unit.system.children import gone
 
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended; one that nobody has collected yet has."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 HOLDER = """

@@ -5,40 +5,17 @@ import io
 import os
 import pwd
 import signal
-import stat
 import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from pushrod.core.errors import BusyError, HostError
 from pushrod.system import accounts, files, processes, streams, waits
 from tests.conftest import beside
-
-root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to run a child as somebody else")
-
-
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-def names(directory: Path) -> list[str]:
-    return sorted(p.name for p in directory.iterdir())
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended; one that nobody has collected yet has."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def python(source: str, *arguments: str | Path) -> list[str]:
-    return [sys.executable, "-c", source, *map(str, arguments)]
+from tests.unit.system.children import gone, mode, python, root_only
 
 
 def test_run_returns_status_and_both_streams_apart() -> None:
@@ -158,44 +135,6 @@ def test_attach_says_which_program_is_missing(tmp_path: Path) -> None:
     with pytest.raises(HostError) as e:
         processes.attach(["no-such-program"], cwd=tmp_path, env={})
     assert e.value.where == "no-such-program"
-
-
-def limited(tmp_path: Path, source: str, limit: int) -> processes.Completed:
-    """Run source in a process whose files cannot grow beyond `limit` bytes."""
-    head = "import sys, resource\nfrom pathlib import Path\nfrom pushrod.system import files\n"
-    head += f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
-    return processes.run(python(head + source), cwd=tmp_path)
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("old")
-    source = "try:\n    files.write(Path('file'), 'x' * 2000)\nexcept OSError as e:\n    print(e.errno)"
-    done = limited(tmp_path, source, 1000)
-    assert done.stdout.split() == [str(errno.EFBIG)], done.stderr
-    assert (tmp_path / "file").read_text() == "old"
-    assert names(tmp_path) == ["file"]
-
-
-@root_only
-def test_append_raises_when_the_disk_is_full(tmp_path: Path) -> None:
-    source = "import errno, os\nfrom pathlib import Path\nfrom pushrod.system import files\n"
-    source += "try:\n    while True:\n        files.append(Path('file'), 'y' * 1000)\nexcept OSError as e:\n"
-    source += "    print(errno.errorcode[e.errno], e.filename or '')"
-    mount = 'mount -t tmpfs -o size=16k tmpfs "$1" && cd "$1" && shift && exec "$@"'
-    done = processes.run(["unshare", "--mount", "sh", "-c", mount, "sh", tmp_path, *python(source)])
-    if "unshare" in done.stderr or "mount" in done.stderr:
-        pytest.skip("no file system can be mounted here")
-    assert done.stdout.split()[0] == "ENOSPC", done.stderr
-
-
-def test_append_takes_back_a_line_of_which_only_a_part_fits(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x" * 990 + "\n")
-    source = (
-        "try:\n    files.append(Path('file'), 'y' * 50)\nexcept OSError as e:\n    print(e.errno, e.filename)"
-    )
-    done = limited(tmp_path, source, 1000)
-    assert done.stdout.split() == [str(errno.ENOSPC), "file"], done.stderr
-    assert (tmp_path / "file").read_text() == "x" * 990 + "\n"
 
 
 def test_run_splits_at_newlines_alone_and_keeps_every_byte_of_a_line() -> None:

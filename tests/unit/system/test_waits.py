@@ -2,20 +2,12 @@
 
 import signal
 
-import psutil
 import pytest
 
 from pushrod.core.errors import Interrupted
 from pushrod.system import waits
 from tests.conftest import beside
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended; one that nobody has collected yet has."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+from tests.unit.system.children import gone
 
 
 def test_wait_until_returns_whether_it_held() -> None:

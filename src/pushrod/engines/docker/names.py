@@ -13,7 +13,7 @@ from pushrod.core.errors import UnknownNameError
 from pushrod.core.values import Release
 from pushrod.state.apps import App
 
-GATES = Path("/run/pushrod")
+GATES = systemd.RUNTIME
 """Where the directory of each app is that its instances mount. It is on tmpfs, and made once the stores have proved
 healthy: so after a power cut dockerd cannot start an instance before its stores, whatever its restart policy."""
 
@@ -24,7 +24,7 @@ healthy since they were brought up: the edge waits for it."""
 STOPPED = "stopped"
 """The file in an app's gate that says that its unit was stopped: the watch leaves it alone."""
 
-UNITS = Path("/etc/systemd/system/pushrod.target.wants")
+UNITS = systemd.WANTED
 """A link `pushrod-app@shop.service` here says that the app comes back at boot."""
 
 COMPOSE, STORES, ATTACHMENTS = "compose.yaml", "stores.yaml", "attachments.json"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pushrod.engines import health_rule
-from pushrod.engines.docker import bring_up, calls, container_health, gates, names, watchdog
+from pushrod.engines.docker import bring_up, calls, container_health, gates, layers, names, watchdog
 from tests.unit.engines.docker import places
 
 
@@ -298,3 +298,4 @@ def test_the_copies_agree_with_the_package() -> None:
     assert names.GATES == gates.GATES
     assert (names.UP, names.STOPPED) == (gates.UP, gates.STOPPED)
     assert names.UNITS == watchdog.UNITS
+    assert layers._MEMORY.parent == names.GATES
