@@ -28,6 +28,23 @@ settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
 
+@pytest.fixture(autouse=True)
+def short_directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a root with a long path has in /tmp goes with the test that has made it."""
+    made: list[Path] = []
+    create = Root.create
+
+    def noted(root: Root) -> None:
+        create(root)
+        made.append(root.runtime)
+
+    monkeypatch.setattr(Root, "create", noted)
+    yield
+    for path in made:
+        if path.parent == Path("/tmp") and path.is_dir():
+            files.remove_tree(path)
+
+
 class Tree:
     """A work tree, changed and committed as its user would."""
 
