@@ -5,12 +5,14 @@ It reads the source and imports nothing of it. The status is 1 where a figure is
 
 import ast
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "pushrod"
+_KNOW_HOSTS = ("pushrod.engines", "pushrod.provisioning", "pushrod.state")  # all others ask for a trait
 TEMPLATE = "template"  # what `pushrod new` copies: a project of its own
 
 Graph = dict[str, set[str]]
@@ -45,12 +47,20 @@ def figures(source: Path = SOURCE) -> list[Figure]:
         if not module.startswith("pushrod.engines")
         for line in _compared(tree)
     ]
+    settings = [
+        f"{module}:{node.lineno}"
+        for module, tree in trees.items()
+        if not module.startswith(_KNOW_HOSTS)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in ("host_settings", "host_settings_path")
+    ]
     return [
         Figure("files at the top", len(list(source.glob("*.py"))), 4),
         Figure("cycles of imports", len(loops), 0, "; ".join(" -> ".join(loop) for loop in loops)),
         Figure("lines of the largest module", lengths[largest], 450, largest),
         Figure("methods of the largest engine protocol", protocols[widest], 10, widest),
         Figure("comparisons with an engine's name", len(compared), 0, ", ".join(compared)),
+        Figure("looks for a host's settings elsewhere", len(settings), 0, ", ".join(settings)),
     ]
 
 
@@ -110,10 +120,14 @@ def _module(source: Path, path: Path) -> str:
 
 
 def _compared(tree: ast.Module) -> Iterator[int]:
-    """The lines in which something called engine has its name compared with a text."""
+    """The lines in which something called engine, or its name, is compared with a text."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Compare) and ast.unparse(node.left).endswith("engine.name"):
-            yield node.lineno
+        if isinstance(node, ast.Compare):
+            sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
+            if any(re.search(r"\bengine(\.name)?$", side) for side in sides) and any(
+                s[0] in "'\"" for s in sides
+            ):
+                yield node.lineno
 
 
 def main() -> int:

@@ -123,7 +123,8 @@ def test_the_figures_are_those_of_the_source_that_is_read(tmp_path: Path) -> Non
     (source / "engines").mkdir(parents=True)
     (source / "one.py").write_text("from pushrod import two\n")
     (source / "two.py").write_text(
-        "def late(engine):\n    from pushrod import one\n    return engine.name == 'a'\n"
+        "def late(engine, root):\n    from pushrod import one\n"
+        "    return engine.name == 'a' or 'b' != engine or root.host_settings\n"
     )
     (source / "engines" / "protocols.py").write_text(
         "class Wide(Protocol):\n    def a(self): ...\n    def b(self): ...\n" + "\n" * 9
@@ -134,5 +135,6 @@ def test_the_figures_are_those_of_the_source_that_is_read(tmp_path: Path) -> Non
         "cycles of imports": (1, "pushrod.one -> pushrod.two"),
         "lines of the largest module": (12, "engines/protocols.py"),
         "methods of the largest engine protocol": (2, "pushrod.engines.protocols.Wide"),
-        "comparisons with an engine's name": (1, "pushrod.two:3"),
+        "comparisons with an engine's name": (2, "pushrod.two:3, pushrod.two:3"),
+        "looks for a host's settings elsewhere": (1, "pushrod.two:3"),
     }

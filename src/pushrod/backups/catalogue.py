@@ -16,6 +16,7 @@ import msgspec
 from pushrod.backups.destination import Destination, Directory, Draft
 from pushrod.core.errors import BusyError, Interrupted, PushrodError, StoreError, UnknownNameError
 from pushrod.core.progress import Progress
+from pushrod.core.traits import BY_NAME
 from pushrod.core.values import Diagnostic, EngineName, Release, Value
 from pushrod.engines.protocols import Engine
 from pushrod.releases.pipeline import Pipeline
@@ -125,7 +126,7 @@ def examine(app: App) -> Iterator[Diagnostic]:
     if app.settings.down or release is None or not any(s.store for s in release.stores):
         return
     period = PERIODS.get(release.backups.every)
-    if period is None or (release.engine == "embedded" and not known):
+    if period is None or (not known and not BY_NAME[release.engine].hosted):
         return
     since = known[0].at if known else _first_live(app)
     if _since(since) > 2 * period:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pushrod.core.errors import HostError
+from pushrod.core.traits import BY_NAME
 from pushrod.core.values import Instance, Release, Service, Value
 
 Action = Literal["new", "changed", "removed", "same"]
@@ -94,7 +95,9 @@ def _service(live: Release | None, service: Service, image: str) -> Change:
         return Change("service", service.name, "new", _new_detail(service))
     reasons = []
     if image not in (live.images[service.name].id, live.images[service.name].location):
-        embedded = live.engine == "embedded"  # there an image holds the dependencies without the code
+        embedded = not BY_NAME[
+            live.engine
+        ].containers  # there an image holds the dependencies without the code
         reasons.append("its dependencies are built anew" if embedded else "its image is built anew")
     if before.replicas != service.replicas:
         reasons.append(f"{before.replicas} → {service.replicas} instances")
@@ -116,7 +119,7 @@ def _store(live: Release | None, store: Service) -> Change:
     before = next((s for s in live.stores if s.name == store.name), None) if live else None
     if live is None or before is None:
         return Change("store", store.name, "new", store.image)
-    if live.engine == "docker" and before.image != store.image:
+    if BY_NAME[live.engine].containers and before.image != store.image:
         return Change("store", store.name, "changed", f"{before.image} → {store.image}, in place")
     return Change("store", store.name, "same", store.image)
 

@@ -34,7 +34,8 @@ class Row(NamedTuple):
 
     def fate(self, engine: EngineName) -> Fate:
         """The treatment of the key on an engine."""
-        return self.docker if engine == "docker" else self.embedded
+        fates: dict[EngineName, Fate] = {"embedded": self.embedded, "docker": self.docker}
+        return fates[engine]
 
 
 _TOP = (

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from pushrod.core.errors import ManifestError
+from pushrod.core.traits import BY_NAME
 from pushrod.core.values import EngineName, Role, Service
 from pushrod.manifest import image_refs, likelihood
 from pushrod.manifest.document import Key
@@ -53,7 +54,7 @@ def derive(drafts: Sequence[Draft], engine: EngineName) -> tuple[list[Draft], li
     Raises ManifestError if there is no entry or more than one, a store the engine cannot run, or a job without a
     place.
     """
-    return _on_docker(drafts) if engine == "docker" else _embedded(drafts)
+    return _on_docker(drafts) if BY_NAME[engine].containers else _embedded(drafts)
 
 
 def _embedded(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str], str]:
@@ -120,12 +121,12 @@ def _placed(draft: Draft, engine: EngineName) -> Draft:
         role = "edge"
     elif draft.chosen == "store" or (not draft.chosen and _is_store(draft, engine)):
         role = "store"
-    elif not draft.chosen and image_refs.is_web_server(draft.reference) and engine == "embedded":
+    elif not draft.chosen and image_refs.is_web_server(draft.reference) and not BY_NAME[engine].containers:
         role = "edge"
     if role != "store":
         return draft.with_(role=role)
     kind = registry.by_image(draft.reference.name)
-    if engine == "embedded" and (kind is None or kind.embedded is None):
+    if not BY_NAME[engine].containers and (kind is None or kind.embedded is None):
         image = draft.service.image or draft.reference.path or "what it builds"
         runs = _and(next(iter(k.images.values())) for k in registry.KINDS if k.embedded)
         raise ManifestError(
@@ -140,7 +141,7 @@ def _placed(draft: Draft, engine: EngineName) -> Draft:
 def _is_store(draft: Draft, engine: EngineName) -> bool:
     pulled = draft.service.build is None
     web = image_refs.is_web_server(draft.reference)
-    if engine == "docker" and draft.key.get("restart").text() == "no" and not draft.holds_data:
+    if BY_NAME[engine].containers and draft.key.get("restart").text() == "no" and not draft.holds_data:
         return False  # a client that runs from the store's own image, and ends
     return image_refs.is_store(draft.reference) or (pulled and draft.holds_data and not web)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from pushrod.core.errors import ManifestError
+from pushrod.core.traits import BY_NAME
 from pushrod.core.values import Build, EngineName, Hook, Manifest, Routing, Service
 from pushrod.manifest import (
     discovery,
@@ -82,14 +83,14 @@ def read(
     ]
     drafts = [_with_target(d, targets[d.name], tracked) if d.name in targets else d for d in drafts]
     drafts, remarks, because = roles.derive(drafts, engine)
-    if engine == "docker":
+    if BY_NAME[engine].containers:
         staying = kept.kept(drafts, next(d.name for d in drafts if d.service.role == "entry"))
         drafts = [d.with_(role="store", keeps=True) if d.name in staying else d for d in drafts]
     if not any(discovery.is_proxy(d.key) and d.service.role != "edge" for d in drafts):
         remarks = [*remarks, *_unused_labels(drafts, targets, names)]
     routed = routing.read({name: key.get("x-pushrod") for name, key in services.items()}, own)
     _check_routed(routed, drafts, services)
-    if engine == "embedded":
+    if not BY_NAME[engine].containers:
         remarks = [*remarks, *notes.embedded(drafts, store_versions or {}), *notes.embedded_domains(names)]
         remarks += [*notes.embedded_backups(own.get("backups")), *notes.embedded_tls(own.get("tls"))]
     else:
@@ -203,11 +204,11 @@ def _draft(
     ports = list(_published(key.get("ports")))
     port, exposed = _main(ports), _exposed(key.get("expose"))
     published = port.target
-    replaced = engine == "embedded" and image_refs.is_store(reference)
+    replaced = not BY_NAME[engine].containers and image_refs.is_store(reference)
     health, checked = healthcheck.read(
         Key(key.path, None) if replaced else key.get("healthcheck"),
         own.get("health"),
-        probe=engine == "embedded",
+        probe=not BY_NAME[engine].containers,
         name=asked_as,
     )
     listening = {

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from pushrod.core.errors import ManifestError
+from pushrod.core.traits import BY_NAME
 from pushrod.core.values import Encryption, EngineName
 from pushrod.manifest.document import Key
 
@@ -27,7 +28,7 @@ def read(key: Key, domains: Sequence[str], engine: EngineName) -> Encryption:
     if source_key.value is False:  # YAML 1.1 reads `off` as false
         source_key = source_key._replace(value="off")
     source = source_key.choice("acme", "local", "files", "off")
-    if engine == "docker" and source not in ("", "off") and not domains:
+    if BY_NAME[engine].by_domain and source not in ("", "off") and not domains:
         raise ManifestError(
             "a certificate is for names, and the app has none",
             where=source_key.path,
@@ -35,8 +36,8 @@ def read(key: Key, domains: Sequence[str], engine: EngineName) -> Encryption:
         )
     if source == "acme":
         _check_acme(source_key, domains)
-    usual = "acme" if engine == "docker" and any(map(is_public, domains)) else "off"
-    if engine == "embedded" and source == "acme":
+    usual = "acme" if BY_NAME[engine].hosted and any(map(is_public, domains)) else "off"
+    if source == "acme" and not BY_NAME[engine].hosted:
         source = "off"
     fields = {
         "source": source or usual,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from pushrod.core.errors import ManifestError
 from pushrod.core.limits import Limits, written
+from pushrod.core.traits import BY_NAME
 from pushrod.core.values import EngineName
 from pushrod.manifest import discovery, grants, keys
 from pushrod.manifest.document import Key
@@ -95,7 +96,7 @@ class Reading:
         row, rule = keys.TABLE.get(path), self.rules.get(path)
         if row is not None:
             return self._ruled(key, row)
-        if rule is not None and self.terms.engine == "docker":
+        if rule is not None and BY_NAME[self.terms.engine].containers:
             return rule(self, key)
         if isinstance(key.value, list):
             kept = (self.value(item, path) for item in key.sequence())
@@ -128,7 +129,7 @@ class Reading:
 
     def _is_replaced(self, key: Key, path: str) -> bool:
         """Whether the edge takes a service's place, which finds the others by Docker's socket and is not given it."""
-        named = path == "services" and self.terms.engine == "docker"
+        named = path == "services" and BY_NAME[self.terms.engine].containers
         if not named or self.has("docker-socket") or not discovery.asks_docker(key):
             return False
         word = f"pushrod apps allow {self.app or 'APP'} docker-socket"
@@ -141,7 +142,7 @@ class Reading:
         fate = row.fate(self.terms.engine)
         if fate == "refused" and key.value not in (None, [], {}, False):
             refuse_key(key)
-        if self.terms.engine == "embedded":
+        if not BY_NAME[self.terms.engine].containers:
             return self.rules[row.path](self, key) if fate == "bounded" else key.value
         if fate == "noted" and key.value not in (None, [], {}, False, "", 0):
             return self.leave(key)
