@@ -1,1 +1,1 @@
-"""What pushrod costs, measured against what the same work costs without it: `python -m bench`, `make bench`."""
+"""What pushrod costs, compared with the same work without it: `python -m bench`, `make bench`."""

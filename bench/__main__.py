@@ -1,4 +1,4 @@
-"""`python -m bench`: take the figures, print one table. Times are never asserted; a failed request is."""
+"""`python -m bench`: measure and print one table. Times are never asserted; a failed request is."""
 
 import argparse
 import shutil
@@ -19,7 +19,7 @@ from bench.server import Server
 from bench.stage import BenchError, Stage
 from devtools.lab import images
 
-# What, how often (or how many orders), and how often with --quick. `Any` is what the place of the row gives.
+# The function, how often to repeat (or how many orders), and how often with --quick. `Any` is the row's stage.
 Row = tuple[Callable[[Any, int], list[Figure]], int, int]
 Place = Callable[[], AbstractContextManager[Any]]
 ROWS = (
@@ -36,7 +36,7 @@ SERVER_ROWS = ((rows.push_to_server, 5, 2),)
 
 
 def main() -> int:
-    """0 when everything could be measured and no request failed, 1 otherwise."""
+    """0 if everything could be measured and no request failed, 1 otherwise."""
     parser = argparse.ArgumentParser(
         prog="bench", description="What pushrod costs, measured on this machine."
     )
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def measure(only: list[str] | None, *, quick: bool) -> list[Figure]:
-    """Take every row's figures: from the template's app on this machine, and from an app on a server in a box."""
+    """Measure every row: with the template's app on this machine, and with an app on a server in a box."""
     figures: list[Figure] = []
     shops: tuple[tuple[Place, tuple[Row, ...]], ...] = ((market, ORDER_ROWS), (market, SALE_ROWS))
     places: tuple[tuple[Place, tuple[Row, ...]], ...] = (
@@ -97,7 +97,7 @@ def _say(what: str) -> None:
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
-    """Leave once, by way of every `finally`, so that everything that was started is stopped."""
+    """Exit once through every `finally`, so that everything started is stopped."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

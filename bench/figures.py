@@ -1,4 +1,4 @@
-"""Figures and their table: a median with its spread, a target, and the ratio to a figure of the same run."""
+"""Figures and their table: a median with its spread, a target, and the ratio to another figure of the same run."""
 
 import dataclasses
 import json
@@ -14,11 +14,11 @@ Unit = Literal["s", "1/s", "requests", "processes", "times", "x"]
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """Something measured `len(values)` times.
+    """A quantity measured `len(values)` times.
 
-    `target` is the most that it should be, with `least` the least; the median is held against it, or with `worst` the
-    largest value. The unit `x` is a ratio, taken of figures that belong together.
-    `reference` is another figure of the run, `ratio` to it is what can be compared between machines.
+    `target` is the most it should be, with `least` the least; it applies to the median, with `worst` to the largest
+    value. The unit `x` is a ratio of figures that belong together. `reference` is another figure of the run;
+    `ratio`, relative to it, can be compared between machines.
     """
 
     name: str
@@ -31,12 +31,12 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """The middle one of the values."""
+        """The median of the values."""
         return statistics.median(self.values)
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None where there is none."""
+        """Whether the target is met; None if there is none."""
         if self.target is None:
             return None
         value = max(self.values) if self.worst else self.median
@@ -44,12 +44,12 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """The median as a multiple of the reference's."""
+        """The median divided by the reference's median."""
         return self.median / self.reference.median if self.reference else None
 
 
 def table(figures: list[Figure]) -> str:
-    """The figures for people, one a line."""
+    """The figures for people, one per line."""
     rows = [("", "median", "[min .. max]", "n", "target", "met", "ratio")]
     rows += [_row(f) for f in figures]
     return columns(rows, left=len(rows[0]))

@@ -1,7 +1,6 @@
-"""The least a deployment of the app can take: its release command and its boot, started by hand.
+"""The minimum time for a deployment of the app: its release command and its start, run by hand.
 
-Both run with the environment and in the directory that pushrod gives them, so the difference between this
-and a push is what pushrod itself costs.
+Both run with pushrod's environment and directory, so the difference from a push is the cost of pushrod itself.
 """
 
 import contextlib
@@ -20,14 +19,14 @@ ASK = "import json, os; print(json.dumps([os.getcwd(), dict(os.environ)]))"
 
 
 class Floor(NamedTuple):
-    """Seconds of the release command, and of a boot to the first healthy answer."""
+    """Seconds of the release command, and of a start until the first healthy answer."""
 
     release: float
     boot: float
 
     @property
     def total(self) -> float:
-        """One after the other, as a deployment must."""
+        """The sum: a deployment must do them in sequence."""
         return self.release + self.boot
 
 
@@ -44,7 +43,7 @@ def measure(stage: Stage) -> Floor:
 
 
 def place(stage: Stage, verb: list[str]) -> _Place:
-    """Where and with which environment pushrod runs a program; without writing bytecode into the release."""
+    """The directory and environment in which pushrod runs a program; without writing bytecode into the release."""
     directory, environment = json.loads(stage.run([PUSHROD, *verb]).splitlines()[-1])
     return _Place(directory, {**environment, "PYTHONDONTWRITEBYTECODE": "1"})
 

@@ -1,7 +1,7 @@
-"""Where the edge's figures are taken: the edge, and beside it a bare nginx tuned by hand, before the same backend.
+"""The measurements of the edge: the edge, and beside it a bare, hand-tuned nginx, in front of the same backend.
 
-Both are the same program, so what differs is what the edge does by default: its log, its headers, its limits. The
-backend is an app in Python, or one that costs next to nothing: a third nginx that answers from memory.
+Both are the same program, so the difference is what the edge does by default: its log, its headers, its limits. The
+backend is an app in Python, or a third nginx that answers from memory at almost no cost.
 """
 
 import contextlib
@@ -28,12 +28,12 @@ from pushrod.adapters.nginx import Edge
 from pushrod.core.site import Site, Tls
 from pushrod.system import accounts, files, network, processes, waits
 
-NAME = "localhost"  # which wrk asks for: the name in its URL
-_LENGTH = 900  # bytes of an answer: some JSON, below what is compressed
+NAME = "localhost"  # the name in wrk's URL
+_LENGTH = 900  # bytes of an answer: some JSON, too short to be compressed
 _STARTS = 15.0  # seconds
 _CONNECTIONS = 32
-_APPS = 13  # at most, on the host of the two that are compared: 1 to 13, in turn
-_SECONDS = 1  # short, and many of them: how the connections fall to the two workers is drawn anew each time
+_APPS = 13  # at most, on the host of the compared two: 1 to 13, in turn
+_SECONDS = 1  # short and often: the distribution of connections over the two workers is random each time
 
 _COMMON = """\
 daemon off;
@@ -82,8 +82,8 @@ _BARE_SITE = """\
 
 
 class Pace(NamedTuple):
-    """What a load of as many requests as can be made has shown: how many a second, and their 99th percentile in
-    seconds. `stolen` is the share of the processors' time that the host of this machine took away meanwhile."""
+    """The result of a load at full speed: requests a second, and their 99th percentile in seconds. `stolen` is the
+    share of processor time taken by this machine's own host meanwhile."""
 
     rate: float
     p99: float
@@ -91,28 +91,29 @@ class Pace(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """A load of a bare nginx and one of an edge, one right after the other."""
+    """A load of a bare nginx and one of an edge, in immediate succession."""
 
     bare: Pace
     edge: Pace
 
     @property
     def stolen(self) -> float:
-        """The larger share of the two: what was taken from one of them only, the other seems to have won."""
+        """The larger share of the two: time stolen from only one of them would favour the other."""
         return max(self.bare.stolen, self.edge.stolen)
 
 
 class Pair(NamedTuple):
-    """A bare nginx and an edge of as many sites, before one backend: where each is asked, without TLS and with it."""
+    """A bare nginx and an edge with the same number of sites and the same backend: their URLs without and with
+    TLS."""
 
     bare: tuple[str, str]
     edge: tuple[str, str]
 
 
 class Gate:
-    """Two backends, by what they are called with their ports, and an edge with one app; leaving stops them.
+    """Two backends, by name with their ports, and an edge with one app; leaving the block stops them.
 
-    `alone` is that edge, and its site.
+    `alone` is that edge, with its site.
     """
 
     def __init__(self) -> None:
@@ -143,7 +144,7 @@ class Gate:
         self._stack.close()
 
     def _app(self) -> int:
-        """The app of the tests, which does little beside speaking HTTP; its port."""
+        """Start the tests' app, which does little besides HTTP; returns its port."""
         port = edge_port()
         environment = {"PATH": os.defpath, "PORT": str(port), "HOME": str(self.top)}
         self._start([sys.executable, "-I", steady.__file__], self.top, environment)
@@ -158,11 +159,11 @@ class Gate:
 
     @contextlib.contextmanager
     def pair(self, backend: int) -> Iterator[Pair]:
-        """A bare nginx and an edge that have just started, before a backend; leaving stops both.
+        """A newly started bare nginx and edge in front of a backend; leaving the block stops both.
 
-        How many apps the two have is another number each time. Where nginx lays its memory depends on what it has
-        read, so that with one server block more or less the bare one has 0.04 page faults a request by TLS or 2.2,
-        and the edge 0.04 to 0.3: up to a fifth of the requests, which says nothing of either.
+        The number of their apps varies each time. nginx's memory layout depends on its configuration: one server
+        block more or less changes the bare one's page faults per TLS request between 0.04 and 2.2, and the edge's
+        between 0.04 and 0.3. That is up to a fifth of the requests, and says nothing about either.
         """
         number, port, tls = next(self._pairs), edge_port(), edge_port()
         apps = 1 + number % _APPS
@@ -183,8 +184,8 @@ class Gate:
         *,
         beside: Sequence[Site] = (),
     ) -> tuple[Edge, Site]:
-        """A running edge with so many sites, and one of them; it is stopped with `stack`, or with all others. It
-        serves those `beside` them, too."""
+        """A running edge with a number of sites, and one of these; stopped with `stack`, or with all others. It
+        also serves the sites in `beside`."""
         directory, runtime = self.top / name, self.top / f"{name}-run"
         account = accounts.child_account([self.top, self._program, Path(sys.executable)])
         edge = Edge(self._program, directory, runtime, account)
@@ -236,7 +237,7 @@ class Gate:
         stack.callback(child.terminate)
 
     def load(self, url: str) -> Pace:
-        """As many requests as a client on kept connections can make; BenchError where one of them fails."""
+        """Send as many requests as a client on kept connections can; BenchError if one fails."""
         before = _processors()
         rate, p99 = wrk.run(
             url, connections=_CONNECTIONS, seconds=_SECONDS, headers=("X-Forwarded-Proto: https",)
@@ -247,7 +248,7 @@ class Gate:
 
 
 def timed_switch(edge: Edge, site: Site, release: int) -> float:
-    """Seconds of a switch of one app to another release; the old workers are waited for, and not counted."""
+    """Seconds for switching one app to another release; the end of the old workers is awaited, but not counted."""
     changed = Site(**{f: getattr(site, f) for f in site.__struct_fields__} | {"release": release})
     started = time.perf_counter()
     switch = edge.switch({site.app: changed})
@@ -257,14 +258,14 @@ def timed_switch(edge: Edge, site: Site, release: int) -> float:
 
 
 class _Processors(NamedTuple):
-    """The time of all processors since this machine has started, in ticks: whatever for, and what its host took."""
+    """The processors' time since this machine started, in ticks: the total, and what its host has stolen."""
 
     all: int
     stolen: int
 
 
 def _processors() -> _Processors:
-    """From the first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal (proc_stat(5))."""
+    """Read the first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal (proc_stat(5))."""
     ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return _Processors(sum(ticks), ticks[7])
 

@@ -1,4 +1,5 @@
-"""What a read of the template's costs: from its cache against a constant, from PostgreSQL against a bare handler."""
+"""The cost of the template's reads: from its cache, compared with a constant; from PostgreSQL, compared with a bare
+handler."""
 
 import contextlib
 import subprocess
@@ -17,14 +18,14 @@ CACHED, CONSTANT = "/api/products/1", "/api/"
 UNCACHED = "/api/products?after=0&limit=1"
 SECONDS = 3
 CONNECTIONS = 16
-LEAST_CACHED, LEAST_UNCACHED = 0.9, 0.8  # of what each is held against
+LEAST_CACHED, LEAST_UNCACHED = 0.9, 0.8  # of the respective reference
 NOISE = (
     0.03  # seconds of CPU: what PostgreSQL's own work differs by between two spans, which are counted in 0.01
 )
 
 
 def reads(stage: Stage, times: int) -> list[Figure]:
-    """As many requests as can be made of each kind, in turn."""
+    """As many requests as possible of each kind, in turn."""
     constant, cached, idle, busy = [], [], [], []
     for _ in range(times):
         constant.append(_rate(f"{stage.url}{CONSTANT}"))
@@ -60,9 +61,9 @@ def _ratio(name: str, values: list[float], others: list[float], target: float) -
 
 
 def _postgres(stage: Stage) -> float:
-    """Seconds of CPU that the app's PostgreSQL has used, its children that have ended included."""
-    found = stage.status()["processes"]
-    [pid] = [p["pid"] for p in found if p["name"] == "postgres"]
+    """Seconds of CPU used by the app's PostgreSQL, including its ended children."""
+    processes = stage.status()["processes"]
+    [pid] = [p["pid"] for p in processes if p["name"] == "postgres"]
     server = psutil.Process(pid)
     total = 0.0
     for process in (server, *server.children(recursive=True)):
@@ -75,7 +76,7 @@ def _postgres(stage: Stage) -> float:
 
 @contextlib.contextmanager
 def _served(stage: Stage, app: str, directory: Path | None = None) -> Iterator[str]:
-    """An app served by uvicorn beside the live release, as the backend is; its address."""
+    """An app served by uvicorn like the backend, beside the live release; yields its address."""
     place = floor.place(stage, ["exec", "backend", "--", "python", "-c", floor.ASK])
     port = free_port()
     argv = [
@@ -106,5 +107,5 @@ def _served(stage: Stage, app: str, directory: Path | None = None) -> Iterator[s
 
 
 def _rate(url: str) -> float:
-    """How many requests a second one client on kept connections can make; BenchError where one of them fails."""
+    """Requests a second from one client on kept connections; BenchError if one fails."""
     return wrk.run(url, connections=CONNECTIONS, seconds=SECONDS).rate

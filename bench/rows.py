@@ -1,4 +1,4 @@
-"""What is measured. Each row takes the stage and how often, and gives its figures."""
+"""The measurements. Each row takes the stage and the number of repetitions, and returns its figures."""
 
 import itertools
 import sys
@@ -15,20 +15,20 @@ from devtools.load import Load, Report
 from tests.integration import fullest
 
 RATE = 200.0
-PATHS = ("/api/", "/api/products/1")  # the one answers by itself, the other from the cache
+PATHS = ("/api/", "/api/products/1")  # one is answered without stores, the other from the cache
 OVER_FLOOR = 1.0  # seconds that a push may take beyond its floor
-LEAST = 0.95  # of a bare nginx's requests a second that the edge should make
+LEAST = 0.95  # of a bare nginx's requests a second, as a target for the edge
 MOST = 1.1  # of its 99th percentile
 TURNS = 4  # for each start of the two
-STOLEN = 0.01  # of the processors' time, which the host may take of a load
+STOLEN = 0.01  # of the processor time that the machine's host may take from a load
 MANY = 100  # apps
-OVER_MANY = 2.0  # times what a switch takes with one app
-OVER_FULL = 2.0  # likewise, beside one app that has all that an app may have
+OVER_MANY = 2.0  # times the duration of a switch with one app
+OVER_FULL = 2.0  # the same, beside one app with everything an app may have
 OVER_HAND = 1.5  # seconds that a push to a Docker host may take beyond Docker's own commands
 
 
 def startup(stage: Stage, times: int) -> list[Figure]:
-    """The two commands typed most often, each in turn with an interpreter that does nothing."""
+    """The two most frequent commands, each in turn with an interpreter that does nothing."""
     commands = ([PYTHON, "-c", "pass"], [PUSHROD, "--version"], [PUSHROD, "status"])
     for command in commands:
         stage.run(command)  # Once for the bytecode.
@@ -45,7 +45,7 @@ def startup(stage: Stage, times: int) -> list[Figure]:
 
 
 def push_to_live(stage: Stage, times: int) -> list[Figure]:
-    """A changed line of code, pushed; in turn with what its release command and boot take by hand."""
+    """A push of a changed line of code; in turn with its release command and start by hand."""
     floors, pushes = [], []
     for _ in range(times):
         floors.append(floor.measure(stage))
@@ -67,7 +67,7 @@ def push_to_live(stage: Stage, times: int) -> list[Figure]:
 
 
 def nothing_changed(stage: Stage, times: int) -> list[Figure]:
-    """A deployment and a push of the commit that is live already."""
+    """A deployment and a push of the commit that is already live."""
     deploys, pushes = [], []
     for _ in range(times):
         deploys.append(_expecting(stage, [PUSHROD, "deploy"], "already live"))
@@ -88,8 +88,8 @@ def _expecting(stage: Stage, command: list[str], words: str) -> float:
 def under_load(stage: Stage, times: int) -> list[Figure]:
     """Pushes while requests come at a constant rate, half on kept connections, half on new ones.
 
-    Each push is in turn with as long a time of the same load without one: what fails or waits there is the
-    machine's or the app's doing.
+    Each push alternates with the same load for as long without a push: failures and delays there are due to the
+    machine or the app.
     """
     pushes, loaded, calm = [], [], []
     for _ in range(times):
@@ -117,13 +117,13 @@ def under_load(stage: Stage, times: int) -> list[Figure]:
 
 
 def through_the_edge(gate: Gate, times: int) -> list[Figure]:
-    """As many requests as can be made through the edge, in turn with as many through a bare nginx.
+    """Requests at full speed through the edge, in turn with those through a bare nginx.
 
-    What the host of this machine takes of a load's time halves it, whoever is asked; so of all turns those count in
-    which it has taken the least, and up to twice as many are made until there are enough in which it has taken next
-    to nothing. How much it has taken of one that counts is said too.
+    Processor time stolen by this machine's host can halve a load's result, whichever is measured. So only the turns
+    with the least stolen time count, and up to twice as many are run until enough of them lost almost none. The
+    table also shows how much was stolen in those that count.
     """
-    found = []
+    figures = []
     for backend, port in gate.backends.items():
         turns: list[tuple[list[Turn], ...]] = []
         rounds = -(-times // TURNS)
@@ -131,8 +131,8 @@ def through_the_edge(gate: Gate, times: int) -> list[Figure]:
             with gate.pair(port) as pair:
                 turns.append(tuple(_turns(gate, *urls) for urls in zip(pair.bare, pair.edge, strict=True)))
         for protocol, made in zip(("HTTP", "TLS"), map(_chained, zip(*turns, strict=True)), strict=True):
-            found += _compared(f"{protocol}, {backend}", made, times)
-    return found
+            figures += _compared(f"{protocol}, {backend}", made, times)
+    return figures
 
 
 def _compared(what: str, made: list[Turn], times: int) -> list[Figure]:
@@ -156,7 +156,7 @@ def _compared(what: str, made: list[Turn], times: int) -> list[Figure]:
 
 
 def _turns(gate: Gate, bare: str, edge: str) -> list[Turn]:
-    """Once both are warm, one after the other, each first every second time."""
+    """Once both are warm, load them alternately, each first every second time."""
     for url in (bare, edge):
         gate.load(url)
     turns = []
@@ -181,8 +181,8 @@ def _chained(made: Iterable[list[Turn]]) -> list[Turn]:
 
 
 def switch_among_many(gate: Gate, times: int) -> list[Figure]:
-    """A switch of one app with many others on the edge, or with one that takes all that an app may have, in turn with
-    one where it is alone."""
+    """A switch of one app with many others on the edge, or with one that has everything an app may have, in turn
+    with one that is alone."""
     among = gate.edge("many", MANY, edge_port())
     full = fullest.site("full", edge_port(), ("127.0.0.1:9",))
     bounds = gate.edge("bounds", 1, edge_port(), beside=(full,))
@@ -210,7 +210,8 @@ def switch_among_many(gate: Gate, times: int) -> list[Figure]:
 
 
 def push_to_server(server: Server, times: int) -> list[Figure]:
-    """A changed line of code pushed to a Docker host, in turn with Docker's own commands for the same files there."""
+    """A push of a changed line of code to a Docker host, in turn with Docker's own commands for the same files
+    there."""
     hands, pushes, switches, resident = [], [], [], []
     for _ in range(times):
         hands.append(server.by_hand())
@@ -244,14 +245,14 @@ def _failed(reports: list[Report]) -> tuple[float, ...]:
 
 
 def _both_seen(report: Report) -> Report:
-    """A load that did not see the switch has measured nothing."""
+    """Check that the load saw the switch: otherwise it has measured nothing."""
     if len(report.total.releases) != 2:
         raise BenchError(f"the load did not see two releases:\n{report.table()}")
     return _told(report)
 
 
 def _told(report: Report) -> Report:
-    """Say what failed, where something did."""
+    """Report failures, if there are any."""
     if report.total.failed:
         print(report.table(), file=sys.stderr)
     return report

@@ -1,4 +1,4 @@
-"""Where the docker engine's figures are taken: a server in a box, and beside it the same files brought up by hand."""
+"""The measurements of the docker engine: a server in a box, and the same files brought up by hand beside it."""
 
 import json
 import tempfile
@@ -42,12 +42,12 @@ class Hand(NamedTuple):
 
     @property
     def total(self) -> float:
-        """One after the other, as a deployment must."""
+        """The sum: a deployment must do them in sequence."""
         return self.build + self.up
 
 
 class Server:
-    """A host with one app, pushed once; and the app's files by hand, up once."""
+    """A host with one app, pushed once; and the app's files, brought up once by hand."""
 
     def __init__(self) -> None:
         self._scratch = tempfile.TemporaryDirectory(prefix="pushrod-bench-")
@@ -76,13 +76,13 @@ class Server:
         self._leave()
 
     def push(self) -> Push:
-        """A changed line of code, committed and pushed over SSH."""
+        """Push a changed line of code over SSH."""
         self._changes += 1
         self.shop.tree.commit({"app.py": code(f"push {self._changes}")}, f"change {self._changes}")
         return timed_push(self.shop.tree.path, dict(self.shop.tree.env))
 
     def by_hand(self) -> Hand:
-        """A changed line of code, built and brought up on the same server with Docker's own commands."""
+        """Build a changed line of code and bring it up on the same server with Docker's own commands."""
         self._changes += 1
         for name, text in {**_files(f"hand {self._changes}"), "compose.override.yaml": _OVERRIDE}.items():
             self.box.put(f"{_HAND}/{name}", text)
@@ -92,12 +92,12 @@ class Server:
         )
 
     def switch(self) -> float:
-        """Seconds of the last push's step `switch`, by the app's journal."""
+        """Seconds of the last push's step `switch`, from the app's journal."""
         steps = [e for e in self.shop.journal() if e["event"] == "step" and e["step"] == "switch"]
         return float(steps[-1].get("took", 0.0))
 
     def resident(self) -> float:
-        """Bytes that processes of pushrod keep in memory once a deployment is over; nginx is not pushrod's."""
+        """Bytes of memory held by pushrod's processes after a deployment; nginx does not count."""
         waits.wait_until(lambda: self._running() == "", 30.0, 0.2)
         return float(len(self._running()))
 
@@ -122,7 +122,7 @@ class Server:
         took: list[float] = json.loads(
             self.box.exec("python3", "-c", _TIMED, stdin=json.dumps(commands)).stdout
         )
-        time.sleep(1)  # what the commands left to do must not fall on the next figure
+        time.sleep(1)  # so that what the commands left running does not affect the next figure
         return took
 
     def _leave(self) -> None:
@@ -131,7 +131,7 @@ class Server:
 
 
 def _files(version: str) -> dict[str, str]:
-    """The lab's app without a release command: by hand there is none either."""
-    found = files(DOMAIN, version)
-    found["compose.yaml"] = found["compose.yaml"].replace("release: python app.py migrate, ", "")
-    return found
+    """The lab's app without a release command, which the version by hand does not have either."""
+    tree = files(DOMAIN, version)
+    tree["compose.yaml"] = tree["compose.yaml"].replace("release: python app.py migrate, ", "")
+    return tree

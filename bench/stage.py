@@ -1,4 +1,4 @@
-"""Where the figures are taken: one app made from the template, in a root of its own that is gone afterwards."""
+"""The stage of the measurements: one app from the template, in a root that is removed afterwards."""
 
 import contextlib
 import json
@@ -27,11 +27,11 @@ _LIVE = re.compile(r"remote:\s+live\b")
 
 
 class BenchError(Exception):
-    """Something that is to be measured did not work."""
+    """A step of a measurement failed."""
 
 
 class Push(NamedTuple):
-    """One `git push`: seconds from its start to its `live` line and to its end, and all it printed."""
+    """One `git push`: seconds from its start to its `live` line and to its end, and its output."""
 
     live: float
     end: float
@@ -39,11 +39,11 @@ class Push(NamedTuple):
 
 
 class Stage:
-    """The template's app, deployed by `pushrod up`; leaving stops it and everything else of its root."""
+    """The template's app, deployed by `pushrod up`; leaving the block stops it and everything else of its root."""
 
     def __init__(self) -> None:
         self.top = Path(tempfile.mkdtemp(prefix="pushrod-bench-"))
-        self.top.chmod(0o755)  # The account that children get as root must pass here.
+        self.top.chmod(0o755)  # the account of children, under root, must be able to pass
         self.root = self.top / "root"
         self.tree = self.top / APP
         self.environment = _environment(self.root)
@@ -89,23 +89,23 @@ class Stage:
         return time.perf_counter() - started, output
 
     def status(self) -> dict[str, Any]:
-        """What `pushrod status --json` says of the app."""
-        found: list[dict[str, Any]] = json.loads(self.run([PUSHROD, "status", "--json"]))
-        return found[0]
+        """The app's entry in `pushrod status --json`."""
+        apps: list[dict[str, Any]] = json.loads(self.run([PUSHROD, "status", "--json"]))
+        return apps[0]
 
     def change(self) -> None:
-        """Commit a change of one line of code that leaves the dependencies as they are."""
+        """Commit a change of one line of code that leaves the dependencies unchanged."""
         self._changes += 1
         file = self.tree / "backend" / "app" / "main.py"
         file.write_text(file.read_text() + f"\n# change {self._changes}\n")
         self.run(["git", "commit", "--quiet", "--all", "-m", f"Change {self._changes}"])
 
     def push(self) -> Push:
-        """`git push`, every line of its output timed as it arrives; BenchError unless it went live."""
+        """`git push`, with a time for every line of output; BenchError unless it went live."""
         return timed_push(self.tree, self.environment)
 
     def close(self) -> None:
-        """Stop the app and its stores, then whatever else of this root still runs, and remove it all."""
+        """Stop the app and its stores, then everything else of this root that still runs, and remove it all."""
         with contextlib.suppress(BenchError, subprocess.TimeoutExpired):
             if (self.root / "apps" / APP).exists():
                 self.run([PUSHROD, "apps", "destroy", APP, "--yes"], cwd=self.top)
@@ -120,18 +120,18 @@ class Stage:
         shutil.rmtree(self.top, ignore_errors=True)
 
     def _processes(self) -> list[psutil.Process]:
-        """The processes whose command line or directory is below this stage's own temporary directory."""
+        """The processes whose command line or directory is below this stage's temporary directory."""
         mine = str(self.top)
-        found = []
+        processes = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if mine in " ".join(process.cmdline()) or process.cwd().startswith(mine):
-                    found.append(process)
-        return found
+                    processes.append(process)
+        return processes
 
 
 def timed_push(tree: Path, environment: dict[str, str]) -> Push:
-    """`git push` of a work tree, every line of its output timed as it arrives; BenchError unless it went live."""
+    """`git push` of a work tree, with a time for every line of output; BenchError unless it went live."""
     argv = ["git", "push", "pushrod", "HEAD:main"]
     started = time.perf_counter()
     child = subprocess.Popen(
@@ -165,7 +165,7 @@ def timed_push(tree: Path, environment: dict[str, str]) -> Push:
 
 
 def _environment(root: Path) -> dict[str, str]:
-    """Ours without the user's Git configuration, and with Python free to keep its bytecode."""
+    """Our environment without the user's Git configuration, and with Python's bytecode enabled."""
     passed = {
         k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE" and not k.startswith("GIT_")
     }

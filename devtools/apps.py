@@ -1,7 +1,7 @@
-"""A root for a test, with small real apps in it: work trees, pushes as a person does them, and what is left over.
+"""A root for a test, with small real apps: work trees, pushes as a person does them, and checks for leftovers.
 
-The app is one file of standard Python, so that an image takes a third of a second. Everything runs through the
-command line and `git push`; nothing of pushrod is imported but what says where its files are.
+The app is one file of standard Python, so that building its image takes a third of a second. Everything runs
+through the command line and `git push`; from pushrod, only the locations of its files are imported.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from devtools import servers
 from pushrod.system import network, waits
 
 PUSHROD = (sys.executable, "-P", "-m", "pushrod")
-TIMEOUT = 90.0  # seconds for any one command; none takes a tenth of it
+TIMEOUT = 90.0  # seconds for any one command; none takes a tenth of that
 
 APP = """\
 import http.server, json, os, socket, subprocess, sys, time, urllib.parse
@@ -107,13 +107,13 @@ PSQL = str(servers.postgres_programs()[0] / "psql")
 
 
 def manifest(services: Mapping[str, object] | None = None, **changes: object) -> str:
-    """A compose file: `web` with keys changed (None takes one away), and further services."""
+    """A compose file: `web` with keys changed (None removes one), and further services."""
     web = {k: v for k, v in {**WEB, **changes}.items() if v is not None}
     return yaml.safe_dump({"services": {"web": web, **(services or {})}}, sort_keys=False)
 
 
 def manifest_with_stores(**changes: object) -> str:
-    """A compose file with PostgreSQL and Redis, and for `web` where psql is."""
+    """A compose file with PostgreSQL and Redis, and with the path of psql in `web`'s environment."""
     stores = {"postgres": {"image": "postgres:18"}, "redis": {"image": "valkey/valkey:9"}}
     environment = {"PSQL": PSQL, **changes.pop("environment", {})}  # type: ignore[dict-item]
     return manifest(stores, environment=environment, depends_on=["postgres", "redis"], **changes)
@@ -123,7 +123,7 @@ FILES = {"app.py": APP, "compose.yaml": manifest()}
 
 
 class Done(NamedTuple):
-    """What a command left. `err` is without the `remote: ` that Git puts in front of a hook's lines."""
+    """The result of a command. `err` is without the `remote: ` that Git puts in front of a hook's lines."""
 
     status: int
     out: str
@@ -135,7 +135,7 @@ class Done(NamedTuple):
 
 
 class Complaint(NamedTuple):
-    """The one message of a command that failed; `where` is empty where `what` names it all."""
+    """The one error message of a failed command; `where` is empty if `what` says it all."""
 
     what: str
     where: str
@@ -146,7 +146,7 @@ class Complaint(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """An app's answer through the edge; `release` is 0 when the edge did not say."""
+    """An app's answer through the edge; `release` is 0 if the edge did not name it."""
 
     status: int
     release: int
@@ -156,7 +156,7 @@ class Answer(NamedTuple):
 def run(
     argv: list[str] | tuple[str, ...], cwd: Path, env: Mapping[str, str], stdin: str | None = None
 ) -> Done:
-    """Run a command to its end, in a session of its own so that no signal reaches it by chance."""
+    """Run a command to its end, in its own session so that it gets no stray signal."""
     child = subprocess.run(
         argv,
         cwd=cwd,
@@ -173,24 +173,24 @@ def run(
 
 
 def without_remote(text: str) -> str:
-    """A hook's own lines as it wrote them."""
+    """A hook's own lines, without Git's prefix."""
     return "\n".join(re.sub(r"^remote: ?", "", line).rstrip() for line in text.splitlines())
 
 
 def complaint(done: Done) -> Complaint:
-    """The message of a command that failed; there must be exactly one, whole, and no traceback."""
+    """The message of a failed command; there must be exactly one complete message and no traceback."""
     assert not done.ok, f"it did not fail:\n{done.out}\n{done.err}"
     assert "Traceback" not in done.err + done.out, done.err
-    found = {}
+    parts = {}
     for label in ("pushrod: ", "  where:  ", "  to do:  "):
         lines = [line.removeprefix(label) for line in done.err.splitlines() if line.startswith(label)]
         assert len(lines) == 1 or (label == "  where:  " and not lines), f"{label!r} in:\n{done.err}"
-        found[label] = "".join(lines)
-    return Complaint(*found.values())
+        parts[label] = "".join(lines)
+    return Complaint(*parts.values())
 
 
 class Tree:
-    """A work tree on somebody's desk."""
+    """A developer's work tree."""
 
     def __init__(self, path: Path, env: Mapping[str, str]) -> None:
         self.path = path
@@ -207,7 +207,7 @@ class Tree:
         return self
 
     def clone(self, path: Path) -> "Tree":
-        """A second desk with the same history and the same remote."""
+        """A second work tree with the same history and remote."""
         self.git("clone", "--quiet", str(self.path), str(path))
         other = Tree(path, self.env)
         other.git("remote", "add", "pushrod", self.git("remote", "get-url", "pushrod"))
@@ -241,7 +241,7 @@ class Tree:
 
 
 class Running:
-    """A command under way: its stderr line by line, signals to it, and what it left."""
+    """A running command: its stderr line by line, signals to it, and its result."""
 
     def __init__(self, argv: list[str] | tuple[str, ...], cwd: Path, env: Mapping[str, str]) -> None:
         self.lines: list[str] = []
@@ -257,7 +257,8 @@ class Running:
         )
 
     def until(self, pattern: str, *, otherwise_end: bool = False) -> str:
-        """Read on until a line matches; returns it ("" if the command ended before, where that is allowed)."""
+        """Read until a line matches, and return it; "" if the command ends before that, where `otherwise_end`
+        allows it."""
         for line in self.child.stderr or ():
             self.lines.append(without_remote(line))
             if re.search(pattern, self.lines[-1]):
@@ -279,7 +280,7 @@ class Running:
 
 
 class Machine:
-    """A root directory with everything pushrod keeps there, and the commands of whoever uses it."""
+    """A root directory with everything pushrod keeps there, and the commands of its users."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -308,14 +309,14 @@ class Machine:
         return json.loads(self.must(*argv, "--json", cwd=cwd))
 
     def tree(self, name: str, files: Mapping[str, str | bytes] | None = FILES) -> Tree:
-        """A repository with one commit, or with none where there are no files."""
+        """A repository with one commit, or with none if there are no files."""
         tree = Tree(self.directory / name, self.env).init()
         if files:
             tree.commit(files, "first")
         return tree
 
     def app(self, name: str, files: Mapping[str, str | bytes] = FILES, *, push: bool = True) -> "App":
-        """An app of a new work tree, by `apps create` and, unless told otherwise, the first push."""
+        """An app with a new work tree, made by `apps create` and, with `push`, the first push."""
         tree = self.tree(name, files)
         self.must("apps", "create", name, "--port", str(edge_port()), cwd=tree.path)
         app = App(self, name, tree)
@@ -327,17 +328,19 @@ class Machine:
         return app
 
     def processes(self) -> list[psutil.Process]:
-        """Every process that is about this place: by its command line or its working directory."""
+        """Every process whose command line or working directory is below this machine's directory."""
         return list(processes_below(self.directory))
 
     def listening(self) -> set[int]:
         """The TCP ports that processes of this root listen on."""
         ours = {p.pid for p in self.processes()}
-        found = psutil.net_connections("tcp")
-        return {c.laddr.port for c in found if c.laddr and c.status == psutil.CONN_LISTEN and c.pid in ours}
+        connections = psutil.net_connections("tcp")
+        return {
+            c.laddr.port for c in connections if c.laddr and c.status == psutil.CONN_LISTEN and c.pid in ours
+        }
 
     def close(self) -> list[str]:
-        """Destroy every app; returns what then still lived, after ending it, or what could not be destroyed."""
+        """Destroy every app; returns what was still running then, after ending it, or could not be destroyed."""
         problems = []
         names = (p.name for p in (self.root / "apps").iterdir()) if (self.root / "apps").is_dir() else ()
         for name in sorted(names):
@@ -359,9 +362,9 @@ class Machine:
 
 @contextlib.contextmanager
 def a_machine(purpose: str) -> Iterator[Machine]:
-    """A machine below /tmp for a program that is no test; what could not be removed of it is said on stderr."""
+    """A machine below /tmp for a program that is not a test; reports on stderr what could not be removed."""
     directory = Path(tempfile.mkdtemp(prefix=f"pushrod-{purpose}-", dir="/tmp"))
-    directory.chmod(0o755)  # the account that children get as root must pass here
+    directory.chmod(0o755)  # the account of children, under root, must be able to pass
     machine = Machine(directory)
     try:
         yield machine
@@ -371,7 +374,7 @@ def a_machine(purpose: str) -> Iterator[Machine]:
 
 
 class App:
-    """One app of a machine. `good` is the commit that was last known to serve."""
+    """One app of a machine. `good` is the last commit known to serve."""
 
     def __init__(self, machine: Machine, name: str, tree: Tree) -> None:
         self.machine = machine
@@ -397,7 +400,7 @@ class App:
         return Running((*PUSHROD, *argv), self.tree.path, self.machine.env)
 
     def push_change(self, files: Mapping[str, str | bytes] | None = None, version: str = "") -> str:
-        """A commit that is fine, pushed; returns what the app answers from then on."""
+        """Push a good commit; returns what the app answers from then on."""
         self.restore()
         version = version or f"v{random.randrange(10**9)}"
         self.tree.commit({"app.py": changed(version), **(files or {})}, f"say {version}")
@@ -409,25 +412,25 @@ class App:
         return version
 
     def restore(self) -> None:
-        """The work tree as it was when it last served; where a test before has failed, as it serves now."""
+        """Reset the work tree to when it last served; after a failed test, to what serves now."""
         if self.branch() not in ("", self.good):
             self.tree.git("fetch", "--quiet", "pushrod")
             self.good = self.branch()
         self.tree.reset(self.good)
 
-    # ---- what can be seen -----------------------------------------------------------------------------------
+    # ---- observations ---------------------------------------------------------------------------------------
 
     @property
     def settings(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.directory / "app.json").read_text())
-        return found
+        settings: dict[str, Any] = json.loads((self.directory / "app.json").read_text())
+        return settings
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.settings['port']}"
 
     def get(self, path: str = "/") -> Answer:
-        """Ask the app through the edge, on a connection of its own."""
+        """Send a request through the edge, on a new connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.settings["port"], timeout=15)
         with contextlib.closing(connection):
             connection.request("GET", path, headers={"Connection": "close"})
@@ -436,7 +439,7 @@ class App:
             return Answer(answer.status, int(release), answer.read().decode())
 
     def serves(self, release: int, times: int = 3) -> bool:
-        """Whether the app answers 200 from that release and from no other."""
+        """Whether the app answers 200 from that release only."""
         answers = [self.get() for _ in range(times)]
         return all((a.status, a.release) == (200, release) for a in answers)
 
@@ -462,19 +465,19 @@ class App:
         return done.out.strip()
 
     def groups(self) -> set[int]:
-        """The releases that the supervisor has instances of, or files for."""
+        """The releases for which the supervisor has instances or files."""
         supervisor = self.machine.root / "supervisor"
-        found = [*supervisor.glob(f"conf.d/{self.name}-r*.conf"), *supervisor.glob(f"specs/{self.name}-r*")]
-        return {int(p.stem.rpartition("-r")[2]) for p in found}
+        specs = [*supervisor.glob(f"conf.d/{self.name}-r*.conf"), *supervisor.glob(f"specs/{self.name}-r*")]
+        return {int(p.stem.rpartition("-r")[2]) for p in specs}
 
     def journal(self) -> list[dict[str, Any]]:
-        """Every whole line of the journal."""
+        """Every complete line of the journal."""
         path = self.directory / "journal"
         text = path.read_text() if path.exists() else ""
         return [json.loads(line) for line in text.split("\n")[:-1]]
 
     def footprint(self) -> dict[str, object]:
-        """Everything that a command which failed must leave as it was."""
+        """Everything that a failed command must leave unchanged."""
         root = self.machine.root
         patterns = [f"apps/{self.name}/{p}" for p in ("*", "checkouts/*", "secrets/*", "secrets/releases/*")]
         patterns += [f"apps/{self.name}/{p}" for p in ("state/*", "state/releases/*", "repo.git/*")]
@@ -504,11 +507,12 @@ class App:
         return dict(line.split() for line in lines)
 
     def state_status(self) -> str:
-        """What is not committed in the state repository."""
+        """What is uncommitted in the state repository."""
         return run(["git", "-C", str(self.state), "status", "--porcelain"], self.state, self.machine.env).out
 
     def settled(self) -> None:
-        """Exactly one release is live, and journal, pointer, branch, edge, supervisor and files agree on it."""
+        """Assert that exactly one release is live, and that journal, pointer, branch, edge, supervisor and files
+        agree on it."""
         live = self.live
         entries = self.journal()
         assert entries[-1]["event"] in ("done", "failed"), entries[-1]
@@ -523,29 +527,30 @@ class App:
         assert self.state_status() == ""
 
     def refuses(self, code: int, *words: str, push: bool = True) -> Complaint:
-        """The commit in the work tree is refused by `git push` and by `pushrod deploy`, and nothing comes of it.
+        """Assert that `git push` and `pushrod deploy` refuse the commit in the work tree, and that nothing changes.
 
-        `code` is the exit status of `deploy`, `words` are in its message. The app then takes a good push again.
+        `code` is the exit status of `deploy`, `words` must be in its message. Afterwards the app must accept a good
+        push.
         """
         before, release = self.footprint(), self.live
-        told = None
+        rejection = None
         if push:
             pushed = self.tree.push()
             assert pushed.status == 1, pushed.err
-            told = complaint(pushed)
+            rejection = complaint(pushed)
             self.untouched(before, release)
         deployed = self.pushrod("deploy")
-        said = complaint(deployed)
+        message = complaint(deployed)
         assert deployed.status == code, deployed.err
-        assert said.where, said
-        assert all(word in said for word in words), said
-        assert told is None or all(word in told for word in words), told
+        assert message.where, message
+        assert all(word in message for word in words), message
+        assert rejection is None or all(word in rejection for word in words), rejection
         self.untouched(before, release)
         self.push_change()
-        return said
+        return message
 
     def untouched(self, before: dict[str, object], release: int) -> None:
-        """The live release still serves, and nothing has been left behind."""
+        """Assert that the live release still serves, and that nothing is left behind."""
         assert self.serves(release), f"release {release} should serve: {self.get()}"
         assert self.live == release
         after = self.footprint()
@@ -553,12 +558,12 @@ class App:
 
 
 def changed(version: str) -> str:
-    """The app's file, saying something else."""
+    """The app's file with another text."""
     return APP.replace('VERSION = "one"', f'VERSION = "{version}"')
 
 
 def edge_port() -> int:
-    """A free port that neither pushrod, nor the kernel for a client, nor another worker is likely to take."""
+    """A free port that neither pushrod, nor the kernel for a client, nor another test worker is likely to use."""
     while True:
         port = random.randrange(10000, 20000)
         if network.port_is_free(port) and network.port_is_free(port, "0.0.0.0"):
@@ -566,7 +571,7 @@ def edge_port() -> int:
 
 
 def processes_below(directory: Path) -> Iterator[psutil.Process]:
-    """Living processes whose command line or working directory is about a directory."""
+    """Running processes whose command line or working directory is below a directory."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
@@ -577,7 +582,7 @@ def processes_below(directory: Path) -> Iterator[psutil.Process]:
 
 
 def command_of(directory: Path, *words: str) -> int:
-    """The process id of the one process below a directory whose command line has all these words; 0 for none."""
+    """The id of the one process below a directory whose command line has all these words; 0 if there is none."""
     for process in processes_below(directory):
         with contextlib.suppress(psutil.Error):
             if all(word in " ".join(process.cmdline()) for word in words):
@@ -598,23 +603,23 @@ def unpack(repository: Path, pack: bytes) -> None:
 
 
 def hooks_of(app: App) -> tuple[int, int]:
-    """A push's two processes: the one that Git waits for, and the one that deploys; 0 where there is none."""
-    found = []
+    """A push's two processes: the one Git waits for, and the one that deploys; 0 for one that does not exist."""
+    hooks = []
     for process in processes_below(app.machine.root):
         with contextlib.suppress(psutil.Error):
             words = " ".join(process.cmdline())
             if "-m pushrod" in words and f"hook {app.name} pre-receive" in words:
-                found.append((process.pid, process.ppid()))
-    pids = {pid for pid, _ in found}
-    deploys = next((pid for pid, parent in found if parent in pids), 0)
-    waits = next((parent for pid, parent in found if pid == deploys), 0)
-    if not deploys and found and found[0][1] in (1, os.getpid()):
-        deploys = found[0][0]  # the other has ended
+                hooks.append((process.pid, process.ppid()))
+    pids = {pid for pid, _ in hooks}
+    deploys = next((pid for pid, parent in hooks if parent in pids), 0)
+    waits = next((parent for pid, parent in hooks if pid == deploys), 0)
+    if not deploys and hooks and hooks[0][1] in (1, os.getpid()):
+        deploys = hooks[0][0]  # the other has ended
     return waits, deploys
 
 
 def wheel(name: str, files: Mapping[str, str | bytes]) -> bytes:
-    """A package of these files, which needs no index; what is large in them is small in it."""
+    """A wheel with these files and without dependencies; its content is compressed."""
     info = f"{name}-1.0.dist-info"
     about = {
         "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
@@ -631,9 +636,9 @@ def wheel(name: str, files: Mapping[str, str | bytes]) -> bytes:
 
 
 def eventually(condition: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
-    """Ask until it holds; fail with what was waited for.
+    """Check until the condition holds; fails with `what` was waited for.
 
-    What cannot be asked yet counts as no: a connection that is refused, a file that is not there or still empty.
+    An OSError or missing data counts as false: a refused connection, a file that does not exist or is still empty.
     """
 
     def holds() -> bool:

@@ -1,8 +1,8 @@
-"""What a promise needs that no request is dropped: the load, what happens meanwhile, and who must be caught.
+"""The parts of the test that no request is dropped: the load, the steps during it, and the saboteurs.
 
-Each step is done while shapes of requests come at a constant rate over HTTP/1.1, without TLS and with it, and over
-HTTP/2, and gives a row of the table. The saboteurs are the real pipeline on the real engine with one rule broken; if
-the load does not notice them, it proves nothing.
+Each step is carried out while shapes of requests come at a constant rate over HTTP/1.1, with and without TLS, and
+over HTTP/2, and gives a row of the table. A saboteur is the real pipeline on the real engine with one rule broken;
+if the load does not notice it, the load proves nothing.
 """
 
 import abc
@@ -44,31 +44,31 @@ from pushrod.state.apps import Root
 from pushrod.state.releases import Releases
 
 SOURCE = Path(__file__).with_name("steady.py").read_text()
-BOOT = 0.5  # seconds the app takes to listen, so that whoever does not wait for it is seen
+BOOT = 0.5  # seconds before the app listens, so that a pipeline that does not wait for it is noticed
 SHAPES = {"keep": 6, "close": 3, "post": 3, "slow": 1, "upload": 1, "events": 1, "websocket": 1}
 QUICK = {"keep", "close", "post"}
 PROTOCOLS: tuple[Protocol, ...] = ("http", "tls", "h2")
-GAP = 0.25  # seconds without a success that nobody notices
-DISTANCE = 0.02  # seconds from the edge to a client of which the race is measured, and back
+GAP = 0.25  # seconds without a success that users do not notice
+DISTANCE = 0.02  # seconds of the round trip between the edge and the client whose race is measured
 
 
 # ---- the app --------------------------------------------------------------------------------------------------
 
 
 class Instance(NamedTuple):
-    """A process of the app: `name` is what it says of itself, an address and which process there."""
+    """A process of the app: `name` is its own identification, an address and the process there."""
 
     name: str
     pid: int
 
     @property
     def address(self) -> str:
-        """Where it listens, as the edge writes it."""
+        """Its address in the edge's notation."""
         return self.name.partition("/")[0]
 
 
 class Steady(abc.ABC):
-    """The app that is asked, on one engine or the other; `tree` is the work tree that it is pushed from."""
+    """The app under load, on one of the engines; `tree` is the work tree it is pushed from."""
 
     tree: Tree
     good = ""
@@ -81,15 +81,15 @@ class Steady(abc.ABC):
 
     @abc.abstractmethod
     def ask(self, path: str) -> tuple[int, str]:
-        """The status and the body of an answer, on a connection of its own."""
+        """The status and body of an answer, on a new connection."""
 
     @abc.abstractmethod
     def load(self, rate: float, **options: Any) -> Load:
-        """The load of these options, sent to it."""
+        """A load with these options, sent to it."""
 
     @abc.abstractmethod
     def must(self, *verb: str) -> object:
-        """A verb of pushrod, which must succeed."""
+        """Run a verb of pushrod, which must succeed."""
 
     @property
     @abc.abstractmethod
@@ -98,15 +98,15 @@ class Steady(abc.ABC):
 
     @abc.abstractmethod
     def renew(self) -> object:
-        """It gets a new certificate."""
+        """Give it a new certificate."""
 
     @abc.abstractmethod
     def hang_up(self) -> None:
-        """The edge's nginx gets SIGHUP, as an administrator sends it."""
+        """Send SIGHUP to the edge's nginx, as an administrator would."""
 
     @abc.abstractmethod
     def end(self, instance: Instance) -> None:
-        """An instance gets SIGKILL, from nobody that the engine knows of."""
+        """Send SIGKILL to an instance, without the engine's knowledge."""
 
     @abc.abstractmethod
     def log(self) -> str:
@@ -115,18 +115,18 @@ class Steady(abc.ABC):
     # What does not.
 
     def get(self, path: str = "/") -> str:
-        """What it answers."""
+        """The body of its answer."""
         status, body = self.ask(path)
         assert status == 200, (path, status, body)
         return body
 
     def files(self, version: str = "one", deadline: str = "15s", **environment: str) -> dict[str, str]:
-        """What is committed of it."""
+        """The files of its commit."""
         source = SOURCE.replace('VERSION = "one"', f'VERSION = "{version}"')
         return {"app.py": source, "compose.yaml": self.manifest(deadline, BOOT=str(BOOT), **environment)}
 
     def deploy(self) -> None:
-        """A change, pushed, is live."""
+        """Push a change, and check that it is live."""
         version = f"v{random.randrange(10**9)}"
         self.tree.commit(self.files(version), version)
         done = self.tree.push()
@@ -135,7 +135,8 @@ class Steady(abc.ABC):
         assert self.get() == version
 
     def fail(self, trouble: str) -> None:
-        """A push that is rejected, because the app ends before it listens (`crash`) or is never healthy (`sick`)."""
+        """Push a commit that must be rejected, because the app exits before it listens (`crash`) or is never
+        healthy (`sick`)."""
         live = self.live
         self.tree.commit(self.files(trouble, "2s", TROUBLE=trouble), trouble)
         done = self.tree.push()
@@ -144,7 +145,7 @@ class Steady(abc.ABC):
         assert self.live == live
 
     def kill(self) -> "Killed":
-        """One of two instances is killed, and comes back."""
+        """Kill one of two instances, and wait until it is back."""
         victim = min(self.two_instances(besides=None))
         began = time.monotonic()
         self.end(victim)
@@ -152,19 +153,19 @@ class Steady(abc.ABC):
         return Killed(victim, began, time.monotonic())
 
     def two_instances(self, besides: Instance | None) -> set[Instance]:
-        """Wait until two have answered; the one that has less to do is asked first, so that it can take a while."""
-        found: set[Instance] = set()
+        """Wait until two have answered; the less busy one is asked first, so this can take a while."""
+        instances: set[Instance] = set()
 
         def both() -> bool:
             name, pid = self.get("/process").split()
-            found.add(Instance(name, int(pid)))
-            return len(found - {besides}) == 2
+            instances.add(Instance(name, int(pid)))
+            return len(instances - {besides}) == 2
 
         eventually(both, "two instances share the requests", 60.0)
-        return found - {besides}
+        return instances - {besides}
 
     def rows(self) -> list[str]:
-        """What it has stored."""
+        """The rows it has stored."""
         return self.get("/rows").split()
 
 
@@ -199,7 +200,8 @@ class OnThisMachine(Steady):
     def load(self, rate: float, **options: Any) -> Load:
         trust = self.machine.root / "authority" / "chain.pem"
         tls = ("localhost", tls_port(self.port), trust)
-        # Without TLS it is what a proxy on this machine that has ended it passes on: all else is led to TLS.
+        # Without TLS, the load plays a proxy on this machine that has terminated it: other requests are redirected
+        # to TLS.
         return load(f"http://127.0.0.1:{self.port}", rate, tls=tls, forwarded=True, **options)
 
     @property
@@ -223,7 +225,7 @@ class OnThisMachine(Steady):
         os.kill(instance.pid, signal.SIGKILL)
 
     def log(self) -> str:
-        files = (self.machine.root / "edge" / "logs").glob("access.log*")  # the older ones too
+        files = (self.machine.root / "edge" / "logs").glob("access.log*")  # rotated ones too
         return "".join(path.read_text() for path in files)
 
 
@@ -243,10 +245,10 @@ def load(
     protocols: Sequence[Protocol] = PROTOCOLS,
     **options: Any,
 ) -> Load:
-    """All shapes at once, unless told otherwise; what lasts takes `lasting` seconds. `seconds` bounds the sending.
+    """All shapes at once by default; lasting ones take `lasting` seconds. `seconds` bounds the sending.
 
-    As many connections are kept as are each used about once a second: who waits for longer than the 2 s that a
-    draining worker does may meet the end of that, which is what `race` measures.
+    There are so many kept connections that each is used about once a second: a client that pauses for longer than
+    the 2 s of a draining worker may see it close the connection, which is what `race` measures.
     """
     return Load(
         f"{url}/",
@@ -267,7 +269,7 @@ def load(
 
 
 class Killed(NamedTuple):
-    """An instance that was killed, and between which instants of the machine's clock it was gone."""
+    """A killed instance, and the time span in which it was gone, by the machine's clock."""
 
     instance: Instance
     began: float
@@ -276,7 +278,7 @@ class Killed(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What came of one step. `spared` are failures on an instance that the step has killed."""
+    """The result of one step. `spared` are failures on an instance that the step killed."""
 
     step: str
     report: Report
@@ -285,17 +287,18 @@ class Row:
 
     @property
     def failed(self) -> int:
-        """How many requests failed that had no need to."""
+        """The number of failures that are not excused."""
         return self.report.total.failed - len(self.spared)
 
     @property
     def clean(self) -> bool:
-        """Whether nothing failed, and every acknowledged POST is there exactly once."""
+        """Whether nothing failed, and every acknowledged POST is stored exactly once."""
         return self.report.total.ok > 0 and self.failed == 0 and self.rows.exactly_once
 
     @property
     def gap(self) -> float:
-        """The longest time without a success, in seconds; 0 where only what lasts was sent, and it says nothing."""
+        """The longest time without a success, in seconds; 0 if only lasting requests were sent, which say nothing
+        about it."""
         return self.report.total.gap if any(map(_is_quick, self.report.shapes)) else 0.0
 
     def __str__(self) -> str:
@@ -311,10 +314,10 @@ def under_load(
     at_least: float = 0.0,
     **options: Any,
 ) -> Row:
-    """Do something while requests come, for `at_least` seconds."""
+    """Run a step while requests come, for `at_least` seconds."""
     with app.load(rate, **options) as running:
         start = time.monotonic()
-        # What is under way when it begins is part of it: wait until each shape has been sent.
+        # Requests open at the beginning belong to the step: wait until each shape has been sent.
         time.sleep(max(0.2, len(PROTOCOLS) * sum(SHAPES.values()) / rate))
         done = does(app)
         time.sleep(max(0.3, at_least - (time.monotonic() - start)))
@@ -324,10 +327,10 @@ def under_load(
 
 
 def spared(report: Report, killed: Killed, log: str) -> tuple[Failure, ...]:
-    """The failures that were on the killed instance, and are proved to have been: no server can repeat them.
+    """The failures proved to be on the killed instance: no server can repeat these.
 
-    An answer that had begun there, or a WebSocket, names the instance. A POST has no answer but the edge's own 502:
-    there the edge's log must say that it was sent to that address and to no other, while the instance was gone.
+    An answer that had begun there, or a WebSocket, names the instance. A POST has only the edge's own 502 as its
+    answer: the edge's log must show that it was sent to that address and to no other, while the instance was gone.
     """
     lines = (
         json.loads(line)
@@ -356,8 +359,8 @@ _RESETS = ("reset", "refused", "unanswered", "cut", RACE)
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows for people, and their sum. `late` is how late the generator itself was, at most: a machine that is too
-    busy for it makes a gap too."""
+    """The rows for people, and their sum. `late` is the longest delay of the generator itself: a machine that is
+    too busy for it makes gaps too."""
     counted = [_counted(row, None) for row in rows]
     lines: list[Sequence[str | float]] = [
         (row.step, *counts, row.gap, row.report.total.p99 if row.gap else 0.0, row.report.lag)
@@ -369,7 +372,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def table_by_shape(rows: Sequence[Row]) -> str:
-    """The same requests by shape and protocol, of all steps together; then those of each protocol."""
+    """The same requests by shape and protocol, over all steps; then by protocol."""
     lines = []
     for name in dict.fromkeys(name for row in rows for name in row.report.shapes):
         of = [(row, row.report.shapes[name]) for row in rows if name in row.report.shapes]
@@ -392,7 +395,7 @@ def _sum(name: str, counted: Iterable[Sequence[int]], figures: Sequence[Figures]
 
 
 def _counted(row: Row, shape: str | None) -> list[int]:
-    """The COUNTS of a row, or of one shape of it."""
+    """The COUNTS of a row, or of one of its shapes."""
     f = row.report.shapes[shape] if shape else row.report.total
     early = f.closed if shape else sum(s.closed for s in row.report.shapes.values())
     spared = [s for s in row.spared if shape in (None, s.shape)]
@@ -423,7 +426,7 @@ def _counted(row: Row, shape: str | None) -> list[int]:
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
-    """Whole numbers are counts, others are seconds, and empty where they are 0."""
+    """Integers are counts, other numbers are seconds; zeros are left empty."""
     lines: list[Sequence[str]] = [titles]
     for name, *values in rows:
         lines.append((str(name), *(_told(v) if isinstance(v, float) else str(v) for v in values)))
@@ -442,7 +445,7 @@ def _protocol(shape: str) -> str:
     return shape.partition("/")[2] or "http"
 
 
-# ---- what happens meanwhile -----------------------------------------------------------------------------------
+# ---- the steps ------------------------------------------------------------------------------------------------
 
 KILL = "kill -9 of one instance of two"
 STEPS: Mapping[str, Callable[[Steady], object]] = {
@@ -463,7 +466,7 @@ STEPS: Mapping[str, Callable[[Steady], object]] = {
 
 
 class Silent:
-    """Progress that nobody watches."""
+    """Progress that is not shown."""
 
     def begin(self, step: str, detail: str) -> None: ...
 
@@ -517,7 +520,7 @@ class _MoveTooSoon(Promotion):
 def pipeline(
     app: OnThisMachine, kind: type[Promotion] = Promotion, engine: Callable[[Root], Engine] = embedded.of
 ) -> Pipeline:
-    """A pipeline in this process, honest unless told otherwise."""
+    """A pipeline in this process; by default without sabotage."""
     root = Root(app.machine.root)
     line = Pipeline(root.app(app.app.name), engine(root), Silent())
     line.promotion = kind(line.context, line.serving, OneShots(line.context))
@@ -531,11 +534,11 @@ SABOTAGE: Mapping[str, Callable[[OnThisMachine], object]] = {
 }
 
 
-# ---- what HTTP/1.1 leaves -------------------------------------------------------------------------------------
+# ---- what remains with HTTP/1.1 -------------------------------------------------------------------------------
 
 
 class _OlderEdge(Edge):
-    """Configures nginx as one before 1.27.4, which does not know `keepalive_min_timeout`."""
+    """Configures nginx like a version before 1.27.4, which does not know `keepalive_min_timeout`."""
 
     @functools.cached_property
     def version_output(self) -> str:
@@ -543,7 +546,7 @@ class _OlderEdge(Edge):
 
 
 def race(app: OnThisMachine, rate: float, reloads: int, *, older: bool) -> Row:
-    """Requests on kept connections alone, from a client DISTANCE away, while the edge is reloaded once a second."""
+    """Requests on kept connections only, from a client DISTANCE away, while the edge is reloaded every second."""
     its = Context(Root(app.machine.root))
     kind = _OlderEdge if older else Edge
     kind(its.parts.nginx, its.root.edge, its.root.runtime / "edge", its.account).switch({})
@@ -559,5 +562,5 @@ def race(app: OnThisMachine, rate: float, reloads: int, *, older: bool) -> Row:
 
 
 def held(app: Steady, count: int, lasting: float) -> Load:
-    """As many WebSockets, opened within a second and held for longer than any drain waits."""
+    """WebSockets, opened within a second and held for longer than any drain lasts."""
     return app.load(count, lasting=lasting, shapes={"websocket": 1}, seconds=1.0, protocols=("http", "tls"))

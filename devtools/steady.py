@@ -1,11 +1,11 @@
-"""An app that ends as an app should: the program itself, one file of standard Python, pushed by tests.
+"""An app that shuts down properly: the program itself, one file of standard Python, pushed by tests.
 
-On SIGTERM it accepts no more, closes what is idle, answers what it was asked, ends server-sent events with the last
-chunk and WebSockets with a Close frame, and leaves. What is posted is in the file ROWS, or one below HOME, before it
-is answered. Each answer says in `X-Instance` whose it is: at which address, and which process there.
+On SIGTERM it accepts no more connections, closes idle ones, answers open requests, ends server-sent events with the
+last chunk and WebSockets with a Close frame, and exits. A posted row is in the file ROWS, or one below HOME, before
+it is answered. Each answer names its instance in `X-Instance`: the address, and the process there.
 
-`TROUBLE=crash` ends it before it listens, `TROUBLE=sick` makes it unhealthy; `BOOT` is how many seconds it takes to
-listen, `LISTEN` where, if not on loopback.
+`TROUBLE=crash` ends it before it listens, `TROUBLE=sick` makes it unhealthy; `BOOT` is the number of seconds before
+it listens, `LISTEN` the address, if not loopback.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from pathlib import Path
 
 VERSION = "one"
 ROWS = Path(os.environ.get("ROWS") or Path(os.environ.get("HOME", "."), "rows"))
-PROCESS = secrets.token_hex(4)  # a process id may come again, and is 1 in every container
+PROCESS = secrets.token_hex(4)  # a process id may be reused, and is 1 in every container
 EVERY = 0.25  # seconds between two events
 PATIENCE = 2.0  # seconds for a client to answer a Close frame
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
@@ -31,11 +31,11 @@ Query = dict[str, str]
 
 
 class Leaving(Exception):
-    """The connection is to be closed."""
+    """The connection must be closed."""
 
 
 class App:
-    """All connections, and whether they are to end."""
+    """All connections, and whether they must end."""
 
     def __init__(self) -> None:
         self.stopping = asyncio.Event()
@@ -51,7 +51,7 @@ class App:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, as a task of its own."""
+        """Handle one connection, as a task."""
         task = asyncio.current_task()
         assert task
         self.tasks.add(task)
@@ -64,7 +64,7 @@ class App:
             await writer.wait_closed()
 
     async def unless_stopping(self, seconds: float) -> bool:
-        """Wait; whether it is still to go on."""
+        """Wait; returns whether to continue."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.stopping.wait()
@@ -106,7 +106,7 @@ class Exchange:
             await self._say(200 if url.path == "/" else 404, VERSION)
 
     async def _head(self) -> tuple[str, str, dict[str, str]]:
-        """The next request's head; Leaving when we are to end before there is one."""
+        """The next request's head; raises Leaving if the app stops before there is one."""
         asked = asyncio.ensure_future(self.reader.readuntil(b"\r\n\r\n"))
         stopping = asyncio.ensure_future(self.app.stopping.wait())
         await asyncio.wait([asked, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -129,7 +129,7 @@ class Exchange:
         self.writer.write(f"HTTP/1.1 {status}\r\nX-Instance: {self.instance}\r\n{headers}\r\n".encode())
 
     def _store(self, body: bytes) -> str:
-        """One line in one write, so that two instances do not mix theirs."""
+        """Append a line in one write, so that the lines of two instances do not mix."""
         identity = str(json.loads(body)["id"])
         with ROWS.open("ab", buffering=0) as f:
             f.write(f"{identity}\n".encode())
@@ -170,13 +170,13 @@ class Exchange:
         raise Leaving
 
     async def _echo(self) -> None:
-        """Say back what is said, until the client says Close."""
+        """Echo messages until the client sends Close."""
         opcode = 0
         while opcode != 0x8:
             first, second = await self.reader.readexactly(2)
             opcode, mask = first & 0x0F, await self.reader.readexactly(4)
             payload = await self.reader.readexactly(second & 0x7F)
-            if not self.app.stopping.is_set():  # else we have said Close, and nothing may follow that
+            if not self.app.stopping.is_set():  # otherwise we have sent Close, after which nothing may follow
                 self._frame(opcode, bytes(b ^ mask[i % 4] for i, b in enumerate(payload)))
                 await self.writer.drain()
 

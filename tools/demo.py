@@ -1,7 +1,7 @@
-"""The demo: a repository from nothing, pushed, used, changed, broken and rolled back, on this machine.
+"""The demo: a new repository, pushed, used, changed, broken and rolled back, on this machine.
 
-`up` leaves the stack running and prints `live: URL` last; `down` stops it and removes everything it made. All
-state is in `.demo/` of this checkout.
+`up` leaves the stack running and prints `live: URL` last; `down` stops it and removes everything it made. All state
+is in `.demo/` of this checkout.
 """
 
 import contextlib
@@ -29,11 +29,11 @@ _started = time.monotonic()
 
 
 class DemoError(Exception):
-    """Something did not come out as the demo says it does."""
+    """A step did not have the result that the demo promises."""
 
 
 def main() -> None:
-    """Run `up` or `down`; exit 1 with one line if the demo does not hold."""
+    """Run `up` or `down`; exit 1 with one line if the demo fails."""
     try:
         {"up": up, "down": down}[sys.argv[1]]()
     except DemoError as e:
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def up() -> None:
-    """The whole story."""
+    """Run the whole demo."""
     down()
     DEMO.mkdir(exist_ok=True)
 
@@ -83,7 +83,7 @@ def up() -> None:
 
 
 def down() -> None:
-    """Stop what an earlier run left and remove it."""
+    """Stop what an earlier run left, and remove it."""
     if ROOT.exists():
         for app in json.loads(output([str(PUSHROD), "apps", "list", "--json"], where=CHECKOUT)):
             show(["pushrod", "apps", "destroy", app["app"], "--yes"], where=CHECKOUT)
@@ -91,14 +91,14 @@ def down() -> None:
 
 
 def read_twice(url: str) -> None:
-    """The first read comes from PostgreSQL, the second from the cache."""
+    """Show that the first read comes from PostgreSQL, the second from the cache."""
     first, second = get(url, "/api/products/1"), get(url, "/api/products/1")
     if (first, second) != ("miss", "hit"):
         raise DemoError(f"expected a miss and then a hit of the cache, got {first} and {second}")
 
 
 def get(url: str, path: str) -> str:
-    """Ask once, show the answer, return what the cache said; DemoError unless it is 200."""
+    """Send a request, show the answer, and return its X-Cache header; DemoError unless it is 200."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
     with contextlib.closing(connection):
@@ -116,7 +116,7 @@ def get(url: str, path: str) -> str:
 
 
 def tell(report: Report) -> None:
-    """Say what the load saw; DemoError if a request failed."""
+    """Show the load's result; DemoError if a request failed."""
     total = report.total
     print(f"  meanwhile: {total.sent} requests at 100/s, {total.failed} failed")
     if total.failed or not total.sent:
@@ -124,14 +124,14 @@ def tell(report: Report) -> None:
 
 
 def push(*, rejected: bool = False) -> None:
-    """`git push`, which must be accepted, or must be rejected."""
+    """Run `git push`, which must be accepted, or rejected."""
     status = show(["git", "push", "pushrod", "HEAD:main"], check=False)
     if (status != 0) != rejected:
         raise DemoError(f"the push should have been {'rejected' if rejected else 'accepted'}")
 
 
 def change(file: str, beginning: str, line: str) -> None:
-    """Replace the first line of a file that begins so."""
+    """Replace the first line of a file that begins with `beginning`."""
     path = SHOP / file
     lines = path.read_text().splitlines(keepends=True)
     at = next(i for i, text in enumerate(lines) if text.startswith(beginning))
@@ -146,7 +146,7 @@ def commit(message: str) -> None:
 
 
 def heading(text: str) -> None:
-    """A heading with the time since the start."""
+    """Print a heading with the time since the start."""
     print(f"\n── {text}  ({time.monotonic() - _started:.1f} s)", flush=True)
 
 
@@ -165,14 +165,14 @@ def show(argv: list[str], *, where: Path | None = None, check: bool = True) -> i
 
 
 def output(argv: list[str], where: Path | None = None) -> str:
-    """Run a command and return what it printed."""
+    """Run a command and return its output."""
     return subprocess.run(
         argv, cwd=where or SHOP, env=environment(), check=True, capture_output=True, text=True
     ).stdout
 
 
 def environment() -> dict[str, str]:
-    """Ours, with the demo's root and the checkout's pushrod first on PATH."""
+    """Our environment, with the demo's root and the checkout's pushrod first on PATH."""
     path = f"{PUSHROD.parent}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, "PUSHROD_ROOT": str(ROOT), "PATH": path}
 

@@ -1,7 +1,7 @@
-"""Run what has just failed once more, by itself, and name what passes then: `python -m tools.flaky`.
+"""Runs the tests that just failed once more, alone, and names those that then pass: `python -m tools.flaky`.
 
-The tests on servers share this machine's processors with all others. A test that passes alone is flaky, which is a
-fault too: at most MOST of them are let pass. The status is 1 where something fails again, or where more are flaky.
+The tests on servers share this machine's processors. A test that passes alone is flaky, which is a fault too: at
+most MOST of them are accepted. The status is 1 if a test fails again, or if more are flaky.
 """
 
 import json
@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 MOST = 8
-"""Of some hundred tests on servers; it is to fall to 2 as they are mended."""
+"""Of several hundred tests on servers; to be lowered to 2 as flaky tests are fixed."""
 
 RECORD = Path(".pytest_cache/v/cache/lastfailed")
 
 
 def main() -> int:
-    """Run them, and say which is which."""
+    """Run them, and report which are flaky."""
     before = failed()
     if not before:
         print("flaky: no test is known to have failed: what was wrong is above")
@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def failed() -> set[str]:
-    """The tests that failed when they last ran."""
+    """The tests that failed in the last run."""
     return set(json.loads(RECORD.read_text())) if RECORD.exists() else set()
 
 

@@ -22,7 +22,7 @@ _BOX = 600.0  # further seconds, to make a box and to remove it
 
 
 def main(seconds: float) -> int:
-    """Run every file for its share; 1 where one has failed."""
+    """Run every file for its share; 1 if one failed."""
     files = sorted((TESTS / "fuzz").glob("test_*.py"))
     if problem := images.box_problem():
         print(f"fuzz: {ON_SERVERS.stem} is left out: {problem}", flush=True)
@@ -40,7 +40,7 @@ def main(seconds: float) -> int:
 
 
 def _run(path: Path, left: float) -> bool:
-    """One run with a seed of its own; whether it found nothing. One that the time cuts off has found nothing."""
+    """One run with a new seed; whether it found nothing. A run that is cut off has found nothing."""
     seed = secrets.randbits(32)
     argv = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(path)]
     try:

@@ -1,10 +1,11 @@
-"""Is any request dropped? Deployments and all else that happens to an app, under load, for as long as it takes.
+"""Is any request dropped? Runs deployments and everything else that happens to an app under load, for as long as
+needed.
 
     python tools/soak.py --deployments 20 --requests 100000 --rate 100
     python tools/soak.py --engine docker --deployments 10 --requests 50000
 
-It makes a root of its own in /tmp, or a server in a box (`make lab`), and removes it. Ends with 0 when no request was
-dropped where none may be, the longest gap was short enough, and each saboteur was caught; with 1 otherwise.
+It makes a new root in /tmp, or a server in a box (`make lab`), and removes it. Exits with 0 if no request was
+dropped that must not be, the longest gap was short enough, and each saboteur was caught; otherwise with 1.
 """
 
 import argparse
@@ -26,14 +27,14 @@ from devtools.load import RACE, delivery
 from devtools.no_drop import OnThisMachine, Row, Steady
 
 LASTING = 10.0  # seconds of a slow answer, an upload, a stream and a WebSocket
-HELD = 45.0  # seconds of a WebSocket that no drain waits for
+HELD = 45.0  # seconds of a WebSocket that outlasts every drain
 RELOADS = 20
 
 Step = Callable[[Steady], object]
 
 
 def main() -> int:
-    """0 when the promise holds."""
+    """0 if the promise holds."""
     parser = argparse.ArgumentParser(prog="soak", description="Is any request dropped?")
     parser.add_argument("--engine", choices=["embedded", "docker"], default="embedded")
     parser.add_argument("--deployments", type=int, help="20, on Docker 10")
@@ -46,7 +47,7 @@ def main() -> int:
 
 
 def on_this_machine(deployments: int, requests: int, rate: float) -> int:
-    """On the embedded engine, with the saboteurs and the race that its parts can be made to run."""
+    """On the embedded engine, with the saboteurs and the race, which its parts allow."""
     with a_machine("soak") as machine:
         app = OnThisMachine(machine)
         rows, wrong = soak(app, deployments, requests, rate)
@@ -74,7 +75,7 @@ def on_a_server(deployments: int, requests: int, rate: float) -> int:
 
 
 def soak(app: Steady, deployments: int, requests: int, rate: float) -> tuple[list[Row], list[str]]:
-    """What came of all steps, and which were not as they should."""
+    """The results of all steps, and which were wrong."""
     at_least = requests / rate / (2 * deployments)
     rows, wrong = [], []
     for step, does in schedule(deployments):
@@ -87,7 +88,7 @@ def soak(app: Steady, deployments: int, requests: int, rate: float) -> tuple[lis
 
 
 def schedule(deployments: int) -> Iterator[tuple[str, Step]]:
-    """So many deployments, and after each of them something else."""
+    """A number of deployments, each followed by another step."""
     others = [(name, step) for name, step in no_drop.STEPS.items() if name != "deploy"]
     for number, other in zip(range(deployments), itertools.cycle(others), strict=False):
         yield f"deploy {number + 1}", Steady.deploy
@@ -95,7 +96,7 @@ def schedule(deployments: int) -> Iterator[tuple[str, Step]]:
 
 
 def conclude(rows: list[Row], wrong: list[str]) -> int:
-    """Print the tables, and say whether the promise holds."""
+    """Print the tables, and return 0 if the promise holds."""
     longest = max(row.gap for row in rows)
     short = longest <= no_drop.GAP
     print(f"\n{no_drop.table(rows)}\n\n{no_drop.table_by_shape(rows)}")
@@ -124,7 +125,7 @@ def _held(app: Steady) -> Row:
 
 
 def tell(row: Row, good: bool) -> bool:
-    """Say how a step went, all of it where it went wrong."""
+    """Report a step, in full if it went wrong."""
     total = row.report.total
     verdict = "as it should" if good else "WRONG"
     print(f"soak: {row.step}: {verdict}: {row.failed} of {total.sent} failed", file=sys.stderr, flush=True)

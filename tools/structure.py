@@ -1,6 +1,6 @@
 """Figures of the source's structure, as a table or JSON: `python -m tools.structure [--json]`.
 
-It reads the source and imports nothing of it. The status is 1 where a figure is above its limit.
+It parses the source without importing it. The status is 1 if a figure exceeds its limit.
 """
 
 import ast
@@ -19,7 +19,7 @@ Graph = dict[str, set[str]]
 
 
 class Figure(NamedTuple):
-    """One figure, the most it may be, and what it is made of."""
+    """One figure, its limit, and what it is made of."""
 
     name: str
     value: int
@@ -65,7 +65,7 @@ def figures(source: Path = SOURCE) -> list[Figure]:
 
 
 def imports(trees: dict[str, ast.Module]) -> Graph:
-    """Which module imports which, also within functions."""
+    """Which module imports which, including imports within functions."""
     graph: Graph = {module: set() for module in trees}
     for module, tree in trees.items():
         for node in ast.walk(tree):
@@ -81,11 +81,11 @@ def imports(trees: dict[str, ast.Module]) -> Graph:
 
 
 def cycles(graph: Graph) -> list[list[str]]:
-    """Each group of modules that reach one another, in order of name (Tarjan's strongly connected components)."""
+    """Each group of modules that reach one another, sorted by name (Tarjan's strongly connected components)."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
-    found: list[list[str]] = []
+    groups: list[list[str]] = []
 
     def visit(module: str) -> None:
         index[module] = low[module] = len(index)
@@ -100,12 +100,12 @@ def cycles(graph: Graph) -> list[list[str]]:
             group = stack[stack.index(module) :]
             del stack[stack.index(module) :]
             if len(group) > 1:
-                found.append(sorted(group))
+                groups.append(sorted(group))
 
     for module in sorted(graph):
         if module not in index:
             visit(module)
-    return found
+    return groups
 
 
 def _files(source: Path) -> Iterator[Path]:
@@ -120,7 +120,7 @@ def _module(source: Path, path: Path) -> str:
 
 
 def _compared(tree: ast.Module) -> Iterator[int]:
-    """The lines in which something called engine, or its name, is compared with a text."""
+    """The lines that compare the name of something called engine with a text."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare):
             sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
@@ -132,13 +132,13 @@ def _compared(tree: ast.Module) -> Iterator[int]:
 
 def main() -> int:
     """Print the figures."""
-    found = figures()
+    results = figures()
     if "--json" in sys.argv[1:]:
-        print(json.dumps([f._asdict() for f in found], indent=2))
+        print(json.dumps([f._asdict() for f in results], indent=2))
     else:
-        for f in found:
+        for f in results:
             print(f"{f.name:<42}{f.value:>6}  (at most {f.limit})  {f.detail}".rstrip())
-    return int(any(f.value > f.limit for f in found))
+    return int(any(f.value > f.limit for f in results))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A server in a box: a container in which systemd is process 1, with a Docker engine and an address of its own.
+"""A server in a box: a container in which systemd is process 1, with its own Docker engine and address.
 
-It is made in two seconds, rebooted and cut from its power as a machine is. Its kernel and its disk are the machine's:
-a power cut here ends every process without a word, but loses no write that a program has made.
+It is made in two seconds, and is rebooted and cut from power like a machine. It shares the machine's kernel and
+disk: a power cut here kills every process at once, but loses no write that a program has made.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ from devtools.lab import images
 from pushrod.system import processes, waits
 from pushrod.system.processes import Completed
 
-PUSHROD = "/opt/pushrod"  # the virtual environment that pushrod is installed in
+PUSHROD = "/opt/pushrod"  # the virtual environment with pushrod
 SSH_WAITS = 10  # seconds for a connection
 _TIMEOUT = 300.0  # seconds for one command in a box
-_STARTS = 90.0  # seconds until a box has started; it takes two, and more where apps come back
+_STARTS = 90.0  # seconds for a box to start; it takes two, and more if apps start with it
 
-# All that Docker 20.10 knows but SYS_RESOURCE, which not every machine has to give; --privileged would ask for it.
+# All that Docker 20.10 knows except SYS_RESOURCE, which some machines cannot grant; --privileged would request it.
 CAPABILITIES = (
     "AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "CHOWN", "DAC_OVERRIDE",
     "DAC_READ_SEARCH", "FOWNER", "FSETID", "IPC_LOCK", "IPC_OWNER", "KILL", "LEASE", "LINUX_IMMUTABLE",
@@ -46,8 +46,8 @@ OPTIONS = (
     "--tmpfs=/tmp:exec",
     "--sysctl=net.ipv4.ip_unprivileged_port_start=1024",  # as on a server; Docker sets 0
 )
-# The files of image layers are never written to, so a new volume has them as links to the same files: 0.3 s, where
-# loading the images takes 8. What dockerd does write to is copied.
+# Files of image layers are never written to, so a new volume gets hard links to them: 0.3 s, instead of 8 s for
+# loading the images. What dockerd does write to is copied.
 _COPY = """
 cd "/volumes/$1/_data"
 cp -al overlay2 "/volumes/$2/_data/"
@@ -61,7 +61,7 @@ done
 
 
 class Answer(NamedTuple):
-    """An answer of a box's edge; the names of `headers` are in lower case."""
+    """An answer of a box's edge; the names in `headers` are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -69,12 +69,12 @@ class Answer(NamedTuple):
 
 
 class Box:
-    """One server; `name` is its container's name and its host name, `address` does not change while it exists."""
+    """One server; `name` is its container's name and its host name; `address` stays the same while it exists."""
 
     def __init__(self, name: str = "") -> None:
         self.name = name or f"pushrod-lab-{uuid.uuid4().hex[:8]}"
         network = ipaddress.ip_network(images.SUBNET)
-        low = 256  # the first ones are the network's own
+        low = 256  # the first addresses are the network's own
         self.address = str(network[low + zlib.crc32(self.name.encode()) % (network.num_addresses - 2 * low)])
         self._scratch = tempfile.TemporaryDirectory(prefix=f"{self.name}-")
         self.scratch = Path(self._scratch.name)
@@ -86,11 +86,11 @@ class Box:
         seed: str | None = None,
         ports: Sequence[str] = (),
     ) -> "Box":
-        """Make the server and wait until it has started; `mounts` are `docker run`'s, such as `/there:/here:ro`.
-        So are `ports`: `127.0.0.1:8080:80` for what may ask on loopback only.
+        """Make the server and wait until it has started; `mounts` are in `docker run`'s format, such as
+        `/there:/here:ro`, and so are `ports`: `127.0.0.1:8080:80` publishes on loopback only.
 
-        Its root account takes the ssh key that is made with it. `seed` names the volume that its dockerd begins with:
-        the lab's volume of images, or none where it is empty. What was made is removed if any of it fails.
+        Its root account accepts the ssh key that is made with it. `seed` names the volume its dockerd starts with:
+        by default the lab's volume of images, none if empty. If any of it fails, everything made is removed.
         """
         try:
             _docker("volume", "create", f"--label={images.LABEL}=1", self.volume)
@@ -122,17 +122,17 @@ class Box:
     # ---- power --------------------------------------------------------------------------------------------------
 
     def reboot(self) -> None:
-        """An ordered shutdown and a start; returns when it has started."""
+        """Shut down in order and start; returns when it has started."""
         _docker("restart", "--time=90", self.name)
         self.wait()
 
     def power_cut(self) -> None:
-        """Every process ends at once, without a signal that it could handle; then a start, as `power_on`."""
+        """Kill every process at once with SIGKILL, then start as `power_on` does."""
         self.power_off()
         self.power_on()
 
     def power_off(self) -> None:
-        """The first half of a power cut; may be called by another thread while something runs in the box."""
+        """The first half of a power cut; another thread may call it while something runs in the box."""
         _docker("kill", self.name)
 
     def power_on(self) -> None:
@@ -141,7 +141,7 @@ class Box:
         self.wait()
 
     def wait(self, timeout: float = _STARTS) -> None:
-        """Until systemd has done what it does at boot and dockerd, where there is one, answers."""
+        """Wait until systemd has finished booting and dockerd, if there is one, answers."""
         assert waits.wait_until(self._is_up, timeout, 0.1), (
             f"{self.name} has not started within {timeout:g} s: systemd is {self.state()!r}\n"
             f"{self.units('--failed')}\n{self.journal()}"
@@ -154,7 +154,7 @@ class Box:
         return docker.status == 0
 
     def state(self) -> str:
-        """What systemd says of the whole: running, degraded, starting, stopping; empty when it does not answer."""
+        """The state systemd reports: running, degraded, starting, stopping; empty if it does not answer."""
         return self.exec("systemctl", "is-system-running", check=False).stdout.strip()
 
     # ---- inside -------------------------------------------------------------------------------------------------
@@ -167,25 +167,25 @@ class Box:
         user: str = "root",
         timeout: float = _TIMEOUT,
     ) -> Completed:
-        """Run a program in it as one of its users; `check` fails the test if it ends with a status other than 0."""
+        """Run a program in it as one of its users; with `check`, a status other than 0 fails the test."""
         command = ["docker", "exec", "--interactive", f"--user={user}", self.name, *argv]
         return _checked(processes.run(command, stdin=stdin, timeout=timeout), argv, check)
 
     def docker(self, *argv: str) -> str:
-        """What a command of the box's own Docker printed."""
+        """The output of a command of the box's own Docker."""
         return self.exec("docker", *argv).stdout.strip()
 
     def units(self, *argv: str) -> str:
-        """What `systemctl list-units` prints."""
+        """The output of `systemctl list-units`."""
         return self.exec("systemctl", "list-units", "--no-pager", "--plain", *argv, check=False).stdout
 
     def journal(self, lines: int = 60, *argv: str) -> str:
-        """The end of its journal, to print beside a failure; never fails itself."""
+        """The end of its journal, to print with a failure; never fails itself."""
         quiet = "--exclude-identifier=containerd"  # ten lines for each container
         return self.exec("journalctl", "--no-pager", quiet, f"--lines={lines}", *argv, check=False).stdout
 
     def put(self, path: str, data: bytes | str, mode: int = 0o644) -> None:
-        """Write a file, making its directories; it is root's."""
+        """Write a file owned by root, and make its directories."""
         raw = data.encode() if isinstance(data, str) else data
         member = tarfile.TarInfo(path.lstrip("/"))
         member.size, member.mode = len(raw), mode
@@ -195,7 +195,7 @@ class Box:
             self._unpack(archive, "/")
 
     def put_tree(self, directory: Path, path: str) -> None:
-        """Copy what is in a directory into one of the box's, which is made; all of it is root's."""
+        """Copy the content of a directory into a new one of the box, owned by root."""
         self.exec("mkdir", "-p", path)
         with tempfile.TemporaryFile() as archive:
             with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -207,7 +207,7 @@ class Box:
         self.exec("tar", "--extract", "--no-same-owner", f"--directory={path}", stdin=archive)
 
     def get(self, path: str) -> bytes:
-        """What is in a file."""
+        """The content of a file."""
         with tempfile.TemporaryFile() as out:
             argv = ["docker", "exec", self.name, "cat", path]
             _checked(processes.run(argv, stdout=out, timeout=_TIMEOUT), argv, check=True)
@@ -215,9 +215,10 @@ class Box:
             return out.read()
 
     def install(self, wheel: Path) -> None:
-        """Install pushrod from a wheel, as its user does: in a virtual environment, what is missing by apt and pip.
+        """Install pushrod from a wheel as a user does: in a virtual environment, with what is missing by apt and
+        pip.
 
-        images.BOX has the environment, and in it what pushrod needs of others: there it takes a second.
+        images.BOX already has the environment and pushrod's dependencies: with it, this takes a second.
         """
         place = f"/root/{wheel.name}"
         self.put(place, wheel.read_bytes())
@@ -235,16 +236,16 @@ class Box:
 
     @property
     def key(self) -> Path:
-        """The private half of the ssh key that was made with the box."""
+        """The private ssh key that was made with the box."""
         return self.scratch / "key"
 
     @property
     def public_key(self) -> str:
-        """The other half, as a line of authorized_keys."""
+        """Its public key, as a line of authorized_keys."""
         return self.key.with_suffix(".pub").read_text()
 
     def ssh_command(self, key: Path | None = None) -> list[str]:
-        """`ssh` with a key, this box's known_hosts and nothing of the machine's own configuration; no destination."""
+        """`ssh` with a key and this box's known_hosts, without the machine's own configuration or a destination."""
         return [
             *("ssh", "-F", "none", "-i", str(key or self.key), "-T"),
             *("-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={SSH_WAITS}"),
@@ -266,7 +267,7 @@ class Box:
         return _checked(processes.run(command, stdin=stdin, timeout=timeout), argv, check)
 
     def git_environment(self, key: Path | None = None) -> dict[str, str]:
-        """The environment in which `git push` reaches the box."""
+        """The environment with which `git push` reaches the box."""
         return {
             **os.environ,
             "GIT_SSH_COMMAND": shlex.join(self.ssh_command(key)),
@@ -281,37 +282,37 @@ class Box:
         timeout: float = 10.0,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Ask the box's edge, as a browser would that found `site` at its address."""
+        """Send a request to the box's edge, as a browser that resolved `site` to its address would."""
         connection = http.client.HTTPConnection(self.address, port, timeout=timeout)
         with contextlib.closing(connection):
             connection.request("GET", path, headers={**(headers or {}), **({"Host": site} if site else {})})
             answer = connection.getresponse()
-            told = {name.lower(): value for name, value in answer.getheaders()}
-            return Answer(answer.status, told, answer.read())
+            names = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(answer.status, names, answer.read())
 
     # ---- making and removing ------------------------------------------------------------------------------------
 
     @property
     def volume(self) -> str:
-        """The volume that its dockerd keeps everything in."""
+        """The volume in which its dockerd keeps everything."""
         return f"{self.name}-docker"
 
     def remove(self) -> None:
-        """Remove it and all it has; nothing where it is not there."""
+        """Remove it and everything it has; does nothing if it does not exist."""
         processes.run(["docker", "rm", "--force", "--volumes", self.name], timeout=_TIMEOUT)
         processes.run(["docker", "volume", "rm", self.volume], timeout=_TIMEOUT)
         self._scratch.cleanup()
 
 
 def copy_volume(source: str, target: str) -> None:
-    """Fill a new volume with what a dockerd, which does not run, has left in another."""
+    """Fill a new volume with what a stopped dockerd has left in another."""
     place = Path(_docker("volume", "inspect", "--format", "{{.Mountpoint}}", source).strip())
-    mount = f"--volume={place.parents[1]}:/volumes"  # a link cannot lead from one mount into another
+    mount = f"--volume={place.parents[1]}:/volumes"  # one mount, because hard links cannot cross mounts
     _docker("run", "--rm", "--network=none", mount, images.DEBIAN, "sh", "-euc", _COPY, "sh", source, target)
 
 
 def _resolver() -> str:
-    """The file that names the machine's name servers: ones that can be reached from a container."""
+    """The resolver configuration with name servers that a container can reach."""
     behind = Path("/run/systemd/resolve/resolv.conf")
     return str(behind if behind.exists() else "/etc/resolv.conf")
 

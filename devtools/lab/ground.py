@@ -1,4 +1,4 @@
-"""A server that has become a host, and apps that are pushed to it from a desk of this machine, over SSH."""
+"""A server that is a host, and apps pushed to it over SSH from work trees on this machine."""
 
 import contextlib
 import http.client
@@ -55,7 +55,7 @@ volumes:
 
 
 def code(version: str = "one") -> str:
-    """The app's program, saying that it is of this version."""
+    """The app's program with this version in its text."""
     return Path(program.__file__).read_text().replace('VERSION = "one"', f'VERSION = "{version}"')
 
 
@@ -70,7 +70,7 @@ def files(domain: str, version: str = "one") -> dict[str, str]:
 
 @contextlib.contextmanager
 def unwatched(box: Box) -> Iterator[None]:
-    """Nothing looks after the apps in the block: what is stopped stays stopped, and no app is busy coming back."""
+    """Stop the watchdog during the block: what is stopped stays stopped, and no app is being restarted."""
     box.exec("systemctl", "stop", "pushrod-watch.timer", "pushrod-watch.service")
     try:
         yield
@@ -79,19 +79,19 @@ def unwatched(box: Box) -> Iterator[None]:
 
 
 def assert_within(box: Box, key: str) -> None:
-    """What a key has asked for, which is under way, is in the control groups of its unit, and these are limited.
+    """Assert that the running call of a key is in the control groups of its unit, and that these are limited.
 
-    Control groups of version 1 have a line for each kind, those of version 2 one for all.
+    Version 1 of control groups has a line for each kind, version 2 one for all.
     """
     unit = shares.unit(key)
-    told = box.exec("systemctl", "show", "--property=ControlGroup,MemoryMax,TasksMax", unit).stdout
-    found = dict(line.split("=", 1) for line in told.splitlines())
-    assert found["ControlGroup"] == f"/pushrodgate.slice/{unit}"
-    assert "infinity" not in found.values()
+    shown = box.exec("systemctl", "show", "--property=ControlGroup,MemoryMax,TasksMax", unit).stdout
+    properties = dict(line.split("=", 1) for line in shown.splitlines())
+    assert properties["ControlGroup"] == f"/pushrodgate.slice/{unit}"
+    assert "infinity" not in properties.values()
     running = box.exec("pgrep", "--full", f"gate {key}|docker exec").stdout.split()
     groups = [box.get(f"/proc/{number}/cgroup").decode() for number in running]
     inside = [group for group in groups if unit in group]
-    assert len(inside) >= 2, groups  # the gate, and Docker's program that it has started
+    assert len(inside) >= 2, groups  # the gate, and the Docker program that it has started
     for group in inside:
         kinds = [line for line in group.splitlines() if re.search(r":(memory|pids|cpu):|^0::", line)]
         assert all(unit in line for line in kinds), group
@@ -112,7 +112,7 @@ def a_host(desk: Path) -> Iterator["Ground"]:
 
 
 class Ground:
-    """A box on which `pushrod host init` was run; whose `port` on loopback is the edge's."""
+    """A box on which `pushrod host init` was run; its edge is published on loopback as `port`."""
 
     def __init__(self, box: Box, directory: Path) -> None:
         self.box = box
@@ -121,11 +121,12 @@ class Ground:
 
     @property
     def published(self) -> str:
-        """What `Box.create` must publish."""
+        """The value for `Box.create`'s `ports`."""
         return f"127.0.0.1:{self.port}:80"
 
     def init(self) -> Completed:
-        """`pushrod host init` over SSH from this machine, and the box's key as one that may push anything."""
+        """Run `pushrod host init` over SSH from this machine, and add the box's key as one that may push
+        anything."""
         copy = self.directory / "source"
         shutil.copytree(SOURCE, copy / "pushrod", ignore=shutil.ignore_patterns("__pycache__"))
         ssh = {"GIT_SSH_COMMAND": shlex.join(self.box.ssh_command()), "PYTHONPATH": str(copy)}
@@ -139,7 +140,7 @@ class Ground:
         self.box.exec("pushrod", "host", "keys", "add", "-", stdin=self.box.public_key)
 
     def app(self, name: str, tree: Mapping[str, str | bytes] | None = None) -> "Shop":
-        """An app `NAME` at `NAME.localhost`, in a work tree with one commit; not pushed."""
+        """An app `NAME` at `NAME.localhost`, with a work tree of one commit, not pushed."""
         environment = self.box.git_environment() | {
             "GIT_CONFIG_GLOBAL": "/dev/null",
             "GIT_CONFIG_NOSYSTEM": "1",
@@ -152,12 +153,12 @@ class Ground:
         return Shop(self, name, desk)
 
     def pushrod(self, *argv: str, check: bool = True) -> Completed:
-        """A verb, run on the host as root."""
+        """Run a verb on the host as root."""
         return self.box.exec("pushrod", *argv, check=check)
 
 
 class Shop:
-    """One app of a host; `edge` is the port that it answers at."""
+    """One app of a host; `edge` is the port at which it answers."""
 
     edge = 80
 
@@ -170,7 +171,7 @@ class Shop:
         self.directory = f"{ROOT}/apps/{name}"
         self.url = f"http://{self.domain}:{ground.port}/"
 
-    # ---- what its developer does ---------------------------------------------------------------------------------
+    # ---- its developer's commands --------------------------------------------------------------------------------
 
     def push(self) -> Done:
         return self.tree.push()
@@ -179,7 +180,7 @@ class Shop:
         return self.tree.pushing()
 
     def push_version(self, version: str, changes: Mapping[str, str] | None = None) -> Done:
-        """A commit that is fine, pushed, and seen to serve."""
+        """Push a good commit, and check that it serves."""
         self.tree.commit({**files(self.domain, version), **(changes or {})}, f"say {version}")
         done = self.push()
         assert done.ok, done.err
@@ -187,7 +188,7 @@ class Shop:
         return done
 
     def at_desk(self, *argv: str, check: bool = True) -> Completed:
-        """A verb of this checkout's pushrod in the app's work tree, as on its developer's machine."""
+        """Run a verb of this checkout's pushrod in the app's work tree, as on its developer's machine."""
         copy = self.ground.directory / "source"
         environment = {n: v for n, v in self.tree.env.items() if n != "PUSHROD_ROOT"}
         command = [sys.executable, "-m", "pushrod", *argv]
@@ -198,7 +199,7 @@ class Shop:
         return done
 
     def deploy_there(self, user: str = "pushrod") -> Completed:
-        """`pushrod deploy` of what is committed, by a user of the server, in a clone there that is the account's."""
+        """Run `pushrod deploy` on the server as one of its users, in a clone owned by the account."""
         bundle = self.ground.directory / f"{self.name}.bundle"
         self.tree.git("bundle", "create", str(bundle), "main")
         place = f"/var/tmp/{self.name}"
@@ -210,53 +211,53 @@ class Shop:
 
     @contextlib.contextmanager
     def asking(self, key: Path | None = None) -> Iterator[None]:
-        """A call over SSH that goes on until the end of the block: a program in an instance, which reads."""
+        """Keep a call over SSH open during the block: a program in an instance, which reads."""
         there = f"pushrod@{self.box.address}"
         argv = [*self.box.ssh_command(key), there, f"exec --app {self.name} web -- cat"]
-        with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, told="here\n", timeout=60) as said:
-            assert said == "here"
+        with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, told="here\n", timeout=60) as first_line:
+            assert first_line == "here"
             yield
 
     def code(self) -> str:
-        """Its program as it is in the work tree."""
+        """Its program in the work tree."""
         return (self.tree.path / "app.py").read_text()
 
     def ssh(self, *argv: str) -> Completed:
-        """A verb, asked for over SSH."""
+        """Run a verb over SSH."""
         return self.box.ssh(*argv, "--app", self.name, user="pushrod")
 
-    # ---- what anybody sees ---------------------------------------------------------------------------------------
+    # ---- what clients see ----------------------------------------------------------------------------------------
 
     def get(self, path: str = "/", timeout: float = 10.0) -> Answer:
         return self.box.get_page(path, self.domain, self.edge, timeout)
 
     def state(self) -> dict[str, Any]:
-        """Who answers, through the edge, from PostgreSQL and Redis."""
+        """Who answers, through the edge, with answers of PostgreSQL and Redis."""
         answer = self.get()
         assert answer.status == 200, answer
-        found: dict[str, Any] = json.loads(answer.body)
-        assert str(found["release"]) == answer.headers["x-pushrod-release"]
-        return found
+        state: dict[str, Any] = json.loads(answer.body)
+        assert str(state["release"]) == answer.headers["x-pushrod-release"]
+        return state
 
     def post(self, row: str, timeout: float = 10.0, path: str = "/rows") -> None:
-        """Store a row; returns once the app has said that it is committed, and fails if it has not."""
+        """Store a row; returns when the app reports that it is committed, and fails otherwise."""
         connection = http.client.HTTPConnection(self.box.address, self.edge, timeout=timeout)
         with contextlib.closing(connection):
             connection.request("POST", path, json.dumps({"id": row}), {"Host": self.domain})
             assert connection.getresponse().status == 201
 
     def rows(self) -> list[str]:
-        """The rows that are there, oldest first."""
-        found: list[str] = json.loads(self.get("/rows").body)
-        return found
+        """The stored rows, oldest first."""
+        rows: list[str] = json.loads(self.get("/rows").body)
+        return rows
 
     def serves(self, release: int) -> bool:
         """Whether it answers 200 from that release."""
-        found = self.state()
-        return (found["app"], found["release"]) == (self.name, release)
+        state = self.state()
+        return (state["app"], state["release"]) == (self.name, release)
 
     def back(self, release: int, what: str, timeout: float = 90.0) -> float:
-        """Wait until it serves, and say how long that took."""
+        """Wait until it serves; returns how long that took."""
         began = time.monotonic()
         eventually(lambda: self._answers(release), f"{self.name} serves {what}", timeout)
         took = time.monotonic() - began
@@ -267,11 +268,11 @@ class Shop:
         answer = self.get(timeout=3.0)
         return answer.status == 200 and json.loads(answer.body)["release"] == release
 
-    # ---- what is on the host -------------------------------------------------------------------------------------
+    # ---- state on the host ---------------------------------------------------------------------------------------
 
     @property
     def live(self) -> int:
-        """The release that the pointer names."""
+        """The release in the live pointer."""
         return int(
             self.box.exec("readlink", f"{self.directory}/state/live").stdout.strip().rpartition("/")[2]
         )
@@ -282,28 +283,28 @@ class Shop:
 
     @property
     def journal_live(self) -> int:
-        """The release that the journal says is live."""
+        """The live release according to the journal."""
         return int([e for e in self.journal() if e["event"] == "live"][-1]["release"])
 
     def until_live(self, release: int) -> float:
-        """Seconds from the beginning of a release's latest promotion until it was live, by the journal."""
+        """Seconds from the start of a release's latest promotion until it was live, from the journal."""
         at = {e["event"]: e["at"] for e in self.journal() if e["release"] == release}
         began, live = (datetime.fromisoformat(at[event]) for event in ("promote", "live"))
         return (live - began).total_seconds()
 
     def release(self, number: int) -> dict[str, Any]:
-        """What is sealed of a release."""
-        found: dict[str, Any] = json.loads(
+        """The content of a sealed release."""
+        release: dict[str, Any] = json.loads(
             self.box.get(f"{self.directory}/state/releases/{number}/release.json")
         )
-        return found
+        return release
 
     def names(self, place: str) -> list[str]:
-        """What is in one of its directories."""
+        """The names in one of its directories."""
         return self.box.exec("ls", f"{self.directory}/{place}").stdout.split()
 
     def container(self, service: str, release: int = 0) -> str:
-        """The container of a store; with a release, that of its first instance of a service."""
+        """The container of a store or, with a release, of its first instance of a service."""
         return f"{self.name}-r{release}-{service}-1" if release else f"{self.name}-{service}"
 
     def inspect(self, service: str, release: int = 0) -> dict[str, Any]:
@@ -315,11 +316,11 @@ class Shop:
         return set(self._listed("image", "ls", "--format={{.Repository}}:{{.Tag}}"))
 
     def running(self) -> list[str]:
-        """The names of its containers that run."""
+        """The names of its running containers."""
         return self._listed("ps", "--format={{.Names}}")
 
     def addresses(self) -> dict[str, dict[str, str]]:
-        """Where each of its running containers is, in each of its networks."""
+        """The address of each of its running containers in each of its networks."""
         return {
             name: {n: at["IPAddress"] for n, at in found["NetworkSettings"]["Networks"].items()}
             for name in self.running()
@@ -327,7 +328,7 @@ class Shop:
         }
 
     def stores(self) -> list[str]:
-        """Which containers its stores are, and since when they run."""
+        """The containers of its stores, and when they were started."""
         names = [self.container("postgres"), self.container("redis")]
         return self.box.docker("inspect", "--format={{.Id}} {{.State.StartedAt}}", *names).split("\n")
 
@@ -335,7 +336,7 @@ class Shop:
         return sorted(self.box.docker(*argv, f"--filter=label=pushrod.app={self.name}").split("\n"))
 
     def footprint(self) -> dict[str, object]:
-        """Everything that a push which failed must leave as it was."""
+        """Everything that a failed push must leave unchanged."""
         places = ("", "checkouts", "state", "state/releases", "secrets/releases", "stores", "repo.git")
         below = [f"{self.directory}/{place}" for place in places]
         listed = self.box.exec("find", *below, "-mindepth", "1", "-maxdepth", "1", check=False).stdout

@@ -1,4 +1,4 @@
-"""What the lab's tests need of this machine: a Docker engine, images, and a volume of images for the boxes."""
+"""What the lab's tests need on this machine: a Docker engine, images, and a volume of images for the boxes."""
 
 import hashlib
 import json
@@ -10,46 +10,46 @@ from pushrod.cli import scaffold
 from pushrod.core.errors import HostError
 from pushrod.system import processes
 
-BOX = "pushrod-lab/box"  # a server with systemd, Docker, Git and what pushrod needs of Python
-BARE = "pushrod-lab/bare"  # a server with systemd and nothing that pushrod needs but Python
-OLD = "pushrod-lab/old"  # the same of the oldest Debian that can be a host
-DEBIAN = "pushrod-lab/debian"  # what these and the stand-ins begin with: Debian 13
-DEBIAN_12 = "pushrod-lab/debian-12"  # what OLD begins with
+BOX = "pushrod-lab/box"  # a server with systemd, Docker, Git and pushrod's Python dependencies
+BARE = "pushrod-lab/bare"  # a server with systemd and, of what pushrod needs, only Python
+OLD = "pushrod-lab/old"  # the same with the oldest Debian that can be a host
+DEBIAN = "pushrod-lab/debian"  # Debian 13, the base of these and of the stand-ins
+DEBIAN_12 = "pushrod-lab/debian-12"  # the base of OLD
 NETWORK = "pushrod-lab-boxes"
-SUBNET = "10.212.0.0/16"  # what pushrod takes on a server is 10.213.0.0/16 and 10.214.0.0/16
-LABEL = "pushrod.lab"  # on every image and volume that the lab has made
+SUBNET = "10.212.0.0/16"  # on a server, pushrod uses 10.213.0.0/16 and 10.214.0.0/16
+LABEL = "pushrod.lab"  # on every image and volume made by the lab
 
-# What the classic compose file names: nginx, backend, PostgreSQL 16, Redis 7.
+# The images of the classic compose file: nginx, backend, PostgreSQL 16, Redis 7.
 CLASSIC = ("nginx:latest", "postgres:16", "redis:7")
 
-_TIMEOUT = 30.0  # seconds for one question to the engine, which answers within one
+_TIMEOUT = 30.0  # seconds for one question to the engine, which usually answers within one
 
 
 def named() -> list[str]:
-    """The images that a new repository's compose file and Dockerfiles name."""
+    """The images named in a new repository's compose file and Dockerfiles."""
     files = scaffold.template_files("shop")
     services = yaml.safe_load(files["compose.yaml"])["services"].values()
-    found = {service["image"] for service in services if "image" in service}
+    names = {service["image"] for service in services if "image" in service}
     for text in (text for path, text in files.items() if path.endswith("/Dockerfile")):
         stages = re.findall(r"^FROM (\S+)(?: AS (\S+))?$", text, re.MULTILINE)
-        found |= {image for image, _ in stages} - {name for _, name in stages}
-    return sorted(found)
+        names |= {image for image, _ in stages} - {name for _, name in stages}
+    return sorted(names)
 
 
 def inner() -> list[str]:
-    """The images that every box has from its first second."""
+    """The images that every box has from the start."""
     return sorted({*named(), *CLASSIC})
 
 
 def labels(image: str) -> dict[str, str] | None:
-    """The labels of an image on this machine; None when it is not there."""
+    """The labels of an image on this machine; None if it does not exist."""
     argv = ["docker", "image", "inspect", "--format", "{{json .Config.Labels}}", image]
     result = processes.run(argv, timeout=_TIMEOUT)
     return None if result.status else json.loads(result.stdout) or {}
 
 
 def engine_answers() -> bool:
-    """Whether `docker info` speaks of a server. (Some clients end with status 0 where none answers.)"""
+    """Whether `docker info` reports a server. (Some clients exit with status 0 without one.)"""
     try:
         result = processes.run(["docker", "info", "--format", "{{.ServerVersion}}"], timeout=_TIMEOUT)
     except HostError:
@@ -58,33 +58,33 @@ def engine_answers() -> bool:
 
 
 def seed() -> str:
-    """The name of the volume that boxes begin with: what a dockerd leaves that has loaded `inner()` and nothing else.
+    """The name of the volume that boxes start with: the data of a dockerd that has loaded only `inner()`.
 
-    It is named by the ids of those images, so that a volume of older ones is never taken for it.
+    The name contains a digest of those images' ids, so that an outdated volume is never used.
     """
     result = processes.run(["docker", "image", "inspect", "--format", "{{.Id}}", *inner()], timeout=_TIMEOUT)
     return f"pushrod-lab-images-{hashlib.sha256(result.stdout.encode()).hexdigest()[:12]}"
 
 
 def has_volume(name: str) -> bool:
-    """Whether this machine's engine has a volume of that name."""
+    """Whether this machine's engine has a volume with that name."""
     return processes.run(["docker", "volume", "inspect", name], timeout=_TIMEOUT).status == 0
 
 
 def problem() -> str:
-    """What keeps the template from running here; empty when nothing does."""
+    """What prevents the template from running here; empty if nothing does."""
     return _problem(named())
 
 
 def box_problem() -> str:
-    """What keeps boxes from running here; empty when nothing does."""
+    """What prevents boxes from running here; empty if nothing does."""
     if found := _problem([*inner(), BOX, BARE]):
         return found
     return "" if has_volume(seed()) else "the volume of images for the boxes is missing"
 
 
 def old_problem() -> str:
-    """What keeps boxes of the oldest Debian from running here; empty when nothing does."""
+    """What prevents boxes with the oldest Debian from running here; empty if nothing does."""
     return box_problem() or _problem([OLD])
 
 

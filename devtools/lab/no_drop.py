@@ -1,4 +1,4 @@
-"""The app that the load asks, on a Docker host in a box: with a certificate of its own for one of its two names."""
+"""The app under load on a Docker host in a box, with its own certificate for one of its two names."""
 
 import contextlib
 import http.client
@@ -55,8 +55,8 @@ class OnAServer(Steady):
             "environment": {**there, **environment},
             "x-pushrod": {"health": {"path": "/healthz", "deadline": deadline}},
         }
-        wanted = {"domains": [SECURE, PLAIN], "keep": 3, "tls": {"source": "files"}}
-        whole = {"services": {"web": web}, "volumes": {"rows": {}}, "x-pushrod": wanted}
+        own = {"domains": [SECURE, PLAIN], "keep": 3, "tls": {"source": "files"}}
+        whole = {"services": {"web": web}, "volumes": {"rows": {}}, "x-pushrod": own}
         return yaml.safe_dump(whole, sort_keys=False)
 
     def ask(self, path: str) -> tuple[int, str]:
@@ -87,7 +87,7 @@ class OnAServer(Steady):
         self.box.exec("kill", "-HUP", self.box.get(f"{EDGE}/run/nginx.pid").decode().strip())
 
     def end(self, instance: Instance) -> None:
-        """By its process id in the box: what Docker itself kills it does not start again."""
+        """Kill it by its process id in the box: Docker does not restart what it kills itself."""
         form = "{{.State.Pid}}{{range .NetworkSettings.Networks}} {{.IPAddress}}{{end}}"
         running = self.box.docker("ps", "--quiet", "--filter=label=pushrod.app=steady").split()
         lines = self.box.docker("inspect", f"--format={form}", *running).splitlines()
@@ -96,12 +96,12 @@ class OnAServer(Steady):
         self.box.exec("kill", "-KILL", pid)
 
     def log(self) -> str:
-        return self.box.exec("sh", "-c", f"cat {EDGE}/logs/access.log*").stdout  # the older ones too
+        return self.box.exec("sh", "-c", f"cat {EDGE}/logs/access.log*").stdout  # rotated ones too
 
 
 @contextlib.contextmanager
 def a_server(directory: Path) -> Iterator[OnAServer]:
-    """A new server, with the app on it. Beside a failure stands the end of its journal."""
+    """A new server with the app on it. A failure shows the end of its journal."""
     ground = Ground(Box(), directory)
     try:
         ground.box.create()

@@ -1,4 +1,4 @@
-"""What `pushrod new` makes, run with Compose alone: no pushrod between it and the engine."""
+"""The output of `pushrod new`, run with Compose alone, without pushrod."""
 
 import contextlib
 import http.client
@@ -13,11 +13,11 @@ from devtools.apps import eventually
 from pushrod.adapters import compose
 from pushrod.system import processes
 
-_TIMEOUT = 600.0  # seconds for one command; the longest, the first build, takes 20
+_TIMEOUT = 600.0  # seconds for one command; the first build, the longest, takes 20
 
 
 class Answer(NamedTuple):
-    """An answer of the backend; `cache` is what it says of its cache: hit, miss or nothing."""
+    """An answer of the backend; `cache` is its X-Cache header: hit, miss or empty."""
 
     status: int
     cache: str
@@ -25,17 +25,17 @@ class Answer(NamedTuple):
 
 
 class Stack:
-    """A repository and what Compose makes of it."""
+    """A repository, and what Compose runs from it."""
 
     def __init__(self, directory: Path, port: int) -> None:
         self.directory = directory
         self.port = port
-        self._known: dict[str, str] = {}  # the headers of who has logged in
+        self._known: dict[str, str] = {}  # headers of the logged-in user
 
     def create(self) -> None:
-        """As its user makes it: `pushrod new shop`, then `cp .env.example .env` with a port of one's own.
+        """Create it as a user does: `pushrod new shop`, then `cp .env.example .env` with another port.
 
-        The user's umask is 077: files that are copied into an image with their modes can be read by root alone.
+        The user's umask is 077: files copied into an image with their modes are then readable by root only.
         """
         self._run(sys.executable, "-m", "pushrod", "new", "shop", "--directory", str(self.directory))
         for path in self.directory.rglob("*"):
@@ -47,16 +47,16 @@ class Stack:
         )
 
     def up(self) -> None:
-        """`docker compose up`, until the backend has migrated and serves."""
+        """Run `docker compose up`, until the backend has migrated and serves."""
         self.compose("up", "--detach", "--wait")
         eventually(lambda: self.get("/api/").status == 200, "the backend serves", 60.0)
 
     def compose(self, *argv: str) -> str:
-        """Run `docker compose` there and return what it printed."""
+        """Run `docker compose` there and return its output."""
         return self._run(*compose.loader(), *argv)
 
     def inside(self, service: str, *argv: str) -> str:
-        """Run a program in a service's container and return what it printed."""
+        """Run a program in a service's container and return its output."""
         return self.compose("exec", "-T", service, *argv).strip()
 
     def sql(self, statement: str) -> str:
@@ -68,11 +68,11 @@ class Stack:
         return self.inside(service, "valkey-cli", *command)
 
     def get(self, path: str) -> Answer:
-        """Ask the published port."""
+        """Send a request to the published port."""
         return self.send("GET", path)
 
     def page(self, path: str) -> str:
-        """What the published port has that is not JSON."""
+        """The body of a response of the published port that is not JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         with contextlib.closing(connection):
             connection.request("GET", path)
@@ -81,7 +81,7 @@ class Stack:
             return answer.read().decode()
 
     def log_in(self) -> None:
-        """Be one of the staff from now on, made as the README says."""
+        """Log in as a member of staff, made as the README says."""
         email = f"{uuid.uuid4().hex}@example.com"
         password = self.inside("backend", "python", "-m", "app.manage", "user", "--staff", email)
         self._known = {}
@@ -94,7 +94,7 @@ class Stack:
             self._known = {"Cookie": cookie, "X-CSRF-Token": json.loads(answer.read())["csrf"]}
 
     def send(self, method: str, path: str, value: object = None, **headers: str) -> Answer:
-        """Send a request to the published port, with a value as its JSON, as who has logged in."""
+        """Send a request to the published port, with a value as JSON, as the logged-in user."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         with contextlib.closing(connection):
             body = None if value is None else json.dumps(value)
@@ -105,7 +105,7 @@ class Stack:
             return Answer(answer.status, answer.headers.get("X-Cache", ""), json.loads(answer.read()))
 
     def exits(self) -> dict[str, int]:
-        """The exit status of every container that has ended, by its service."""
+        """The exit status of every ended container, by service."""
         form = '{{index .Config.Labels "com.docker.compose.service"}} {{.State.Status}} {{.State.ExitCode}}'
         containers = self.compose("ps", "--all", "--quiet").split()
         lines = [
@@ -115,7 +115,7 @@ class Stack:
         return {service: int(status) for service, state, status in lines if state == "exited"}
 
     def logs(self) -> str:
-        """What every service has printed."""
+        """The output of every service."""
         return self.compose("logs", "--no-color")
 
     def left(self) -> str:
@@ -125,7 +125,7 @@ class Stack:
         return "".join(self._run("docker", *kind, "--quiet", "--filter", mine) for kind in kinds)
 
     def _run(self, *argv: str) -> str:
-        # Nothing of a developer's shell, whose variables would come before those of `.env`.
+        # Without a developer's shell variables, which would override those of `.env`.
         env = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME") or k.startswith("DOCKER_")}
         done = processes.run(argv, cwd=self.directory, env=env, timeout=_TIMEOUT)
         assert done.status == 0, f"{argv} ended with status {done.status}:\n{done.stdout}\n{done.stderr}"

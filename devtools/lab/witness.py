@@ -1,4 +1,5 @@
-"""Who asks apps all the time, whatever happens to the server: what was answered, and which rows were promised."""
+"""Clients that send requests all the time, whatever happens to the server, and record answers and acknowledged
+rows."""
 
 import collections
 import http.client
@@ -22,7 +23,7 @@ _ERRORS = (
 
 
 class Heard(NamedTuple):
-    """An answer with status 200: when, whom it was asked of, who says to have given it, and of which release."""
+    """An answer with status 200: when, which app was asked, which app answered, and its release."""
 
     at: float
     asked: str
@@ -31,7 +32,8 @@ class Heard(NamedTuple):
 
 
 class Witness:
-    """Asks each app for who it is, and has it store rows, until it is left. Answers other than 200 are nothing."""
+    """Asks each app for its identity, and has it store rows, until the end of the block. Ignores answers other than
+    200."""
 
     def __init__(self, *shops: Shop) -> None:
         self._shops = shops
@@ -85,12 +87,12 @@ class Witness:
         self.promised[shop.name].append(row)
 
     def silence(self, shop: Shop) -> float:
-        """The longest time, in seconds, from one answer of an app to the next."""
+        """The longest time in seconds between two answers of an app."""
         times = [h.at for h in self.heard if h.asked == shop.name]
         return max(later - before for before, later in itertools.pairwise(times))
 
     def check(self) -> None:
-        """No app has answered under the name of another, and every row that was promised is there."""
+        """Assert that no app has answered under another's name, and that every acknowledged row is stored."""
         wrong = [h for h in self.heard if h.asked != h.said]
         assert not wrong, wrong
         for shop in self._shops:
@@ -101,7 +103,7 @@ class Witness:
 
 
 class Said(NamedTuple):
-    """An answer, whatever it is; status 0 where there was none."""
+    """Any answer; status 0 if there was none."""
 
     status: int
     retry_after: str = ""
@@ -109,7 +111,7 @@ class Said(NamedTuple):
 
 
 class Listener:
-    """Asks an app for its page all the time, each time on a new connection, and keeps every kind of answer."""
+    """Requests an app's page all the time, each time on a new connection, and records every kind of answer."""
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
@@ -141,5 +143,5 @@ class Listener:
 
     @property
     def told(self) -> dict[int, int]:
-        """How often each status was answered."""
-        return dict(collections.Counter(said.status for said in self.heard))
+        """How often each status was received."""
+        return dict(collections.Counter(answer.status for answer in self.heard))

@@ -1,8 +1,8 @@
-"""Constant-rate HTTP load that sees every failure: open loop, own client, nothing retried.
+"""Constant-rate HTTP load that records every failure: open loop, its own client, no retries.
 
-The instants of all requests are fixed before the first is sent, so a slow answer never slows the rate, and
-latency counts from the instant a request was due: a stall shows in full. It speaks HTTP/1.1, without TLS and with it,
-and HTTP/2. It sends to loopback and to the lab's own network only.
+The times of all requests are fixed before the first is sent, so a slow answer never slows the rate, and latency
+counts from the time a request was due: a stall is fully visible. It speaks HTTP/1.1, with and without TLS, and
+HTTP/2. It sends only to loopback and to the lab's own network.
 
     python -m devtools.load --url http://127.0.0.1:8080/ --rate 200 --seconds 30 --json load.json
 
@@ -12,8 +12,8 @@ From a test:
         deploy()
     assert load.report.total.failed == 0, load.report.table()
 
-`wire` are connections, `http1` and `http2` the client on them, `streams` what it does on those that last, `shapes`
-what is sent, `figures` what came of it, `run` one run, `process` that run beside a test.
+`wire` has the connections, `http1` and `http2` the client on them, `streams` the lasting ones, `shapes` the
+requests, `figures` the results, `run` one run, `process` a run beside a test.
 """
 
 from devtools.load.figures import Delivery, Failure, Figures, Report, delivery, percentile

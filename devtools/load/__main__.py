@@ -100,8 +100,8 @@ def _shapes(options: argparse.Namespace) -> tuple[Shape, ...]:
 
 
 def _over(shape: Shape, protocol: Protocol, options: argparse.Namespace) -> Shape:
-    """The same shape over a protocol. HTTP/2 has no WebSocket here, for nginx has none (RFC 8441), and but for what
-    asks to be alone all streams share its connections."""
+    """The same shape over another protocol. HTTP/2 has no WebSocket here, because nginx does not support it (RFC
+    8441), and its streams share connections unless they ask for their own."""
     if protocol == "http":
         return shape
     secure = tuple(secured(t, options.tls_name, options.tls_port, options.trust) for t in shape.targets)
@@ -112,7 +112,7 @@ def _over(shape: Shape, protocol: Protocol, options: argparse.Namespace) -> Shap
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line: 0 when nothing failed, 1 when something did, 2 when it was asked wrongly."""
+    """Run the command line: 0 if nothing failed, 1 if something did, 2 for a usage error."""
     parser, options = _arguments(argv)
     try:
         shapes = _shapes(options)
@@ -135,7 +135,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def _run_and_tell(plan: Plan, announce: str, file: Path | None) -> int:
-    """Run and report inside the loop: while it lives a late signal cannot end us before the report is out."""
+    """Run and report inside the loop: while it lives, a late signal cannot end the process before the report is
+    out."""
     report = await Run(plan)(stop_on=(signal.SIGTERM, signal.SIGINT), announce=announce)
     if file:
         file.write_text(report.json())

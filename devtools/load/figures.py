@@ -1,4 +1,4 @@
-"""What came of it: counts, latencies, gaps, and the report that puts them together."""
+"""The results: counts, latencies, gaps, and the report that combines them."""
 
 import array
 import collections
@@ -23,13 +23,13 @@ class Seen:
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """What became of the requests of one shape, or of all. Latencies and `gap` are in seconds.
+    """The results of the requests of one shape, or of all. Latencies and `gap` are in seconds.
 
-    What is not `ok` is by kind in `failures`; an answer outside 2xx counts there as `status NNN`. `failed` is all of
-    it but `unprocessed`: of those the server has said that it did nothing, and that they may be sent again.
-    The latencies are those of the 2xx answers. `gap` is the longest time without a success, the time before
-    the first and after the last included; it began `gap_at` seconds after the start. `closed` are streams and
-    WebSockets among the successes that the server ended early and in order.
+    Requests that are not `ok` are counted by kind in `failures`; a status outside 2xx counts there as `status NNN`.
+    `failed` is all of them except `unprocessed`, which the server has declared unprocessed and safe to resend.
+    Latencies are those of 2xx answers. `gap` is the longest time without a success, including the time before the
+    first and after the last; it began `gap_at` seconds after the start. `closed` counts successful streams and
+    WebSockets that the server closed early and in order.
     """
 
     sent: int
@@ -47,12 +47,12 @@ class Figures:
 
     @property
     def unprocessed(self) -> int:
-        """How many the server has said to have left alone."""
+        """How many requests the server has declared unprocessed."""
         return self.failures.get(UNPROCESSED, 0)
 
 
 class Tally:
-    """Counts as they come; `figures` is what they amount to."""
+    """Counts while the run goes on; `figures` summarises them."""
 
     def __init__(self, start: float) -> None:
         self.start = start
@@ -67,7 +67,7 @@ class Tally:
         self._gap = (0.0, 0.0)
 
     def success(self, due: float, now: float, *, timed: bool = True) -> None:
-        """A 2xx answer, whole, at `now`; `timed` unless how long it took says nothing."""
+        """Count a complete 2xx answer at `now`; `timed` unless its duration says nothing."""
         self.ok += 1
         if not timed:
             return
@@ -76,7 +76,7 @@ class Tally:
         self._last = now
 
     def release(self, value: str, now: float) -> None:
-        """An answer of this release."""
+        """Count an answer of this release."""
         at = round(now - self.start, 4)
         old = self.releases.get(value, Seen(0, at, at))
         self.releases[value] = Seen(old.count + 1, old.first, at)
@@ -105,14 +105,14 @@ class Tally:
 
 
 def percentile(ordered: list[float], part: float) -> float:
-    """The nearest-rank percentile of sorted values; 0 when there is none."""
+    """The nearest-rank percentile of sorted values; 0 if there are none."""
     return round(ordered[max(0, math.ceil(part * len(ordered)) - 1)], 6) if ordered else 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """A request that failed, `at` seconds from the start; `instance` and `id` are who answered, and the edge's name
-    for the request, where the head of an answer said so."""
+    """A failed request, `at` seconds from the start; `instance` and `id` are the answering instance and the edge's
+    id of the request, if an answer's head named them."""
 
     shape: str
     number: int
@@ -131,10 +131,10 @@ class Failure:
 class Report:
     """The result of a run.
 
-    `rate` is the one reached and `lag` the longest that the generator itself was late, in seconds: where it
-    is large, the machine was too busy for the figures to mean much. `started` is by the machine's monotonic clock.
-    `failures` are the first ones, one by one. `goaways` are HTTP/2 connections that the server took nothing more on.
-    `acknowledged` are the ids of the requests that carried one and got a 2xx answer, `unacknowledged` of the others.
+    `rate` is the rate achieved and `lag` the longest delay of the generator itself, in seconds: if it is large, the
+    machine was too busy for meaningful results. `started` is in the machine's monotonic time. `failures` lists the
+    first ones. `goaways` counts HTTP/2 connections on which the server accepted nothing more. `acknowledged` are
+    the ids of requests that carried one and got a 2xx answer, `unacknowledged` those of the others.
     """
 
     rate: float
@@ -162,7 +162,7 @@ class Report:
         return [str(f) for f in self.failures[:20]]
 
     def json(self) -> str:
-        """The whole report, for `load`."""
+        """The whole report, in the format that `load` reads."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
@@ -214,8 +214,8 @@ def _row(name: str, f: Figures) -> tuple[str, ...]:
 class Delivery:
     """What became of numbered requests, by the ids that the server has stored.
 
-    `lost`: acknowledged and not stored. `doubled`: stored more than once. `late`: stored without having been
-    acknowledged, which a client cannot tell from never: allowed, once. `strange`: stored and never sent.
+    `lost`: acknowledged but not stored. `doubled`: stored more than once. `late`: stored but not acknowledged,
+    which is allowed once, as the client cannot know. `strange`: stored but never sent.
     """
 
     lost: list[str]
@@ -225,12 +225,12 @@ class Delivery:
 
     @property
     def exactly_once(self) -> bool:
-        """Whether all that was acknowledged is there once, and nothing is there twice."""
+        """Whether everything acknowledged is stored once, and nothing twice."""
         return not (self.lost or self.doubled or self.strange)
 
 
 def delivery(report: Report, stored: Iterable[str]) -> Delivery:
-    """Compare what a run sent with all that the server has stored, of this run and of others."""
+    """Compare what a run sent with everything the server has stored, from this run and others."""
     count = collections.Counter(stored)
     failed = set(report.unacknowledged)
     sent = failed | set(report.acknowledged)

@@ -1,4 +1,4 @@
-"""HTTP/1.1, with TLS or without: one request after the other on a connection."""
+"""HTTP/1.1, with and without TLS: one request at a time on a connection."""
 
 import asyncio
 import collections
@@ -12,7 +12,7 @@ MAX_HEAD = 65536
 
 
 def parse_head(head: bytes) -> Answer:
-    """Read a status line and headers, without the empty line. Raises Failed when they are not that."""
+    """Parse a status line and headers, without the empty line. Raises Failed if they are invalid."""
     first, *lines = head.decode("latin-1").split("\r\n")
     matched = re.fullmatch(r"HTTP/1\.([01]) ([1-5]\d\d)(?: .*)?", first)
     fields = [line.partition(":") for line in lines]
@@ -25,7 +25,7 @@ def parse_head(head: bytes) -> Answer:
 
 
 class Connection:
-    """One TCP connection. Every way an answer can fail to arrive ends in a Failed that names it."""
+    """One TCP connection. Every way in which an answer can fail to arrive raises a Failed that names it."""
 
     def __init__(self, to: Target) -> None:
         self.channel = Channel(to, "http/1.1")
@@ -35,19 +35,19 @@ class Connection:
         self._received = 0
 
     async def connect(self, to: Target) -> None:
-        """Open it. Raises Failed when it is refused or reset."""
+        """Open it. Raises Failed if it is refused or reset."""
         await self.channel.connect(to)
 
     def close(self) -> None:
-        """Close it; more than once is allowed."""
+        """Close it; may be called repeatedly."""
         self.channel.close()
 
     def idle_state(self) -> State:
-        """What the server did while nothing was asked."""
+        """What the server did while the connection was idle."""
         return self.channel.now()[0]
 
     async def exchange(self, request: Request) -> Answer:
-        """Write a request and read its answer to the last byte. Raises Failed."""
+        """Send a request and read its complete answer. Raises Failed."""
         answer = await self.begin(request)
         async for _ in self.body(answer):
             pass
@@ -57,7 +57,7 @@ class Connection:
         return answer
 
     async def begin(self, request: Request) -> Answer:
-        """Write a request and read the head of its answer. Raises Failed."""
+        """Send a request and read the head of its answer. Raises Failed."""
         self._received, self.head = 0, None
         with self._explained():
             for number, piece in enumerate(_pieces(request)):
@@ -72,7 +72,7 @@ class Connection:
         return self.head
 
     async def body(self, answer: Answer) -> AsyncIterator[bytes]:
-        """The body of an answer, to its end, in the pieces it arrives in. Raises Failed."""
+        """The body of an answer, in the pieces in which it arrives. Raises Failed."""
         with self._explained():
             length = answer.headers.get("content-length")
             if answer.status in (101, 204, 304):
@@ -89,12 +89,12 @@ class Connection:
                 raise Failed("malformed", f"Content-Length: {length[:40]}")
 
     async def ahead(self) -> None:
-        """Wait until something has arrived, or the end has; takes nothing, so that it may be cancelled."""
+        """Wait until something has arrived, or the end; consumes nothing, so it can be cancelled."""
         if not self._buffer:
             await self.channel.ahead()
 
     async def send(self, data: bytes) -> None:
-        """Write it all."""
+        """Write all of it."""
         await self.channel.send(data)
 
     @contextlib.contextmanager
@@ -144,7 +144,7 @@ class Connection:
         return taken
 
     async def take(self, count: int) -> bytes:
-        """The next `count` bytes. Raises EOFError or ConnectionError when they do not come."""
+        """The next `count` bytes. Raises EOFError or ConnectionError if they do not come."""
         while len(self._buffer) < count:
             await self._fill()
         taken = bytes(self._buffer[:count])
@@ -152,20 +152,20 @@ class Connection:
         return taken
 
     async def _to_end(self) -> AsyncIterator[bytes]:
-        """A body without a length lasts until the server closes; a reset there still cuts it."""
+        """A body without a length, which ends when the server closes; a reset still means it was cut."""
         try:
             while True:
                 if self._buffer:
                     yield await self.take(len(self._buffer))
                 await self._fill()
         except EOFError:
-            if not self.channel.orderly:  # with TLS anybody could have ended the connection without that
+            if not self.channel.orderly:  # TLS without close_notify: anyone could have closed it
                 raise
             return
 
 
 def _pieces(request: Request) -> list[bytes]:
-    """The bytes of a request; the head with the content, unless that takes its time."""
+    """The bytes of a request: the head and the content, unless the content is sent slowly."""
     lines = [f"{request.method} {request.to.path} HTTP/1.1", f"Host: {request.to.authority}"]
     lines += [f"{name}: {value}" for name, value in request.fields]
     head = "\r\n".join([*lines, "", ""]).encode()
@@ -173,10 +173,10 @@ def _pieces(request: Request) -> list[bytes]:
 
 
 class Pool:
-    """Persistent connections to one address, each used in turn, so that all of them are idle now and then.
+    """Persistent connections to one address, used in turn, so that all of them are idle sometimes.
 
-    One that the server closed while it was idle, before a byte of the next request was written, is replaced
-    without a word: that is HTTP's own rule. One that is reset while idle is replaced and counted.
+    One that the server closed while it was idle, before any byte of the next request was written, is silently
+    replaced, as HTTP allows. One that is reset while idle is replaced and counted.
     """
 
     def __init__(self, size: int) -> None:
@@ -187,7 +187,7 @@ class Pool:
         self._idle: collections.deque[Connection] = collections.deque()
 
     async def take(self, to: Target) -> Connection:
-        """A connection to write one request on: an idle one once `size` are open, else a new one."""
+        """A connection for one request: an idle one if `size` are open, otherwise a new one."""
         while self._idle and self._open >= self.size:
             connection = self._idle.popleft()
             state = connection.idle_state()
@@ -208,15 +208,15 @@ class Pool:
         return connection
 
     def give(self, connection: Connection) -> None:
-        """Take one back for the next request."""
+        """Return a connection for the next request."""
         self._idle.append(connection)
 
     def drop(self, connection: Connection) -> None:
-        """Close one that is not to be used again."""
+        """Close a connection that must not be reused."""
         connection.close()
         self._open -= 1
 
     def close(self) -> None:
-        """Close all idle ones."""
+        """Close all idle connections."""
         while self._idle:
             self.drop(self._idle.popleft())

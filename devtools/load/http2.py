@@ -1,8 +1,8 @@
-"""HTTP/2 with TLS: many requests at once on a connection, each on a stream of its own.
+"""HTTP/2 with TLS: many concurrent requests on a connection, each on its own stream.
 
-A server may say at any moment that it will take no more on a connection (GOAWAY), and which stream was the last that
-it has taken. A client that has not sent its request yet opens another connection. What was sent already, on a later
-stream, is `unprocessed`, and so is what the server refuses as such: it may be sent again, and is not.
+A server may announce at any moment that it accepts nothing more on a connection (GOAWAY), and the last stream it
+has accepted. A client that has not sent its request yet opens another connection. A request already sent on a later
+stream is `unprocessed`, and so is one the server refuses as such: it could be sent again, but this client does not.
 """
 
 import asyncio
@@ -35,26 +35,26 @@ class Stream:
         self._found: asyncio.Queue[bytes | Answer | Failed | None] = asyncio.Queue()
 
     async def exchange(self, request: Request) -> Answer:
-        """Write a request and read its answer to the last byte. Raises Failed."""
+        """Send a request and read its complete answer. Raises Failed."""
         answer = await self.begin(request)
         async for _ in self.body(answer):
             pass
         return answer
 
     async def begin(self, request: Request) -> Answer:
-        """Write a request and read the head of its answer. Raises Failed."""
+        """Send a request and read the head of its answer. Raises Failed."""
         await self._session.ask(self, request)
         for piece in request.content:
             await asyncio.sleep(request.pause)
             await self._session.write(self, piece)
         if request.content:
             await self._session.write(self, b"", last=True)
-        found = await self._next()
-        assert isinstance(found, Answer)
-        return found
+        answer = await self._next()
+        assert isinstance(answer, Answer)
+        return answer
 
     async def body(self, answer: Answer) -> AsyncIterator[bytes]:
-        """The body of the answer, to its end, in the pieces it arrives in. Raises Failed."""
+        """The body of the answer, in the pieces in which it arrives. Raises Failed."""
         while (piece := await self._next()) is not None:
             assert isinstance(piece, bytes)
             yield piece
@@ -66,7 +66,7 @@ class Stream:
         return found
 
     def hear(self, event: Event) -> None:
-        """Take what the server has said of this stream."""
+        """Handle an event of this stream."""
         if isinstance(event, ResponseReceived):
             headers = {str(name): str(value) for name, value in event.headers}
             self.head = Answer(int(headers.pop(":status")), headers, reusable=True)
@@ -85,14 +85,14 @@ class Stream:
                 self.fail(self._cut("reset", code))
 
     def cut(self, kind: str, why: str, last: int | None) -> None:
-        """The connection is over, or leads nowhere for this stream."""
+        """Fail the stream because the connection has ended or is closed to it."""
         if last is not None and self.number > last:
             self.fail(Failed(UNPROCESSED, f"stream {self.number}, the last one taken was {last}"))
         else:
             self.fail(self._cut(kind, why))
 
     def fail(self, failure: Failed) -> None:
-        """It ends here, if it had not."""
+        """End the stream with a failure, unless it has ended already."""
         if not self.over:
             self.over = True
             self._found.put_nowait(failure)
@@ -104,7 +104,7 @@ class Stream:
 
 
 class Session:
-    """One connection. `goaway` is the last stream that the server takes, once it has said so."""
+    """One connection. `goaway` is the last stream that the server accepts, after a GOAWAY."""
 
     def __init__(self, to: Target) -> None:
         self.goaway: int | None = None
@@ -127,21 +127,21 @@ class Session:
             self._channel.close()
             raise
         asyncio.get_running_loop().add_reader(self._channel.socket, self._arrived)
-        self._arrived()  # what came with the handshake
+        self._arrived()  # data that came with the handshake
 
     async def opened(self) -> None:
-        """Wait for the handshake. Raises Failed, to everybody who waits."""
+        """Wait for the handshake. Raises Failed for every waiter."""
         await asyncio.shield(self._opening)
 
     def usable(self) -> bool:
-        """Whether a request may be sent on it, as far as anybody here can know."""
+        """Whether a request may be sent on it, as far as the client can know."""
         if self._opening.done() and not self.over:
             self._look()
         full = len(self._streams) >= self._machine.remote_settings.max_concurrent_streams
         return not self.over and self.goaway is None and not full
 
     async def ask(self, stream: Stream, request: Request) -> None:
-        """Write the head of a request. Raises Failed."""
+        """Send the head of a request. Raises Failed."""
         to = request.to
         fields = [(":method", request.method), (":scheme", "https"), (":authority", to.authority)]
         fields += [(":path", to.path), *((name.lower(), value) for name, value in request.fields)]
@@ -156,8 +156,8 @@ class Session:
             stream.cut("unanswered", "the connection had ended", self.goaway)
 
     async def write(self, stream: Stream, data: bytes, *, last: bool = False) -> None:
-        """Write a piece of its content, as the server has room for it; nothing once the stream is over."""
-        with contextlib.suppress(ProtocolError):  # the answer came before the request was whole
+        """Send a piece of content as flow control allows; does nothing once the stream has ended."""
+        with contextlib.suppress(ProtocolError):  # the answer came before the request was complete
             while not stream.over:
                 room = self._machine.local_flow_control_window(stream.number)
                 part = data[: min(room, self._machine.max_outbound_frame_size)]
@@ -172,7 +172,7 @@ class Session:
                     await self._window.wait()
 
     async def leave(self, stream: Stream) -> None:
-        """The stream is done with, or given up."""
+        """Forget a stream that is complete or given up."""
         self._streams.pop(stream.number, None)
         if not stream.over and not self.over:
             stream.over = True
@@ -181,7 +181,7 @@ class Session:
             await self._flush()
 
     async def close(self) -> None:
-        """Say so and close."""
+        """Send GOAWAY and close."""
         if not self.over:
             self._machine.close_connection()
             await self._flush()
@@ -194,7 +194,8 @@ class Session:
             self._soon(self._flush())
 
     def _look(self) -> None:
-        """Take all that has arrived, without waiting: two who wait for parts could take them in the wrong order."""
+        """Handle all that has arrived, without waiting: two waiting readers could take the parts in the wrong
+        order."""
         try:
             state, data = self._channel.now()
             while state == "surplus":
@@ -212,13 +213,14 @@ class Session:
         task.add_done_callback(self._tasks.discard)
 
     async def _flush(self) -> None:
-        """Write what is to be written; that the connection is over is seen by who reads it."""
+        """Write pending data; the reader notices if the connection has ended."""
         if not self.over and (data := self._machine.data_to_send()):
             with contextlib.suppress(ConnectionError):
                 await self._channel.send(data)
 
     def _take(self, data: bytes) -> None:
-        """Frame by frame: h2 takes a GOAWAY for the end of everything, and it is only that of what would come."""
+        """Pass on data frame by frame: h2 treats a GOAWAY as the end of everything, but it only concerns later
+        streams."""
         self._buffer += data
         while len(self._buffer) >= _HEAD:
             whole = _HEAD + int.from_bytes(self._buffer[:3], "big")
@@ -273,7 +275,7 @@ class Session:
 
 
 class Sessions:
-    """As many connections to one address, each used in turn; one that is over, or takes no more, is replaced."""
+    """Several connections to one address, used in turn; one that has ended or accepts no more is replaced."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -282,7 +284,7 @@ class Sessions:
         self._left: list[Session] = []
 
     async def take(self, to: Target) -> Session:
-        """A connection to write one request on. Raises Failed."""
+        """A connection for one request. Raises Failed."""
         for session in [s for s in self._usable if not s.usable()]:
             self._usable.remove(session)
             self._left.append(session)

@@ -1,4 +1,4 @@
-"""The generator in a process of its own, so that neither side takes the other's time."""
+"""The generator in its own process, so that neither side slows the other."""
 
 import select
 import signal
@@ -16,12 +16,13 @@ _TOP = Path(__file__).resolve().parents[2]
 
 
 class Load:
-    """The generator as a process of its own: entering waits until it sends, leaving stops it and reads it.
+    """The generator as a process: entering the block waits until it sends, leaving it stops it and reads its
+    report.
 
     `shapes` maps `keep`, `close`, `post`, `slow`, `upload`, `events` and `websocket` to their shares; all but the
-    first two need their URL. `lasting` is for how many seconds an upload is written and a WebSocket held.
-    `seconds` bounds the run whatever happens to whoever started it. `tls` is the name and the port where the
-    protocols `tls` and `h2` are asked, and who vouches for the name.
+    first two need their URL. `lasting` is the number of seconds for writing an upload and holding a WebSocket.
+    `seconds` bounds the run even if the parent process dies. `tls` is the name, the port for the protocols `tls`
+    and `h2`, and the file of trusted certificates.
     """
 
     def __init__(
@@ -75,13 +76,13 @@ class Load:
 
     @property
     def report(self) -> Report:
-        """What came of it; there once the load has stopped."""
+        """The report; available once the load has stopped."""
         if self._report is None:
             raise RuntimeError("the load has not been stopped")
         return self._report
 
     def start(self) -> None:
-        """Start the process and wait until its first request is on its way."""
+        """Start the process and wait until its first request is being sent."""
         self._directory = tempfile.TemporaryDirectory(prefix="load-")
         self._json = Path(self._directory.name) / "report.json"
         argv = [*self._argv, "--json", str(self._json)]
@@ -94,7 +95,7 @@ class Load:
             raise RuntimeError(f"the load did not start: {process.communicate()[1].strip()}")
 
     def stop(self) -> Report:
-        """Stop sending, wait for what is in flight and return the report."""
+        """Stop sending, wait for open requests, and return the report."""
         process = self._process
         if process is None:
             raise RuntimeError("the load was not started")

@@ -1,4 +1,4 @@
-"""One run: every request at its own instant, whatever became of the ones before."""
+"""One run: every request at its scheduled time, regardless of earlier ones."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from devtools.load.http2 import Session, Sessions, Stream
 from devtools.load.shapes import Plan, Shape, mixture
 from devtools.load.wire import Answer, Failed, Target
 
-MOST = 1000  # failures of which is told one by one
+MOST = 1000  # failures that are listed individually
 
 
 class Run:
@@ -33,9 +33,9 @@ class Run:
         self._ids: dict[bool, list[str]] = {True: [], False: []}  # by whether they were acknowledged
 
     async def __call__(self, *, stop_on: Iterable[signal.Signals] = (), announce: str = "") -> Report:
-        """Send until the plan is done or one of `stop_on` arrives, wait for what is in flight, and report.
+        """Send until the plan is done or one of `stop_on` arrives, wait for open requests, and report.
 
-        `announce` is printed as soon as the first request is on its way.
+        `announce` is printed once the first request is being sent.
         """
         loop = asyncio.get_running_loop()
         self._start = loop.time()
@@ -90,10 +90,10 @@ class Run:
             self._count(tallies, shape, n, due, answer, early=early)
 
     async def _ask(self, shape: Shape, n: int) -> tuple[Answer, bool]:
-        """The answer, and whether the server ended early what it could have gone on with."""
+        """The answer, and whether the server closed early what it could have continued."""
         to = shape.targets[(self._tallies[shape.key].sent - 1) % len(shape.targets)]
-        said = (("X-Forwarded-Proto", "https"),) if self.plan.forwarded and not to.name else ()
-        request = shape.request(to, self._identity(shape, n), said)
+        forwarded = (("X-Forwarded-Proto", "https"),) if self.plan.forwarded and not to.name else ()
+        request = shape.request(to, self._identity(shape, n), forwarded)
         async with (self._stream if shape.protocol == "h2" else self._connection)(shape, to) as carrier:
             try:
                 if shape.kind == "events":
@@ -108,7 +108,7 @@ class Run:
 
     @contextlib.asynccontextmanager
     async def _connection(self, shape: Shape, to: Target) -> AsyncIterator[Connection]:
-        """A connection of its own, or one that is kept."""
+        """A new connection, or a kept one."""
         if not shape.persistent:
             connection = Connection(to)
             try:
@@ -130,7 +130,7 @@ class Run:
 
     @contextlib.asynccontextmanager
     async def _stream(self, shape: Shape, to: Target) -> AsyncIterator[Stream]:
-        """A stream on a connection that others are on too, or on one of its own."""
+        """A stream on a shared connection, or on its own."""
         async with contextlib.AsyncExitStack() as stack:
             if shape.persistent:
                 address = (to.address, to.port)

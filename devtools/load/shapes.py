@@ -1,4 +1,4 @@
-"""What is sent: kinds of requests, how they are mixed, and how much of it."""
+"""The load: kinds of requests, their mixture, and their amount."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -9,20 +9,20 @@ from devtools.load.wire import Request, Target
 MAX_RATE = 5000.0
 MAX_SECONDS = 600.0
 RELEASE_HEADER = "X-Pushrod-Release"
-PIECES = 10  # in which the body of a slow upload is written
+PIECES = 10  # into which the body of a slow upload is divided
 
 Kind = Literal["exchange", "events", "websocket"]
 Protocol = Literal["http", "tls", "h2"]
-"""HTTP/1.1 without TLS and with it, and HTTP/2, which is always with it."""
+"""HTTP/1.1 without and with TLS, and HTTP/2, which always uses TLS."""
 
 
 class Shape(NamedTuple):
     """One kind of request in the mix.
 
-    `share` is its part of the rate; `{id}` in `body` becomes unique. `kind` is how the connection is
-    used: one request and its answer, a stream of server-sent events, or a WebSocket. `seconds` is how long it takes
-    by its nature: the body in pieces over that time, or the WebSocket held for so long. What `lasts` says nothing
-    about how fast the server is: it has its own row, and no part in the latencies and the gap of the whole.
+    `share` is its part of the rate; `{id}` in `body` is replaced by a unique id. `kind` is how the connection is
+    used: one request and its answer, a stream of server-sent events, or a WebSocket. `seconds` is its intended
+    duration: the body is sent in pieces over that time, or the WebSocket is held for it. A shape that `lasts` says
+    nothing about the server's speed: it has its own row, and does not count in the total's latencies and gap.
     """
 
     name: str
@@ -38,11 +38,11 @@ class Shape(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Its name, with the protocol where that is not the plain one."""
+        """Its name, with the protocol unless that is plain HTTP/1.1."""
         return self.name if self.protocol == "http" else f"{self.name}/{self.protocol}"
 
     def request(self, to: Target, identity: str, headers: tuple[tuple[str, str], ...] = ()) -> Request:
-        """One request, with headers besides its own."""
+        """One request, with additional headers."""
         body = self.body.replace("{id}", identity).encode() if self.method != "GET" else b""
         step = max(1, -(-len(body) // PIECES)) if self.seconds else max(1, len(body))
         pieces = [body[at : at + step] for at in range(0, len(body), step)]
@@ -53,12 +53,12 @@ class Shape(NamedTuple):
 
     @property
     def numbered(self) -> bool:
-        """Whether each request can be told from all others by its body."""
+        """Whether each request's body is unique."""
         return self.method != "GET" and "{id}" in self.body
 
 
 def mixture(shapes: Iterable[Shape]) -> list[Shape]:
-    """One round of the mix, each shape as often as its share and as evenly spread as it can be."""
+    """One round of the mix: each shape as often as its share, spread as evenly as possible."""
     shapes = [s for s in shapes if s.share > 0]
     total = sum(s.share for s in shapes)
     credit = [0] * len(shapes)
@@ -75,9 +75,9 @@ def mixture(shapes: Iterable[Shape]) -> list[Shape]:
 class Plan:
     """What to send: `rate` requests a second for `seconds`; each may take `timeout` seconds.
 
-    `connections` are kept open of HTTP/1.1, at least, and `sessions` of HTTP/2. `distance` stands for the way from
-    the client to the server and back, in seconds: how old what a client knows of a kept connection is when it writes
-    on it. `forwarded` has what is sent without TLS say that a proxy has ended it.
+    At least `connections` are kept open for HTTP/1.1, and `sessions` for HTTP/2. `distance` simulates the round
+    trip between client and server, in seconds: the age of the client's knowledge of a kept connection when it
+    writes on it. With `forwarded`, requests without TLS claim that a proxy has terminated it.
     """
 
     shapes: tuple[Shape, ...]

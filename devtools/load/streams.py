@@ -1,7 +1,8 @@
-"""Connections that last: server-sent events and WebSockets, and whether they end as they should.
+"""Lasting connections: server-sent events and WebSockets, and whether they end properly.
 
-Either side may end them at any moment; what counts is how. Server-sent events end with the last chunk of the body, a
-WebSocket with a Close frame. A reset, or an end without that, is a failure: the client cannot tell it from a loss.
+Either side may end them at any moment; what counts is how. Server-sent events end with the last chunk of the body,
+a WebSocket with a Close frame. A reset, or an end without these, is a failure: the client cannot tell it from a
+loss.
 """
 
 import asyncio
@@ -16,16 +17,17 @@ from devtools.load.http1 import Connection
 from devtools.load.http2 import Stream
 from devtools.load.wire import Answer, Failed, Request
 
-_EVERY = 0.25  # seconds between what a WebSocket says
+_EVERY = 0.25  # seconds between two messages on a WebSocket
 _TEXT, _CLOSE, _PING, _PONG = 0x1, 0x8, 0x9, 0xA  # opcodes, RFC 6455, 11.8
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 _LONGEST = 65535
 
 
 async def listen(connection: Connection | Stream, request: Request) -> tuple[Answer, bool]:
-    """Read server-sent events, numbered from 0, to the end of the body; whether the server ended them early.
+    """Read server-sent events, numbered from 0, to the end of the body; returns whether the server ended them
+    early.
 
-    The last of a stream that is complete is named `end`. Raises Failed.
+    The last event of a complete stream is named `end`. Raises Failed.
     """
     answer = await connection.begin(request)
     text = ""
@@ -40,7 +42,8 @@ async def listen(connection: Connection | Stream, request: Request) -> tuple[Ans
 
 
 async def talk(connection: Connection, request: Request, seconds: float) -> tuple[Answer, bool]:
-    """Hold a WebSocket for `seconds`, say numbers and want each echoed, then close; whether the server did before.
+    """Hold a WebSocket for `seconds`, send numbers and expect each echoed, then close; returns whether the server
+    closed first.
 
     Raises Failed.
     """
@@ -59,7 +62,8 @@ async def talk(connection: Connection, request: Request, seconds: float) -> tupl
 
 
 async def _conversation(connection: Connection, seconds: float) -> bool:
-    """Whether the server closed first. Raises EOFError and ConnectionError where it did not say so."""
+    """Whether the server closed first. Raises EOFError and ConnectionError if the connection ended without a
+    Close."""
     for number in range(max(1, round(seconds / _EVERY))):
         await connection.send(frame(_TEXT, str(number).encode()))
         heard = await _heard(connection)
@@ -78,7 +82,7 @@ async def _conversation(connection: Connection, seconds: float) -> bool:
 
 
 async def _unasked(connection: Connection) -> bool:
-    """A Close may come at any moment; nothing else may."""
+    """Accept a Close, which may come at any moment, but nothing else."""
     heard = await _heard(connection)
     if heard.opcode != _CLOSE:
         raise Failed("wrong", f"{heard.payload[:20]!r} unasked")
@@ -86,7 +90,7 @@ async def _unasked(connection: Connection) -> bool:
 
 
 async def _closed(connection: Connection, *, first: bool) -> bool:
-    """Both have said Close once we have answered; then the server closes the connection (RFC 6455, 7.1.1)."""
+    """After our answer both sides have sent Close; then the server closes the connection (RFC 6455, 7.1.1)."""
     if not first:
         await connection.send(frame(_CLOSE, (1000).to_bytes(2, "big")))
     with contextlib.suppress(EOFError):
@@ -102,7 +106,7 @@ class Frame(NamedTuple):
 
 
 async def _heard(connection: Connection) -> Frame:
-    """The next frame that is not a ping; those are answered."""
+    """The next frame that is not a ping; pings are answered."""
     while True:
         first, length = await connection.take(2)
         if length == 126:
@@ -116,14 +120,14 @@ async def _heard(connection: Connection) -> Frame:
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
-    """A whole frame as a client sends it: masked, at most 125 bytes."""
+    """A complete frame as a client sends it: masked, at most 125 bytes."""
     mask = secrets.token_bytes(4)
     masked = bytes(b ^ mask[i % 4] for i, b in enumerate(payload))
     return bytes([0x80 | opcode, 0x80 | len(payload)]) + mask + masked
 
 
 def accept(key: bytes) -> bytes:
-    """What a server answers to a key (RFC 6455, 4.2.2)."""
+    """A server's answer to a key (RFC 6455, 4.2.2)."""
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 
 

@@ -1,5 +1,5 @@
-"""Connections on raw sockets, with TLS or without, because libraries hide what matters here: they reconnect, retry
-and follow. `http1` and `http2` are the protocols on them.
+"""Connections on raw sockets, with and without TLS. Libraries hide what matters here: they reconnect, retry and
+follow redirects. The protocols on top are `http1` and `http2`.
 """
 
 import asyncio
@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-LAB = ipaddress.ip_network(
-    "10.212.0.0/16"
-)  # the network of tests/lab; load goes to it and to loopback, nowhere else
+LAB = ipaddress.ip_network("10.212.0.0/16")  # the network of tests/lab; load goes only there and to loopback
 RACE = "idle-close race"
 UNPROCESSED = "unprocessed"
 
@@ -35,7 +33,7 @@ FAILURES = {
 
 
 class Answer(NamedTuple):
-    """The head of an answer that arrived whole. `reusable`: the connection may carry another request."""
+    """The complete head of an answer. `reusable`: the connection may carry another request."""
 
     status: int
     headers: dict[str, str]
@@ -43,7 +41,7 @@ class Answer(NamedTuple):
 
 
 class Failed(Exception):
-    """One request failed; `kind` is a key of FAILURES. `answer` is the head, where that had arrived."""
+    """One failed request; `kind` is a key of FAILURES. `answer` is the head, if it had arrived."""
 
     def __init__(self, kind: str, detail: str = "", answer: Answer | None = None) -> None:
         super().__init__(f"{kind}: {detail}" if detail else kind)
@@ -53,7 +51,8 @@ class Failed(Exception):
 
 
 class Target(NamedTuple):
-    """An address and what to ask there; with TLS where there is a `name`, which `trust`, a file, must vouch for."""
+    """An address and what to request there; with TLS if it has a `name`, which the certificates in the file `trust`
+    must confirm."""
 
     family: socket.AddressFamily
     address: str
@@ -65,8 +64,8 @@ class Target(NamedTuple):
 
 
 def target(url: str, at: str = "") -> Target:
-    """Read a URL; what it names is asked `at` an address, where that is given. ValueError unless it is plain HTTP to
-    loopback or to the lab; no name is ever looked up."""
+    """Parse a URL; `at` is the address to connect to instead of the URL's host, if given. ValueError unless it is
+    plain HTTP to loopback or the lab; names are never resolved."""
     parts = urlsplit(url)
     name = parts.hostname or ""
     if parts.scheme != "http" or not name:
@@ -85,14 +84,13 @@ def target(url: str, at: str = "") -> Target:
 
 
 def secured(to: Target, name: str, port: int, trust: str) -> Target:
-    """The same with TLS: under this name, at this port."""
+    """The same target with TLS, under this name and at this port."""
     authority = name if port == 443 else f"{name}:{port}"
     return to._replace(port=port, authority=authority, name=name, trust=trust)
 
 
 class Request(NamedTuple):
-    """What is asked. The pieces of `content` are written one after the other, each `pause` seconds after the one
-    before."""
+    """A request. The pieces of `content` are written `pause` seconds apart."""
 
     method: str
     to: Target
@@ -102,12 +100,12 @@ class Request(NamedTuple):
 
     @property
     def fields(self) -> list[tuple[str, str]]:
-        """The headers, with what belongs to the content."""
-        found = [("User-Agent", "pushrod-load"), *self.headers]
+        """The headers, including those of the content."""
+        fields = [("User-Agent", "pushrod-load"), *self.headers]
         if self.method != "GET":
             length = str(sum(map(len, self.content)))
-            found += [("Content-Type", "application/json"), ("Content-Length", length)]
-        return found
+            fields += [("Content-Type", "application/json"), ("Content-Length", length)]
+        return fields
 
 
 @functools.cache
@@ -121,9 +119,9 @@ State = Literal["open", "closed", "reset", "surplus"]
 
 
 class Channel:
-    """One TCP connection, with TLS where the target has a name for it; `orderly` once its end was announced.
+    """One TCP connection, with TLS if the target has a name; `orderly` once its end was announced.
 
-    The TLS is done in memory, beside the socket, so that what the server did to the connection can be seen.
+    TLS is done in memory, beside the socket, so that what the server did to the connection stays visible.
     """
 
     def __init__(self, to: Target, protocol: str) -> None:
@@ -138,7 +136,7 @@ class Channel:
         self._sending = asyncio.Lock()
 
     async def connect(self, to: Target) -> None:
-        """Open it. Raises Failed when it is refused or reset, or there is no TLS with this name and protocol."""
+        """Open it. Raises Failed if it is refused or reset, or if TLS with this name and protocol fails."""
         try:
             await asyncio.get_running_loop().sock_connect(self.socket, (to.address, to.port))
             if to.name:
@@ -169,16 +167,16 @@ class Channel:
         self._tls = tls
 
     def close(self) -> None:
-        """Close it; more than once is allowed."""
+        """Close it; may be called repeatedly."""
         self.socket.close()
 
     async def shut(self) -> None:
-        """Close it once what is being written is out of the way."""
+        """Close it after pending data is written."""
         async with self._sending:
             self.socket.close()
 
     async def send(self, data: bytes) -> None:
-        """Write it all; several may, one after the other."""
+        """Write all of it; concurrent calls are serialised."""
         async with self._sending:
             if self._tls:
                 self._tls.write(data)
@@ -186,7 +184,7 @@ class Channel:
             await asyncio.get_running_loop().sock_sendall(self.socket, data)
 
     async def receive(self) -> bytes:
-        """What comes next; nothing at the end. Raises ConnectionError, and Failed for what is not TLS."""
+        """The next data; empty at the end. Raises ConnectionError, and Failed for invalid TLS."""
         while not (found := self._decrypted()):
             if self._tls and self.orderly:
                 return b""
@@ -197,9 +195,9 @@ class Channel:
         return found
 
     def now(self) -> tuple[State, bytes]:
-        """What the server has done so far, without waiting: it is `open`, or `surplus` with what has arrived.
+        """What the server has done so far, without waiting: `open`, or `surplus` with the data that has arrived.
 
-        What has arrived without TLS stays to be received.
+        Data that arrived without TLS can still be received.
         """
         try:
             data = self.socket.recv(65536, 0 if self._tls else socket.MSG_PEEK)
@@ -216,25 +214,25 @@ class Channel:
         return ("closed", b"") if data == b"" or self.orderly else ("open", b"")
 
     def keep(self, data: bytes) -> None:
-        """Give back what `now` has found: it is received next."""
+        """Put back the data returned by `now`, to be received next."""
         self._early = data + self._early
 
     def _decrypted(self) -> bytes:
-        """What TLS has ready."""
-        found, self._early = self._early, b""
-        if found or self._tls is None:
-            return found
+        """The data that TLS has decrypted."""
+        data, self._early = self._early, b""
+        if data or self._tls is None:
+            return data
         try:
-            found = self._tls.read(65536)
+            data = self._tls.read(65536)
         except ssl.SSLWantReadError:
             return b""
         except ssl.SSLError as e:
             raise Failed("malformed", str(e.reason or e)) from e
-        self.orderly = not found  # nothing, without an error, is the other side's close_notify
-        return found
+        self.orderly = not data  # no data and no error: the other side's close_notify
+        return data
 
     async def ahead(self) -> None:
-        """Wait until something has arrived, or the end has; takes nothing, so that it may be cancelled."""
+        """Wait until something has arrived, or the end; consumes nothing, so it can be cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             state, data = self.now()

@@ -1,4 +1,4 @@
-"""`python -m tools.lab up`, `clean`, or `box NAME [bare|old]`: a box to try things in."""
+"""`python -m tools.lab up`, `clean`, or `box NAME [bare|old]`: a box to experiment in."""
 
 import sys
 
@@ -7,11 +7,11 @@ from pushrod.core.errors import PushrodError
 from tools.lab import boxes, engine, standins
 from tools.lab.effects import LabError, docker
 
-MINE = "pushrod-lab-"  # how the names of the tests' Compose projects, of boxes and of their volumes begin
+MINE = "pushrod-lab-"  # prefix of the names of the tests' Compose projects, of boxes and of their volumes
 
 
 def main() -> None:
-    """Run a command; exit 1 with one line if it cannot be done."""
+    """Run a command; exit 1 with one line if it fails."""
     try:
         match sys.argv[1:]:
             case ["up"]:
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def up() -> None:
-    """An engine that answers, every image, and what boxes begin with."""
+    """Provide an engine, every image, and what boxes start from."""
     if not images.engine_answers():
         engine.start()
     for image in images.inner():
@@ -43,7 +43,7 @@ def up() -> None:
 
 
 def clean() -> None:
-    """Remove what is the lab's; the engine goes on running, with its build cache."""
+    """Remove what is the lab's; the engine keeps running, with its build cache."""
     if not images.engine_answers():
         raise LabError("no Docker engine answers, so there is nothing to remove")
     for kind, name, remove in (

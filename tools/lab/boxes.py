@@ -1,4 +1,4 @@
-"""What boxes begin with: a network of their own, and a volume of images that a dockerd has loaded once."""
+"""What boxes start from: their own network, and a volume of images that a dockerd has loaded once."""
 
 import tempfile
 import time
@@ -14,8 +14,8 @@ SOURCE = Path(__file__).parents[2]
 
 
 def provide() -> None:
-    """See that the box images, the network and the volume of images are there."""
-    standins.build_base()  # its cp fills the volume of each box, also where every image could be pulled
+    """Ensure that the box images, the network and the volume of images exist."""
+    standins.build_base()  # its cp fills the volume of each box, even if every image can be pulled
     for image in (images.BOX, images.BARE, images.OLD):
         standins.provide(image)
     if images.NETWORK not in docker("network", "ls", "--format", "{{.Name}}").split():
@@ -26,14 +26,14 @@ def provide() -> None:
 
 
 def develop(name: str, image: str) -> None:
-    """A fresh box to try things in, with this checkout read-only at /src; one of that name is removed before."""
+    """A new box to experiment in, with this checkout read-only at /src; replaces one with the same name."""
     Box(name).remove()
     box = Box(name).create(image, [f"{SOURCE}:/src:ro"])
     tell(f"{name} is at {box.address}: docker exec -it {name} bash")
 
 
 def _load() -> None:
-    """Have a box load the images, and keep a copy of what its dockerd then has."""
+    """Have a box load the images, and keep a copy of its dockerd's data."""
     started = time.monotonic()
     seed = images.seed()
     for old in docker("volume", "ls", "--quiet", "--filter", f"label={images.LABEL}=images").split():
@@ -55,7 +55,7 @@ def _load() -> None:
 
 
 def _keep(volume: str, seed: str) -> None:
-    """Copy a volume to the name by which boxes take it for whole, or leave nothing there."""
+    """Copy a volume under the name that marks it as complete, or leave nothing there."""
     docker("volume", "create", f"--label={images.LABEL}=images", seed)
     try:
         copy_volume(volume, seed)

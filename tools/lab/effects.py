@@ -1,4 +1,4 @@
-"""Commands of the lab: run to their end, with what went wrong in one error."""
+"""Commands of the lab: run to their end; failures become one error."""
 
 import os
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ class LabError(Exception):
 
 
 def docker(*argv: str) -> str:
-    """What a command of the Docker client printed."""
+    """The output of a command of the Docker client."""
     return run(["docker", *argv])
 
 
 def run(argv: Sequence[str]) -> str:
-    """What a command printed; LabError with the end of its output if it failed."""
+    """The output of a command; LabError with the end of its output if it failed."""
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     done = processes.run(argv, env=env, timeout=LONGEST)
     if done.status:
@@ -28,5 +28,5 @@ def run(argv: Sequence[str]) -> str:
 
 
 def tell(line: str) -> None:
-    """Say what is being done."""
+    """Report what is being done."""
     print(f"lab: {line}", flush=True)

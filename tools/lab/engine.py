@@ -1,4 +1,4 @@
-"""The machine's Docker engine: installed and started where none answers."""
+"""The machine's Docker engine: installed and started if none answers."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from pushrod.system import files, waits
 from tools.lab.effects import LabError, run, tell
 
 PACKAGES = ("docker.io", "iptables", "mmdebstrap", "debian-archive-keyring", "ca-certificates")
-CLIENT = "docker-cli"  # where docker.io does not hold the client: Debian 13
+CLIENT = "docker-cli"  # for Debian 13, where docker.io does not contain the client
 LOG = Path("/var/log/pushrod-lab-dockerd.log")
 STARTS = 60.0  # seconds; it takes about five
 
@@ -26,17 +26,17 @@ def start() -> None:
     if Path("/run/systemd/system").is_dir():
         tell("starting the Docker engine: systemctl start docker")
         run(["systemctl", "start", "docker"])
-        told = "systemctl stop docker"
+        command = "systemctl stop docker"
     else:
-        told = f"kill {_spawn()}"
+        command = f"kill {_spawn()}"
     if not waits.wait_until(images.engine_answers, STARTS, 0.5):
         last = "\n".join(files.tail(LOG, 10))
         raise LabError(f"the Docker engine does not answer after {STARTS:g} s\n{last}")
-    tell(f"the Docker engine goes on running; this stops it: {told}")
+    tell(f"the Docker engine goes on running; this stops it: {command}")
 
 
 def _spawn() -> int:
-    """Start dockerd where no systemd runs the machine, and return its process id."""
+    """Start dockerd on a machine without systemd, and return its process id."""
     tell(f"starting dockerd; its log: {LOG}")
     with LOG.open("ab") as log:
         child = subprocess.Popen(

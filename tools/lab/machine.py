@@ -1,4 +1,4 @@
-"""What an image is given of this machine, so that pip and apt work in it as they do beside it."""
+"""This machine's settings for use in images, so that pip and apt work in them as they do on the machine."""
 
 import ast
 import os
@@ -22,26 +22,26 @@ def fill(context: Path) -> None:
 
 
 def state() -> str:
-    """All that `fill` puts there, to see whether it has changed."""
+    """Everything that `fill` puts there, to detect changes."""
     return pip_settings() + apt_settings() + CERTIFICATES.read_text()
 
 
 @cache
 def pip_settings() -> str:
-    """This machine's pip settings, as a pip.conf: from its files and, stronger, from its environment."""
+    """This machine's pip settings as a pip.conf: from its files, overridden by its environment."""
     lines = run([sys.executable, "-m", "pip", "config", "list"]).splitlines()
-    found = {"cert": "/etc/ssl/certs/ca-certificates.crt"}
+    settings = {"cert": "/etc/ssl/certs/ca-certificates.crt"}
     for line in sorted(lines, key=lambda line: line.startswith(":env:")):
         key, _, value = line.partition("=")
         section, _, name = key.rpartition(".")
         if section in ("global", ":env:") and name in PIP_SETTINGS and "file:" not in value:
-            found[name] = str(ast.literal_eval(value)).replace("\n", " ")
-    return "[global]\n" + "".join(f"{name} = {value}\n" for name, value in found.items())
+            settings[name] = str(ast.literal_eval(value)).replace("\n", " ")
+    return "[global]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items())
 
 
 @cache
 def apt_settings() -> str:
-    """This machine's apt settings for fetching: proxies and what they need."""
+    """This machine's apt settings for downloads: proxies and what they need."""
     if not shutil.which("apt-config"):
         return ""
     lines = run(["apt-config", "dump", "Acquire"]).splitlines(keepends=True)

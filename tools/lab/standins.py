@@ -1,4 +1,4 @@
-"""Every image of the lab: pulled where it can be, built from devtools/lab/standins where it cannot."""
+"""Every image of the lab: pulled if possible, otherwise built from devtools/lab/standins."""
 
 import hashlib
 import shutil
@@ -35,7 +35,7 @@ SERVER = "python3-venv iptables docker.io docker-cli docker-compose docker-build
 
 class Standin(NamedTuple):
     """How to make an image: a folder of RECIPES, build arguments, what fills its context, what that depends on, and
-    the Debian that it begins with."""
+    its base, a Debian."""
 
     folder: str
     arguments: Mapping[str, str]
@@ -45,7 +45,7 @@ class Standin(NamedTuple):
 
 
 def provide(image: str) -> None:
-    """See that an image is there; one of the lab's own must also be of today's recipe."""
+    """Ensure that an image exists; one of the lab's own must also be of the current recipe."""
     if _is_current(image):
         return
     started = time.monotonic()
@@ -64,7 +64,7 @@ def provide(image: str) -> None:
 
 
 def build_base(image: str = images.DEBIAN) -> None:
-    """See that a Debian is there that others begin with."""
+    """Ensure that a Debian exists as a base for others."""
     recipe = _base_recipe(image)
     if (images.labels(image) or {}).get(RECIPE) == recipe:
         return
@@ -97,7 +97,7 @@ def _build(image: str) -> None:
 
 @cache
 def _recipe(image: str) -> str:
-    """A digest of everything an image is made from here; Debian's packages may have moved on since."""
+    """A digest of everything an image is made from here; Debian's packages may have changed since."""
     standin = {**OWN, **STANDINS}[image]
     arguments = [f"{name}={value}" for name, value in standin.arguments.items()]
     return _digest(_base_recipe(standin.base), *_sources(standin.folder), *arguments, standin.state())
