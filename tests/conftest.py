@@ -1,4 +1,4 @@
-"""What many tests start from: a user's Git work tree, an app's places, and programs that run beside the test."""
+"""Fixtures for many tests: a user's Git work tree, an app's directories, and programs that run beside a test."""
 
 import contextlib
 import os
@@ -16,14 +16,14 @@ from pushrod.adapters import git
 from pushrod.state.apps import App, Root, Settings
 from pushrod.system import files
 
-# A test run in the background of a shell, or below nohup(1), begins with these ignored, and every program that it
-# starts would be deaf to them as well.
+# A test run in the background of a shell, or under nohup(1), starts with these signals ignored, and all programs it
+# starts would ignore them too.
 for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, _handler)
 
 
-# How long an example takes says how busy the machine is, not whether the code is right.
+# The duration of an example shows how busy the machine is, not whether the code is right.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
@@ -46,7 +46,7 @@ def short_directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class Tree:
-    """A work tree, changed and committed as its user would."""
+    """A work tree, changed and committed as a user would."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -83,7 +83,7 @@ class Tree:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home directory with a Git identity and nothing else; the machine's own configuration is out of the way."""
+    """A home directory with only a Git identity; the machine's own configuration is not used."""
     path = tmp_path / "home"
     path.mkdir()
     (path / ".gitconfig").write_text(
@@ -106,7 +106,7 @@ def tree(home: Path, tmp_path: Path) -> Tree:
 
 @pytest.fixture
 def root(home: Path, tmp_path: Path) -> Iterator[Root]:
-    """A root that is not made yet. Its path has a space in it; its sockets' directory may be outside of it."""
+    """A root that is not created yet. Its path contains a space; its sockets' directory may be outside of it."""
     found = Root(tmp_path / "push rod")
     yield found
     files.remove_tree(found.runtime)
@@ -124,14 +124,14 @@ def app(root: Root) -> App:
 
 
 class Beside:
-    """A Python program running beside the test: what it prints is read line by line, what it reads is written."""
+    """A Python program running beside the test: its output is read line by line, its input is written."""
 
     def __init__(self, child: "subprocess.Popen[str]") -> None:
         self.child = child
         self.pid = child.pid
 
     def line(self) -> str:
-        """The next line it prints; empty when it has ended."""
+        """The next line of output; empty when it has ended."""
         assert self.child.stdout is not None
         return self.child.stdout.readline().rstrip("\n")
 

@@ -1,4 +1,4 @@
-"""One server for all attacks; what the victim is must be the same before each and after it."""
+"""One server for all attacks; the victim must be the same before and after each."""
 
 from collections.abc import Iterator
 
@@ -39,11 +39,11 @@ def town(made_town: Town) -> Iterator[Town]:
 
 @pytest.fixture
 def attacker(town: Town) -> Attacker:
-    """Whoever has a key for the app `attacker` alone."""
+    """The holder of a key for the app `attacker` only."""
     return town.attacker
 
 
 @pytest.fixture
 def victim(town: Town) -> Party:
-    """The app beside it."""
+    """The other app."""
     return town.victim

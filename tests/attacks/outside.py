@@ -1,9 +1,9 @@
-"""What there is on a server outside of one app, and what the kernel lets that app's containers have.
+"""What exists on a server outside of one app, and what the kernel grants that app's containers.
 
     python3 outside.py APP      what is outside, and what is wrong inside, as JSON
 
-Told by systemd, Docker, the file system and the kernel, not by pushrod. It runs in the box, where there is the
-system's Python alone.
+The information comes from systemd, Docker, the file system and the kernel, not from pushrod. It runs in the box,
+which has only the system's Python.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _PLACES = (
     *("/etc", "/root", "/home", "/srv", "/usr/local", "/var/spool", "/opt/pushrod/bin"),
     *("/var/lib/pushrod", "/run/pushrod"),
 )
-# What changes by itself, or with each act of anybody; the site of each other app is looked at by itself.
+# What changes on its own, or with any action; the site of each other app is compared separately.
 _RESTLESS = re.compile(
     r"/var/lib/pushrod/(audit|edge/(trees|logs|run|current)|run|\.docker/buildx|(edge/|[a-z]+\.)lock)(/|$)"
     r"|/run/pushrod/(gate|builders|(watch|layers)\.[a-z0-9]+$)|/etc/(mtab|resolv\.conf|hostname|hosts)$"
@@ -36,7 +36,7 @@ _PASSING = re.compile(
     r"^(docker-|run-docker|run-u|var-lib-docker-(overlay2|containers)|session-|user|pushrod-gate@|sys-|dev-)|\.(scope|device)$"
 )
 _ANONYMOUS = re.compile(r"[0-9a-f]{64}")
-# What the kernel tells of a container (proc(5), capabilities(7)): the seven that the entry points of images need.
+# What the kernel reports of a container (proc(5), capabilities(7)): the seven that images' entry points need.
 _CAPABILITIES = sum(1 << number for number in (0, 1, 3, 5, 6, 7, 10))
 _OF_THE_KERNEL = {
     "proc": "/proc",
@@ -54,7 +54,7 @@ def run(*argv: str) -> str:
 
 
 def docker(kind: str, *names: str) -> list[dict[str, Any]]:
-    """What Docker knows of things; of none that has gone meanwhile."""
+    """What Docker reports of objects; those removed meanwhile are left out."""
     argv = ["docker", kind, "inspect", *names]
     found = (
         subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False).stdout
@@ -69,7 +69,7 @@ def digest(value: object) -> str:
 
 
 class App:
-    """One app, and what is its own by name."""
+    """One app, and what belongs to it by name."""
 
     def __init__(self, name: str) -> None:
         self.name, self.unit = name, name.replace("-", "_")
@@ -94,7 +94,7 @@ class App:
 
 
 def units(app: App) -> Iterator[tuple[str, str]]:
-    """Units that stay, each with its state, its process and its bounds; none that a timer starts."""
+    """Permanent units, each with its state, process and limits; none that a timer starts."""
     timed = {row.split()[-1] for row in run("systemctl", "list-timers", "--all", "--no-legend").splitlines()}
     names = ("Id", "ActiveState", "SubState", "MainPID", "MemoryMax", "TasksMax", "CPUWeight", "FragmentPath")
     told = run("systemctl", "show", "*", *(f"--property={name}" for name in names))
@@ -108,7 +108,7 @@ def units(app: App) -> Iterator[tuple[str, str]]:
 
 
 def engine(app: App) -> Iterator[tuple[str, str]]:
-    """Containers, networks, volumes and images of others."""
+    """Others' containers, networks, volumes and images."""
     for c in docker("container", *run("docker", "ps", "--all", "--quiet").split()):
         name = c["Name"].lstrip("/")
         if (c["Config"]["Labels"] or {}).get("pushrod.app") != app.name and not name.startswith("pushrod."):
@@ -138,7 +138,7 @@ def engine(app: App) -> Iterator[tuple[str, str]]:
 
 
 def files(app: App) -> Iterator[tuple[str, str]]:
-    """The host's files, pushrod's and those of other apps."""
+    """The host's files, pushrod's, and those of other apps."""
     for place in _PLACES:
         for directory, below, names in os.walk(place):
             below[:] = [b for b in below if b != app.name and not _RESTLESS.match(f"{directory}/{b}")]
@@ -158,7 +158,7 @@ def files(app: App) -> Iterator[tuple[str, str]]:
 
 
 def kernel(app: App) -> Iterator[tuple[str, str]]:
-    """Its settings, its rules, what is mounted on the host, and what listens there."""
+    """The kernel's settings and rules, the host's mounts, and what listens there."""
     for place in ("kernel", "vm", "fs", "net/core", "net/ipv4", "net/netfilter", "net/bridge", "user"):
         for directory, _, names in os.walk(f"/proc/sys/{place}"):
             for path in (f"{directory}/{name}" for name in names):
@@ -188,13 +188,13 @@ def kernel(app: App) -> Iterator[tuple[str, str]]:
 def _rules(program: str, table: str, app: App) -> Iterator[str]:
     done = subprocess.run((program, "-t", table), capture_output=True, text=True, timeout=60, check=False)
     for line in done.stdout.splitlines():
-        # Docker's rules name the bridges and the networks; those of its name server are in the containers.
+        # Docker's rules name the bridges and networks; those of its name server are in the containers.
         if line.startswith("-A") and not any(own in line for own in app.bridges):
             yield line
 
 
 def outside(app: App) -> Seen:
-    """All of it, each thing by its name."""
+    """All of these, by name."""
     parts = {"unit": units, "docker": engine, "file": files, "kernel": kernel}
     return {f"{kind}: {name}": value for kind, part in parts.items() for name, value in part(app)}
 
@@ -203,7 +203,7 @@ def outside(app: App) -> Seen:
 
 
 def inside(app: App) -> list[str]:
-    """What is wrong with the app's containers that run, as the kernel sees their first processes."""
+    """What is wrong with the app's running containers, as the kernel sees their first processes."""
     found = []
     for container in docker(
         "container", *run("docker", "ps", "--quiet", f"--filter=label=pushrod.app={app.name}").split()
@@ -220,7 +220,7 @@ def _wrong(app: App, process: Path) -> Iterator[str]:
         mounts = (process / "mountinfo").read_text()
         own = ("mnt", "pid", "net", "ipc", "uts")
         shared = [n for n in own if (process / "ns" / n).readlink() == Path("/proc/1/ns", n).readlink()]
-    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
         return
     if not any(one in groups for one in app.slices):
         yield f"it is in no slice of the app's: {groups.split()}"
@@ -247,8 +247,8 @@ def _wrong(app: App, process: Path) -> Iterator[str]:
 
 
 def _own(app: App, root: str) -> bool:
-    """Whether a path of the host's file system is the app's, or Docker's own of a container; the disk may be mounted
-    somewhere below its own root."""
+    """Whether a path of the host's file system is the app's, or Docker's own for a container; the disk may be
+    mounted below its own root."""
     parts = root.split("/")
     if "apps" in parts:
         return parts[parts.index("apps") + 1] == app.name

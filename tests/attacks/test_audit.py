@@ -1,4 +1,4 @@
-"""Who tried what is told, and cannot be taken back by whoever tried."""
+"""Every attempt is recorded, and its author cannot undo the record."""
 
 import json
 from typing import Any
@@ -57,7 +57,8 @@ def test_a_key_reads_only_what_was_done_to_its_own_app(attacker: Attacker) -> No
 
 
 def test_who_writes_the_log_anew_is_found_by_the_systems_journal(town: Town, attacker: Attacker) -> None:
-    """As the account itself: the last line cut off, or the first ones; then all of it made anew with right hashes."""
+    """As the account itself: the last line or the first ones removed, or all lines rewritten with correct
+    hashes."""
     box, before = town.box, town.box.get(LOG)
     assert town.ground.pushrod("audit", "verify").stdout.count("as they were written") == 1
     program = "import sys; sys.argv = ['pushrod', 'status']; from pushrod.state.audit import *\n"

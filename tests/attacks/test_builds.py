@@ -1,4 +1,4 @@
-"""What a build may reach: the commit, the network outside, and what the same app has built before."""
+"""What a build may reach: the commit, the external network, and what the same app has built before."""
 
 from collections.abc import Iterator
 
@@ -38,7 +38,7 @@ open("/count", "w").write(str(count))
 
 
 def built(*steps: str) -> str:
-    """A Dockerfile of the attacker's app with further steps."""
+    """A Dockerfile of the attacker's app with additional steps."""
     return DOCKERFILE.replace("USER nobody", "\n".join([*steps, "USER nobody"]))
 
 
@@ -48,7 +48,7 @@ def addresses(town: Town, app: str, service: str) -> list[str]:
 
 
 def inside(town: Town, app: str, path: str) -> str:
-    """A file in the image that an app's live release runs."""
+    """A file in the image of an app's live release."""
     return town.box.docker("exec", town.container(app), "cat", path)
 
 
@@ -86,11 +86,11 @@ def test_a_step_reaches_no_app_no_store_and_not_the_host(
     said = inside(town, "attacker", "/reached").splitlines()
     assert len(said) == len(targets)
     for line in said:
-        # Its own loopback is all that it has in common with the host's.
+        # It shares only the loopback addresses with the host.
         assert line.startswith("not") or "127.0.0.1" in line, said
     rights = dict(line.split(":\t", 1) for line in inside(town, "attacker", "/rights").splitlines())
     assert (rights["Seccomp"], rights["CapEff"]) == ("2", "00000000a80425fb")  # as in any container
-    assert "@" not in inside(town, "attacker", "/sockets")  # the engine's are files, which no step sees
+    assert "@" not in inside(town, "attacker", "/sockets")  # the engine's are files, invisible to steps
 
 
 def test_the_builder_does_not_start_without_the_hosts_rules(town: Town, attacker: Attacker) -> None:
@@ -132,7 +132,7 @@ def neighbour(town: Town) -> Iterator[Party]:
 def test_what_one_app_has_built_is_in_no_others_cache(
     town: Town, attacker: Attacker, neighbour: Party
 ) -> None:
-    """A proxy is no part of what a layer is known by, nor is what a cache mount holds."""
+    """Neither the proxy nor the content of a cache mount is part of a layer's identity."""
     poison = MANIFEST.replace("build: .", "build: {context: ., args: {http_proxy: 'http://poison'}}")
     done = attacker.pushes({"Dockerfile": SHARED, "compose.yaml": poison})
     assert done.ok, done.err
@@ -184,7 +184,7 @@ def test_what_is_an_option_to_docker_is_no_image(attacker: Attacker) -> None:
 
 
 def test_a_builder_has_no_image_of_another_app(town: Town, attacker: Attacker, victim: Party) -> None:
-    """Whatever a Dockerfile names, and however it is read: there is nothing else to be found."""
+    """Whatever a Dockerfile names, and however it is parsed: the builder has nothing else."""
     done = attacker.pushes({"Dockerfile": built("RUN echo once more")})
     assert done.ok, done.err
     name = town.box.docker("inspect", "--format={{.Config.Image}}", town.container("victim"))
@@ -196,7 +196,7 @@ def test_a_builder_has_no_image_of_another_app(town: Town, attacker: Attacker, v
     assert set(named) <= {"python", "<none>"}
 
 
-# ---- what it takes ------------------------------------------------------------------------------------------
+# ---- resources ----------------------------------------------------------------------------------------------
 
 
 def test_a_step_that_forks_without_end_is_stopped_where_others_are_not(

@@ -1,4 +1,4 @@
-"""The edge stands in front of all apps: neither lines of one nor connections of a client take it from others."""
+"""The edge serves all apps: neither one app's own lines nor one client's connections take it from the others."""
 
 import contextlib
 import socket
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.lab
 
 SLOW = "^(a+)+[b-c]{7}$"
 HALF = b"GET / HTTP/1.1\r\nHost: victim.localhost\r\nX-A: "
-SOON = 3.0  # seconds, a hundred times what an answer takes
+SOON = 3.0  # seconds, a hundred times the duration of an answer
 ASKING = """
 import time, urllib.request
 for _ in range(20):
@@ -82,7 +82,7 @@ def asked(address: str, path: str, headers: dict[str, str]) -> bytes:
 def test_thousands_of_connections_of_one_address_leave_the_edge_to_the_others(
     town: Town, victim: Party
 ) -> None:
-    """The kernel gives one address 2000; whoever else asks is answered as before."""
+    """The kernel allows one address 2000; other clients are answered as before."""
     refused = 0
     with contextlib.ExitStack() as stack:
         for _ in range(2500):

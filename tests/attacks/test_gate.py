@@ -1,4 +1,4 @@
-"""What a key for one app asks for over SSH, in whichever words: it leads to that app alone, and takes its share."""
+"""A key for one app, whatever it asks for over SSH, reaches only that app and uses only its share."""
 
 import re
 from contextlib import ExitStack
@@ -25,7 +25,7 @@ JOURNAL = """\
 
 
 def a_root(attacker: Attacker) -> dict[str, str | bytes]:
-    """The files of a whole root with a program of the attacker's own, below `r` of the tree that is pushed."""
+    """The files of a complete root with the attacker's own program, below `r` of the pushed tree."""
     app = f"r/apps/{attacker.name}"
     sealed = attacker.box.get(f"{attacker.directory}/state/releases/{attacker.live}/release.json").decode()
     return {
@@ -72,7 +72,7 @@ def test_a_root_that_was_pushed_is_nobodys_root(town: Town, attacker: Attacker) 
 
 
 def all_refused(attacker: Attacker, *commands: str) -> None:
-    """Each is refused as a call that is none, or is not the key's, and says nothing else."""
+    """Each is refused as an invalid call or as one the key may not make, without further output."""
     for command in commands:
         said = attacker.says(command)
         assert said.status in (2, 12), (command, said)

@@ -1,8 +1,8 @@
-"""Whatever a compose file holds that the loader's schema allows: pushed to a real server, it changes nothing there
-outside of the app's own slice, networks, directory and images, and no container has more of the kernel than others.
+"""Any compose file that the loader's schema allows, pushed to a real server, changes nothing there outside of the
+app's own slice, networks, directory and images, and gives no container more of the kernel than others have.
 
-`tests/fuzz/test_policy.py` makes such files by the thousand, and looks at what is rendered of them; here a few of
-them are run, and what is looked at is the server (`outside`). `make fuzz` makes more.
+`tests/fuzz/test_policy.py` generates such files by the thousand and checks what is rendered; here a few of them are
+run, and the server is checked (`outside`). `make fuzz` runs more.
 """
 
 import json
@@ -31,8 +31,8 @@ _BASE: dict[str, Any] = {
     "ports": [{"target": 8080, "published": "8080"}],
     "x-pushrod": {"health": {"path": "/", "deadline": "8s"}},
 }
-# What says which program runs, how long one waits for it, and what stands in its place: of these it is known what
-# comes of them, and most of what could be made up does not start.
+# Keys that choose the program, the time to wait for it, and its replacement: their effect is known, and most
+# generated values would not start.
 _OWN = {
     *_BASE,
     "build",
@@ -47,7 +47,7 @@ _OWN = {
 
 
 def parts() -> st.SearchStrategy[dict[str, Any]]:
-    """One to three keys of a service, and of a volume, a config or a secret that it uses."""
+    """One to three keys of a service, and of a volume, config or secret that it uses."""
     keys = [k for k in documents.keys_of_services() if k not in _OWN and not k.startswith("x-")]
     chosen = st.lists(st.sampled_from(keys), min_size=1, max_size=3, unique=True)
 
@@ -81,24 +81,24 @@ def _whole(parts: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
 
 
 def volume(**options: str) -> dict[str, Any]:
-    """A document with a volume of these options, which everything that is made up might miss."""
+    """A document with a volume with these options, which the generator might miss."""
     return _whole(({}, {"volumes": {"one": {"driver_opts": options}}}))
 
 
 def seen(town: Town) -> Any:
-    """What is outside of the attacker's app, and what is wrong inside."""
+    """What exists outside of the attacker's app, and what is wrong inside."""
     program = Path(outside.__file__).read_text()
     return json.loads(town.box.exec("python3", "-", "attacker", stdin=program).stdout)
 
 
 def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """What has come, gone or become another."""
+    """What was added, removed or changed."""
     changed = sorted(n for n in {*before, *after} if before.get(n) != after.get(n))
     return [f"{n}: {before.get(n, 'not there')} -> {after.get(n, 'not there')}" for n in changed]
 
 
 def pushed(attacker: Attacker, document: dict[str, Any]) -> Done:
-    """What becomes of it; JSON is YAML too, and has no more to misread."""
+    """The result of pushing it; JSON is also YAML, and leaves no room for misinterpretation."""
     attacker.reset()
     return attacker.pushes({"compose.yaml": json.dumps(document)})
 
@@ -119,7 +119,7 @@ def test_whatever_a_file_asks_for_nothing_changes_outside(town: Town, attacker: 
     @example(volume(type="sysfs", device="sysfs", o="ro"))
     @example(volume(type="cgroup2", device="none", o="nosuid,rw"))
     def holds(document: dict[str, Any]) -> None:
-        if time.monotonic() > ends:  # what is left over is not tried
+        if time.monotonic() > ends:  # skip the remaining examples
             return
         done = pushed(attacker, document)
         event("runs" if done.ok else "refused")

@@ -1,4 +1,4 @@
-"""What Git's own protocol lets a client say: it runs no program, and finds no object of another app."""
+"""What a client can say in Git's own protocol: it runs no program, and reaches no object of another app."""
 
 import contextlib
 import random
@@ -22,7 +22,7 @@ ACCEPTED = "/etc/ssh/sshd_config.d/any.conf"
 
 
 def head(town: Town, app: str) -> str:
-    """The commit that an app's branch is at."""
+    """The commit of an app's branch."""
     argv = ("git", "-C", REPOSITORY.format(app), "-c", "safe.directory=*", "rev-parse", "main")
     return str(town.box.exec(*argv).stdout.strip())
 
@@ -31,7 +31,7 @@ def head(town: Town, app: str) -> str:
 
 
 def test_who_sends_too_much_is_told_by_which_limit(town: Town, attacker: Attacker) -> None:
-    """By Git alone it was `pack exceeds maximum allowed size`, and the log of acts called it done."""
+    """Git alone said `pack exceeds maximum allowed size`, and the audit log recorded it as done."""
     town.ground.pushrod("host", "limits", "push-size=1M")
     try:
         found = attacker.refused({"large": random.Random(7).randbytes(2 << 20)})
@@ -71,7 +71,7 @@ def test_what_git_has_refused_is_not_told_of_as_done(
 
 @pytest.fixture
 def witnesses(town: Town) -> Iterator[Town]:
-    """Programs in the place of those that look at signatures, which leave a note."""
+    """Programs replacing those that check signatures, which record that they were called."""
     places = [f"/usr/local/bin/{name}" for name in VERIFIERS]
     for place in places:
         town.box.put(place, WITNESS.encode())
@@ -85,7 +85,7 @@ def witnesses(town: Town) -> Iterator[Town]:
 def test_no_certificate_of_a_push_is_given_to_a_program(
     witnesses: Town, attacker: Attacker, kind: str
 ) -> None:
-    """A client of Git's does not send one that is not asked for; Git itself takes it all the same."""
+    """Git's client does not send one unasked; Git's server accepts it anyway."""
     commit = attacker.tree.commit({"more.txt": kind}, "signed")
     lines = (
         b"push-cert\0report-status",
@@ -107,7 +107,7 @@ def test_no_certificate_of_a_push_is_given_to_a_program(
 
 
 def test_options_of_a_push_are_not_heard(town: Town, attacker: Attacker) -> None:
-    """Said all the same, they are taken for the beginning of what is sent, which is refused."""
+    """A client that sends them anyway has them taken for the beginning of the pack, which is refused."""
     commit = attacker.tree.commit({"more.txt": "options"}, "with options")
     lines = (f"{head(town, 'attacker')} {commit} refs/heads/main\0report-status push-options".encode(),)
     before = attacker.footprint()
@@ -116,12 +116,12 @@ def test_options_of_a_push_are_not_heard(town: Town, attacker: Attacker) -> None
     assert attacker.footprint() == before
 
 
-# ---- whose objects are found ------------------------------------------------------------------------------------
+# ---- access to objects ------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def everything_accepted(town: Town) -> Iterator[None]:
-    """A server whose sshd takes over any variable that a client sets."""
+    """A server whose sshd accepts any variable that a client sets."""
     town.box.put(ACCEPTED, b"AcceptEnv *\n")
     town.box.exec("systemctl", "reload", "ssh")
     try:
@@ -134,7 +134,7 @@ def everything_accepted(town: Town) -> Iterator[None]:
 def test_no_variable_of_a_client_leads_to_another_apps_objects(
     town: Town, attacker: Attacker, victim: Party
 ) -> None:
-    """A commit on the victim's, of which only what is new is sent: Git takes it where it finds the rest."""
+    """A commit on top of the victim's, sent without the old objects: Git would accept it if it found them."""
     objects, theirs = f"{REPOSITORY.format('victim')}/objects", head(town, "victim")
     tree = plumb(attacker, "rev-parse", "HEAD^{tree}")
     body = f"tree {tree}\nparent {theirs}\nauthor a <a@localhost> 1 +0000\ncommitter a <a@localhost> 1 +0000\n\nx\n"
@@ -154,7 +154,7 @@ def test_no_variable_of_a_client_leads_to_another_apps_objects(
 
 
 def test_a_tree_that_looks_like_a_repository_leads_nowhere(town: Town, attacker: Attacker) -> None:
-    """Its `objects/info/alternates` names the victim's objects; whoever runs Git there would read them."""
+    """Its `objects/info/alternates` names the victim's objects; Git run there would read them."""
     objects = f"{REPOSITORY.format('victim')}/objects"
     tree = {
         "HEAD": "ref: refs/heads/main\n",
@@ -194,7 +194,7 @@ INODES = "find {} -xdev -type f -printf '%i %n %p\\n'"
 
 
 def test_no_file_that_a_container_writes_is_a_file_of_another_place(town: Town, attacker: Attacker) -> None:
-    """By hard links, its own or pushrod's: what the commit tracks is copied, and each mount is a world of its own."""
+    """By hard links, its own or pushrod's: tracked files are copied, and each mount is separate."""
     done = attacker.pushes({"t/file": "tracked", "compose.yaml": MANIFEST + ROOTED})
     assert done.ok, done.err
     name = town.container("attacker")
@@ -209,6 +209,6 @@ def test_no_file_that_a_container_writes_is_a_file_of_another_place(town: Town, 
     elsewhere = {inode for inode, _, path in rows if not any(path.startswith(f"{m}/") for m in mounts)}
     assert len(inside) >= 3
     assert not inside & elsewhere
-    own = {"/app", "/tmp", "/etc", "/proc/1/root/etc"}  # its own layer; /proc/1 is its own first process
+    own = {"/app", "/tmp", "/etc", "/proc/1/root/etc"}  # its own layer; /proc/1 is its first process
     crossing = [line for line in said.splitlines() if line.startswith("linked")]
     assert [line for line in crossing if not {*line.split()[1:3]} <= own] == []

@@ -1,6 +1,6 @@
-"""What is pushed is bounded before it is expanded, and what it says reaches no terminal raw.
+"""Input is bounded before it is expanded, and no raw input reaches a terminal.
 
-Each attack is small over the line, and bounded in what it could take where it is not held."""
+Each attack is small on the wire, and bounded in what it could use if it succeeded."""
 
 import base64
 import re
@@ -22,7 +22,7 @@ RAW = re.compile("\x1b[^\\[]|\x1b\\[[0-9;?]*[^0-9;?m]|[\x00\x07\x9b\u202e\u2066]
 
 
 def bomb(levels: int, width: int = 9) -> str:
-    """Lines of YAML that stand for `width ** levels` values."""
+    """Lines of YAML that expand to `width ** levels` values."""
     lines = [f"x-0: &a0 [{', '.join('x' * width)}]"]
     lines += [f"x-{n}: &a{n} [{', '.join([f'*a{n - 1}'] * width)}]" for n in range(1, levels)]
     return "\n".join(lines) + "\n"
@@ -32,7 +32,7 @@ WEB = "services: {web: {build: ., ports: ['8080:8080']}}\n"
 
 
 def back(attacker: Attacker) -> None:
-    """The attacker's app as it was."""
+    """Restore the attacker's app."""
     attacker.reset()
     done = attacker.tree.push("--force", "pushrod", "HEAD:main")
     assert done.ok, done.err
@@ -64,7 +64,7 @@ def test_a_manifest_is_not_expanded_beyond_its_bounds(files: dict[str, str], att
 
 
 def test_what_is_only_known_after_interpolation_is_bounded_by_the_kernel(attacker: Attacker) -> None:
-    """The name of the file is in a variable, so that nobody can look before the loader does."""
+    """The file's name is in a variable, so nobody can check it before the loader does."""
     files = {
         "compose.yaml": "include: ['${FILE:-more.yaml}']\n" + WEB,
         "more.yaml": bomb(7) + "services: {}\n",
@@ -77,7 +77,7 @@ def test_what_is_only_known_after_interpolation_is_bounded_by_the_kernel(attacke
 
 
 def push_tree(attacker: Attacker, oid: str) -> str:
-    """Push a commit of a tree; what the client is told."""
+    """Push a commit with a tree; returns the client's output."""
     commit = plumb(attacker, "commit-tree", "-p", "HEAD", "-m", "odd", oid)
     done = attacker.tree.push("--force", "pushrod", f"{commit}:refs/heads/main")
     assert not done.ok
@@ -107,7 +107,7 @@ def test_few_objects_do_not_become_many_files(
 
 
 def test_one_file_many_times_does_not_fill_the_disk(town: Town, attacker: Attacker) -> None:
-    """11 objects and 1 MB of zeros, packed to a kilobyte, for 4 GiB of files."""
+    """11 objects and 1 MB of zeros, packed into a kilobyte, for 4 GiB of files."""
     told = push_tree(attacker, nested_tree(attacker, 12, 2, b"\0" * (1 << 20)))
     assert "limit tree-size of this host, 2 GiB" in told
     assert not list_checkouts(town)
@@ -125,7 +125,7 @@ def test_a_gigabyte_of_zeros_is_not_written(town: Town, attacker: Attacker) -> N
 
 
 def test_a_bomb_in_the_history_is_not_checked_out_to_be_planned(town: Town, attacker: Attacker) -> None:
-    """The tip is harmless, so the push goes live; the commit before it is in the repository then."""
+    """The tip is harmless, so the push goes live; then the repository also has the commit before it."""
     inner = plumb(attacker, "commit-tree", "-p", "HEAD", "-m", "bomb", nested_tree(attacker, 17, 2))
     tip = plumb(attacker, "commit-tree", "-p", inner, "-m", "harmless", "HEAD^{tree}")
     attacker.tree.git("reset", "--hard", tip)
@@ -146,7 +146,7 @@ def test_paths_that_no_disk_takes_are_refused(attacker: Attacker) -> None:
 
 
 def list_checkouts(town: Town) -> list[str]:
-    """What is left on the server of checkouts that were refused: more than the live releases' own is too much."""
+    """The checkouts left on the server; more than those of the live releases are too many."""
     found = town.box.exec(
         "sh", "-c", "ls -d /var/lib/pushrod/apps/attacker/checkouts/*.tar 2>/dev/null; true"
     ).stdout
@@ -157,7 +157,7 @@ def list_checkouts(town: Town) -> list[str]:
 
 
 def test_a_delta_that_grows_is_not_applied_in_memory(town: Town, attacker: Attacker) -> None:
-    """Three bytes a copy: 100 kB of a delta for 2 GiB of an object."""
+    """Three bytes per copy: 100 kB of delta for a 2 GiB object."""
     live = attacker.tree.head()
     peak = f"/sys/fs/cgroup/memory/pushrodgate.slice/{shares.unit('attacker')}/memory.max_usage_in_bytes"
     town.box.exec("tee", peak, stdin="0")
@@ -188,7 +188,7 @@ def test_a_push_of_many_refs_is_refused(attacker: Attacker) -> None:
     ],
 )
 def test_no_other_ref_is_made(ref: str, town: Town, attacker: Attacker) -> None:
-    """A tag of what is live would be taken; this commit is not."""
+    """A tag of the live commit would be accepted; this commit is not."""
     attacker.tree.commit({"more": ref}, "not to go anywhere")
     done = attacker.tree.push("pushrod", f"HEAD:{ref}")
     assert not done.ok
@@ -202,7 +202,7 @@ def test_no_other_ref_is_made(ref: str, town: Town, attacker: Attacker) -> None:
 
 
 def test_a_client_has_no_say_in_the_configuration(town: Town, attacker: Attacker) -> None:
-    """Options of a push, filters, and a certificate are not taken; another app's objects are not there."""
+    """Push options, filters and certificates are refused; another app's objects are not there."""
     done = attacker.tree.push("-o", "ci.skip", "pushrod", "HEAD:main")
     assert "does not support push options" in done.err
     victim = town.box.exec(
@@ -223,7 +223,8 @@ def on_a_terminal(town: Town, *argv: str) -> str:
 
 @pytest.fixture
 def talkative(attacker: Attacker) -> Iterator[Attacker]:
-    """The attacker's app, whose commit, build, release command and instance all print what would steer a terminal."""
+    """The attacker's app, whose commit, build, release command and instance all print terminal control
+    sequences."""
     say = f"import sys; sys.stdout.buffer.write({(ESCAPES + chr(0)).encode()!r} + b'\\n'); sys.stdout.flush()"
     quoted = base64.b64encode(say.encode()).decode()
     run = f"python -c \"import base64; exec(base64.b64decode('{quoted}'))\""

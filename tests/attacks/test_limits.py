@@ -1,4 +1,4 @@
-"""What one app asks for, and what it takes while it runs, stays within the app."""
+"""What one app asks for, and what it uses while it runs, stays within its limits."""
 
 import json
 import re
@@ -42,7 +42,7 @@ networks: {{outside: {{external: true, name: victim}}}}
 
 @pytest.fixture
 def narrow(town: Town) -> Iterator[None]:
-    """A host that gives the attacker little: what is seen of its bounds takes no time and no memory."""
+    """A host that gives the attacker so little that limits are reached quickly and with little memory."""
     limits = ("app-memory=256M", "app-tasks=200")
     town.ground.pushrod("host", "limits", "--app", "attacker", *limits)
     yield
@@ -128,8 +128,8 @@ def test_an_image_that_calls_itself_another_container_is_refused(attacker: Attac
 # ---- while it runs --------------------------------------------------------------------------------------------
 
 ATTACHED = 16
-"""How many tasks may stand above a limit: `pids.max` refuses forks, but a program that the engine moves in, for a
-health check or `exec`, is always let in (the kernel's documentation of cgroup-v1/pids)."""
+"""How many tasks may exceed a limit: `pids.max` refuses forks, but a program that the engine moves in, for a health
+check or `exec`, is always admitted (the kernel's documentation of cgroup-v1/pids)."""
 
 BOMB = """\
 import os, time
@@ -150,7 +150,7 @@ STORE = f"{MANIFEST}    depends_on: [redis]\n  redis: {{image: 'valkey/valkey:9'
 
 @contextmanager
 def running(town: Town, program: str) -> Iterator[str]:
-    """A program in the attacker's own container, which is made to end afterwards."""
+    """A program in the attacker's own container, ended after the block."""
     name = town.container("attacker")
     town.box.exec("docker", "exec", "--detach", name, "python", "-c", program)
     try:
@@ -160,7 +160,7 @@ def running(town: Town, program: str) -> Iterator[str]:
 
 
 def read(town: Town, controller: str, slice_: str, name: str) -> int:
-    """A figure of a slice's control group: cgroup v1 as a box has it."""
+    """A value of a slice's control group, in the box's cgroup v1."""
     kind = slice_.split("-")[1]
     place = f"/sys/fs/cgroup/{controller}/pushrod.slice/pushrod-{kind}.slice/{slice_}/{name}"
     return int(town.box.exec("cat", place).stdout)
@@ -200,7 +200,7 @@ def test_memory_of_an_app_together_is_bounded_and_its_store_goes_on(
     )
 
 
-# As many watchers of files, and asynchronous reads, as a kernel gives anybody that nobody has told otherwise.
+# As many file watchers and asynchronous reads as the kernel's defaults allow.
 TABLES = """\
 import ctypes, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -216,7 +216,7 @@ DEFAULTS = {"fs.inotify.max_user_instances": 128, "fs.aio-max-nr": 65536}
 
 
 def test_what_the_kernel_counts_for_all_is_not_used_up_by_one_app(town: Town, victim: Party) -> None:
-    """A container's root has the number of the host's, by which the kernel counts."""
+    """Root in a container has the user ID of the host's root, by which the kernel counts."""
     for name, value in DEFAULTS.items():
         town.box.exec("sysctl", "--quiet", "--write", f"{name}={value}")
     told = town.ground.pushrod("host", "init").stdout
@@ -249,7 +249,7 @@ STAYS = "open('/tmp/written', 'w').close()\ntime.sleep(600)\n"
 def test_a_container_that_fills_the_disk_is_stopped_and_stays_so(
     town: Town, victim: Party, kind: str
 ) -> None:
-    """Also by files that are in no directory any more, which Docker does not count."""
+    """Including deleted files that are still open, which Docker does not count."""
     town.ground.pushrod("host", "limits", "layer=64M")
     name = town.container("attacker")
     try:
@@ -270,7 +270,7 @@ def test_a_container_that_fills_the_disk_is_stopped_and_stays_so(
         town.recover()
 
 
-# ---- where it reaches -----------------------------------------------------------------------------------------
+# ---- network access -------------------------------------------------------------------------------------------
 
 REACH = """\
 import socket, sys
@@ -315,6 +315,6 @@ def test_a_container_reaches_no_other_app_and_nothing_that_listens_on_the_hosts_
         said = town.box.docker("exec", own["Name"].lstrip("/"), "python", "-c", REACH, *asked).splitlines()
     finally:
         town.box.exec("systemctl", "stop", "listens")
-    assert f"{gateway}:80 open" in said  # the edge, which is there for everybody
+    assert f"{gateway}:80 open" in said  # the edge, which is open to everyone
     assert [line for line in said if line.endswith(" open")] == [f"{gateway}:80 open"]
     assert {"packet denied", "raw denied", "ipv6 []"} <= {*said}

@@ -1,4 +1,4 @@
-"""What a container mounts: nobody leads it elsewhere, and what is in it is of no use to others of the machine."""
+"""What a container mounts: nobody can redirect it, and its content is useless to other accounts of the machine."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.lab
 
 NOBODY = "nobody"
 
-# Whatever of these mounts there is: in the place of each directory in it, a link to the host's root.
+# For each of these mounts that exists: replaces each directory in it by a link to the host's root.
 SWAP = """\
 import os, threading, time
 
@@ -31,7 +31,7 @@ for top in ("/m1", "/m2", "/m3", "/m4", "/m4/b", "/m4/d"):
 print("done", flush=True)
 
 """
-# The same of one, there and back without pause.
+# The same for one, back and forth without pause.
 RACE = """\
 import os, threading
 
@@ -84,7 +84,7 @@ def printed(town: Town, word: str) -> bool:
 def test_no_mount_is_led_elsewhere_by_who_mounts_what_it_is_in(
     town: Town, attacker: Attacker, mounts: Sequence[str], others: Mapping[str, str]
 ) -> None:
-    """By a link of the commit, one in the middle of a path, `..`, what Git does not track, and all of the code."""
+    """By a link in the commit, one in the middle of a path, `..`, what Git does not track, and the whole code."""
     path = attacker.tree.path
     (path / "a").symlink_to("b")
     (path / "deep").mkdir()
@@ -127,7 +127,7 @@ volumes: {{media: {{driver_opts: {{type: none, o: bind, device: /srv/media/x}}}}
 def test_a_volume_is_not_led_elsewhere_by_who_writes_above_what_it_binds(
     town: Town, attacker: Attacker, role: str
 ) -> None:
-    """Both are below a path that the host's owner has opened: Docker binds a volume's own anew at each start."""
+    """Both are below a path that the host's owner has allowed: Docker resolves a volume's path at each start."""
     town.box.exec("mkdir", "-p", "/srv/media/x")
     town.ground.pushrod("apps", "allow", "attacker", "/srv/media")
     try:
@@ -169,7 +169,7 @@ os.chown("/d", 1234, 1234)
 
 
 def test_data_that_an_older_pushrod_kept_as_a_tree_are_taken_over(town: Town, attacker: Attacker) -> None:
-    """Also those that belong to an account of a container, and for the release that was sealed with the old path."""
+    """Including data of an account of a container, and for the release that was sealed with the old path."""
     box, data = town.box, f"{attacker.directory}/data"
     manifest = MANIFEST + '    user: "0"\n    volumes: ["./media/photos:/d"]\n'
     done = attacker.pushes({"app.py": FIRST + PROGRAM, "compose.yaml": manifest})
@@ -191,7 +191,7 @@ def test_data_that_an_older_pushrod_kept_as_a_tree_are_taken_over(town: Town, at
 
 
 def _mounts_at(town: Town, target: str) -> str:
-    """The source of what a container of the app mounts there."""
+    """The source that a container of the app mounts there."""
     shown = "{{range .Mounts}}{{.Destination}} {{.Source}}\n{{end}}"
     listed = town.box.docker("inspect", f"--format={shown}", town.container("attacker"))
     return dict(line.split(" ", 1) for line in listed.split("\n") if line)[target]
@@ -219,7 +219,7 @@ def test_a_setuid_file_of_a_container_is_of_no_use_to_a_local_account(town: Town
     places = ("/var/lib/pushrod", "/var/lib/docker/volumes")
     listed = town.box.exec("find", *places, "-perm", "-4000", "-name", "sh").stdout.split()
     assert len(listed) == 2
-    # Either looks the path up with root's rights still, so that not even a closed directory is in the way.
+    # In both cases root still resolves the path, so not even a closed directory is in the way.
     as_nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
     for path in listed:
         for argv, user in (((path,), NOBODY), ((*as_nobody, path), "root")):
@@ -230,7 +230,7 @@ def test_a_setuid_file_of_a_container_is_of_no_use_to_a_local_account(town: Town
 
 
 def test_a_local_account_reads_and_holds_nothing(town: Town) -> None:
-    """Nor does one in the way of whoever runs the next command."""
+    """Nor can one block the next command."""
     box, apps = town.box, "/var/lib/pushrod/apps"
     lock = ("flock", "--nonblock", f"{apps}/victim/lock", "true")
     for argv in (

@@ -1,4 +1,4 @@
-"""What belongs to an app belongs to it whatever runs, and nothing of another is called like something of it."""
+"""An app's names are its own even while it is down, and no object of another app can have a name of its objects."""
 
 from collections.abc import Iterator
 
@@ -13,13 +13,13 @@ NAME = "quiet.victim.localhost"
 
 
 def named(*domains: str) -> dict[str, str]:
-    """The attacker's app, at these names."""
+    """The attacker's app with these names."""
     return {"compose.yaml": MANIFEST.replace("[attacker.localhost]", f"[{', '.join(map(repr, domains))}]")}
 
 
 @pytest.fixture(scope="module")
 def asleep(made_town: Town) -> Iterator[str]:
-    """An app that has had a name, and is down: nothing of it runs, and the edge does not know it."""
+    """An app with a name that is down: nothing of it runs, and the edge does not know it."""
     tree = {"app.py": PROGRAM, "Dockerfile": DOCKERFILE, **named(NAME)}
     quiet = made_town.ground.app("quiet", tree)
     done = quiet.push()
@@ -41,7 +41,7 @@ def asleep(made_town: Town) -> Iterator[str]:
         (
             "quiet.ｖictim.localhost",
             f"the domain {NAME} is quiet's",
-        ),  # a letter of twice the width is the letter
+        ),  # a full-width letter equals the letter
     ],
 )
 def test_a_name_of_an_app_that_is_down(attacker: Attacker, asleep: str, name: str, said: str) -> None:

@@ -1,4 +1,4 @@
-"""Nothing of a release that is not accepted stays, or has changed anything, whichever step refuses it."""
+"""A refused release leaves and changes nothing, whichever step refuses it."""
 
 import pytest
 
@@ -23,7 +23,7 @@ MORE = """\
     volumes: ["more:/data"]
 MOREvolumes: {cache: {}, more: {}}
 """
-"""Another definition of the store that is there, and one more, with a volume of its own."""
+"""A changed definition of the existing store, and a new one with its own volume."""
 
 
 def manifest(service: str = "", more: str = "", health: str = "health: /") -> str:
@@ -46,7 +46,7 @@ REFUSED = {
 
 
 def everything(town: Town, app: str) -> dict[str, list[str]]:
-    """All that is on the server, whoever it belongs to, but logs, journals, and builders, which sleep or not."""
+    """Everything on the server, whoever owns it, except logs, journals, and builders, which may sleep."""
     box, directory = town.box, f"/var/lib/pushrod/apps/{app}"
     config = '{{.Names}} {{.State}} {{.Image}} {{.Label "com.docker.compose.config-hash"}}'
     found = {
@@ -58,7 +58,7 @@ def everything(town: Town, app: str) -> dict[str, list[str]]:
         ),
         "gates": box.exec(
             "find", "/run/pushrod", "-not", "-name", "*.*"
-        ).stdout,  # those have a dot that are of no app
+        ).stdout,  # names with a dot belong to no app
         "units": box.exec("find", "/etc/systemd/system", "-name", "*pushrod*").stdout,
         "packs": box.exec("find", f"{directory}/repo.git/objects/pack").stdout,
         "places": box.exec("find", directory, "-maxdepth", "1").stdout,
@@ -92,7 +92,7 @@ def everything(town: Town, app: str) -> dict[str, list[str]]:
 
 
 def test_whichever_step_refuses_a_push_nothing_of_it_stays(town: Town, attacker: Attacker) -> None:
-    """Also of the stores: they run as the live release has them."""
+    """Including the stores: they run as the live release defines them."""
     done = attacker.pushes({"compose.yaml": MANIFEST + STORE})
     assert done.ok, done.err
     before = everything(town, "attacker")

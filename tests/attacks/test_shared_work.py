@@ -1,4 +1,4 @@
-"""What is done for all apps is not held up by one of them."""
+"""Work done for all apps is not delayed by one of them."""
 
 import pytest
 
@@ -39,7 +39,7 @@ Server(("", 8080), Handler).serve_forever()
 
 
 def test_an_answer_that_never_ends_holds_up_no_watch(town: Town, attacker: Attacker, victim: Party) -> None:
-    """The victim's store is brought back while the attacker's app sends the watch a byte now and then."""
+    """The victim's store is restarted while the attacker's app sends the watchdog a byte now and then."""
     done = attacker.pushes({"app.py": DRIBBLES})
     assert done.ok, done.err
     web = town.container("attacker")
@@ -53,4 +53,4 @@ def test_an_answer_that_never_ends_holds_up_no_watch(town: Town, attacker: Attac
     eventually(lambda: town.box.docker(*state) == "true", "the watch brings the victim's store back", 60)
     eventually(lambda: victim.get().status == 200, "the victim answers with its stores", 30)
     town.box.docker("exec", town.container("attacker"), "rm", "-f", "/tmp/dribble")
-    town.box.exec("rm", f"{victim.directory}/watch.log")  # it says what was mended
+    town.box.exec("rm", f"{victim.directory}/watch.log")  # it records the restart

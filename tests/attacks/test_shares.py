@@ -1,4 +1,4 @@
-"""What all apps have together is shared: one that takes all it can leaves the others their part."""
+"""Resources of all apps are shared: one that takes all it can leaves the others their part."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ SETTINGS = "/var/lib/pushrod/host.json"
 
 @pytest.fixture
 def small_pool(town: Town) -> Iterator[None]:
-    """A pool that eight releases have room in, the victim's live one among them."""
+    """A pool with room for eight releases, including the victim's live one."""
     before = town.box.get(SETTINGS).decode()
     town.box.put(SETTINGS, json.dumps({**json.loads(before), "pool": "10.213.0.0/23"}))
     yield

@@ -1,5 +1,5 @@
-"""A server that two parties share: the app `victim`, which must not notice anything, and the app `attacker`, whose
-owner tries. Each has one key, which is for that app alone, and a work tree."""
+"""A server that two parties share: the app `victim`, which must not be affected, and the app `attacker`, whose
+owner tries attacks. Each has one key, for that app only, and a work tree."""
 
 import json
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ SECRET = "topsecret-victim-value-123"
 
 
 class Party(Shop):
-    """An app with a key of its own, which is for it alone."""
+    """An app with its own key, which is for this app only."""
 
     def __init__(self, ground: Ground, name: str, tree: Mapping[str, str | bytes]) -> None:
         self.key = ground.directory / f"{name}.key"
@@ -63,28 +63,29 @@ class Party(Shop):
         self.first = desk.head()
 
     def asks(self, *argv: str, stdin: str | None = None, timeout: float = 120.0) -> Completed:
-        """What its key is answered over SSH, whatever that is; words are quoted, so they arrive as they are."""
+        """The answer to a call with its key over SSH; words are quoted, so they arrive unchanged."""
         return self.box.ssh(*argv, user="pushrod", key=self.key, stdin=stdin, check=False, timeout=timeout)
 
     def says(self, command: str, stdin: str | None = None) -> Completed:
-        """What its key is answered to this one line, which arrives as it is."""
+        """The answer to this one command line, which arrives unchanged."""
         there = f"pushrod@{self.box.address}"
         argv = [
             *self.box.ssh_command(self.key),
             there,
             f" {command}",
-        ]  # or ssh would take a dash for its own option
+        ]  # otherwise ssh would take a dash for its own option
         return processes.run(argv, stdin=stdin, timeout=60)
 
 
 class Attacker(Party):
-    """The party that tries. Each test begins with the tree of `reset`."""
+    """The attacking party. Each test begins with the tree of `reset`."""
 
     live_commit = ""
-    """The last commit that `pushes` has made live; empty while that is the first."""
+    """The last commit that `pushes` has made live; empty for the first commit."""
 
     def reset(self) -> None:
-        """Back to the files of the first commit, on what is live; that stays on the server until the next push."""
+        """Reset to the files of the first commit, on top of what is live; that stays on the server until the next
+        push."""
         self.tree.reset(self.live_commit or self.first)
         self.tree.git("rm", "-r", "--quiet", ".")
         self.tree.git("checkout", self.first, "--", ".")
@@ -98,7 +99,7 @@ class Attacker(Party):
         return done
 
     def refused(self, tree: Mapping[str, str | bytes]) -> Complaint:
-        """The one message with which a push of these files is refused; nothing of it is left on the server."""
+        """The one error message of a refused push of these files; nothing of it may be left on the server."""
         before = self.footprint() if self.is_live else None
         found = complaint(self.pushes(tree))
         assert before is None or self.footprint() == before
@@ -118,7 +119,7 @@ class Town:
         self.ground = Ground(box, directory)
 
     def settle(self) -> "Town":
-        """Both apps, the victim's with PostgreSQL, Redis and a secret, live."""
+        """Make both apps live, the victim's with PostgreSQL, Redis and a secret."""
         self.victim = Party(self.ground, "victim", files("victim.localhost"))
         told = self.victim.asks("secret", "set", "VICTIM_SECRET", "--app", "victim", stdin=SECRET)
         assert told.status == 0, told.stderr
@@ -131,7 +132,7 @@ class Town:
         return self
 
     def recover(self) -> None:
-        """The attacker's app made anew, whatever a test has left of it."""
+        """Recreate the attacker's app, whatever a test has left of it."""
         self.attacker.live_commit = ""
         self.attacker.reset()
         self.ground.pushrod("apps", "destroy", "attacker", "--yes", check=False)
@@ -145,6 +146,6 @@ class Town:
         return self.box.docker("ps", *filters, "--format={{.Names}}").split("\n")[0]
 
     def inspect(self, name: str) -> dict[str, object]:
-        """What the host's Docker says of a container."""
+        """What the host's Docker reports of a container."""
         found: dict[str, object] = json.loads(self.box.docker("inspect", name))[0]
         return found

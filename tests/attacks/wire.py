@@ -1,4 +1,4 @@
-"""Git's own parts at a desk, and its protocol spoken without a client of Git's."""
+"""Git's plumbing on a developer's machine, and its protocol spoken without Git's client."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from tests.attacks.town import Attacker
 
 
 def plumb(attacker: Attacker, *argv: str, stdin: bytes = b"") -> str:
-    """Run one of Git's own parts in the attacker's work tree, and return what it printed."""
+    """Run a plumbing command in the attacker's work tree, and return its output."""
     done = subprocess.run(
         ["git", "-C", attacker.tree.path, *argv],
         input=stdin,
@@ -22,12 +22,12 @@ def plumb(attacker: Attacker, *argv: str, stdin: bytes = b"") -> str:
 
 
 def packet(text: bytes) -> bytes:
-    """A line of the protocol (gitprotocol-common(5)); none ends a list."""
+    """A pkt-line of the protocol (gitprotocol-common(5)); an empty one ends a list."""
     return b"%04x" % (len(text) + 4) + text
 
 
 def pack_of(attacker: Attacker, commit: str, *, alone: bool = False) -> bytes:
-    """A pack with a commit and all that it needs; or with the commit alone."""
+    """A pack with a commit and everything it needs, or with the commit alone."""
     argv = [
         "git",
         "-C",
@@ -43,7 +43,7 @@ def pack_of(attacker: Attacker, commit: str, *, alone: bool = False) -> bytes:
 
 
 def send(attacker: Attacker, commands: bytes | Iterable[bytes], pack: bytes, *options: str) -> Completed:
-    """Ask for what these lines say, and send a pack; what the server says. `options` are for ssh."""
+    """Send these commands and a pack; returns the server's answer. `options` are for ssh."""
     ssh = attacker.tree.env["GIT_SSH_COMMAND"].split()
     lines = [commands] if isinstance(commands, bytes) else commands
     raw = b"".join(map(packet, lines)) + b"0000" + pack

@@ -1,4 +1,4 @@
-"""How much the tests here try: as many examples as any test in a test run, many in each run of `make fuzz`."""
+"""The number of examples: in a test run as many as in any test, in each run of `make fuzz` many."""
 
 import os
 

@@ -1,4 +1,4 @@
-""".env files of any text: they are read or refused, and a name is never a value."""
+""".env files of any text: they are parsed or refused, and no error message contains a value."""
 
 import re
 

@@ -1,7 +1,7 @@
-"""Whatever a key for one app asks for, in whichever words: no call leaves the gate with another root, another app or
-a file of the host.
+"""Whatever a key for one app asks for: no call leaves the gate with another root, another app or a file of the
+host.
 
-The real gate and the real verbs run, in this process. Python's own audit events (PEP 578) tell which files are
+The real gate and the real verbs run in this process. Python's own audit events (PEP 578) show which files are
 opened, which directories are read, and which programs would be started; none is.
 """
 
@@ -33,7 +33,7 @@ PROGRAMS = {"git", "docker", "docker-compose", "nginx"}
 
 
 class Watch:
-    """What this process touches while it is on."""
+    """What this process accesses while it is on."""
 
     def __init__(self) -> None:
         self.on = False
@@ -53,12 +53,13 @@ class Watch:
 
 @pytest.fixture(scope="session")
 def watch() -> Watch:
-    """One for all tests: an audit hook stays as long as the process."""
+    """One for all tests: an audit hook lasts as long as the process."""
     return Watch()
 
 
 class World:
-    """A host's root with the apps `attacker` and `victim`; beside it what nobody may reach through the gate."""
+    """A host's root with the apps `attacker` and `victim`, and beside it what must not be reached through the
+    gate."""
 
     def __init__(self, top: Path, watch: Watch) -> None:
         self.watch = watch
@@ -78,9 +79,9 @@ class World:
         self.before = _contents(self.victim), _contents(self.elsewhere)
 
     def ask(self, command: str) -> None:
-        """Ask for it with the key of `attacker`; what happens must be one of the errors that people are told."""
+        """Ask with the key of `attacker`; the outcome must be a documented error or success."""
         self.watch.paths, self.watch.programs = [], []
-        command = command.replace("\0", "").encode(errors="replace").decode()  # what a variable can hold
+        command = command.replace("\0", "").encode(errors="replace").decode()  # what a variable can contain
         environment = {"SSH_ORIGINAL_COMMAND": command, "PUSHROD_ROOT": str(self.elsewhere)}
         before, place = dict(os.environ), Path.cwd()
         self.watch.on = True
@@ -104,7 +105,7 @@ class World:
         assert isinstance(done.exception, told), (command, done.exc_info)
 
     def check(self, command: str) -> None:
-        """Nothing was touched but the root's own files and those of `attacker`, and no program was told to."""
+        """Only the root's own files and those of `attacker` were accessed, and no program was given other paths."""
         top = self.root.path.parent
         for path in self.watch.paths:
             real = Path(os.path.normpath(Path("/", path)))
@@ -149,7 +150,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, watch: Watch) -> Iterator[Wo
     made = World(tmp_path_factory.mktemp("gate"), watch)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "geteuid", lambda: 4242)  # the account, whoever runs the tests
-        patch.setattr(shares, "enter", lambda _key: None)  # this process stays where it is, and goes on
+        patch.setattr(shares, "enter", lambda _key: None)  # this process stays where it is
         patch.setattr(signals, "end_after", lambda _seconds, _told: None)
         yield made
 
@@ -165,7 +166,7 @@ def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Co
 
 
 COMMANDS = dict(commands(cli))
-ELSEWHERE = "ELSEWHERE"  # becomes the directory that nobody may reach
+ELSEWHERE = "ELSEWHERE"  # replaced by the directory that must not be reached
 VALUES = (
     *("attacker", "victim", "attacker/../victim", "victim/../attacker", "../victim", "../../elsewhere", "."),
     *(ELSEWHERE, f"{ELSEWHERE}/host.env", f"{ELSEWHERE}/apps/attacker", "/", "/etc/passwd", "/dev/stdin"),
@@ -293,7 +294,7 @@ def test_what_is_allowed_does_get_somewhere(world: World, command: str, program:
 
 
 def test_the_watch_sees_what_leads_out(world: World) -> None:
-    """Root on the host may do all of that: the same calls without the gate are seen."""
+    """Root on the host may do all of that: the same calls without the gate are detected."""
     world.watch.paths, world.watch.programs = [], []
     world.watch.on = True
     try:

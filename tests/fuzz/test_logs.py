@@ -1,4 +1,5 @@
-"""Logs of any bytes, written in any pieces: each line is told once and as it is, and none reaches a terminal raw."""
+"""Logs of any bytes, written in any pieces: each line is shown once and unchanged, and no raw byte reaches a
+terminal."""
 
 import json
 import re
@@ -66,7 +67,7 @@ def test_following_tells_each_whole_line_once(pieces: list[bytes]) -> None:
         path.write_bytes(b"")
         patch.setattr("time.sleep", write_more)
         found: list[str] = []
-        with pytest.raises(RuntimeError):  # StopIteration within a generator: all has been written
+        with pytest.raises(RuntimeError):  # StopIteration in a generator: everything has been written
             for line in logs.read(lambda: [path], [path], 5, follow=True):
                 found.append(line.text)
         whole = b"".join(pieces).rpartition(b"\n")[0]
@@ -108,7 +109,7 @@ FIELDS = st.dictionaries(
 
 @given(st.lists(st.one_of(FIELDS.map(lambda f: written({**REQUEST, **f})), BYTES), max_size=6))
 def test_any_access_log_is_read(entries: list[bytes]) -> None:
-    """A line that is no request, or was torn, is none; the others are told."""
+    """A line that is not a request, or was torn, is skipped; the others are shown."""
     with tempfile.TemporaryDirectory() as name:
         sound = written(REQUEST)
         (Path(name) / "access.log").write_bytes(b"\n".join([sound, *entries, sound]) + b"\n")

@@ -1,4 +1,4 @@
-"""A compose file of any text: it is read, or refused by a message, soon and with little memory."""
+"""A compose file of any text is read, or refused with a message, quickly and with little memory."""
 
 import json
 import resource
@@ -27,7 +27,7 @@ PIECES = (
 )  # fmt: skip
 TEXTS = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=3)), max_size=60).map("".join)
 
-# Keys and values of a service as people write them, in places where they do not belong.
+# Keys and values of a service as people write them, in wrong places.
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),
@@ -95,7 +95,7 @@ def test_any_dockerfile_is_read_or_refused(text: str) -> None:
 @settings(max_examples=settings.default.max_examples // 5 if settings.default else 10)
 @given(st.one_of(TEXTS, SERVICES.map(lambda found: json.dumps({"services": found}))))
 def test_what_the_loader_reads_is_accepted_or_refused(text: str) -> None:
-    """With the loader that is in use, and all that reads its result."""
+    """With the loader in use, and everything that reads its result."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         (directory / "compose.yaml").write_bytes(text.encode(errors="replace"))

@@ -1,4 +1,4 @@
-"""What a client asks a repository to change: one branch is taken, whatever else stands in the list."""
+"""What a client asks a repository to change: one branch is accepted, whatever else is in the list."""
 
 import contextlib
 import io
@@ -50,5 +50,5 @@ def test_a_name_with_controls_is_refused_and_shown_tamely(name: str) -> None:
 def test_a_torn_conversation_with_git_ends(raw: bytes) -> None:
     with contextlib.suppress(
         ValueError, RecursionError
-    ):  # Git itself is there: what it never says may be an error
+    ):  # the peer is Git itself: what it never sends may raise an error
         reporting.read_packets(io.BytesIO(raw))

@@ -1,4 +1,5 @@
-"""An app's own lines of nginx's configuration: any text is read or refused, and what is let pass is soon matched."""
+"""An app's own lines of nginx's configuration: any text is read or refused, and what is accepted is matched
+quickly."""
 
 import re
 import time
@@ -71,7 +72,7 @@ def patterns() -> st.SearchStrategy[str]:
 @example("^", "[^/]*/[^/]*/a*", "$", "aa/")
 @example("", "(?:a|b|ab){1,4}", "!", "ab")
 def test_what_is_let_pass_is_soon_matched(start: str, middle: str, end: str, unit: str) -> None:
-    """By Python's own matcher, which goes back as PCRE does, over the longest text that nginx matches."""
+    """With Python's own matcher, which backtracks as PCRE does, over the longest text that nginx matches."""
     pattern = start + middle + end
     assume(not refuses(f'location ~ "{pattern}" {{ break; }}'))
     matched = re.compile(pattern.replace("++", "+"))

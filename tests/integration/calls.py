@@ -1,4 +1,4 @@
-"""An app that speaks gRPC, and who calls it: both in the app's own environment, which has the library."""
+"""An app that speaks gRPC, and its clients: both in the app's own environment, which has the library."""
 
 import contextlib
 import json
@@ -134,7 +134,7 @@ elif verb == "load":  # until a line comes
 
 
 def files(**top: object) -> dict[str, str | bytes]:
-    """The app, with other keys at the top of its compose file; its library is what this machine's index has."""
+    """The app, with other keys at the top of its compose file; its library comes from this machine's index."""
     web = {
         "build": ".",
         "command": "python server.py",
@@ -152,38 +152,38 @@ def files(**top: object) -> dict[str, str | bytes]:
 
 
 class Calls:
-    """Calls of a process of its own."""
+    """Calls in a separate process."""
 
     def __init__(self, child: "subprocess.Popen[str]") -> None:
         self._child = child
 
     def heard(self) -> Any:
-        """The next line that it says."""
+        """The next line of its output."""
         assert self._child.stdout
         return json.loads(self._child.stdout.readline())
 
     def ended(self) -> Any:
-        """What it says when it is told to end."""
+        """Its output when it is told to end."""
         out, _ = self._child.communicate("\n", timeout=60)
         return json.loads(out)
 
 
 class Caller:
-    """Calls an app at a target, by a name of its own where it is given one, trusting an authority's file or, where
-    there is none, without TLS. `python` is one that has the library."""
+    """Calls an app at a target, optionally under its own name, trusting an authority's file or, without one,
+    without TLS. `python` is an interpreter with the library."""
 
     def __init__(self, python: str, client: Path, target: str, name: str = "", authority: str = "") -> None:
         self._argv = (python, str(client), target, name, authority)
 
     def call(self, *words: str) -> Any:
-        """What one call was answered."""
+        """The answer to one call."""
         done = run((*self._argv, *words), Path("/"), os.environ)
         assert done.ok, done.err
         return json.loads(done.out)
 
     @contextlib.contextmanager
     def calling(self, *words: str) -> Iterator[Calls]:
-        """Calls that go on in another process."""
+        """Lasting calls in another process."""
         child = subprocess.Popen(
             (*self._argv, *words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

@@ -1,4 +1,4 @@
-"""Roots for the tests of the whole road, and the proof that nothing of any of them survives."""
+"""Roots for end-to-end tests, and the check that nothing of any of them survives."""
 
 import contextlib
 import shutil
@@ -17,7 +17,7 @@ from tests.integration.edges import Backend, Started, an_edge
 
 @pytest.fixture(scope="session")
 def place() -> Iterator[Path]:
-    """One directory for all roots of this run: short enough for sockets, open to the account that children have."""
+    """One directory for all roots of this run: short enough for sockets, open to the account of child processes."""
     directory = Path(tempfile.mkdtemp(prefix="pushrod-", dir="/tmp"))
     directory.chmod(0o755)
     yield directory
@@ -28,7 +28,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def new_machine(place: Path) -> Iterator[Callable[[], Machine]]:
-    """Makes roots of their own; whatever becomes of the tests, all in them is stopped."""
+    """Makes separate roots; everything in them is stopped at the end, whatever the tests do."""
     made: list[Machine] = []
 
     def make() -> Machine:

@@ -1,4 +1,4 @@
-"""A small disk for a root, and what fills it."""
+"""A small disk for a root, and a way to fill it."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ ZEROS = bytes(30_000_000)  # small in Git, large in a checkout
 
 @contextlib.contextmanager
 def on_small_disk(machine: Machine) -> Iterator[Machine]:
-    """The machine, its root on a disk of 160 MB of its own; skipped where that cannot be had."""
+    """The machine with its root on its own disk of 160 MB; skipped if that is impossible."""
     if os.geteuid() != 0:
         pytest.skip("a disk of its own needs root (mount -t tmpfs)")
     machine.root.mkdir()
@@ -34,7 +34,7 @@ def on_small_disk(machine: Machine) -> Iterator[Machine]:
 
 
 def fill(app: App, *, leaving: int = 0) -> Callable[[], None]:
-    """Fill the disk but for so many bytes; returns what frees it."""
+    """Fill the disk except for so many bytes; returns a function that frees it."""
     filler = app.machine.root / "filler"
     with filler.open("wb", buffering=0) as f:
         while True:

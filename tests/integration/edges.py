@@ -1,6 +1,6 @@
 """An edge with a real nginx in front of real backends, as tests need it.
 
-Run as root, nginx runs as the account for children; run as anyone else, as the caller.
+Under root, nginx runs as the account for children; otherwise as the caller.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from pushrod.core.site import Site
 from pushrod.system import accounts, processes, waits
 
 PATIENCE = 15.0
-"""Seconds after which a condition that does not come is a failure."""
+"""Seconds after which a condition that does not hold is a failure."""
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -65,7 +65,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Backend(http.server.ThreadingHTTPServer):
-    """A backend that answers its name; a request below /slow waits until it may be answered."""
+    """A backend that answers its name; a request below /slow waits until it is released."""
 
     daemon_threads = True
 
@@ -77,7 +77,7 @@ class Backend(http.server.ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def handle_error(self, *_: object) -> None:
-        """A client that went away is no news."""
+        """Ignore clients that disconnect."""
 
     @property
     def port(self) -> int:
@@ -109,7 +109,7 @@ class Started:
         return workers.workers_of(self.edge._master())
 
     def kill(self) -> None:
-        """End nginx as a machine out of memory does: no chance to clean up."""
+        """Kill nginx as the out-of-memory killer does: without a chance to clean up."""
         assert self.process
         workers = self.workers()
         self.process.kill()
@@ -140,7 +140,7 @@ def an_edge(tmp_path: Path, **listening: Any) -> Iterator[Started]:
 
 @contextlib.contextmanager
 def a_started_edge(place: Path, **listening: Any) -> Iterator[Started]:
-    """The same, serving; nginx's account passes to a place that pytest has made."""
+    """The same, serving; nginx's account may enter the directory that pytest has made."""
     for path in (place, *place.parents[:2]):
         path.chmod(0o755)
     with an_edge(place, **listening) as made:

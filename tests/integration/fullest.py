@@ -1,4 +1,4 @@
-"""An app that takes of the edge all that the manifest, and the reader of own lines, let an app have."""
+"""An app that uses everything of the edge that the manifest, and the reader of own lines, allow."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ _NAME = "docker/nginx/own.conf"
 
 
 def document(routes: int = routing._MOST_ROUTES) -> dict[str, Any]:
-    """A compose file at the bounds: routes, rates, networks, headers, conditions, names."""
+    """A compose file at the limits: routes, rates, networks, headers, conditions, names."""
     found = {f"/r{n}/": _route(n) for n in range(routes)}
     names = [f"n{n}.full.test" for n in range(domains._MOST)]
     lead = {f"old{n}.full.test": names[0] for n in range(domains._MOST)}
@@ -37,7 +37,7 @@ def _route(n: int) -> dict[str, Any]:
 
 
 def own_lines() -> str:
-    """As many regular expressions as the reader of own lines lets an app have."""
+    """As many regular expressions as the reader of own lines allows an app."""
     low, high = 1, amounts._MOST_DIRECTIVES
     while low < high:
         middle = (low + high + 1) // 2

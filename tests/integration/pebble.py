@@ -1,7 +1,7 @@
-"""Pebble, an ACME server for tests, with a name server that says what a test wants; all of it on this machine alone.
+"""Pebble, an ACME server for tests, with a name server controlled by the test; all on this machine.
 
-Debian has both in its package `pebble`. It knows no rate limits, and does not say when to renew: where a test wants
-that, another server stands before it, which refuses new orders as RFC 8555 (6.6) has it, or says when.
+Debian has both in its package `pebble`. Pebble has no rate limits and does not suggest renewal times: for such
+tests another server in front of it refuses new orders according to RFC 8555 (6.6), or suggests a time.
 """
 
 import contextlib
@@ -31,7 +31,8 @@ MISSING = "needs pebble: apt-get install pebble"
 
 @dataclass
 class Pebble:
-    """A running one: its address, the authority of its own certificate, and the doors of it and its name server."""
+    """A running Pebble: its address, the authority of its own certificate, and the management addresses of both
+    servers."""
 
     url: str
     trust: Path
@@ -39,13 +40,13 @@ class Pebble:
     management: int
 
     def answer(self, name: str, address: str) -> None:
-        """Have a name lead to an address from now on."""
+        """Make a name resolve to an address from now on."""
         self._tell("clear-a", {"host": f"{name}."})
         self._tell("add-a", {"host": f"{name}.", "addresses": [address]})
         self._tell("clear-aaaa", {"host": f"{name}."})
 
     def root(self) -> str:
-        """The authority that its certificates are from, in PEM; another at each start."""
+        """The authority of its certificates, in PEM; a new one at each start."""
         context = ssl.create_default_context(cafile=str(self.trust))
         with urllib.request.urlopen(
             f"https://localhost:{self.management}/roots/0", context=context, timeout=10
@@ -60,7 +61,7 @@ class Pebble:
 
 @contextlib.contextmanager
 def pebble(directory: Path, http_port: int, *, validity: int = 0, blocked: str = "") -> Iterator[Pebble]:
-    """Pebble looking for proofs at `http_port`. `validity` of its certificates is in seconds (0: five years)."""
+    """Pebble, which validates at `http_port`. `validity` of its certificates is in seconds (0: five years)."""
     directory.mkdir(parents=True, exist_ok=True)
     port, management, names, dns = (free_port() for _ in range(4))
     authority = openssl.authority("pebble's own")
@@ -100,7 +101,7 @@ def pebble(directory: Path, http_port: int, *, validity: int = 0, blocked: str =
 
 
 class Passing(http.server.BaseHTTPRequestHandler):
-    """Stands before Pebble and passes all on; what stands there for a reason answers some of it itself."""
+    """A proxy in front of Pebble; subclasses answer some requests themselves."""
 
     behind: int
     trusted: ssl.SSLContext
@@ -141,7 +142,7 @@ class Passing(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def before(acme: Pebble, directory: Path, handler: type[Passing]) -> Iterator[str]:
-    """The address of a server that stands before Pebble."""
+    """The address of a server in front of Pebble."""
     handler.behind = int(acme.url.split(":")[2].split("/")[0])
     handler.trusted = ssl.create_default_context(cafile=str(acme.trust))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -174,8 +175,8 @@ def limiting(acme: Pebble, directory: Path) -> Iterator[str]:
 
 @dataclass
 class Advice:
-    """When a server that stands before Pebble says that a certificate is to be renewed: within an hour from `begins`,
-    which is in hours from now."""
+    """When a server in front of Pebble suggests renewing a certificate: within an hour from `begins`, in hours from
+    now."""
 
     url: str = ""
     begins: float = 24.0
@@ -184,7 +185,7 @@ class Advice:
 
 @contextlib.contextmanager
 def advising(acme: Pebble, directory: Path) -> Iterator[Advice]:
-    """A server that says when to renew (RFC 9773), which Debian's Pebble does not."""
+    """A server that suggests renewal times (RFC 9773), which Debian's Pebble does not."""
     advice = Advice()
 
     class Advising(Passing):

@@ -1,4 +1,4 @@
-"""Backups of an app's PostgreSQL and Valkey: taken while it serves, tried out, put in place."""
+"""Backups of an app's PostgreSQL and Valkey: taken while it serves, verified, restored."""
 
 import json
 import re
@@ -20,7 +20,7 @@ FILES = {"app.py": apps.APP, "compose.yaml": apps.manifest_with_stores()}
 
 
 def sql(app: App, statement: str) -> str:
-    """What PostgreSQL says to the app's own role, asked by an instance."""
+    """PostgreSQL's answer to the app's own role, asked by an instance."""
     answer = app.get(f"/sql?{urllib.parse.urlencode({'q': statement})}")
     assert answer.status == 200, answer.body
     return answer.body
@@ -31,7 +31,7 @@ def directory(app: App, name: str) -> Path:
 
 
 def take(app: App) -> str:
-    """Take a backup; its name."""
+    """Take a backup; returns its name."""
     app.must("db", "backup")
     return str(app.json("db", "backups")[0]["name"])
 
@@ -56,11 +56,11 @@ def test_lost_rows_come_back_and_what_was_there_stays_beside(shop: App) -> None:
     done = shop.pushrod("db", "restore", name, stdin=f"{shop.settings['name']}\n")
     assert done.ok, done.err
     assert sql(shop, "select name from goods order by id").split() == ["a", "b", "c"]
-    sql(shop, "insert into goods (name) values ('d')")  # rights and sequences are as before
+    sql(shop, "insert into goods (name) values ('d')")  # permissions and sequences are as before
     assert sql(shop, "select id from goods where name = 'd'") == "4"
     assert f"{shop.settings['name']}_before_restore" in done.out
     newest = shop.json("db", "backups")[0]
-    assert newest["files"][0]["rows"] == {"public.goods": 2}  # taken before anything was put in place
+    assert newest["files"][0]["rows"] == {"public.goods": 2}  # taken before the restore
     again = shop.pushrod("db", "restore", newest["name"], "--yes")
     assert again.ok, again.err
     assert sql(shop, "select string_agg(name, ' ' order by id) from goods") == "c after"
@@ -110,7 +110,7 @@ def test_a_backup_is_tried_out(shop: App) -> None:
 
 
 def test_other_rows_than_were_backed_up_are_found(shop: App) -> None:
-    """The record says four rows of a table: as if a restore had lost one."""
+    """The record claims four rows of a table, as if a restore had lost one."""
     name = take(shop)
     record = directory(shop, name) / "backup.json"
     record.write_text(record.read_text().replace('"public.goods": 3', '"public.goods": 4'))
@@ -205,7 +205,7 @@ def test_as_many_are_kept_as_the_manifest_says(machine: Machine) -> None:
     assert [b["name"] for b in app.json("db", "backups")] == [names[2], names[1]]
     assert app.pushrod(
         "db", "restore", names[1], "--yes"
-    ).ok  # takes one itself, and spares the one it restores
+    ).ok  # takes one itself, and keeps the one it restores
     assert names[1] in [b["name"] for b in app.json("db", "backups")]
 
 
@@ -219,5 +219,5 @@ def test_all_that_are_due_are_backed_up_whatever_happens_to_the_others(new_machi
     assert "busy is left for the next time" in done.err
     assert len(three.json("db", "backups")) == 1
     assert three.pushrod("db", "backup", "--all").ok is False
-    assert len(three.json("db", "backups")) == 1  # not due any more
+    assert len(three.json("db", "backups")) == 1  # no longer due
     assert not (two.directory / "backups").exists() or two.json("db", "backups")

@@ -1,4 +1,4 @@
-"""Whatever is pushed, said or broken: one clear message, its own exit status, and the live release serves on."""
+"""Bad commits, calls and state: one clear message, its own exit status, and the live release keeps serving."""
 
 import json
 import os
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def shop(machine: Machine) -> App:
-    """The app that all of this happens to; it has two releases, so that there is one to roll back to."""
+    """The app for all of these tests; it has two releases, so that a rollback is possible."""
     app = machine.app("shop")
     app.push_change()
     return app
@@ -32,7 +32,7 @@ def shop(machine: Machine) -> App:
 
 @pytest.fixture(autouse=True)
 def settled(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After each test the app is live, all of a piece."""
+    """After each test the app is live and consistent."""
     yield
     if "shop" in request.fixturenames:
         app: App = request.getfixturevalue("shop")
@@ -40,11 +40,11 @@ def settled(request: pytest.FixtureRequest) -> Iterator[None]:
         app.settled()
 
 
-# ---- what a commit can hold -------------------------------------------------------------------------------------
+# ---- commits ----------------------------------------------------------------------------------------------------
 
 
 class Case(NamedTuple):
-    """A commit that cannot be deployed: what it changes, how `deploy` ends, and what the message must say."""
+    """A commit that cannot be deployed: its changes, the exit status of `deploy`, and words of the message."""
 
     name: str
     files: Mapping[str, str | bytes]
@@ -454,7 +454,7 @@ def test_nothing_to_roll_back_to(machine: Machine) -> None:
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """A program of somebody else that listens; the test says where."""
+    """Another program that listens; the test chooses where."""
     with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         yield s
@@ -520,7 +520,7 @@ def test_the_edge_port_is_taken_while_the_app_is_down(machine: Machine, listener
 
 
 def broken_state(shop: App, path: Path) -> apps.Complaint:
-    """Push and deploy say which file cannot be read, and the live release serves."""
+    """Push and deploy name the unreadable file, and the live release keeps serving."""
     release = shop.live
     shop.tree.commit({"app.py": apps.changed("new")}, "new")
     pushed = shop.tree.push()
@@ -648,7 +648,7 @@ def test_another_file_of_state_is_damaged(shop: App, file: str) -> None:
 
 @pytest.fixture(scope="module")
 def full(new_machine: Callable[[], Machine]) -> Iterator[App]:
-    """An app whose root is on a small disk of its own."""
+    """An app whose root is on its own small disk."""
     with on_small_disk(new_machine()) as machine:
         app = machine.app("full")
         app.push_change()

@@ -1,6 +1,7 @@
-"""What nobody should send: each answered as operations.md says and logged, and the app beside it serves on.
+"""Malformed and abusive requests: each is answered and logged as operations.md says, and the app beside it is
+served.
 
-The backend here reads bytes, not requests: whatever nginx passes on is seen, a second request too.
+The backend here reads bytes, not requests: it sees whatever nginx passes on, including a smuggled second request.
 """
 
 import contextlib
@@ -35,7 +36,7 @@ ASKED = "GET /x HTTP/1.1\r\nHost: shop.test\r\n\r\n"
 
 
 class Recorder:
-    """A backend that keeps what it is sent, request by request, and answers each with 200."""
+    """A backend that records what it receives, request by request, and answers each with 200."""
 
     def __init__(self) -> None:
         self.requests: list[bytes] = []
@@ -85,7 +86,7 @@ class Shop(NamedTuple):
         assert len(self.recorder.requests) == before + 1
 
     def logged(self, status: int) -> None:
-        """The log has got a line with that status; nginx writes it after the answer."""
+        """Wait for a log line with that status; nginx writes it after the answer."""
 
         def found() -> bool:
             return status in [line["status"] for line in self.log()[self.before :]]
@@ -101,7 +102,8 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
 
 @pytest.fixture(scope="module")
 def served(started: Started) -> Shop:
-    """The app shop behind its name, with a small route and one of files, and files beside those; and one with TLS."""
+    """The app shop under its name, with a small route and one of files, with files beside these; and one with
+    TLS."""
     recorder, edge = Recorder(), started.edge
     for name in ("0/files/a.txt", "secret", "0/secret"):
         files.write(edge.static / "shop" / "1" / name, name)
@@ -126,7 +128,7 @@ def shop(served: Shop) -> Shop:
 
 
 def exchange(port: int, *parts: str | bytes) -> bytes:
-    """Send parts on one connection; all that comes back until it is closed, or silent after an answer."""
+    """Send parts on one connection; returns all that arrives until it is closed, or idle after an answer."""
     answer = b""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as s:
         with contextlib.suppress(OSError):
@@ -147,7 +149,7 @@ def post(*headers: str, body: str = "") -> str:
     return f"POST / HTTP/1.1\r\n{HOST}" + "".join(f"{line}\r\n" for line in headers) + f"\r\n{body}"
 
 
-# ---- who sends too much -----------------------------------------------------------------------------------------
+# ---- too much data ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_too_much_is_refused_before_it_is_sent(shop: Shop, request_: str, status
 
 
 def test_a_body_without_a_length_is_cut_off_where_it_is_too_long(shop: Shop) -> None:
-    """What a client can still send then is what the sockets between have room for."""
+    """After that, a client can only send what fits into the sockets' buffers."""
     chunk, sent = b"1000\r\n" + b"a" * 0x1000 + b"\r\n", 0
     with socket.create_connection(("127.0.0.1", shop.port), timeout=PATIENCE) as s:
         s.sendall(f"POST /small/ HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n".encode())
@@ -191,7 +193,7 @@ def test_a_body_without_a_length_is_cut_off_where_it_is_too_long(shop: Shop) -> 
 
 
 def test_headers_have_to_come_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that sends a little now and then does not hold a connection for ever."""
+    """A client that sends a little now and then cannot hold a connection for ever."""
     monkeypatch.setattr(tree, "HEADERS_WITHIN", 1.0)
     recorder, port = Recorder(), free_port()
     with a_started_edge(tmp_path) as started:
@@ -214,7 +216,7 @@ def test_headers_have_to_come_in_time(tmp_path: Path, monkeypatch: pytest.Monkey
         shop.logged(408)
 
 
-# ---- who wants to be read in two ways ---------------------------------------------------------------------------
+# ---- request smuggling ------------------------------------------------------------------------------------------
 
 
 SMUGGLED = f"0\r\n\r\n{ASKED}"
@@ -283,7 +285,7 @@ def test_what_could_be_read_in_two_ways_is_not_passed_on(shop: Shop, request_: s
     ids=["extensions and trailers", "capitals", "two in a row", "an underscore", "bare line feeds"],
 )
 def test_what_is_passed_on_is_written_anew(shop: Shop, request_: str, passed: int) -> None:
-    """With a length, and without what framed it: an app has nothing to understand in another way."""
+    """With a length and without the original framing: an app cannot interpret it differently."""
     assert statuses(exchange(shop.port, request_)) == [200] * passed
     assert len(shop.recorder.requests) == passed
     for seen in shop.recorder.requests:
@@ -291,7 +293,8 @@ def test_what_is_passed_on_is_written_anew(shop: Shop, request_: str, passed: in
         assert not re.search(rb"(?i)transfer.encoding|trailer|[^\r]\n", seen)
 
 
-# ---- who asks for something else ----------------------------------------------------------------------------------
+# ---- misleading targets
+# -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -342,7 +345,8 @@ def test_what_is_no_request_for_the_app(shop: Shop, request_: str, status: int) 
     ],
 )
 def test_an_app_is_told_a_name_that_is_its_own(shop: Shop, target: str, name: str, seen: str) -> None:
-    """A link that it makes of it leads nowhere else (RFC 9112, 3.2.2: the target goes before the Host).
+    """A link that the app builds from it leads nowhere else (RFC 9112, 3.2.2: the target takes precedence over
+    Host).
 
     PORT is the edge's own.
     """
@@ -382,7 +386,7 @@ def test_an_app_is_told_a_name_that_is_its_own(shop: Shop, target: str, name: st
     ],
 )
 def test_no_path_leads_out_of_the_files(shop: Shop, path: str) -> None:
-    """Whoever is asked for such a path, it is not the files beside them."""
+    """Whether nginx or the app answers such a path, it does not serve the files beside the app's."""
     answer = exchange(shop.port, f"GET {path} HTTP/1.1\r\n{HOST}\r\n")
     assert statuses(answer)[0] in (200, 400, 404)
     assert b"secret" not in answer
@@ -394,7 +398,7 @@ def test_no_path_leads_out_of_the_files(shop: Shop, path: str) -> None:
 
 
 def ask_2(shop: Shop, *headers: tuple[str, str], body: bytes = b"", method: str = "POST") -> int | str:
-    """Send a request as it is; the status of its answer, or `reset` or `closed` where there is none."""
+    """Send a raw request; returns the status of its answer, or `reset` or `closed` without one."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])

@@ -1,4 +1,4 @@
-"""Several instances behind the edge: who gets a request, who gets it again, and on how many connections."""
+"""Several instances behind the edge: who gets a request or its retry, and on how many connections."""
 
 import contextlib
 import http.client
@@ -21,7 +21,7 @@ Make = Callable[[str], Backend]
 
 
 class Instance:
-    """A backend by sockets: it counts connections and requests, and does with each request what it is told."""
+    """A backend on raw sockets: it counts connections and requests, and handles each request as told."""
 
     def __init__(self, does: str = "answer", port: int = 0) -> None:
         self.does = does
@@ -34,7 +34,7 @@ class Instance:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """End as a killed process does: nobody listens, and what was open is reset."""
+        """End as a killed process does: nothing listens, and open connections are reset."""
         self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
         for connection in self._open:
@@ -87,7 +87,7 @@ def serve(edge: Edge, *addresses: str) -> int:
 
 
 def test_the_instance_with_the_fewest_requests_gets_the_next(edge: Edge, backend: Make) -> None:
-    """Whichever of nginx's workers has the connection: they know of each other's."""
+    """Whichever of nginx's workers has the connection: they share this information."""
     one, two = backend("one"), backend("two")
     port = serve(edge, one.address, two.address)
     slow = [InFlight(port)]
@@ -103,7 +103,7 @@ def test_the_instance_with_the_fewest_requests_gets_the_next(edge: Edge, backend
 def test_a_connection_that_is_refused_is_made_to_another_instance(
     edge: Edge, instance: Callable[..., Instance], method: str
 ) -> None:
-    """Nothing was sent yet, so this is for every method."""
+    """Nothing has been sent yet, so this applies to every method."""
     one = instance()
     port = serve(edge, f"127.0.0.1:{free_port()}", one.address)
     assert [ask(port, "/", method, "x").status for _ in range(6)] == [200] * 6
@@ -117,7 +117,7 @@ def test_a_connection_that_is_refused_is_made_to_another_instance(
 def test_what_an_instance_may_have_done_is_asked_again_only_where_that_does_no_harm(
     edge: Edge, instance: Callable[..., Instance], method: str, status: int, times: int
 ) -> None:
-    """One instance ends when it has a request. Nobody else is asked for a POST."""
+    """One instance ends after receiving a request. A POST is not sent to another."""
     dying, one = instance("end"), instance()
     port = serve(edge, dying.address, one.address)
     for _ in range(4):
@@ -130,7 +130,7 @@ def test_what_an_instance_may_have_done_is_asked_again_only_where_that_does_no_h
 
 
 def test_an_answer_is_an_answer(edge: Edge, instance: Callable[..., Instance]) -> None:
-    """Also one that says no: it is not asked of another instance, and its instance is not left out."""
+    """Including errors: the request is not sent to another instance, and the instance stays in use."""
     busy, one = instance("refuse"), instance()
     port = serve(edge, busy.address, one.address)
     answers = [ask(port).status for _ in range(10)]
@@ -141,7 +141,7 @@ def test_an_answer_is_an_answer(edge: Edge, instance: Callable[..., Instance]) -
 def test_a_lone_instance_that_starts_again_is_asked_at_once(
     edge: Edge, instance: Callable[..., Instance]
 ) -> None:
-    """One of several would be left out for a while; this one cannot be."""
+    """One of several would be skipped for a while; a single one cannot be."""
     one = instance()
     port = serve(edge, one.address)
     assert ask(port).status == 200
@@ -155,7 +155,7 @@ def test_a_lone_instance_that_starts_again_is_asked_at_once(
 def test_several_instances_that_start_again_are_asked_soon(
     edge: Edge, instance: Callable[..., Instance]
 ) -> None:
-    """Or nearly: each is left out for 2 s, so what is left of them. nginx's own default is 10."""
+    """Almost at once: each is skipped for 2 s, or for what is left of that. nginx's default is 10."""
     one, two = instance(), instance()
     port = serve(edge, one.address, two.address)
     for made in (one, two):
@@ -167,7 +167,7 @@ def test_several_instances_that_start_again_are_asked_soon(
 
 
 def test_connections_to_instances_are_kept(edge: Edge, instance: Callable[..., Instance]) -> None:
-    """One for each worker of nginx at most, where requests come one after another."""
+    """At most one per nginx worker, if requests come one after another."""
     one = instance()
     port = serve(edge, one.address)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)

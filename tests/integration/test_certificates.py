@@ -1,6 +1,6 @@
-"""Certificates from an ACME server, from files and from this machine's own authority, in front of real requests.
+"""Certificates from an ACME server, from files and from this machine's own authority, with real requests.
 
-The pipeline has its own edge and no engine besides: the release is live, and its one instance is the test's.
+The pipeline has its own edge but no other engine parts: the release is live, and its one instance is the test's.
 """
 
 import re
@@ -42,7 +42,7 @@ NAME = "shop.test"
 
 @dataclass
 class Silent:
-    """A progress that keeps its notes."""
+    """Progress that keeps its notes."""
 
     notes: list[str] = field(default_factory=list)
 
@@ -54,7 +54,7 @@ class Silent:
 
 
 class Served:
-    """An app whose release is live, its edge, and what a client sees of it."""
+    """An app with a live release, its edge, and its clients' view."""
 
     def __init__(self, app: App, edge: Edge, backend: Backend) -> None:
         self.app, self.edge, self.backend = app, edge, backend
@@ -77,7 +77,7 @@ class Served:
         return certificates.tls_port(self.app.settings.port)
 
     def live(self, *domains: str, source: str = "acme", number: int = 1) -> Release:
-        """Make a release live that wants a certificate, as a deployment leaves it: without one."""
+        """Make a release live that asks for a certificate, in the state a deployment leaves: without one."""
         sealed = release(
             number,
             commit=self.commit,
@@ -156,7 +156,7 @@ def test_a_certificate_is_issued_served_and_renewed(served: Served, acme: Pebble
     assert key.stat().st_mode & 0o777 == 0o600
 
     again = served.pipeline.certify()
-    assert again == first  # certbot found that it will do for long
+    assert again == first  # certbot decided that it is valid for long enough
     renewed = served.pipeline.certify(force=True)
     assert renewed and renewed != first
     assert served.shown() == renewed.certificate.fingerprint
@@ -181,7 +181,7 @@ def test_a_name_more_is_a_certificate_more(served: Served, acme: Pebble) -> None
 def test_a_certificate_is_renewed_when_the_server_says_so(
     served: Served, acme: Pebble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after a mistake of the authority: it says that this certificate is to be replaced now (RFC 9773, 4.2)."""
+    """As after a mistake of the authority: it says that this certificate must be replaced now (RFC 9773, 4.2)."""
     served.live()
     with advising(acme, tmp_path / "pebble") as advice:
         monkeypatch.setenv("PUSHROD_ACME_SERVER", advice.url)
@@ -196,13 +196,13 @@ def test_a_certificate_is_renewed_when_the_server_says_so(
 
 
 def forget_when_to_ask(served: Served) -> None:
-    """certbot asks again after the time that the server names, hours later: take that out of its notes."""
+    """certbot asks again after the time given by the server, hours later: remove that time from its notes."""
     path = served.root.path / "certbot" / "config" / "renewal" / "shop.conf"
     path.write_text(re.sub(r"(?m)^ari_retry_after = .*$\n?", "", path.read_text()))
 
 
 def refused(served: Served, match: str, *, force: bool = False) -> HostError:
-    """A renewal that fails, after which all is as it was."""
+    """A renewal that fails, after which nothing has changed."""
     before, site = served.certificates.current(), served.edge.sites()["shop"]
     shown = served.edge.serves(site)
     with pytest.raises(HostError, match=match) as caught:
@@ -226,7 +226,7 @@ def test_a_name_that_leads_elsewhere(served: Served, acme: Pebble) -> None:
         f"warning: no certificate for {NAME}: the ACME server could not prove"
     )
     assert ask(served.app.settings.port, Host=NAME).body == "one"
-    assert not served.certificates.due(sealed)  # a deployment within the hour does not ask again
+    assert not served.certificates.due(sealed)  # a deployment within the hour does not retry
     acme.answer(NAME, "127.0.0.1")
     assert served.pipeline.certify()
     assert served.certificates.failure() is None
@@ -358,7 +358,7 @@ def test_this_machines_own_authority(served: Served, tmp_path: Path) -> None:
     assert served.certificates.tls(moved) is None
 
 
-# ---- the whole road -------------------------------------------------------------------------------------------
+# ---- end to end -----------------------------------------------------------------------------------------------
 
 
 def test_an_app_of_the_embedded_engine_with_tls(machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""Programs that choose their port themselves: the embedded engine cannot run them, and says where they listen."""
+"""Programs that choose their own port: the embedded engine cannot run them, and reports where they listen."""
 
 import time
 from typing import Any
@@ -25,7 +25,7 @@ def files(code: str, **changes: Any) -> dict[str, str]:
 
 @pytest.mark.parametrize("more", ["", CHILD], ids=["itself", "a-child"])
 def test_the_port_is_said_long_before_the_deadline(machine: Machine, more: str) -> None:
-    """In the process itself, and in a child of it, as a server that reloads its code has one."""
+    """Both in the process itself and in a child of it, as with a server that reloads its code."""
     port = free_port()
     code, health = SERVE.format(port=port, more=more), {"health": {"path": "/", "deadline": "60s"}}
     app = machine.app(

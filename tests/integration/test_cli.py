@@ -1,4 +1,4 @@
-"""What a person types and reads: help, roots, exit statuses, programs of their own, logs, the doctor."""
+"""The command line: help, roots, exit statuses, a user's own programs, logs, the doctor."""
 
 import json
 import os
@@ -81,7 +81,7 @@ VERBS = {
 
 @pytest.fixture(scope="module")
 def shop(machine: Machine) -> App:
-    """The app that is looked at."""
+    """The app for these tests."""
     return machine.app("shop")
 
 
@@ -117,7 +117,7 @@ def test_the_exit_codes_are_those_of_the_documentation() -> None:
     assert documented == kinds
 
 
-# ---- where the state is -----------------------------------------------------------------------------------------
+# ---- the root ---------------------------------------------------------------------------------------------------
 
 
 def test_the_root_is_given_before_or_after_the_verb_by_a_variable_or_by_the_remote(
@@ -175,7 +175,7 @@ def test_apps_destroy_asks(machine: Machine, shop: App) -> None:
     assert shop.serves(shop.live)
 
 
-# ---- programs of one's own --------------------------------------------------------------------------------------
+# ---- a user's own programs --------------------------------------------------------------------------------------
 
 
 TELL = "import json, os, sys; print(json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)])); sys.exit(7)"
@@ -222,7 +222,7 @@ def test_a_program_is_not_run_as_root(shop: App) -> None:
 
 @pytest.fixture
 def following(shop: App, tmp_path: Path) -> Iterator[Path]:
-    """`logs -f web` beside the test; what it has printed so far."""
+    """`logs -f web` beside the test; yields the file with its output."""
     out = tmp_path / "followed"
     with out.open("w") as f:
         child = subprocess.Popen(
@@ -258,7 +258,7 @@ def test_logs_of_one_service_and_of_so_many_lines(shop: App) -> None:
     assert shop.pushrod("logs", "-n", "none").status == 2
 
 
-# ---- what is allowed, and what is not needed ----------------------------------------------------------------------
+# ---- permissions, and leftovers ---------------------------------------------------------------------------------
 
 
 def test_what_is_allowed_is_kept_and_shown(machine: Machine, shop: App) -> None:

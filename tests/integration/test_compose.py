@@ -184,9 +184,7 @@ def test_any_compose_file_on_docker(tmp_path: Path) -> None:
     assert (found.entry.port, found.entry.read_only, found.ours, found.domains) == (80, True, False, ())
     app = found.service("app")
     assert (app.memory, found.service("collect").memory) == (256 * 2**20, 2**30)
-    assert app.build == Build(
-        context="app", arguments={"VERSION": "1"}
-    )  # Compose leaves out what has no value
+    assert app.build == Build(context="app", arguments={"VERSION": "1"})  # Compose omits keys without a value
     assert (app.port, app.replicas, app.depends_on) == (8000, 2, ("db",))
     assert app.environment == {"DATABASE_URL": f"postgres://u:{SECRET}@db/shop", "DB_PASSWORD": SECRET} | {
         "DEBUG": "0",
@@ -466,7 +464,7 @@ def test_the_loaders_version() -> None:
     assert processes.run([*compose.loader(), "version"]).status == 0
 
 
-# ---- what is not in the commit --------------------------------------------------------------------------------
+# ---- files outside the commit ---------------------------------------------------------------------------------
 
 STOLEN = "hunter2-of-another-app"
 
@@ -486,7 +484,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["by the kernel", "by a look at the file"])
 def guarded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways in which a load is kept inside the checkout."""
+    """Both ways in which loading is confined to the checkout."""
     if request.param == "by the kernel":
         if not landlock.version():
             pytest.skip("this kernel has no Landlock")
@@ -516,9 +514,7 @@ def test_a_file_of_another_app(checkout: Path, guarded: str, text: str, key: str
     with pytest.raises(ManifestError) as error:
         load(checkout)
     assert error.value.where.startswith("compose.yaml: ")
-    if (
-        guarded == "by the kernel"
-    ):  # without it, what is in another compose file is refused before its path is
+    if guarded == "by the kernel":  # without it, another compose file's content is refused before its path
         assert error.value.where.startswith(f"compose.yaml: {key}")
         assert "is not a path inside the repository" in error.value.what
     assert error.value.hint
@@ -665,7 +661,7 @@ def test_nobody_is_told_which_files_there_are_outside_of_the_commit(checkout: Pa
     "text", ["\tone\ntwo", "\n\tone", "  one\n\ttwo", "one\n\ttwo\n", "\t\n", "one\r\ntwo", "\x07\n\t"]
 )
 def test_text_of_several_lines_comes_back_as_it_was(tmp_path: Path, text: str) -> None:
-    """Tabs at its beginning too, which not every parser of YAML takes where Compose writes them."""
+    """Including leading tabs, which not every YAML parser accepts as Compose writes them."""
     service = {
         "image": "x",
         "environment": {"TEXT": text},

@@ -1,4 +1,4 @@
-"""Whatever is killed, at any moment: an old release serves, and the next command finishes or undoes the rest."""
+"""Whatever is killed at any moment: an old release serves, and the next command finishes or undoes the rest."""
 
 import json
 import os
@@ -16,9 +16,9 @@ from devtools.load import Load
 
 pytestmark = pytest.mark.integration
 
-BACK = 20.0  # seconds in which whatever was killed must be there again
+BACK = 20.0  # seconds within which whatever was killed must be back
 
-# Each step of a push, and the line that says the one before it is done.
+# Each step of a push, and the line that shows the previous step is done.
 STEPS = {
     "prepare": "",
     "stores": r"^  plan .* s$",
@@ -35,7 +35,7 @@ SLOW_END = "import os, signal, time\nsignal.signal(signal.SIGTERM, lambda *_: (t
 
 @pytest.fixture(scope="module")
 def shop(machine: Machine) -> App:
-    """An app with stores whose release command and boot take long enough to be caught in them."""
+    """An app with stores whose release command and start take long enough to be interrupted."""
     own = {"health": {"path": "/healthz", "deadline": "15s"}, "release": "sleep 0.3"}
     compose = apps.manifest_with_stores(**{"x-pushrod": own})
     app = machine.app("shop", {"app.py": apps.APP, "compose.yaml": compose})
@@ -45,14 +45,14 @@ def shop(machine: Machine) -> App:
 
 @pytest.fixture(autouse=True)
 def settled(shop: App) -> Iterator[None]:
-    """After each test the app is live, all of a piece."""
+    """After each test the app is live and consistent."""
     yield
     shop.restore()
     shop.settled()
 
 
 def pushing(shop: App) -> tuple[Running, int]:
-    """A push under way, and the process of its hook once the journal knows of it."""
+    """A push in progress, and its hook's process once the journal knows of it."""
     shop.restore()
     known = len(shop.journal())
     version = f"v{time.time_ns()}"
@@ -114,7 +114,7 @@ def test_a_push_is_killed(shop: App, step: str) -> None:
 
 @pytest.mark.parametrize("step", ["prepare", "ready"])
 def test_the_hook_is_killed_but_not_what_deploys(shop: App, step: str) -> None:
-    """As by whoever cleans up after a session: the deployment is undone by itself, and the next push says so."""
+    """As when a session is cleaned up: the deployment is undone, and the next push says so."""
     old = shop.live
     push, pid = pushing(shop)
     try:
@@ -139,7 +139,7 @@ def test_the_hook_is_killed_but_not_what_deploys(shop: App, step: str) -> None:
 
 
 def test_the_hook_has_ended_well_once_the_release_is_live(shop: App) -> None:
-    """What can be killed from then on can no longer have Git reject what serves."""
+    """From then on, killing something can no longer make Git reject what serves."""
     push, pid = pushing(shop)
     try:
         push.until(STEPS["drain"])
@@ -208,7 +208,7 @@ def test_a_push_is_told_to_stop(shop: App, step: str, name: str) -> None:
 
 
 def test_control_c_in_a_terminal(shop: App) -> None:
-    """The signal goes to everything in the foreground: to the release command as well."""
+    """The signal goes to all foreground processes, including the release command."""
     old = shop.live
     shop.restore()
     shop.tree.commit({"app.py": apps.changed("never")}, "never")
@@ -259,7 +259,7 @@ def test_another_verb_is_killed(shop: App, verb: str) -> None:
 
 @pytest.mark.parametrize("verb", ["down", "push"])
 def test_a_command_is_killed_while_an_instance_is_stopping(shop: App, verb: str) -> None:
-    """What was being taken away is not forgotten: the next command takes it away, or starts it again."""
+    """Instances being removed are not forgotten: the next command removes them, or starts them again."""
     shop.restore()
     shop.tree.commit({"app.py": SLOW_END + apps.changed("slow to end")}, "slow to end")
     pushed = shop.tree.push()
@@ -283,7 +283,7 @@ def test_a_command_is_killed_while_an_instance_is_stopping(shop: App, verb: str)
     shop.good = shop.tree.head()
 
 
-# ---- what it deploys to -----------------------------------------------------------------------------------------
+# ---- the parts of the app ---------------------------------------------------------------------------------------
 
 
 def pid_of(shop: App, part: str) -> int:
@@ -325,21 +325,21 @@ def test_a_part_is_killed_and_comes_back(shop: App, part: str) -> None:
 
 
 def whole(shop: App, release: int, mark: str) -> bool:
-    """Whether the app serves from that release, and both stores have what was put into them."""
+    """Whether the app serves from that release, and both stores have their data."""
     stored = shop.get(f"/sql?q=select+count(*)+from+things+where+id={mark}")
     cached = shop.get("/redis?q=GET+mark")
     return stored == (200, release, "1") and cached.status == 200 and mark in cached.body
 
 
 def test_everything_is_killed_at_once(shop: App, machine: Machine) -> None:
-    """As when the power goes, but for what was not yet on the disk."""
+    """As in a power cut, except for data that was not on disk yet."""
     mark = str(time.time_ns() % 10**9)
     release = shop.live
     assert shop.get(f"/sql?q=insert+into+things+values+({mark})").status == 200
     assert "+OK" in shop.get(f"/redis?q=SET+mark+{mark}").body
     victims = machine.processes()
     for process in victims:
-        process.suspend()  # so that none notices the end of another
+        process.suspend()  # so that none notices another's end
     for process in victims:
         process.kill()
     psutil.wait_procs(victims, timeout=10)
@@ -353,7 +353,7 @@ def test_everything_is_killed_at_once(shop: App, machine: Machine) -> None:
 
 
 def test_an_instance_that_keeps_ending_is_said_to(shop: App) -> None:
-    """It was healthy when it went live; what is broken afterwards is shown, and the next push mends it."""
+    """It was healthy when it went live; a later failure is shown, and the next push fixes it."""
     shop.push_change()
     checkout: Path = shop.directory / "checkouts" / str(shop.live)
     (checkout / "app.py").write_text("raise SystemExit('broken by hand')\n")

@@ -1,4 +1,4 @@
-"""`secret import` reads a `.env` file as `docker compose` does: two hundred generated files, each given to both."""
+"""`secret import` reads a `.env` file as `docker compose` does: two hundred generated files, each read by both."""
 
 import json
 import os
@@ -69,7 +69,7 @@ def value(made: random.Random, quote: str) -> str:
         if made.random() < 0.01:
             pieces.append(made.choice(BROKEN))
     text = "".join(pieces)
-    if made.random() < 0.98:  # else a quote may end too early, or be missing
+    if made.random() < 0.98:  # otherwise a quote may end too early, or be missing
         text = text.replace(quote, f"\\{quote}") if quote else text.replace('"', "").replace("'", "")
     return text
 
@@ -95,7 +95,7 @@ def a_file(seed: int) -> str:
 
 
 def told(directory: Path, service: Mapping[str, object]) -> dict[str, str] | None:
-    """The environment that Compose gives a service; None where it cannot read it."""
+    """The environment that Compose gives a service; None if it cannot read the file."""
     (directory / "compose.yaml").write_text(json.dumps({"services": {"it": {"image": "x", **service}}}))
     own = {name: os.environ[name] for name in ("PATH", "HOME")}
     done = processes.run([*compose.loader(), "config", "--format", "json"], cwd=directory, env=own)
@@ -106,7 +106,7 @@ def told(directory: Path, service: Mapping[str, object]) -> dict[str, str] | Non
 
 
 def compare(directory: Path, text: str) -> tuple[dict[str, str] | None, str]:
-    """What Compose reads, and how pushrod differs from it (empty: not)."""
+    """What Compose reads, and how pushrod differs from it (empty: it does not)."""
     directory.mkdir()
     (directory / "my.env").write_bytes(text.encode())
     expected = told(directory, {"env_file": ["my.env"]})
@@ -116,8 +116,8 @@ def compare(directory: Path, text: str) -> tuple[dict[str, str] | None, str]:
         return expected, "" if expected is None else f"refused: {e.what} {e.where}"
     if expected is None:
         return None, f"read: {found}"
-    (directory / "my.env").rename(directory / ".env")  # and once more as what `${NAME}` stands for
-    referred = {n: v for n, v in expected.items() if "." not in n}  # no other name can stand in a reference
+    (directory / "my.env").rename(directory / ".env")  # now as the source of `${NAME}`
+    referred = {n: v for n, v in expected.items() if "." not in n}  # other names cannot be referenced
     used = told(directory, {"environment": {name: f"${{{name}}}" for name in referred}})
     differs = {
         n: (expected.get(n), found.get(n)) for n in {*expected, *found} if expected.get(n) != found.get(n)

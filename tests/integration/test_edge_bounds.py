@@ -1,4 +1,4 @@
-"""What one app may have nginx read, which each switch of every app waits for."""
+"""Limits on what one app may make nginx read, because each switch of every app waits for it."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ from tests.integration.edges import Started, a_started_edge, ask
 
 pytestmark = pytest.mark.integration
 
-# Eight names that nginx's hash cannot tell apart, and no bucket of it holds: it tries every size up to the largest.
+# Eight names with the same nginx hash, too many for one bucket: nginx tries every size up to the largest.
 COLLIDING = " ".join(a + b + c for a in ("a~", "b_") for b in ("a~", "b_") for c in ("a~", "b_"))
 SLOW = f"location /t/ {{ types {{ text/x {COLLIDING}; }} types_hash_max_size 700000; }}\n"
 LARGE = "location /t/ { types { text/x a; } types_hash_max_size 800000000; }\n"  # two bytes each, at once
@@ -52,7 +52,7 @@ def test_an_app_at_its_bounds_is_served_and_one_beyond_them_is_refused(started: 
 def test_reading_a_tree_has_a_budget_and_the_edge_stays_as_it_was(
     started: Started, monkeypatch: pytest.MonkeyPatch, own: str, why: str
 ) -> None:
-    """Lines of any content are the host's owner's to allow; what they cost is not for the other apps to pay."""
+    """The host's owner may allow any lines; other apps must not pay for their cost."""
     monkeypatch.setattr(trial, "TEST_SECONDS", 1)
     started.edge.switch({"shop": shop()})
     with pytest.raises(EdgeError, match=why):

@@ -1,4 +1,4 @@
-"""What one client can take of the edge: thousands of connections from one address, and another client beside it."""
+"""What one client can use of the edge: thousands of connections from one address, and another client beside it."""
 
 import contextlib
 import http.client
@@ -35,17 +35,17 @@ MANY = 5000
 """Connections of the one client."""
 
 OPENED = 60.0
-"""Seconds within which they are open, on a machine that does much else."""
+"""Seconds within which they must be open, on a busy machine."""
 
 SOON = 2.0
-"""Seconds within which the other client is answered meanwhile: a hundred times what it takes."""
+"""Seconds within which the other client must be answered meanwhile: a hundred times the usual duration."""
 
 HALF = b"GET / HTTP/1.1\r\nHost: shop.test\r\nX-A: "
 
 
 @pytest.fixture
 def descriptors() -> Iterator[int]:
-    """How many files this process may have open, for the time of a test as many as the machine lets it."""
+    """How many files this process may open; during the test, as many as the machine allows."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     if before[1] != resource.RLIM_INFINITY and before[1] < MANY + 1000:
         pytest.skip(f"this machine lets a process open {before[1]} files")
@@ -78,7 +78,7 @@ def ask(port: int, name: str = "shop.test") -> float:
 
 
 def test_thousands_of_half_sent_requests_do_not_close_the_edge(tmp_path: Path, descriptors: int) -> None:
-    """As with 4,300 of them in front of two workers with 2048 connections each: nobody else got one."""
+    """4,300 of them in front of two workers with 2048 connections each once left none for anybody else."""
     with served(tmp_path, Bounds(files=descriptors)) as (_, port, _), contextlib.ExitStack() as stack:
         began, held = time.monotonic(), 0
         while held < MANY and time.monotonic() - began < OPENED:
@@ -106,7 +106,7 @@ def test_who_has_sent_no_whole_head_in_time_is_cut_off(
 
 
 class Silent(Recorder):
-    """Answers nobody until it may."""
+    """Answers no request until it is released."""
 
     def __init__(self) -> None:
         self.may = threading.Event()
@@ -122,7 +122,7 @@ class Silent(Recorder):
 
 
 def test_one_client_has_only_so_many_requests_at_once(tmp_path: Path) -> None:
-    """Of all apps together: the next is told 429, and another client is served."""
+    """For all apps together: the next request gets 429, and another client is served."""
     with (
         served(tmp_path, Bounds(files=4096, requests=20)) as (started, _, _),
         contextlib.ExitStack() as stack,
@@ -146,7 +146,7 @@ def test_one_client_has_only_so_many_requests_at_once(tmp_path: Path) -> None:
 
 
 def test_one_app_that_answers_nobody_leaves_the_edge_to_the_others(tmp_path: Path) -> None:
-    """Its clients come from many addresses, each within its own bound; together they held all connections."""
+    """Its clients come from many addresses, each below its own limit; together they once held all connections."""
     bounds = Bounds(files=1024, requests=100)
     with served(tmp_path, bounds) as (started, port, recorder), contextlib.ExitStack() as stack:
         silent, dumb = Silent(), Site("dumb", 1, port, (), ("dumb.test",))
@@ -168,7 +168,7 @@ def test_one_app_that_answers_nobody_leaves_the_edge_to_the_others(tmp_path: Pat
 
 
 def test_requests_that_may_take_much_memory_are_few(tmp_path: Path) -> None:
-    """By its own lines an app has 1 MB kept of each body; 900 slow ones took 850 MB of the edge's memory."""
+    """With its own lines an app has 1 MB of each body buffered; 900 slow ones used 850 MB of the edge's memory."""
     own = "client_body_buffer_size 1m;\n"
     routing = {"snippets": {"own.conf": own}, "memory": snippets.memory({"own.conf": own})}
     with (
@@ -185,7 +185,7 @@ def test_requests_that_may_take_much_memory_are_few(tmp_path: Path) -> None:
 
 
 def memory_of(started: Started) -> int:
-    """Bytes of memory that the edge's workers have."""
+    """Bytes of memory used by the edge's workers."""
     return sum(psutil.Process(pid).memory_info().rss for pid in started.workers())
 
 
@@ -195,7 +195,7 @@ def memory_of(started: Started) -> int:
     ids=["large", "of unknown size"],
 )
 def test_one_client_has_only_so_many_uploads_at_once(tmp_path: Path, head: str) -> None:
-    """Each may wait on the disk until it is whole; small ones and other requests are not counted."""
+    """Each may be buffered on disk until it is complete; small ones and other requests are not counted."""
     with (
         served(tmp_path, Bounds(files=4096, uploads=3)) as (started, port, _),
         contextlib.ExitStack() as stack,
@@ -208,7 +208,7 @@ def test_one_client_has_only_so_many_uploads_at_once(tmp_path: Path, head: str) 
             s.sendall(f"{head}Host: shop.test\r\n\r\n".encode())
 
         def refused() -> bool:
-            """One more is; one that is not stays, for it has the place of one that came later than it."""
+            """One more is refused; an accepted one stays open, because it has replaced one that came later."""
             one = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=0.5))
             one.sendall(f"{head}Host: shop.test\r\n\r\n".encode())
             with contextlib.suppress(TimeoutError):
@@ -226,7 +226,7 @@ UNSAID = ("GET", "HEAD", "OPTIONS", "DELETE")
 
 @contextlib.contextmanager
 def encrypted(tmp_path: Path, bounds: Bounds, routing: Routing) -> Iterator[tuple[Started, int, Recorder]]:
-    """An app with TLS, and HTTP/2 with it; beside it one of files, blog.test, without."""
+    """An app with TLS and HTTP/2, and beside it one with files, blog.test, without."""
     with an_edge(tmp_path, bounds=bounds) as started:
         started.start()
         pair, generation = openssl.issue(openssl.authority("tests"), ["shop.test"]), "00c0ffee"
@@ -247,7 +247,7 @@ def encrypted(tmp_path: Path, bounds: Bounds, routing: Routing) -> Iterator[tupl
 
 @contextlib.contextmanager
 def spoken(port: int) -> Iterator[tuple[H2Connection, ssl.SSLSocket]]:
-    """A connection that speaks HTTP/2, and sends whatever it is told to."""
+    """An HTTP/2 connection that sends whatever it is told to."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
@@ -266,8 +266,8 @@ def head(method: str = "GET", path: str = "/") -> list[tuple[str, str]]:
 
 
 def upload(connection: H2Connection, s: ssl.SSLSocket, path: str, most: int) -> dict[int, str]:
-    """Begin 40 requests whose bodies do not end, and send as much of each as is taken, at most so many bytes; which
-    were answered, and how."""
+    """Begin 40 requests with endless bodies, and send as much of each as is accepted, up to so many bytes; returns
+    which were answered, and how."""
     sent, answered = dict.fromkeys(range(1, 81, 2), 0), dict[int, str]()
     for n, stream in enumerate(sent):
         connection.send_headers(stream, head(UNSAID[n % len(UNSAID)], path))
@@ -291,7 +291,8 @@ def upload(connection: H2Connection, s: ssl.SSLSocket, path: str, most: int) -> 
 
 @pytest.mark.parametrize("path", ["/", "/taken/", "/own/x"])
 def test_bodies_of_which_nothing_is_said_before_are_small(tmp_path: Path, path: str) -> None:
-    """HTTP/2 has bodies without a length, of methods too that bring none: those are not counted as uploads."""
+    """HTTP/2 bodies can have no length, even with methods that usually have no body: these do not count as
+    uploads."""
     routes = (
         Route("/taken/", service="web", max_body=32 << 20),
         Route("/own/", service="web", strip=True, timeout=5),
@@ -315,12 +316,12 @@ END_STREAM, END_HEADERS = 1, 4
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """A frame as RFC 9113 (4.1) has it, whether it makes sense or not."""
+    """A frame in the format of RFC 9113 (4.1), whether or not it makes sense."""
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
 def block() -> bytes:
-    """The headers of a request, not compressed (RFC 7541, 6.2.3)."""
+    """The headers of a request, uncompressed (RFC 7541, 6.2.3)."""
     return b"".join(b"\x10" + bytes([len(n)]) + n.encode() + bytes([len(v)]) + v.encode() for n, v in head())
 
 
@@ -344,14 +345,15 @@ FLOODS: Mapping[str, Callable[[], Iterator[bytes]]] = {
     "windows": lambda: itertools.repeat(frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1")),
     "priorities": lambda: itertools.repeat(frame(PRIORITY, 0, 3, b"\0\0\0\0\1")),
 }
-"""What HTTP/2 lets a client send without asking for anything; CVE-2023-44487, CVE-2024-24549 and their kin."""
+"""What HTTP/2 lets a client send without requesting anything; CVE-2023-44487, CVE-2024-24549 and similar."""
 
 MOST_FRAMES = 3_000_000
-"""Frames in which each must have ended: a connection that goes on after them goes on for ever."""
+"""Frames within which each must have been ended: a connection that survives them would never end."""
 
 
 def flooded(port: int, kind: str) -> tuple[bool, int]:
-    """Send as much of a flood as a connection takes; whether the edge has ended it, and after how many frames."""
+    """Send as much of a flood as a connection accepts; returns whether the edge ended it, and after how many
+    frames."""
     with spoken(port) as (_, s):
         sent, heard, frames = 0, b"", FLOODS[kind]()
         with contextlib.suppress(OSError):
@@ -371,7 +373,7 @@ def flooded(port: int, kind: str) -> tuple[bool, int]:
 
 @pytest.mark.parametrize("kind", [*FLOODS])
 def test_floods_of_frames_are_ended_and_others_are_answered(tmp_path: Path, kind: str) -> None:
-    """Eight connections of one client that each send all they can, and are made anew."""
+    """Eight connections of one client that each send all they can, and are reopened."""
     with encrypted(tmp_path, Bounds(files=4096), Routing()) as (started, port, _):
         until, found = threading.Event(), []
 
@@ -393,7 +395,7 @@ def test_floods_of_frames_are_ended_and_others_are_answered(tmp_path: Path, kind
 
 
 class Flood(Recorder):
-    """Answers with as much as is taken."""
+    """Answers with as much data as the reader accepts."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -410,7 +412,7 @@ class Flood(Recorder):
 
 
 def unnamed(pids: tuple[int, ...]) -> int:
-    """Bytes of the files that processes have open and that have no name any more: nginx's temporary ones."""
+    """Bytes of deleted files that processes have open: nginx's temporary files."""
     found: dict[tuple[int, int], int] = {}
     for pid in pids:
         for link in Path(f"/proc/{pid}/fd").iterdir():
@@ -422,7 +424,7 @@ def unnamed(pids: tuple[int, ...]) -> int:
 
 
 def test_who_reads_slowly_does_not_fill_the_disk(tmp_path: Path) -> None:
-    """8 MB of an answer wait on the disk, the rest with the app; it was 1 GB for each client."""
+    """8 MB of an answer are buffered on disk, the rest stays with the app; it was 1 GB for each client."""
     with served(tmp_path, Bounds(files=4096)) as (started, _, _), contextlib.ExitStack() as stack:
         flood, port = Flood(), free_port()
         routing = Routing((Route("/", service="web"),))

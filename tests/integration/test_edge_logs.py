@@ -1,4 +1,4 @@
-"""`pushrod logs --edge`: the requests of one app, out of the log of all; and the logs stay small by themselves."""
+"""`pushrod logs --edge`: the requests of one app, from the log of all; and the logs are kept small."""
 
 import json
 import socket
@@ -73,7 +73,7 @@ def test_who_is_too_fast_is_logged(edge: Edge, backend: Make) -> None:
 
 
 def test_no_query_is_logged_whoever_answers(edge: Edge, backend: Make) -> None:
-    """Not of an answer by the edge's own page either, on the way to which nginx has forgotten what was asked."""
+    """Not even when the edge's own error page answers, where nginx no longer knows the original request."""
     port = serve(edge, backend("web"), Route("/api/", service="web", rate=Rate(1, 60)))
     assert [ask(port, "/api/x?token=hidden").status for _ in range(2)] == [200, 429]
     eventually(lambda: len(logged(edge)) == 2, "both are in the log")
@@ -101,7 +101,7 @@ def shop(machine: Machine) -> App:
 
 @pytest.fixture(scope="module")
 def other(machine: Machine) -> App:
-    """An app whose requests nobody else may see."""
+    """An app whose requests only its owner may see."""
     return machine.app("other")
 
 
@@ -110,14 +110,14 @@ def shown(app: App, *words: str) -> list[dict[str, Any]]:
 
 
 def asked(app: App, *paths: str) -> None:
-    """Ask for each path once the one before is in the log: two workers may write theirs down in another order."""
+    """Request each path once the previous one is in the log: two workers may log in another order."""
     for path in paths:
         app.get(path)
         written(app, f'{path}"')
 
 
 def written(app: App, path: str) -> None:
-    """Wait until a path that begins so is in the log."""
+    """Wait until a path with this beginning is in the log."""
     log = app.machine.root / "edge" / "logs" / "access.log"
     eventually(lambda: f'"path":"{path}' in log.read_text(errors="replace"), "it is in the log")
 
@@ -170,7 +170,7 @@ def test_older_files_are_read_where_there_are_not_enough(shop: App) -> None:
 
 
 def test_what_a_client_sends_cannot_reach_the_terminal(shop: App) -> None:
-    """A path may hold any byte from 128 on, so also what turns the rest of a line round."""
+    """A path may contain any byte from 128 on, including those that reverse the direction of text."""
     port = shop.settings["port"]
     assert b" 404 " in say(port, "GET /a%1b%0d%0ab\u202ec\x9b31m HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     written(shop, "/a%1b")
@@ -182,7 +182,7 @@ def test_what_a_client_sends_cannot_reach_the_terminal(shop: App) -> None:
 
 @pytest.fixture
 def followed(shop: App, tmp_path: Path) -> Iterator[Path]:
-    """`logs --edge -f` beside the test; what it has printed so far."""
+    """`logs --edge -f` beside the test; yields the file with its output."""
     out = tmp_path / "followed"
     with out.open("w") as f:
         child = subprocess.Popen(
@@ -213,7 +213,7 @@ def test_requests_are_followed_into_the_next_release_and_file(shop: App, other: 
     assert "/others" not in followed.read_text()
 
 
-# ---- how large they get ---------------------------------------------------------------------------------------
+# ---- their size -----------------------------------------------------------------------------------------------
 
 
 def test_no_command_is_needed_to_keep_the_logs_small(shop: App) -> None:

@@ -1,4 +1,4 @@
-"""What one client, or one app, must not do to another through the edge: of what requests say, what is passed on."""
+"""What one client or app must not do to another through the edge: which claims of a request are passed on."""
 
 import base64
 import hashlib
@@ -36,7 +36,7 @@ def edge(started: Started) -> Edge:
 
 @pytest.fixture
 def serve(edge: Edge) -> Callable[..., tuple[int, Recorder]]:
-    """Serve the app shop with these routes; its port, and what its instance is sent."""
+    """Serve the app shop with these routes; yields its port, and what its instance receives."""
 
     def serve(*routes: Route, port: int = 0, **routing: object) -> tuple[int, Recorder]:
         recorder, port = Recorder(), port or free_port()
@@ -57,7 +57,7 @@ def serve(edge: Edge) -> Callable[..., tuple[int, Recorder]]:
 
 
 def password(edge: Edge) -> str:
-    """The file of a password, `ann:correct horse`."""
+    """The password file with `ann:correct horse`."""
     salt = b"saltsalt"
     digest = hashlib.sha1(b"correct horse" + salt, usedforsecurity=False).digest()
     owner = (edge.account.uid, edge.account.gid) if edge.account else None
@@ -73,7 +73,7 @@ def get(port: int, path: str = "/", *lines: str) -> bytes:
 
 
 def sent(recorder: Recorder) -> dict[str, list[str]]:
-    """The headers of the last request, in small letters."""
+    """The headers of the last request, in lower case."""
     found: dict[str, list[str]] = {}
     for line in recorder.requests[-1].decode("latin-1").split("\r\n")[1:-2]:
         name, _, value = line.partition(": ")
@@ -85,7 +85,8 @@ def line(recorder: Recorder) -> str:
     return recorder.requests[-1].decode("latin-1").split("\r\n")[0]
 
 
-# ---- what a client says of itself ---------------------------------------------------------------------------------
+# ---- claims about the client
+# --------------------------------------------------------------------------------------
 
 KEPT = ("X-Api-Key", "Accept-Language", "Authorization", "X-Csrf-Token", "X-HTTP-Method-Override", "Origin")
 
@@ -108,7 +109,7 @@ def test_what_a_client_says_of_where_it_comes_from_is_not_passed_on(
 def test_no_other_spelling_of_a_header_is_passed_on(
     serve: Callable[..., tuple[int, Recorder]], name: str
 ) -> None:
-    """What reads headers as CGI does (WSGI, PHP, Rack) takes each of these for the one with dashes."""
+    """Software that reads headers as CGI does (WSGI, PHP, Rack) takes each of these for the one with dashes."""
     port, recorder = serve()
     assert statuses(get(port, "/", f"{name}: evil.example")) == [200]
     assert b"evil.example" not in recorder.requests[-1]
@@ -138,7 +139,7 @@ def test_an_apps_own_proxies_are_believed_and_nobody_else(serve: Callable[..., t
 
 
 def test_a_far_peer_is_no_proxy(tmp_path: Path) -> None:
-    """The machine's own proxies are believed about the client; beside an app's own no other peer is."""
+    """The machine's own proxies are trusted about the client; apart from an app's own proxies, no other peer is."""
     with a_started_edge(tmp_path, addresses=("0.0.0.0",)) as made:
         recorder, port = Recorder(), free_port()
         routing = Routing(proxies=("198.51.100.0/24",))
@@ -155,7 +156,8 @@ def test_a_far_peer_is_no_proxy(tmp_path: Path) -> None:
         assert b"evil.example" not in recorder.requests[-1]
 
 
-# ---- what is kept for the next one --------------------------------------------------------------------------------
+# ---- shared caches
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_a_far_peer_is_no_proxy(tmp_path: Path) -> None:
 def test_an_answer_to_one_is_not_given_to_another(
     serve: Callable[..., tuple[int, Recorder]], first: str, path: str, key: str, proxies: tuple[str, ...]
 ) -> None:
-    """What an app can see of a request, and its answer may hold, tells answers apart; what it cannot, does not."""
+    """What an app can see of a request, and use in its answer, distinguishes answers; other things do not."""
     port, recorder = serve(Route("/c/", service="web", cache=Cache(60, key)), proxies=proxies)
     once = secrets.token_hex(4)
     own = first if first.startswith("Host:") else HOST.strip()
@@ -209,7 +211,8 @@ def test_a_cache_is_still_one(serve: Callable[..., tuple[int, Recorder]]) -> Non
     assert len(recorder.requests) == 1
 
 
-# ---- ways past a password -----------------------------------------------------------------------------------------
+# ---- bypassing a password
+# -----------------------------------------------------------------------------------------
 
 ADMIN = Route("/admin/", service="web", auth=Auth(basic="ADMINS"))
 OFFICE = Route("/office", service="web", allow=("192.0.2.0/24",))
@@ -282,7 +285,7 @@ SPELLINGS = (
 def test_no_spelling_of_a_closed_path_reaches_the_app(
     serve: Callable[..., tuple[int, Recorder]], path: str, lines: tuple[str, ...]
 ) -> None:
-    """However an app reads a path: case, parameters, dots, backslashes, encoded once or twice."""
+    """However an app interprets a path: case, parameters, dots, backslashes, encoded once or twice."""
     port, recorder = serve(*CLOSED)
     answer = exchange(
         port,
@@ -415,7 +418,7 @@ def test_who_is_led_into_a_prefix_from_inside_comes_where_he_is_led(
         assert line(recorder) == f"GET {told} HTTP/1.1"
 
 
-# ---- names that lead on ------------------------------------------------------------------------------------------
+# ---- redirected names --------------------------------------------------------------------------------------------
 
 
 def test_a_name_leads_to_another(edge: Edge) -> None:

@@ -1,4 +1,4 @@
-"""gRPC through the edge: a real app and a real client, over TLS and without, and what a switch does to calls."""
+"""gRPC through the edge: a real app and client, with and without TLS, and the effect of a switch on calls."""
 
 import re
 import time
@@ -18,7 +18,7 @@ WAYS = ("TLS", "without TLS")
 
 @pytest.fixture(scope="module")
 def apps(machine: Machine) -> dict[str, App]:
-    for name in ("UV_OFFLINE", "UV_CACHE_DIR"):  # the library comes from where this machine's do
+    for name in ("UV_OFFLINE", "UV_CACHE_DIR"):  # the library comes from this machine's usual source
         machine.env.pop(name, None)
     return {
         "TLS": machine.app("secure", calls.files(**{"x-pushrod": {"tls": {"source": "local"}}})),
@@ -84,13 +84,13 @@ def test_a_call_may_carry_more_than_a_body_has(caller: Caller) -> None:
 
 
 def test_what_is_no_call_is_answered_too(app: App, apps: dict[str, App]) -> None:
-    """By HTTP/1.1 at the same port."""
+    """HTTP/1.1 on the same port."""
     answer = ask(apps["without TLS"].settings["port"], "/shop.Shop/Say", "POST", "x")
     assert answer.status in (415, 502)
 
 
 def test_a_switch_fails_no_call(app: App, caller: Caller) -> None:
-    """Neither short ones nor one that lasts."""
+    """Neither short calls nor a lasting one."""
     port = app.settings["port"]
     for version in ("two", "one"):
         with caller.calling("load") as load, caller.calling("chat", "12", "0.5") as chat:

@@ -1,4 +1,4 @@
-"""What every kind of answer carries, each header exactly once: of the app, a file, a redirect, the edge's own."""
+"""The headers of every kind of answer, each exactly once: from the app, a file, a redirect, the edge itself."""
 
 import contextlib
 import http.client
@@ -52,11 +52,11 @@ SNIPPET = "location = /snippet {\n    return 200 hi;\n}\n"
 
 
 NAMELESS = "a path that cannot be"
-"""nginx gives up before it has read for which name it is; with TLS it was told before."""
+"""nginx gives up before it has read the name; with TLS it knows it from the handshake."""
 
 
 class Asked(NamedTuple):
-    """A request, and the status that it is answered with; `lines` are further headers of it."""
+    """A request and the status of its answer; `lines` are additional headers of the request."""
 
     status: int
     path: str
@@ -66,7 +66,7 @@ class Asked(NamedTuple):
     times: int = 1
 
 
-# Not among them: 416, for a part that a file has not. nginx runs its filters twice then: its headers come twice.
+# Except 416, for a range outside of a file: there nginx runs its filters twice, so its headers appear twice.
 KINDS = {
     "of the app": Asked(200, "/"),
     "of the app, with a header of the route's": Asked(200, "/own/"),
@@ -109,7 +109,7 @@ class Answer(NamedTuple):
 
 
 def ask(port: int, asked: Asked, trust: Path | None = None, name: str = "") -> Answer:
-    """The last answer, with every line of its head; over TLS where there is somebody to trust."""
+    """The last answer, with every line of its head; over TLS if there is a `trust` file."""
     name = name or (NAME if trust else PLAIN)
     lines = f"Content-Length: {len(asked.body)}\r\n{asked.lines}" if asked.body else asked.lines
     lines = lines if "Host:" in lines else f"Host: {name}\r\n{lines}"
@@ -127,7 +127,7 @@ def ask(port: int, asked: Asked, trust: Path | None = None, name: str = "") -> A
 
 
 def wrong(asked: Asked, answer: Answer, *, hsts: bool, release: bool = True) -> list[str]:
-    """What is not as it should be."""
+    """What is wrong with an answer's headers."""
     found = [] if answer.status == asked.status else [f"status {answer.status}"]
     for name, pattern in ONCE.items():
         values = answer.all(name)
@@ -157,7 +157,7 @@ def trust(authority: Pair, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def site(edge: Edge, backend: Callable[[str], Backend], authority: Pair) -> Site:
-    """A site with every kind of route, one of its names with TLS."""
+    """A site with every kind of route; one of its names has TLS."""
     number = ROUTES.index(FILES)
     for name in ("files/a.css", "files/below/index.html"):
         files.write(edge.static / "shop" / "1" / str(number) / name, "text")
@@ -247,7 +247,7 @@ def test_the_id_of_a_request_is_the_edges_own_and_reaches_the_app(edge: Edge, si
 def test_what_the_app_has_decided_itself(
     edge: Edge, site: Site, trust: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its own values go before the edge's, but for those that say who answered."""
+    """Its own values take precedence over the edge's, except for those that name the answering instance."""
 
     def end_headers(self: Handler) -> None:
         for name in (*OURS, LONG, "X-Pushrod-Release"):

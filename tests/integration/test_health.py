@@ -1,4 +1,4 @@
-"""How an app proves its health on the embedded engine: by which name it is asked, and what has to come of it."""
+"""Health checks on the embedded engine: the Host header used, and the required answer."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ OWN: dict[str, Any] = {"x-pushrod": {"health": {"path": "/check", "deadline": "2
 
 @pytest.fixture(scope="module")
 def told(machine: Machine) -> Path:
-    """What the app answers: a status, and the only names that it answers to."""
+    """The file that controls the app's answer: a status, and the only names it accepts."""
     return machine.directory / "told"
 
 

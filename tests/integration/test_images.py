@@ -1,4 +1,4 @@
-"""Environments of images with the real uv: built, reused, waited for, and never used half made."""
+"""Environments of images with the real uv: built, reused, awaited, and never used half finished."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ from pushrod.system import processes, waits
 pytestmark = pytest.mark.integration
 
 PATIENCE = 60.0
-"""Seconds after which a condition that does not come is a failure."""
+"""Seconds after which a condition that does not hold is a failure."""
 
 WEB = Service(
     name="web", role="entry", build=Build(context="backend"), command=("python", "-c", "import six")
@@ -169,7 +169,7 @@ print(json.dumps(image.id))
 
 
 def test_one_that_was_killed_is_made_anew(checkout: Path, environments: Path) -> None:
-    """The installation of a local package blocks, so the kill comes in the middle for certain."""
+    """The installation of a local package blocks, so that the kill surely happens in the middle."""
     write(checkout / "backend/requirements.txt", "six==1.16.0\n./slow\n")
     write(
         checkout / "backend/slow/pyproject.toml",
@@ -197,7 +197,7 @@ def test_one_that_was_killed_is_made_anew(checkout: Path, environments: Path) ->
         builder.kill()
         builder.wait()
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            os.kill(int(began.read_text()), signal.SIGKILL)  # the package's own code, which uv had started
+            os.kill(int(began.read_text()), signal.SIGKILL)  # the package's own code, started by uv
     assert half.exists()
     write(checkout / "backend/requirements.txt", "six==1.16.0\n")
     image, _ = build(checkout, environments)
@@ -214,7 +214,7 @@ def test_a_half_made_one_in_its_own_place_is_not_used(checkout: Path, environmen
 
 
 def uses(place: Path) -> bool:
-    """Whether some uv still works on an environment."""
+    """Whether a uv process still works on an environment."""
     for process in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             words = (process / "cmdline").read_bytes().split(b"\0")

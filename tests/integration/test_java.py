@@ -1,6 +1,6 @@
 """A JVM on the stores: the manifest of the documentation, and a program that reads its environment as Spring does.
 
-Compiled at its start by the JVM itself, so neither a build tool nor a library is needed but PostgreSQL's driver.
+It is compiled at start by the JVM itself, so it needs no build tool and no library except PostgreSQL's driver.
 """
 
 import json
@@ -26,7 +26,7 @@ ENTRYPOINT ["java", "-XX:TieredStopAtLevel=1", "-cp", "{DRIVER}", "Backend.java"
 
 
 def lacking() -> str:
-    """What a JVM that compiles needs and this machine has not; empty where nothing is."""
+    """What this machine lacks for a JVM that compiles; empty if nothing."""
     if not shutil.which("java"):
         return "no java on this machine"
     modules = subprocess.run(["java", "--list-modules"], capture_output=True, text=True, check=False).stdout
@@ -39,7 +39,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.skipif(bool(lacking()), reaso
 
 
 def files(environment: dict[str, str]) -> dict[str, str]:
-    """The repository: the example's manifest, with these variables in the place of its own."""
+    """The repository: the example's manifest, with these variables instead of its own."""
     manifest = yaml.safe_load(EXAMPLE.read_text())
     manifest["services"]["backend"]["environment"] = environment
     code = {f"backend/{p.name}": p.read_text() for p in CODE.iterdir()}
@@ -63,7 +63,7 @@ def test_a_jvm_reaches_its_stores_by_the_variables_of_spring(spring: App) -> Non
 
 
 def test_the_applications_own_file_gives_way_to_the_environment(spring: App) -> None:
-    """A Java image alone says that these variables are read; nothing of the datasource is in the manifest."""
+    """A Java image alone shows that these variables are read; the manifest says nothing of the datasource."""
     kept = {name: value for name, value in given().items() if name in ("SERVER_PORT", "REPORTS_JDBC")}
     spring.tree.commit(files(kept), "let application.properties say it")
     done = spring.tree.push()

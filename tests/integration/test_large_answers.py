@@ -1,4 +1,4 @@
-"""Answers with many headers pass the edge, and it does not cost the others anything."""
+"""Answers with many headers pass through the edge, at no cost to others."""
 
 import contextlib
 import http.client
@@ -21,11 +21,11 @@ from tests.integration.test_bad_requests import Recorder, exchange, statuses
 pytestmark = pytest.mark.integration
 
 LARGEST = 32 << 10
-"""Bytes of the headers of an answer that pass by default."""
+"""Bytes of an answer's headers that are allowed by default."""
 
 
 class Answering(Recorder):
-    """Answers with as many headers as the path says, of as many bytes each: `/3x1000`."""
+    """Answers with the number and size of headers in the path: `/3x1000`."""
 
     def serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection, connection.makefile("rb") as stream:
@@ -82,7 +82,7 @@ def test_more_is_refused_but_on_a_route_that_takes_it(edge: Edge) -> None:
 
 @pytest.mark.parametrize("reloads", range(4))
 def test_no_request_takes_memory_from_the_system(started: Started, reloads: int) -> None:
-    """A worker that is asked one request after the other faults in no page for it, however often it was replaced."""
+    """A worker causes no page faults for sequential requests, however often it was replaced."""
     port = 0
     for _ in range(reloads + 1):
         port = serve(started.edge)
@@ -103,12 +103,12 @@ def asked(connection: http.client.HTTPConnection, count: int) -> None:
 
 
 def faults(started: Started) -> int:
-    """Pages that the workers have faulted in so far."""
+    """The workers' page faults so far."""
     stats = (Path(f"/proc/{w.pid}/stat").read_text() for w in workers(started))
     return sum(int(stat.rpartition(")")[2].split()[7]) for stat in stats)
 
 
 def workers(started: Started) -> list[psutil.Process]:
-    """Those that leave among them."""
+    """The workers, including those that are leaving."""
     assert started.process
     return psutil.Process(started.process.pid).children()

@@ -1,4 +1,4 @@
-"""`pushrod maintenance`: the edge answers in the app's place, instances go on, no request is dropped on the way."""
+"""`pushrod maintenance`: the edge answers instead of the app, instances keep running, no request is dropped."""
 
 import collections
 import http.client
@@ -35,7 +35,7 @@ def asked(app: App, path: str = "/", **headers: str) -> Answer:
 
 
 def process(app: App) -> int:
-    """The process id of the app's instance, asked as one whom maintenance lets pass."""
+    """The process id of the app's instance, asked from an address that maintenance admits."""
     found: int = json.loads(asked(app, "/process", **ALLOWED).body)["pid"]
     return found
 
@@ -106,7 +106,7 @@ def test_an_app_that_is_closed_before_its_first_release(machine: Machine) -> Non
 
 
 def test_no_request_is_dropped_on_the_way_in_or_out(shop: App) -> None:
-    """Answers that take 0.4 s, all the time, on new connections; whatever was begun is finished."""
+    """Continuous answers that take 0.4 s, on new connections; whatever was begun is finished."""
     over, failed = threading.Event(), list[str]()
     seen: collections.Counter[int] = collections.Counter()
 

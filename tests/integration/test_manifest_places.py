@@ -1,4 +1,4 @@
-"""A compose file that is not at the top: it is named, chosen, kept and read by Compose's own rules."""
+"""A compose file that is not at the top: named, chosen, kept, and read by Compose's own rules."""
 
 import json
 

@@ -20,7 +20,7 @@ def _live(shop: App) -> Path:
 
 
 def test_a_full_disk_after_a_push_was_cut_off(new_machine: Callable[[], Machine]) -> None:
-    """What was cut off gives back its room, so that an older release can be made live."""
+    """The interrupted push frees its space, so that an older release can be made live."""
     with on_small_disk(new_machine()) as machine:
         full = machine.app("full")
         full.push_change()
@@ -38,13 +38,13 @@ def test_a_full_disk_after_a_push_was_cut_off(new_machine: Callable[[], Machine]
         free()
 
 
-# ---- what an older pushrod has left -----------------------------------------------------------------------------
+# ---- state from an older pushrod --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("verb", ["push", "rollback", "restart", "down", "doctor"])
 def test_a_release_of_a_tag_that_could_not_be_finished(machine: Machine, verb: str) -> None:
-    """A tag that was pushed as the branch once went live under its own name, which no branch can be moved to: the
-    journal stays open behind its commit point."""
+    """A tag pushed as the branch once went live under its own name, to which no branch can be moved: the journal
+    stays open after its commit point."""
     name = f"tagged-{verb}"
     shop = machine.app(name)
     shop.push_change()

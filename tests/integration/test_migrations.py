@@ -1,4 +1,4 @@
-"""A release command that ends, however it ends, leaves nothing in PostgreSQL that holds the others up."""
+"""A release command, however it ends, leaves nothing in PostgreSQL that blocks others."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def shop(machine: Machine) -> App:
 
 @pytest.fixture
 def holder(shop: App) -> Iterator[Running]:
-    """Somebody's own session, begun before the push, in whose transaction the table has been read."""
+    """A session from elsewhere, begun before the push, whose transaction has read the table."""
     statements = '-c begin -c "select * from things" -c "select 1" -c "select pg_sleep(300)"'
     held = shop.running("run", "sh", "-c", f"{PSQL} {statements}")
     eventually(lambda: "1" in shop.get("/sql?q=" + HELD).body, "the table is held")
@@ -46,7 +46,7 @@ def manifest(release: str) -> dict[str, str | bytes]:
 
 
 def readable(shop: App) -> bool:
-    """Whether the live release can read the table: nobody waits for a lock in front of it."""
+    """Whether the live release can read the table: no waiting lock is in the way."""
     return shop.get("/sql?q=select+count(*)+from+things").body == "0"
 
 
@@ -72,7 +72,7 @@ def test_a_migration_that_waits_ends_with_its_push(shop: App, holder: Running, h
 
 @pytest.mark.parametrize("status", [0, 1])
 def test_what_a_release_command_has_left_behind_ends_with_it(shop: App, status: int) -> None:
-    """A program that it started, and that outlives it, in a transaction that has the table for itself."""
+    """A program that it started, and that outlives it, in a transaction with an exclusive lock on the table."""
     shop.restore()
     locked = f'{PSQL} -c begin -c "lock table things" -c "select pg_sleep(300)"'
     command = f"sh -c '{locked} >/dev/null 2>&1 & sleep 1; exit {status}'"

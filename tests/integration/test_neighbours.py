@@ -1,4 +1,4 @@
-"""Another user of the machine, and what they can do to an app on the embedded engine: nothing but take its memory."""
+"""Another user of the machine can do nothing to an app on the embedded engine except use the machine's memory."""
 
 import json
 import os
@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root"),
 ]
 
-STRANGER = 54321  # a user that the machine does not have
+STRANGER = 54321  # a user ID that the machine does not have
 SYSTEM = "/usr/bin/python3"
 
 

@@ -1,6 +1,6 @@
 """The edge with a real nginx in front of real backends: what it serves, and how it switches.
 
-Run as root, nginx runs as the account for children; run as anyone else, as the caller.
+Under root, nginx runs as the account for children; otherwise as the caller.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.integration
 
 
 def generation(edge: Edge) -> str:
-    """Which one a worker answers of."""
+    """The generation from which a worker answers."""
     mark = edge.mark()
     assert mark is not None
     return mark.generation
@@ -217,7 +217,7 @@ def test_after_a_switch_no_new_connection_meets_the_old_release(
 
 @contextlib.contextmanager
 def frozen(pid: int) -> Iterator[None]:
-    """Keep a process from doing anything for a while."""
+    """Suspend a process for a while."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -266,7 +266,7 @@ def test_one_answer_of_the_new_generation_is_proof(
 
 
 def test_a_worker_that_died_is_not_waited_for(running: Started, edge: Edge) -> None:
-    """Dead, but not yet collected by a master that is busy."""
+    """Dead, but not yet reaped by a busy master."""
     first, second = running.workers()
     with frozen(edge._master().pid):
         os.kill(first, signal.SIGKILL)
@@ -340,7 +340,7 @@ def test_what_is_served_already_costs_nothing(
 def test_an_unchanged_switch_still_names_the_workers_that_have_not_finished(
     edge: Edge, backend: Callable[[str], Backend]
 ) -> None:
-    """A command that was killed while it drained begins again here."""
+    """A command that was killed while draining resumes here."""
     port, one = free_port(), backend("one")
     edge.switch(site("shop", 1, one, port=port))
     InFlight(port)
@@ -358,7 +358,7 @@ def test_an_unchanged_switch_still_names_the_workers_that_have_not_finished(
 def test_a_tree_that_was_pointed_to_but_never_loaded_is_loaded(
     edge: Edge, backend: Callable[[str], Backend]
 ) -> None:
-    """A command that was killed between the link and the signal begins again here."""
+    """A command that was killed between the link and the signal resumes here."""
     port = free_port()
     wanted = site("shop", 1, backend("one"), port=port)
     generation = edge._candidate(wanted)
@@ -402,7 +402,7 @@ def test_switches_at_the_same_time_do_not_undo_each_other(
 
 @dataclass
 class Before:
-    """An edge that serves release 1, and the proof that a failure left it so."""
+    """An edge that serves release 1, and the check that a failure has not changed that."""
 
     edge: Edge
     port: int
@@ -590,7 +590,7 @@ def test_a_shared_port_is_reached_at_every_address(
 def test_an_app_moves_to_the_shared_port_and_back_while_others_are_served(
     shared: Started, backend: Callable[[str], Backend]
 ) -> None:
-    """The socket of the shared port outlives reloads that add and take away others: no request is refused."""
+    """The shared port's socket survives reloads that add and remove other ports: no request is refused."""
     one, two, own = backend("one"), backend("two"), free_port()
     blog = site("blog", 1, two, port=shared.edge.port, domains=("blog.example",))
     shared.edge.switch({**blog, **site("shop", 1, one, port=own)})

@@ -1,4 +1,4 @@
-"""No request is dropped, whatever happens to the app; and the load that says so sees it where one is.
+"""No request is dropped, whatever happens to the app; and the load detects it when one is.
 
 `make soak` does the same for longer, with more requests.
 """
@@ -18,18 +18,18 @@ from pushrod.releases import serving
 pytestmark = pytest.mark.integration
 
 RATE = 50.0  # requests a second
-LASTING = 1.0  # seconds of what lasts: short, for each step waits until the last of it has ended
+LASTING = 1.0  # seconds of lasting requests: short, because each step waits for the last one
 
 
 @pytest.fixture(scope="module")
 def app(machine: Machine) -> OnThisMachine:
-    """The app of all of them."""
+    """The app for all tests."""
     return OnThisMachine(machine)
 
 
 @pytest.fixture(scope="module")
 def rows(app: OnThisMachine) -> Iterator[list[Row]]:
-    """What came of each test, shown at the end with -s."""
+    """The results of the tests, shown at the end with -s."""
     found: list[Row] = []
     yield found
     print(f"\n{no_drop.table(found)}\n\n{no_drop.table_by_shape(found)}")
@@ -45,7 +45,7 @@ def under_load(
 
 def test_nothing_is_dropped_whatever_happens(app: OnThisMachine, rows: list[Row]) -> None:
     def everything(app: Steady) -> object:
-        """All of it; what was lost with a killed instance, the last thing that is told, is not counted."""
+        """All steps; losses with a killed instance, which is killed last, are not counted."""
         return [step(app) for step in no_drop.STEPS.values()][list(no_drop.STEPS).index(no_drop.KILL)]
 
     row = under_load(app, rows, "all steps, one after the other", everything)

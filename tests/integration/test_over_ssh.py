@@ -1,7 +1,7 @@
-"""The verbs and the pushes of a developer whose app is on another machine.
+"""The verbs and pushes of a developer whose app is on another machine.
 
-`ssh` is a program that runs, on this machine, what sshd would run for a key: the real gate, with the words that were
-sent. So all but SSH itself is real.
+`ssh` is replaced by a program that runs on this machine what sshd would run for a key: the real gate, with the
+words that were sent. So everything except SSH itself is real.
 """
 
 import json
@@ -29,7 +29,7 @@ SSH_ORIGINAL_COMMAND="$*" PUSHROD_ROOT={root} exec {python} -P -m pushrod gate t
 
 
 class Desk(Tree):
-    """A repository on a developer's own machine, which has no app."""
+    """A repository on a developer's own machine, without the app."""
 
     def pushrod(self, *argv: str, stdin: str | None = None) -> Done:
         return apps.run([*apps.PUSHROD, *argv], self.path, self.env, stdin)
@@ -185,7 +185,7 @@ exec {program} "$@"
 
 @pytest.mark.parametrize("as_files", [False, True])
 def test_the_templates_script_pushes_from_ci(shop: App, desk: Desk, tmp_path: Path, as_files: bool) -> None:
-    """With its key alone, to the host whose key is pinned alone, and it leaves neither behind."""
+    """Uses only its key and only the host with the pinned key, and leaves neither behind."""
     desk.commit(
         {"app.py": apps.changed("from ci"), "deploy.sh": scaffold.template_files("shop")["deploy.sh"]}
     )
@@ -235,7 +235,8 @@ def test_ci_fails_when_the_release_does_not_go_live(shop: App, desk: Desk, tmp_p
     assert shop.serves(before)
 
 
-# ---- what people type ---------------------------------------------------------------------------------------------
+# ---- ways of writing calls
+# ----------------------------------------------------------------------------------------
 
 SECRET = "hunter2-is-typed-by-hand"
 NEVER = "a value is never an argument"
@@ -260,7 +261,7 @@ NEVER = "a value is never an argument"
     ],
 )
 def test_options_stand_where_people_write_them(shop: App, desk: Desk, words: str, said: str) -> None:
-    """On the machine itself, and in what is sent over SSH; the parser is the same."""
+    """Both on the machine itself and over SSH; the parser is the same."""
     typed = shlex.split(words)
     assert said in shop.must(*typed, stdin="A=1\n")
     done = sent(desk, words, "A=1\n")
@@ -306,7 +307,7 @@ def test_a_value_in_what_cannot_be_read_is_not_told_either(shop: App, desk: Desk
 
 @pytest.mark.parametrize("words", ["secret unset -- -x", "secret unset -- -x KEY", "logs -- --web"])
 def test_words_with_a_dash_are_sent_as_they_were_meant(shop: App, desk: Desk, words: str) -> None:
-    """From a desk they are words again, behind a `--` as they were."""
+    """A developer's machine sends words, behind a `--` as they were."""
     done = desk.pushrod(*shlex.split(words))
     assert done.status == 12, done.err
     assert "No such option" not in done.err
@@ -317,6 +318,6 @@ def test_an_option_behind_a_service_is_the_verbs_own_at_a_desk_too(shop: App, de
 
 
 def sent(desk: Desk, words: str, stdin: str = "") -> Done:
-    """What a key's owner sends with their own SSH client."""
+    """A call by a key's owner with their own SSH client."""
     ssh = desk.env["GIT_SSH_COMMAND"]
     return apps.run([ssh, "pushrod@server", words], desk.path, desk.env, stdin)

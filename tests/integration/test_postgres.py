@@ -1,4 +1,4 @@
-"""The postgres gear on real servers: the wheel's, and Debian's where one is installed."""
+"""The PostgreSQL adapter with real servers: the wheel's, and Debian's if installed."""
 
 import signal
 import subprocess
@@ -25,7 +25,7 @@ PASSWORDS = {"migrator": "migrator-9c1b", "app": "app-77aa"}
 
 @dataclass
 class Cluster:
-    """A running cluster of this module's own."""
+    """A running cluster of this module."""
 
     server: Server
     data: Path
@@ -33,17 +33,17 @@ class Cluster:
     account: accounts.Account | None
 
     def ask(self, user: str, password: str, database: str, sql: str) -> processes.Completed:
-        """What psql says to a role of the app: the rights are PostgreSQL's to judge."""
+        """psql's result for a role of the app: PostgreSQL decides about its permissions."""
         address = postgres.url(user, password, self.server.port, database)
         options = ["-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1"]
         return processes.run([self.server.programs.psql, *options, address], env=environment(), stdin=sql)
 
     def app(self, name: str, sql: str) -> processes.Completed:
-        """Ask as the role of the app's instances."""
+        """Run as the role of the app's instances."""
         return self.ask(f"{name}_app", PASSWORDS["app"], name, sql)
 
     def migrate(self, name: str, sql: str) -> None:
-        """Ask as the role of the release command; it must succeed."""
+        """Run as the role of the release command; must succeed."""
         done = self.ask(f"{name}_migrator", PASSWORDS["migrator"], name, sql)
         assert done.status == 0, done.stderr
 
@@ -357,7 +357,7 @@ def test_ensure_again_writes_nothing(cluster: Cluster) -> None:
 
 
 def _catalogue(cluster: Cluster, database: str) -> list[postgres.Row]:
-    """Every row that `ensure` could write, with the transaction that wrote it last (xmin)."""
+    """Every row that `ensure` could write, with the transaction that last wrote it (xmin)."""
     tables = ("authid", "auth_members", "database", "db_role_setting", "namespace", "default_acl")
     sql = "".join(f"select xmin, t.* from pg_catalog.pg_{t} t order by ctid;\n" for t in tables)  # noqa: S608
     return cluster.server.query(sql, database)

@@ -1,4 +1,4 @@
-"""From a commit to a live release and back, by `git push` and the verbs beside it."""
+"""From a commit to a live release and back, by `git push` and the related verbs."""
 
 import contextlib
 import json
@@ -27,7 +27,7 @@ def plain(machine: Machine) -> App:
 
 @pytest.fixture(scope="module")
 def stock(machine: Machine) -> App:
-    """An app with PostgreSQL and Redis, whose release command brings the schema up to `schema.sql`."""
+    """An app with PostgreSQL and Redis, whose release command migrates the schema to `schema.sql`."""
     migrate = '"$$PSQL" -X -q -v ON_ERROR_STOP=1 -d "$$DATABASE_URL" -f schema.sql'
     compose = apps.manifest_with_stores(**{"x-pushrod": {**HEALTH, "release": f"sh -c '{migrate}'"}})
     return machine.app("stock", {"app.py": apps.APP, "compose.yaml": compose, "schema.sql": SCHEMA})
@@ -35,7 +35,7 @@ def stock(machine: Machine) -> App:
 
 @pytest.fixture(autouse=True)
 def settled(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After each test the app that it used is live, all of a piece."""
+    """After each test the app that it used is live and consistent."""
     yield
     for name in {"plain", "stock"} & set(request.fixturenames):
         app: App = request.getfixturevalue(name)
@@ -49,9 +49,9 @@ SCHEMA = "create table if not exists things (id int primary key, name text);\n"
 
 @contextlib.contextmanager
 def load(app: App) -> Iterator[None]:
-    """Requests at a constant rate while the block runs; none may fail, whatever connection it came on.
+    """Send requests at a constant rate during the block; none may fail, on whatever connection.
 
-    Some take 0.4 s, so that at any moment there are some that a switch could cut off.
+    Some take 0.4 s, so that at any moment there are requests that a switch could cut off.
     """
     shapes = {"keep": 2, "close": 2, "slow": 1}
     with Load(f"{app.url}/", rate=RATE, shapes=shapes, slow_url=f"{app.url}/slow") as running:
@@ -74,7 +74,7 @@ def pid(app: App) -> int:
 
 
 def sql(app: App, statement: str) -> apps.Answer:
-    """What the app's own role gets from PostgreSQL."""
+    """PostgreSQL's answer to the app's own role."""
     return app.get("/sql?q=" + statement.replace(" ", "+").replace(",", "%2C"))
 
 
@@ -136,7 +136,8 @@ def test_no_request_fails_while_an_app_is_scaled_restarted_and_rolled_back(plain
             pids.add(pid(plain))
             return len(pids) == 3
 
-        # Not in a number of requests: whoever has one slow request less than the others gets all that come meanwhile.
+        # Not after a fixed number of requests: an instance with one slow request fewer than the others gets all new
+        # ones.
         apps.eventually(shared, "three instances share the requests")
         plain.must("restart")
         assert plain.live == three + 1
@@ -340,13 +341,13 @@ def test_logs_speak_json_line_by_line(plain: App) -> None:
 
 
 def everything_in_git(app: App) -> str:
-    """All that the state repository and the app's repository ever held, but for the tree of the app itself."""
+    """Everything in the state repository's and the app's repository's history, except the app's own tree."""
     told = app.tree.git("-C", str(app.state), "log", "--all", "--patch")
     return told + app.tree.git("-C", str(app.repository), "log", "--all", "--patch")
 
 
 def command_lines() -> str:
-    """Every command line of the machine, as `ps` would show it."""
+    """Every command line of the machine, as `ps` shows it."""
     return "\n".join(" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"]))
 
 

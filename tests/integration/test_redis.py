@@ -1,4 +1,4 @@
-"""The redis gear on real servers: the wheel's Valkey, and Debian's Redis where one is installed."""
+"""The Redis adapter with real servers: the wheel's Valkey, and Debian's Redis if installed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ PASSWORDS = {"app": "app-77aa", "health": "health-01cd"}
 
 @dataclass
 class Store:
-    """A store with a place, a port and an account; running or not."""
+    """A store with a directory, a port and an account; running or not."""
 
     program: Path
     directory: Path
@@ -181,7 +181,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
         store.ready()
         for n in range(100):
             store.app("RPUSH", "orders", str(n))
-        # WAITAOF returns once its own fsync is done: the second that `everysec` may take is over.
+        # WAITAOF returns after its own fsync: the second that `everysec` may take is over.
         assert store.app("WAITAOF", "1", "0", "10000") == [1, 0]
         child.kill()
         child.wait()

@@ -1,4 +1,4 @@
-"""Routes through the whole road: pushed, replaced, rolled back, failed, killed, destroyed, with what they leave."""
+"""Routes end to end: pushed, replaced, rolled back, failed, killed, destroyed, and what each leaves behind."""
 
 import base64
 import os
@@ -37,7 +37,7 @@ ADMINS = "ann:correct horse\n"
 
 
 def frontend(version: str) -> dict[str, str | bytes]:
-    """A build of the page: what is named by its content, a page that names it, and what is nobody's business."""
+    """A build of the page: files with content hashes, a page that names them, and files that must not be served."""
     name = f"frontend/dist/assets/app-0000{version}.js"
     return {name: version, "frontend/dist/index.html": f"page {version}", "frontend/dist/.hidden": "hidden"}
 
@@ -49,7 +49,7 @@ def files(version: str) -> dict[str, str | bytes]:
 
 @pytest.fixture(scope="module", autouse=True)
 def closed() -> Iterator[None]:
-    """All of it as somebody whose files nobody else may read."""
+    """Run everything with a umask that closes files to others."""
     before = os.umask(0o077)
     yield
     os.umask(before)
@@ -70,7 +70,7 @@ def get(app: App, path: str, **headers: str) -> Answer:
 
 
 def replace(app: App, version: str) -> None:
-    """Push a frontend in the place of the one before."""
+    """Push a frontend that replaces the previous one."""
     app.restore()
     for path in (app.tree.path / "frontend/dist/assets").glob("*.js"):
         path.unlink()
@@ -81,13 +81,13 @@ def replace(app: App, version: str) -> None:
 
 
 def kept(app: App) -> list[str]:
-    """All that the edge has of an app's files."""
+    """Everything the edge has of an app's files."""
     directory = app.machine.root / "edge" / "static" / app.name
     return sorted(str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file())
 
 
 def scripts(app: App) -> dict[str, int]:
-    """Each build's script and the status it is answered with."""
+    """Each build's script, and the status of a request for it."""
     versions = ("aaaa", "bbbb", "cccc", "dddd")
     return {v: get(app, f"/assets/app-0000{v}.js").status for v in versions}
 
@@ -122,7 +122,7 @@ def test_services_and_instances_are_the_ones_that_are_meant(shop: App) -> None:
 
 
 def test_open_pages_find_their_scripts_as_long_as_their_release_is_kept(shop: App) -> None:
-    """Two releases are kept. A rollback puts the page back, and every part that one of the two has is there."""
+    """Two releases are kept. After a rollback the page is the old one, and all parts of both releases are there."""
     replace(shop, "bbbb")
     assert get(shop, "/").body == "page bbbb"
     assert scripts(shop) == {"aaaa": 200, "bbbb": 200, "cccc": 404, "dddd": 404}
@@ -137,7 +137,7 @@ def test_open_pages_find_their_scripts_as_long_as_their_release_is_kept(shop: Ap
 
 
 def test_a_deployment_is_one_reload(shop: App) -> None:
-    """Whatever it moves: instances, files, snippets."""
+    """Whatever it changes: instances, files, snippets."""
     log = shop.machine.root / "edge" / "logs" / "error.log"
     before = log.read_text().count("signal 1 (SIGHUP) received")
     replace(shop, "dddd")

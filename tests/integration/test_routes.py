@@ -1,4 +1,4 @@
-"""Routes with a real nginx in front of real backends: each key of a route does what the manifest's page says."""
+"""Routes with a real nginx in front of real backends: each key of a route works as the manifest page says."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ Make = Callable[[str], Backend]
 
 
 def serve(edge: Edge, entry: Backend, *routes: Route, release: int = 1, **more: Any) -> int:
-    """Serve the app `shop` with these routes, at a port of its own."""
+    """Serve the app `shop` with these routes, on its own port."""
     port = more.pop("port", 0) or free_port()
     routing = Routing(routes=routes, **more.pop("routing", {}))
     made = Site(
@@ -87,7 +87,7 @@ def test_a_redirect(edge: Edge, backend: Make) -> None:
     assert (other.status, other.headers["Location"]) == (308, "https://a.example/www/x?y=1")
 
 
-# ---- who may, and how often ------------------------------------------------------------------------------------
+# ---- access and rates ------------------------------------------------------------------------------------------
 
 
 def test_who_is_faster_than_the_rate_is_told_when_to_come_back(edge: Edge, backend: Make) -> None:
@@ -152,7 +152,7 @@ def test_a_password_is_asked_for(edge: Edge, backend: Make) -> None:
 
 
 def test_a_service_is_asked_who_may_pass(edge: Edge, backend: Make) -> None:
-    """The backend `auth` answers 200 with what it was asked, or 503 at /refuse, which lets nobody pass."""
+    """The backend `auth` answers 200 with the request it received, or 503 at /refuse, which admits nobody."""
     web, judge = backend("web"), backend("judge")
     routes = (
         Route("/open/", service="web", auth=Auth(service="auth", path="/headers", passes=("X-Request-Id",))),
@@ -219,7 +219,7 @@ def test_an_app_that_is_silent_for_longer_than_its_route_allows(edge: Edge, back
 
 
 def test_a_stream_is_the_last_on_its_connection(edge: Edge, backend: Make) -> None:
-    """Else whoever asks again would reach, through a draining worker, the instance that has just ended it."""
+    """Otherwise the next request would reach, through a draining worker, the instance that has just ended it."""
     port = serve(edge, backend("web"), Route("/events", service="web", stream=True))
     assert ask(port, "/events").headers["Connection"] == "close"
     assert ask(port, "/other").headers["Connection"] == "keep-alive"
@@ -306,7 +306,7 @@ def test_no_path_leads_out_of_the_files(edge: Edge, backend: Make, path: str) ->
     assert ask(port, path).status in (400, 404)
 
 
-# ---- in the app's place ------------------------------------------------------------------------------------------
+# ---- redirects ---------------------------------------------------------------------------------------------------
 
 
 def test_maintenance_lets_those_pass_who_are_named(edge: Edge, backend: Make) -> None:

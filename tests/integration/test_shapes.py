@@ -1,8 +1,8 @@
-"""What public repositories push: for each shape of a manifest, what becomes of it on both engines.
+"""Manifests as found in public repositories: for each shape, the result on both engines.
 
-A row of `shapes/*.yaml` says what a person who reads the file expects: which service is the entry, which are stores,
-what is noted (each note by a pattern, and no other), or with which words it is refused. Nothing is started: the rows
-go the way of `pushrod plan`.
+A row of `shapes/*.yaml` says what a person who reads the file expects: which service is the entry, which are
+stores, which notes appear (each by a pattern, and no others), or the words with which it is refused. Nothing is
+started: the rows are processed as by `pushrod plan`.
 """
 
 import re
@@ -111,7 +111,7 @@ def rows() -> Iterator[Any]:
 
 
 def files(row: Row) -> dict[str, str]:
-    """The tree of a row: its manifest, what it builds, and what it says besides (null takes a file away)."""
+    """The tree of a row: its manifest, what it builds, and additional files (null removes one)."""
     found = {"compose.yaml": row["compose"]}
     for context, kind in (row.get("built") or {}).items():
         found |= {str(Path(context, name)): text for name, text in BUILT[kind].items()}
@@ -129,7 +129,7 @@ class Said(Silent):
 
 
 class Place:
-    """A root of an engine with one app, and no Docker: plans do not need it to be read."""
+    """A root of an engine with one app, without Docker: plans do not need it."""
 
     def __init__(self, root: Root, engine: str, secrets: dict[str, str]) -> None:
         root.create()
@@ -140,7 +140,7 @@ class Place:
         Secrets(self.app).store(secrets)
 
     def plan(self, commit: str) -> tuple[dict[str, list[str]], int, list[str]]:
-        """The services by their roles, the entry's port, and the notes. Raises as `pushrod plan` does."""
+        """The services by role, the entry's port, and the notes. Raises as `pushrod plan` does."""
         said = Said()
         sealing = Sealing(self.app, self.engine, said, lambda _: False)
         document, wanted = sealing.load(commit, self.app.checkout(1), planned=True)
@@ -188,7 +188,7 @@ def _check_refused(place: Place, commit: str, expected: Row) -> None:
 
 
 def _check_notes(notes: list[str], expected: list[str]) -> None:
-    """Each note is expected, and each that is expected is there."""
+    """Assert that notes and expectations match one to one."""
     patterns = [_pattern(text) for text in expected]
     print(*notes, sep="\n")
     assert [n for n in notes if not any(re.match(p, n) for p in patterns)] == []

@@ -1,5 +1,5 @@
-"""What the template promises where it counts, on the embedded engine and through the edge: nothing is sold twice, and
-no order is lost or done twice whatever dies. `make bench` has the long version."""
+"""The template's essential promises, on the embedded engine and through the edge: nothing is sold twice, and no
+order is lost or processed twice whatever is killed. `make bench` has the long version."""
 
 from collections.abc import Callable
 

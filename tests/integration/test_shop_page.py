@@ -1,6 +1,6 @@
-"""The page of a new repository in a real browser, through the edge, while a new release goes live below it.
+"""The page of a new repository in a real browser, through the edge, while a new release goes live.
 
-PUSHROD_SCREENSHOTS=docs/images makes the pictures of the README anew.
+PUSHROD_SCREENSHOTS=docs/images makes the README's pictures.
 """
 
 import contextlib
@@ -29,15 +29,15 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update"),
 )
 DESKTOP, PHONE = (1280, 860), (390, 844)
-PATIENCE = 20_000  # milliseconds that anything on the page may take on a busy machine
+PATIENCE = 20_000  # milliseconds for anything on the page, on a busy machine
 PASSWORD = "correct horse battery"
 
 
 @pytest.fixture(scope="module")
 def shop(new_machine: Callable[[], Machine]) -> App:
-    """What `pushrod new shop` makes, live."""
+    """The output of `pushrod new shop`, live."""
     machine = new_machine()
-    for name in ("UV_OFFLINE", "UV_CACHE_DIR"):  # its dependencies come from where this machine's do
+    for name in ("UV_OFFLINE", "UV_CACHE_DIR"):  # its dependencies come from this machine's usual source
         machine.env.pop(name)
     return machine.app("shop", scaffold.template_files("shop"))
 
@@ -51,7 +51,7 @@ def browser() -> Iterator[Browser]:
 
 
 class Visit(NamedTuple):
-    """A page that somebody has open, and what its console has said."""
+    """An open page, and the messages of its console."""
 
     page: Page
     console: list[str]
@@ -59,7 +59,7 @@ class Visit(NamedTuple):
 
 @pytest.fixture
 def visit(shop: App, browser: Browser) -> Iterator[Callable[..., Visit]]:
-    """Opens the shop for a visitor who was never there."""
+    """Opens the shop for a new visitor."""
     with contextlib.ExitStack() as stack:
 
         def opened(size: tuple[int, int] = DESKTOP) -> Visit:
@@ -87,7 +87,7 @@ def put_in(page: Page, *names: str) -> None:
 
 
 def enter(page: Page, email: str, button: str) -> None:
-    """Fill in the dialog that is open."""
+    """Fill in the open dialog."""
     page.get_by_label("E-mail").fill(email)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("dialog").get_by_role("button", name=button).click()
@@ -95,7 +95,7 @@ def enter(page: Page, email: str, button: str) -> None:
 
 
 def screenshot(page: Page, name: str) -> None:
-    """A picture of what is seen now, where somebody wants them."""
+    """Save a picture of the page, if pictures are requested."""
     if directory := os.environ.get("PUSHROD_SCREENSHOTS"):
         page.mouse.move(0, 0)
         page.screenshot(path=Path(directory) / f"{name}.png", animations="disabled")
@@ -133,9 +133,7 @@ def test_buying_across_a_deployment(shop: App, visit: Callable[..., Visit]) -> N
     push = threading.Thread(target=lambda: pushed.append(shop.tree.push()))
     push.start()
     ordered = 0
-    while (
-        push.is_alive() and ordered < 3
-    ):  # an order before, in, and after the moment in which the edge moves
+    while push.is_alive() and ordered < 3:  # an order before, during, and after the moment of the switch
         page.get_by_role("button", name="Place the order").click()
         ordered += 1
         expect(page.locator(".order")).to_have_count(1 + ordered)
@@ -156,7 +154,7 @@ def test_buying_across_a_deployment(shop: App, visit: Callable[..., Visit]) -> N
 
 
 def test_the_last_one_is_sold_to_the_first_who_orders(shop: App, visit: Callable[..., Visit]) -> None:
-    """The other is told so, and has their basket still."""
+    """The other visitor is told so, and keeps their basket."""
     first, second = visit().page, visit().page
     for page, email in ((first, "grace@example.com"), (second, "alan@example.com")):
         page.get_by_role("button", name="Sign in").click()

@@ -1,4 +1,4 @@
-"""Own lines of an app in a real nginx: what the reader lets pass is one server, and reaches no other app."""
+"""An app's own lines in a real nginx: what the reader accepts stays within one server, and affects no other app."""
 
 import random
 import re
@@ -59,7 +59,7 @@ LINES = (
 
 @st.composite
 def disturbed(draw: st.DrawFn) -> str:
-    """Good lines, and in them one or two marks that may tear them apart."""
+    """Good lines with one or two inserted characters that may break them apart."""
     text = "\n".join(draw(st.lists(st.sampled_from(LINES), min_size=1, max_size=3)))
     for mark in draw(st.lists(st.sampled_from(MARKS), max_size=2)):
         at = draw(st.integers(0, len(text)))
@@ -70,7 +70,7 @@ def disturbed(draw: st.DrawFn) -> str:
 TORN = re.compile(
     r'unknown directive|unexpected (?:end of file|".")(?! in condition)|not terminated|has no opening'
 )
-"""What nginx says of a file that it has split in another way than it was meant."""
+"""nginx's messages about a file that it has parsed differently than intended."""
 
 
 def accepted(text: str) -> bool:
@@ -155,7 +155,7 @@ def test_a_word_is_what_nginx_answers_with(edge: Edge, backend: Make) -> None:
 
 
 def serve(edge: Edge, apps: dict[str, Backend], own: dict[str, str], *routes: Route, port: int = 0) -> int:
-    """Serve apps, the first with these snippets and routes; its port."""
+    """Serve apps, the first with these snippets and routes; returns its port."""
     made = {}
     for n, (app, behind) in enumerate(apps.items()):
         routing = Routing(routes=routes, snippets=own) if n == 0 else Routing()
@@ -188,7 +188,7 @@ def serve(edge: Edge, apps: dict[str, Backend], own: dict[str, str], *routes: Ro
     "place", ["/files/../../../../../secret", "/.well-known/acme-challenge/../../../secret"]
 )
 def test_no_file_of_the_host_is_reached(edge: Edge, backend: Make, text: str, place: str) -> None:
-    """Not by a path that nginx takes from the configuration, which it does not look through for dots."""
+    """Not even by a path in nginx's configuration, in which nginx does not check for dots."""
     files.write(edge.directory / "secret", "the secret")
     files.write(edge.static / "shop" / "1" / "0" / "files" / "a.txt", "a")
     files.write(edge.challenges / ".well-known" / "acme-challenge" / "token", "t")

@@ -1,4 +1,4 @@
-"""Whoever pushes may have a strict umask: what is made then is read by whoever instances and stores run as."""
+"""A pusher with a strict umask: the account of instances and stores can still read what is made."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def shop(machine: Machine) -> Iterator[App]:
-    """An app with stores and dependencies, made and pushed with the umask 077, in a root that is open."""
+    """An app with stores and dependencies, made and pushed with umask 077, in an open root."""
     machine.root.mkdir()
     files: dict[str, str | bytes] = {
         "app.py": f"import two\n{apps.APP}",
@@ -39,7 +39,7 @@ def test_it_is_live_and_goes_on(shop: App) -> None:
 
 
 def test_they_may_enter_what_they_are_in_and_others_may_not(shop: App, machine: Machine) -> None:
-    """Also where they could not but for a capability, which they have where Python is in a closed home."""
+    """Also if they need a capability for it, because Python is in a closed home."""
     root = machine.root
     places = [
         shop.directory / f"checkouts/{shop.live}",
@@ -54,12 +54,12 @@ def test_they_may_enter_what_they_are_in_and_others_may_not(shop: App, machine: 
 
 
 def passes(directory: Path, group: int | None) -> bool:
-    """Whether whoever instances and stores run as may pass a directory."""
+    """Whether the account of instances and stores may enter a directory."""
     found = directory.stat()
     ours = 0o100 if group is None else 0o010 if found.st_gid == group else 0
     return bool(found.st_mode & (ours | 0o001))
 
 
 def upwards(place: Path, root: Path) -> list[Path]:
-    """A directory and those above it, below a root."""
+    """A directory and its parents, below a root."""
     return [p for p in (place, *place.parents) if p.is_relative_to(root)]

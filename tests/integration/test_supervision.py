@@ -1,4 +1,4 @@
-"""A real supervisord, real processes, real kill -9: what is up comes back, and nothing is left or doubled."""
+"""A real supervisord, real processes, real kill -9: what was up comes back, and nothing is left over or doubled."""
 
 import json
 import os
@@ -30,7 +30,7 @@ PYTHON = os.path.realpath(sys.executable)
 ACCOUNT = accounts.child_account([Path(PYTHON)])
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 
-# A main process with two children that accept on the port it opened, as nginx has; it prints what it is.
+# A main process with two children that accept on its port, as in nginx; prints its process ids.
 FORKING = """
 import os, signal, socket, sys, time
 listener = socket.socket()
@@ -54,7 +54,7 @@ while True:
     time.sleep(60)
 """
 
-# Says when it ends; ends only by SIGKILL if told so.
+# Reports its end; with an argument, only SIGKILL ends it.
 MORTAL = """
 import signal, sys, time
 def end(number, _):
@@ -69,7 +69,7 @@ while True:
 
 
 class Ground:
-    """A directory with a supervisor, and how to describe and watch processes in it."""
+    """A directory with a supervisor, and helpers to define and watch its processes."""
 
     def __init__(self, path: Path, runtime: Path) -> None:
         self.path = path
@@ -98,7 +98,7 @@ class Ground:
         return next(s for s in self.supervisor.states(group) if s.name == name)
 
     def pid(self, name: str = "a", group: str = "shop-r1") -> int:
-        """The process id once the launcher has become the process."""
+        """The process id, once the launcher has become the process."""
         wait(lambda: self._executed(name, group))
         return self.state(name, group).pid
 
@@ -108,16 +108,16 @@ class Ground:
             command = " ".join(psutil.Process(pid).cmdline()) if pid else ""
         except psutil.NoSuchProcess:
             return False
-        before = ("launch.py", "setpriv", "supervisord.conf")  # the last: forked, not yet executed
+        before = ("launch.py", "setpriv", "supervisord.conf")  # the last: forked, but not yet executed
         return bool(command) and ("keeper.py" in command or not any(word in command for word in before))
 
     def daemon(self) -> psutil.Process:
         file = self.path / "supervisor" / "supervisord.pid"
-        wait(lambda: file.read_text().strip().isdigit())  # it is made first, and written then
+        wait(lambda: file.read_text().strip().isdigit())  # it is created first and written later
         return psutil.Process(int(file.read_text()))
 
     def living(self) -> list[psutil.Process]:
-        """Everything that this ground has running: by its command line, or by a lock or log it has open."""
+        """All running processes of this ground, found by their command line, or by an open lock or log."""
         found = []
         for process in psutil.process_iter():
             try:
@@ -137,7 +137,7 @@ def wait(condition: Callable[[], bool]) -> None:
 
 
 def lives(pid: int) -> bool:
-    """Whether a process runs; one that only waits to be reaped does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -145,7 +145,7 @@ def lives(pid: int) -> bool:
 
 
 def ask(port: int) -> int:
-    """The process id that answers on the port, 0 for none."""
+    """The process id that answers on the port, 0 if none does."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as s:
             return int(s.recv(100) or b"0")
@@ -332,7 +332,7 @@ def test_remove_and_shutdown_when_the_supervisor_was_killed(ground: Ground) -> N
     signalled = ground.process("b", group="shop-r2")
     s.apply("shop-r2", (ground.process("a", group="shop-r2", death_signal=""), signalled))
     removed, orphan, noticed = ground.pid(), ground.pid("a", "shop-r2"), ground.pid("b", "shop-r2")
-    with locks.lock(s.place.lock, purpose="test", timeout=5):  # so the keeper cannot act yet
+    with locks.lock(s.place.lock, purpose="test", timeout=5):  # so that the keeper cannot act yet
         ground.daemon().kill()
         wait(lambda: not s.running())
         wait(lambda: not lives(noticed))
@@ -382,7 +382,8 @@ def test_comes_back_and_backs_off(ground: Ground) -> None:
 
 @pytest.mark.parametrize("children", ["keeping", "closing"])
 def test_children_of_a_killed_process_do_not_keep_its_port(ground: Ground, children: str) -> None:
-    """`keeping` have the lock, as forked children do; `closing` closed it, as a started program has."""
+    """`keeping` children hold the lock, as forked children do; `closing` ones closed it, as a started program
+    does."""
     port = free_port()
     ground.supervisor.apply("shop-r1", (ground.python("a", FORKING, str(port), children),))
     wait(lambda: ask(port) > 0)
@@ -450,7 +451,7 @@ def test_survives_a_reload_by_signal(ground: Ground) -> None:
 
 
 def test_supervisor_sleeps_when_nothing_happens(ground: Ground) -> None:
-    """The descriptors of closed connections get used again, for pipes; it must not go on polling those."""
+    """Descriptors of closed connections are reused for pipes; it must not go on polling those."""
     s = ground.supervisor
     s.ensure()
     daemon = ground.daemon()
@@ -466,7 +467,7 @@ def test_supervisor_sleeps_when_nothing_happens(ground: Ground) -> None:
         if n == 2:
             s.remove("g1")
         samples.clear()
-        wait(asleep)  # without asking it anything: a request would close and open connections
+        wait(asleep)  # without a request, which would open and close connections
 
 
 def test_signal_of_the_host_stops_all(ground: Ground) -> None:
@@ -478,7 +479,7 @@ def test_signal_of_the_host_stops_all(ground: Ground) -> None:
 
 
 def test_plain_files_are_enough(ground: Ground) -> None:
-    """`start` brings all back, with an empty environment."""
+    """`start` restores everything, even with an empty environment."""
     s = ground.supervisor
     s.apply("shop-r1", (ground.process("a"),))
     s.shutdown()
@@ -500,7 +501,7 @@ def test_a_copy_of_a_running_one_runs_nothing_of_it(ground: Ground, tmp_path: Pa
     try:
         refused = processes.run([copy.supervisor.place.start], timeout=DEADLINE)
         assert (refused.status, "was copied or moved from" in refused.stderr) == (1, True)
-        copy.supervisor.remove("shop-r2")  # nothing runs yet: by its copied lock and spec alone
+        copy.supervisor.remove("shop-r2")  # nothing runs yet: only its copied lock and spec exist
         copy.supervisor.ensure()
         assert copy.supervisor.groups() == ()
         assert copy.supervisor.states() == ()

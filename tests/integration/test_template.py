@@ -1,4 +1,4 @@
-"""What `pushrod new` makes passes its own checks and tests, as its user runs them."""
+"""The output of `pushrod new` passes its own checks and tests, as its user runs them."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("target", ["lint", "test"])
 def test_it_passes(repository: Path, target: str) -> None:
-    """The first of them makes the environment, from the locked requirements."""
+    """The first target makes the environment from the locked requirements."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "PYTHONDONTWRITE", "MAKE"))}
     done = subprocess.run(
         ["make", target],

@@ -1,4 +1,4 @@
-"""docker/nginx/nginx.conf of the template, what plain Compose serves the page with, on a real nginx."""
+"""The template's docker/nginx/nginx.conf, with which plain Compose serves the page, in a real nginx."""
 
 import http.client
 import http.server
@@ -23,7 +23,7 @@ HASHED = "assets/shop.3f9c01ab.js"
 
 
 class Backend(http.server.BaseHTTPRequestHandler):
-    """Says what it was asked for; its events go on only as the test lets them."""
+    """Answers with the path it was asked for; the test controls its events."""
 
     protocol_version = "HTTP/1.1"
     let = threading.Semaphore(0)
@@ -54,7 +54,7 @@ class Backend(http.server.BaseHTTPRequestHandler):
 
 
 class Answer(NamedTuple):
-    """What nginx answered."""
+    """nginx's answer."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -70,7 +70,7 @@ def get(port: int, path: str, **headers: str) -> Answer:
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """nginx with the template's file: paths and addresses of the container replaced by ones of this machine."""
+    """nginx with the template's file, the container's paths and addresses replaced by this machine's."""
     place = tmp_path_factory.mktemp("nginx")
     for name, text in FILES.items():
         if name.startswith("frontend/"):

@@ -1,4 +1,4 @@
-"""The edge with TLS: what a real nginx offers, to whom, and which certificate it shows after a change."""
+"""The edge with TLS: what a real nginx offers to which client, and which certificate it shows after a change."""
 
 import contextlib
 import http.client
@@ -68,7 +68,7 @@ def one() -> Iterator[Backend]:
 
 
 def put(edge: Edge, pair: Pair, app: str = "shop") -> str:
-    """Write a certificate where the edge looks for it; the name of its directory."""
+    """Write a certificate where the edge looks for it; returns the name of its directory."""
     generation = openssl.describe(pair.chain).fingerprint[:16]
     place = edge.certificates / app / generation
     owner = (edge.account.uid, edge.account.gid) if edge.account else None
@@ -118,7 +118,7 @@ def shake(
 
 
 def get(port: int, trust: Path, path: str = "/", name: str = NAME, **headers: str) -> Answer:
-    """Ask over TLS, as a client that trusts the tests' authority."""
+    """Send a request over TLS, as a client that trusts the tests' authority."""
     with shake(port, client(trust), name) as s:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         connection.sock = s
@@ -235,7 +235,7 @@ def test_the_versions_and_protocols_are_those_of_the_profile(
         old = subprocess.run(
             [*argv, *words.split()], input="", capture_output=True, text=True, timeout=PATIENCE, check=False
         )
-        assert "alert" in old.stderr, words  # the edge's own, not this OpenSSL's reluctance to ask
+        assert "alert" in old.stderr, words  # the edge's, not a refusal of this OpenSSL to ask
 
 
 def test_http_2_works(edge: Edge, authority: Pair, trust: Path, one: Backend) -> None:

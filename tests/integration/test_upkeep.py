@@ -1,4 +1,4 @@
-"""What an app's upkeep must leave alone: other stores, other apps, a push that came first."""
+"""What an app's maintenance must leave alone: other stores, other apps, a push that came first."""
 
 import contextlib
 import socket
@@ -53,7 +53,7 @@ BASE = "services: {base: {build: ., command: python3 app.py production}}"
 
 
 def test_a_word_in_an_argv_is_no_secret_because_one_has_the_same_value(machine: Machine) -> None:
-    """Neither is it where another file writes the command."""
+    """Nor if another file writes the command."""
     app = machine.app("wordy")
     app.must("secret", "set", "TOKEN", stdin="production")
     used = {"environment": {"GIVEN": "${TOKEN}"}}
@@ -93,7 +93,7 @@ def store_pids(app: apps.App) -> dict[str, int]:
 
 
 def power_cut(machine: Machine) -> None:
-    """Kill every process of a root, until none is left to start another one."""
+    """Kill every process of a root, until none is left to start another."""
 
     def none_left() -> bool:
         for process in machine.processes():

@@ -1,4 +1,4 @@
-"""What is deployed is what the commit holds, or it is said what is not: submodules, LFS, exports, clones, tags."""
+"""The commit is deployed as it is, or an error says what cannot be: submodules, LFS, exports, clones, tags."""
 
 import contextlib
 import hashlib
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def machine(new_machine: Callable[[], Machine], certificate: Path) -> Machine:
-    """A machine whose Git trusts the server of the submodules."""
+    """A machine whose Git trusts the submodules' server."""
     made = new_machine()
     home = made.directory / "home"
     home.mkdir()
@@ -51,7 +51,7 @@ def deployed(shop: App, *argv: str) -> str:
 
 @pytest.mark.parametrize("below", ["", "docs/"])
 def test_what_an_archive_would_leave_out_or_change_is_deployed_as_it_is(shop: App, below: str) -> None:
-    """`export-ignore` and `export-subst` are for those who download an archive of a project."""
+    """`export-ignore` and `export-subst` are for downloaded archives of a project."""
     shop.restore()
     attributes = "fixtures export-ignore\n*.toml export-ignore\nVERSION export-subst\n"
     files = {
@@ -97,7 +97,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Backend(http.server.BaseHTTPRequestHandler):
-    """Git's own server program behind HTTPS: what it says goes out as it is."""
+    """Git's own server program behind HTTPS; its output is passed on unchanged."""
 
     root = Path()
     asked: list[str] = []
@@ -139,7 +139,7 @@ class Backend(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def server(machine: Machine, certificate: Path) -> Iterator[str]:
-    """The address of a server of repositories, which are those below the machine's `served`; it is not allowed."""
+    """The address of a server for the repositories in the machine's `served`; it is not allowed."""
     Backend.root = machine.directory / "served"
     with serving(Backend, certificate) as port:
         yield f"https://127.0.0.1:{port}"
@@ -147,7 +147,7 @@ def server(machine: Machine, certificate: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def serving(handler: type[http.server.BaseHTTPRequestHandler], certificate: Path) -> Iterator[int]:
-    """An HTTPS server on this machine; its port."""
+    """An HTTPS server on this machine; yields its port."""
     made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -161,7 +161,7 @@ def serving(handler: type[http.server.BaseHTTPRequestHandler], certificate: Path
 
 @pytest.fixture
 def allowed(shop: App, server: str) -> Iterator[str]:
-    """The same, allowed by the owner for as long as a test takes."""
+    """The same, allowed by the owner during the test."""
     word = f"submodules:{server.removeprefix('https://')}"
     shop.machine.must("apps", "allow", "shop", word)
     yield server
@@ -175,7 +175,7 @@ def served(machine: Machine, name: str, files: dict[str, str]) -> Tree:
 
 
 def add(tree: Tree, path: str, url: str, commit: str, more: str = "") -> None:
-    """A submodule, as Git would add it had it fetched it."""
+    """Add a submodule as Git would after fetching it."""
     with (tree.path / ".gitmodules").open("a") as f:
         f.write(f'[submodule "{path}"]\n\tpath = {path}\n' + (f"\turl = {url}\n" if url else "") + more)
     tree.git("add", ".gitmodules")
@@ -184,7 +184,7 @@ def add(tree: Tree, path: str, url: str, commit: str, more: str = "") -> None:
 
 
 def test_submodules_are_deployed_with_those_they_have(shop: App, machine: Machine, allowed: str) -> None:
-    """Of a commit that no branch points at any more, which a server gives out with its branches alone."""
+    """With a commit that no branch points to any more, which the server only serves with its branches."""
     server = allowed
     shop.restore()
     icons = served(machine, "icons", {"icon.svg": "<svg/>"})
@@ -229,7 +229,7 @@ def test_a_submodule_that_cannot_be_had_is_refused_by_its_name(shop: App, url: s
     before, release = shop.footprint(), shop.live
     pushed = shop.tree.push()
     assert not pushed.ok
-    if url.startswith("-"):  # Git itself refuses it
+    if url.startswith("-"):  # refused by Git itself
         assert "disallowed submodule url" in pushed.err
     else:
         assert "submodule theme: " in apps.complaint(pushed).what, pushed.err
@@ -240,7 +240,7 @@ def test_a_submodule_that_cannot_be_had_is_refused_by_its_name(shop: App, url: s
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0"])
 def test_no_server_of_the_machine_or_its_networks_is_asked(shop: App, server: str, host: str) -> None:
-    """Whoever pushes chooses the address, and the server would be the one that asks."""
+    """The pusher chooses the address, and the server would make the request."""
     shop.restore()
     add(shop.tree, "theme", server.replace("127.0.0.1", host) + "/theme", "1" * 40)
     Backend.asked.clear()
@@ -251,7 +251,7 @@ def test_no_server_of_the_machine_or_its_networks_is_asked(shop: App, server: st
 
 
 def test_a_redirection_is_not_followed(shop: App, machine: Machine, allowed: str, certificate: Path) -> None:
-    """Not even of a server that is asked: it may be anybody's, and send to where only the machine itself gets."""
+    """Not even from an allowed server: it may redirect to addresses that only this machine can reach."""
 
     class Sends(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -278,7 +278,7 @@ def test_a_redirection_is_not_followed(shop: App, machine: Machine, allowed: str
 
 
 def test_a_server_that_leads_elsewhere_is_not_followed(shop: App, machine: Machine, allowed: str) -> None:
-    """A submodule's submodule has an address of its own, and that is looked at like the first."""
+    """A submodule's submodule has its own address, which is checked like the first."""
     server = allowed
     shop.restore()
     theme = served(machine, "leading", {"style.css": "body"})
@@ -382,7 +382,7 @@ def test_a_shallow_clone_that_does_not_is_told_so(shop: App, verb: str) -> None:
     shop.tree.commit({"app.py": apps.changed("two")}, "two")
     clone = shallow(shop, 1)
     before = shop.footprint()
-    if verb == "push":  # without --force Git on the client's side says `fetch first`, and asks nobody
+    if verb == "push":  # without --force, Git's client says `fetch first` without asking the server
         done = clone.push("--force", "pushrod", "HEAD:main")
     else:
         done = shop.machine.pushrod(verb, "--app", "shop", cwd=clone.path)
@@ -429,7 +429,7 @@ def test_tags_follow_a_push(shop: App) -> None:
 
 
 def test_the_tags_of_releases_are_not_a_clients_to_make(shop: App) -> None:
-    """Whoever has fetched from one app has its tags, which come along with a push to another."""
+    """After fetching from one app, a clone has its tags, which are sent along with a push to another."""
     shop.push_change()
     shop.tree.commit({"app.py": apps.changed("own tags")}, "own tags")
     shop.tree.git("tag", "--annotate", "release/1", "--message", "another app's", "--force")
