@@ -65,8 +65,8 @@ def exec_command(service: str, argv: tuple[str, ...], app_name: str | None, root
     In its directory, with its environment and its database role.
     """
     app = find_app(root, app_name)
-    release, found, environment = _live(app, service, key=service)
-    _attach(registry.of(app.root).programs.exec(app, release, found, argv, environment))
+    release, chosen, environment = _live(app, service, key=service)
+    _attach(registry.of(app.root).programs.exec(app, release, chosen, argv, environment))
 
 
 @click.command("run", cls=remote.Verb, context_settings=_REST)
@@ -81,8 +81,8 @@ def run_command(argv: tuple[str, ...], service: str, app_name: str | None, root:
     app = find_app(root, app_name)
     live = Releases(app).pointed()
     name = service or (Releases(app).read(live).entry if live else "")
-    release, found, environment = _live(app, name, key=f"{name}:release")
-    _attach(registry.of(app.root).programs.run_program(app, release, found, argv, environment))
+    release, chosen, environment = _live(app, name, key=f"{name}:release")
+    _attach(registry.of(app.root).programs.run_program(app, release, chosen, argv, environment))
 
 
 def _live(app: App, service: str, *, key: str) -> tuple[Release, Service, dict[str, str]]:

@@ -1,6 +1,6 @@
-"""What the front gate serves for an app, and a request that it has served. Pure.
+"""What the front gate serves for an app, and a request it has served. Pure.
 
-These values are the same whatever the front gate is; on the two engines there are now it is the edge, an nginx.
+These values are independent of the kind of front gate; both current engines have the edge, an nginx.
 """
 
 import re
@@ -10,25 +10,25 @@ import msgspec
 from pushrod.core.values import Maintenance, Routing, Value
 
 CHAIN, KEY = "chain.pem", "key.pem"
-"""The files of a certificate, in a directory of their own: with the intermediate ones, and its private key."""
+"""The files of a certificate, in its own directory: the chain with the intermediate certificates, and the private
+key."""
 
 DRAIN_BUDGET = 30.0
-"""Seconds that old workers have to finish their requests; nginx itself closes what is left after them."""
+"""Seconds that old workers have for their open requests; then nginx itself closes what is left."""
 
 POOL = "pool"
-"""The directory of an app's static files that holds those of all kept releases that are named by their content."""
+"""The directory, among an app's static files, of files with a content hash in their name from all kept releases."""
 
 SNIPPET = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,63}/){0,8}[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\.conf")
-"""The path of a snippet in its repository, which it has below `sites/<app>.d` too."""
+"""The path of a snippet in its repository, which is also its path below `sites/<app>.d`."""
 
 
 class Tls(Value, frozen=True):
-    """How a site is served with TLS: a certificate, for which of the site's names, at which port.
+    """How a site is served with TLS: a certificate, the names it is for, and the port.
 
-    `generation` is the directory of CHAIN and KEY, below that of the app in the edge's `certificates`. It never
-    changes, so a new certificate is a new tree. `names` are those of the site's domains that the certificate is for;
-    the others stay without TLS. `hsts` is how many seconds a browser is told to use nothing but TLS (0: it is not
-    told).
+    `generation` is the directory of CHAIN and KEY, below the app's in the edge's `certificates`. It never changes,
+    so a new certificate is a new tree. `names` are the site's domains that the certificate covers; the others stay
+    without TLS. `hsts` is the number of seconds for which browsers use TLS only (0: no header).
     """
 
     generation: str
@@ -38,13 +38,13 @@ class Tls(Value, frozen=True):
 
 
 class Site(Value, frozen=True):
-    """What the edge serves for one app: its port, and the instances of the live release behind it.
+    """What the edge serves for one app: its port, and the live release's instances behind it.
 
     `backends` are the addresses (`127.0.0.1:20001`) of the instances of `entry`, `others` those of each further
-    service that a route leads to. Sites on one port are told apart by their `domains`, which are lower-case ASCII and
-    may begin with `*.`; a site without any answers to every name that no other has. `challenges` says that an ACME
-    server finds its answers there. `passwords` are the files of those who may pass, by the name of the secret.
-    Without the file `ready_marker`, where one is named, the app is said to be starting.
+    service that a route leads to. Sites on one port are distinguished by their `domains`, which are lower-case
+    ASCII and may begin with `*.`; a site without any answers to every name that no other has. `challenges` means
+    that an ACME server finds its answers there. `passwords` are the password files, by the name of the secret. If
+    `ready_marker` is set and that file does not exist, the edge answers that the app is starting.
     """
 
     app: str
@@ -63,21 +63,21 @@ class Site(Value, frozen=True):
 
     @property
     def ports(self) -> tuple[int, ...]:
-        """The ports it is served at, without TLS and with it."""
+        """The ports at which it is served, without and with TLS."""
         return (self.port, self.tls.port) if self.tls else (self.port,)
 
     @property
     def services(self) -> dict[str, tuple[str, ...]]:
-        """The instances' addresses of each service, by its name; the entry's first."""
+        """The instances' addresses of each service by name; the entry comes first."""
         return {self.entry: self.backends, **self.others}
 
 
 class Request(Value, frozen=True):
-    """A request as it was logged. `seconds` is from its first byte to the last of its answer.
+    """A logged request. `seconds` is the time from its first byte to the last byte of its answer.
 
-    `app` is empty and `release` 0 for one that reached no app. `upstream` are the addresses that were asked, with
-    their statuses and seconds in `upstream_status` and `upstream_seconds`: several where one had to take over from
-    another, none where the edge answered by itself. `instance` are their names, where they are known.
+    `app` is empty and `release` 0 for a request that reached no app. `upstream` are the addresses that were asked,
+    with their statuses and seconds in `upstream_status` and `upstream_seconds`: several if one took over from
+    another, none if the edge answered itself. `instance` are their names, if known.
     """
 
     time: str

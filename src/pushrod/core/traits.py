@@ -1,10 +1,10 @@
-"""What differs between the engines and is asked for outside of `engines/`: one row for each, in place of its name."""
+"""The differences between the engines that code outside of `engines/` depends on; replaces comparisons of names."""
 
 from pushrod.core.values import EngineName, Value
 
 
 class EngineTraits(Value, frozen=True):
-    """What is particular about an engine.
+    """The properties of an engine.
 
     - `hosted`: its root is a server's, prepared by `pushrod host init`, which belongs to an account of its own and is
       reached by keys over SSH; timers see to backups and certificates.

@@ -1,6 +1,6 @@
-"""The protocol to a front gate: what stands in front of every app of a root, and leads requests to instances.
+"""The protocol of a front gate: the server in front of every app of a root, which sends requests to instances.
 
-The pipeline knows no more of it than this. On the two engines there are now it is the edge, an nginx.
+The pipeline uses only this. Both current engines implement it with the edge, an nginx.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -12,15 +12,16 @@ from pushrod.state.apps import App
 
 
 class Drain(Protocol):
-    """What is under way on the instances that a switch has led away from. Only its front gate knows what it is."""
+    """What is still open on the instances that a switch has led away from; only its front gate knows the
+    details."""
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it has ended, at most so long; whether it has."""
+        """Wait until it has ended, for `seconds` at most; returns whether it has."""
 
 
 class Places(NamedTuple):
-    """Where the front gate reads files of apps, each app's in a directory of its own, and who must own the closed
-    ones (user and group; None: whoever runs pushrod)."""
+    """Where the front gate reads files of apps, each app's in its own directory, and who must own the private ones
+    (user and group; None: the user who runs pushrod)."""
 
     static: Path
     passwords: Path
@@ -29,42 +30,44 @@ class Places(NamedTuple):
 
 
 class Ingress(Protocol):
-    """The front gate of a root. Changes are of one app, so two apps that deploy at once do not undo each other."""
+    """The front gate of a root. Each change concerns one app, so concurrent deployments of two apps do not
+    conflict."""
 
     @property
     def places(self) -> Places:
         """Where it reads files of apps."""
 
     def site(self, app: str) -> Site | None:
-        """What it serves for an app; None where it serves nothing. Raises StateError where that cannot be read."""
+        """What it serves for an app; None if nothing. Raises StateError if that cannot be read."""
 
     def check(self, site: Site) -> None:
-        """Raise EdgeError if a site could not be served beside those of other apps. Changes nothing."""
+        """Raise EdgeError if a site cannot be served together with those of other apps. Changes nothing."""
 
     def switch(self, app: str, site: Site | None) -> Drain:
         """Serve a site for an app (None: no longer), without losing a request.
 
-        It returns once new requests go to the new instances; those of before must live on until the drain has ended.
-        Raises EdgeError, and leaves everything as it was, where that cannot be done.
+        Returns once new requests go to the new instances; the old instances must live on until the drain has ended.
+        Raises EdgeError, and changes nothing, if that fails.
         """
 
     def certificate_shown(self, site: Site) -> str:
-        """The SHA-256 of the certificate that a client of a site is shown; empty for none."""
+        """The SHA-256 of the certificate shown to a client of a site; empty if there is none."""
 
     def certificates_in_use(self, app: str, generations: Collection[str]) -> Collection[str]:
-        """Those of an app's certificates that must stay, though another is in place."""
+        """The app's certificates that must be kept, though another is in place."""
 
     def requests(
         self, app: str, select: Callable[[Request], Request | None], *, lines: int, follow: bool
     ) -> Iterable[Request]:
-        """The last requests of an app, as `select` gives them back (None: not wanted); with `follow` also those to
-        come, without end."""
+        """The last requests of an app, as returned by `select` (None: left out); with `follow` also future ones,
+        without end."""
 
     def ready_marker(self, app: App, number: int) -> str:
-        """The file without which it says that the app is starting; empty where a release needs none."""
+        """The file without which it answers that the app is starting; empty if a release needs none."""
 
     def repair_sites(self) -> bool:
-        """Have its sites be readable; whether they were not, and it has begun anew with the last that are."""
+        """Make its sites readable; returns whether they were not, so that it has started again with the last
+        readable ones."""
 
     def remove_app(self, app: str) -> None:
-        """Remove what it keeps of an app that it no longer serves."""
+        """Remove what it stores of an app that it no longer serves."""

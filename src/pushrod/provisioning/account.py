@@ -30,16 +30,16 @@ def owner() -> tuple[int, int]:
     return record.pw_uid, record.pw_gid
 
 
-def argv(root: Path, found: pwd.struct_passwd | None, member: bool) -> list[list[str]]:
+def argv(root: Path, existing: pwd.struct_passwd | None, member: bool) -> list[list[str]]:
     """The commands that create or correct the account; empty if nothing is needed."""
     commands = []
-    if found is None:
+    if existing is None:
         create = ["useradd", "--system", "--user-group", "--home-dir", str(root), "--no-create-home"]
         commands.append([*create, "--shell", SHELL, NAME])
         # No password matches `*`, but unlike `!` it does not lock the account: sshd still accepts its keys
         # (sshd(8)).
         commands.append(["usermod", "--password", "*", NAME])
-    elif (found.pw_dir, found.pw_shell) != (str(root), SHELL):
+    elif (existing.pw_dir, existing.pw_shell) != (str(root), SHELL):
         commands.append(["usermod", "--home", str(root), "--shell", SHELL, "--password", "*", NAME])
     if not member:
         commands.append(["usermod", "--append", "--groups", GROUP, NAME])
@@ -55,12 +55,12 @@ def is_member() -> bool:
 
 def plan(root: Path) -> list[Work]:
     """Create the account, or correct it."""
-    found, member = entry(), is_member()
-    commands = argv(root, found, member)
+    existing, member = entry(), is_member()
+    commands = argv(root, existing, member)
     if not commands:
         return [Work(Change(f"account {NAME}", "same"))]
     detail = f"home {root}, in group {GROUP}, no password; SSH keys only"
-    return [Work(Change(f"account {NAME}", "changed" if found else "new", detail), lambda: _run(commands))]
+    return [Work(Change(f"account {NAME}", "changed" if existing else "new", detail), lambda: _run(commands))]
 
 
 def _run(commands: list[list[str]]) -> None:

@@ -47,19 +47,19 @@ def _daemon() -> Iterator[Diagnostic]:
 
 
 def _account(root: Root) -> Iterator[Diagnostic]:
-    found = account.entry()
-    if found is None:
+    entry = account.entry()
+    if entry is None:
         yield Diagnostic("account", "broken", f"there is no account {account.NAME}", _AGAIN)
-    elif account.argv(root.path, found, account.is_member()):
-        yield Diagnostic("account", "broken", _account_problem(root, found), _AGAIN)
+    elif account.argv(root.path, entry, account.is_member()):
+        yield Diagnostic("account", "broken", _account_problem(root, entry), _AGAIN)
     else:
         yield Diagnostic("account", "ok", f"{account.NAME}, in group {account.GROUP}")
 
 
-def _account_problem(root: Root, found: pwd.struct_passwd) -> str:
+def _account_problem(root: Root, entry: pwd.struct_passwd) -> str:
     if not account.is_member():
         return f"{account.NAME} is not in group {account.GROUP}, so it cannot reach the Docker engine"
-    return f"{account.NAME} has home {found.pw_dir} and shell {found.pw_shell}, not {root.path} and {account.SHELL}"
+    return f"{account.NAME} has home {entry.pw_dir} and shell {entry.pw_shell}, not {root.path} and {account.SHELL}"
 
 
 def _programs(root: Root) -> Iterator[Diagnostic]:

@@ -252,9 +252,10 @@ def feed(
     env: Mapping[str, str],
     timeout: float,
 ) -> Completed:
-    """Run a program on what comes from a source, a block at a time. Of what it prints only stderr is kept.
+    """Run a program with input from a source, passed on block by block. Of its output only stderr is kept.
 
-    It may end before it has read everything. Raises HostError as `run`; an error of the source ends the program.
+    It may exit before it has read everything. Raises HostError as `run` does; an error of the source kills the
+    program.
     """
 
     def move(child: subprocess.Popen[bytes]) -> None:
@@ -268,9 +269,9 @@ def feed(
 def drain(
     argv: Sequence[str | os.PathLike[str]], sink: streams.Sink, *, env: Mapping[str, str], timeout: float
 ) -> Completed:
-    """Run a program without input, and hand on what it prints, a block at a time; stderr is kept.
+    """Run a program without input, and pass on its output block by block; stderr is kept.
 
-    Raises HostError as `run`; an error of the sink ends the program.
+    Raises HostError as `run` does; an error of the sink kills the program.
     """
 
     def move(child: subprocess.Popen[bytes]) -> None:
@@ -290,17 +291,17 @@ def _moving(
     stdin: int,
     stdout: int,
 ) -> Completed:
-    """Run a program while `move` reads from it, or writes to it; a timer ends one that outlives its time."""
+    """Run a program while `move` reads from it or writes to it; a timer kills one that exceeds its time limit."""
     args = [os.fspath(a) for a in argv]
     expired = threading.Event()
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as errors:
         try:
             child = subprocess.Popen(
                 args,
                 env=dict(env),
                 stdin=stdin,
                 stdout=stdout,
-                stderr=said,
+                stderr=errors,
                 start_new_session=True,
             )
         except OSError as e:
@@ -325,8 +326,8 @@ def _moving(
             raise HostError(
                 f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it stands"
             )
-        said.seek(max(0, said.seek(0, os.SEEK_END) - _KEPT))
-        return Completed(child.returncode, "", lines.decode(said.read()))
+        errors.seek(max(0, errors.seek(0, os.SEEK_END) - _KEPT))
+        return Completed(child.returncode, "", lines.decode(errors.read()))
 
 
 def most_files() -> int:

@@ -1,28 +1,28 @@
-"""Bytes that pass through, a block at a time, so that what is larger than memory can: read, written, measured."""
+"""Streams that are read, written and measured block by block, so that they may be larger than memory."""
 
 import hashlib
 from typing import Protocol
 
 BLOCK = 1 << 16
-"""Bytes that are in memory at a time."""
+"""Bytes in memory at a time."""
 
 
 class Source(Protocol):
-    """What bytes come from: an open file, a pipe."""
+    """A source of bytes: an open file, a pipe."""
 
     def read(self, size: int, /) -> bytes:
-        """At most so many bytes; none at the end."""
+        """At most `size` bytes; empty at the end."""
 
 
 class Sink(Protocol):
-    """What bytes go to."""
+    """A destination of bytes."""
 
     def write(self, block: bytes, /) -> object:
-        """Take all of a block."""
+        """Write the whole block."""
 
 
 class Measured:
-    """A sink that knows what has passed through it."""
+    """A sink that measures what passes through it to another."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -42,20 +42,20 @@ class Measured:
 
 
 class Nothing:
-    """A sink that keeps nothing."""
+    """A sink that discards everything."""
 
     def write(self, block: bytes) -> None:
-        """Forget a block."""
+        """Discard a block."""
 
 
 def copy(source: Source, sink: Sink) -> None:
-    """Everything that comes from a source, into a sink."""
+    """Copy everything from a source to a sink."""
     while block := source.read(BLOCK):
         sink.write(block)
 
 
 def digest(source: Source) -> str:
-    """The SHA-256 of all that comes from a source."""
+    """The SHA-256 of everything from a source."""
     measured = Measured(Nothing())
     copy(source, measured)
     return measured.sha256
