@@ -151,7 +151,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, watch: Watch) -> Iterator[Wo
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "geteuid", lambda: 4242)  # the account, whoever runs the tests
         patch.setattr(shares, "enter", lambda _key: None)  # this process stays where it is
-        patch.setattr(signals, "end_after", lambda _seconds, _told: None)
+        patch.setattr(signals, "end_after", lambda _seconds, _notify: None)
         yield made
 
 

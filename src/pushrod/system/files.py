@@ -109,30 +109,30 @@ def append(path: Path, line: str, *, mode: int = 0o644) -> None:
         sync_directory(path.parent)
 
 
-def tail(path: Path, lines_wanted: int = 50) -> tuple[str, ...]:
+def tail(path: Path, count: int = 50) -> tuple[str, ...]:
     """The last lines of a log, oldest first; none if the file does not exist.
 
     Reads at most the last _FARTHEST bytes; a first line that was cut there is marked.
     """
     try:
         with path.open("rb") as f:
-            return tuple(tail_of(f, lines_wanted)[0])
+            return tuple(tail_of(f, count)[0])
     except FileNotFoundError:
         return ()
 
 
-def tail_of(f: IO[bytes], lines_wanted: int) -> tuple[list[str], int]:
+def tail_of(f: IO[bytes], count: int) -> tuple[list[str], int]:
     """The last lines of an open log, as for `tail`, and the file's end at that moment; the last may lack its
     newline."""
     end = f.seek(0, os.SEEK_END)
     start, raw = end, b""
-    while start > 0 and raw.count(b"\n") <= lines_wanted and end - start < _FARTHEST:
+    while start > 0 and raw.count(b"\n") <= count and end - start < _FARTHEST:
         step = min(max(_BLOCK, len(raw)), start)
         start -= step
         f.seek(start)
         raw = f.read(step) + raw
     texts = lines.split(lines.after_cut(raw) if start > 0 else lines.decode(raw))
-    return texts[max(0, len(texts) - lines_wanted) :], end
+    return texts[max(0, len(texts) - count) :], end
 
 
 def point(link: Path, target: str) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pushrod.core.errors import HostError, Interrupted
 
 
-def end_after(seconds: float, told: Callable[[], None]) -> None:
-    """End this process and its children after `seconds`: call `told`, then send SIGTERM, which undoes a deployment
+def end_after(seconds: float, notify: Callable[[], None]) -> None:
+    """End this process and its children after `seconds`: call `notify`, then send SIGTERM, which undoes a deployment
     that is not live yet; what still runs after a minute or two is killed.
 
     Lasts until the process ends. From here on the process leads a process group of its own.
@@ -22,7 +22,7 @@ def end_after(seconds: float, told: Callable[[], None]) -> None:
     def ring(_number: int, _frame: object) -> None:
         rung = next(rings)
         if rung == 0:
-            told()
+            notify()
         os.killpg(0, signal.SIGTERM if rung < _PLEAS else signal.SIGKILL)
 
     signal.signal(signal.SIGALRM, ring)
