@@ -1,8 +1,8 @@
-"""`python tools/fuzz.py SECONDS`: tests of made-up input again and again with other seeds, for so long in all.
+"""`python tools/fuzz.py SECONDS`: runs the generated tests repeatedly with new seeds, for SECONDS in all.
 
-They are those of `tests/fuzz` and, where the lab can run, the one that pushes what is made up to a server in a box.
-Each file of them has an equal share of the time; making the box takes a minute more. The first failure ends it with
-status 1; Hypothesis prints the smallest input it has found, and the seed with which the run can be repeated.
+These are `tests/fuzz` and, if the lab can run, the test that pushes generated files to a server in a box. Each file
+gets an equal share of the time; making the box takes a minute more. The first failure ends it with status 1;
+Hypothesis prints the smallest input it has found, and the seed to reproduce the run.
 """
 
 import os

@@ -208,7 +208,7 @@ def test_one_client_has_only_so_many_uploads_at_once(tmp_path: Path, head: str) 
             s.sendall(f"{head}Host: shop.test\r\n\r\n".encode())
 
         def refused() -> bool:
-            """One more is refused; an accepted one stays open, because it has replaced one that came later."""
+            """Whether one more is refused; an accepted one stays open: it has taken the place of a slower one."""
             one = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=0.5))
             one.sendall(f"{head}Host: shop.test\r\n\r\n".encode())
             with contextlib.suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""An app that a full disk or an older pushrod has left with a push that was cut off, and what may be pushed."""
+"""An app with an interrupted push, left by a full disk or an older pushrod; and what may be pushed."""
 
 import json
 import subprocess
