@@ -20,8 +20,9 @@ def context(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    with click.Context(click.Command("pushrod")) as found:
-        yield found
+    program = click.Context(click.Group("pushrod"), info_name="pushrod")
+    with click.Context(click.Command("status"), parent=program, info_name="status") as context:
+        yield context
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_a_remote_that_is_no_app_of_this_machine_says_nothing(
 
 
 def test_what_is_given_goes_before_everything(joined: App, context: click.Context) -> None:
-    context.obj = "/given/before"
+    context.find_root().obj = "/given/before"
     assert find_root(None).path == Path("/given/before")
     assert find_root("/given/after").path == Path("/given/after")
     assert find_root("relative").path == Path.cwd() / "relative"
