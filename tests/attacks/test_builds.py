@@ -173,7 +173,7 @@ def test_no_image_of_another_app_is_named(town: Town, attacker: Attacker, victim
         for tree in trees if reference in (digits[:12], name) else trees[:1]:
             attacker.reset()
             found = attacker.refused(tree)
-            assert "is the ID of an image" in found.what or "is a name of pushrod's own" in found.what, tree
+            assert "is an image ID" in found.what or "is reserved by pushrod" in found.what, tree
             assert found.where
 
 

@@ -146,7 +146,10 @@ STARTS = (
         ("alembicc", "services.web.x-pushrod.release"),
     ),
     Case(
-        "it ends at boot", {"app.py": DIES}, 8, ("ended at boot", "instance web-1", "what was live still is")
+        "it ends at boot",
+        {"app.py": DIES},
+        8,
+        ("ended at boot", "instance web-1", "the live release is unchanged"),
     ),
     Case("it cannot be read", {"app.py": "import ("}, 8, ("ended at boot", "instance web-1")),
     Case(
@@ -252,13 +255,13 @@ GATE = (
         "a snippet that reaches beyond the app",
         snippet("gzip on;\nlocation /etc/ {\n    alias /etc/;\n}\n"),
         3,
-        ("`alias` is not for a snippet", f"{OWN}:3", "pushrod apps allow shop nginx"),
+        ("`alias` is not allowed here", f"{OWN}:3", "pushrod apps allow shop nginx"),
     ),
     Case(
         "a snippet that nginx refuses",
         snippet("gzip on;\nlocation = /x {\n    return 200 a b;\n}\n"),
         9,
-        ('invalid number of arguments in "return" directive', f"{OWN}:3: return 200 a b;", "mend that line"),
+        ('invalid number of arguments in "return" directive', f"{OWN}:3: return 200 a b;", "fix that line"),
     ),
     Case(
         "an expression that nginx refuses",

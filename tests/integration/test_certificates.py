@@ -382,7 +382,7 @@ def test_an_app_of_the_embedded_engine_with_tls(machine: Machine) -> None:
     asked["x-pushrod"] = {"tls": {"source": "files"}}
     done = shop.tree.push() if shop.tree.commit({"compose.yaml": yaml.safe_dump(asked)}) else None
     assert done and done.ok
-    assert "no new certificate: the manifest wants a certificate of your own, and none was given" in done.err
+    assert "no new certificate: the manifest requires your own certificate, and none is stored" in done.err
     assert "none was given" in shop.json("status")[0]["warnings"][0]
     refused = shop.pushrod("cert", "renew", "--all")
     assert refused.status == 11
@@ -399,8 +399,8 @@ def test_an_app_of_the_embedded_engine_with_tls(machine: Machine) -> None:
     shown = ssl.get_server_certificate(("127.0.0.1", port))
     assert openssl.describe(shown).fingerprint == openssl.describe(pair.chain).fingerprint
     assert shop.json("status")[0]["warnings"] == []
-    assert shop.must("cert", "unset") == "forgotten\n"
-    assert shop.must("cert", "unset") == "nothing was given\n"
+    assert shop.must("cert", "unset") == "removed\n"
+    assert shop.must("cert", "unset") == "there was none\n"
 
     shop.tree.commit(FILES)
     assert shop.tree.push().ok

@@ -193,13 +193,14 @@ def test_any_compose_file_on_docker(tmp_path: Path) -> None:
     assert app.health.command == ("curl", "-f", "http://localhost:8000/up")
     assert (app.health.deadline, found.service("db").health.deadline) == (110.0, 60.0)
     assert found.notes == (
-        "app, flower: its published port stays closed; only the entry is reached, through the edge",
-        "nginx: of its published ports only 80 is reached, through the edge",
+        "app, flower: its published port stays closed; only the entry is reachable, through the edge",
+        "nginx: of its published ports only 80 is reachable, through the edge",
         "db: published ports of stores stay closed",
         "nginx: `container_name` and `hostname` are only names by which other services reach it: two releases run at "
         "once",
-        "app, nginx: its networks are not made: all services of a release share one, and reach the stores on another",
-        "app: has a volume, which the old and the new release have open at the same time for a moment; if only one "
+        "app, nginx: its networks are not created: all services of a release share one, and reach the stores "
+        "on another",
+        "app: has a volume, which the old and the new release briefly use at the same time; if only one "
         "may: `deploy: {update_config: {order: stop-first}}`",
     )
 

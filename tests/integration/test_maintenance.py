@@ -43,7 +43,7 @@ def process(app: App) -> int:
 def test_closed_and_opened_without_a_touch_at_the_instances(shop: App) -> None:
     release, pid = shop.live, process(shop)
     said = shop.must("maintenance", "on", "--allow", "203.0.113.0/24", "--retry-after", "60")
-    told = "closed for maintenance; 203.0.113.0/24 may pass; others are told to ask again after 60 s"
+    told = "closed for maintenance; 203.0.113.0/24 may pass; others are asked to retry after 60 s"
     assert said == f"shop is {told}\n"
     answer = asked(shop)
     assert (answer.status, answer.headers["Retry-After"]) == (503, "60")

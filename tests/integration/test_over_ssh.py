@@ -101,7 +101,7 @@ def test_what_is_done_from_there_is_told(shop: App, desk: Desk) -> None:
     assert (acts[4]["by"] != "tester", acts[4]["what"]) == (True, "restart")
     assert re.fullmatch(r"commit [0-9a-f]{40}; release \d+", acts[0]["detail"])
     assert "ended at boot" in acts[1]["detail"]
-    assert "as they were written" in shop.must("audit", "verify")
+    assert ": unchanged" in shop.must("audit", "verify")
     shop.restore()
 
 
@@ -257,7 +257,7 @@ NEVER = "a value is never an argument"
         ("secret import - --app shop", "1 set: A"),
         ("secret import --app=shop -", "1 set: A"),
         ("apps set shop -- file=", "shop: its compose file is the one at the top"),
-        ("audit -- verify", "as they were written"),
+        ("audit -- verify", ": unchanged"),
     ],
 )
 def test_options_stand_where_people_write_them(shop: App, desk: Desk, words: str, said: str) -> None:

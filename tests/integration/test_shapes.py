@@ -89,17 +89,17 @@ BUILT: dict[str, dict[str, str]] = {
 NOTES = {
     "chosen": "{} is the entry, because ",
     "closed": "{}: its published port stays closed",
-    "edge": "{}: the edge takes its place",
+    "edge": "{}: the edge replaces it",
     "kept": "{}: stays as it is from push to push",
     "named": "{}: `container_name` and `hostname` are only names",
     "networks": "{}: its networks are not made",
     "not mounted": "{}: volumes are not mounted on the embedded engine",
     "one port": "{}: of its published ports only ",
-    "replaced": "{}: pushrod's edge .nginx. takes its place",
+    "replaced": "{}: pushrod's edge .nginx. replaces it",
     "stop first": "{}: stops before its new instances start",
     "stores closed": "{}: published ports of stores stay closed",
     "version": "{}: the manifest names ",
-    "volume": "{}: (has a volume|writes to a directory that Git does not have), which the old and the new release",
+    "volume": "{}: (has a volume|writes to a directory that Git does not track), which the old and the new release",
 }
 
 

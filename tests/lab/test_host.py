@@ -95,9 +95,10 @@ def test_a_second_call_does_nothing(server: Box) -> None:
         "find", "/etc/systemd", "/etc/docker", ROOT, "-newer", "/etc/docker/daemon.json"
     ).stdout
     done = pushrod(server, "host", "init", f"root@{server.address}")
-    assert (done.status, done.stdout.splitlines()[-1]) == (0, "nothing to do: this is a host already"), (
-        done.stdout
-    )
+    assert (done.status, done.stdout.splitlines()[-1]) == (
+        0,
+        "nothing to do: this machine is already a host",
+    ), done.stdout
     plan = pushrod(server, "host", "init", f"root@{server.address}", "--plan", "--json")
     assert {change["action"] for change in json.loads(plan.stdout)} == {"same"}
     after = server.exec(

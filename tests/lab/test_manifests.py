@@ -353,7 +353,7 @@ def test_what_differs_is_said_once_each(shop: Rich) -> None:
         r"^web: of its published ports only 80 is reached",
         r"^cache, db: published ports of stores stay closed$",
         r"^api, web: `container_name` and `hostname` are only names",
-        r"has a volume, which the old and the new release have open",
+        r"has a volume, which the old and the new release briefly use",
     )
     assert [sum(bool(re.search(pattern, note)) for note in notes) for pattern in expected] == [1] * 5, notes
     assert len(notes) == len(expected), notes

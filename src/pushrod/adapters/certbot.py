@@ -100,7 +100,7 @@ def _refused(said: str, log: Path) -> HostError:
         what = f"the ACME server could not prove the names: {'; '.join(details)}"
         hint = "each name must lead to this server, with port 80 open to the world; then `pushrod cert renew`"
     elif kind:
-        what, hint = f"the ACME server refuses: {detail}", "mend that, then `pushrod cert renew`"
+        what, hint = f"the ACME server refuses: {detail}", "fix that, then `pushrod cert renew`"
     elif any(word in f"{said}\n{logged}" for word in _UNREACHABLE):
         what, hint = "the ACME server cannot be reached", "check this machine's way out: DNS, port 443"
     else:

@@ -171,7 +171,7 @@ def _stages(instructions: Iterable[_Instruction], arguments: dict[str, str], whe
             raise ManifestError(
                 f"{instruction.name} cannot be read: {e}",
                 where=f"{where}:{instruction.line}",
-                hint="`docker build` refuses that line too; mend it",
+                hint="`docker build` refuses that line too; fix it",
             ) from e
         if stage is not None:
             stages.update(dict.fromkeys(stage.names, stage.recipe))

@@ -34,8 +34,8 @@ class _Verbs(click.Group):
 
 
 _EXIT_CODES = (
-    "Exit codes: 0 done, 2 wrong call, 3 manifest, 4 repository, 5 build, 6 store, 7 release command, 8 not ready, "
-    "9 edge, 10 this machine, 11 damaged state, 12 unknown name, 13 busy, 130 interrupted."
+    "Exit codes: 0 done, 1 internal, 2 usage, 3 manifest, 4 repository, 5 build, 6 store, 7 release command, "
+    "8 not ready, 9 edge, 10 this machine, 11 damaged state, 12 unknown name, 13 busy, 130 interrupted."
 )
 
 
@@ -48,7 +48,7 @@ _EXIT_CODES = (
 @click.option("--root", envvar="PUSHROD_ROOT", help="Where pushrod keeps its state (also PUSHROD_ROOT).")
 @click.pass_context
 def cli(context: click.Context, root: str | None) -> None:
-    """git push takes a commit to production on this machine.
+    """Take a commit to production on this machine with git push.
 
     Start with `pushrod new shop && cd shop && pushrod up`, or `pushrod up` in a repository with a compose file.
     """

@@ -25,7 +25,7 @@ _PRUNING = 900.0  # seconds for one app
 
 @click.group("apps")
 def apps_command() -> None:
-    """The apps of this machine."""
+    """Manage the apps of this machine."""
 
 
 @apps_command.command("list")
@@ -51,14 +51,14 @@ def list_apps(root: str | None, as_json: bool) -> None:
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
-    help="Where it should answer; by default the first free from 8000, on a Docker host 80.",
+    help="The app's port; by default the first free one from 8000, on a Docker host 80.",
 )
-@click.option("--sha256", is_flag=True, help="For a repository whose objects are named by SHA-256.")
+@click.option("--sha256", is_flag=True, help="For a repository in Git's SHA-256 format.")
 @with_root
 def create_app(name: str, port: int | None, sha256: bool, root: str | None) -> None:
-    """Make an app for the repository you are in, to be pushed to: `git push pushrod HEAD:main`.
+    """Create an app for the current repository; `git push pushrod HEAD:main` then deploys it.
 
-    On a Docker host no repository is needed: its owner pushes to the app over SSH.
+    On a Docker host no repository is needed: pushes to the app arrive over SSH.
     """
     engine = registry.of(find_root(root))
     tree = git.toplevel(Path()) if engine.traits.needs_work_tree else _tree()
@@ -81,20 +81,21 @@ def _tree() -> Path | None:
 @apps_command.command("allow")
 @click.argument("name")
 @click.argument("words", metavar="WHAT...", nargs=-1, required=True)
-@click.option("--remove", is_flag=True, help="No longer allow it, from the next deployment on.")
+@click.option("--remove", is_flag=True, help="Revoke it, from the next deployment on.")
 @with_root
 def allow_app(name: str, words: tuple[str, ...], remove: bool, root: str | None) -> None:
-    """Let an app's compose file ask for WHAT (`privileged`, `NET_ADMIN`, `/srv/media`).
+    """Grant WHAT to an app's compose file (`privileged`, `NET_ADMIN`, `/srv/media`).
 
-    It holds for its next deployments. Who may push to a host must not decide this: on a Docker host it takes root.
+    A grant takes effect with the next deployment. On a Docker host this requires root, because people who push must
+    not decide it.
     """
     app = find_root(root).app(check_name(name))
     if os.geteuid() != 0 and registry.traits(app.root).hosted:
         raise HostError(
-            "only the host's owner allows this", where=app.name, hint="run it as root, on the host"
+            "only the host's owner may grant this", where=app.name, hint="run it as root, on the host"
         )
     allowed = app_lifecycle.allow(app, [check_word(w) for w in words], remove=remove)
-    say(f"{name} may have: {', '.join(allowed) or 'nothing beyond the ordinary'}")
+    say(f"{name} may have: {', '.join(allowed) or 'nothing extra'}")
 
 
 @apps_command.command("set")
@@ -104,8 +105,8 @@ def allow_app(name: str, words: tuple[str, ...], remove: bool, root: str | None)
 def set_app(name: str, settings: tuple[str, ...], root: str | None) -> None:
     """Change a setting of an app: file=deploy/compose.yaml.
 
-    `file` is the compose file that its next deployments read, by its path in the repository; `file=` is the one at
-    the top again. Paths in it are relative to its folder, and no override file is read beside it.
+    `file` is the path in the repository of the compose file for its next deployments; `file=` returns to the one at
+    the top. Paths in the file are relative to its folder, and no override file is read.
     """
     file = check_file(_setting(settings))
     if there := remote.find(root, check_name(name)):
@@ -122,7 +123,7 @@ def _setting(settings: tuple[str, ...]) -> str:
     key, equals, value = settings[-1].partition("=")
     if len(settings) > 1 or not equals or key != "file":
         raise UnknownNameError(
-            f"`{' '.join(settings)}` is no setting of an app",
+            f"`{' '.join(settings)}` is not a setting of an app",
             hint="file=deploy/compose.yaml is the only one; its ports, names and sizes are in its compose file",
         )
     return value
@@ -130,14 +131,14 @@ def _setting(settings: tuple[str, ...]) -> str:
 
 @apps_command.command("destroy")
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @with_root
 def destroy_app(name: str, yes: bool, root: str | None) -> None:
-    """Stop an app and remove it: releases, stores and their data, secrets. It cannot be undone."""
+    """Stop an app and remove it: releases, stores and their data, secrets. This cannot be undone."""
     app = find_root(root).app(name)
     if not yes:
         say(f"This removes {app.directory}: every release, all data in its stores, its secrets.")
-        if ask("Type the app's name to go on") != name:
+        if ask("Type the app's name to confirm") != name:
             raise click.Abort
     with signals.interruptible():
         pipeline(app).down()
@@ -148,9 +149,10 @@ def destroy_app(name: str, yes: bool, root: str | None) -> None:
 @click.command("prune")
 @with_root
 def prune_command(root: str | None) -> None:
-    """Remove what no kept release needs: images, logs, and what builds have left unused for a week.
+    """Remove unused images, logs and build cache.
 
-    Every deployment does the first two for its own app. An app that another command works on is left alone.
+    These are images and logs that no kept release needs, and build cache that was not used for a week. Every
+    deployment removes the images and logs of its own app. An app that another command works on is skipped.
     """
     where = find_root(root)
     engine = registry.of(where)
@@ -161,7 +163,7 @@ def prune_command(root: str | None) -> None:
             with turns.turn(app):
                 pipeline(app).prune()
         except BusyError as e:
-            say(f"{app.name} is left alone: {e.what}", err=True)
+            say(f"{app.name} is skipped: {e.what}", err=True)
         except PushrodError as e:
             failed.append(e.of(app.name))
         except OSError as e:

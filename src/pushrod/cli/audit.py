@@ -27,19 +27,21 @@ def _since(_context: click.Context, _parameter: click.Parameter, given: str) -> 
         then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds)
         return then.isoformat(timespec="milliseconds")
     if given:
-        raise click.BadParameter(f"`{given}` is neither a time such as 24h nor a date such as 2026-01-31")
+        raise click.BadParameter(f"`{given}` is neither a duration such as 24h nor a date such as 2026-01-31")
     return ""
 
 
 @click.command("audit")
 @click.argument("what", type=click.Choice(["list", "verify"]), default="list", metavar="[list|verify]")
-@click.option("--key", "by", default="", help="Of one key or account: its name, or the key's fingerprint.")
-@click.option("--verb", default="", help="One verb: push, rollback, `secret set`, secret.")
+@click.option("--key", "by", default="", help="Only one key or account: its name, or the key's fingerprint.")
+@click.option("--verb", default="", help="Only one verb: push, rollback, `secret set`, secret.")
 @click.option(
-    "--result", type=click.Choice(["done", "failed", "refused", "unfinished"]), help="How it ended."
+    "--result",
+    type=click.Choice(["done", "failed", "refused", "unfinished"]),
+    help="Only calls with this result.",
 )
-@click.option("--since", default="", callback=_since, help="From a time on: 24h, 7d, 2026-01-31.")
-@click.option("-n", "--lines", default=50, show_default=True, help="How many at most, the newest.")
+@click.option("--since", default="", callback=_since, help="Only since this time: 24h, 7d, 2026-01-31.")
+@click.option("-n", "--lines", default=50, show_default=True, help="Number of entries, newest last.")
 @with_app
 @with_json
 def audit_command(
@@ -53,9 +55,10 @@ def audit_command(
     root: str | None,
     as_json: bool,
 ) -> None:
-    """Show who did what: pushes, verbs, keys, names of secrets, restores, changes of the host.
+    """Show who did what, including refused calls.
 
-    What was refused too. `verify` looks whether a line was changed, taken out or moved.
+    It covers pushes, verbs, keys, names of secrets, restores and changes of the host. `verify` detects lines that
+    were changed, removed or moved.
     """
     log = Audit(find_root(root))
     if what == "verify":
@@ -67,7 +70,7 @@ def audit_command(
     if as_json:
         print_json(acts)
     elif not acts:
-        say("nothing yet" if not any((apps, by, verb, result, since)) else "nothing of that")
+        say("no entries yet" if not any((apps, by, verb, result, since)) else "no matching entries")
     else:
         print_table(("WHEN", "WHO", "FROM", "APP", "WHAT", "RESULT", ""), [_row(act) for act in acts])
 
@@ -94,7 +97,7 @@ def _verify(log: Audit, as_json: bool) -> None:
         raise StateError(
             verdict.problems[0] + (f", and {more} more" if more else ""),
             where=str(log.log),
-            hint=f"journalctl --identifier={audit.IDENTIFIER} has what was told of each line when it was written",
+            hint=f"journalctl --identifier={audit.IDENTIFIER} shows each line's head as it was written",
             log=verdict.problems[:20],
         )
 
@@ -102,21 +105,19 @@ def _verify(log: Audit, as_json: bool) -> None:
 def _report(verdict: audit.Verdict, *, heads: bool, hosted: bool, may: bool) -> Iterator[str]:
     """The lines of a report on what was checked; the problems follow it."""
     if not verdict.last:
-        yield "no line is here"
+        yield "the log is empty"
     else:
-        yield f"lines {verdict.first} to {verdict.last}" + (
-            "" if verdict.problems else ": as they were written"
-        )
+        yield f"lines {verdict.first} to {verdict.last}" + ("" if verdict.problems else ": unchanged")
     if verdict.first > 1:
-        yield f"lines 1 to {verdict.first - 1} are not here: somebody has removed the files that they were in"
+        yield f"lines 1 to {verdict.first - 1} are missing: their files were removed"
     if heads:
-        yield f"{verdict.heads} heads in the system's journal are the same"
+        yield f"{verdict.heads} heads in the system's journal match"
     elif hosted and not may:
-        yield "not compared with the system's journal, which root alone can read"
+        yield "not compared with the system's journal, which only root can read"
     elif hosted and verdict.last:
-        yield "the system's journal has no head of it any more: nothing shows whether its end was cut off"
+        yield "the system's journal no longer has a head of this log: a truncated end cannot be detected"
     if verdict.gone:
-        yield f"{verdict.gone} heads there are of lines that are not here"
+        yield f"{verdict.gone} heads in the journal belong to missing lines"
 
 
 def _heads() -> list[tuple[str, int, str]]:

@@ -20,14 +20,14 @@ from pushrod.system import signals
 
 @click.group("cert")
 def cert_command() -> None:
-    """Certificates, with which apps are served by TLS."""
+    """Manage the TLS certificates of apps."""
 
 
 @cert_command.command("list", cls=remote.Verb)
 @with_app
 @with_json
 def list_command(app_name: str | None, root: str | None, as_json: bool) -> None:
-    """List the apps with a certificate, or that should have one."""
+    """List the apps that have a certificate, or should have one."""
     rows = renewal.listed([find_app(root, app_name)] if app_name else visible(find_root(root)))
     if as_json:
         print_json(rows)
@@ -46,13 +46,13 @@ def _left(ends: str) -> str:
 
 
 @cert_command.command("renew", cls=remote.Verb)
-@click.option("--all", "every", is_flag=True, help="Every app, as the timer does.")
-@click.option("--force", is_flag=True, help="Also what would do for longer.")
+@click.option("--all", "every", is_flag=True, help="Every app, like the timer.")
+@click.option("--force", is_flag=True, help="Renew even if it is not due.")
 @with_app
 def renew_command(every: bool, force: bool, app_name: str | None, root: str | None) -> None:
-    """See to the app's certificate: get it, or a newer one if it is time.
+    """Obtain the app's certificate, or renew it if it is due.
 
-    What was served goes on being served where that fails.
+    If that fails, the previous certificate stays in use.
     """
     apps = visible(find_root(root)) if every else [find_app(root, app_name)]
     failed: list[PushrodError] = []
@@ -71,12 +71,12 @@ def renew_command(every: bool, force: bool, app_name: str | None, root: str | No
 @click.option(
     "--certificate",
     required=True,
-    help="PEM file with the certificate and the intermediate ones; - for stdin.",
+    help="PEM file with the certificate and intermediate ones; - for standard input.",
 )
 @click.option("--key", help="PEM file with the private key, if it is not in the certificate's file.")
 @with_app
 def set_command(certificate: str, key: str | None, app_name: str | None, root: str | None) -> None:
-    """Give the app a certificate of your own, for `x-pushrod.tls.source: files`."""
+    """Store your own certificate for the app, for `x-pushrod.tls.source: files`."""
     given = [name for name in (certificate, key) if name]
     if there := remote.find(root, app_name):
         there.feed("\n".join(map(_text, given)), "cert", "set", "--certificate", "-", "--app", there.app)
@@ -95,7 +95,9 @@ def _text(name: str) -> str:
         return sent.text()
     if not os.access(name, os.R_OK) or not Path(name).is_file():
         raise HostError(
-            "no such file, or not to be read", where=name, hint="name a PEM file, or give it by stdin: -"
+            "the file does not exist or is not readable",
+            where=name,
+            hint="name a PEM file, or use standard input: -",
         )
     return Path(name).read_text(errors="replace")
 
@@ -103,6 +105,6 @@ def _text(name: str) -> str:
 @cert_command.command("unset", cls=remote.Verb)
 @with_app
 def unset_command(app_name: str | None, root: str | None) -> None:
-    """Forget what `pushrod cert set` was given; what is served stays until the manifest says otherwise."""
+    """Remove the certificate of `pushrod cert set`; the edge serves it until the manifest changes."""
     there = Certificates(find_app(root, app_name)).take_back()
-    say("forgotten" if there else "nothing was given")
+    say("removed" if there else "there was none")

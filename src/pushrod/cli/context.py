@@ -25,9 +25,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def with_app(command: F) -> F:
     """Add --root and --app, for every verb about one app."""
-    command = click.option(
-        "--app", "app_name", help="The app; by default that of the repository you are in."
-    )(command)
+    command = click.option("--app", "app_name", help="The app; by default that of the current repository.")(
+        command
+    )
     return with_root(command)
 
 
@@ -111,7 +111,7 @@ def _named(where: Root, name: str | None, directory: Path | None) -> App:
         return apps[0]
     names = ", ".join(a.name for a in apps) or "none"
     raise UnknownNameError(
-        "which app? there is no `pushrod` remote here",
+        "which app? the current repository has no `pushrod` remote",
         where=str(where.path),
         hint=f"add --app NAME; apps: {names}",
     )

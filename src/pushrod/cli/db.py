@@ -17,14 +17,14 @@ from pushrod.system import signals
 
 @click.group("db")
 def db_command() -> None:
-    """Backups of an app's databases."""
+    """Manage backups of an app's stores."""
 
 
 @db_command.command("backup", cls=remote.Verb)
-@click.option("--all", "every", is_flag=True, help="Every app whose time has come, as the timer does.")
+@click.option("--all", "every", is_flag=True, help="Every app that is due, like the timer.")
 @with_app
 def backup_command(every: bool, app_name: str | None, root: str | None) -> None:
-    """Back up the app's PostgreSQL and Redis, while it runs."""
+    """Back up the app's PostgreSQL and Redis while it runs."""
     if every:
         _all(root)
         return
@@ -65,9 +65,9 @@ def backups_command(app_name: str | None, root: str | None, as_json: bool) -> No
 @click.argument("when", default="")
 @with_app
 def verify_command(when: str, app_name: str | None, root: str | None) -> None:
-    """Try a backup out: restore it beside the data, count its rows, drop it again.
+    """Test a backup: restore it beside the data, compare its rows, drop it again.
 
-    WHEN is its name or how that begins, by default the newest.
+    WHEN is its name or a prefix of it, by default the newest.
     """
     app = find_app(root, app_name)
     name = catalogue.find(app, when).name
@@ -80,21 +80,21 @@ def verify_command(when: str, app_name: str | None, root: str | None) -> None:
 
 @db_command.command("restore", cls=remote.Verb)
 @click.argument("when")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @with_app
 def restore_command(when: str, yes: bool, app_name: str | None, root: str | None) -> None:
-    """Put the databases of the backup WHEN in the place of the app's.
+    """Replace the app's databases by those of the backup WHEN.
 
-    What is there is backed up before. Instances lose their connections, and connect again.
+    The current data is backed up first. Instances lose their connections and reconnect.
     """
     app = find_app(root, app_name)
     backup = catalogue.find(app, when)
     if not yes:
         say(
-            f"This puts the data of {backup.name}, {age(backup.age)} old, in the place of {app.name}'s. "
-            "What is there now is backed up before."
+            f"This replaces the data of {app.name} by backup {backup.name}, {age(backup.age)} old. "
+            "The current data is backed up first."
         )
-        if ask("Type the app's name to go on") != app.name:
+        if ask("Type the app's name to confirm") != app.name:
             raise click.Abort
     with signals.interruptible():
         lines = _of(app).restore(backup.name)

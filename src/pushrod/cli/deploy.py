@@ -21,23 +21,20 @@ from pushrod.system import signals
 
 @click.command("up")
 @click.argument("directory", default=".", type=click.Path(path_type=Path))
-@click.option("--app", "app_name", help="The app's name; by default the folder's.")
+@click.option("--app", "app_name", help="The app's name; by default the folder's name.")
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
-    help="Where it should answer; by default the first free from 8000, on a Docker host 80.",
+    help="The app's port; by default the first free one from 8000, on a Docker host 80.",
 )
-@click.option(
-    "--file", help="Its compose file, from now on, where that is not at the top: deploy/compose.yaml."
-)
+@click.option("--file", help="The app's compose file from now on, if not at the top: deploy/compose.yaml.")
 @with_root
 def up_command(
     directory: Path, app_name: str | None, port: int | None, file: str | None, root: str | None
 ) -> None:
     """Deploy the HEAD of DIRECTORY on this machine.
 
-    It runs in the background.
-    Makes the app and the Git remote `pushrod` if they are not there; from then on
+    It runs in the background. The first call creates the app and the Git remote `pushrod`; from then on
     `git push pushrod HEAD:main` deploys. Prints the URL.
     """
     where = find_root(root, directory)
@@ -65,7 +62,7 @@ def _remote_app(root: Path, tree: Path) -> str:
 @click.argument("ref", default="HEAD")
 @with_app
 def deploy_command(ref: str, app_name: str | None, root: str | None) -> None:
-    """Deploy REF of the repository you are in (by default HEAD)."""
+    """Deploy REF of the current repository (by default HEAD)."""
     if there := remote.find(root, app_name):
         there.push(f"{git.resolve(git.toplevel(Path()), ref)}:refs/heads/{git.BRANCH}")
         return
@@ -92,9 +89,9 @@ def _deploy(app: App, tree: Path, commit: str) -> None:
 @click.argument("directory", default=".", type=click.Path(path_type=Path))
 @with_app
 def down_command(directory: Path, app_name: str | None, root: str | None) -> None:
-    """Stop the app of DIRECTORY; its data stays.
+    """Stop the app of DIRECTORY and its stores; its data stays.
 
-    Its stores stop too. `pushrod up` starts all of it again.
+    `pushrod up` starts everything again.
     """
     app = find_app(root, app_name, directory)
     with signals.interruptible():
@@ -108,7 +105,7 @@ def down_command(directory: Path, app_name: str | None, root: str | None) -> Non
 @with_app
 @with_json
 def plan_command(ref: str, file: str, app_name: str | None, root: str | None, as_json: bool) -> None:
-    """Show what deploying REF would change, and change nothing."""
+    """Show what deploying REF would change."""
     file = check_file(file)
     if there := remote.find(root, app_name):
         _plan_there(there, ref, file, as_json=as_json)
@@ -142,7 +139,7 @@ def _stored(app: App, ref: str) -> str:
         raise RepositoryError(
             f"the app's repository has no commit `{ref}`",
             where=app.name,
-            hint="what a push was refused for is not kept; `pushrod plan` in your work tree sends it",
+            hint="refused commits are not kept; `pushrod plan` in your work tree sends it",
         )
     tree = git.toplevel(Path())
     commit = git.resolve(tree, ref)
@@ -163,12 +160,14 @@ def _plan_there(there: remote.Remote, ref: str, file: str, *, as_json: bool) -> 
 
 @click.command("rollback", cls=remote.Verb)
 @click.argument("number", metavar="[RELEASE]", default=0, type=int)
-@click.option("--across-migrations", is_flag=True, help="Even if the schema has changed since that release.")
+@click.option(
+    "--across-migrations", is_flag=True, help="Roll back even if the schema has changed since that release."
+)
 @with_app
 def rollback_command(number: int, across_migrations: bool, app_name: str | None, root: str | None) -> None:
     """Make an older release live again.
 
-    By default the one before. Nothing is built: it takes seconds.
+    By default the previous one. Nothing is built, so it takes seconds.
     """
     line = pipeline(find_app(root, app_name))
     with signals.interruptible():
@@ -179,23 +178,23 @@ def rollback_command(number: int, across_migrations: bool, app_name: str | None,
 @click.command("restart", cls=remote.Verb)
 @with_app
 def restart_command(app_name: str | None, root: str | None) -> None:
-    """Replace every instance by a new one.
+    """Replace every instance by a new one of the same commit.
 
-    Of the same commit, without dropping a request; the release command does not run.
+    It drops no request, and does not run the release command.
     """
     app = find_app(root, app_name)
     with signals.interruptible():
         release = pipeline(app).renew()
-    say(f"release {release.number} has replaced the one before")
+    say(f"release {release.number} has replaced the previous one")
 
 
 @click.command("scale", cls=remote.Verb)
 @click.argument("counts", metavar="SERVICE=N...", nargs=-1, required=True)
 @with_app
 def scale_command(counts: tuple[str, ...], app_name: str | None, root: str | None) -> None:
-    """Change how many instances a service has.
+    """Set the number of a service's instances.
 
-    Without dropping a request. The counts go before the manifest's, in later releases too.
+    It drops no request. The numbers override the manifest's, in later releases too.
     """
     replicas = dict(map(_count, counts))
     line = pipeline(find_app(root, app_name))

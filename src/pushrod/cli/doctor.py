@@ -11,13 +11,14 @@ from pushrod.observe import diagnostics
 
 
 @click.command("doctor")
-@click.option("--repair", is_flag=True, help="Mend what is damaged of an app's state.")
+@click.option("--repair", is_flag=True, help="Repair an app's damaged state.")
 @with_app
 @with_json
 def doctor_command(repair: bool, app_name: str | None, root: str | None, as_json: bool) -> None:
     """Check this machine and every app on it.
 
-    Says which parts are in use and their versions, and how to mend each finding. Exits 10 if something is broken.
+    Shows the external programs in use with their versions, and how to fix each problem. Exits with 10 if something
+    is broken.
     """
     if repair:
         app = named_app(root, app_name)

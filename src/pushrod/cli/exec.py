@@ -25,7 +25,7 @@ def _program(_context: click.Context, _parameter: click.Parameter, given: tuple[
     words = given[1:] if given[:1] == ("--",) else given
     if not words or words[0].startswith("-"):
         raise click.BadParameter(
-            f"`{''.join(words[:1])}` is no program; options come before it, or before a `--` that is"
+            f"`{''.join(words[:1])}` is not a program; options come before it, or before a `--`"
         )
     return words
 
@@ -62,7 +62,7 @@ class _Service(remote.Verb):
 def exec_command(service: str, argv: tuple[str, ...], app_name: str | None, root: str | None) -> None:
     """Run CMD as an instance of SERVICE would run.
 
-    In its directory, with its environment and its database role.
+    It has that instance's directory, environment and database role.
     """
     app = find_app(root, app_name)
     release, chosen, environment = _live(app, service, key=service)
@@ -71,12 +71,14 @@ def exec_command(service: str, argv: tuple[str, ...], app_name: str | None, root
 
 @click.command("run", cls=remote.Verb, context_settings=_REST)
 @click.argument("argv", metavar="CMD...", nargs=-1, required=True, type=click.UNPROCESSED, callback=_program)
-@click.option("--service", default="", help="Whose image and environment; by default the entry's.")
+@click.option(
+    "--service", default="", help="The service whose image and environment to use; by default the entry."
+)
 @with_app
 def run_command(argv: tuple[str, ...], service: str, app_name: str | None, root: str | None) -> None:
-    """Run CMD once, as the release command is run.
+    """Run CMD once, like the release command.
 
-    From the live release, with the database role that may migrate.
+    It uses the live release and the database role that may migrate.
     """
     app = find_app(root, app_name)
     live = Releases(app).pointed()

@@ -91,7 +91,7 @@ def parse(cli: click.Command, words: list[str], caller: host_context.Caller, rec
         known = any(f"{verb} ".startswith(f"{path} ") for verb in gate.VERBS)
         subcommand = command.get_command(context, name) if known else None
         if subcommand is None:
-            raise gate.refused(f"`{path}` is no verb that a key may run")
+            raise gate.refused(f"`{path}` is not a verb that a key may run")
         command = subcommand
         if isinstance(command, click.Group):
             context = click.Context(command, info_name=name, parent=context)

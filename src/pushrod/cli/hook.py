@@ -79,7 +79,7 @@ def pre_receive(app: App, updates: str, on_live: Callable[[], None] = lambda: No
     history of the deployed one.
     """
     if "GIT_PUSH_CERT" in os.environ:
-        raise RepositoryError("no certificate of a push is taken", hint="git push --no-signed")
+        raise RepositoryError("push certificates are not accepted", hint="git push --no-signed")
     pushed = _parsed(updates)
     tags = [update for update in pushed if update.ref.startswith(_TAGS) and not git.is_zero(update.new)]
     quarantine = dict(os.environ)
@@ -96,7 +96,7 @@ def pre_receive(app: App, updates: str, on_live: Callable[[], None] = lambda: No
         if own:  # Git has already read the old settings for this push, and would create the tags
             raise RepositoryError("tags below release/ are pushrod's own", where=own[0], hint="push again")
     if own:
-        say("note: tags below release/ are pushrod's own, and those that were pushed are not taken", err=True)
+        say("note: tags below release/ are pushrod's own; the pushed ones are not accepted", err=True)
     pushed = [update for update in pushed if update.ref not in own]
     if not pushed:
         return
@@ -142,7 +142,7 @@ def _parsed(updates: str) -> list[_Update]:
     """The updates that Git passes to the hook. A ref's name contains no space (git-check-ref-format(1))."""
     if len(updates) > _UPDATES:
         hint = f"push fewer tags at once, or none: git push --no-follow-tags pushrod HEAD:{git.BRANCH}"
-        raise RepositoryError("more refs in one push than are looked through", hint=hint)
+        raise RepositoryError("too many refs in one push", hint=hint)
     return [_Update(*line.split(" ", 2)) for line in split(updates) if line.count(" ") >= 2]
 
 

@@ -22,18 +22,18 @@ from pushrod.state.apps import HostSettings, Root
 
 @click.group("host")
 def host_command() -> None:
-    """This machine, or a server, as a Docker host."""
+    """Set up and manage a Docker host."""
 
 
 @host_command.command("init")
 @click.argument("server", required=False)
-@click.option("--plan", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--plan", is_flag=True, help="Show what would change, without changing it.")
 @with_root
 @with_json
 def init(server: str | None, plan: bool, root: str | None, as_json: bool) -> None:
     """Make a Debian or Ubuntu SERVER (user@server, by default this machine) a Docker host.
 
-    It needs root there. What is right already stays; asked again, it does nothing.
+    It needs root there. Correct settings stay, and a second call does nothing.
     """
     steps = Steps()
     if server:
@@ -62,9 +62,9 @@ def _show(works: list[Work], plan: bool, as_json: bool) -> None:
         if change.action != "same":
             _print(change)
     if not any(change.pending for change in changes):
-        say("nothing to do: this is a host already")
+        say("nothing to do: this machine is already a host")
     elif not plan:
-        say("this is a host; `pushrod host keys add FILE` lets somebody push to it")
+        say("this machine is now a host; `pushrod host keys add FILE` lets people push to it")
 
 
 def _carried_out(works: list[Work]) -> list[Change]:
@@ -91,18 +91,18 @@ def prepare_edge(root: str | None) -> None:
 
 @host_command.command("limits")
 @click.argument("changes", metavar="[NAME=VALUE]...", nargs=-1)
-@click.option("--app", default="", help="Of this app alone.")
+@click.option("--app", default="", help="Only for this app.")
 @with_root
 @with_json
 def limits_command(changes: tuple[str, ...], app: str, root: str | None, as_json: bool) -> None:
-    """Show how much of this host one app may take, or change it (`memory=4G`, `memory=default`)."""
+    """Show or change how much of this host one app may take (`memory=4G`, `memory=default`)."""
     where = _host_root(root)
     if app:
         where.app(app)
     if changes:
         if os.geteuid() != 0:
             raise HostError(
-                "limits are the business of root", hint=f"sudo pushrod host limits {' '.join(changes)}"
+                "only root may change limits", hint=f"sudo pushrod host limits {' '.join(changes)}"
             )
         recording.begun(where, app)
         ceilings.change(where, changes, app)
@@ -119,16 +119,18 @@ def limits_command(changes: tuple[str, ...], app: str, root: str | None, as_json
 
 @host_command.group("keys")
 def keys_group() -> None:
-    """Who may push to this host."""
+    """Manage who may push to this host."""
 
 
 @keys_group.command("add")
 @click.argument("file", default="-", type=click.File("r", errors="replace"))
-@click.option("--name", default="", help="What to call it; by default the key's own comment.")
-@click.option("--app", "apps", multiple=True, help="An app it is for; by default all of them.")
+@click.option("--name", default="", help="The key's name; by default its comment.")
+@click.option(
+    "--app", "apps", multiple=True, help="An app that the key is for; repeatable; by default all apps."
+)
 @with_root
 def add_key(file: TextIO, name: str, apps: tuple[str, ...], root: str | None) -> None:
-    """Let the owner of a public key push: FILE, or standard input."""
+    """Let the owner of a public key push (FILE, or standard input)."""
     where = _host_root(root)
     recording.begun(where)
     key = keys.parse(file.read(), name=name, apps=apps)
@@ -142,7 +144,7 @@ def add_key(file: TextIO, name: str, apps: tuple[str, ...], root: str | None) ->
 @with_root
 @with_json
 def list_keys(root: str | None, as_json: bool) -> None:
-    """List the keys, with the apps that each is for."""
+    """List the keys and their apps."""
     listed = _key_file(_host_root(root)).all()
     if as_json:
         print_json(listed)
@@ -159,7 +161,7 @@ def list_keys(root: str | None, as_json: bool) -> None:
 @click.argument("which", metavar="NAME|FINGERPRINT")
 @with_root
 def remove_key(which: str, root: str | None) -> None:
-    """Take a key out: its owner can no longer push."""
+    """Remove a key: its owner can no longer push."""
     where = _host_root(root)
     recording.begun(where)
     removed = _key_file(where).remove(which)
@@ -181,7 +183,7 @@ def _host_root(root: str | None) -> Root:
 def _key_file(root: Root) -> keys.KeyFile:
     entry = account.entry()
     if entry is None or not registry.traits(root).hosted:
-        raise HostError("this machine is no host yet", where=str(root.path), hint="pushrod host init")
+        raise HostError("this machine is not a host yet", where=str(root.path), hint="pushrod host init")
     if os.geteuid() not in (0, entry.pw_uid):
-        raise HostError("keys are the business of root", hint="sudo pushrod host keys …")
+        raise HostError("only root may manage keys", hint="sudo pushrod host keys …")
     return keys.KeyFile(root.path / keys.PLACE, (entry.pw_uid, entry.pw_gid))

@@ -14,14 +14,14 @@ from pushrod.engines import registry
 
 @click.group("image")
 def image_command() -> None:
-    """Images on a Docker host."""
+    """Manage images on a Docker host."""
 
 
 @image_command.command("load")
 @click.argument("file", type=click.Path(allow_dash=True))
 @with_root
 def load(file: str, root: str | None) -> None:
-    """Load images from FILE, as `docker save` writes it (- for standard input).
+    """Load images from FILE, an archive of `docker save` (- for standard input).
 
     A release that names one of them then needs no registry:
     docker save postgres:17 | ssh pushrod@HOST image load -

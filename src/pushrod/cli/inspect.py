@@ -25,14 +25,14 @@ from pushrod.state.secrets import Secrets
 @with_app
 @with_json
 def status_command(app_name: str | None, root: str | None, as_json: bool) -> None:
-    """Show what is live, where, and how its processes are."""
+    """Show the live release and the state of its processes."""
     where = find_root(root)
     apps = [named_app(root, app_name)] if app_name or len(visible(where)) == 1 else visible(where)
     statuses, damaged = all_of(apps)
     if as_json:
         print_json(statuses)
     elif not apps:
-        say(f"no apps in {where.path}; `pushrod up` in a repository with a compose file makes one")
+        say(f"no apps in {where.path}; `pushrod up` in a repository with a compose file creates one")
     for one in [] if as_json else statuses:
         _print_status(one)
     if damaged:
@@ -60,7 +60,7 @@ def _print_status(one: status.Status) -> None:
     if one.file:
         say(f"  compose file: {one.file}")
     if one.condition == "down" and one.names:
-        say(f"  still its own: {', '.join(one.names)}")
+        say(f"  still owns: {', '.join(one.names)}")
     if one.maintenance:
         say(f"  {closed(one.maintenance)}")
     for warning in one.warnings:
@@ -81,7 +81,7 @@ def _ago(at: str) -> str:
 @with_app
 @with_json
 def releases_command(app_name: str | None, root: str | None, as_json: bool) -> None:
-    """List the releases, live, kept, pruned and failed."""
+    """List the releases: live, kept, pruned and failed."""
     rows = status.history(find_app(root, app_name))
     if as_json:
         print_json(rows)
@@ -97,31 +97,31 @@ def _statuses(
 ) -> tuple[str, ...]:
     for text in given:
         if not re.fullmatch(r"[1-5](xx|[0-9]{2})", text):
-            raise click.BadParameter(f"`{text}` is no status such as 404 or 5xx")
+            raise click.BadParameter(f"`{text}` is not a status such as 404 or 5xx")
     return given
 
 
 def _duration(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
     if given and duration(given) is None:
-        raise click.BadParameter(f"`{given}` is no time such as 500ms or 2s")
+        raise click.BadParameter(f"`{given}` is not a duration such as 500ms or 2s")
     return given
 
 
 @click.command("logs", cls=remote.Verb)
 @click.argument("service", required=False, default="")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
-@click.option("-n", "--lines", default=50, show_default=True, help="How many lines of each log.")
-@click.option("--release", default=0, help="The logs of one release, also one that has failed.")
-@click.option("--edge", is_flag=True, help="The requests that came in at the edge instead.")
+@click.option("-f", "--follow", is_flag=True, help="Continue with new lines as they are written.")
+@click.option("-n", "--lines", default=50, show_default=True, help="Number of lines of each log.")
+@click.option("--release", default=0, help="Show the logs of one release, even a failed one.")
+@click.option("--edge", is_flag=True, help="Show requests at the edge instead.")
 @click.option(
     "--status",
     "statuses",
     multiple=True,
     callback=_statuses,
-    help="Requests answered so: 404, 5xx; repeatable.",
+    help="Show requests answered with this status: 404, 5xx; repeatable.",
 )
 @click.option(
-    "--slow", default="", callback=_duration, help="Requests that took at least that long: 500ms, 2s."
+    "--slow", default="", callback=_duration, help="Show requests that took at least this long: 500ms, 2s."
 )
 @with_app
 @with_json

@@ -15,7 +15,7 @@ from pushrod.system import signals
 
 @click.group("maintenance")
 def maintenance_command() -> None:
-    """Close the app for a while, and open it again."""
+    """Close the app for maintenance, and reopen it."""
 
 
 def _networks(
@@ -23,15 +23,19 @@ def _networks(
 ) -> tuple[str, ...]:
     try:
         if any("%" in text for text in given):
-            raise ValueError("an address has no zone here")
+            raise ValueError("a zone is not allowed here")
         return tuple(dict.fromkeys(str(ipaddress.ip_network(text)) for text in given))
     except ValueError as e:
-        raise click.BadParameter(f"{e}; give an address or a network such as 203.0.113.0/24") from e
+        raise click.BadParameter(f"{e}; expected an address or a network such as 203.0.113.0/24") from e
 
 
 @maintenance_command.command("on", cls=remote.Verb)
 @click.option(
-    "--allow", multiple=True, metavar="CIDR", callback=_networks, help="Who still passes; repeatable."
+    "--allow",
+    multiple=True,
+    metavar="CIDR",
+    callback=_networks,
+    help="Addresses that still reach the app; repeatable.",
 )
 @click.option(
     "--retry-after",
@@ -39,13 +43,13 @@ def _networks(
     type=click.IntRange(1, 31_536_000),
     default=Maintenance().retry_after,
     show_default=True,
-    help="When others are told to ask again.",
+    help="The announced time until a retry.",
 )
 @with_app
 def on_command(allow: tuple[str, ...], retry_after: int, app_name: str | None, root: str | None) -> None:
     """Answer every request with 503 and a page that says so.
 
-    Instances and stores go on. It holds, also for new releases, until `pushrod maintenance off`.
+    Instances and stores keep running. This lasts, across releases too, until `pushrod maintenance off`.
     """
     app, settings = find_app(root, app_name), Maintenance(allow, retry_after)
     with signals.interruptible():
@@ -56,7 +60,7 @@ def on_command(allow: tuple[str, ...], retry_after: int, app_name: str | None, r
 @maintenance_command.command("off", cls=remote.Verb)
 @with_app
 def off_command(app_name: str | None, root: str | None) -> None:
-    """Let the app answer again."""
+    """Reopen the app."""
     app = find_app(root, app_name)
     with signals.interruptible():
         pipeline(app).maintain(None)

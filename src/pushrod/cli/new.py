@@ -11,13 +11,11 @@ from pushrod.state.apps import check_name
 
 @click.command("new")
 @click.argument("name")
-@click.option(
-    "--directory", type=click.Path(path_type=Path), help="Where; by default a folder of that name here."
-)
+@click.option("--directory", type=click.Path(path_type=Path), help="Where to create it; by default ./NAME.")
 def new_command(name: str, directory: Path | None) -> None:
-    """Make a repository to start from.
+    """Create a repository to start from, with its first commit.
 
-    A small shop: a page, an API, a worker, PostgreSQL, Redis, migrations, tests and CI, with its first commit.
+    It contains a small shop: a page, an API, a worker, PostgreSQL, Redis, migrations, tests and CI.
     """
     target = (directory or Path(name)).absolute()
     scaffold.create(check_name(name), target)

@@ -38,7 +38,7 @@ def conclude(failed: Sequence[PushrodError]) -> None:
         for error in failed:
             print_error(error)
         names = ", ".join(dict.fromkeys(error.app or "the engine" for error in failed))
-        last = PushrodError(f"failed for {names}", hint="what each lacks is said above")
+        last = PushrodError(f"failed for {names}", hint="the errors are above")
         last.exit_code = failed[0].exit_code
         raise last
     if failed:
@@ -89,7 +89,7 @@ def age(seconds: float) -> str:
 def closed(maintenance: Maintenance) -> str:
     """The text about an app in maintenance: who may still pass, and when others should retry."""
     passing = f"; {', '.join(maintenance.allow)} may pass" if maintenance.allow else ""
-    return f"closed for maintenance{passing}; others are told to ask again after {maintenance.retry_after} s"
+    return f"closed for maintenance{passing}; others are asked to retry after {maintenance.retry_after} s"
 
 
 class Steps:

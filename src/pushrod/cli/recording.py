@@ -56,7 +56,7 @@ class Record:
             error = files.os_error(e, str(Audit(self.root).log))
             if self.who.key:
                 raise error from e
-            say(f"  note     not in the log of who did what: {error.what}", err=True)
+            say(f"  note     not in the audit log: {error.what}", err=True)
 
     def end(self, result: "Result", code: int, why: str) -> None:
         """Record the end of a call."""

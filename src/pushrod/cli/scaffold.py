@@ -16,7 +16,9 @@ def create(name: str, target: Path) -> None:
     files."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UnknownNameError(
-            "is there already", where=str(target), hint="choose another name, or --directory"
+            "the folder already exists and is not empty",
+            where=str(target),
+            hint="choose another name, or --directory",
         )
     for path, text in template_files(name).items():
         files.write(target / path, text)

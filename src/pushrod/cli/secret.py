@@ -17,11 +17,12 @@ from pushrod.state.secrets import Secrets
 
 @click.group("secret")
 def secret_command() -> None:
-    """Variables for the app that are not in Git. They reach it with its next release."""
+    """Manage variables that are not in Git. They reach the app with its next release."""
 
 
 _NEVER = (
-    "a value is never an argument, which others see: give it by stdin, as in printf %s … | pushrod secret set"
+    "a value is never an argument, because others could see it: use standard input, as in "
+    "printf %s … | pushrod secret set"
 )
 
 
@@ -44,7 +45,7 @@ def _stdin(_context: click.Context, _parameter: click.Parameter, given: tuple[st
 @click.argument("given", metavar="[-]", nargs=-1, callback=_stdin)
 @with_app
 def set_secret(name: str, given: tuple[str, ...], app_name: str | None, root: str | None) -> None:
-    """Set NAME to a value that is asked for, or read from stdin (`-` or not): never given as an argument."""
+    """Set NAME to a value from a prompt or from standard input, never from an argument."""
     there = remote.find(root, app_name)
     secrets = None if there else Secrets(find_app(root, app_name))  # fails before the user is prompted
     value = ask(name, hidden=True) if sys.stdin.isatty() and not given else sent.text().rstrip("\n")
@@ -61,8 +62,8 @@ def set_secret(name: str, given: tuple[str, ...], app_name: str | None, root: st
 def import_secrets(file: Path, app_name: str | None, root: str | None) -> None:
     """Set every variable of a .env FILE, or of standard input (`-`)."""
     if str(file) != "-" and not (file.is_file() and os.access(file, os.R_OK)):
-        hint = "name the .env file to import, or give it by stdin: -"
-        raise HostError("no such file, or not to be read", where=str(file), hint=hint)
+        hint = "name the .env file to import, or use standard input: -"
+        raise HostError("the file does not exist or is not readable", where=str(file), hint=hint)
     if there := remote.find(root, app_name):
         there.feed(_read(file), "secret", "import", "-", "--app", there.app)
     app = find_app(
@@ -103,6 +104,6 @@ def list_secrets(app_name: str | None, root: str | None, as_json: bool) -> None:
 @click.argument("names", nargs=-1, required=True)
 @with_app
 def unset_secrets(names: tuple[str, ...], app_name: str | None, root: str | None) -> None:
-    """Forget variables."""
+    """Remove variables."""
     Secrets(find_app(root, app_name)).unset(names)
-    say(f"{', '.join(names)} unset; `pushrod deploy` takes them from the app")
+    say(f"{', '.join(names)} unset; `pushrod deploy` removes them from the app")

@@ -25,6 +25,4 @@ def exactly() -> bytes:
 
 
 def _too_long() -> HostError:
-    return HostError(
-        f"standard input is longer than {MOST >> 20} MiB", hint="send the one file that is meant"
-    )
+    return HostError(f"standard input is longer than {MOST >> 20} MiB", hint="send only the intended file")

@@ -98,7 +98,7 @@ LIMITS = {
     "client_uploads": Limit("count", 1, "uploads of one address at once: bodies of 1 MB or more, or of unknown size"),
     "client_connections": Limit("count", 10, "connections of one client address, if the kernel can count them"),
     "app_requests": Limit("count", 10, "concurrent requests to one app, of all clients together"),
-    "app_connections": Limit("count", 64, "connections of a release to other networks; a 32nd of it new per second"),
+    "app_connections": Limit("count", 64, "connections of a release to other networks; at most 1/32 new per second"),
     "push_size": Limit("size", MIB, "packed size of one push"),
     "repository_size": Limit("size", MIB, "total size of an app's repository"),
     "tree_size": Limit("size", MIB, "all files of a commit that is deployed"),

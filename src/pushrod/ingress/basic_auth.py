@@ -76,13 +76,13 @@ def _lines(text: str, where: str, name: str) -> list[tuple[str, str]]:
         raise ManifestError(
             f"the secret {name} {what}",
             where=where,
-            hint=f"one `user:password` a line: pushrod secret set {name} < FILE",
+            hint=f"one `user:password` per line: pushrod secret set {name} < FILE",
         )
     if len(matches) > _MOST:
         raise ManifestError(
             f"the secret {name} has more than {_MOST} lines",
             where=where,
-            hint="let the app know its users: `auth: {path: …}` asks it",
+            hint="let the app check its users: `auth: {path: …}`",
         )
     return [(pair[1], pair[2]) for pair in matches if pair]
 

@@ -180,7 +180,7 @@ class Certificates:
     def _given(self) -> Pair:
         if not self.given.exists():
             raise StateError(
-                "the manifest wants a certificate of your own, and none was given",
+                "the manifest requires your own certificate, and none is stored",
                 where=f"app {self.app.name}",
                 hint=f"pushrod cert set --app {self.app.name} --certificate FILE --key FILE",
             )
@@ -194,7 +194,7 @@ class Certificates:
         return openssl.issue(self._authority(), names, ("127.0.0.1", "::1"))
 
     def _authority(self) -> Pair:
-        with locks.lock(self.authority / "lock", purpose="making an authority", timeout=60):
+        with locks.lock(self.authority / "lock", purpose="creating an authority", timeout=60):
             if not (self.authority / CHAIN).exists():
                 made = openssl.authority(f"pushrod on {platform.node()}")
                 files.write(self.authority / KEY, made.key, mode=0o600)

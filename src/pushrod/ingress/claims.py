@@ -90,7 +90,7 @@ def examine(root: Root) -> Iterator[Diagnostic]:
             owners.setdefault(name, []).append(app.name)
     for name, apps in owners.items():
         if len(apps) > 1:
-            mend = "take it out of `x-pushrod.domains` of all but one, and deploy; or destroy those that are not used"
+            mend = "remove it from `x-pushrod.domains` of all but one and deploy, or destroy unused apps"
             yield Diagnostic("names", "broken", f"{name} belongs to {' and '.join(apps)}", mend)
 
 
@@ -109,7 +109,7 @@ def _taken(app: App, name: str, other: App) -> EdgeError:
     return EdgeError(
         f"the domain {name} is {other.name}'s",
         where=f"{other.name} and {app.name}",
-        hint="take it out of `x-pushrod.domains` of one of them, or destroy the app that is not used",
+        hint="remove it from `x-pushrod.domains` of one of them, or destroy the unused app",
     )
 
 

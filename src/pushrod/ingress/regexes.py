@@ -68,7 +68,7 @@ def read(text: str) -> Expression:
     reader = _Reader(text)
     branches = reader.alternatives(0)
     if reader.at < len(text):
-        raise UnreadableError("a `)` that closes nothing")
+        raise UnreadableError("an unmatched `)`")
     anchored = [b for b in branches if b[:1] == [_START]]
     others = [b for b in branches if b[:1] != [_START]]
     steps = sum(_sequence(b, _DONE).steps + LONGEST_TEXT for b in anchored)
@@ -121,7 +121,7 @@ class _Reader:
 
     def alternatives(self, depth: int) -> list[list[_Part]]:
         if depth > _DEEPEST:
-            raise UnreadableError(f"more than {_DEEPEST} groups in each other")
+            raise UnreadableError(f"more than {_DEEPEST} nested groups")
         branches: list[list[_Part]] = [[]]
         while self.at < len(self.text) and self.text[self.at] != ")":
             if self.text[self.at] == "|":
@@ -169,7 +169,7 @@ class _Reader:
         branches = tuple(tuple(b) for b in self.alternatives(depth + 1))
         self._open -= kept
         if self._next() != ")":
-            raise UnreadableError("a `(` that is not closed")
+            raise UnreadableError("an unclosed `(`")
         self.at += 1
         if kind in _GROUPS[1:]:
             return [_Group(branches, ahead=True)]
@@ -180,7 +180,9 @@ class _Reader:
         elif self._next() == "{":
             least, most = self._numbers()
         if most > _MOST_GROUPS or (self._next() and self._next() in "*+?{"):
-            raise UnreadableError(f"a group that is repeated without end, or more than {_MOST_GROUPS} times")
+            raise UnreadableError(
+                f"a group that is repeated without limit, or more than {_MOST_GROUPS} times"
+            )
         self.parts += most * (1 + sum(_size(part) for branch in branches for part in branch))
         if self.parts > _MOST_PARTS:
             raise UnreadableError(f"more than {_MOST_PARTS} parts, each repetition of a group counted")
@@ -204,16 +206,14 @@ class _Reader:
         characters = 0
         while (c := self._next()) != "]" or not characters:
             if c in ("", "[", "]"):
-                raise UnreadableError(
-                    "a class that ends at once, or has a `[` in it: put a backslash before it"
-                )
+                raise UnreadableError("an empty class, or a `[` in a class: put a backslash before it")
             first = self._member()
             if self._next() == "-" and self.text[self.at + 1 : self.at + 2] not in ("]", ""):
                 self.at += 1
                 last = self._member()
                 low, high = first.bit_length(), last.bit_length()
                 if first.bit_count() != 1 or last.bit_count() != 1 or low > high:
-                    raise UnreadableError("a range of a class that is not from one character to a later one")
+                    raise UnreadableError("a range in a class whose end precedes its beginning")
                 first = (1 << high) - (1 << (low - 1))
             characters |= first
         self.at += 1
@@ -242,7 +242,7 @@ class _Reader:
         if self._next() and self._next() in "?+":  # lazy or possessive: no additional steps
             self.at += 1
         if self._next() and self._next() in "*+?{":
-            raise UnreadableError("a repetition of a repetition")
+            raise UnreadableError("a repeated repetition")
         return _Characters(characters, least, most)
 
     def _numbers(self) -> tuple[int, int]:
@@ -252,7 +252,7 @@ class _Reader:
         if not low or not all(
             n.isascii() and n.isdigit() and len(n) <= 4 and int(n) <= _MOST for n in numbers
         ):
-            raise UnreadableError(f"a `{{` that is no repetition up to {_MOST}: put a backslash before it")
+            raise UnreadableError(f"a `{{` that is not a repetition up to {_MOST}: put a backslash before it")
         self.at = end + 1
         least = int(low)
         most = least if not comma else int(high) if high else LONGEST_TEXT

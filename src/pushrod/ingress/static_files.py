@@ -42,20 +42,20 @@ class Static:
                 raise ManifestError(
                     f"the commit has no directory `{route.files}`",
                     where=where,
-                    hint="what a build makes is not in Git: commit it, or have a service serve it from its image",
+                    hint="build results are not in Git: commit them, or let a service serve them from its image",
                 )
             for link in (p for p in source.rglob("*") if p.is_symlink()):
                 if not link.is_file() or not link.resolve().is_relative_to(source.resolve()):
                     raise ManifestError(
-                        f"this link does not lead to a file in `{route.files}`",
+                        f"this link does not point to a file in `{route.files}`",
                         where=str(link.relative_to(checkout)),
-                        hint="put the file itself there",
+                        hint="commit the file itself there",
                     )
             if route.fallback and not (source / route.fallback).is_file():
                 raise ManifestError(
                     f"`{route.files}` has no file `{route.fallback}`",
                     where=f"routes.{route.prefix}.try",
-                    hint="the name of a file in that directory, such as index.html",
+                    hint="expected the name of a file in that directory, such as index.html",
                 )
 
     def publish(self, number: int, routing: Routing, checkout: Path) -> None:

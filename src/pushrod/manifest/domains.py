@@ -23,12 +23,12 @@ def read(key: Key) -> tuple[str, ...]:
         raise ManifestError(
             f"more than {_MOST} names",
             where=key.path,
-            hint="`*.` in front of one stands for every name below it",
+            hint="a leading `*.` covers every name below it",
         )
     for item in key.sequence():
         name = _name(item)
         if name in names:
-            raise ManifestError(f"`{item.text()}` is there twice", where=item.path, hint="name it once")
+            raise ManifestError(f"`{item.text()}` is listed twice", where=item.path, hint="name it once")
         names.append(name)
     return tuple(names)
 
@@ -53,7 +53,8 @@ def redirects(key: Key, names: tuple[str, ...]) -> dict[str, str]:
         name, target = _name(Key(item.path, source)), _name(item)
         if name in names or name in targets:
             item.wrong(
-                "a name that is in `domains` or here once alone", hint=f"take `{source}` out of `domains`"
+                "a name that is listed only once, in `domains` or here",
+                hint=f"remove `{source}` from `domains`",
             )
         if target not in names or target.startswith("*."):
             item.wrong("one of the names in `domains`", hint="the name that the app answers to, without `*.`")
@@ -77,11 +78,11 @@ def normal(text: str) -> str:
     `xn--` form; letters that browsers and the older rules (RFC 3490) map differently must be written in that form.
     """
     if "/" in text or ":" in text:
-        raise ValueError("the name alone: no https://, no port, no path")
+        raise ValueError("only the name: no https://, no port, no path")
     if text != text.lower():
         raise ValueError("write it in lower case")
     if set(text) & _DEVIATING:
-        raise ValueError("write that label in its xn-- form: not all programs agree on it")
+        raise ValueError("write that label in its xn-- form: programs disagree on it")
     labels = text.removeprefix("*.").split(".")
     name = ".".join(map(_ascii, labels))
     name = f"*.{name}" if text.startswith("*.") else name

@@ -15,7 +15,7 @@ WORDS = {
     "host-ipc": "the host's shared memory (`ipc: host`)",
     "host-network": "the host's network (`network_mode: host`)",
     "host-pid": "the host's processes (`pid: host`)",
-    "host-registry": "images of registries that the host alone reaches: its own engine pulls them (`image`)",
+    "host-registry": "images from registries that only the host can reach: the host's engine pulls them (`image`)",
     "host-userns": "the host's user namespace (`userns_mode: host`)",
     "host-uts": "the host's name (`uts: host`)",
     "nginx": "any nginx configuration lines (`x-pushrod.nginx`): all apps share the edge",

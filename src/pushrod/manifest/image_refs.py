@@ -79,19 +79,19 @@ def check(text: str, where: str) -> str:
     """The complete reference (`normal`). Raises ManifestError at `where` for what no app may name: an ID, a name of
     pushrod's own, or an invalid name."""
     if re.fullmatch(r"[0-9a-f]+", text) or re.match(r"sha(?:256|384|512):", text):
-        what = f"`{text}` is the ID of an image, or the beginning of one, not a name"
-        hint = (
-            "name the image and its tag, such as python:3.13-slim (an image that is called so: with its tag)"
-        )
+        what = f"`{text}` is an image ID, or a prefix of one, not a name"
+        hint = "name the image and its tag, such as python:3.13-slim (for an image of this name, add its tag)"
         raise ManifestError(what, where=where, hint=hint)
     try:
         full = normal(text)
     except ValueError as e:
-        hint = "an image is named like python:3.13-slim or ghcr.io/team/app@sha256:…; is a variable in it not set?"
+        hint = (
+            "an image is named like python:3.13-slim or ghcr.io/team/app@sha256:…; is a variable in it unset?"
+        )
         raise ManifestError(f"`{text}`: {e}", where=where, hint=hint) from None
     if full.startswith(f"{_HUB}/{OWN}/"):
-        what = f"`{text}` is a name of pushrod's own: what an app has built belongs to it alone"
-        hint = "build the image in this app, or name one that a registry has"
+        what = f"`{text}` is reserved by pushrod: an image that an app built belongs to that app"
+        hint = "build the image in this app, or name one from a registry"
         raise ManifestError(what, where=where, hint=hint)
     return full
 

@@ -107,8 +107,8 @@ def _key(candidate: Candidate, awaited: Sequence[str]) -> tuple[int, ...]:
 
 def _reasons(candidate: Candidate) -> tuple[str, ...]:
     return (
-        "the others are for those who run the app",
-        "what the others publish is not HTTP",
+        "the others are administration tools",
+        "the others' ports are not for HTTP",
         "it is built here",
         f"it publishes port {candidate.published}",
         "its name says so",

@@ -47,7 +47,7 @@ def embedded_backups(backups: Key) -> list[str]:
 
 def embedded_tls(tls: Key) -> list[str]:
     """The note if the manifest asks for a certificate that only a Docker host can get."""
-    note = "`x-pushrod.tls.source: acme` works on a Docker host only; `local` makes a certificate here"
+    note = "`x-pushrod.tls.source: acme` works on a Docker host only; `local` creates a certificate here"
     return [note] if tls.get("source").value == "acme" else []
 
 
@@ -58,8 +58,8 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
     notes = [*_closed_ports(stateless), *_further_ports(stateless)]
     notes += _note("published ports of stores stay closed", stores, _publishes)
     notes += _note(
-        "stays as it is from push to push, as with Compose; what it keeps outside of a volume is lost when its own "
-        "definition changes: give it a volume, or `x-pushrod: {role: worker}` if it keeps nothing",
+        "stays as it is from push to push, as with Compose; data outside a volume is lost when its own "
+        "definition changes: give it a volume, or `x-pushrod: {role: worker}` if it keeps no data",
         stores,
         lambda d: d.service.keeps,
     )
@@ -69,25 +69,25 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
         lambda d: bool(d.key.get("container_name").value or d.key.get("hostname").value),
     )
     notes += _note(
-        "its networks are not made: all services of a release share one, and reach the stores on another",
+        "its networks are not created: all services of a release share one, and reach the stores on another",
         drafts,
         lambda d: bool({*d.key.get("networks").names()} - {"default"}),
     )
     shared = [d for d in stateless if d.shares and _is_open_twice(d)]
     open_twice = (
-        "which the old and the new release have open at the same time for a moment; if only one may: "
+        "which the old and the new release briefly use at the same time; if only one may: "
         "`deploy: {update_config: {order: stop-first}}`"
     )
     notes += _note(f"has a volume, {open_twice}", shared, lambda d: d.holds_data)
-    directory = "writes to a directory that Git does not have"
+    directory = "writes to a directory that Git does not track"
     notes += _note(f"{directory}, {open_twice}", shared, lambda d: not d.holds_data)
     notes += _note(
-        "stops before its new instances start, as `order: stop-first` says; it does not answer meanwhile",
+        "stops before its new instances start, because of `order: stop-first`; it does not answer meanwhile",
         stateless,
         lambda d: d.service.stop_first,
     )
     notes += _note(
-        "its `post_start` and `pre_stop` are not run: it is a job, which ends by itself",
+        "its `post_start` and `pre_stop` are not run: it is a job",
         stateless,
         lambda d: d.service.role == "job" and bool(d.service.post_start or d.service.pre_stop),
     )
@@ -111,7 +111,7 @@ def _publishes(draft: Draft) -> bool:
 def _further_ports(drafts: Sequence[Draft]) -> Iterable[str]:
     for draft in drafts:
         if draft.service.role == "entry" and len(draft.key.get("ports").sequence()) > 1:
-            yield f"{draft.name}: of its published ports only {draft.service.port} is reached, through the edge"
+            yield f"{draft.name}: of its published ports only {draft.service.port} is reachable, through the edge"
 
 
 def _too_early(draft: Draft, drafts: Sequence[Draft]) -> Iterable[str]:
@@ -130,7 +130,7 @@ def _too_early(draft: Draft, drafts: Sequence[Draft]) -> Iterable[str]:
 
 def _edge(drafts: Sequence[Draft]) -> Iterable[str]:
     return _note(
-        "pushrod's edge (nginx) takes its place; its own configuration and files are not used on the embedded engine",
+        "pushrod's edge (nginx) replaces it; its own configuration and files are not used on the embedded engine",
         drafts,
         lambda _: True,
     )
@@ -138,7 +138,7 @@ def _edge(drafts: Sequence[Draft]) -> Iterable[str]:
 
 def _closed_ports(drafts: Sequence[Draft]) -> Iterable[str]:
     return _note(
-        "its published port stays closed; only the entry is reached, through the edge",
+        "its published port stays closed; only the entry is reachable, through the edge",
         drafts,
         lambda d: d.service.role in ("worker", "job") and "published" in d.listening,
     )

@@ -80,7 +80,7 @@ def _without_tools(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
     others = [d for d in drafts if d.name not in tools]
     if not tools or all(image_refs.is_store(d.reference) for d in others):
         return list(drafts), []
-    what = "not run: a tool for those who run the app, in an image, which the embedded engine cannot pull"
+    what = "not run: an administration tool in an image, which the embedded engine cannot pull"
     return others, [f"{', '.join(tools)}: {what}"]
 
 
@@ -132,7 +132,7 @@ def _placed(draft: Draft, engine: EngineName) -> Draft:
         raise ManifestError(
             f"{draft.name} is a store ({image}) that needs the Docker engine: the embedded engine runs {runs}",
             where=draft.key.path,
-            hint="deploy this app to a host with Docker, or run that store elsewhere and give its address with "
+            hint="deploy this app to a host with Docker, or run that store elsewhere and set its address with "
             "`pushrod secret set`; if it keeps no data, write `x-pushrod: {role: worker}`",
         )
     return draft.with_(role=role, store=kind.name if kind else None)
@@ -253,7 +253,7 @@ def _candidates(drafts: Sequence[Draft]) -> tuple[list[Draft], str]:
     if not why:
         among = f" among {_and(d.name for d in candidates)}" if candidates else ""
         raise ManifestError(
-            f"no entry: nothing says which service receives HTTP{among}",
+            f"no entry: no service shows that it receives HTTP{among}",
             where="services",
             hint=f'publish its port (ports: ["8000:8000"]), or {_CHOOSE}',
         )
@@ -307,7 +307,7 @@ def _fold(drafts: list[Draft], jobs: Sequence[Draft]) -> tuple[list[Draft], list
             )
         owner = same[0].name
         drafts = [d.with_(release=argv) if d.name == owner else d for d in drafts]
-        notes.append(f"{job.name}: runs once for each release, as the release command of {owner}")
+        notes.append(f"{job.name}: runs once per release, as the release command of {owner}")
     return _without(drafts, {j.name for j in jobs}), notes
 
 

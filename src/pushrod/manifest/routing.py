@@ -78,25 +78,30 @@ def _check_share(routes: Collection[Route], proxies: Collection[str]) -> None:
     bypassed = {item for r in routes if r.cache for item in r.cache.bypass}
     networks = len(proxies) + sum(len(r.allow) + len(r.deny) for r in routes)
     for count, most, what, hint in (
-        (len(routes), _MOST_ROUTES, "routes", "a shorter path takes in all below it; or let the app decide"),
+        (
+            len(routes),
+            _MOST_ROUTES,
+            "routes",
+            "a shorter path covers everything below it; or let the app decide",
+        ),
         (
             sum(r.rate is not None for r in routes),
             _MOST_RATES,
             "rates",
             "one at a shorter path counts for all below it",
         ),
-        (networks, _MOST_ALL_NETWORKS, "addresses and networks", "put them together to larger networks"),
+        (networks, _MOST_ALL_NETWORKS, "addresses and networks", "merge them into larger networks"),
         (
             len(bypassed),
             _MOST_ALL_BYPASSED,
             "conditions of `bypass`",
-            "let the app say what is not to be kept",
+            "let the app say what must not be cached",
         ),
         (sum(len(r.headers) for r in routes), _MOST_ALL_HEADERS, "headers", "let the app set them"),
     ):
         if count > most:
             raise ManifestError(
-                f"{count} {what}, of at most {most} for an app: the edge is every app's",
+                f"{count} {what}, of at most {most} per app: all apps share the edge",
                 where="services.*.x-pushrod.routes",
                 hint=hint,
             )
@@ -116,10 +121,14 @@ def _routes(name: str, own: Key, services: Mapping[str, Key]) -> Iterator[tuple[
     for prefix, key in own.get("routes").mapping().items():
         if len(prefix) > _LONGEST or not _PREFIX.fullmatch(prefix) or {".", ".."} & {*prefix.split("/")}:
             raise ManifestError(
-                f"`{prefix}` is no route", where=key.path, hint="a path from its root on, such as /api/ or /"
+                f"`{prefix}` is not a route",
+                where=key.path,
+                hint="a path from its root on, such as /api/ or /",
             )
         if any(f"{prefix.rstrip('/')}/".startswith(f"{ours}/") for ours in _OURS):
-            raise ManifestError(f"`{prefix}` is pushrod's own", where=key.path, hint="choose another path")
+            raise ManifestError(
+                f"`{prefix}` is reserved by pushrod", where=key.path, hint="choose another path"
+            )
         yield _route(prefix, name, key, services), key
 
 
@@ -154,12 +163,10 @@ def _route(prefix: str, service: str, key: Key, services: Mapping[str, Key]) -> 
             )
     for name in _HTTP_1:
         if key.get("grpc").yes() and key.get(name).given:
-            key.get(name).wrong(f"nothing: a gRPC call has no use for `{name}`, and is always a stream")
+            key.get(name).wrong(f"nothing: `{name}` has no effect on a gRPC call, which is always a stream")
     for name in _ACCESS:
         if key.get(name).given and redirect.given:
-            key.get(name).wrong(
-                f"nothing: this route redirects, which nginx does before it looks at `{name}`"
-            )
+            key.get(name).wrong(f"nothing: this route redirects, which nginx does before it applies `{name}`")
     target, status = _redirect(redirect)
     return Route(
         prefix=prefix,
@@ -202,7 +209,7 @@ def _short(key: Key) -> str:
 def _inside(key: Key) -> str:
     path = posixpath.normpath(_short(key) or "/")
     if path.startswith(("/", "..")) or re.search(r"[\x00-\x1f$\"\\]", path):
-        key.wrong("a place inside the repository, such as ./frontend/dist")
+        key.wrong("a directory inside the repository, such as ./frontend/dist")
     return path
 
 
@@ -277,12 +284,12 @@ def _auth(key: Key, service: str, services: Mapping[str, Key]) -> Auth | None:
     basic, path = key.get("basic"), key.get("path")
     if basic.given:
         if not _SECRET.fullmatch(basic.text()):
-            basic.wrong("the name of a secret that holds lines of `user:password`")
+            basic.wrong("the name of a secret with lines of `user:password`")
         if len(key.mapping()) > 1:
             key.wrong("either `basic`, or `path` with `service`")
         return Auth(basic=basic.text())
     if not re.fullmatch(r"/[A-Za-z0-9._~@+/-]*", _short(path)):
-        path.wrong("a path that answers 2xx for whom to let pass, such as /auth/check; or `basic`")
+        path.wrong("a path that answers 2xx for permitted requests, such as /auth/check; or `basic`")
     asked = key.get("service").text() or service
     if asked not in services:
         key.get("service").wrong(f"one of the services: {', '.join(sorted(services))}")
@@ -314,7 +321,9 @@ def _headers(key: Key) -> dict[str, str]:
     headers = {name: item.text() for name, item in _few(key, _MOST_HEADERS).mapping().items()}
     for name, item in key.mapping().items():
         if not _HEADER.fullmatch(name) or name.lower() in _FRAMING:
-            raise ManifestError(f"`{name}` is no header to add", where=item.path, hint="such as X-Robots-Tag")
+            raise ManifestError(
+                f"`{name}` is not a header that can be added", where=item.path, hint="such as X-Robots-Tag"
+            )
         if not _TEXT.fullmatch(item.text()):
             item.wrong("text without `$` and line breaks, at most 1000 characters")
     return headers

@@ -71,9 +71,7 @@ def read(
     names = (*names, *redirected)
     services = top.get("services").mapping()
     if not services:
-        raise ManifestError(
-            "no services", where="services", hint="a compose file names what runs under `services:`"
-        )
+        raise ManifestError("no services", where="services", hint="list what should run under `services:`")
     builders, targets = _builders(services, projects), discovery.targets(services)
     drafts = [
         _draft(
@@ -132,7 +130,7 @@ def _unused_labels(
             raise ManifestError(
                 f"a proxy would not let everybody in to {draft.name} (`{target.guard}`); the edge would",
                 where=f"{draft.key.path}.labels",
-                hint="say it to the edge: `x-pushrod: {routes: {/: {auth: {basic: SECRET}}}}`, or `allow`",
+                hint="restrict it at the edge: `x-pushrod: {routes: {/: {auth: {basic: SECRET}}}}`, or `allow`",
             )
         missing = [name for name in target.names if name not in names and not name.endswith(".localhost")]
         if missing and draft.service.role == "entry":
@@ -149,9 +147,9 @@ def _check_routed(routed: Routing, drafts: Sequence[Draft], services: Mapping[st
     for name in routed.services:
         if name not in running:
             raise ManifestError(
-                f"requests cannot go to {name}, which has no instances",
+                f"requests cannot go to {name}, because it has no instances",
                 where=services[name].path,
-                hint="routes are for services that run beside each other: no store, no job, no zero replicas",
+                hint="a route needs a service with instances: no store, no job, no zero replicas",
             )
 
 
@@ -258,7 +256,7 @@ def _build(key: Key, of: str) -> Build | None:
     if isinstance(key.value, str):
         return Build(context=_inside(key), of=of)
     if key.get("dockerfile_inline").given:
-        key.get("dockerfile_inline").wrong("a Dockerfile in a file of its own (`dockerfile: Dockerfile`)")
+        key.get("dockerfile_inline").wrong("a separate Dockerfile (`dockerfile: Dockerfile`)")
     context, dockerfile = _inside(key.get("context")), key.get("dockerfile").text() or Build().dockerfile
     if _leaves(posixpath.join(context, dockerfile)):
         key.get("dockerfile").wrong("a file inside the repository")

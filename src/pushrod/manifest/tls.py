@@ -30,7 +30,7 @@ def read(key: Key, domains: Sequence[str], engine: EngineName) -> Encryption:
     source = source_key.choice("acme", "local", "files", "off")
     if BY_NAME[engine].by_domain and source not in ("", "off") and not domains:
         raise ManifestError(
-            "a certificate is for names, and the app has none",
+            "a certificate needs names, and the app has none",
             where=source_key.path,
             hint="name them: x-pushrod: {domains: [shop.example.com]}",
         )
@@ -58,9 +58,9 @@ def _check_acme(source: Key, domains: Sequence[str]) -> None:
     for name in domains:
         if name.startswith("*.") or name == "localhost" or name.endswith(".localhost"):
             raise ManifestError(
-                f"no certificate can be had by ACME for `{name}`: its web server would have to prove it",
+                f"ACME cannot certify `{name}`: a web server cannot prove it",
                 where=source.path,
-                hint="`local` for this machine alone, or a certificate of your own: `files`, and `pushrod cert set`",
+                hint="use `local` for this machine only, or your own certificate: `files`, and `pushrod cert set`",
             )
 
 

@@ -50,7 +50,7 @@ def _unreadable(path: Path, why: str) -> StateError:
     return StateError(
         f"the Docker engine's settings cannot be read: {why}",
         where=str(path),
-        hint="mend the file, then run `pushrod host init` again; nothing was changed",
+        hint="fix the file, then run `pushrod host init` again; nothing was changed",
     )
 
 

@@ -43,7 +43,7 @@ def divide(command: str) -> list[str]:
     except ValueError as e:
         raise refused(f"the command cannot be read: {e}") from e
     if len(words) > MOST_WORDS:
-        raise refused(f"these are {len(words)} words, and {MOST_WORDS} is the most")
+        raise refused(f"{len(words)} words; the limit is {MOST_WORDS}")
     return words[1:] if words[:1] == ["pushrod"] else words
 
 
@@ -78,7 +78,7 @@ def git_call(words: list[str], reach: Reach) -> Git | None:
         words = [f"git-{words[1]}", *words[2:]]
     if words and words[0].startswith("git-lfs-"):  # its client asks before it lets Git push
         raise UnknownNameError(
-            "an app's repository takes no files of Git LFS",
+            "an app's repository accepts no Git LFS files",
             hint="git push --no-verify pushrod HEAD:main pushes without them, and names those that are lacking; "
             "git lfs migrate export puts them into Git",
         )
@@ -112,7 +112,7 @@ def rule(path: str, reach: Reach) -> Rule:
     """The rule for a verb; UnknownNameError if a key may not run it."""
     verb = VERBS.get(path)
     if verb is None:
-        raise refused(f"`{path}` is no verb that a key may run")
+        raise refused(f"`{path}` is not a verb that a key may run")
     if verb.whole and reach.apps:
         raise refused(f"`{path}` is for a key of all apps")
     return verb

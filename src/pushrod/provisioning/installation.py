@@ -42,7 +42,7 @@ def install(say: Callable[[str], None]) -> None:
     if done.status != 0:
         raise HostError(
             f"pushrod could not be installed in {PREFIX}",
-            hint="the lines above say why; mend it, then run `pushrod host init` again",
+            hint="the lines above say why; fix it, then run `pushrod host init` again",
         )
 
 

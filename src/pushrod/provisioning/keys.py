@@ -175,7 +175,7 @@ class KeyFile:
             return []
         except UnicodeDecodeError as e:
             raise StateError(
-                "cannot be read: it is no text", where=str(self.path), hint="mend it by hand"
+                "cannot be read: it is not text", where=str(self.path), hint="repair it by hand"
             ) from e
 
     def _write(self, lines: list[str]) -> None:

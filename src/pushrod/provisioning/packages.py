@@ -94,5 +94,5 @@ def install(packages: list[str], say: Callable[[str], None]) -> None:
             raise HostError(
                 f"apt-get {argv[0]} failed",
                 where=", ".join(packages),
-                hint="the lines above say why; mend it, then run `pushrod host init` again",
+                hint="the lines above say why; fix it, then run `pushrod host init` again",
             )

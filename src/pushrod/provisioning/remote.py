@@ -70,7 +70,7 @@ class Server:
         if done.status != 0:
             raise HostError(
                 f"pushrod could not be installed in {prefix} on {self.target}",
-                hint="the lines above say why; mend it, then run this again",
+                hint="the lines above say why; fix it, then run this again",
             )
 
     def run(self, *words: str, say: Say) -> int:

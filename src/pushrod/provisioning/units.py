@@ -78,7 +78,7 @@ def start(root: Root, *, load: bool, restart_edge: bool, gates: Sequence[str] = 
     if active and enabled and not load and not restart_edge:
         return [Work(Change(systemd.TARGET, "same"))]
     action: Action = "changed" if enabled else "new"
-    detail = "comes back at boot; runs the edge, the watch, the daily pruning, backups, renewals"
+    detail = "starts at boot; runs the edge, the watchdog, daily pruning, backups, renewals"
     if active and restart_edge:
         detail = "the edge (nginx) is restarted: no connection is taken for an instant"
     return [Work(Change(systemd.TARGET, action, detail), lambda: _start(root, restart_edge, started, mounts))]

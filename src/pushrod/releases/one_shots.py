@@ -80,7 +80,7 @@ class OneShots:
             raise ReleaseCommandError(
                 f"the {program.kind} `{program.shown}` ended with status {status}",
                 where=f"service {service.name}",
-                hint="what was live still is; mend the command, commit and push again",
+                hint="the live release is unchanged; fix the command, commit and push again",
                 log=tuple(lines[-50:]),
             )
 

@@ -212,7 +212,7 @@ class Pipeline:
                 raise StateError(
                     f"not all of it could be stopped: {stopping}",
                     where=f"app {self.app.name}",
-                    hint="`pushrod status` shows what runs; mend that, then run the command again",
+                    hint="`pushrod status` shows what runs; fix that, then run the command again",
                 )
 
     def repair(self) -> list[str]:

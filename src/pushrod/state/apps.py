@@ -89,7 +89,7 @@ def check_file(path: str) -> str:
     if normalised and not _FILE.fullmatch(normalised):
         raise UnknownNameError(
             f"`{path}` cannot be an app's compose file",
-            hint="give its path in the repository, which ends with .yaml or .yml, such as deploy/compose.yaml",
+            hint="expected a path in the repository that ends with .yaml or .yml, such as deploy/compose.yaml",
         )
     return normalised
 
@@ -195,7 +195,7 @@ class Root:
         if not app.exists:
             known = ", ".join(a.name for a in self.apps()) or "none yet"
             raise UnknownNameError(
-                f"no app `{name}`", where=str(self.path), hint=f"apps here: {known}; `pushrod up` makes one"
+                f"no app `{name}`", where=str(self.path), hint=f"apps here: {known}; `pushrod up` creates one"
             )
         return app
 
@@ -234,7 +234,7 @@ class App:
     @property
     def settings(self) -> Settings:
         """The app's settings as they are on disk now."""
-        return read_json(self.settings_path, Settings, restore="`pushrod doctor --repair` makes them anew")
+        return read_json(self.settings_path, Settings, restore="`pushrod doctor --repair` recreates them")
 
     def save(self, settings: Settings) -> None:
         """Replace the app's settings."""

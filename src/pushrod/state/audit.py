@@ -163,7 +163,7 @@ class Audit:
             files.make_private(self.directory)
             files.chown(self.directory, (owner.st_uid, owner.st_gid))
         lock = self.directory / "lock"
-        with locks.lock(lock, purpose="telling who did what", timeout=_PATIENCE):
+        with locks.lock(lock, purpose="writing the audit log", timeout=_PATIENCE):
             files.chown(lock, (owner.st_uid, owner.st_gid))
             yield
 
@@ -233,8 +233,8 @@ class Audit:
             return True
         if kind == "act":
             raise BusyError(
-                f"the key {who.by} has done {MOST[kind]} things today, which is the most",
-                hint="go on tomorrow, or ask the host's owner to do it",
+                f"the key {who.by} has made {MOST[kind]} changes today, which is the limit",
+                hint="continue tomorrow, or ask the host's owner to do it",
             )
         if own[kind] == MOST[kind] + 1:
             self._append(
@@ -311,7 +311,7 @@ class Audit:
         for raw in self._raw():
             line = _decoded(raw)
             if line is None:
-                problems.append(f"after line {last}: a line that cannot be read")
+                problems.append(f"after line {last}: an unreadable line")
                 before = hashlib.sha256(raw).hexdigest()
                 continue
             if line.hash != _hash(line) or msgspec.json.encode(line) != raw:
@@ -320,12 +320,12 @@ class Audit:
                 first, chain = line.n, line.chain
                 if line.n > 1 and not line.opens and len(line.chain) >= _OPENS:
                     problems.append(
-                        f"line {line.n} is not where a file began: lines before it were taken out"
+                        f"line {line.n} is not the beginning of a file: lines before it were removed"
                     )
             elif line.n != last + 1:
-                problems.append(f"line {line.n} comes after line {last}: lines were taken out or moved")
+                problems.append(f"line {line.n} comes after line {last}: lines were removed or moved")
             elif line.before != before:
-                problems.append(f"line {line.n} does not go on from line {last}: one of them was changed")
+                problems.append(f"line {line.n} does not continue line {last}: one of them was changed")
             hashes[line.chain, line.n] = line.hash
             last, before = line.n, line.hash
         agreed, gone, others = 0, 0, set()
@@ -337,7 +337,7 @@ class Audit:
             elif number < first:
                 gone += 1
             elif hashes.get((name, number)) != head:
-                problems.append(f"line {number} is another than the system's journal has")
+                problems.append(f"line {number} differs from the system's journal")
             else:
                 agreed += 1
         problems += [f"the system's journal has heads of another log, {name}" for name in sorted(others)]

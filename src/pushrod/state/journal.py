@@ -136,7 +136,7 @@ class Journal:
         with contextlib.suppress(OSError):
             files.write(copy, raw, mode=0o600)
             kept = f" and a copy is kept as {copy.name}"
-        hint = f"nothing was changed{kept}; {_REPAIR}, or mend the line by hand"
+        hint = f"nothing was changed{kept}; {_REPAIR}, or repair the line by hand"
         return StateError(f"line {number} cannot be read: {e}", where=str(self.path), hint=hint)
 
 

@@ -94,7 +94,7 @@ class Secrets:
             if not _VARIABLE.fullmatch(name):
                 raise UnknownNameError(
                     f"`{name}` cannot be a variable's name",
-                    hint="letters, digits, _ and `.`, not beginning with a digit",
+                    hint="use letters, digits, `_` and `.`; do not begin with a digit",
                 )
         self._write("variables", self.variables() | dict(values))
 

@@ -210,7 +210,7 @@ class Redis(Kind):
         """Where its password is not known, neither is its address."""
         if password(store) is not None:
             return ""
-        return "REDIS_URL does not lead there, because nothing here says its password"
+        return "REDIS_URL does not refer to it, because its password is unknown"
 
     def endpoint(self, store: Service, app: str, passwords: Password, *, ours: bool) -> Endpoint | None:
         """Under its service's name, with the password that its command or image has."""

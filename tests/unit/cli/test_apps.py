@@ -40,7 +40,7 @@ def test_one_that_is_busy_is_left_alone_and_is_no_failure(apps: list[App]) -> No
     with locks.lock(apps[0].lock, purpose="deploying", timeout=0):
         done = prune(apps[0].root)
     assert done.exception is None
-    assert "shop is left alone" in done.output
+    assert "shop is skipped" in done.output
     assert [log(app).exists() for app in apps] == [True, False, False]
 
 
@@ -59,7 +59,7 @@ def test_what_the_system_refuses_in_one_stops_no_other(apps: list[App]) -> None:
     (apps[1].directory / "journal").mkdir()
     done = prune(apps[0].root)
     assert isinstance(done.exception, PushrodError)
-    assert (done.exception.exit_code, done.exception.app) == (10, "blog")
+    assert (done.exception.exit_code, done.exception.app) == (11, "blog")
     assert [log(app).exists() for app in apps] == [False, True, False]
 
 

@@ -89,6 +89,6 @@ def test_an_empty_folder_is_taken_and_one_with_files_is_not(home: Path, tmp_path
     scaffold.create("shop", tmp_path / "empty")
     for taken in (tmp_path / "empty", tmp_path / "empty" / "compose.yaml"):
         before = subprocess.run(["ls", "-lAR", taken], capture_output=True, check=True).stdout
-        with pytest.raises(UnknownNameError, match="is there already"):
+        with pytest.raises(UnknownNameError, match="already exists"):
             scaffold.create("shop", taken)
         assert subprocess.run(["ls", "-lAR", taken], capture_output=True, check=True).stdout == before

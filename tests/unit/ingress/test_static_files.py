@@ -147,7 +147,7 @@ def test_a_directory_that_the_commit_lacks(static: Static, checkout: Path) -> No
     write(checkout, "frontend/package.json")
     error = refused(static, checkout)
     assert (error.what, error.where) == ("the commit has no directory `dist`", "routes./.files")
-    assert "serve it from its image" in error.hint
+    assert "serve them from its image" in error.hint
 
 
 def test_a_file_is_no_directory(static: Static, checkout: Path) -> None:

@@ -124,9 +124,7 @@ class TestOnDocker:
             {"web": "entry", "other": "worker"},
             (),
         )
-        assert found.notes[0].startswith(
-            "traefik: the edge takes its place, as it finds services by Docker's socket"
-        )
+        assert found.notes[0].startswith("traefik: the edge replaces it, because it uses Docker's socket")
         assert "pushrod apps allow shop docker-socket" in found.notes[0]
         assert any("domains: [a.example.com]" in note for note in found.notes)
         assert found.because == "web is the entry, because it alone has labels for a proxy"
@@ -136,7 +134,7 @@ class TestOnDocker:
         traefik = {**TRAEFIK, "ports": [{"target": 80, "published": "80", "protocol": "tcp"}]}
         found = read({"web": self.WEB, "traefik": traefik}, "docker", "docker-socket")
         assert (found.entry.name, found.service("web").role) == ("traefik", "worker")
-        assert not any("domains" in note or "takes its place" in note for note in found.notes)
+        assert not any("domains" in note or "replaces it" in note for note in found.notes)
 
     @pytest.mark.parametrize("image", ["containrrr/watchtower", "portainer/portainer-ce", "nginx", "caddy:2"])
     def test_nothing_else_is_let_off(self, image: str) -> None:

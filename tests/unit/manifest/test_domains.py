@@ -65,7 +65,7 @@ def test_what_is_no_name(name: Any, hint: str) -> None:
 def test_one_that_is_there_twice(pair: list[str]) -> None:
     with pytest.raises(ManifestError) as error:
         read(pair)
-    assert (error.value.what, error.value.where) == (f"`{pair[1]}` is there twice", "x-pushrod.domains[1]")
+    assert (error.value.what, error.value.where) == (f"`{pair[1]}` is listed twice", "x-pushrod.domains[1]")
 
 
 def test_one_name_is_a_list_too() -> None:

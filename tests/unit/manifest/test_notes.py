@@ -72,7 +72,7 @@ def test_what_a_store_does_not_use() -> None:
 def test_web_servers_are_named_in_one_note() -> None:
     found = said({"nginx": {"image": "nginx"}, "certbot": {"image": "certbot/certbot"}})
     assert len(found) == 1
-    assert found[0].startswith("nginx, certbot: pushrod's edge (nginx) takes its place")
+    assert found[0].startswith("nginx, certbot: pushrod's edge (nginx) replaces it")
 
 
 def test_volumes_of_stateless_services_are_named_in_one_note() -> None:
@@ -87,7 +87,7 @@ def test_volumes_of_stateless_services_are_named_in_one_note() -> None:
 def test_a_published_port_that_is_not_the_entrys() -> None:
     published = {"ports": [{"target": 5555, "protocol": "tcp"}]}
     found = said({"web": {**WEB, "x-pushrod": {"role": "entry"}}, "flower": {**WEB, **published}})
-    assert found == ["flower: its published port stays closed; only the entry is reached, through the edge"]
+    assert found == ["flower: its published port stays closed; only the entry is reachable, through the edge"]
 
 
 def test_hooks_are_not_run_where_there_is_no_container() -> None:
@@ -141,13 +141,13 @@ class TestDocker:
     def test_an_entry_with_several_ports(self) -> None:
         ports = [*self.PUBLISHED["ports"], {"target": 443, "published": "443", "protocol": "tcp"}]
         assert self.said({"web": {**WEB, "ports": ports}}) == [
-            "web: of its published ports only 80 is reached, through the edge"
+            "web: of its published ports only 80 is reachable, through the edge"
         ]
 
     def test_a_volume_that_two_releases_have_open(self) -> None:
         worker = {**WEB, "volumes": [{"type": "volume", "source": "data", "target": "/x"}]}
         (note,) = self.said({"worker": worker})
-        assert note.startswith("worker: has a volume, which the old and the new release have open")
+        assert note.startswith("worker: has a volume, which the old and the new release briefly use")
         first = {**worker, "deploy": {"update_config": {"order": "stop-first"}}}
         (note,) = self.said({"worker": first})
         assert note.startswith("worker: stops before its new instances start")
@@ -159,5 +159,6 @@ class TestDocker:
         ) == [
             "a, b: `container_name` and `hostname` are only names by which other services reach it: two releases run "
             "at once",
-            "a, b: its networks are not made: all services of a release share one, and reach the stores on another",
+            "a, b: its networks are not created: all services of a release share one, and reach the stores on "
+            "another",
         ]

@@ -77,7 +77,7 @@ class TestStores:
         web = {**BUILD, **PUBLISHED, "depends_on": ["tool"]}
         found = read({"tool": tool, "web": web})
         assert ([s.name for s in found.services], found.entry.depends_on) == (["web"], ())
-        assert found.notes[0].startswith("tool: not run: a tool for those who run the app, in an image")
+        assert found.notes[0].startswith("tool: not run: an administration tool in an image")
         assert len(on_docker({"tool": tool, "web": web}).services) == 2
 
     def test_a_built_service_with_a_volume_stays_stateless(self) -> None:
@@ -178,7 +178,7 @@ class TestEntry:
         found = read(services, engine="docker")
         assert found.entry.name == "nginx"
         assert found.notes == (
-            "web: its published port stays closed; only the entry is reached, through the edge",
+            "web: its published port stays closed; only the entry is reachable, through the edge",
         )
 
 
@@ -206,7 +206,7 @@ class TestEdge:
             {"front": {"image": "nginx:1", "x-pushrod": routes}, "web": BUILD | PUBLISHED}, engine="docker"
         )
         assert (error.what, error.where) == (
-            "requests cannot go to front, which has no instances",
+            "requests cannot go to front, because it has no instances",
             "services.front",
         )
 
@@ -225,7 +225,7 @@ class TestJobs:
         assert found.entry.release == ("alembic", "upgrade", "head")
         assert found.service("worker").release == ()
         assert found.entry.depends_on == ()
-        assert found.notes[0] == "migrate: runs once for each release, as the release command of web"
+        assert found.notes[0] == "migrate: runs once per release, as the release command of web"
 
     @pytest.mark.parametrize(
         "job",
@@ -273,7 +273,7 @@ class TestEntryOnDocker:
         assert list(read.notes) == [
             f"{found} is the entry, because it publishes port {ports[found]}; `x-pushrod: {{role: entry}}` in "
             "another service changes that",
-            f"{others}: its published port stays closed; only the entry is reached, through the edge",
+            f"{others}: its published port stays closed; only the entry is reachable, through the edge",
         ]
 
     def test_two_that_are_equally_likely_are_asked_about(self) -> None:
@@ -312,7 +312,7 @@ class TestEntryOnDocker:
             "cron": "worker",
         }
         assert found.notes == (
-            "wordpress: has a volume, which the old and the new release have open at the same time for a moment; "
+            "wordpress: has a volume, which the old and the new release briefly use at the same time; "
             "if only one may: `deploy: {update_config: {order: stop-first}}`",
         )
 

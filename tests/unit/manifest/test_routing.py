@@ -126,7 +126,7 @@ def test_what_sticks_and_who_is_believed() -> None:
 )  # fmt: skip
 def test_what_is_no_path(prefix: str) -> None:
     error = refused({prefix: {}})
-    assert error.what in (f"`{prefix}` is no route", f"`{prefix}` is pushrod's own")
+    assert error.what in (f"`{prefix}` is not a route", f"`{prefix}` is reserved by pushrod")
     assert error.where == f"services.web.x-pushrod.routes.{prefix}"
 
 
@@ -197,10 +197,10 @@ def test_a_path_with_and_without_its_slash_in_one_service() -> None:
         ({"redirect": "/x", "files": "dist"}, "redirect", "either `files` or `redirect`"),
         ({"try": "index.html"}, "try", "nothing: `try` goes with `files`"),
         *[
-            ({"files": place}, "files", "a place inside the repository")
+            ({"files": place}, "files", "a directory inside the repository")
             for place in ("", "/etc", "..", "a/../../b", 'a"b', "a$b", "a\\b")
         ],
-        ({"files": "dist", "try": "../index.html"}, "try", "a place inside the repository"),
+        ({"files": "dist", "try": "../index.html"}, "try", "a directory inside the repository"),
         *[({"files": "dist", key: value}, key, "nothing: ") for key, value in (("cache", 60), ("timeout", 5))],
         *[({"auth": {"basic": name}}, "auth.basic", "the name of a secret") for name in ("a b", "1A", "../x", "")],
         ({"auth": {"basic": "A", "path": "/x"}}, "auth", "either `basic`, or `path`"),
@@ -226,7 +226,7 @@ def test_what_a_key_cannot_be(keys: Any, key: str, said: str) -> None:
     "name", ["Content-Length", "transfer-encoding", "Connection", "X A", "X-A;", "", "Server"]
 )
 def test_what_is_no_header_to_add(name: str) -> None:
-    assert refused({"/a/": {"headers": {name: "x"}}}).what == f"`{name}` is no header to add"
+    assert refused({"/a/": {"headers": {name: "x"}}}).what == f"`{name}` is not a header that can be added"
 
 
 @pytest.mark.parametrize("key", ["rate_limit", "auth", "allow", "deny"])
@@ -356,7 +356,7 @@ def test_requests_go_to_what_runs_as_instances(service: dict[str, Any], problem:
         ({"/": {"redirect": "/" + "a" * 1000}}, "expected text of at most 1000 characters"),
         ({"/": {"files": "a" * 1001}}, "expected text of at most 1000 characters"),
         ({"/": {"max_body": "11g"}}, "expected a size of at most 10g"),
-        ({"/" + "a" * 1000: {}}, "is no route"),
+        ({"/" + "a" * 1000: {}}, "is not a route"),
     ],
 )
 def test_an_app_has_its_share_of_the_edge(routes: Any, what: str) -> None:

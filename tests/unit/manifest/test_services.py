@@ -53,7 +53,7 @@ def test_a_file_nobody_wrote_for_pushrod() -> None:
             Service(name="redis", role="store", image="redis:7", store="redis"),
         ),
         notes=(
-            "nginx: pushrod's edge (nginx) takes its place; its own configuration and files are not used on the "
+            "nginx: pushrod's edge (nginx) replaces it; its own configuration and files are not used on the "
             "embedded engine",
             "postgres: the manifest names PostgreSQL 16; the embedded engine runs PostgreSQL 18.6",
             "redis: the manifest names Redis 7; the embedded engine runs Valkey 9.1.2",
@@ -234,7 +234,7 @@ def test_the_stores_own_healthcheck_is_not_used() -> None:
         (
             {"build": {"context": ".", "dockerfile_inline": "FROM x"}},
             "services.web.build.dockerfile_inline",
-            "expected a Dockerfile in a file of its own (`dockerfile: Dockerfile`), found `FROM x` (text)",
+            "expected a separate Dockerfile (`dockerfile: Dockerfile`), found `FROM x` (text)",
         ),
         (
             {"build": ".", "stop_grace_period": "soon"},

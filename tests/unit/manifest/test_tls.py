@@ -39,7 +39,7 @@ def test_the_embedded_engine_does_nothing_unasked() -> None:
     found = read({"source": "acme"}, engine="embedded")
     assert found.tls.source == "off"
     assert (
-        "`x-pushrod.tls.source: acme` works on a Docker host only; `local` makes a certificate here"
+        "`x-pushrod.tls.source: acme` works on a Docker host only; `local` creates a certificate here"
         in found.notes
     )
 

@@ -63,7 +63,7 @@ def test_no_other_half_of_git(command: str) -> None:
     "command", ["git-lfs-authenticate shop.git upload", "git-lfs-transfer /shop.git upload"]
 )
 def test_a_client_of_lfs_is_told_how_to_push(command: str) -> None:
-    with pytest.raises(UnknownNameError, match="takes no files of Git LFS") as refused:
+    with pytest.raises(UnknownNameError, match="accepts no Git LFS files") as refused:
         asked(command)
     assert "git push --no-verify pushrod HEAD:main" in refused.value.hint
 

@@ -154,6 +154,6 @@ def test_an_app_that_cannot_be_one(alice: str) -> None:
 def test_a_file_that_is_no_text_is_left_alone(file: KeyFile, alice: str) -> None:
     file.path.parent.mkdir()
     file.path.write_bytes(b"\xff\xfe")
-    with pytest.raises(StateError, match="it is no text"):
+    with pytest.raises(StateError, match="it is not text"):
         add(file, alice)
     assert file.path.read_bytes() == b"\xff\xfe"

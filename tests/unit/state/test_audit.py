@@ -84,10 +84,10 @@ def rehashed(raw: list[bytes]) -> list[bytes]:
     ("harm", "says"),
     [
         (changed, "line 4 was changed"),
-        (rehashed, "line 5 does not go on from line 4"),
+        (rehashed, "line 5 does not continue line 4"),
         (lambda raw: raw[:3] + raw[4:], "line 5 comes after line 3"),
         (lambda raw: [*raw[:3], raw[4], raw[3], *raw[5:]], "line 5 comes after line 3"),
-        (lambda raw: [*raw[:3], b"rubbish\n", *raw[3:]], "after line 3: a line that cannot be read"),
+        (lambda raw: [*raw[:3], b"rubbish\n", *raw[3:]], "after line 3: an unreadable line"),
         (lambda raw: [*raw[:3], raw[3].replace(b'":', b'" :', 1), *raw[4:]], "line 4 was changed"),
         (lambda raw: [*raw, raw[-1]], "line 8 comes after line 8"),
     ],
@@ -112,7 +112,7 @@ def test_the_systems_journal_shows_what_the_chain_cannot(log: Audit) -> None:
     assert log.verify(heads).problems[0] == "the system's journal has line 7, and the log ends with line 6"
     log.end(log.begin(ALICE, "push", "shop"), "done")
     assert log.verify().problems == ()
-    assert log.verify(heads).problems[0] == "line 7 is another than the system's journal has"
+    assert log.verify(heads).problems[0] == "line 7 differs from the system's journal"
     log.log.unlink()
     assert "has heads of another log" in filled(log).verify(heads).problems[0]
 
@@ -127,7 +127,7 @@ def test_lines_cut_off_at_the_beginning_are_missed(log: Audit) -> None:
     heads = heads_of(filled(log))
     log.log.write_bytes(b"".join(lines(log)[5:]))
     (problem,) = log.verify(heads).problems
-    assert problem == "line 6 is not where a file began: lines before it were taken out"
+    assert problem == "line 6 is not the beginning of a file: lines before it were removed"
     assert (log.verify(heads).heads, log.verify(heads).gone) == (3, 5)
 
 
@@ -236,7 +236,7 @@ def test_a_damaged_end_stops_nobody_and_is_found(log: Audit) -> None:
     log.log.write_bytes(log.log.read_bytes() + b"\0\0\0\n")
     number = log.begin(ALICE, "push", "shop")
     assert number == 10
-    assert any("cannot be read" in p for p in log.verify().problems)
+    assert any("unreadable" in p for p in log.verify().problems)
 
 
 def _write(path: Path, count: int) -> None:
@@ -288,7 +288,7 @@ def test_what_a_key_does_is_never_left_out(log: Audit, monkeypatch: pytest.Monke
     monkeypatch.setitem(audit.MOST, "act", 3)
     for _ in range(3):
         log.begin(ALICE, "push", "shop")
-    with pytest.raises(BusyError, match="the key alice has done 3 things today"):
+    with pytest.raises(BusyError, match="the key alice has made 3 changes today"):
         log.begin(ALICE, "push", "shop")
     log.begin(Who("bob", "SHA256:bcd"), "push", "shop")
     for _ in range(5):

@@ -45,7 +45,7 @@ def _refused(tree: Path, lines: tuple[str, ...]) -> EdgeError:
         path, number = Path(found[2]), int(found[3])
         name = path.relative_to(tree)
         if re.fullmatch(r"sites/[^/]+\.d", "/".join(name.parts[:2])):
-            name, hint = Path(*name.parts[2:]), f"mend that line; {hint}"
+            name, hint = Path(*name.parts[2:]), f"fix that line; {hint}"
         shown = path.read_text().split("\n")[number - 1].strip()
         message, where = found[1], f"{name}:{number}: {shown}"
     return EdgeError(

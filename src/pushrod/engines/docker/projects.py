@@ -45,6 +45,6 @@ def not_started(app: App, release: Release, trouble: calls.Trouble) -> ReadyErro
     return ReadyError(
         name + (cause.what if cause else causes.plain(why)),
         where=f"service {containers[named].service}" if named else f"release {release.number}",
-        hint=f"{f'{cause.hint}; ' if cause else ''}what was live still is. Mend it, commit and push again",
+        hint=f"{f'{cause.hint}; ' if cause else ''}the live release is unchanged. Fix it, commit and push again",
         log=log or ((causes.plain(why),) if cause else ()),
     )

@@ -119,7 +119,7 @@ class Readiness:
         return ReadyError(
             f"{instance.name} is not healthy: {said}",
             where=f"service {instance.service}",
-            hint=f"{hint}its last lines are above; what was live still is. Mend it and push again",
+            hint=f"{hint}its last lines are above; the live release is unchanged. Fix it and push again",
             log=log,
         )
 

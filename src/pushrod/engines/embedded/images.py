@@ -249,7 +249,7 @@ def _declares(file: Path, checkout: Path) -> bool:
     try:
         project = tomllib.loads(file.read_text(errors="replace"))
     except tomllib.TOMLDecodeError as e:
-        raise ManifestError(f"not valid TOML: {e}", where=where, hint="mend that line") from e
+        raise ManifestError(f"not valid TOML: {e}", where=where, hint="fix that line") from e
     if "project" not in project and "poetry" in project.get("tool", {}):
         raise ManifestError(
             "its dependencies are in Poetry's own form, which only Poetry can install",
@@ -391,7 +391,7 @@ def _install(
             raise BuildError(
                 f"{service.name}: its dependencies cannot be installed",
                 where=names[0] if names else f"services.{service.name}",
-                hint="the last lines above are uv's own; mend the requirements, commit and push again",
+                hint="the last lines above are uv's own; fix the requirements, commit and push again",
                 log=tuple(lines.split(result.stdout)[-_LOG_LINES:]),
             )
 

@@ -109,7 +109,8 @@ class Readiness:
             f"{instance.name} {why}",
             where=f"instance {instance.name} of release {self._release.number}",
             hint=hint
-            or f"{health.advice(why)}the end of its log is above; what was live still is; mend it and push again",
+            or f"{health.advice(why)}the end of its log is above; the live release is unchanged; "
+            "fix it and push again",
             log=files.tail(self._log(instance.name)),
         )
 

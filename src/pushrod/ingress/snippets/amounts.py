@@ -50,14 +50,14 @@ class Spent:
                 raise ManifestError(
                     f"the snippets of this app have more than {most} {what}",
                     where=at,
-                    hint=f"leave out what is not used; {owner}",
+                    hint=f"remove unused lines; {owner}",
                 )
         if self.grows and self.everywhere:
             raise ManifestError(
-                f"`sub_filter_once off` goes with words of {SHORTEST} characters or more, and at most {MOST_GROWN} "
-                "times as long in their place: all apps wait while an answer grows",
+                f"`sub_filter_once off` requires words of {SHORTEST} characters or more, and replacements at most "
+                f"{MOST_GROWN} times as long: all apps wait while an answer grows",
                 where=at,
-                hint=f"look for a longer word; {owner}",
+                hint=f"search for a longer word; {owner}",
             )
 
 

@@ -47,7 +47,7 @@ _MOST_DISK = 64 << 20  # bytes, likewise
 _LONGEST_WAIT = 3600.0  # seconds
 _MOST_REQUESTS = 100_000  # of one connection
 LONGEST = 64 * 1024  # characters
-_DEEPEST = 5  # blocks in each other
+_DEEPEST = 5  # nested blocks
 _MOST_PACKED = (
     4  # of nine: from here to the next the worst case triples, from 30 MB a second to 10, then 3, at last 0.2
 )
@@ -80,17 +80,13 @@ def check(
     spent = spent or Spent()
     spent.characters += len(text)
     if spent.characters > LONGEST:
-        raise ManifestError(
-            f"longer than {LONGEST} characters", where=where, hint="leave out what is not used"
-        )
+        raise ManifestError(f"longer than {LONGEST} characters", where=where, hint="remove unused lines")
     opened: list[str] = []
     for line in lines(text, where):
         at = f"{where}:{line.number}"
         if line.ends == "}":
             if line.words or not opened:
-                raise ManifestError(
-                    "a `}` that closes nothing of this file", where=at, hint="nginx's blocks are { … }"
-                )
+                raise ManifestError("an unmatched `}`", where=at, hint="nginx's blocks are { … }")
             opened.pop()
             continue
         if not line.words:
@@ -100,9 +96,7 @@ def check(
         if line.ends == "{":
             opened.append(line.words[0])
             if len(opened) > _DEEPEST:
-                raise ManifestError(
-                    f"more than {_DEEPEST} blocks in each other", where=at, hint="take them apart"
-                )
+                raise ManifestError(f"more than {_DEEPEST} nested blocks", where=at, hint="split them")
     if opened:
         raise ManifestError(f"its `{opened[-1]}` is not closed", where=where, hint="nginx's blocks are { … }")
 
@@ -114,7 +108,7 @@ def _check_line(line: Line, at: str, app: str, groups: Collection[str], spent: S
     known = name in (_BLOCKS if line.ends == "{" else _DIRECTIVES)
     if not ("/" in name and line.ends == ";" if types else known):
         raise ManifestError(
-            f"`{name}` is not for a snippet: it can reach beyond this app's own requests",
+            f"`{name}` is not allowed here: it can reach beyond this app's own requests",
             where=at,
             hint=owner,
         )
@@ -123,40 +117,38 @@ def _check_line(line: Line, at: str, app: str, groups: Collection[str], spent: S
         spent.check(at, owner)
         return
     if name == "if" and re.match(r"[( ]*!?-", " ".join(arguments)):
-        raise ManifestError("`if` may not look at files", where=at, hint="a route with `files` serves them")
+        raise ManifestError("`if` may not test files", where=at, hint="a route with `files` serves them")
     if name == "proxy_pass" and not (arguments and _leads_to(arguments[0], groups)):
         raise ManifestError(
-            "`proxy_pass` may only lead to this app's own instances",
+            "`proxy_pass` may only point to this app's own instances",
             where=at,
             hint=f"{' or '.join(f'http://{g}' for g in groups)}; another service needs a route first",
         )
     if name in ("set", "auth_request_set") and not (arguments and OWN_VARIABLE.fullmatch(arguments[0])):
         raise ManifestError(
-            f"`{name}` may only give a value to the app's own variables: all apps share their names",
+            f"`{name}` may only set the app's own variables: all apps share variable names",
             where=at,
-            hint="let its name begin with own_, such as $own_language",
+            hint="use a name that begins with own_, such as $own_language",
         )
     if any(map(_NAMED_GROUP.search, arguments)):
         raise ManifestError(
-            "a group with a name makes a variable, whose name all apps share",
+            "a named group creates a variable, and all apps share variable names",
             where=at,
-            hint="leave its name out and write $1; `set $own_language $1` gives it one",
+            hint="remove its name and use $1; `set $own_language $1` names it",
         )
     if MEMORY.fullmatch(name) and amount(arguments) > MOST_MEMORY:
-        raise ManifestError(
-            f"`{name}` takes more than 1m of memory for a request", where=at, hint="take less"
-        )
+        raise ManifestError(f"`{name}` uses more than 1m of memory per request", where=at, hint="take less")
     if name in _DISK and (amount(arguments) > _MOST_DISK or (name == _BODY and not amount(arguments))):
         raise ManifestError(
-            f"`{name}` takes more than 64m of the disk for a request",
+            f"`{name}` uses more than 64m of disk per request",
             where=at,
-            hint="take less, or give a route `max_body`, which passes larger bodies on as they come",
+            hint="use less, or set `max_body` on a route, which passes larger bodies on as they arrive",
         )
     if name.endswith("_timeout") and any(seconds(a) > _LONGEST_WAIT for a in arguments):
-        raise ManifestError(f"`{name}` is longer than an hour", where=at, hint="wait for less")
+        raise ManifestError(f"`{name}` is longer than an hour", where=at, hint="wait for a shorter time")
     if name == "keepalive_requests" and not amount(arguments) <= _MOST_REQUESTS:
         raise ManifestError(
-            f"`{name}` is more than {_MOST_REQUESTS}: a client could go on for ever",
+            f"`{name}` is more than {_MOST_REQUESTS}: a client could continue forever",
             where=at,
             hint="take less",
         )
@@ -170,7 +162,7 @@ def _check_line(line: Line, at: str, app: str, groups: Collection[str], spent: S
         check_growth(name, arguments, at, owner)
     if name == "error_page" and any(map(growing, texts)):
         raise ManifestError(
-            "`error_page` may not lead to what was made of a request before",
+            "`error_page` may not use values derived from an earlier request",
             where=at,
             hint=f"$request_uri, $host and $scheme can be in it; {owner}",
         )

@@ -46,7 +46,7 @@ def _condition(arguments: Sequence[str], at: str) -> tuple[list[str], list[str]]
             if len(words) == 3 and words[1] in ("~", "~*", "!~", "!~*"):
                 return [words[2]], [words[0]]
     raise ManifestError(
-        "a condition that cannot be read with certainty",
+        "a condition that cannot be parsed with certainty",
         where=at,
         hint="($variable), or ($variable = word) with =, !=, ~, ~*, !~ or !~*; put quotes around the word",
     )
@@ -66,7 +66,7 @@ def _place(arguments: Sequence[str], at: str) -> tuple[list[str], list[str]]:
         prefix = ""
     if not prefix.startswith(("/", "@")):
         raise ManifestError(
-            "a `location` that cannot be read with certainty", where=at, hint="such as `location /img/ {`"
+            "a `location` that cannot be parsed with certainty", where=at, hint="such as `location /img/ {`"
         )
     return [], []
 
@@ -76,15 +76,15 @@ def steps_of(text: str, at: str, owner: str) -> int:
         steps = regexes.read(text).steps
     except regexes.UnreadableError as e:
         raise ManifestError(
-            f"a regular expression with {e}: how long it takes to match cannot be known, and all apps wait for it",
+            f"a regular expression with {e}: its matching time cannot be determined, and all apps wait for it",
             where=at,
-            hint=f"say it with characters, classes, groups and alternatives; repeat single characters; {owner}",
+            hint=f"use characters, classes, groups and alternatives; repeat single characters; {owner}",
         ) from e
     if steps > MOST_STEPS:
         raise ManifestError(
-            f"a regular expression that can take {steps} steps, for which all apps wait",
+            f"a regular expression that can take {steps} steps, while all apps wait",
             where=at,
-            hint="begin it with ^, and let what is repeated not match what comes behind it, as in ^/([^/]+)/(.*)$; "
+            hint="begin it with ^, and make repeated parts not match what follows them, as in ^/([^/]+)/(.*)$; "
             + owner,
         )
     return steps

@@ -36,13 +36,13 @@ def read(
     for name in found:
         if not SNIPPET.fullmatch(name):
             raise ManifestError(
-                "this name is not for a snippet",
+                "this file name is not allowed",
                 where=name,
                 hint="rename it: letters, digits, dots, dashes and underscores",
             )
     if len(found) > _MOST_FILES:
         raise ManifestError(
-            f"{len(found)} files, of at most {_MOST_FILES}", where="x-pushrod.nginx", hint="put them together"
+            f"{len(found)} files, of at most {_MOST_FILES}", where="x-pushrod.nginx", hint="merge them"
         )
     spent, texts = Spent(), {}
     for name in sorted(found):
@@ -78,8 +78,8 @@ def _text_of(checkout: Path, name: str) -> str:
         return raw.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     except OSError as e:
         known = {
-            errno.EXDEV: "leads out of the repository",
+            errno.EXDEV: "points outside the repository",
             errno.EFBIG: f"longer than {LONGEST} characters",
         }
         why = known.get(e.errno or 0) or (e.strerror or str(e)).lower()
-        raise ManifestError(why, where=name, hint="put the file itself there") from e
+        raise ManifestError(why, where=name, hint="commit the file itself there") from e

@@ -35,7 +35,7 @@ def lines(text: str, where: str) -> Iterator[Line]:
         if piece is None or _CONTROL.search(piece[0]):
             shown = text[at:].split("\n", 1)[0].strip()[:40]
             raise ManifestError(
-                f"cannot be read with certainty: {_CONTROL.sub('�', shown)}",
+                f"cannot be parsed with certainty: {_CONTROL.sub('�', shown)}",
                 where=f"{where}:{number}",
                 hint="put quotes around the whole word",
             )

@@ -35,11 +35,11 @@ def check_variables(text: str, name: str, at: str, owner: str) -> list[str]:
             or not variable
         ):
             raise ManifestError(
-                f"the variable `${variable}` is not for a snippet", where=at, hint=f"{_NEAR}; {owner}"
+                f"the variable `${variable}` is not allowed here", where=at, hint=f"{_NEAR}; {owner}"
             )
     if found and name == "sub_filter":
         raise ManifestError(
-            "`sub_filter` puts in words, no variables", where=at, hint=f"write the word; {owner}"
+            "`sub_filter` may insert text, but no variables", where=at, hint=f"write the text; {owner}"
         )
     return found
 
@@ -63,9 +63,9 @@ def check_growth(name: str, arguments: Sequence[str], at: str, owner: str) -> No
             or any("uri" in name and len(_names(p)) > 1 for p in parts for name in _names(p))
         ):
             raise ManifestError(
-                "a `rewrite` can only use $1 to $9, each once before the `?` and once behind it",
+                "a `rewrite` can only use $1 to $9, each once before the `?` and once after it",
                 where=at,
-                hint="groups are not in each other; `return 302 …` and `rewrite … redirect` know all variables; "
+                hint="groups must not be nested; `return 302 …` and `rewrite … redirect` know all variables; "
                 + owner,
             )
         if not final and _names(parts[1]) and not target.endswith("?") and flag not in ("last", "break"):
@@ -84,7 +84,7 @@ def check_growth(name: str, arguments: Sequence[str], at: str, owner: str) -> No
             or len(names) > _MOST_JOINED
         ):
             raise ManifestError(
-                f"`{name}` joins too much: what a request keeps could grow each time nginx comes here",
+                f"`{name}` combines too much: a request's stored values could grow at each pass",
                 where=at,
                 hint=f"one variable of your own, $1 or $args with at most {_MOST_ADDED} characters, or "
                 f"{_MOST_JOINED} others; {owner}",

@@ -70,7 +70,7 @@ def cpus(on: Reading, key: Key) -> object:
         return GONE
     if 0 < value <= on.limits.cpus:
         return key.value
-    on.note(f"`{on.name(key)}` is {on.limits.cpus}, all that this host gives ({limit_option('cpus')})")
+    on.note(f"`{on.name(key)}` is {on.limits.cpus}, all that this host allows ({limit_option('cpus')})")
     return str(on.limits.cpus)
 
 
@@ -99,7 +99,7 @@ def swap(on: Reading, key: Key) -> object:
 def oom_score(on: Reading, key: Key) -> object:
     value = _whole(key)
     if value < 0:
-        on.note("`oom_score_adj` is not below 0: the host's own programs are ended last")
+        on.note("`oom_score_adj` is not below 0: the host's own programs are killed last")
     return min(max(value, 0), 1000)
 
 
@@ -155,7 +155,7 @@ def period(most: float, *, floor: bool = False) -> "Rule":
         if bounded == float(found):
             return key.value
         side = "least" if bounded > found else "most"
-        on.note(f"`{on.name(key)}` is {bounded:g} s, the {side} that this host takes")
+        on.note(f"`{on.name(key)}` is {bounded:g} s, the {side} that this host allows")
         return f"{round(bounded * 1000)}ms"
 
     return rule
@@ -174,7 +174,7 @@ def stop_grace(on: Reading, key: Key) -> object:
 def retries(on: Reading, key: Key) -> object:
     value = key.whole(0)
     if value > _RETRIES:
-        on.note(f"`healthcheck.retries` is {_RETRIES}, the most that this host takes")
+        on.note(f"`healthcheck.retries` is {_RETRIES}, the most that this host allows")
     return min(value, _RETRIES)
 
 

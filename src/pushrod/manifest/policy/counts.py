@@ -19,7 +19,7 @@ def within(wanted: Manifest, limits: Limits) -> Manifest:
     if wanted.keep <= limits.releases:
         return wanted
     note = (
-        f"`x-pushrod.keep` is {limits.releases}, the most that this host keeps ({limit_option('releases')})"
+        f"`x-pushrod.keep` is {limits.releases}, the most that this host allows ({limit_option('releases')})"
     )
     return msgspec.structs.replace(wanted, keep=limits.releases, notes=(*wanted.notes, note))
 
@@ -42,7 +42,7 @@ def too_many(kind: str, count: int, most: int, where: str) -> NoReturn:
     """Refuse a number of things, naming the limit that would have to be raised."""
     limit = {"networks": "volumes", "configs": "files", "secrets": "files"}.get(kind, kind)
     raise ManifestError(
-        f"{count} {kind}, and this host takes {most} of an app",
+        f"{count} {kind}, and this host allows {most} per app",
         where=where,
         hint=f"use fewer; the host's owner can raise it: pushrod host limits {limit}={count}",
     )

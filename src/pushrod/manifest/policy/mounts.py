@@ -116,7 +116,7 @@ def _path_wants(key: Key, private: str) -> Iterator[Want]:
         if normal == ".." or normal.startswith("../") or "\0" in path:
             unsupported(
                 key,
-                f"`{path}` leaves the repository: beside a checkout on the host is nothing of yours",
+                f"`{path}` leaves the repository: there are no files of yours beside a checkout on the host",
                 "give a path inside the repository, a volume, or an absolute path of the host",
             )
         return
@@ -158,7 +158,7 @@ def _volume_wants(name: str, volume: Key, project: str, private: str) -> Iterato
         if not device.text().startswith("/"):
             unsupported(
                 device,
-                f"a volume that binds `{device.text()}`: Docker takes no path of the repository there",
+                f"a volume that binds `{device.text()}`: Docker accepts no repository path there",
                 "mount the directory itself, such as ./uploads:/uploads",
             )
         yield from _path_wants(device, private)

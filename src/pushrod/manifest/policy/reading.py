@@ -134,7 +134,7 @@ class Reading:
             return False
         word = f"pushrod apps allow {self.app or 'APP'} docker-socket"
         self.note(
-            f"the edge takes its place, as it finds services by Docker's socket; with the owner's word: {word}"
+            f"the edge replaces it, because it uses Docker's socket; the host's owner can grant that: {word}"
         )
         return True
 
@@ -157,7 +157,7 @@ class Reading:
         raise ManifestError(
             f"unknown key `{name}`",
             where=key.path,
-            hint=f"nothing is known of it, so it is not let through; known here: {', '.join(sorted(known))}",
+            hint=f"only known keys are allowed; known here: {', '.join(sorted(known))}",
         )
 
 
@@ -172,7 +172,7 @@ def at_most(on: Reading, key: Key, value: int, name: str) -> int:
     if 0 < value <= most:
         return value
     on.note(
-        f"`{on.name(key)}` is {written(name, most)}, the most that this host gives ({limit_option(name)})"
+        f"`{on.name(key)}` is {written(name, most)}, the most that this host allows ({limit_option(name)})"
     )
     return most
 

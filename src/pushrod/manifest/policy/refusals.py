@@ -9,23 +9,23 @@ from pushrod.manifest.document import Key
 from pushrod.manifest.grants import WORDS
 
 _REFUSED = {
-    "provider": ("another program is not run in a service's place", "run it as a service of its own image"),
+    "provider": ("a provider program cannot replace a service", "run it as a service of its own image"),
     "models": ("`models` are not supported", "run the model as a service"),
     "dockerfile_inline": (
-        "expected a Dockerfile in a file of its own (`dockerfile: Dockerfile`)",
+        "expected a separate Dockerfile (`dockerfile: Dockerfile`)",
         "write the lines into a file and commit it",
     ),
     "ssh": (
-        "`build.ssh` is not supported: a build on the host sees the commit and its `args` alone",
+        "`build.ssh` is not supported: a build on the host sees only the commit and its `args`",
         "put what the build needs into the repository, or fetch it when the app starts",
     ),
     "secrets": (
-        "`build.secrets` is not supported: a build on the host sees the commit and its `args` alone",
+        "`build.secrets` is not supported: a build on the host sees only the commit and its `args`",
         "put what the build needs into the repository, or fetch it when the app starts",
     ),
     "image": ("another image's files cannot be mounted", "copy them in the Dockerfile: COPY --from=…"),
     "external": (
-        "external configs and secrets are kept by Swarm, which is not there",
+        "external configs and secrets need Swarm, which is not available",
         "use `environment: NAME` with `pushrod secret set NAME`, or a file of the repository",
     ),
 }

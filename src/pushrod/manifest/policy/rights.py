@@ -39,7 +39,7 @@ def namespace(on: Reading, key: Key) -> object:
         unsupported(
             key,
             f"`{name}: {text}` is not supported: two releases run at once, so each instance has its own",
-            "take it out; services of a release reach each other by their names",
+            "remove it; services of a release reach each other by name",
         )
     return text if text in ("", *own) else on.leave(key)
 
@@ -62,7 +62,8 @@ def capabilities(on: Reading, key: Key) -> object:
     if left:
         words = " ".join(left)
         on.note(
-            f"{', '.join(left)} of `cap_add` not given; with the owner's word: pushrod apps allow {on.app} {words}"
+            f"{', '.join(left)} of `cap_add` not given; the host's owner can grant it: "
+            f"pushrod apps allow {on.app} {words}"
         )
     return kept or GONE
 
@@ -114,5 +115,5 @@ def labels(on: Reading, key: Key) -> object:
         given = {name: Key(item.path, item.text().partition("=")[2]) for name, item in given.items()}
     taken = [name for name in given if name.startswith(_RESERVED)]
     if taken:
-        on.note(f"its labels {listed(taken)} are left out: the host reads its own there")
+        on.note(f"its labels {listed(taken)} are left out: they are reserved for the host")
     return {name: item.value for name, item in given.items() if name not in taken} or GONE

@@ -107,7 +107,7 @@ def test_what_is_said_and_how_to_have_it(tmp_path: Path) -> None:
         {"cap_add": ["ALL"]},
         {"privileged": True},
         {"command": ["app"]},
-        {"notes": ("web: SYS_CHROOT of `cap_add` not given; with the owner's word: …",)},
+        {"notes": ("web: SYS_CHROOT of `cap_add` not given; the host's owner can grant it: …",)},
     ],
 )
 def test_nothing_is_said_of_what_it_has_or_has_been_told(tmp_path: Path, more: dict[str, Any]) -> None:

@@ -89,7 +89,7 @@ class TestLock:
         ("text", "problem", "hint"),
         [
             ("[tool.poetry]\nname='a'\n", "in Poetry's own form", "poetry export"),
-            ("[project", "not valid TOML", "mend that line"),
+            ("[project", "not valid TOML", "fix that line"),
         ],
     )
     def test_what_cannot_be_read_is_refused_by_its_path_in_the_repository(

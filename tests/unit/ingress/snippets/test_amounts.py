@@ -40,7 +40,7 @@ def test_what_is_done_to_each_byte_counts_over_files(tmp_path: Path) -> None:
 
 
 def test_blocks_do_not_lie_in_each_other_for_ever() -> None:
-    assert "blocks in each other" in refused("location / { " * 6 + "}" * 6).what
+    assert "nested blocks" in refused("location / { " * 6 + "}" * 6).what
 
 
 def test_a_file_has_an_end() -> None:

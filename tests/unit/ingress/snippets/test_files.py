@@ -56,14 +56,14 @@ def test_a_pattern_names_a_file(tmp_path: Path, pattern: str) -> None:
 )
 def test_a_name_that_nginx_would_expand_is_refused(tmp_path: Path, name: str) -> None:
     write(tmp_path, name)
-    with pytest.raises(ManifestError, match="this name is not for a snippet"):
+    with pytest.raises(ManifestError, match="this file name is not allowed"):
         read(tmp_path, "*/*.conf")
 
 
 def test_no_link_leads_out_of_the_repository(tmp_path: Path) -> None:
     write(tmp_path, "other/key.conf", "repository/nginx/a.conf")
     (tmp_path / "repository/nginx/b.conf").symlink_to("../../other/key.conf")
-    with pytest.raises(ManifestError, match="leads out of the repository") as caught:
+    with pytest.raises(ManifestError, match="points outside the repository") as caught:
         read(tmp_path / "repository", "nginx/*.conf")
     assert caught.value.where == "nginx/b.conf"
 

@@ -20,7 +20,7 @@ from tests.unit.ingress.snippets.asking import check, refused
 )
 @pytest.mark.parametrize("directive", ["set", "auth_request_set"])
 def test_only_variables_of_the_app_get_a_value(directive: str, name: str) -> None:
-    assert "let its name begin with own_" in refused(f"{directive} {name} x;").hint
+    assert "use a name that begins with own_" in refused(f"{directive} {name} x;").hint
 
 
 @pytest.mark.parametrize(
