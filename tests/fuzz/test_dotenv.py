@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pushrod.core.errors import PushrodError
-from pushrod.state.secrets import parse_dotenv
+from pushrod.manifest import env_example
 
 PIECES = (
     "A",
@@ -37,7 +37,7 @@ MORE = (*PIECES, "\ufeff", "\x00", "\x1b]0;t\x07", "é", "\u2028", "`", "{", "}"
 @example("export")
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
-        found = parse_dotenv(text)
+        found = env_example.parse(text)
     except PushrodError as e:
         assert e.what
         return
@@ -51,5 +51,5 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 )
 def test_plain_pairs_come_back(pairs: dict[str, str]) -> None:
     text = "".join(f"{name}={value}\n" for name, value in pairs.items())
-    assert parse_dotenv(text) == pairs
-    assert all(re.fullmatch("[A-Z_][A-Z0-9_]*", name) for name in parse_dotenv(text))
+    assert env_example.parse(text) == pairs
+    assert all(re.fullmatch("[A-Z_][A-Z0-9_]*", name) for name in env_example.parse(text))

@@ -15,7 +15,8 @@ from pushrod.core import limits
 from pushrod.core.errors import HostError
 from pushrod.engines import machine, registry
 from pushrod.engines.docker import host_edge
-from pushrod.provisioning import account, ceilings, host_init, installation, keys, remote, shares
+from pushrod.provisioning import account, ceilings, host_init, installation, keys, shares
+from pushrod.provisioning.server import initialise
 from pushrod.provisioning.work import Change, Work
 from pushrod.state.apps import HostSettings, Root
 
@@ -39,7 +40,7 @@ def init(server: str | None, plan: bool, root: str | None, as_json: bool) -> Non
     if server:
         options = [*(["--plan"] if plan else []), *(["--json"] if as_json else [])]
         options += ["--root", given] if (given := _given(root)) else []
-        sys.exit(remote.initialise(server, options, plan=plan, say=steps.line, out=say))
+        sys.exit(initialise(server, options, plan=plan, say=steps.line, out=say))
     where = _host_root(root)
     works = host_init.plan(where, steps.line)
     if not plan and not installation.stays():

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 
 from pushrod.manifest.document import Key
 
+_QUOTED = re.compile(r"""\s*(['"])(.*?)\1\s*(?:#.*)?""")
 _PLACEHOLDER = re.compile(
     r"<.*>|\[.*\]|\{\{.*\}\}|x{3,}|\*{3,}|\.{3,}|-+|todo|tbd|none|null|fixme|placeholder|dummy"
     r"|(?:change|replace|fill|set|insert|put|enter|add)[-_ ]?(?:me|this|it|in|here|your|with|a)(?![a-z0-9]).*"
@@ -16,6 +17,19 @@ _PLACEHOLDER = re.compile(
     r"|your[-_ ].*|my[-_ ]?(?:secret|password|key|token).*|(?:secret|password|example)",
     re.IGNORECASE,
 )
+
+
+def parse(text: str) -> dict[str, str]:
+    """The names and values of an example file, whatever else is in it: `NAME=value` lines, optional `export`, quotes
+    removed, # comments ignored. A `.env` file itself is read by Compose (`adapters.dotenv`)."""
+    variables: dict[str, str] = {}
+    for line in text.splitlines():
+        name, equals, value = line.strip().removeprefix("export ").partition("=")
+        if not equals or name.startswith("#"):
+            continue
+        quoted = _QUOTED.fullmatch(value)
+        variables[name.strip()] = quoted[2] if quoted else value.split(" #")[0].strip()
+    return variables
 
 
 def names(

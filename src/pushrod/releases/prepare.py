@@ -21,11 +21,11 @@ from pushrod.engines.protocols import Engine
 from pushrod.ingress import claims, snippets
 from pushrod.ingress.basic_auth import Passwords
 from pushrod.ingress.static_files import Static
-from pushrod.manifest import grants, policy
+from pushrod.manifest import env_example, grants, policy
 from pushrod.releases import push_limits
 from pushrod.state.apps import App, now
 from pushrod.state.releases import Releases
-from pushrod.state.secrets import Secrets, Variables, parse_dotenv, tells_nothing
+from pushrod.state.secrets import Secrets, Variables, tells_nothing
 from pushrod.stores import variables
 from pushrod.system import files
 
@@ -194,7 +194,7 @@ class Sealing:
             return ()
         given = variables.provided(wanted.stateless, self.engine.stores.endpoints(self.app, wanted))
         known = {*self.secrets.variables(), *given}
-        asked = parse_dotenv(example.read_text(errors="replace"))
+        asked = env_example.parse(example.read_text(errors="replace"))
         return manifest.lacking(asked, known, document, env_file=compose.wants_env_file(checkout, file))
 
     def unprovided(self, checkout: Path, file: str = "") -> tuple[str, ...]:

@@ -21,7 +21,6 @@ Variables = dict[str, str]
 _RESTORE = "restore it from a backup, or have `pushrod doctor --repair` take back what the live release has"
 _RESOLVE = "`pushrod doctor --repair` resolves it again; or deploy again"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
-_QUOTED = re.compile(r"""\s*(['"])(.*?)\1\s*(?:#.*)?""")
 
 
 # Last words of variable names whose values are no secrets: who, where, how much, which.
@@ -158,15 +157,3 @@ class Secrets:
     def _write(self, what: str, values: Variables) -> None:
         files.make_private(self.app.secrets)
         files.write(self.app.secrets / f"{what}.json", msgspec.json.encode(values), mode=0o600)
-
-
-def parse_dotenv(text: str) -> Variables:
-    """Parse a `.env` file: `NAME=value` lines, optional `export`, quotes removed, # comments ignored."""
-    variables: Variables = {}
-    for line in text.splitlines():
-        name, equals, value = line.strip().removeprefix("export ").partition("=")
-        if not equals or name.startswith("#"):
-            continue
-        quoted = _QUOTED.fullmatch(value)
-        variables[name.strip()] = quoted[2] if quoted else value.split(" #")[0].strip()
-    return variables

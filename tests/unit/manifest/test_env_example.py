@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pushrod.manifest import env_example
-from pushrod.state.secrets import parse_dotenv
 
 DOCUMENT: dict[str, Any] = {
     "services": {
@@ -16,7 +17,7 @@ DOCUMENT: dict[str, Any] = {
 
 
 def names(text: str, *known: str, env_file: bool = False) -> tuple[str, ...]:
-    return env_example.names(parse_dotenv(text), known, DOCUMENT, env_file=env_file)
+    return env_example.names(env_example.parse(text), known, DOCUMENT, env_file=env_file)
 
 
 def test_names_without_a_value_are_asked_for_in_their_order() -> None:
@@ -59,3 +60,44 @@ def test_placeholders(value: str) -> None:
 )
 def test_values(value: str) -> None:
     assert not env_example.is_placeholder(value)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("A=1", {"A": "1"}),
+        ("export A=1", {"A": "1"}),
+        ("  A = 1  ", {"A": "1"}),
+        ("A=", {"A": ""}),
+        ("A=a=b", {"A": "a=b"}),
+        ("A='1 # 2'", {"A": "1 # 2"}),
+        ('A="1"', {"A": "1"}),
+        ('A="1" # why', {"A": "1"}),
+        ("A='1'# why", {"A": "1"}),
+        ('A="it"s"', {"A": 'it"s'}),
+        ('A=""', {"A": ""}),
+        ('A="', {"A": '"'}),
+        ("A='\"'", {"A": '"'}),
+        ("A=1 # why", {"A": "1"}),
+        ("A=1#2", {"A": "1#2"}),
+        ("A= # why", {"A": ""}),
+        ("# A=1", {}),
+        ("", {}),
+        ("A", {}),
+        ("A=postgresql://u:p%23@h/x?a=1#b", {"A": "postgresql://u:p%23@h/x?a=1#b"}),
+        ("A=1\r\nB=2\r\n", {"A": "1", "B": "2"}),
+        ("A=1\nA=2", {"A": "2"}),
+    ],
+)
+def test_a_line_of_an_environment_file(line: str, expected: dict[str, str]) -> None:
+    assert env_example.parse(line) == expected
+
+
+PLAIN = st.text(alphabet=st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=20)
+
+
+@pytest.mark.slow
+@given(st.dictionaries(st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True), PLAIN, max_size=5))
+def test_what_is_written_in_quotes_comes_back(values: dict[str, str]) -> None:
+    values = {n: v for n, v in values.items() if "'" not in v}
+    assert env_example.parse("\n".join(f"export {n}='{v}' # '" for n, v in values.items())) == values

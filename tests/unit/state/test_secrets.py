@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pushrod.core.errors import StateError, UnknownNameError
 from pushrod.state.apps import App, Root
 from pushrod.state.releases import Releases
-from pushrod.state.secrets import Secrets, parse_dotenv, tells_nothing
+from pushrod.state.secrets import Secrets, tells_nothing
 from tests.unit.samples import release
 
 
@@ -158,50 +158,6 @@ def test_no_whole_secret_is_ever_left(
     secrets._write("variables", {f"V{n}": v for n, v in enumerate(values)})
     line = "".join(data.draw(st.lists(st.sampled_from([*values, " ", "x"]), max_size=6)))
     assert not [v for v in values if v in secrets.redact(line)]
-
-
-# ---- .env -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("A=1", {"A": "1"}),
-        ("export A=1", {"A": "1"}),
-        ("  A = 1  ", {"A": "1"}),
-        ("A=", {"A": ""}),
-        ("A=a=b", {"A": "a=b"}),
-        ("A='1 # 2'", {"A": "1 # 2"}),
-        ('A="1"', {"A": "1"}),
-        ('A="1" # why', {"A": "1"}),
-        ("A='1'# why", {"A": "1"}),
-        ('A="it"s"', {"A": 'it"s'}),
-        ('A=""', {"A": ""}),
-        ('A="', {"A": '"'}),
-        ("A='\"'", {"A": '"'}),
-        ("A=1 # why", {"A": "1"}),
-        ("A=1#2", {"A": "1#2"}),
-        ("A= # why", {"A": ""}),
-        ("# A=1", {}),
-        ("", {}),
-        ("A", {}),
-        ("A=postgresql://u:p%23@h/x?a=1#b", {"A": "postgresql://u:p%23@h/x?a=1#b"}),
-        ("A=1\r\nB=2\r\n", {"A": "1", "B": "2"}),
-        ("A=1\nA=2", {"A": "2"}),
-    ],
-)
-def test_a_line_of_an_environment_file(line: str, expected: dict[str, str]) -> None:
-    assert parse_dotenv(line) == expected
-
-
-PLAIN = st.text(alphabet=st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=20)
-
-
-@pytest.mark.slow
-@given(st.dictionaries(st.from_regex(r"[A-Z_][A-Z0-9_]{0,8}", fullmatch=True), PLAIN, max_size=5))
-def test_what_is_written_in_quotes_comes_back(values: dict[str, str]) -> None:
-    values = {n: v for n, v in values.items() if "'" not in v}
-    assert parse_dotenv("\n".join(f"export {n}='{v}' # '" for n, v in values.items())) == values
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pushrod.core.errors import HostError
-from pushrod.provisioning import bundle, remote
-from pushrod.provisioning.remote import Server
+from pushrod.provisioning import bundle, server
+from pushrod.provisioning.server import Server
 from pushrod.system import files
 
 
@@ -99,7 +99,7 @@ def test_the_status_of_the_other_side_comes_back_and_nothing_stays(ssh: Path) ->
     """
     answer(ssh, cases)
     said: list[str] = []
-    assert remote.initialise("root@server", [], plan=False, say=said.append, out=said.append) == 10
+    assert server.initialise("root@server", [], plan=False, say=said.append, out=said.append) == 10
     assert said == ["it said"]
     assert ssh.with_name("wheel").read_bytes() == bundle.render(bundle.files())
     assert "apt-get" in ssh.with_name("installer").read_text()
@@ -109,7 +109,7 @@ def test_the_status_of_the_other_side_comes_back_and_nothing_stays(ssh: Path) ->
 def test_a_plan_installs_nothing_that_stays(ssh: Path) -> None:
     answer(ssh, '"id -u") echo 0;; cat*) exit 1;; mktemp*) echo /tmp/place;; */bin/pushrod*) echo planned;;')
     said: list[str] = []
-    assert remote.initialise("root@server", ["--plan"], plan=True, say=said.append, out=said.append) == 0
+    assert server.initialise("root@server", ["--plan"], plan=True, say=said.append, out=said.append) == 0
     asked = ssh.with_name("asked").read_text()
     assert "/opt/pushrod/bin" not in asked
     assert "/tmp/place/pushrod/bin/pushrod host init --plan" in asked
