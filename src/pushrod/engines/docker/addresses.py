@@ -26,13 +26,13 @@ class Subnet(Value, frozen=True):
         return str(ipaddress.ip_address(self.gateway) + 1 + index)
 
 
-def port(service: Service, exposed: int, wanted: Manifest) -> int:
+def port(service: Service, exposed: int, manifest: Manifest) -> int:
     """Where instances of a service listen: the manifest's port, else what its image exposes; 0 for nowhere.
 
     An image exposes the port of its own command. A worker that runs another one (a queue's, in the image of the API)
     need not listen there, unless requests are sent to it.
     """
-    asked = service.role == "entry" or service.health.path or service.name in wanted.routing.services
+    asked = service.role == "entry" or service.health.path or service.name in manifest.routing.services
     if service.port or asked or not (service.command or service.entrypoint):
         return service.port or exposed
     return 0

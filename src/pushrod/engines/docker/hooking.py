@@ -19,20 +19,20 @@ from pushrod.system import files
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
-def texts(app: App, release: Release, wanted: Manifest, secrets: Mapping[str, str]) -> dict[str, str]:
+def texts(app: App, release: Release, manifest: Manifest, secrets: Mapping[str, str]) -> dict[str, str]:
     """The files to be sealed beside a release, by name; the environments that they name are written.
 
     Raises ManifestError for an environment that cannot be given to a command.
     """
     directory = names.environments(app, release.number)
-    order = {name: n for n, name in enumerate(_in_order(wanted.stateless))}
+    order = {name: n for n, name in enumerate(_in_order(manifest.stateless))}
     rows = [
-        _row(names.instance(app, release.number, i.name), i.name, wanted.service(i.service), directory)
+        _row(names.instance(app, release.number, i.name), i.name, manifest.service(i.service), directory)
         for i in sorted(release.instances, key=lambda i: order[i.service])
     ]
     kept = names.store_environment(app, "").parent
-    of_stores = [_row(names.store(app, s.name), s.name, s, kept) for s in wanted.stores]
-    for service in (*wanted.stateless, *wanted.stores):
+    of_stores = [_row(names.store(app, s.name), s.name, s, kept) for s in manifest.stores]
+    for service in (*manifest.stateless, *manifest.stores):
         prefix = "store." if service.role == "store" else ""
         for _, name, hook in _named(service):
             if hook.environment:

@@ -137,9 +137,9 @@ def present(app: App, service: Service) -> Present | None:
     return Present(name, given) if given else None
 
 
-def look(app: App, commit: str, wanted: Manifest) -> None:
+def look(app: App, commit: str, manifest: Manifest) -> None:
     """Ask for all images at once that a deployment will ask for one by one."""
-    services = (*wanted.stateless, *wanted.stores)
+    services = (*manifest.stateless, *manifest.stores)
     images = [s.image if s.build is None else identify(app, commit, s) for s in services]
     docker.images([*docker.tags(names.images(app)), *images])
 

@@ -21,10 +21,10 @@ _SPARE_DISK = 300 << 20  # bytes that stay free for databases and logs
 Document = Mapping[str, Any]
 
 
-def image_changes(app: App, commit: str, wanted: Manifest) -> list[Change]:
+def image_changes(app: App, commit: str, manifest: Manifest) -> list[Change]:
     """What happens for each image: built, pulled, or there already."""
     found = []
-    for service in (*wanted.stateless, *wanted.stores):
+    for service in (*manifest.stateless, *manifest.stores):
         name = images.identify(app, commit, service)
         if images.is_here(app, commit, service):
             found.append(Change("image", service.name, "same", f"{name} is here"))
@@ -34,22 +34,22 @@ def image_changes(app: App, commit: str, wanted: Manifest) -> list[Change]:
     return found
 
 
-def store_changes(app: App, wanted: Manifest, place: rendering.Place, document: Document) -> list[Change]:
+def store_changes(app: App, manifest: Manifest, place: rendering.Place, document: Document) -> list[Change]:
     """The stores that will be made anew on their data, each of which is a short pause of the app.
 
     Those that are built, or whose image is not here yet, are known only once they are: nothing is said of any then.
     """
     running = names.running_stores(app)
-    here = {s.name: images.present(app, s) for s in wanted.stores if s.image}
-    if not running.exists() or not all(here.values()) or any(s.build for s in wanted.stores):
+    here = {s.name: images.present(app, s) for s in manifest.stores if s.image}
+    if not running.exists() or not all(here.values()) or any(s.build for s in manifest.stores):
         return []
-    parts = {s.name: images.of_pulled(app, s) for s in wanted.stores}
+    parts = {s.name: images.of_pulled(app, s) for s in manifest.stores}
     before = rendering.services(running.read_text())
-    after = rendering.services(rendering.stores(place, wanted, document, parts))
+    after = rendering.services(rendering.stores(place, manifest, document, parts))
     return [
-        Change("store", name, "changed", _changed(wanted.service(name)))
+        Change("store", name, "changed", _changed(manifest.service(name)))
         for name in after
-        if name in before and (before[name] != after[name] or _other_environment(app, wanted.service(name)))
+        if name in before and (before[name] != after[name] or _other_environment(app, manifest.service(name)))
     ]
 
 
@@ -63,12 +63,12 @@ def _other_environment(app: App, store: Service) -> bool:
     return path.exists() and path.read_text() != environment.render(Stores(app).environment(store))
 
 
-def needs(app: App, commit: str, wanted: Manifest, document: Document) -> list[Need]:
+def needs(app: App, commit: str, manifest: Manifest, document: Document) -> list[Need]:
     """Memory for the new instances beside the old, and disk for images that are not here, against what is free."""
     running = docker.containers({docker.APP: app.name})
-    memory = sum(s.replicas * _memory(s, document, running) for s in wanted.stateless if s.role != "job")
-    memory += sum(_memory(s, document, []) for s in wanted.stores if not _runs(s, running))
-    disk = sum(_disk(app, commit, s) for s in (*wanted.stateless, *wanted.stores))
+    memory = sum(s.replicas * _memory(s, document, running) for s in manifest.stateless if s.role != "job")
+    memory += sum(_memory(s, document, []) for s in manifest.stores if not _runs(s, running))
+    disk = sum(_disk(app, commit, s) for s in (*manifest.stateless, *manifest.stores))
     free = psutil.virtual_memory().available
     return [
         Need(

@@ -121,11 +121,11 @@ def release(place: Place, sealed: Release, document: Document, images: Mapping[s
     return header + dump(whole)
 
 
-def stores(place: Place, wanted: Manifest, document: Document, images: Mapping[str, Parts]) -> str:
+def stores(place: Place, manifest: Manifest, document: Document, images: Mapping[str, Parts]) -> str:
     """The compose file of an app's stores, on an internal network of their own."""
     app = place.app
     services: Raw = {}
-    for store in wanted.stores:
+    for store in manifest.stores:
         raw = _service(place, document, store, images[store.name])
         raw["healthcheck"] = raw["healthcheck"] or _healthcheck(store)
         given = [
@@ -144,7 +144,7 @@ def stores(place: Place, wanted: Manifest, document: Document, images: Mapping[s
         }
     labels = {docker.APP: app.name}
     networks: Raw = {"default": {"name": app.name, "internal": True, "labels": labels}}
-    if any(store.keeps for store in wanted.stores):
+    if any(store.keeps for store in manifest.stores):
         networks[_OUTSIDE] = {"name": names.outside(app), "labels": labels}
     whole = {
         "name": app.name,
@@ -218,16 +218,16 @@ def _is_anonymous(volume: Any) -> bool:
     return isinstance(volume, dict) and volume.get("type") == "volume" and not volume.get("source")
 
 
-def volumes(app: App, document: Document, images: Mapping[str, Parts], wanted: Manifest) -> dict[str, Raw]:
+def volumes(app: App, document: Document, images: Mapping[str, Parts], manifest: Manifest) -> dict[str, Raw]:
     """Every volume the app needs by its name on the host, with the manifest's own definition of it."""
     found: dict[str, Raw] = {}
     declared = document.get("volumes") or {}
-    for service in (*wanted.stateless, *wanted.stores):
+    for service in (*manifest.stateless, *manifest.stores):
         for volume in mounted(document, service.name):
             if isinstance(volume, dict) and volume.get("type") == "volume" and volume.get("source"):
                 key = volume["source"]
                 found[volume_name(app, document, key)] = dict(declared.get(key) or {})
-    for store in wanted.stores:
+    for store in manifest.stores:
         for path in _unnamed(document, store, images[store.name]):
             found[volume_name(app, document, own_volume(store.name, path))] = {}
     return found

@@ -82,17 +82,17 @@ _STARTED = (
 def remarks(
     app: App,
     document: Mapping[str, Any],
-    wanted: Manifest,
+    manifest: Manifest,
     checkout: Path,
     named: Mapping[str, str],
 ) -> list[str]:
     """What is to be said of an app's services. `named` are the names of those images that may be here."""
     found, known = [], filecaps.Found(names.file_capabilities(app))
-    for service in (*wanted.stateless, *wanted.stores):
+    for service in (*manifest.stateless, *manifest.stores):
         raw = (document.get("services") or {}).get(service.name) or {}
         given = {grants.capability(str(c)) for c in raw.get("cap_add") or []}
         needed = of_image(document, service, named.get(service.name, ""), known) | needs(service, checkout)
-        said = " ".join(n for n in wanted.notes if n.partition(":")[0].split(", ").count(service.name))
+        said = " ".join(n for n in manifest.notes if n.partition(":")[0].split(", ").count(service.name))
         lacking = {c: why for c, why in needed.items() if c not in given and c not in said}
         if lacking and not raw.get("privileged") and "ALL" not in given:
             found.append(_remark(app.name, service.name, lacking))

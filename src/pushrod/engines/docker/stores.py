@@ -34,11 +34,11 @@ class Stores:
         """What a store runs with: the manifest's own, and what its kind adds."""
         return registry.of(store.store).environment(store, self._password(store))
 
-    def endpoints(self, wanted: Manifest) -> list[Endpoint]:
+    def endpoints(self, manifest: Manifest) -> list[Endpoint]:
         """Where each store is: under its service's name, in the network of each release."""
         found = (
-            registry.of(s.store).endpoint(s, self.app.name, self._password(s), ours=wanted.ours)
-            for s in wanted.stores
+            registry.of(s.store).endpoint(s, self.app.name, self._password(s), ours=manifest.ours)
+            for s in manifest.stores
         )
         return [endpoint for endpoint in found if endpoint is not None]
 
