@@ -6,7 +6,8 @@ from hashlib import sha1
 
 
 def delta_bomb(claimed: int) -> bytes:
-    """A pack with one object that is `claimed` bytes long once its delta is applied: three bytes for each 65,535."""
+    """A pack with one object that expands to `claimed` bytes when its delta is applied: three bytes for each
+    65,535."""
     base = b"\0" * (1 << 16)
     oid = sha1(b"blob %d\0" % len(base) + base).digest()  # noqa: S324  Git's own
     copy = bytes([0x80 | 0x10 | 0x20, 0xFF, 0xFF])  # copy 65,535 bytes from the base's beginning
@@ -19,7 +20,7 @@ def delta_bomb(claimed: int) -> bytes:
 
 
 def _number(value: int) -> bytes:
-    """A size as Git's deltas have it: seven bits a byte, the lowest first (gitformat-pack(5))."""
+    """A size in the format of Git's deltas: seven bits per byte, lowest first (gitformat-pack(5))."""
     found = b""
     while value > 127:
         found += bytes([value & 127 | 128])
@@ -28,7 +29,7 @@ def _number(value: int) -> bytes:
 
 
 def _entry(kind: int, size: int, body: bytes, base: bytes = b"") -> bytes:
-    """An object of a pack: kind and size, four bits of it in the first byte, then zlib's."""
+    """An object of a pack: its kind and size, with four bits of the size in the first byte, then zlib data."""
     head = [kind << 4 | size & 15]
     size >>= 4
     while size:

@@ -1,7 +1,7 @@
-"""Take pushrod away and what runs goes on running: the package is deleted, then every process is killed.
+"""Without pushrod, what runs keeps running: the package is deleted, then every process is killed.
 
-A Python environment of the test's own has everything that pushrod needs and a copy of pushrod, which builds a
-supervisor with an instance and nginx before it; then the copy is deleted. From there on only files are left.
+A Python environment of the test has everything that pushrod needs and a copy of pushrod, which builds a supervisor
+with an instance and nginx in front of it; then the copy is deleted. From then on only files are left.
 """
 
 import os
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 
 DEADLINE = 20.0
 
-# What runs in the environment of the test's own: ROOT RUNTIME PORT BACKEND-PORT.
+# Runs in the test's own environment: ROOT RUNTIME PORT BACKEND-PORT.
 BUILD = """
 import sys
 from pathlib import Path
@@ -56,7 +56,7 @@ s.apply("edge", (process("edge", "nginx", edge.argv(), priority=30, stop_signal=
 
 
 class Place:
-    """What stands in one directory: who runs, and whether it serves."""
+    """Everything in one directory: which processes run, and whether it serves."""
 
     def __init__(self, path: Path, runtime: Path, python: Path) -> None:
         self.path = path
@@ -79,7 +79,7 @@ class Place:
         )
 
     def status(self) -> int:
-        """What the edge answers; 0 for nothing."""
+        """The status of the edge's answer; 0 without one."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=5) as answer:
                 return int(answer.status)
@@ -89,7 +89,7 @@ class Place:
             return 0
 
     def pids(self) -> dict[str, int]:
-        """The main processes that run, by what they are."""
+        """The running main processes, by what they are."""
         directory = self.path / "supervisor"
         marks = {
             "supervisord": f"-c {directory}/supervisord.conf",
@@ -106,7 +106,7 @@ class Place:
                 if mark in words:
                     found.setdefault(
                         name, process.pid
-                    )  # the daemon before its child that is not executed yet
+                    )  # the daemon before its child, which is not executed yet
         return found
 
     def whole(self) -> bool:
@@ -114,12 +114,12 @@ class Place:
         return len(self.pids()) == 4 and self.status() == 200
 
     def logs(self) -> str:
-        """The last lines of everything, for the message of a test that fails."""
+        """The last lines of every log, for the message of a failing test."""
         logs = [*self.path.rglob("*.log")]
         return "\n".join(f"== {f}\n" + "\n".join(files.tail(f, 8)) for f in logs)
 
     def end(self) -> None:
-        """Stop all by plain signals: in order if the supervisor lives, else what is left of it."""
+        """Stop all with plain signals: in order if the supervisor lives, otherwise what is left."""
         if pid := self.pids().get("supervisord"):
             os.kill(pid, signal.SIGTERM)
         waits.wait_until(lambda: not self.pids(), DEADLINE)
@@ -128,7 +128,7 @@ class Place:
 
 
 def _words(process: psutil.Process) -> str:
-    """The command line of a process; empty when it has ended."""
+    """The command line of a process; empty if it has ended."""
     try:
         return "" if process.status() == psutil.STATUS_ZOMBIE else " ".join(process.cmdline())
     except psutil.Error:
@@ -136,7 +136,7 @@ def _words(process: psutil.Process) -> str:
 
 
 def environment(path: Path) -> Path:
-    """A Python environment with all that this one has, and a copy of pushrod; returns its packages."""
+    """A Python environment with everything this one has, and a copy of pushrod; returns its packages' directory."""
     venv.create(path, symlinks=True, with_pip=False)
     packages = next(path.glob("lib/python*/site-packages"))
     for entry in Path(supervisor.__file__).parents[1].iterdir():
@@ -149,7 +149,7 @@ def environment(path: Path) -> Path:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    """All of it running, built by a pushrod that is not there any more."""
+    """All of it running, built by a pushrod that has been deleted."""
     packages = environment(tmp_path / "venv")
     runtime = Path(tempfile.mkdtemp(prefix="pr-"))
     runtime.chmod(0o711)
@@ -167,7 +167,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 def comes_back(place: Place, *names: str) -> None:
-    """Kill these processes the hard way, and wait until others have taken their places."""
+    """Kill these processes with SIGKILL, and wait until others have replaced them."""
     before = place.pids()
     for name in names:
         os.kill(before[name], signal.SIGKILL)
@@ -195,7 +195,7 @@ def test_all_start_again_after_an_ordered_stop(place: Place) -> None:
 
 
 def test_all_start_again_after_all_were_killed(place: Place) -> None:
-    """As a power cut does it: sockets, pid files and locks are left behind."""
+    """As in a power cut: sockets, pid files and locks are left behind."""
     pids = place.pids()
     for name in ("keeper", "supervisord", "nginx", "instance"):
         os.kill(pids[name], signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Workers go at the switch: what answers nobody does not wait for other people's requests to finish."""
+"""Workers that receive no requests end at the switch, without waiting for other services' requests."""
 
 import http.client
 import json
@@ -39,7 +39,7 @@ http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), http.server.BaseH
 
 @pytest.fixture(scope="module")
 def beating(machine: Machine) -> App:
-    """An app with a scheduler, which listens on nothing, and a worker that others ask by HTTP."""
+    """An app with a scheduler, which does not listen, and a worker that other services call by HTTP."""
     shared = machine.directory / "beats"
     shared.mkdir(mode=0o777)
     shared.chmod(0o777)
@@ -91,7 +91,7 @@ while True:
 
 @pytest.fixture(scope="module")
 def exclusive(machine: Machine) -> App:
-    """An app with a worker whose file one program at a time may have open."""
+    """An app with a worker whose file only one program at a time may open."""
     data = machine.directory / "data"
     data.touch()
     data.chmod(0o666)

@@ -1,5 +1,5 @@
-"""The template's stack, and servers in boxes, on a real Docker engine; where there is none, a skip that says how to
-get one."""
+"""The template's stack, and servers in boxes, on a real Docker engine; without one, tests are skipped with a
+message on how to get one."""
 
 import shutil
 import sys
@@ -26,9 +26,10 @@ def _needs(problem: str) -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A new repository, named apart from every other Compose project; all it brought to the engine is removed.
+    """A new repository whose name differs from every other Compose project; everything it adds to the engine is
+    removed.
 
-    Its port is free and its own, so that several of these can run at once.
+    It has its own free port, so that several of these can run at once.
     """
     _needs(images.problem())
     directory = tmp_path_factory.mktemp(f"pushrod-lab-{uuid.uuid4().hex[:8]}", numbered=False)
@@ -45,7 +46,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def shop(made: Stack) -> Iterator[Stack]:
-    """The stack, up and serving, whatever the test before did to it. Beside a failure stands what it has printed."""
+    """The stack, up and serving, whatever the previous test did. A failure shows its output."""
     try:
         made.up()
         yield made
@@ -63,7 +64,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """pushrod as its users install it, built from this checkout."""
+    """pushrod as a wheel built from this checkout, as users install it."""
     place = tmp_path_factory.mktemp("wheel")
     built = processes.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)], cwd=SOURCE
@@ -75,7 +76,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def made_box(wheel: Path) -> Iterator[Box]:
-    """A server with Docker, Git and pushrod installed, one for all tests that can share it."""
+    """A server with Docker, Git and pushrod, shared by all tests that can share it."""
     _needs(images.box_problem())
     box = Box()
     try:
@@ -87,7 +88,7 @@ def made_box(wheel: Path) -> Iterator[Box]:
 
 @pytest.fixture
 def box(made_box: Box) -> Iterator[Box]:
-    """The shared server, started, whatever the test before did to it. Beside a failure stands its journal's end."""
+    """The shared server, started, whatever the previous test did. A failure shows the end of its journal."""
     made_box.power_on()
     try:
         yield made_box
@@ -97,7 +98,7 @@ def box(made_box: Box) -> Iterator[Box]:
 
 @pytest.fixture
 def new_box() -> Iterator[Callable[[str], Box]]:
-    """Makes servers of this test's own, from images.BOX or images.BARE, with pushrod not installed."""
+    """Makes servers for one test, from images.BOX or images.BARE, without pushrod."""
     _needs(images.box_problem())
     boxes: list[Box] = []
 

@@ -1,4 +1,4 @@
-"""Backups on a Docker host, over SSH and by the timer's unit: rows that are lost come back."""
+"""Backups on a Docker host, over SSH and by the timer's unit: lost rows are restored."""
 
 import json
 import time
@@ -19,7 +19,7 @@ ROWS = [f"row-{n}" for n in range(20)]
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """An app with PostgreSQL and Valkey on a host of its own, with some rows."""
+    """An app with PostgreSQL, Valkey and some rows, on its own host."""
     if problem := images.box_problem():
         pytest.skip(f"{problem}; this prepares it, as root: make lab")
     box = Box()
@@ -39,7 +39,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 def sql(shop: Shop, statement: str) -> str:
-    """What PostgreSQL says to its superuser."""
+    """PostgreSQL's answer to its superuser."""
     argv = ("psql", "-U", "postgres", "-d", "shop", "-AtX", "-v", "ON_ERROR_STOP=1", "-c", statement)
     return shop.box.docker("exec", shop.container("postgres"), *argv)
 
@@ -55,20 +55,20 @@ def warnings(shop: Shop) -> list[str]:
 
 
 def counted(shop: Shop) -> int:
-    """What the app counts in Redis; -1 while it cannot."""
+    """The app's counter in Redis; -1 while it has none."""
     answer = shop.get()
     return int(json.loads(answer.body)["redis"]) if answer.status == 200 else -1
 
 
 def run_unit(shop: Shop) -> str:
-    """Start the timer's service once, and wait for its end; systemd's word for how that was."""
+    """Run the timer's service once to its end; returns systemd's result."""
     shop.box.exec("systemctl", "start", "pushrod-backup.service", check=False)
     show = ("systemctl", "show", "--value", "--property=Result", "pushrod-backup.service")
     return shop.box.exec(*show).stdout.strip()
 
 
 def make_older(shop: Shop, days: int) -> None:
-    """Have every backup say that it is of so many days earlier."""
+    """Make every backup that many days older."""
     script = (
         "import datetime, json, pathlib, sys\n"
         "for path in pathlib.Path(sys.argv[1]).glob('*/backup.json'):\n"
@@ -82,7 +82,7 @@ def make_older(shop: Shop, days: int) -> None:
 def test_the_timer_is_active_and_its_service_takes_what_is_due(shop: Shop) -> None:
     shop.box.exec("systemctl", "is-active", "pushrod-backup.timer")
 
-    def taken() -> bool:  # not while the app's own unit, which the push has started, looks after it
+    def taken() -> bool:  # not while the app's own unit, started by the push, works on it
         assert run_unit(shop) == "success", shop.box.journal(30, "--unit=pushrod-backup")
         return len(listed(shop)) == 1
 
@@ -125,7 +125,7 @@ def test_rows_that_are_lost_come_back_while_the_app_serves(shop: Shop) -> None:
 
 
 def test_a_snapshot_of_the_redis_is_whole(shop: Shop) -> None:
-    """As operations.md has it done by hand."""
+    """By hand, as described in operations.md."""
     shop.state()
     shop.ssh("db", "backup")
     before = int(shop.state()["redis"])

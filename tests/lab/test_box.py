@@ -1,4 +1,4 @@
-"""That the lab's boxes are what tests take them for: servers that boot, lose their power and run containers."""
+"""The lab's boxes behave like servers: they boot, lose power and run containers."""
 
 import subprocess
 from collections.abc import Callable

@@ -29,7 +29,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     try:
         box.create(
             images.OLD, seed="", ports=[ground.published]
-        )  # an older dockerd need not read that volume
+        )  # an older dockerd may not be able to read that volume
         ground.init()
         _load(box, ground.directory / "images.tar")
         app = ground.app("shop")
@@ -95,7 +95,7 @@ def test_it_comes_back_after_a_reboot(shop: Shop) -> None:
 
 
 def test_builds_are_buildkits_and_in_a_builder_of_their_own(shop: Shop) -> None:
-    """Without buildx, the client builds by what came before BuildKit unless it is told not to."""
+    """Without buildx, the client uses the builder from before BuildKit unless told otherwise."""
     step = (
         "RUN --mount=type=cache,target=/kept touch /kept/one && cat /proc/self/cgroup >/cgroup\nUSER nobody"
     )

@@ -1,4 +1,4 @@
-"""Docker as pushrod drives it, on a real engine. All that is made has a name of the lab's, and is removed."""
+"""The Docker adapter with a real engine. Everything made has a name of the lab's, and is removed."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ PYTHON = "python:3.13-slim"
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[str]:
-    """A word that names all this module makes; whatever has it is removed at the end."""
+    """A word in the names of everything this module makes, by which it is removed at the end."""
     if problem := images.problem():
         pytest.skip(f"{problem}; this prepares it, as root: make lab")
     word = f"pushrod-lab-{uuid.uuid4().hex[:8]}"
@@ -58,7 +58,7 @@ def build(lab: str, directory: Path, dockerfile: str, name: str = "made", **chan
 
 
 def start(lab: str, name: str, *argv: str, **options: str) -> str:
-    """A container of the lab's that runs."""
+    """Start a container of the lab."""
     words = [word for key, value in options.items() for word in (f"--{key}", value)]
     called = f"{lab}-{name}"
     labels = ["--label", f"{docker.APP}={lab}", "--label", f"{docker.SERVICE}={name}"]

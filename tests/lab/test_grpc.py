@@ -1,4 +1,4 @@
-"""gRPC on a Docker host: a real app in a container of its own image, called by its name without TLS and over TLS."""
+"""gRPC on a Docker host: a real app with its own image, called by name with and without TLS."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def pip(*argv: str) -> None:
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python of this machine that has the library."""
+    """A Python on this machine that has the library."""
     place = tmp_path_factory.mktemp("caller") / "venv"
     subprocess.run([sys.executable, "-m", "venv", place], check=True, timeout=300)
     subprocess.run([place / "bin" / "pip", "--quiet", "install", "grpcio==1.85.3"], check=True, timeout=300)

@@ -1,4 +1,4 @@
-"""Whether an instance is well: a deployment, a boot and the watch say the same of the same answer."""
+"""Health of an instance: a deployment, a boot and the watchdog judge the same answer alike."""
 
 import json
 
@@ -34,7 +34,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 http.server.ThreadingHTTPServer(("", 8000), Handler).serve_forever()
 """
-# The image's own check is one that always fails: the path goes before it everywhere, or nothing here would be well.
+# The image's own check always fails: the path must take precedence everywhere, or nothing here would be healthy.
 DOCKERFILE = """\
 FROM python:3.13-slim
 COPY app.py .
@@ -53,7 +53,7 @@ services:
     x-pushrod: {health: {path: /check, deadline: 2s}}
 volumes: {told: }
 """
-# Run by the copies below ROOT, as at a boot and by the timer.
+# Run with the copies below ROOT, as at boot and by the timer.
 ASKS = f"""\
 import json, sys
 sys.path.insert(0, "{ROOT}/programs")
@@ -70,7 +70,7 @@ print(json.dumps([[boot.get(n, "is gone"), looks.get(n, "is not asked")] for n i
 
 @pytest.fixture(scope="module")
 def shop(ground: Ground) -> Shop:
-    """An app that answers as it is told, pushed once."""
+    """An app whose answer the test controls, pushed once."""
     app = ground.app("check", {"app.py": APP, "Dockerfile": DOCKERFILE, "compose.yaml": COMPOSE})
     pushed = app.push()
     assert pushed.ok, pushed.err

@@ -1,4 +1,5 @@
-"""`post_start` and `pre_stop` of a compose file, on a host: when they run, as whom, and what a failure does."""
+"""`post_start` and `pre_stop` of a compose file on a host: when they run, under which account, and what a failure
+does."""
 
 import pytest
 
@@ -27,7 +28,7 @@ signal.signal(signal.SIGTERM, end)
 http.server.ThreadingHTTPServer(("", 8000), http.server.SimpleHTTPRequestHandler).serve_forever()
 """
 DOCKERFILE = "FROM python:3.13-slim\nWORKDIR /app\nCOPY app.py .\nUSER 1000\n"
-# `web` begins as an account to which its volume does not belong, as in Compose's own documentation of hooks.
+# `web` starts as an account that does not own its volume, as in Compose's own documentation of hooks.
 COMPOSE = """\
 x-pushrod: {domains: [hooked.localhost]}
 services:
@@ -68,12 +69,12 @@ def tree(pre_stop: str = "echo web pre_stop >>/data/log", store: str = "", **cha
 
 
 class Hooked(Shop):
-    """The app, and what its hooks have written."""
+    """The app, and the output of its hooks."""
 
     log = "/var/lib/docker/volumes/hooked_data/_data/log"
 
     def told(self) -> list[str]:
-        """What was written since the last time it was asked for."""
+        """What was written since the last call."""
         lines = self.box.exec("cat", self.log, check=False).stdout.splitlines()
         self.box.exec("truncate", "--size=0", self.log)
         return lines
@@ -140,7 +141,7 @@ def test_a_failure_after_the_start_refuses_the_push_and_touches_nothing(
     assert said in found.what
     assert (app.live, app.inspect("web", app.live)["State"]["StartedAt"]) == before
     assert app.get().status == 200
-    assert "web term" in app.told()  # of the one that failed
+    assert "web term" in app.told()  # from the one that failed
     assert set(app.running()) >= {app.container("web", app.live), "hooked-cache"}
     app.tree.commit(tree(), "mended")
 
@@ -197,7 +198,7 @@ def test_down_and_destroy(app: Hooked) -> None:
     app.tree.commit({"again": "3"}, "again")
     assert app.push().ok
     app.told()
-    # What is left of the volume is gone with the app, so the last words go to a place that stays.
+    # The volume is removed with the app, so the last output goes to a place that stays.
     app.box.exec("mkdir", "-p", "/var/tmp/kept")
     app.box.exec("sh", "-c", f"tail -F {app.log} >/var/tmp/kept/log 2>/dev/null & echo")
     app.ground.pushrod("apps", "destroy", "hooked", "--yes")

@@ -1,4 +1,4 @@
-"""`pushrod host init` on a server that has nothing, over SSH, from this checkout; then who may do what there."""
+"""`pushrod host init` on a bare server, over SSH, from this checkout; then who may do what there."""
 
 import json
 import os
@@ -33,11 +33,11 @@ UNITS = (
     *("pushrod-backup.timer", "pushrod-backup.service"),
     *("pushrod-renew.timer", "pushrod-renew.service"),
 )
-EXPOSURE = 3.0  # of 10; `systemd-analyze security` calls up to 4 OK
+EXPOSURE = 3.0  # of 10; `systemd-analyze security` rates up to 4 as OK
 
 
 def pushrod(server: Box, *argv: str) -> Completed:
-    """Run this checkout's pushrod, as it was when the server was made, which reaches the server by its key."""
+    """Run this checkout's pushrod, as of the server's creation; it reaches the server with its key."""
     copy = server.scratch / "source"
     if not copy.exists():
         shutil.copytree(SOURCE, copy / "pushrod", ignore=shutil.ignore_patterns("__pycache__"))
@@ -46,13 +46,13 @@ def pushrod(server: Box, *argv: str) -> Completed:
 
 
 def there(server: Box, *argv: str, stdin: str = "", user: str = "root") -> Completed:
-    """Run the server's pushrod on it."""
+    """Run the server's own pushrod."""
     return server.exec("pushrod", *argv, stdin=stdin, user=user, check=False)
 
 
 @contextmanager
 def replaced(server: Box, path: str, text: str, mode: int = 0o644) -> Iterator[None]:
-    """A file of the server's with another text, for a while."""
+    """A file of the server with other content during the block."""
     before = server.get(path)
     server.put(path, text, mode)
     try:
@@ -63,7 +63,7 @@ def replaced(server: Box, path: str, text: str, mode: int = 0o644) -> Iterator[N
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Box]:
-    """A bare server that has become a host."""
+    """A bare server that was made a host."""
     if problem := images.problem():
         pytest.skip(f"{problem}; this prepares it, as root: make lab")
     box = Box()
@@ -81,7 +81,7 @@ def server() -> Iterator[Box]:
 
 @pytest.fixture
 def key(server: Box, tmp_path: Path) -> Path:
-    """A key of somebody who may not push yet."""
+    """A key that may not push yet."""
     path = tmp_path / "key"
     processes.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", tmp_path.name, "-f", path])
     return path
@@ -142,7 +142,7 @@ def test_nginx_tests_a_configuration_with_port_80_without_root(server: Box) -> N
 
 
 def test_an_app_that_comes_is_started_without_root(server: Box) -> None:
-    """The account makes a link; the path unit has systemd load it and start what it names."""
+    """The account makes a link; the path unit makes systemd load it and start what it names."""
     link = "/etc/systemd/system/pushrod.target.wants/pushrod-app@ghost.service"
     server.exec("ln", "-s", "../pushrod-app@.service", link, user="pushrod")
     tried = (
@@ -196,7 +196,8 @@ def test_a_stopped_edge_is_found(server: Box) -> None:
     assert server.get_page().status == 404
 
 
-# ---- what cannot be -----------------------------------------------------------------------------------------------
+# ---- refusals
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_another_system_is_refused(server: Box) -> None:
@@ -222,7 +223,7 @@ def test_settings_of_the_engine_that_are_no_json_are_left_alone(server: Box) -> 
 
 
 def test_settings_of_the_owner_are_kept_and_containers_go_on(server: Box) -> None:
-    """The engine is restarted for what is added; a container, here one without an image's help, does not notice."""
+    """The engine is restarted for the added settings; a container, here a hand-made one, does not notice."""
     mine = {"debug": True, "log-driver": "local", "max-concurrent-downloads": 2}
     server.put(DAEMON, json.dumps(mine))
     server.exec("systemctl", "restart", "docker")
@@ -281,7 +282,7 @@ def test_a_key_may_do_what_it_is_for(server: Box, key: Path) -> None:
         done = ask(*argv)
         assert (done.status, done.stdout) == (12, ""), argv
     assert "this key is not for `zoo`" in ask("git-receive-pack", "zoo").stderr
-    assert ask("git-upload-pack", "shop").status == 12  # there is no such app, and this key cannot make it
+    assert ask("git-upload-pack", "shop").status == 12  # no such app, and this key cannot create it
     assert there(server, "host", "keys", "remove", name).status == 0
     assert ask("status").status == 255
 

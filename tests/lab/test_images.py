@@ -1,4 +1,4 @@
-"""The official images' contract, as far as pushrod and its users' files rely on it: a stand-in must keep it too."""
+"""The parts of the official images' interface that pushrod and its users rely on: stand-ins must have them too."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from devtools.lab.box import Box
 
 pytestmark = pytest.mark.lab
 
-# What a store is run with: an image whose entrypoint begins as root has to do with these.
+# The options with which stores run: an image whose entrypoint starts as root must work with these.
 HARDENED = [
     "--security-opt=no-new-privileges",
     "--cap-drop=ALL",
@@ -21,7 +21,7 @@ POSTGRES = ("postgres:16", "postgres:18")
 
 @pytest.fixture
 def name(box: Box) -> Iterator[str]:
-    """The name of a container, and of its volume, that the test makes."""
+    """The name of the container and volume that the test makes."""
     yield "subject"
     print(box.exec("docker", "logs", "subject", check=False))
     box.exec("docker", "rm", "--force", "--volumes", "subject", check=False)
@@ -29,7 +29,7 @@ def name(box: Box) -> Iterator[str]:
 
 
 def _exited(box: Box, name: str) -> str:
-    """Stop a container in order; its exit status."""
+    """Stop a container properly; returns its exit status."""
     box.docker("stop", name)
     return box.docker("inspect", "--format", "{{.State.ExitCode}}", name)
 
@@ -53,7 +53,7 @@ def test_postgresql_makes_user_and_database_and_keeps_them(box: Box, name: str, 
     ask = ("psql", "-U", "ada", "-d", "shop", "-Atc")
 
     def ready() -> bool:
-        # Over TCP: while the entrypoint prepares the database, the server listens on its socket alone.
+        # Over TCP: while the entrypoint prepares the database, the server listens only on its socket.
         return box.exec("docker", "exec", name, "pg_isready", "-h", "127.0.0.1", check=False).status == 0
 
     box.docker(*run, *account, image)

@@ -1,4 +1,4 @@
-"""Compose files that nobody wrote for pushrod, as they are, on a host; and the files that pushrod renders of them."""
+"""Compose files not written for pushrod, unchanged, on a host; and the files pushrod renders from them."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ services:
   redis:
     image: redis:7
 """
-# The file stays as it was written; where nginx finds its configuration is said beside it.
+# The file stays as written; an override says where nginx finds its configuration.
 OVERRIDE = """\
 services:
   nginx:
@@ -92,7 +92,7 @@ def test_only_the_edge_listens_on_the_host(seed: Shop) -> None:
 
 
 def test_each_of_two_releases_reaches_its_own_backend_and_rows_stay(seed: Shop) -> None:
-    """The second release's backend takes its time, and so the two stand side by side for a while."""
+    """The second release's backend starts slowly, so both run side by side for a while."""
     stores = [seed.inspect(name)["Id"] for name in ("postgres", "redis")]
     rows = _api(seed)["rows"]
     slow = code("two").replace('    server = Server(("",', '    time.sleep(12)\n    server = Server(("",')
@@ -145,7 +145,7 @@ def test_what_is_sealed_is_plain_and_has_no_secret(seed: Shop) -> None:
 
 
 def test_containers_are_hardened(seed: Shop) -> None:
-    """What is not written here is Docker's default; official images begin as root and step down by themselves."""
+    """Everything not listed here is Docker's default; official images start as root and drop it themselves."""
     whose = {"nginx": True, "backend": False, "postgres": True, "redis": True}
     for service, begins_as_root in whose.items():
         release = seed.live if service in ("nginx", "backend") else 0
@@ -169,7 +169,8 @@ def test_containers_are_hardened(seed: Shop) -> None:
         assert given["RestartPolicy"]["Name"] == ("on-failure" if service == "backend" else "unless-stopped")
 
 
-# ---- everything that real files contain ---------------------------------------------------------------------------
+# ---- everything real files contain
+# --------------------------------------------------------------------------------
 
 RICH = """\
 x-logging: &logging
@@ -278,7 +279,7 @@ server {
     location / { proxy_pass http://backend:8080; proxy_set_header Host $host; }
 }
 """
-# As Compose reads it: what is not in single quotes may have references, and in double quotes `\$` is a dollar.
+# As Compose reads it: text outside single quotes may have references, and in double quotes `\$` is a dollar.
 DOTENV = """\
 DB_PASSWORD="s3cr'et%\\$x"
 DEBUG=no
@@ -290,7 +291,7 @@ PORT = 8081
 
 
 def rich(version: str) -> dict[str, str]:
-    """The tree of an app whose file has all that pushrod has ever heard of."""
+    """The tree of an app whose file has every feature that pushrod knows."""
     return {
         "compose.yaml": RICH,
         "common.yaml": COMMON,
@@ -306,13 +307,13 @@ def rich(version: str) -> dict[str, str]:
 
 
 class Rich(Shop):
-    """The app, by a port of its own: nothing in its file says what it is called."""
+    """The app, reached by its own port: its file gives it no name."""
 
     edge = PORT
     said = ""
 
     def inside(self, service: str, *argv: str) -> str:
-        """What a program printed in the container of a service of the live release, or of a store."""
+        """The output of a program in the container of a service of the live release, or of a store."""
         release = 0 if service in ("db", "cache") else self.live
         return self.box.docker("exec", self.container(service, release), *argv)
 
@@ -370,7 +371,7 @@ def test_env_files_build_arguments_and_dollars(shop: Rich) -> None:
     }
     assert (
         found["DATABASE_URL"] == "postgresql://rich:s3cr'et%$x@db:5432/rich"
-    )  # not ours, so as it is written
+    )  # not pushrod's, so it stays as written
     assert found["REDIS_URL"] == "redis://cache:6379/1"
     worker = shop.inside("worker", "sh", "-c", 'echo "$ROLE $FLAVOUR $GREETING"')
     assert worker == "worker mint hello  $HOME # all"
@@ -401,7 +402,7 @@ def test_limits_labels_logging_and_health_are_those_of_the_file(shop: Rich) -> N
     assert (seconds, check["Retries"]) == ({"StartPeriod": 9, "Interval": 2, "Timeout": 3}, 4)
     policies = {name: c["HostConfig"]["RestartPolicy"]["Name"] for name, c in
                 {"api": api, "worker": worker, "web": web, "db": shop.inspect("db")}.items()}  # fmt: skip
-    kept = "unless-stopped"  # `always` would start what was stopped on purpose at the next start of dockerd
+    kept = "unless-stopped"  # with `always`, dockerd would start what was stopped on purpose
     assert policies == {"api": kept, "web": kept, "db": kept, "worker": "on-failure"}
     assert worker["HostConfig"]["Init"] is True
     assert shop.inside("api", "sh", "-c", "ulimit -Sn; ulimit -Hn").split() == ["1234", "2345"]
@@ -429,7 +430,7 @@ def test_a_job_runs_once_before_the_instances(shop: Rich) -> None:
 
 
 def test_data_is_shared_by_releases_and_files_of_git_change_with_the_commit(shop: Rich) -> None:
-    for place in ("uploads", "media/large"):  # of which Git has nothing, and a place alone
+    for place in ("uploads", "media/large"):  # directories that are not in Git, one of them nested
         shop.inside("api", "sh", "-c", f"echo mine >{place}/photo")
     before = {name: shop.inspect(name)["Id"] for name in ("db", "cache")}
     rows = shop.state()["rows"]
@@ -461,7 +462,7 @@ def test_a_plan_from_elsewhere_is_that_of_the_host(shop: Rich) -> None:
     there = json.loads(shop.ground.pushrod("plan", commit, "--app", "rich", "--json").stdout)
     for plan in (elsewhere, there):
         for need in plan["needs"]:
-            need["free"] = 0  # it changes by itself
+            need["free"] = 0  # it varies
     assert elsewhere == there
     lines = {(c["what"], c["name"], c["action"]): c["detail"] for c in there["changes"]}
     assert lines["image", "api", "new"] == f"built: pushrod/rich/api:{commit}"
@@ -492,7 +493,7 @@ TOOL = """\
     image: nobody.invalid/tool:1
     stop_grace_period: 1s
 """
-# A program with its libraries, from which an image of two megabytes is made.
+# A program with its libraries, for an image of two megabytes.
 PACK = "tar -chC / usr/bin/sleep $(ldd /usr/bin/sleep | grep -o '/lib[^ ]*')"
 
 
@@ -502,7 +503,7 @@ def small(reserved: str = "64m", more: str = "") -> dict[str, str]:
     return {"compose.yaml": compose, "Dockerfile": DOCKERFILE, "app.py": STATELESS}
 
 
-# Of the app's program only what answers without stores.
+# The routes of the app's program that need no stores.
 STATELESS = code().replace('"/": state', '"/": lambda: VERSION')
 
 
@@ -525,7 +526,7 @@ def test_a_container_that_cannot_write_to_its_files(tiny: Shop) -> None:
 
 def test_a_push_that_does_not_fit_is_refused_before_anything_starts(tiny: Shop) -> None:
     good = tiny.tree.head()
-    # Each reserves what one container may have, half of the machine: together that is more than any has free.
+    # Each reserves the maximum for one container, half of the machine: together that exceeds any machine.
     tiny.tree.commit(small("2000g", "    scale: 40\n"), "everything")
     before = tiny.footprint()
     refused = complaint(tiny.push())
@@ -580,7 +581,7 @@ def test_a_volume_that_only_one_program_may_have_open(ground: Ground) -> None:
         app.tree.commit({"app.py": STATELESS.replace('"one"', f'"{version}"')}, version)
         done = app.push()
         assert done.ok, done.err
-    # What ends at the switch is told from what ends with its requests by the ports that it listens on.
+    # Workers that end at the switch are distinguished from those that serve requests by their listening ports.
     listens = "import sys; from pushrod.system import network; "
     listens += "print([network.listens(int(pid)) for pid in sys.argv[1:]])"
     pids = [str(app.inspect(service, app.live)["State"]["Pid"]) for service in ("web", "keeper")]
@@ -608,7 +609,7 @@ services:
 
 
 def test_one_image_that_two_services_run(ground: Ground) -> None:
-    """It is built once, and its name, which other apps may use too, is not given to it."""
+    """It is built once, and does not get its name from the file, which other apps may use too."""
     app = ground.app("shared", {"compose.yaml": SHARED, "Dockerfile": DOCKERFILE, "app.py": STATELESS})
     done = app.push()
     assert done.ok, done.err
@@ -648,7 +649,7 @@ def test_an_image_that_comes_as_an_archive(tiny: Shop) -> None:
 
 
 def _api(app: Shop) -> dict[str, Any]:
-    """What the backend says of itself, through the app's nginx."""
+    """The backend's description of itself, through the app's nginx."""
     answer = app.get("/api/")
     assert answer.status == 200, answer
     found: dict[str, Any] = json.loads(answer.body)

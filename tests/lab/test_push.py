@@ -1,4 +1,4 @@
-"""From a server that has nothing to an app on it, over SSH: pushes that go live, and pushes that are refused."""
+"""From a bare server to an app on it, over SSH: pushes that go live, and pushes that are refused."""
 
 import contextlib
 import json
@@ -17,13 +17,13 @@ from devtools.load import Load
 
 pytestmark = pytest.mark.lab
 
-RATE = 200  # requests a second, one half on connections that stay, one half each on its own
+RATE = 200  # requests a second, half on kept connections, half on new ones
 ROLLBACK = 5.0  # seconds
 
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """A bare server that `pushrod host init` has made a host, and on which somebody else has an image in use."""
+    """A bare server that `pushrod host init` has made a host, with another user's image in use."""
     if problem := images.box_problem():
         pytest.skip(f"{problem}; this prepares it, as root: make lab")
     box = Box()
@@ -42,7 +42,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
 
 @pytest.fixture(scope="module")
 def others(ground: Ground) -> str:
-    """An image and a container that somebody made by hand; what Docker says of them."""
+    """An image and a container made by hand; returns what Docker reports of them."""
     ground.box.docker("tag", "python:3.13-slim", "shop/web:mine")
     ground.box.docker("run", "--detach", "--name=shop-r1-mine", "shop/web:mine", "sleep", "3600")
     return _others(ground)
@@ -57,7 +57,7 @@ def _others(ground: Ground) -> str:
 
 @pytest.fixture(scope="module")
 def blog(ground: Ground, others: str) -> Shop:
-    """A second app, with the same names of services, pushed once."""
+    """A second app with the same service names, pushed once."""
     app = ground.app("blog")
     pushed = app.push()
     assert pushed.ok, pushed.err
@@ -142,7 +142,7 @@ def test_a_push_that_cannot_serve_is_refused_and_leaves_nothing(shop: Shop, blog
     try:
         with Load(shop.url, rate=20, seconds=60) as load:
             done = shop.push()
-            deployed = shop.deploy_there()  # a push tells Git no more than that it was refused
+            deployed = shop.deploy_there()  # Git tells the pusher only that it was refused
     finally:
         shop.tree.reset(good)
     assert done.status == 1
@@ -162,7 +162,7 @@ def test_a_push_that_cannot_serve_is_refused_and_leaves_nothing(shop: Shop, blog
 
 
 def _everything(box: Box) -> list[str]:
-    """All that Docker has on the server, whoever it belongs to."""
+    """Everything that Docker has on the server, whoever owns it."""
     found = []
     for argv in (
         ("ps", "--all", "--no-trunc", "--format={{.ID}}"),
@@ -174,7 +174,7 @@ def _everything(box: Box) -> list[str]:
     return found
 
 
-# ---- going back, and what is kept --------------------------------------------------------------------------------
+# ---- rollbacks, and kept releases --------------------------------------------------------------------------------
 
 
 def test_a_rollback_takes_seconds_and_loses_no_row(shop: Shop) -> None:
@@ -214,7 +214,7 @@ def test_three_releases_are_kept_and_nothing_of_others_is_touched(
     assert {shop.box.docker("image", "inspect", label, f"pushrod/shop/web:{c}") for c in commits} == commits
     ground.box.exec(
         "systemctl", "start", "pushrod-prune.service"
-    )  # what its timer starts finds nothing to add
+    )  # the service started by its timer finds nothing to add
     assert {tag.partition(":")[2] for tag in shop.images() if "/web:" in tag} == commits
     assert _others(ground) == others
     assert blog.footprint() == theirs
@@ -225,7 +225,7 @@ def test_three_releases_are_kept_and_nothing_of_others_is_touched(
 
 
 def test_nothing_of_pushrod_stays_in_memory_between_deployments(shop: Shop) -> None:
-    """The edge is nginx. The watch runs for a moment every few seconds, and so is never there at two looks."""
+    """The edge is nginx. The watchdog runs briefly every few seconds, so two looks never find the same process."""
 
     def of_pushrod() -> dict[str, str]:
         listed = shop.box.exec("ps", "-eo", "pid=,args=", "--no-headers").stdout.splitlines()
@@ -238,11 +238,11 @@ def test_nothing_of_pushrod_stays_in_memory_between_deployments(shop: Shop) -> N
     assert not first.keys() & of_pushrod().keys(), first
 
 
-# ---- beside pushes ----------------------------------------------------------------------------------------------
+# ---- isolation from pushes --------------------------------------------------------------------------------------
 
 
 def test_a_build_is_bounded(shop: Shop) -> None:
-    """Its processes are in the slice: less of the processor than what serves, and not all of the memory."""
+    """Its processes are in the slice, with less processor time than what serves, and not all of the memory."""
     slow = DOCKERFILE.replace("USER nobody", "RUN sleep 5 # bounded\nUSER nobody")
     shop.tree.commit({"Dockerfile": slow}, "a slow build")
     push = shop.pushing()
@@ -267,7 +267,7 @@ def test_a_build_is_bounded(shop: Shop) -> None:
 
 
 def test_root_deploys_from_a_clone_that_is_the_accounts(shop: Shop) -> None:
-    """Git, asked by root, would refuse it: root becomes the account first."""
+    """Git would refuse it to root: root becomes the account first."""
     done = shop.deploy_there(user="root")
     assert (done.status, done.stdout.startswith("already live: ")) == (0, True), done
     planned = shop.box.exec(
@@ -283,11 +283,11 @@ def test_root_on_the_host_gives_secrets_by_stdin(shop: Shop) -> None:
     shop.box.exec("pushrod", "secret", "unset", "A_KEY", "--app", shop.name)
 
 
-# ---- at the gate -------------------------------------------------------------------------------------------------
+# ---- maintenance -------------------------------------------------------------------------------------------------
 
 
 def test_an_app_is_closed_over_a_reboot_and_opened_again(shop: Shop, blog: Shop) -> None:
-    """The edge has it in its tree, which is there before the app is."""
+    """The edge has it in its tree, which is loaded before the app is up."""
     release = shop.live
     shop.ssh("maintenance", "on", "--allow", "203.0.113.0/24", "--retry-after", "60")
     assert (shop.get().status, shop.get().headers["retry-after"]) == (503, "60")
@@ -337,7 +337,7 @@ def test_a_repository_of_sha_256_goes_live_over_ssh(ground: Ground) -> None:
     app.tree.commit({"note": "x"}, "first")
     assert (
         "unexpected capabilities^{}" in app.push().err
-    )  # Git's words for an empty repository of another format
+    )  # Git's message for an empty repository of another format
     ground.box.ssh("apps", "destroy", "long", "--yes", user="pushrod")
     ground.box.ssh("apps", "create", "long", "--sha256", user="pushrod")
     done = app.push()

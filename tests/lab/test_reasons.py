@@ -1,4 +1,4 @@
-"""What does not start on a Docker host says why, in words that name what to mend: one push for each reason."""
+"""Errors of apps that do not start on a Docker host name the cause and the fix: one push for each cause."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from devtools.lab.ground import DOCKERFILE, Ground, Shop, code
 
 pytestmark = pytest.mark.lab
 
-PROGRAM = code().replace('"/": state', '"/": lambda: VERSION')  # what of it needs no stores
+PROGRAM = code().replace('"/": state', '"/": lambda: VERSION')  # the parts that need no stores
 WRONG_PROCESSOR = b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\x02\x00\xb7\x00\x01" + b"\0" * 300
 
 
@@ -33,7 +33,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 def tree(keys: str = "", dockerfile: str = "", more: str = "") -> dict[str, str | bytes]:
-    """An app with further keys of its service, lines of its Dockerfile, and services."""
+    """An app with additional keys of its service, lines of its Dockerfile, and services."""
     compose = (
         'x-pushrod: {domains: [shop.localhost]}\nservices:\n  web:\n    build: .\n    ports: ["8080:8080"]\n'
     )

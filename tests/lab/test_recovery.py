@@ -1,4 +1,4 @@
-"""What a host comes back from, and how long that takes: reboots, power cuts, and everything on it being killed."""
+"""What a host recovers from, and how long that takes: reboots, power cuts, and every process on it being killed."""
 
 import contextlib
 import functools
@@ -19,14 +19,14 @@ from devtools.load import Load
 
 pytestmark = pytest.mark.lab
 
-# Seconds within which an app serves again. They are bounds, far above what is printed.
+# Seconds within which an app must serve again: limits, far above the printed durations.
 BOOT = 90.0
-WATCHED = 120.0  # the watch looks every 10 s; what is silent must be seen so three times
+WATCHED = 120.0  # the watchdog looks every 10 s, and acts when a container was silent three times
 AT_ONCE = 15.0
 
 
 class Hosted(NamedTuple):
-    """A host with two apps, which differ in nothing but their names."""
+    """A host with two apps, which differ only in their names."""
 
     ground: Ground
     shop: Shop
@@ -39,7 +39,7 @@ class Hosted(NamedTuple):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Hosted]:
-    """The host, its apps pushed once."""
+    """The host, with its apps pushed once."""
     if problem := images.box_problem():
         pytest.skip(f"{problem}; this prepares it, as root: make lab")
     box = Box()
@@ -59,7 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Host
 
 @pytest.fixture
 def hosted(made: Hosted) -> Iterator[Hosted]:
-    """The host, started, both apps serving. Beside a failure stands what the host has to say."""
+    """The host, started, both apps serving. A failure shows the host's journal."""
     made.box.power_on()
     for app in (made.shop, made.blog):
         app.back(app.journal_live, "before the test", BOOT)
@@ -70,7 +70,7 @@ def hosted(made: Hosted) -> Iterator[Hosted]:
 
 
 def settled(app: Shop) -> None:
-    """Journal, pointer and what serves agree; nothing else of the app runs or lies about."""
+    """Assert that journal, pointer and what serves agree, and that nothing else of the app runs or is left over."""
     live = app.journal_live
     assert app.live == live
     assert app.serves(live)
@@ -84,14 +84,14 @@ def settled(app: Shop) -> None:
 
 
 def record(app: Shop, container: str) -> list[str]:
-    """What the watch has written down about a container."""
+    """What the watchdog has recorded about a container."""
     lines = app.box.exec("cat", f"{app.directory}/watch.log", check=False).stdout.splitlines()
     return [line for line in lines if json.loads(line)["container"] == container]
 
 
 @contextlib.contextmanager
 def without_pushrod(box: Box) -> Iterator[None]:
-    """The package is gone in the block."""
+    """Remove the package during the block."""
     gone = ("/usr/local/bin/pushrod", "/root/gone-link"), (PUSHROD, "/root/gone")
     for here, there in gone:
         box.exec("mv", here, there)
@@ -106,8 +106,8 @@ def without_pushrod(box: Box) -> Iterator[None]:
 def watched(
     hosted: Hosted, broken: dict[str, Shop], what: str, did: str
 ) -> Iterator[dict[str, dict[str, str]]]:
-    """Break containers, each of another app, in the block; then wait until the watch has mended and recorded each,
-    and the apps serve. Gives what it has recorded."""
+    """Break containers, each of another app, in the block; then wait until the watchdog has restarted and recorded
+    each, and the apps serve. Yields the records."""
     seen = {name: len(record(app, name)) for name, app in broken.items()}
     told: dict[str, dict[str, str]] = {}
     with Witness(*broken.values()) as witness:
@@ -155,7 +155,7 @@ def test_both_apps_come_back_each_under_its_name(hosted: Hosted, ends: Callable[
 
 
 def _without_own(addresses: dict[str, dict[str, str]], app: Shop) -> dict[str, dict[str, str]]:
-    """The addresses but those of the stores' own network, by which nobody reaches them."""
+    """The addresses without those of the stores' own network, through which nothing reaches them."""
     return {
         name: {network: at for network, at in found.items() if network != app.name}
         for name, found in addresses.items()
@@ -202,7 +202,7 @@ COLD = {"compose.yaml": COMPOSE.replace("DOMAIN", "shop.localhost").replace('TRO
 
 @pytest.fixture(scope="module")
 def cold(made: Hosted) -> Shop:
-    """The shop, in a version that answers 500 to whoever asks before it is warm. Its next one does not."""
+    """The shop in a version that at first answers 500. Its next version does not."""
     made.box.power_on()
     made.shop.back(made.shop.journal_live, "before the test", BOOT)
     with Listener(made.shop) as listener:
@@ -216,7 +216,7 @@ def _unit(box: Box) -> None:
 
 
 def _target(box: Box) -> None:
-    """The watch is a part of the target, and the edge is too."""
+    """Restart the target, which includes the watchdog and the edge."""
     box.exec("systemctl", "stop", "pushrod.target")
     try:
         eventually(lambda: box.docker("ps", "--quiet") == "", "nothing runs", 60)
@@ -233,7 +233,7 @@ def _without_pushrod(box: Box) -> None:
 def test_the_edge_waits_until_instances_have_proved_healthy(
     hosted: Hosted, cold: Shop, ends: Callable[[Box], None]
 ) -> None:
-    """Until then it answers 503 by itself; the app's own answer would be 500, that of a lost connection 502."""
+    """Until then it answers 503 itself; the app's own answer would be 500, that of a lost connection 502."""
     with Listener(cold) as listener:
         eventually(lambda: 200 in listener.told, "the listener is answered")
         ends(hosted.box)
@@ -264,7 +264,7 @@ def test_a_rollback_to_one_that_is_cold_first(hosted: Hosted, cold: Shop) -> Non
 
 
 def test_a_first_deployment_that_fails_is_never_asked(hosted: Hosted) -> None:
-    """There is no release to say that it starts: the edge does not know the name until one is live."""
+    """Without a release there is nothing to wait for: the edge does not know the name until one is live."""
     green = hosted.ground.app("green")
     slow = {"compose.yaml": COLD["compose.yaml"].replace("shop.", "green.")}
     with Listener(green) as listener:
@@ -280,14 +280,14 @@ def test_one_that_takes_longer_than_its_unit_waits_is_let_through_by_the_watch(h
     shop = hosted.shop
     mark = f"/run/pushrod/shop/up-{shop.live}"
     with unwatched(hosted.box):
-        hosted.box.exec("rm", mark)  # as where the unit gave up before the app was healthy
+        hosted.box.exec("rm", mark)  # as if the unit had given up before the app was healthy
         assert (shop.get().status, shop.get().headers["retry-after"]) == (503, "1")
     shop.back(shop.live, "after its unit gave up", WATCHED)
     hosted.box.exec("test", "-e", mark)
 
 
 def test_an_app_whose_unit_is_stopped_stays_so(hosted: Hosted) -> None:
-    """The watch looks every 10 s."""
+    """The watchdog looks every 10 s."""
     box, shop = hosted.box, hosted.shop
     look = ("systemctl", "show", "--value", "--property=ExecMainExitTimestampMonotonic", "pushrod-watch")
     box.exec("systemctl", "stop", "pushrod-app@shop")
@@ -308,7 +308,8 @@ def test_an_app_whose_unit_is_stopped_stays_so(hosted: Hosted) -> None:
 
 
 def test_an_app_that_an_older_pushrod_has_deployed_goes_on(hosted: Hosted) -> None:
-    """Its site names no mark, and there is none. What changes the site next names one: the watch has made it."""
+    """Its site names no ready marker, and none exists. The next change of the site names one, made by the
+    watchdog."""
     box, shop = hosted.box, hosted.shop
     tree = box.exec("readlink", "-f", f"{ROOT}/edge/current").stdout.strip()
     sites = json.loads(box.get(f"{tree}/sites.json"))
@@ -325,7 +326,7 @@ def test_an_app_that_an_older_pushrod_has_deployed_goes_on(hosted: Hosted) -> No
     eventually(lambda: box.exec(*marks, check=False).status == 0, "the watch has looked", WATCHED)
     with Listener(shop) as listener:
         hosted.blog.push_version("of the newer pushrod")
-        assert shop.push().ok  # of what is live already
+        assert shop.push().ok  # of the live commit
         assert shop.deploy_there().status == 0
         assert "present" in json.loads(box.get(f"{ROOT}/edge/current/sites.json"))["shop"]
     assert set(listener.told) == {200}, listener.told
@@ -342,7 +343,7 @@ def test_apps_do_not_notice_what_happens_to_dockerd(hosted: Hosted, argv: tuple[
     box = hosted.box
     box.exec(
         "systemctl", "reset-failed", "docker"
-    )  # its unit allows three starts a minute, which tests use up
+    )  # its unit allows three starts a minute, which the tests exceed
     before = box.exec("systemctl", "show", "--value", "--property=MainPID", "docker").stdout
     with Load(hosted.shop.url, hosted.blog.url, rate=100, seconds=60) as load:
         began = time.monotonic()
@@ -374,7 +375,7 @@ def test_an_instance_whose_process_is_killed(hosted: Hosted) -> None:
 
 
 def test_a_container_that_is_killed_is_started_by_the_watch(hosted: Hosted) -> None:
-    """`docker kill` counts as a person's wish: Docker leaves such a container alone."""
+    """`docker kill` counts as a user's intent: Docker does not restart such a container."""
     shop, blog = hosted.shop, hosted.blog
     web, store = shop.container("web", shop.live), blog.container("redis")
     with watched(hosted, {web: shop, store: blog}, "docker kill", "started in") as told:
@@ -387,16 +388,16 @@ def test_a_container_that_is_killed_is_started_by_the_watch(hosted: Hosted) -> N
 
 
 def test_what_is_frozen_is_restarted_by_the_watch(hosted: Hosted) -> None:
-    """An instance without a health check of its own, and a PostgreSQL, each with all its processes."""
+    """An instance without a health check, and a PostgreSQL, each with all its processes."""
     shop, blog = hosted.shop, hosted.blog
     web, store = shop.container("web", shop.live), blog.container("postgres")
-    # One that was never healthy may take the whole start period of its check, as after a power cut.
+    # One that was never healthy may use the whole start period of its check, as after a power cut.
     eventually(
         lambda: blog.inspect("postgres")["State"]["Health"]["Status"] == "healthy", "it is healthy", 60
     )
     with watched(hosted, {web: shop, store: blog}, "SIGSTOP", "restarted in") as told:
         for container in (web, store):
-            # By namespace: `docker top` looks into a cgroup of devices, which systemd may empty on cgroup v1.
+            # By namespace: `docker top` reads a devices cgroup, which systemd may empty with cgroup v1.
             hosted.box.exec("pkill", "-STOP", "--ns", pid(hosted.shop, container), "--nslist", "pid")
     assert "does not answer at" in told[web]["why"]
     assert told[store]["why"] == "is unhealthy"

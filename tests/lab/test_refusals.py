@@ -1,4 +1,4 @@
-"""What cannot be done on a host: one clear message each, the documented exit code, and what serves goes on."""
+"""Refusals on a host: one clear message each, the documented exit code, and the live release keeps serving."""
 
 import json
 import re
@@ -30,7 +30,7 @@ services:
     x-pushrod: {health: /healthz}
 """
 CHANGE = "    labels: {a: b}\n"
-PROGRAM = code().replace('"/": state', '"/": lambda: VERSION')  # what of it needs no stores
+PROGRAM = code().replace('"/": state', '"/": lambda: VERSION')  # the parts that need no stores
 
 
 def files(domain: str = "shop.localhost", more: str = "") -> dict[str, str]:
@@ -80,7 +80,7 @@ def pushed(ground: Ground) -> Shop:
 
 @pytest.fixture
 def shop(pushed: Shop) -> Iterator[Shop]:
-    """An app that serves its first release, before a test and after it, whatever was refused meanwhile."""
+    """An app that serves its first release, before and after a test, whatever was refused."""
     good, before = pushed.tree.head(), pushed.footprint()
     assert pushed.get().status == 200
     yield pushed
@@ -90,7 +90,7 @@ def shop(pushed: Shop) -> Iterator[Shop]:
 
 
 def refused(shop: Shop, tree: dict[str, str]) -> Complaint:
-    """The one message of a push that is refused while the app serves."""
+    """The one error message of a push that is refused while the app serves."""
     shop.tree.commit(tree, "refuse this")
     found = complaint(shop.push())
     assert shop.get().status == 200
@@ -98,19 +98,19 @@ def refused(shop: Shop, tree: dict[str, str]) -> Complaint:
 
 
 def told(done: Completed) -> Complaint:
-    """The one message of a verb that has failed."""
+    """The one error message of a failed verb."""
     return complaint(Done(done.status, done.stdout, done.stderr))
 
 
 def doctor(shop: Shop) -> str:
-    """What `pushrod doctor` says of a host on which something is broken."""
+    """The output of `pushrod doctor` on a host with something broken."""
     done = shop.ground.pushrod("doctor", check=False)
     assert done.status == 10, done.stdout
     return done.stdout
 
 
 def asked(shop: Shop, *argv: str, key: Path | None = None) -> Completed:
-    """What a key's owner asks for over SSH."""
+    """A call with a key over SSH."""
     return shop.box.ssh(*argv, user="pushrod", key=key, check=False)
 
 
@@ -130,7 +130,7 @@ def test_docker_that_is_stopped(shop: Shop) -> None:
     finally:
         shop.box.exec(
             "systemctl", "reset-failed", "docker.service"
-        )  # systemd counts starts, and would refuse this
+        )  # systemd counts starts, and would refuse this one
         shop.box.exec("systemctl", "start", "docker.socket", "docker.service")
 
 
@@ -158,7 +158,7 @@ def test_an_account_without_rights_on_the_socket(shop: Shop) -> None:
 
 
 def test_a_compose_that_is_too_old(shop: Shop) -> None:
-    """Somebody has put another one in place of the one that `host init` had checked."""
+    """Another Compose has replaced the one that `host init` checked."""
     program = f"{ROOT}/programs/docker-compose"
     shop.box.exec("mv", program, f"{program}.kept")
     shop.box.put(program, "#!/bin/sh\necho 'unknown flag: --progress' >&2\nexit 1\n", 0o755)
@@ -171,7 +171,7 @@ def test_a_compose_that_is_too_old(shop: Shop) -> None:
 
 
 def test_a_disk_that_fills_during_a_build(shop: Shop) -> None:
-    """The image before it was small, so nothing could be foreseen; what the build has written is gone again."""
+    """The previous image was small, so this could not be predicted; what the build has written is removed."""
     free = _free(shop.box)
     began = time.monotonic()
     found = refused(
@@ -188,7 +188,7 @@ def test_a_disk_that_fills_during_a_build(shop: Shop) -> None:
 
 @contextmanager
 def almost_full(box: Box) -> Iterator[None]:
-    """200 MB are left on Docker's disk in the block."""
+    """Leave 200 MB on Docker's disk during the block."""
     left = "$(($(df --output=avail -B1 /disk | tail -1) - 200000000))"
     box.exec("sh", "-c", f"head -c {left} /dev/zero >/disk/much")
     try:
@@ -223,7 +223,7 @@ def _free(box: Box) -> int:
 
 @contextmanager
 def squatter(box: Box, port: int) -> Iterator[None]:
-    """Something else that listens on a port of the host."""
+    """Another program that listens on a port of the host."""
     listen = f"import socket; s = socket.create_server(('', {port})); s.accept()"
     box.exec("systemd-run", "--unit=squatter", "/usr/bin/python3", "-c", listen)
     eventually(lambda: f":{port} " in box.exec("ss", "-ltn").stdout, "it listens")
@@ -234,7 +234,7 @@ def squatter(box: Box, port: int) -> Iterator[None]:
 
 
 def test_a_port_that_the_host_uses_already(ground: Ground, shop: Shop) -> None:
-    """An app with a port of its own; the other one goes on."""
+    """For an app with its own port; the other app is not affected."""
     with squatter(ground.box, 8090):
         other = ground.app("other", files("other.localhost"))
         ground.pushrod("apps", "create", "other", "--port", "8090")
@@ -273,7 +273,8 @@ def _open(box: Box, port: int) -> bool:
     return False
 
 
-# ---- what a manifest must not ask for -----------------------------------------------------------------------------
+# ---- manifests
+# ----------------------------------------------------------------------------------------------------
 
 SOCKET = "/var/run/docker.sock"
 ASKS = [
@@ -299,7 +300,7 @@ def test_what_the_owner_has_not_allowed(shop: Shop, keys: str, where: str, word:
 
 
 def test_a_commit_that_was_refused_is_not_there_to_be_planned(shop: Shop) -> None:
-    """Nothing of a refused push is kept, so its commit has to be sent once more."""
+    """Nothing of a refused push is kept, so its commit must be sent again."""
     refused(shop, files(more="    privileged: true\n"))
     planned = asked(shop, "plan", shop.tree.head(), "--app", "shop")
     found = told(planned)
@@ -318,7 +319,7 @@ def test_no_word_opens_what_is_another_apps(shop: Shop) -> None:
 
 
 def test_what_the_owner_allows(ground: Ground) -> None:
-    """For that app alone, until it is taken back, and only by root."""
+    """For that app only, until it is revoked, and only by root."""
     media, net = '    volumes: ["/srv/media:/media:ro"]\n', "    cap_add: [NET_ADMIN]\n    user: root\n"
     ground.box.put("/srv/media/photo", "a photo")
     app = ground.app("media", files("media.localhost", media + net))
@@ -338,11 +339,12 @@ def test_what_the_owner_allows(ground: Ground) -> None:
     ground.pushrod("apps", "destroy", "media", "--yes")
 
 
-# ---- who may ask -------------------------------------------------------------------------------------------------
+# ---- permissions of keys
+# ------------------------------------------------------------------------------------------
 
 
 def test_a_key_for_one_app_reaches_no_other(ground: Ground, shop: Shop, tmp_path: Path) -> None:
-    """It may push to its own, and to none that is another's, or is not there yet."""
+    """It may push to its own app, and neither to another's nor to a new one."""
     key = tmp_path / "key"
     processes.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ci", "-f", key])
     ground.box.exec(

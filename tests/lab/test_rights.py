@@ -1,4 +1,5 @@
-"""What Docker lets every container do and pushrod does not: who is told, and how to have it back."""
+"""Capabilities that Docker gives every container and pushrod does not: who gets a note, and how to get them
+back."""
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_a_script_that_asks_is_named_by_the_plan_and_the_push(ground: Ground) ->
 
 
 def test_what_only_the_log_tells(ground: Ground) -> None:
-    """The program is fetched by the image's build: nothing of the commit says what it does."""
+    """The program is downloaded by the image's build, so the commit does not show what it does."""
     code = 'import os\\ntry: getattr(os, "ch" + "root")("/")\\nexcept OSError as e: print("chroot", e, flush=True)\\n'
     made = f"RUN printf '{code}' >/x.py\n"
     app = ground.app("hidden", tree("hidden", '["sh", "-c", "python /x.py; exec python serve.py"]', "", made))

@@ -1,4 +1,5 @@
-"""Routes on a Docker host: the edge sends requests to two services, reads files and passwords, and keeps answers."""
+"""Routes on a Docker host: the edge sends requests to two services, serves files, checks passwords, caches
+answers."""
 
 import base64
 import json
@@ -46,13 +47,13 @@ services:
         /admin/: {auth: {basic: ADMINS}, strip_prefix: true}
         /asked/: {auth: {service: web, path: /refuse}}
 """
-# Of the program only what answers without stores, and whose answer it is.
+# The part of the program that needs no stores, with the name of the answering service.
 PROGRAM = code().replace("state,", 'lambda: os.environ["NAME"],')
 ASSET = "index-BWgbA4nX.js"
 
 
 def tree(asset: str = ASSET, more: str = "") -> dict[str, str]:
-    """The files of the app, one of which is named by its content."""
+    """The files of the app, one of them with a content hash in its name."""
     return {
         "compose.yaml": COMPOSE + more,
         "Dockerfile": DOCKERFILE,
@@ -66,7 +67,7 @@ def tree(asset: str = ASSET, more: str = "") -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """The app, pushed once, on a host of its own."""
+    """The app, pushed once, on its own host."""
     if problem := images.box_problem():
         pytest.skip(f"{problem}; this prepares it, as root: make lab")
     box = Box()
@@ -88,13 +89,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 def ask(shop: Shop, path: str, user: str = "") -> Answer:
-    """An answer of the edge, asked with a user and their password, if any."""
+    """The edge's answer, optionally with a user and password."""
     headers = {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"} if user else {}
     return shop.box.get_page(path, shop.domain, headers=headers)
 
 
 def answered(shop: Shop) -> dict[str, Any]:
-    """What the edge makes of a request of each kind."""
+    """The edge's answers to requests of each kind."""
     found: dict[str, Any] = {
         path: (a.status, a.body.decode().strip('"'))
         for path in ("/", "/api/", "/kept/", f"/assets/{ASSET}", "/app/no/such", "/assets/.hidden")
@@ -132,7 +133,7 @@ def test_each_request_goes_where_its_route_says(shop: Shop) -> None:
 def test_no_container_is_made_for_the_service_whose_place_the_edge_takes(shop: Shop) -> None:
     made = {f"routed-r{shop.live}-{name}" for name in ("web-1", "api-1", "api-2")}
     listed = shop.box.docker("ps", "--all", "--format={{.Names}}", "--filter=label=pushrod.app").split()
-    assert set(listed) == made  # the app's builder, which is no part of it, may still be there
+    assert set(listed) == made  # the app's builder, which is not part of it, may still exist
     assert not [name for name in shop.images() if "proxy" in name]
     assert {s["name"] for s in shop.release(shop.live)["services"]} == {"web", "api"}
 
@@ -149,7 +150,7 @@ def test_who_asks_too_often_is_told_when_to_come_back(shop: Shop) -> None:
     answers = [ask(shop, "/api/") for _ in range(30)]
     assert {a.status for a in answers} == {200, 429}
     assert {a.headers["retry-after"] for a in answers if a.status == 429} == {"1"}
-    shop.box.exec("systemctl", "restart", "pushrod-edge")  # which forgets what it has counted
+    shop.box.exec("systemctl", "restart", "pushrod-edge")  # resets its counters
     eventually(lambda: _status(shop) == 200, "the edge answers", 15)
 
 

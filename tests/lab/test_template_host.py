@@ -1,4 +1,4 @@
-"""What `pushrod new` makes, pushed to a server with Docker: the page from the edge, an order that is shipped."""
+"""The output of `pushrod new`, pushed to a server with Docker: the page from the edge, an order that is shipped."""
 
 import http.client
 import json
@@ -20,7 +20,7 @@ PATIENCE = 60.0  # seconds for one answer, and for the three steps of an order o
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """The template, live on a host of its own; nothing of it is changed but that it has a name."""
+    """The template, live on its own host, unchanged except for its name."""
     if problem := images.box_problem():
         pytest.skip(f"{problem}; this prepares it, as root: make lab")
     box = Box()
@@ -31,7 +31,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         files = scaffold.template_files("shop")
         files["compose.yaml"] += "\nx-pushrod: {domains: [shop.localhost]}\n"
         made = ground.app("shop", files)
-        push = made.pushing()  # its dependencies are installed in the box, over a network of its own
+        push = made.pushing()  # its dependencies are installed in the box, over its own network
         push.until("^live: |rejected", otherwise_end=True)
         pushed = push.done()
         assert pushed.ok, pushed.err
@@ -41,7 +41,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 class Visitor:
-    """A browser's part of it: cookies, and the token that goes with them."""
+    """The relevant part of a browser: cookies, and the token that goes with them."""
 
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
@@ -49,7 +49,7 @@ class Visitor:
         self.csrf = ""
 
     def open(self, method: str, path: str, value: object = None, **headers: str) -> http.client.HTTPResponse:
-        """The answer, whose body is still to be read."""
+        """The response, with its body yet to be read."""
         connection = http.client.HTTPConnection(self.shop.box.address, 80, timeout=PATIENCE)
         sent = {"Host": self.shop.domain, "Cookie": self.cookie, "X-CSRF-Token": self.csrf, **headers}
         body = None if value is None else json.dumps(value)
@@ -60,7 +60,7 @@ class Visitor:
         return answer
 
     def send(self, method: str, path: str, value: object = None, **headers: str) -> Any:
-        """The JSON of an answer that says yes."""
+        """The JSON of a successful response."""
         with closing(self.open(method, path, value, **headers)) as answer:
             text = answer.read().decode()
             assert answer.status < 300, f"{method} {path} answered {answer.status}: {text}"

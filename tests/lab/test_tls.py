@@ -1,4 +1,4 @@
-"""Certificates on a Docker host, by the timer's own service, from an ACME server in the box."""
+"""Certificates on a Docker host, through the timer's service, from an ACME server in the box."""
 
 import json
 import socket
@@ -39,7 +39,7 @@ Environment=PUSHROD_ACME_SERVER=https://localhost:14000/dir REQUESTS_CA_BUNDLE=/
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """An app at a name that pebble in the same box finds; its push asked an ACME server that is not there."""
+    """An app with a name that pebble in the same box resolves; its push found no ACME server."""
     if problem := images.box_problem():
         pytest.skip(f"{problem}; this prepares it, as root: make lab")
     box = Box()
@@ -59,8 +59,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 def pebble(box: Box) -> None:
-    """Have pebble run in the box, with a name server that leads every name to the box itself."""
-    box.exec("apt-get", "update")  # nothing else has: the box has all that `host init` installs
+    """Run pebble in the box, with a name server that resolves every name to the box."""
+    box.exec("apt-get", "update")  # not done yet: the box has everything that `host init` installs
     box.exec("apt-get", "install", "-qy", "--no-install-recommends", "pebble")
     box.exec("mkdir", "-p", "/opt/pebble")
     box.exec("/opt/pushrod/bin/python", "-c", MADE)
@@ -73,14 +73,14 @@ def pebble(box: Box) -> None:
 
 
 def run_unit(shop: Shop) -> str:
-    """Start the timer's service once, and wait for its end; systemd's word for how that was."""
+    """Run the timer's service once to its end; returns systemd's result."""
     shop.box.exec("systemctl", "start", "pushrod-renew.service", check=False)
     show = ("systemctl", "show", "--value", "--property=Result", "pushrod-renew.service")
     return shop.box.exec(*show).stdout.strip()
 
 
 def shown(shop: Shop, name: str = NAME) -> bytes:
-    """The certificate that somebody elsewhere is shown."""
+    """The certificate shown to a client elsewhere."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
