@@ -1,4 +1,4 @@
-"""Values that several tests start from."""
+"""Sample values for several tests."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from pushrod.state.secrets import Secrets
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LIMITS = limits.defaults(Machine(memory=4 * GIB, cpus=2, tasks=30_000))
-"""Those of a small server: a container may have 2 GiB."""
+"""Limits of a small server, where a container may use 2 GiB."""
 
 
 def service(name: str = "backend", **changes: Any) -> Service:
-    """A service that receives HTTP, with everything else as Compose's defaults have it."""
+    """A service that receives HTTP, with Compose's defaults for everything else."""
     given: dict[str, Any] = {"name": name, "role": "entry", "command": ("serve",), "port": 8080, **changes}
     return Service(**given)
 
@@ -56,7 +56,7 @@ def release(number: int = 1, **changes: Any) -> Release:
 
 
 def make_live(app: App, *numbers: int) -> None:
-    """Seal releases and make them live, one after the other."""
+    """Seal releases and make them live, one after another."""
     journal = Journal(app.journal)
     for number in numbers:
         sealed = release(number)

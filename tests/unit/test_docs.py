@@ -1,4 +1,4 @@
-"""The documentation says what the program does: every key, verb, option, exit code, variable, link and example."""
+"""The documentation matches the program: every key, verb, option, exit code, variable, link and example."""
 
 import ast
 import json
@@ -37,7 +37,7 @@ DOCS = CHECKOUT / "docs"
 SOURCE = Path(pushrod.__file__).parent
 TOP = ("CHANGELOG.md", "CONTRIBUTING.md", "README.md")
 PAGES = sorted([*(CHECKOUT / name for name in TOP), *DOCS.glob("*.md")])
-WHEREVER = {"--root", "--help"}  # said once for all verbs, in a section of their own
+WHEREVER = {"--root", "--help"}  # documented once for all verbs, in their own section
 
 
 def page(name: str) -> str:
@@ -45,7 +45,7 @@ def page(name: str) -> str:
 
 
 def without_code(text: str) -> str:
-    """The text without its blocks of code."""
+    """The text without its code blocks."""
     return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
@@ -54,7 +54,7 @@ def headings(text: str) -> list[str]:
 
 
 def section(text: str, heading: str) -> str:
-    """What stands below a heading, up to the next one of any level; empty where there is no such heading."""
+    """The text below a heading, up to the next one of any level; empty if the heading does not exist."""
     found = re.search(rf"^(#+) {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
     return found[2] if found else ""
 
@@ -63,7 +63,7 @@ def section(text: str, heading: str) -> str:
 
 
 def valid(place: tuple[str, ...]) -> list[str]:
-    """The keys that the manifest takes at a place, in its own words: it lists them when it refuses one."""
+    """The manifest's valid keys at a place, from its own error message for an invalid one."""
     service: dict[str, Any] = {"build": "."}
     document: dict[str, Any] = {"services": {"web": service}}
     spot = service if place[:1] == ("services",) else document
@@ -119,7 +119,7 @@ def test_no_key_is_documented_that_is_not_there() -> None:
 
 
 def test_the_tables_of_compose_keys_are_the_programs() -> None:
-    """To write them anew: python -m tools.keys"""
+    """To regenerate them: python -m tools.keys"""
     assert compose_keys.page() in page("manifest.md")
 
 
@@ -290,7 +290,7 @@ def test_every_verb_that_a_page_uses_is_there(text: str) -> None:
 
 
 def test_the_verbs_that_a_key_may_run_are_documented() -> None:
-    """By their whole names, or a group of them by its own; those for a key of all apps in a line of their own."""
+    """By their full names, or as a group; those that need a key for all apps on their own line."""
     text = section(page("host.md"), "Who may push").partition("`ssh pushrod@server status`:")[2]
     every, _, whole = text.partition("with a key for all apps also")
 
@@ -327,7 +327,7 @@ def test_the_json_of_the_page_is_that_of_the_program(verb: str, kind: Any) -> No
     block = re.search(r"```json\n(.*?)```", section(page("cli.md"), f"`{verb}`"), re.DOTALL)
     assert block, verb
     decoded = msgspec.json.decode(block[1], type=kind)
-    assert json.loads(msgspec.json.encode(decoded)) == json.loads(block[1])  # nothing is left out either
+    assert json.loads(msgspec.json.encode(decoded)) == json.loads(block[1])  # nothing is missing either
 
 
 def errors(root: type[PushrodError] = PushrodError) -> Iterator[type[PushrodError]]:
@@ -350,7 +350,7 @@ def test_no_exit_code_is_documented_that_is_not_there() -> None:
 
 
 def read_variables() -> set[str]:
-    """The variables named PUSHROD_… in the source, but for the one between supervisord and `launch`."""
+    """The variables named PUSHROD_… in the source, except the one between supervisord and `launch`."""
     found = set()
     for path in SOURCE.rglob("*.py"):
         if SOURCE / "template" not in path.parents:
@@ -372,7 +372,7 @@ def test_every_variable_is_documented() -> None:
 
 
 def anchor(heading: str) -> str:
-    """The anchor that a heading gets where Markdown is shown: lower case, no punctuation, dashes for spaces."""
+    """The anchor of a heading in rendered Markdown: lower case, no punctuation, dashes for spaces."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
@@ -411,7 +411,7 @@ def test_a_page_begins_with_what_it_is_for(path: Path) -> None:
 
 
 def test_the_script_in_the_operations_page_works(tmp_path: Path) -> None:
-    """It takes a store's address apart, in a real shell, and hands on every part of it."""
+    """It splits a store's address in a real shell, and passes on every part of it."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", page("operations.md"), re.MULTILINE | re.DOTALL)
     assert len(blocks) == 1
     script = tmp_path / "as-app.sh"
@@ -434,7 +434,7 @@ def test_the_script_in_the_operations_page_works(tmp_path: Path) -> None:
 
 
 def test_every_line_of_the_threat_model_names_a_test_that_is_there() -> None:
-    """In each table of what holds: the last column names tests by file and function, and each of them exists."""
+    """In each table of promises the last column names tests by file and function, and each of them exists."""
     text = (DOCS / "security.md").read_text()
     held = text.partition("## Protections")[2].partition("## Numbers")[0]
     rows = [line for line in held.splitlines() if line.startswith("| ") and not line.startswith("| attack |")]

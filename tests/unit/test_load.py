@@ -1,4 +1,4 @@
-"""The load generator against servers that misbehave on purpose: it must see each failure, and invent none."""
+"""The load generator with servers that misbehave on purpose: it must report each failure, and invent none."""
 
 import asyncio
 import collections
@@ -62,7 +62,7 @@ class Exchange:
         self.writer.close()
 
     def reset(self) -> None:
-        """An RST instead of a FIN: linger for no time at all."""
+        """Send RST instead of FIN, by a linger time of zero."""
         raw = self.writer.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.writer.transport.abort()
@@ -75,7 +75,8 @@ async def ok(exchange: Exchange) -> None:
 
 
 class Server:
-    """A server whose every answer is up to `answer`; `requests` are the heads it saw, `opened` connections."""
+    """A server whose every answer comes from `answer`; `requests` are the heads it received, `opened` counts
+    connections."""
 
     def __init__(self, answer: Answering) -> None:
         self.answer = answer
@@ -109,7 +110,7 @@ def drive(
     timeout: float = 5,
     connections: int = 4,
 ) -> Report:
-    """Send `requests` to a server that answers so, shaped as in `keep=1`, and return the report."""
+    """Send `requests` with shares such as `keep=1` to a server with these answers; returns the report."""
     server = answer if isinstance(answer, Server) else Server(answer)
 
     async def go() -> Report:
@@ -300,7 +301,7 @@ def test_a_request_lost_on_a_used_connection_is_a_failure_of_its_own_kind(
 
 def test_a_connection_closed_while_idle_is_replaced_without_a_failure() -> None:
     async def answer_and_close(exchange: Exchange) -> None:
-        exchange.send(OK)  # Keep-alive as far as the client knows.
+        exchange.send(OK)  # keep-alive, as far as the client knows
         exchange.close()
 
     server = Server(answer_and_close)
@@ -356,7 +357,7 @@ def test_a_stalled_answer_times_out() -> None:
 
 def test_a_refused_connection_is_seen() -> None:
     with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # Bound but not listening: refuses, and nobody else can take it.
+        unused.bind(("127.0.0.1", 0))  # bound but not listening: refuses, and nothing else can use it
         to = (target(f"http://127.0.0.1:{unused.getsockname()[1]}/"),)
         shapes = (Shape("keep", to), Shape("close", to, persistent=False))
         report = asyncio.run(Run(Plan(shapes, 200, 0.1))())
@@ -364,7 +365,7 @@ def test_a_refused_connection_is_seen() -> None:
 
 
 def test_the_rate_does_not_wait_for_answers() -> None:
-    """All answers are held back until the last request has arrived: a closed loop would never get there."""
+    """All answers are held back until the last request has arrived: a closed loop would never finish."""
     arrived = asyncio.Event()
 
     async def hold(exchange: Exchange) -> None:
@@ -378,7 +379,7 @@ def test_the_rate_does_not_wait_for_answers() -> None:
 
 
 def test_latency_counts_from_when_a_request_was_due() -> None:
-    """The server stops the whole loop once: requests due meanwhile are sent late, which must show in full."""
+    """The server blocks the whole loop once: requests due meanwhile are sent late, which must be fully visible."""
 
     async def freeze(exchange: Exchange) -> None:
         if exchange.total == 1:
@@ -389,7 +390,7 @@ def test_latency_counts_from_when_a_request_was_due() -> None:
     assert report.passed
     assert report.lag > 0.3
     assert report.total.max > 0.4
-    assert report.total.p50 > 0.05  # Half of all requests were due while nothing moved.
+    assert report.total.p50 > 0.05  # half of all requests were due during the block
 
 
 def test_the_longest_gap_includes_the_silence_after_the_last_success() -> None:
@@ -498,7 +499,7 @@ def test_a_report_survives_its_own_json() -> None:
 
 @contextlib.contextmanager
 def running(answer: Answering) -> Iterator[str]:
-    """A server in a thread, for a generator in a process of its own."""
+    """A server in a thread, for a generator in its own process."""
     loop = asyncio.new_event_loop()
     server = Server(answer)
     thread = threading.Thread(target=loop.run_forever)

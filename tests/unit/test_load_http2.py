@@ -1,4 +1,5 @@
-"""The load over TLS and HTTP/2 against servers that misbehave on purpose: it sees each failure, and invents none."""
+"""The load over TLS and HTTP/2 with servers that misbehave on purpose: it reports each failure, and invents
+none."""
 
 import asyncio
 import json
@@ -48,7 +49,7 @@ class Asked:
         self.flush()
 
     def go_away(self, last: int) -> None:
-        """Say so, and go on with what was taken: h2 alone would be at its end."""
+        """Send GOAWAY, and continue with accepted streams, which h2 alone would not do."""
         self.flush()
         self.writer.write(GoAwayFrame(0, last_stream_id=last).serialize())
 
@@ -60,7 +61,7 @@ Saying = Callable[[Asked], Awaitable[None]]
 
 
 class Http2:
-    """A server whose every answer is up to `answer`."""
+    """A server whose every answer comes from `answer`."""
 
     def __init__(self, answer: Saying) -> None:
         self.answer = answer
@@ -99,7 +100,7 @@ class Http2:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority and a certificate of its."""
+    """A directory with an authority and one of its certificates."""
     directory = tmp_path_factory.mktemp("tls")
     authority = openssl.authority("tests")
     pair = openssl.issue(authority, [NAME])
@@ -118,7 +119,7 @@ def drive(
     distance: float = 0.0,
     name: str = NAME,
 ) -> Report:
-    """Send requests over HTTP/2, or over HTTP/1.1 with TLS to a server of that; GETs, unless told otherwise."""
+    """Send requests over HTTP/2, or over HTTP/1.1 with TLS to a server for that; GETs by default."""
     protocol: Protocol = "h2" if isinstance(server, Http2) else "tls"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(place / "chain", place / "key")

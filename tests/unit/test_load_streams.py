@@ -1,4 +1,4 @@
-"""The load on connections that last, and the count of what was stored, against servers that misbehave on purpose."""
+"""Lasting connections of the load, and the count of stored requests, with servers that misbehave on purpose."""
 
 import asyncio
 import json
@@ -119,7 +119,7 @@ def test_a_websocket_that_the_app_closes_in_order_is_counted_as_closed() -> None
 
 
 def socket_that(does: Callable[[Exchange], Awaitable[None]]) -> Answering:
-    """A server that opens a WebSocket, hears the first frame and then does this."""
+    """A server that opens a WebSocket, receives the first frame and then does this."""
 
     async def answer(exchange: Exchange) -> None:
         key = next(line for line in exchange.head.split(b"\r\n") if line.startswith(b"Sec-WebSocket-Key: "))
@@ -191,7 +191,7 @@ def test_sees_a_websocket_that_does_not_end_as_it_should(answer: Answering, kind
 
 
 def upload(answer: Answering, *, seconds: float = 0.3) -> tuple[Report, list[str]]:
-    """Ten uploads; the report, and the ids of the bodies that the server had whole."""
+    """Ten uploads; returns the report, and the ids of the bodies that the server received completely."""
     server = Server(answer)
 
     async def go() -> Report:
@@ -250,7 +250,7 @@ def test_sees_a_post_that_was_stored_twice_or_never_sent() -> None:
 
 def test_what_lasts_has_no_part_in_the_latencies_and_the_gap_of_the_whole() -> None:
     async def answer(exchange: Exchange) -> None:
-        # Quick requests are refused for a while, in which slow ones succeed.
+        # Quick requests are refused for a while, during which slow ones succeed.
         if b"GET /slow" in exchange.head:
             await asyncio.sleep(0.3)
             exchange.send(OK)

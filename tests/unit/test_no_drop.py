@@ -1,4 +1,4 @@
-"""What is excused of a load, and that nothing else is; and how its tables count."""
+"""Which failures of a load are excused, and that no others are; and how its tables count."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def figures(sent: int, **failures: int) -> Figures:
 
 
 def report(*failures: Failure, **shapes: Figures) -> Report:
-    """Of a load that began at 1000 s by the machine's clock."""
+    """The report of a load that began at 1000 s by the machine's clock."""
     named = {name.replace("_", "/"): f for name, f in shapes.items()}
     total = figures(sum(f.sent for f in named.values()) or 10)
     for f in named.values():
@@ -60,11 +60,11 @@ def test_what_was_on_the_killed_instance_is_told_apart(lost: Failure) -> None:
     "dropped",
     [
         failure("truncated", instance="127.0.0.1:20002/bbbb"),
-        failure("truncated", instance="127.0.0.1:20001/cccc"),  # that which was started in its place
+        failure("truncated", instance="127.0.0.1:20001/cccc"),  # its replacement
         failure("truncated"),
         failure("cut", "websocket", instance="127.0.0.1:20002/bbbb"),
         failure("reset", instance=VICTIM.name),
-        failure("status 502", "keep", identity="there"),  # a GET can be asked of another
+        failure("status 502", "keep", identity="there"),  # a GET can be retried with another instance
         failure("status 502", "post", identity="elsewhere"),
         failure("status 502", "post", identity="both"),
         failure("status 502", "post", identity="refused"),

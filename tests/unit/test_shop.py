@@ -1,4 +1,4 @@
-"""What is said of a shop whose orders are not as they must be."""
+"""The detection of orders that are wrong."""
 
 import copy
 from typing import Any

@@ -1,4 +1,4 @@
-"""The template's page and its files for CI: what can be seen of them without running any."""
+"""The template's page and its CI files: what can be checked without running them."""
 
 import html.parser
 import re
@@ -16,7 +16,7 @@ PAGE, SCRIPT = FILES["frontend/index.html"], FILES["frontend/shop.js"]
 
 
 class Elements(html.parser.HTMLParser):
-    """Every element of a page with its attributes, and the text of scripts and styles in it."""
+    """Every element of a page with its attributes, and the text of its scripts and styles."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ def test_every_picture_that_the_script_knows_is_drawn() -> None:
 
 
 def test_the_script_is_one() -> None:
-    """By the JavaScript of this machine, if it has any: syntax alone."""
+    """Checks the syntax with this machine's JavaScript, if it has one."""
     try:
         argv = ["node", "--check", "--input-type=module"]
         done = subprocess.run(argv, input=SCRIPT, text=True, capture_output=True, timeout=60, check=False)
@@ -136,7 +136,7 @@ def test_jenkins_hands_over_what_the_script_asks_for() -> None:
 
 
 def asked_for() -> set[str]:
-    """The variables that deploy.sh cannot do without."""
+    """The variables that deploy.sh requires."""
     return set(re.findall(r"\$\{(\w+):\?\}", FILES["deploy.sh"]))
 
 

@@ -1,4 +1,4 @@
-"""Where the parts are: packages, variables, and what is said when there are none."""
+"""Locations of the parts: packages, variables, and the error without them."""
 
 import importlib.util
 import os

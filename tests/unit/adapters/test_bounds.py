@@ -1,4 +1,4 @@
-"""What a compose file comes to is known before anybody reads it."""
+"""The size of an expanded compose file is known before it is read."""
 
 import time
 
@@ -13,7 +13,7 @@ MOST = Reading(size=100_000, values=1_000)
 
 
 def nested(levels: int, width: int = 9) -> str:
-    """YAML of a few lines that stands for `width ** levels` values."""
+    """A few lines of YAML that expand to `width ** levels` values."""
     lines = [f"x-0: &a0 [{', '.join('x' * width)}]"]
     lines += [f"x-{n}: &a{n} [{', '.join([f'*a{n - 1}'] * width)}]" for n in range(1, levels)]
     return "\n".join([*lines, "services: {web: {build: ., ports: ['80']}}", ""])
@@ -98,7 +98,7 @@ def test_counting_takes_as_long_as_the_file_is() -> None:
 
 @pytest.mark.parametrize("length", [10, 1 << 21])
 def test_a_block_that_begins_with_a_tab_hides_nothing_behind_it(length: int) -> None:
-    """libyaml ends there with an error; Go's parser, which Compose has, goes on."""
+    """libyaml stops there with an error; Go's parser, which Compose uses, continues."""
     text = f"a: |\n  \tx\n  {'y' * length}\n{nested(9)}"
     with pytest.raises(ManifestError):
         check_yaml(text.encode(), Reading(size=1 << 20), "compose.yaml")

@@ -1,4 +1,4 @@
-"""What Docker and the kernel say of what does not start, and what it means."""
+"""Messages of Docker and the kernel about what does not start, and their meaning."""
 
 import pytest
 

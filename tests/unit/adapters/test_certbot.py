@@ -1,4 +1,4 @@
-"""What certbot is called with, and what is made of its failures."""
+"""The arguments of certbot, and the handling of its failures."""
 
 from pathlib import Path
 

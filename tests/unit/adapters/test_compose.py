@@ -1,4 +1,4 @@
-"""The Compose gear without its loader: which file, which loader, how its messages and its YAML are read."""
+"""The Compose adapter without its loader: the choice of file and loader, the reading of its messages and YAML."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What Dockerfiles say of how their images run."""
+"""What Dockerfiles say about how their images run."""
 
 import pytest
 from hypothesis import example, given

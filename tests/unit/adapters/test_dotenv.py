@@ -41,7 +41,7 @@ def test_nothing_of_what_cannot_be_read_is_shown(text: str) -> None:
 
 
 def test_files_of_many_kinds_come_out_as_from_a_service_of_compose(tmp_path: Path) -> None:
-    """Two hundred lines of made-up values, in every way to quote them: what a container would get."""
+    """Two hundred lines of random values, quoted in every way, compared with what a container would get."""
     made = random.Random(7)
     pieces = [
         "a",

@@ -1,4 +1,4 @@
-"""Where a commit has its compose file."""
+"""The location of a commit's compose file."""
 
 import os
 from collections.abc import Sequence

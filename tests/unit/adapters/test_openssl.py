@@ -1,4 +1,4 @@
-"""What a certificate says, and which ones are refused: each with one message."""
+"""The content of certificates, and which ones are refused, each with one message."""
 
 import datetime
 import subprocess
@@ -22,7 +22,7 @@ def good(authority: Pair) -> Pair:
 
 
 def made(directory: Path, begins: str, ends: str, *words: str) -> Pair:
-    """A self-signed certificate that is valid between two times, which only `openssl ca` can say."""
+    """A self-signed certificate that is valid between two times, which only `openssl ca` supports."""
     (directory / "index").write_text("")
     (directory / "serial").write_text("01\n")
     (directory / "ca.cnf").write_text(

@@ -1,4 +1,4 @@
-"""What Git has told of taking in what a client sent: from a real push, and from files that say odd things."""
+"""What Git reports about receiving a push: from a real push, and from files with unusual content."""
 
 import shlex
 import subprocess
@@ -16,7 +16,7 @@ ERROR = '{"event":"error","sid":"a/b","msg":"no"}\n'
 
 
 def pushed(tmp_path: Path, *settings: str) -> tuple[int, Told]:
-    """The status of a push of a file of 100 kB, and what was found of it."""
+    """The status of a push of a 100 kB file, and the reported problem."""
     git.create_bare(tmp_path / "there")
     files.write(tmp_path / "there" / "hooks" / "pre-receive", "#!/bin/sh\ncat > /dev/null\n", mode=0o755)
     git.init(tmp_path)
@@ -38,7 +38,7 @@ def test_a_push_that_is_taken_in(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", ["receive.unpackLimit=1", "receive.unpackLimit=1000"])
 def test_a_push_that_is_too_large(tmp_path: Path, limit: str) -> None:
-    """Whichever program takes it in."""
+    """Whichever program receives it."""
     status, told = pushed(tmp_path, "receive.maxInputSize=100", limit)
     assert status == 1
     assert told.problem.startswith("pack exceeds maximum allowed size")

@@ -20,7 +20,7 @@ PASSWORDS = {"app": "app-password", "health": "health-password"}
 
 @contextlib.contextmanager
 def answering(*conversations: bytes) -> Iterator[tuple[int, list[bytes]]]:
-    """A port that answers each connection with the next bytes, and what it was asked."""
+    """A port that answers each connection with the next bytes; yields it with the requests it received."""
     asked: list[bytes] = []
 
     def serve() -> None:

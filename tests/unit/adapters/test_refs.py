@@ -1,4 +1,4 @@
-"""Where a branch is, by its own file."""
+"""Reading a branch from its own file."""
 
 from pathlib import Path
 

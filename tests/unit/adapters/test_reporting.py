@@ -1,4 +1,4 @@
-"""Git's `proc-receive` hook, as a program of its own."""
+"""Git's `proc-receive` hook as a separate program."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from pushrod.adapters import git, reporting
 from tests.conftest import Tree
 
 PROGRAM = [sys.executable, "-P", "-m", reporting.__name__]
-# Who is turned away does not come here: `pre-receive` goes before it.
+# A rejected push does not get here: `pre-receive` comes before.
 PRE_RECEIVE = """
 import os, sys
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_a_push_is_reported_where_it_is(joined: Tree, tmp_path: Path, packed: bo
 
 
 def test_whoever_pushes_waits_for_little() -> None:
-    """It comes last, and the whole command line would take longer than all that it has to say."""
+    """It runs last, and importing the whole command line would take longer than its work."""
     ask = "import sys; before = {*sys.modules}; import pushrod.adapters.reporting; print(*({*sys.modules} - before))"
     done = subprocess.run([sys.executable, "-P", "-c", ask], capture_output=True, text=True, check=True)
     assert {name.partition(".")[0] for name in done.stdout.split()} <= {"pushrod", *sys.stdlib_module_names}

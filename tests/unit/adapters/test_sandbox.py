@@ -1,4 +1,4 @@
-"""What a commit's compose file may name: paths inside the commit."""
+"""The files that a commit's compose file may name: paths inside the commit."""
 
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def test_a_loader_that_is_not_there(checkout: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_nothing_of_the_files_contents_is_taken_for_a_path(checkout: Path) -> None:
-    """`include` and the like mean something in their places only: elsewhere they are an app's own names."""
+    """`include` and the like have a meaning only in their places: elsewhere they are an app's own names."""
     text = (
         "services: {web: {image: a, environment: {include: /etc, env_file: /etc/x}, labels: {extends: /x}}}\n"
     )

@@ -1,4 +1,4 @@
-"""Text files of the package with values in them."""
+"""Text files of the package, with values filled in."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which backups there are, which are due, and when one is missed."""
+"""Existing backups, due backups, and missed ones."""
 
 import datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ def ago(seconds: float) -> datetime.datetime:
 
 
 def make(app: App, seconds: float = 0.0, **changes: Any) -> str:
-    """A backup of so long ago, as files; its name."""
+    """A backup of that age, as files; returns its name."""
     at = ago(seconds)
     name = f"{at:%Y-%m-%dT%H-%M-%SZ}"
     file = catalogue.File("postgres", "postgres.dump", "18.6", 3, "digest", {"public.goods": 3})
@@ -92,7 +92,7 @@ def test_a_record_that_cannot_be_read_says_where(app: App) -> None:
     ("every", "seconds", "due"),
     [
         ("hour", 0.5 * HOUR, False),
-        ("hour", 0.9 * HOUR, True),  # the timer comes some minutes early or late
+        ("hour", 0.9 * HOUR, True),  # the timer runs some minutes early or late
         ("day", 23 * HOUR, False),
         ("day", 24 * HOUR, True),
         ("week", 6.9 * 24 * HOUR, False),
@@ -182,7 +182,7 @@ def test_the_names_of_one_second_are_different(app: App, tmp_path: Path) -> None
 def test_an_app_that_is_busy_fails_the_round_only_once_its_backup_is_late(
     app: App, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], hours: int, told: list[int]
 ) -> None:
-    """The timer comes again in an hour; whoever has it watched wants to hear of what will not be made up for."""
+    """The timer runs again in an hour; whoever monitors it wants to know about what cannot be made up for."""
     monkeypatch.setattr(catalogue, "_BUSY", 0.0)
     make_live(app, since=99 * 24 * HOUR, backups=Schedule("day"))
     make(app, hours * HOUR)

@@ -1,4 +1,4 @@
-"""Pruning all apps, one of which cannot be."""
+"""Pruning all apps, one of which fails."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.unit.samples import make_live
 
 @pytest.fixture
 def apps(app: App) -> list[App]:
-    """Three apps, each with a log that nothing needs any more."""
+    """Three apps, each with a log that is no longer needed."""
     found = [app]
     for name in ("blog", "wiki"):
         other = App(app.root, name)
@@ -54,7 +54,7 @@ def test_one_that_is_damaged_fails_and_is_named(apps: list[App]) -> None:
 
 
 def test_what_the_system_refuses_in_one_stops_no_other(apps: list[App]) -> None:
-    """The system's own errors are told too; a round that they ended would come to the others never."""
+    """The system's own errors are reported too; if they ended the round, the other apps would never be pruned."""
     (apps[1].directory / "journal").unlink()
     (apps[1].directory / "journal").mkdir()
     done = prune(apps[0].root)

@@ -1,4 +1,4 @@
-"""Which root and which app a command is about, from where it is called."""
+"""Which root and which app a command is about, depending on where it is called."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What sshd runs: Git is started, a verb is run for the key's apps alone, all else ends with 12."""
+"""What sshd runs: Git is started, verbs run for the key's apps only, everything else ends with 12."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ from pushrod.system import processes, signals
 
 def ask(app: App, command: str, *options: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("SSH_ORIGINAL_COMMAND", command)
-    monkeypatch.setenv("LOGNAME", "pushrod")  # restored after the test, as what the gate sets
+    monkeypatch.setenv("LOGNAME", "pushrod")  # the gate changes it: restored after the test
     monkeypatch.chdir(app.root.path)  # likewise
     argv = ["--root", str(app.root.path), "gate", "alice", *options]
     return CliRunner().invoke(cli, argv, catch_exceptions=False, standalone_mode=False).output
@@ -34,7 +34,7 @@ def ask(app: App, command: str, *options: str, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture(autouse=True)
 def endless(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time that calls were given; this process is not ended after it."""
+    """The time limits of calls; they do not end this process."""
     given: list[float] = []
     monkeypatch.setattr(signals, "end_after", lambda seconds, _told: given.append(seconds))
     return given
@@ -103,7 +103,7 @@ def test_no_file_of_the_host_is_read(app: App, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_nobody_is_told_what_there_is_at_a_path(app: App, tmp_path: Path) -> None:
-    """Whatever the parser of a verb finds out about a path before it is judged."""
+    """Whatever a verb's parser finds out about a path before it is judged."""
     file = click.Argument(["file"], type=click.Path(exists=True, dir_okay=False))
     verbs = click.Group("secret", commands={"import": click.Command("import", params=[file])})
     for name in (".", "none"):
@@ -140,7 +140,7 @@ COMMANDS = dict(commands(cli))
 
 @pytest.mark.parametrize("path", COMMANDS)
 def test_every_verb_and_every_parameter_is_classified(path: str) -> None:
-    """One that is new has to be put into the table; without a rule there no key may run it."""
+    """A new one is refused until its kind is declared, or it is listed as forbidden to keys."""
     key = verbs.find(path).key
     assert key is gate.VERBS.get(path), f"{path}: a rule is for one verb, not for those below it"
     if key:
@@ -213,7 +213,7 @@ REFUSED = [
         "scale ../x=1",
         "scale --root=/x web=1",
     ),
-    # two parsers of one line: what one takes for the end of options, the other takes for the value of one
+    # two parsers of one line: what one takes for the end of options, the other takes for an option's value
     *("run --app -- --app shop --root /srv/r true", "exec --app -- --app shop --root /srv/r web true"),
     *(
         "run --root=/srv/r --app shop true",
@@ -244,7 +244,7 @@ def ask_parsed(app: App, command: str, *apps: str) -> click.Context:
     [
         ("status", "status", {"app_name": None}),
         ("pushrod logs -f backend", "logs", {"service": "backend", "follow": True}),
-        ("logs --app x --app shop", "logs", {"app_name": "shop"}),  # the last counts, and is what is judged
+        ("logs --app x --app shop", "logs", {"app_name": "shop"}),  # the last one counts, and is judged
         ("exec api -- sh -c 'a b'", "exec", {"service": "api", "argv": ("sh", "-c", "a b")}),
         ("run -- tool --root /x", "run", {"argv": ("tool", "--root", "/x"), "root": None}),
         ("run tool --root /x --app zoo", "run", {"argv": ("tool", "--root", "/x", "--app", "zoo")}),
@@ -265,7 +265,7 @@ def test_help_is_shown_and_nothing_is_run(app: App, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_gate_leads_to_its_own_root(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever else says where a root is: a variable, the directory, a repository there with a remote."""
+    """Whatever else names a root: a variable, the directory, a repository there with a remote."""
     other = App(Root(tmp_path / "other"), "zoo")
     other.save(msgspec.structs.replace(app.settings, name="zoo"))
     monkeypatch.setenv("PUSHROD_ROOT", str(other.root.path))
@@ -309,7 +309,7 @@ def test_one_key_has_only_so_many_calls_at_once(app: App, monkeypatch: pytest.Mo
 
 
 def test_a_call_that_is_git_s_waits_for_no_pipeline() -> None:
-    """Each push goes by way of the gate, and so does each fetch; what deploys is the hook's to know."""
+    """Every push and every fetch passes the gate; only the hook needs what deploys."""
     ask_for = "import sys, pushrod.cli.gate; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-P", "-c", ask_for], capture_output=True, text=True, check=True)
     loaded = {*done.stdout.split()}

@@ -1,4 +1,4 @@
-"""The hooks, called by a real Git on real pushes."""
+"""The hooks, called by a real Git for real pushes."""
 
 import io
 import sys
@@ -12,7 +12,7 @@ from pushrod.core.errors import RepositoryError
 from pushrod.state.apps import App
 from tests.conftest import Tree
 
-# What a deployment does to the repository, without one: `MEANWHILE` happens while the push waits for its turn.
+# A stand-in for a deployment's effect on the repository: `MEANWHILE` happens while the push waits for the lock.
 HOOKS = """
 import os, sys
 from pathlib import Path
@@ -75,7 +75,7 @@ def test_an_older_commit_can_be_pushed_by_force_and_not_otherwise(joined: Tree, 
 
 @pytest.mark.slow
 def test_a_push_that_waited_for_another_is_judged_by_its_own_turn(joined: Tree, repository: Path) -> None:
-    """Git itself would refuse to move a branch that is no longer where it was when the client connected."""
+    """Git itself would refuse to move a branch that has moved since the client connected."""
     first, second, third = (joined.commit(n, a=n) for n in ("one", "two", "three"))
     joined.git("push", "pushrod", f"{first}:refs/heads/main")
     git.transfer(joined.path, repository, second)
@@ -147,12 +147,12 @@ def test_a_client_that_is_gone_ends_the_conversation(tmp_path: Path) -> None:
     assert target.getvalue() == packets("version=1\n") + packets()
 
 
-# ---- what is refused before anything is started ------------------------------------------------------------------
+# ---- refusals before anything is started -------------------------------------------------------------------------
 
 
 @pytest.fixture
 def served(app: App, tree: Tree) -> App:
-    """An app whose repository has the hooks that pushrod gives it."""
+    """An app whose repository has pushrod's hooks."""
     hook = [sys.executable, "-m", "pushrod", "--root", str(app.root.path), "hook", app.name]
     git.create_repository(app.repository, hook)
     git.set_remote(tree.path, str(app.repository))

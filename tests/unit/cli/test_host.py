@@ -1,4 +1,4 @@
-"""host: what its verbs print, and who may call them."""
+"""host: the output of its verbs, and who may call them."""
 
 import json
 import os
@@ -27,10 +27,10 @@ def run(*argv: str, stdin: str = "") -> Result:
 
 @pytest.fixture
 def hosting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A root of a host that belongs to whoever runs the tests."""
+    """The root of a host, owned by the user who runs the tests."""
     entry = pwd.struct_passwd(("pushrod", "x", os.geteuid(), os.getegid(), "", str(tmp_path), "/bin/sh"))
     monkeypatch.setattr(account, "entry", lambda: entry)
-    monkeypatch.setattr(shares, "allot", lambda _key: None)  # this machine's systemd is not asked
+    monkeypatch.setattr(shares, "allot", lambda _key: None)  # without this machine's systemd
     monkeypatch.setattr(shares, "withdraw", lambda _key: None)
     (tmp_path / "host.json").write_text("{}")
     return tmp_path

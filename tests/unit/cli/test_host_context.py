@@ -1,4 +1,4 @@
-"""What is different on a Docker host: the root that is found, the account that acts, the apps that a key sees."""
+"""What differs on a Docker host: the root that is found, the account that acts, the apps that a key sees."""
 
 import os
 import pwd
@@ -19,7 +19,7 @@ from pushrod.state.apps import App, HostSettings, Root
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, app: App) -> Root:
-    """A host's root, the home of the account, with two apps; who runs the tests is that account."""
+    """A host's root, the account's home, with two apps; the user who runs the tests is the account."""
     root = app.root
     App(root, "zoo").save(msgspec.structs.replace(app.settings, name="zoo"))
     root.host_settings_path.write_bytes(msgspec.json.encode(HostSettings()))

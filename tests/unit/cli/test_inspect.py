@@ -1,4 +1,4 @@
-"""How requests are shown that the edge has logged."""
+"""The display of requests that the edge has logged."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What people and programs read: on a terminal, in a log, and when nobody reads any more."""
+"""Output for people and programs: on a terminal, in a log, and when the reader has gone."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def test_what_was_done_for_several_apps_ends_with_their_names(capsys: pytest.Cap
         conclude([one])
     assert alone.value is one
     assert alone.value.where == "app shop: journal"
-    assert capsys.readouterr().err == ""  # whoever called prints it
+    assert capsys.readouterr().err == ""  # the caller prints it
     with pytest.raises(PushrodError, match=r"^failed for shop, blog, the engine$") as several:
         conclude([one, HostError("full").of("blog"), HostError("away")])
     assert several.value.exit_code == 11

@@ -1,4 +1,4 @@
-"""Which calls are told of in the log of who did what, and what is told of them."""
+"""Which calls are recorded in the audit log, and with what content."""
 
 import os
 
@@ -25,7 +25,7 @@ def here(app: App, *argv: str, stdin: str = "") -> Result:
 
 @pytest.fixture
 def through(app: App, monkeypatch: pytest.MonkeyPatch) -> "list[list[str]]":
-    """Calls go through the gate; what Git would have been started with."""
+    """Calls through the gate; yields the Git calls that would have been started."""
     started: list[list[str]] = []
 
     def attach(argv: list[str], **_: object) -> int:
@@ -34,7 +34,7 @@ def through(app: App, monkeypatch: pytest.MonkeyPatch) -> "list[list[str]]":
 
     monkeypatch.setattr(signals, "end_after", lambda _seconds, _told: None)
     monkeypatch.setattr(processes, "attach", attach)
-    monkeypatch.setenv("LOGNAME", "pushrod")  # restored after the test, as what the gate sets
+    monkeypatch.setenv("LOGNAME", "pushrod")  # the gate changes it: restored after the test
     monkeypatch.setenv("SSH_CONNECTION", "192.0.2.7 50000 192.0.2.1 22")
     monkeypatch.chdir(app.root.path)
     return started
@@ -101,7 +101,7 @@ def test_what_comes_through_the_gate_is_told_whatever_it_is(app: App, through: l
 
 
 def test_a_push_is_one_act_of_the_gate_and_the_hook(app: App, through: list[list[str]]) -> None:
-    """The hook knows how it ended; who, and from where, the gate."""
+    """The hook knows how it ended; the gate knows the key and the address."""
     log = Audit(app.root)
 
     def attach(argv: list[str], *, env: dict[str, str], **_: object) -> int:
@@ -173,7 +173,7 @@ def test_a_changed_line_is_said_with_its_place(app: App) -> None:
 
 
 def test_a_log_that_cannot_be_written_keeps_no_owner_from_mending(app: App, through: list[list[str]]) -> None:
-    """A key's call is not done, as nobody would know of it."""
+    """A key's call is refused, because it would leave no record."""
     (app.root.path / "audit").write_text("no directory")
     told = here(app, "secret", "set", "TOKEN", stdin="x")
     assert (told.exception, "not in the audit log" in told.output) == (None, True)
@@ -183,7 +183,7 @@ def test_a_log_that_cannot_be_written_keeps_no_owner_from_mending(app: App, thro
 
 
 def test_only_what_changes_nothing_is_left_out() -> None:
-    """A verb that looks says so in its rule; all others are told of, also those that are new."""
+    """A read-only verb says so in its rule; all others are recorded, including new ones."""
     left_out = [path for path in COMMANDS if not verbs.find(path).recorded]
     assert sorted(left_out) == ["audit", "gate", "hook", "host edge", "new", "recover"]
     assert {verb for verb, rule in gate.VERBS.items() if rule.looks} == {

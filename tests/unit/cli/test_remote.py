@@ -1,4 +1,4 @@
-"""Verbs about an app on another machine; `ssh` is a program that writes down what it was asked."""
+"""Verbs about an app on another machine; `ssh` is a program that records its arguments."""
 
 import json
 import shlex
@@ -26,7 +26,7 @@ exit 13
 
 @pytest.fixture
 def asked(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """In a repository whose remote is another machine's: the file that says what its SSH was asked."""
+    """Run in a repository whose remote is on another machine; yields the file with the arguments of ssh."""
     program = tmp_path / "bin" / "ssh"
     program.parent.mkdir()
     program.write_text(SSH)

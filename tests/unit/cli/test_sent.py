@@ -1,4 +1,4 @@
-"""What is sent on standard input: all of it as it is, up to a bound that no client gets beyond."""
+"""Standard input of a client: unchanged, up to a limit that no client can exceed."""
 
 import io
 from collections.abc import Callable

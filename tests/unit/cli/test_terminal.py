@@ -1,4 +1,4 @@
-"""What others chose is read, and does nothing else; nothing is printed past the one door."""
+"""Text chosen by others is displayed and has no other effect; all output goes through one function."""
 
 import ast
 import json
@@ -108,10 +108,11 @@ def test_json_keeps_the_value_and_reaches_no_terminal(capsys: pytest.CaptureFixt
     assert all(map(_is_tame, (first + second + third).split("\n")))
 
 
-# ---- that no other door exists --------------------------------------------------------------------------------
+# ---- that there is no other way to print ------------------------------------------------------------------------
 
 ALONE = {
-    # Programs that run without pushrod, as copies below ROOT or by systemd: their output is a journal's or a log's.
+    # Programs that run without pushrod, as copies below ROOT or by systemd: their output goes to a journal or a
+    # log.
     "engines/docker/builder.py",
     "engines/docker/layers.py",
     "engines/docker/bring_up.py",

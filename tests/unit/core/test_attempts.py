@@ -1,4 +1,4 @@
-"""Things that are tried one after the other: what fails is kept with its reason, and what nobody can tell goes on."""
+"""Steps tried one after another: failures are recorded with their reasons, unexpected exceptions propagate."""
 
 import pytest
 

@@ -11,7 +11,7 @@ def test_every_class_of_failure_has_an_exit_code_and_a_kind_of_its_own() -> None
 
 
 def test_exit_codes_stay_what_they_are() -> None:
-    """0 is success and 2 is click's for a wrong call; none of them may be used here."""
+    """0 is success and 2 is click's usage error; none of them may be used here."""
     codes = {c.kind: c.exit_code for c in PushrodError.__subclasses__()} | {"internal": 1}
     assert codes == {
         "internal": 1,

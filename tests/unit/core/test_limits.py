@@ -1,4 +1,4 @@
-"""The host's limits: defaults from the machine's size, what the owner changes, and how both are written."""
+"""The host's limits: defaults from the machine's size, the owner's changes, and how both are written."""
 
 import pytest
 

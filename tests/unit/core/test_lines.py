@@ -1,4 +1,4 @@
-"""What programs print, as lines: nothing but a newline ends one, and no byte is an error."""
+"""Splitting program output into lines: only a newline ends one, and no byte is an error."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a deployment changes, told before it happens."""
+"""The changes of a deployment, before it happens."""
 
 import msgspec
 

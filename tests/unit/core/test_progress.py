@@ -1,4 +1,4 @@
-"""What the pipeline calls, and what the command line gives it."""
+"""The protocol that the pipeline calls, and the command line's implementation."""
 
 import inspect
 

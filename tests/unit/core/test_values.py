@@ -1,4 +1,4 @@
-"""The nouns: frozen, strict, and small enough to be told apart by their names."""
+"""The nouns: frozen, strict, and distinguishable by their names."""
 
 import msgspec
 import pytest

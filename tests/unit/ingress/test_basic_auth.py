@@ -1,4 +1,4 @@
-"""Files of those who may pass, made of secrets."""
+"""Password files made from secrets."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ def passwords(app: App, tmp_path: Path) -> Passwords:
 
 
 def right(line: str, password: str) -> bool:
-    """Whether nginx takes this password for the line (RFC 2307's {SSHA}: SHA-1 of password and salt)."""
+    """Whether nginx accepts this password for the line (RFC 2307's {SSHA}: SHA-1 of password and salt)."""
     raw = base64.b64decode(line.partition(":{SSHA}")[2])
     return hashlib.sha1(password.encode() + raw[20:], usedforsecurity=False).digest() == raw[:20]
 

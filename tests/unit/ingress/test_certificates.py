@@ -1,4 +1,4 @@
-"""Which names a certificate in place is served for, when one is due, and what is said where one is missing."""
+"""For which names a certificate is served, when one is due, and the warning if one is missing."""
 
 import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who owns which names, whatever runs."""
+"""Who owns which names, whether or not their apps run."""
 
 import json
 import threading
@@ -22,7 +22,7 @@ def root(tmp_path: Path) -> Root:
 
 
 def made(root: Root, name: str, *domains: str, live: bool = True, **changes: object) -> App:
-    """An app; with a live release that has these domains, as a host has it on which nothing was ever claimed."""
+    """An app; with `live`, with a live release with these domains, on a host where nothing was ever claimed."""
     app = App(root, name)
     app.directory.mkdir(parents=True)
     app.save(Settings(name=name, port=80, engine="docker", created="", **changes))  # type: ignore[arg-type]
@@ -142,7 +142,7 @@ def test_the_same_name_is_nobodys_word_to_give(root: Root) -> None:
 
 
 def test_what_an_app_has_already_it_keeps(root: Root) -> None:
-    """As on a host from before, where nobody was asked."""
+    """As on an older host, where claims were not checked."""
     made(root, "victim", "shop.example")
     other = made(root, "other", "api.shop.example")
     claims.take(other, ["api.shop.example"], nobody)

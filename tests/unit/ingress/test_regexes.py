@@ -1,4 +1,4 @@
-"""What an expression can cost is counted before it is matched; held against a matcher that tries as PCRE does."""
+"""The computed cost of an expression, compared with a matcher that backtracks as PCRE does."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ from pushrod.ingress import regexes
 from pushrod.ingress.regexes import _START, UnreadableError, _Characters, _Group, _Part, _Place, _Reader, read
 
 FEW = 300_000
-"""Steps that are soon made."""
+"""A number of steps that takes little time."""
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,15 @@ def test_groups_are_counted() -> None:
     assert not read("^(?:a(b))(c)").nested
 
 
-# ---- held against a matcher ---------------------------------------------------------------------------------------
+# ---- compared with a matcher
+# --------------------------------------------------------------------------------------
 
 SHORT = 7
-"""Characters of a text that all ways to match are tried on."""
+"""Characters of a text on which all ways to match are tried."""
 
 
 class Matcher:
-    """Tries as PCRE does without what it spares itself, and counts the places at which it has looked."""
+    """Tries every way as PCRE does, without its optimisations, and counts the positions it visits."""
 
     def __init__(self, text: str) -> None:
         self.text, self.looked = text, 0

@@ -1,4 +1,4 @@
-"""Which requests are wanted, and who answered them."""
+"""Filtering requests, and naming the instances that answered them."""
 
 import json
 

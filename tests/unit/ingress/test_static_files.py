@@ -1,4 +1,4 @@
-"""What of a commit the edge answers with itself, and for how long."""
+"""The files of a commit that the edge serves itself, and how long they are cached."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""The JSON schema of Compose files that the loader in use has in it."""
+"""The JSON schema of Compose files that is embedded in the loader."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from pushrod.adapters import compose
 
 @cache
 def compose_schema() -> dict[str, Any]:
-    """The schema as the loader's program holds it: compose-go embeds its text as it is."""
+    """The schema in the loader's program: compose-go embeds its text unchanged."""
     program = Path(compose.loader()[0]).read_bytes()
     for found in re.finditer(rb'\{\s*"\$schema"', program):
         text = program[found.start() : found.start() + 400_000].decode("utf-8", "replace")

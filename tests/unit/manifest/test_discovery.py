@@ -1,4 +1,4 @@
-"""What a proxy that finds services by itself is told: traefik's and caddy's labels, nginx-proxy's variables."""
+"""The labels of service-discovering proxies: traefik's and caddy's labels, nginx-proxy's variables."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which variables of `.env.example` a person still has to give."""
+"""Which variables of `.env.example` still need a value."""
 
 from typing import Any
 

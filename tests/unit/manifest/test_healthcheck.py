@@ -67,7 +67,7 @@ def test_a_script_is_run_by_a_shell() -> None:
     ],
 )
 def test_fetching_its_own_url_is_a_path(test: object, path: str, host: str, port: int) -> None:
-    """Asked by the name that the check asks by: with Compose that is the one which works."""
+    """With the host of the check's URL: under Compose that is the one that works."""
     assert read({"test": test, "retries": 1}, name="shop.example.com") == (Health(path=path, host=host), port)
 
 

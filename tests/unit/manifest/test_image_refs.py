@@ -1,4 +1,4 @@
-"""Image references in their parts, and what the known ones are."""
+"""Image references in parts, and what the known ones are."""
 
 import pytest
 from hypothesis import given

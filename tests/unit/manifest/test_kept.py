@@ -68,7 +68,7 @@ def test_what_listens_where_databases_do_is_kept() -> None:
     ],
 )
 def test_what_belongs_to_a_release_goes_with_it(it: dict[str, Any]) -> None:
-    """What is built, what leads to an instance, what receives requests, and parts of one app."""
+    """Built services, services that connect to an instance, the entry, and parts of one application."""
     others: dict[str, Any] = {
         "other": {"image": "somebody/app", "command": "work"},
         "db": {"image": "postgres:17"},

@@ -9,7 +9,7 @@ from tests.unit.manifest.schema import compose_schema
 
 
 def paths(whole: dict[str, Any], node: dict[str, Any], path: str = "") -> Iterator[str]:
-    """The path of every key that a schema knows; items of a list have their list's path, any name is `*`."""
+    """The path of every key in a schema; items of a list have their list's path, any name is `*`."""
 
     def below(name: str) -> str:
         return f"{path}.{name}" if path else name

@@ -17,7 +17,7 @@ def built(*ports: str, **more: Any) -> dict[str, Any]:
 
 
 def long(port: str) -> dict[str, Any]:
-    """As the loader writes `80:8000`."""
+    """`80:8000` in the loader's long form."""
     published, _, target = port.partition(":")
     return {"target": int(target), "published": published, "protocol": "tcp"}
 

@@ -1,4 +1,4 @@
-"""What is said about a manifest that the embedded engine runs otherwise."""
+"""The notes on what the embedded engine does differently from a manifest."""
 
 from typing import Any
 

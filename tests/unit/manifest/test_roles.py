@@ -1,4 +1,4 @@
-"""Who does what in a manifest that nobody wrote for pushrod."""
+"""The roles of services in manifests not written for pushrod."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -195,7 +195,7 @@ class TestEdge:
 
     @pytest.mark.parametrize("engine", ["embedded", "docker"])
     def test_so_does_whatever_is_written_to_be_one(self, engine: EngineName) -> None:
-        """Also on Docker, where a web server of the app's own would be the entry."""
+        """Also on Docker, where an app's own web server would be the entry."""
         front = {"image": "nginx:1", **PUBLISHED, "depends_on": ["api"], "x-pushrod": {"role": "edge"}}
         found = read({"front": front, "web": BUILD, "api": BUILD}, engine=engine)
         assert (found.service("front").role, found.entry.name) == ("edge", "api")
@@ -303,7 +303,7 @@ class TestEntryOnDocker:
         assert read({"a": published((22, 22), (3333, 3333))}).entry.port == 3333
 
     def test_an_app_that_somebody_else_made(self) -> None:
-        """Pulled, with a volume, and all there is to reach."""
+        """Pulled, with a volume, and the only service that can be reached."""
         wordpress = {"image": "wordpress", "ports": PUBLISHED["ports"], **VOLUME}
         found = on_docker({"wordpress": wordpress, "db": {"image": "mysql", **VOLUME}, "cron": BUILD})
         assert {s.name: s.role for s in found.services} == {

@@ -1,4 +1,4 @@
-"""`x-pushrod.routes` and what else says who gets a request: what each key means, and what is refused."""
+"""`x-pushrod.routes` and related keys: the meaning of each, and what is refused."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from pushrod.manifest.document import Key
 
 
 def read(routes: Any, top: Any = None, *, service: str = "web", **others: Any) -> Routing:
-    """The routing of a service with these routes beside others with theirs."""
+    """The routing of a service with these routes, beside others with their own."""
     services = {service: {"routes": routes}} | {name: {"routes": value} for name, value in others.items()}
     keys = {name: Key(f"services.{name}.x-pushrod", value) for name, value in services.items()}
     return routing.read(keys, Key("x-pushrod", top))
@@ -321,7 +321,7 @@ def test_requests_go_to_what_runs_as_instances(service: dict[str, Any], problem:
     assert problem in caught.value.where
 
 
-# ---- what an app may take of the edge that it shares --------------------------------------------------------------
+# ---- limits on the shared edge -----------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""`x-pushrod.backups`: what it may say, and what holds where it says nothing."""
+"""`x-pushrod.backups`: its allowed values, and the default."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A resolved compose document as a Manifest: values, refusals, and no crash whatever it holds."""
+"""A resolved compose document as a Manifest: values, refusals, and no crash whatever it contains."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def refused(service: dict[str, Any], **top: Any) -> ManifestError:
 
 
 def test_a_file_nobody_wrote_for_pushrod() -> None:
-    """As the loader gives it: nginx in front of a built backend, PostgreSQL and Redis."""
+    """As the loader returns it: nginx in front of a built backend, PostgreSQL and Redis."""
     started = {"condition": "service_started", "required": True}
     document = {
         "name": "shop",

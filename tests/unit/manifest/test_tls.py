@@ -1,4 +1,4 @@
-"""`x-pushrod.tls`: the source that is meant, and what is refused."""
+"""`x-pushrod.tls`: the chosen source, and what is refused."""
 
 from typing import Any
 

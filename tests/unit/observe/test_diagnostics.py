@@ -1,4 +1,4 @@
-"""Looking for what is wrong: a machine and apps with something wrong in them."""
+"""The checks of `doctor`, on a machine and apps with something wrong."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is told of an app, from a journal and a state repository as deployments write them."""
+"""The status of an app, from a journal and a state repository as deployments write them."""
 
 import msgspec
 import pytest
@@ -19,7 +19,7 @@ def journal(app: App) -> Journal:
 
 
 def deploy(app: App, number: int, previous: int = 0) -> None:
-    """What a deployment that went well leaves."""
+    """The records of a successful deployment."""
     journal = Journal(app.journal)
     Releases(app).seal(release(number))
     journal.append("prepare", number, commit=COMMIT)

@@ -1,4 +1,4 @@
-"""The account: what has to be run to make it what it should be."""
+"""The account: the commands that create or correct it."""
 
 import pwd
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The wheel of what is running: pip itself takes it, and it holds what the package holds."""
+"""The wheel of the running pushrod: pip accepts it, and it contains the package."""
 
 import sys
 import zipfile
@@ -27,7 +27,7 @@ def test_the_same_files_give_the_same_bytes() -> None:
 
 
 def test_it_can_be_installed(tmp_path: Path) -> None:
-    """uv checks RECORD against the files, as the format wants."""
+    """uv checks RECORD against the files, as the format requires."""
     wheel = bundle.write(tmp_path)
     target = tmp_path / "target"
     uv = Path(sys.prefix) / "bin" / "uv"

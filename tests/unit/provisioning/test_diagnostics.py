@@ -1,4 +1,4 @@
-"""What `doctor` says of a host, look by look; all of it together is asked on a real one, in the lab."""
+"""The checks of `doctor` on a host, one by one; the lab runs all of them on a real host."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from pushrod.state.apps import Root
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
-    """A host's root whose account is whoever runs the tests."""
+    """A host's root whose account is the user who runs the tests."""
     root = Root(tmp_path / "root")
     (root.path / ".ssh").mkdir(parents=True, mode=0o700)
     root.host_settings_path.write_text('{"pool": "10.213.0.0/16"}')

@@ -23,7 +23,7 @@ OURS = {
 
 @pytest.fixture
 def idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No engine runs that would have to be told."""
+    """No engine is running that would have to reload."""
     monkeypatch.setattr(systemd, "is_active", lambda _unit: False)
 
 

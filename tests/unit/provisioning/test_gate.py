@@ -1,4 +1,4 @@
-"""What the owner of a key may ask for: the half of Git, and the parameters of a call, each by its kind."""
+"""What a key may ask for: Git's services, and the parameters of a call, each by its kind."""
 
 import pytest
 from hypothesis import given
@@ -118,7 +118,7 @@ def test_no_words_are_anything_but_a_half_of_git_or_not(command: str) -> None:
 
 @pytest.mark.parametrize("path", ["deploy/compose.yaml", "docker-compose.prod.yml", ""])
 def test_a_compose_file_is_a_path_in_the_repository(path: str) -> None:
-    """Which whoever pushes to it decides in any case: so a key for some apps may say it of these."""
+    """Whoever pushes to an app decides about it anyway, so a key for some apps may set it for these."""
     gate.judge("apps set", {"name": "shop", "settings": (f"file={path}",), "root": None}, SHOP)
     for wrong in ("/etc/passwd", "../x.yaml", "/x.yaml", "-", "--root.yaml", "oci://x/y.yaml"):
         with pytest.raises(UnknownNameError, match="settings of `apps set`"):

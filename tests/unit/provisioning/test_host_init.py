@@ -1,4 +1,4 @@
-"""The plan of a host: what is decided once, and what is done of it."""
+"""The plan of a host: the settings decided once, and the work that is carried out."""
 
 from ipaddress import IPv4Network
 from pathlib import Path

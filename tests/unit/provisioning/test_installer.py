@@ -1,4 +1,4 @@
-"""The installer, which stands alone: what it does not do, and what it says."""
+"""The installer, which stands alone: what it leaves alone, and what it prints."""
 
 import hashlib
 import sys
@@ -9,7 +9,7 @@ from pushrod.system import files, processes
 
 
 def test_what_is_there_already_is_left_alone(tmp_path: Path) -> None:
-    """Run by a bare Python as over SSH: its text comes by standard input."""
+    """Run by a bare Python as over SSH, with its text on standard input."""
     wheel = tmp_path / "pushrod-0-py3-none-any.whl"
     wheel.write_bytes(b"wheel")
     prefix = tmp_path / "prefix"
@@ -22,7 +22,7 @@ def test_what_is_there_already_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_an_installation_that_was_cut_off_is_not_taken_for_whole(tmp_path: Path) -> None:
-    """The mark goes first and comes last."""
+    """The mark is removed first and written last."""
     (tmp_path / "wheel").write_bytes(b"no wheel at all")
     prefix = tmp_path / "prefix"
     (prefix / "bin").mkdir(parents=True)

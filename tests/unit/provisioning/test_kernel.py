@@ -1,4 +1,4 @@
-"""What the kernel counts for all is raised where it is lower, and left alone where it is not."""
+"""Kernel limits shared by all are raised if they are lower, and left alone otherwise."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The keys of those who may push: real keys, a real ssh-keygen, a file in a temporary directory."""
+"""The keys that may push: real keys, a real ssh-keygen, a file in a temporary directory."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""What is to be installed, by what is there."""
+"""The packages to install, depending on what exists."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_a_bare_system_needs_all(system: System, expected: list[str]) -> None:
 
 @pytest.mark.parametrize("system", [TRIXIE, BOOKWORM, NOBLE])
 def test_an_engine_that_is_there_is_used_as_it_is(system: System) -> None:
-    """Docker CE has its client and plugins in packages of its own, which conflict with the distribution's."""
+    """Docker CE has its client and plugins in its own packages, which conflict with the distribution's."""
     assert packages.missing(system, lambda thing: thing == "dockerd") == COMMON
 
 

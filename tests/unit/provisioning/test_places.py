@@ -1,4 +1,4 @@
-"""A host's directories are the account's and closed, and data of an older pushrod are moved where root must."""
+"""A host's directories are closed and owned by the account, and root moves data of an older pushrod."""
 
 import os
 from pathlib import Path
@@ -13,17 +13,17 @@ from pushrod.state.apps import App, HostSettings, Root, Settings
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
-    """A host's root whose account is whoever runs the tests, as `host init` leaves it."""
+    """A host's root as `host init` leaves it, whose account is the user who runs the tests."""
     monkeypatch.setattr(account, "owner", lambda: (os.geteuid(), os.getegid()))
     monkeypatch.setattr(systemd, "RUNTIME", tmp_path / "gates")
     monkeypatch.setattr(places, "SOCKET", tmp_path / "docker.sock")
-    monkeypatch.setattr(places, "_honours_setuid", lambda _: False)  # a mount is for the lab
+    monkeypatch.setattr(places, "_honours_setuid", lambda _: False)  # mounts are tested in the lab
     monkeypatch.setattr(docker, "info", lambda: {"DockerRootDir": str(tmp_path / "images")})
     for name, mode in (("gates", 0o700), ("images", 0o710), ("docker.sock", 0o660)):
         (tmp_path / name).mkdir()
         (tmp_path / name).chmod(mode)
     root = Root(tmp_path / "root")
-    root.path.mkdir(mode=0o755)  # as an older pushrod has left it
+    root.path.mkdir(mode=0o755)  # as an older pushrod left it
     for work in places.plan(root, HostSettings()):
         if work.change.pending:
             work.carry_out()

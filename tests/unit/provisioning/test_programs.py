@@ -1,4 +1,4 @@
-"""The programs of a host: copied where they would go away with pushrod, linked where they stay, never too old."""
+"""The programs of a host: copied if they would disappear with pushrod, linked if they stay, never too old."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ from pushrod.system import files, processes
 
 @pytest.fixture(autouse=True)
 def mine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are made for whoever runs the tests."""
+    """Files are owned by the user who runs the tests."""
     monkeypatch.setattr(work.file, "__kwdefaults__", {**(work.file.__kwdefaults__ or {}), "owner": _me})
 
 
@@ -64,7 +64,7 @@ def test_no_compose_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_every_script_is_there_and_stands_alone(tmp_path: Path) -> None:
-    """They are run by the system's Python with `-I -S`: nothing but the standard library is there."""
+    """They are run by the system's Python with `-I -S`: only the standard library is available."""
     for path in programs.SCRIPTS:
         (tmp_path / path.name).write_bytes(path.read_bytes())
     for path in programs.SCRIPTS:

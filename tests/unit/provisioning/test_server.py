@@ -1,4 +1,4 @@
-"""A server by SSH, with a program in ssh's place that answers as ssh does."""
+"""A server by SSH, with a program instead of ssh that answers as ssh does."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from pushrod.system import files
 
 @pytest.fixture
 def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stands in for ssh: says what it was asked, in a file, and does what `answers` (a shell's case) tells it."""
+    """A stand-in for ssh: writes its arguments to a file, and acts according to `answers` (a shell's case)."""
     program = tmp_path / "ssh"
     monkeypatch.setenv("GIT_SSH_COMMAND", f"{program} -i key")
     return program
@@ -86,7 +86,7 @@ def test_a_target_that_ssh_would_take_for_an_option() -> None:
 
 
 def test_the_status_of_the_other_side_comes_back_and_nothing_stays(ssh: Path) -> None:
-    """The wheel that arrives is the one that is running, and is removed."""
+    """The wheel that arrives is that of the running pushrod, and is removed."""
     place = ssh.with_name("place")
     place.mkdir()
     cases = f"""

@@ -1,4 +1,4 @@
-"""What one key may take: the name of its unit, its turns, and who is given a unit."""
+"""The limits of one key: the name of its unit, its slots, and which keys get a unit."""
 
 import contextlib
 import os
@@ -17,7 +17,8 @@ from pushrod.system import processes, waits
 
 @pytest.mark.parametrize("key", ["alice", "alice@laptop", "ci.deploy_2-x", "a+b@c", "A" * 64])
 def test_a_unit_has_a_name_that_systemd_takes(key: str) -> None:
-    """Letters, digits and `:-_.\\` are a unit's (systemd.unit(5)), `@` divides it; two keys never have one unit."""
+    """Letters, digits and `:-_.\\` are valid in a unit name (systemd.unit(5)), `@` separates; names must stay
+    distinct."""
     assert re.fullmatch(r"pushrod-gate@[A-Za-z0-9:_.\\@-]+\.service", shares.unit(key))
     assert shares.unit("a+b") != shares.unit("a-b") != shares.unit("a.b")
 
@@ -38,7 +39,7 @@ def test_only_so_many_turns_and_each_key_has_its_own(root: Root) -> None:
 
 
 def test_a_turn_is_held_by_whoever_still_has_it(root: Root) -> None:
-    """Git goes on where the gate was killed: its turn is not free then."""
+    """Git goes on if the gate is killed: its slot is still taken then."""
     root.create()
     stays = [sys.executable, "-c", "import os; os.fork() or os.read(0, 1)"]
     there, here = os.pipe()

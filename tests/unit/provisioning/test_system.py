@@ -14,7 +14,7 @@ def release(name: str, version: str) -> str:
     return f'PRETTY_NAME="{name} {version}"\nNAME="{name}"\nVERSION_ID="{version}"\nID={name.lower()}\n'
 
 
-# As the package base-files has them.
+# From the package base-files.
 JAMMY = """\
 PRETTY_NAME="Ubuntu 22.04.5 LTS"
 NAME="Ubuntu"
@@ -77,7 +77,7 @@ def test_a_system_that_will_do(name: str, version: str, numbers: tuple[int, ...]
 
 
 def test_the_systems_themselves(tmp_path: Path) -> None:
-    """Each with the packages that a bare one is given."""
+    """Each with the packages that a bare system gets."""
     found = [ask(tmp_path, text) for text in (BOOKWORM, NOBLE)]
     assert found == [System("debian", (12,)), System("ubuntu", (24, 4))]
     docker = [[p for p in missing(s, lambda _thing: False) if p.startswith("docker")] for s in found]

@@ -1,4 +1,4 @@
-"""The units of a host: which files they are, and that systemd is not asked where nothing has changed."""
+"""The units of a host: their files, and that systemd is not called if nothing has changed."""
 
 import socket
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files of a host: made as they should be, mended, and left alone where they are."""
+"""Files of a host: created, corrected, or left alone if they are right."""
 
 import os
 import stat
@@ -38,7 +38,7 @@ def test_what_was_changed_is_mended(spoil: Callable[[Path], None], tmp_path: Pat
 
 
 def test_an_account_that_is_still_to_come(tmp_path: Path) -> None:
-    """A plan is made before the account is; only carrying it out needs to know its number."""
+    """A plan is made before the account exists; only carrying it out needs its number."""
 
     def nobody() -> tuple[int, int]:
         raise KeyError("pushrod")

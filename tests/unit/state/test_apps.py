@@ -1,4 +1,4 @@
-"""Where everything is, and the settings of an app."""
+"""The paths of a root, and the settings of an app."""
 
 import os
 import stat
@@ -68,7 +68,7 @@ def test_sockets_are_in_the_root_where_its_path_is_short(tmp_path: Path) -> None
 
 
 def test_sockets_are_elsewhere_where_the_path_is_long(tmp_path: Path) -> None:
-    """108 bytes are all that a socket's path may have, PostgreSQL's `.s.PGSQL.20001` and a process id included."""
+    """A socket's path has at most 108 bytes, including PostgreSQL's `.s.PGSQL.20001` and a process id."""
     one, other = (Root(tmp_path / name / ("x" * 80)).runtime for name in "ab")
     assert one != other
     assert max(len(str(r)) for r in (one, other)) < 60
@@ -107,7 +107,7 @@ def test_a_root_is_closed_to_other_accounts_and_one_that_is_open_is_mended(
 
 @pytest.mark.parametrize("theirs", ["directory", "link", "file"])
 def test_a_runtime_directory_that_another_user_made_before_is_not_used(tmp_path: Path, theirs: str) -> None:
-    """In /tmp, where anybody can know what it will be called."""
+    """In /tmp, where anybody can predict its name."""
     root = Root(tmp_path / ("x" * 80))
     known = root.runtime
     assert known.parent == Path("/tmp")

@@ -1,4 +1,4 @@
-"""The log of who did what: its chain, what a crash or a hand leaves of it, and what a flood cannot do."""
+"""The audit log: its chain, the effects of crashes and manipulation, and resistance to floods."""
 
 import contextlib
 import fcntl
@@ -73,7 +73,7 @@ def changed(raw: list[bytes]) -> list[bytes]:
 
 
 def rehashed(raw: list[bytes]) -> list[bytes]:
-    """A line that was changed by somebody who knows how its own hash is made."""
+    """A line changed by somebody who can compute its hash."""
     line = msgspec.structs.replace(msgspec.json.decode(raw[3], type=audit.Line), detail="release 2")
     line = msgspec.structs.replace(line, hash=audit._hash(line))
     raw[3] = msgspec.json.encode(line) + b"\n"
@@ -96,11 +96,11 @@ def test_what_was_changed_taken_out_or_moved_is_found(log: Audit, harm: object, 
     filled(log)
     log.log.write_bytes(b"".join(harm(lines(log))))  # type: ignore[operator]
     assert says in log.verify().problems[0]
-    assert log.last(10, Filter())  # and it can still be read
+    assert log.last(10, Filter())  # it is still readable
 
 
 def test_the_systems_journal_shows_what_the_chain_cannot(log: Audit) -> None:
-    """Lines cut off at the end, and a log that was written anew with right hashes."""
+    """Lines cut off at the end, and a log rewritten with correct hashes."""
     filled(log)
     heads = [
         (line.chain, line.n, line.hash)
@@ -123,7 +123,7 @@ def heads_of(log: Audit) -> list[tuple[str, int, str]]:
 
 
 def test_lines_cut_off_at_the_beginning_are_missed(log: Audit) -> None:
-    """Only where a file began may its owner have taken away what was before, and those lines are not called good."""
+    """Its owner may remove lines only up to the start of a file, and missing lines are not reported as good."""
     heads = heads_of(filled(log))
     log.log.write_bytes(b"".join(lines(log)[5:]))
     (problem,) = log.verify(heads).problems
@@ -151,7 +151,7 @@ def test_a_log_that_is_gone_is_no_good_log(log: Audit) -> None:
 
 
 def test_what_comes_after_a_damaged_end_is_of_the_same_log(log: Audit) -> None:
-    """Its heads in the system's journal are compared as all others are."""
+    """Its heads in the system's journal are compared like all others."""
     heads = heads_of(filled(log))
     log.log.write_bytes(log.log.read_bytes() + b"rubbish\n")
     log.note(HERE, "x", "done")
@@ -159,7 +159,7 @@ def test_what_comes_after_a_damaged_end_is_of_the_same_log(log: Audit) -> None:
 
 
 def test_a_full_disk_leaves_the_log_whole(log: Audit, small_disk: Path) -> None:
-    """Who has a key is refused; once there is room, the chain goes on where it was."""
+    """A call with a key is refused; once there is space, the chain continues where it was."""
     there = Root(small_disk)
     full = filled(Audit(there))
     filler = small_disk / "filler"
@@ -292,7 +292,7 @@ def test_what_a_key_does_is_never_left_out(log: Audit, monkeypatch: pytest.Monke
         log.begin(ALICE, "push", "shop")
     log.begin(Who("bob", "SHA256:bcd"), "push", "shop")
     for _ in range(5):
-        log.begin(HERE, "down", "shop")  # whoever is on the machine may
+        log.begin(HERE, "down", "shop")  # a user on the machine may
 
 
 def test_an_end_is_told_once(log: Audit) -> None:
@@ -309,7 +309,7 @@ def test_an_old_file_is_left_and_the_chain_goes_on(log: Audit, monkeypatch: pyte
     assert len(files) > 3
     assert log.verify() == audit.Verdict(1, 24, 0, ())
     assert len(log.last(100, Filter())) == 12
-    (log.directory / files[1]).unlink()  # the oldest: its owner may take it away
+    (log.directory / files[1]).unlink()  # its owner may delete the oldest
     found = log.verify()
     assert (found.problems, found.first > 1) == ((), True)
 

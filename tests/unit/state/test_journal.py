@@ -1,4 +1,4 @@
-"""The journal of a real sequence of deployments, cut off, torn and damaged at every place it can be."""
+"""The journal of a real sequence of deployments, interrupted, torn and damaged at every possible place."""
 
 import json
 import os
@@ -18,8 +18,8 @@ from tests.conftest import beside
 
 Written = tuple[str, int, dict[str, Any]]
 
-# A first release, a failed one, one whose migration went live, a rollback, one that failed while it was prepared,
-# and what each event makes of the story: live, last, event left open, whether it reached `live`, migrated.
+# A first release, a failed one, one whose migration went live, a rollback, one that failed while it was prepared;
+# with each event's effect on the story: live, last, open event, whether it reached `live`, migrated.
 SEQUENCE: list[tuple[Written, tuple[int, int, str, bool, tuple[int, ...]]]] = [
     (("prepare", 1, {"commit": "a" * 40}), (0, 1, "prepare", False, ())),
     (("promote", 1, {"commit": "a" * 40}), (0, 1, "promote", False, ())),
@@ -61,7 +61,7 @@ def journal(tmp_path: Path) -> Journal:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The bytes of the whole sequence, written as it is always written."""
+    """The bytes of the whole sequence, as written normally."""
     path = tmp_path_factory.mktemp("whole") / "journal"
     for written, _ in SEQUENCE:
         write(Journal(path), written)
@@ -209,7 +209,7 @@ def test_no_acknowledged_event_is_lost_when_the_writer_is_killed(journal: Journa
         assert len(numbers) - acknowledged in (0, 1)
 
 
-# Writes events until there is no room for one; then says how many there was room for.
+# Writes events until there is no space for another; then prints how many there was space for.
 FILLER = """
 import errno, resource, sys
 from pathlib import Path
@@ -249,11 +249,11 @@ def test_a_full_disk_leaves_the_journal_readable(journal: Journal) -> None:
     assert acknowledged == last > 5, done.stderr
 
 
-# ---- beginning anew -----------------------------------------------------------------------------------------
+# ---- a new journal ------------------------------------------------------------------------------------------
 
 
 def test_a_new_journal_says_what_is_live_and_gives_no_number_twice(journal: Journal) -> None:
-    """Release 1 serves after a rollback; 3 is still kept, so the next one may not be called 2 or 3."""
+    """Release 1 serves after a rollback; 3 is still kept, so the next must not be called 2 or 3."""
     journal.path.write_bytes(b"garbage\n")
     journal.restart(1, "a" * 40, last=3)
     assert told(journal.story()) == (1, 3, "", False, ())

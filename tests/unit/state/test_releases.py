@@ -71,7 +71,7 @@ def test_a_release_that_is_not_kept_is_named_with_those_that_are(releases: Relea
 
 
 def test_a_damaged_release_is_mended_by_the_command_that_the_error_names(releases: Releases) -> None:
-    """The command is run as it is printed, by a shell's rules; the path of this root has a space in it."""
+    """The command is run as printed, by a shell's rules; the path of this root contains a space."""
     releases.seal(release(7))
     releases.record("release 7")
     path = releases.directory / "7" / "release.json"
@@ -123,7 +123,7 @@ def test_a_release_that_is_forgotten_is_still_in_the_history(releases: Releases,
 def test_what_the_user_has_configured_for_git_does_not_change_the_record(
     releases: Releases, app: App, home: Path
 ) -> None:
-    """Signing, hooks and ignored files of one's own work must not stop or thin out pushrod's."""
+    """Signing, hooks and ignored files of a user's own work must not prevent or reduce pushrod's commits."""
     hooks = home / "hooks"
     hooks.mkdir()
     for name in ("pre-commit", "prepare-commit-msg", "commit-msg", "post-commit"):

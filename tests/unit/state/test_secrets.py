@@ -1,4 +1,4 @@
-"""Secrets on disk, in digests, and out of everything that is shown."""
+"""Secrets on disk, in digests, and redacted from all output."""
 
 import re
 import stat
@@ -117,14 +117,14 @@ def test_a_digest_tells_values_apart_and_not_the_order_of_their_names(secrets: S
 
 
 def test_a_digest_cannot_be_guessed_without_the_key(secrets: Secrets, tmp_path: Path) -> None:
-    """Another app has another key, so the same guess gives another digest there; and one's own stays."""
+    """Another app has another key, so the same value has another digest there; an app's own digest is stable."""
     other = Secrets(App(Root(tmp_path / "other"), "shop"))
     assert secrets.digest("guess") != other.digest("guess")
     assert secrets.digest("guess") == Secrets(secrets.app).digest("guess")
     assert re.fullmatch(r"[0-9a-f]{64}", secrets.digest("guess"))
 
 
-# ---- taking them out of what is shown ----------------------------------------------------------------------
+# ---- redaction ---------------------------------------------------------------------------------------------
 
 
 def test_every_known_secret_is_taken_out_of_a_line(secrets: Secrets) -> None:

@@ -1,4 +1,4 @@
-"""Whom tests of the system run children as, and where those may go."""
+"""The account that the tests run children as, and a directory it may enter."""
 
 import pwd
 import tempfile
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def account() -> pwd.struct_passwd:
-    """The account of children: that of a host, else nobody."""
+    """The account of children: a host's, otherwise nobody."""
     for name in ("pushrod", "nobody"):
         try:
             return pwd.getpwnam(name)
@@ -21,7 +21,7 @@ def account() -> pwd.struct_passwd:
 
 @pytest.fixture
 def outside() -> Iterator[Path]:
-    """A directory of our own that every account may pass."""
+    """A directory of ours that every account may enter."""
     with tempfile.TemporaryDirectory(prefix="pushrod-test-") as name:
         path = Path(name)
         path.chmod(0o755)

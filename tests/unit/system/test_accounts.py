@@ -1,4 +1,4 @@
-"""The system's accounts, against the real one."""
+"""Accounts, tested with the real system."""
 
 import os
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from pushrod.system import accounts
 
 
 def as_nobody(condition: Callable[[], bool]) -> bool:
-    """Ask a condition in a process that has given up being root."""
+    """Evaluate a condition in a process that has dropped root."""
     pid = os.fork()
     if pid == 0:
         status = 2

@@ -1,4 +1,4 @@
-"""The system's files, against the real one."""
+"""Files, tested with the real system."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""The system's locks, against the real one."""
+"""Locks, tested with the real system."""
 
 import os
 import signal
@@ -62,7 +62,7 @@ def test_a_lock_dies_with_its_holder_even_where_a_child_of_it_lives_on(tmp_path:
 
 
 def test_a_lock_is_not_for_others_to_hold(tmp_path: Path) -> None:
-    """To hold one it is enough to be able to read it; one that an older pushrod made is closed too."""
+    """Read access is enough to hold one; a lock file of an older pushrod is closed too."""
     (tmp_path / "old").touch(mode=0o644)
     for path in (tmp_path / "new", tmp_path / "old"):
         with locks.lock(path, purpose="a test", timeout=1):

@@ -1,4 +1,4 @@
-"""The system's network, against the real one."""
+"""The network, tested with the real system."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""Servers that mean harm: none takes longer than its time, or more than its bytes, and nobody else waits for it."""
+"""Hostile servers: none takes longer than the time limit or more than the byte limit, and no other is delayed."""
 
 import contextlib
 import socket
@@ -51,7 +51,7 @@ def sends(*parts: bytes) -> Talk:
 
 
 def dribbles(connection: socket.socket) -> None:
-    """A head that goes on and on; each byte comes long before any time of a single read is up."""
+    """A head that goes on and on; each byte comes well before a single read would time out."""
     connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
     for _ in range(400):
         connection.sendall(b"a")
@@ -96,7 +96,7 @@ def test_one_that_dribbles_has_its_time_as_a_whole(served: Callable[[Talk], Ques
 def test_nobody_waits_for_those_that_do_not_answer(
     served: Callable[[Talk], Question], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three at a time: the good one comes last, and is asked once the time of those before it is up."""
+    """Three at a time: the good one comes last, and is asked once those before it have timed out."""
     monkeypatch.setattr(probing, "WIDTH", 3)
     bad, good = served(dribbles), served(sends(b"HTTP/1.1 200 OK\r\n\r\n"))
     found = ask([bad, bad, bad, bad, good], 0.2)

@@ -1,4 +1,4 @@
-"""The system's processes, against the real one."""
+"""Processes, tested with the real system."""
 
 import errno
 import io
@@ -53,7 +53,7 @@ def test_run_replaces_bytes_that_are_not_text() -> None:
 
 
 def test_run_hands_over_each_line_as_it_appears(tmp_path: Path) -> None:
-    """The program waits for what the receiver of its first line does, so a line that came late would never come."""
+    """The program waits for an action by the receiver of its first line, so a delayed line would never come."""
     answer = tmp_path / "answer"
     script = f"echo one; until [ -e '{answer}' ]; do sleep 0.01; done; echo two >&2; printf three"
     lines: list[str] = []
@@ -93,7 +93,7 @@ def test_run_says_which_file_is_no_program(tmp_path: Path) -> None:
 WAITS = "sleep 300 & echo $! > {pid}; wait"
 
 
-LEAVES = "sleep 300 & echo $! > {pid}"  # the program ends; what it started holds its output open
+LEAVES = "sleep 300 & echo $! > {pid}"  # the program ends; its child keeps the output open
 
 
 @pytest.mark.parametrize("script", [WAITS, LEAVES], ids=["waits", "leaves"])
@@ -266,7 +266,7 @@ def test_a_program_beside_us_that_does_not_end_is_killed() -> None:
 def test_a_program_beside_us_that_says_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
-    """Nor does it read: what it is told is more than a pipe holds."""
+    """Nor does it read: its input is larger than a pipe's buffer."""
     monkeypatch.chdir(tmp_path)
     argv = ["sh", "-c", script]
     with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, told="x" * 10**5, timeout=0.3) as said:
@@ -276,7 +276,7 @@ def test_a_program_beside_us_that_says_nothing(
 
 @pytest.mark.slow
 def test_a_process_ends_after_its_time_with_what_it_has_started(tmp_path: Path) -> None:
-    """Also where it waits for a program on its own streams, as `exec` does."""
+    """Also while it waits for a program on its own streams, as `exec` does."""
     source = """if True:
         import sys
         from pathlib import Path

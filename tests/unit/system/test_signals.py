@@ -1,4 +1,4 @@
-"""The system's signals, against the real one."""
+"""Signals, tested with the real system."""
 
 import signal
 

@@ -1,4 +1,5 @@
-"""Reaching what is in a tree: links are followed inside it, and nothing leads out, also not while somebody swaps."""
+"""Access to files of a tree: links are followed inside it, and nothing leads out, even during concurrent
+changes."""
 
 import contextlib
 import errno
@@ -99,7 +100,7 @@ def test_a_file_larger_than_it_may_be_is_not_read(tree: Path) -> None:
 def test_a_copy_is_of_new_files_with_plain_modes(
     tree: Path, tmp_path: Path, shared: bool, directory: int, file: int, program: int
 ) -> None:
-    """No bit of another's account, and no second name of a file, comes along."""
+    """No set-ID bit of another account, and no hard link, is copied."""
     (tree / "a" / "twin").hardlink_to(tree / "a" / "b" / "file")
     copy = tmp_path / "copy"
     trees.copy(tree, ".", copy, shared=shared)
@@ -128,7 +129,7 @@ def test_links_that_are_followed_become_files_and_lead_nowhere_else(tree: Path, 
     trees.copy(tree, "a", tmp_path / "copy", follow=True, leave_out=lambda name: name.startswith("."))
     assert (tmp_path / "copy" / "alias").read_text() == "mine"
     assert not (tmp_path / "copy" / "alias").is_symlink()
-    (tree / "a" / "out").symlink_to("../run")  # in the tree, but not in what is copied
+    (tree / "a" / "out").symlink_to("../run")  # inside the tree, but outside of what is copied
     with pytest.raises(OSError):
         trees.copy(tree, "a", tmp_path / "other", follow=True)
 
@@ -164,12 +165,13 @@ def test_a_deep_tree_needs_few_descriptors(tmp_path: Path) -> None:
     assert trees.resolve(tmp_path / "copy", "/".join("d" * 700)).there
 
 
-# ---- while somebody swaps -----------------------------------------------------------------------------------------
+# ---- concurrent changes
+# -------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def swapping(place: Path, outside: str, spare: Path) -> Iterator[None]:
-    """A thread that puts a link to `outside` in the place of a directory or file and takes it away, without pause."""
+    """A thread that repeatedly replaces a directory or file by a link to `outside` and restores it."""
     stop = threading.Event()
     link = spare / "link"
     link.symlink_to(outside)
@@ -211,7 +213,7 @@ def _followed(tree: Path, target: Path) -> str:
 def test_a_racing_link_never_leads_out(
     tmp_path: Path, act: Callable[[Path, Path], str], swapped: str
 ) -> None:
-    """What is outside looks the same but for what is in it, so that a step that follows the link goes on."""
+    """The outside has the same structure with other content, so that a step that follows the link succeeds."""
     for top, text in ((tmp_path / "tree", "mine"), (tmp_path / "outside", "secret")):
         (top / "a" / "b").mkdir(parents=True)
         (top / "a" / "b" / "file").write_text(text)

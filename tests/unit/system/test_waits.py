@@ -1,4 +1,4 @@
-"""The system's waits, against the real one."""
+"""Waits, tested with the real system."""
 
 import signal
 

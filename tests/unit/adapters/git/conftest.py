@@ -1,4 +1,4 @@
-"""What tests of Git begin with."""
+"""Fixtures for the tests of Git."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What tests of Git make."""
+"""Helpers that make what the tests of Git need."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ MOST = limits.defaults(Machine(memory=4 << 30, cpus=2, tasks=10_000))
 
 
 def with_hook(path: Path, source: str, *arguments: str) -> Path:
-    """An app's repository whose hooks run Python source, with `repo`, `name` and `updates` at hand."""
+    """An app's repository whose hooks run Python source, with the variables `repo`, `name` and `updates`."""
     script = path.with_name("hook.py")
     head = "import os, sys\nfrom pathlib import Path\nfrom pushrod.adapters import git\n"
     head += "repo, name = Path.cwd(), sys.argv[-1]\n"
@@ -24,7 +24,7 @@ def with_hook(path: Path, source: str, *arguments: str) -> Path:
 
 
 def tree_of(repository: Path, directory: Path) -> str:
-    """The tree object that a directory's files would be: their names, contents, modes and links."""
+    """The tree object for a directory's files: their names, contents, modes and links."""
     index = directory.with_name(f"{directory.name}.index")
     env = git.environment() | {
         "GIT_DIR": str(repository),

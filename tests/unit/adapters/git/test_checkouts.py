@@ -1,4 +1,4 @@
-"""The files of a commit as it has them."""
+"""Checkouts have a commit's files unchanged."""
 
 import os
 import stat
@@ -41,7 +41,7 @@ def test_a_checkout_is_the_commit_and_not_the_work_tree(repository: Path, tree: 
 def test_a_checkout_is_the_commits_files_as_they_are(
     home: Path, repository: Path, tree: Tree, tmp_path: Path
 ) -> None:
-    """No attribute leaves a file out, changes its text, or calls a program; also in a repository of before."""
+    """No attribute omits a file, changes its text, or runs a program; also in a repository of an older pushrod."""
     ran = tmp_path / "ran"
     files = {
         "docs/huge": "x",
@@ -131,7 +131,7 @@ def test_a_submodule_is_an_empty_directory_and_nothing_is_fetched(
 
 
 def test_a_link_in_a_commit_is_not_written_through(repository: Path, tree: Tree, tmp_path: Path) -> None:
-    """Two names that differ in case, one a link out of the checkout, one a directory with a file."""
+    """Two names that differ in case: one a link out of the checkout, one a directory with a file."""
     (tmp_path / "outside").mkdir()
     tree.write("a", "evil")
     (tree.path / "link").symlink_to(tmp_path / "outside")

@@ -1,4 +1,4 @@
-"""What a commit is and what it holds."""
+"""Commits and their content."""
 
 import pytest
 

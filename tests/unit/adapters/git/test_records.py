@@ -1,4 +1,4 @@
-"""What pushrod itself commits: each state can be had back, and history has a length."""
+"""pushrod's own commits: each state can be restored, and the history is bounded."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""An app's repository, its hooks, its branch, and what is made of what comes over the line."""
+"""An app's repository: its hooks, its branch, and the handling of what clients send."""
 
 import os
 import stat
@@ -48,7 +48,7 @@ def test_the_branch_is_nowhere_until_it_is_moved(repository: Path, tree: Tree) -
 
 
 def test_a_users_own_hooks_do_not_take_the_place_of_an_apps(home: Path, tmp_path: Path, tree: Tree) -> None:
-    """With `core.hooksPath` set for all repositories Git would not call pushrod, and accept every push."""
+    """With `core.hooksPath` set for all repositories, Git would not call pushrod, and would accept every push."""
     for name, file in (("theirs", "pre-receive"), ("template/hooks", "update")):
         (home / name).mkdir(parents=True)
         (home / name / file).write_text(f"#!/bin/sh\ntouch '{home}/ran'\n")
@@ -85,7 +85,7 @@ def test_what_no_ref_leads_to_goes_after_a_day(
 
 
 def test_a_repository_has_its_settings_whoever_serves_it(repository: Path) -> None:
-    """As a file for a client on this machine, and in the environment for one that comes by SSH."""
+    """In a file for clients on this machine, and in the environment for those that come by SSH."""
     for environment in (git.environment(), git.served(MOST)):
         for name, value in repositories._SERVED.items():
             argv = ["git", "-C", str(repository), "config", "--get", name]
@@ -96,7 +96,7 @@ def test_a_repository_has_its_settings_whoever_serves_it(repository: Path) -> No
 
 @pytest.mark.slow
 def test_a_delta_that_grows_is_not_made(repository: Path, tree: Tree) -> None:
-    """Three bytes a copy: 3 kB of a delta for 64 MiB of a file, where a file may have 16."""
+    """Three bytes per copy: 3 kB of delta for a 64 MiB file, where 16 are allowed."""
     argv = ["git", "-C", str(repository), "unpack-objects", "-q"]
     small = msgspec.structs.replace(MOST, file_size=16 << 20)
     for most, ends_well in ((MOST, True), (small, False)):

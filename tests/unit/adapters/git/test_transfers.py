@@ -1,4 +1,4 @@
-"""From one repository into another, past the quarantine of a push."""
+"""Transfers between repositories, past the quarantine of a push."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_only_what_is_missing_is_copied(repository: Path, tree: Tree) -> None:
 def test_a_commit_of_somebody_elses_history_is_copied_too(
     repository: Path, tree: Tree, tmp_path: Path
 ) -> None:
-    """What the repository has and the source does not must not be asked of the source."""
+    """Objects that the repository has and the source lacks must not be requested from the source."""
     git.transfer(tree.path, repository, (first := tree.commit("one", a="1")))
     git.move_branch(repository, first)
     other = Tree(tmp_path / "other")
@@ -74,7 +74,7 @@ def test_a_refused_commit_goes_with_its_pack_and_nothing_else(tree: Tree, reposi
     again = git.transfer(tree.path, repository, refused)
     assert again is not None
     git.move_branch(repository, refused)
-    git.forget(repository, refused, again)  # it is live by now
+    git.forget(repository, refused, again)  # it is live meanwhile
     assert git.is_commit(repository, refused)
     assert git.git(repository, "fsck", "--full") == ""
 

@@ -1,4 +1,4 @@
-"""Sites that the tests of the edge start from, and how they are rendered here."""
+"""Sites for the tests of the edge, and how to render them."""
 
 from pathlib import Path
 from typing import Any

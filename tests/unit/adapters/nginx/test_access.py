@@ -1,4 +1,4 @@
-"""The requests of one app out of a log that all apps share, and that is rotated while it is read."""
+"""The requests of one app from a log that all apps share, and that is rotated while it is read."""
 
 import io
 import itertools
@@ -34,7 +34,7 @@ def paths(found: Iterator[Request] | list[Request]) -> list[str]:
 
 
 def following(log: AccessLog, count: int = 50) -> Iterator[Request]:
-    """What is followed, the next one by `next`; a test that waits in vain is ended by its own time-out."""
+    """The followed requests, by `next`; a test that waits in vain ends by its time-out."""
     return iter(log.follow(count))
 
 
@@ -45,7 +45,7 @@ def logs(tmp_path: Path) -> Path:
 
 
 def test_what_nginx_writes_is_what_is_read() -> None:
-    """Every field of the format is one of a request, but for the names, which the reader adds."""
+    """Every field of the format is a field of a request, except for the names, which the reader adds."""
     names = re.findall(r'"(\w+)":', log_format("app-shop", "shop", 7))
     assert (*names, "instance") == Request.__struct_fields__
     assert '"app":"shop","release":7,' in log_format("app-shop", "shop", 7)
@@ -114,7 +114,7 @@ def test_what_comes_is_followed_through_rotations(logs: Path) -> None:
         assert next(found).path == "/3"
         assert rotation.rotate(logs.parent, max_bytes=1) == ("access.log",)
         write(log, line("/5"))
-        worker.write(line("/4") + "\n")  # by a worker that has not been told yet
+        worker.write(line("/4") + "\n")  # by a worker that has not reopened its log yet
         worker.flush()
         assert sorted(paths(list(itertools.islice(found, 2)))) == ["/4", "/5"]
     for number in range(6, 9):

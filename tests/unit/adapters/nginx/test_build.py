@@ -1,4 +1,4 @@
-"""What follows of what an nginx says of itself."""
+"""What pushrod derives from nginx's description of itself."""
 
 import pytest
 

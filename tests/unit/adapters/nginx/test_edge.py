@@ -1,4 +1,4 @@
-"""The edge's files and what it says of itself, without a running nginx; the rest is in tests/integration."""
+"""The edge's files and messages, without a running nginx; the rest is in tests/integration."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ from pushrod.system import files
 
 
 def program(path: Path, says: str) -> Path:
-    """A program that says its version as nginx does, and accepts every configuration."""
+    """A program that reports a version as nginx does, and accepts every configuration."""
     path.write_text(f"#!/bin/sh\necho '{says}' >&2\n")
     path.chmod(0o755)
     return path
@@ -102,7 +102,7 @@ def test_prepare_copies_what_runs_by_itself_and_keeps_it_up_to_date(edge: Edge, 
     for _ in range(2):
         edge.prepare()
         assert copy.read_text() == text
-        assert mode(copy) == 0o644  # nginx's account reads it
+        assert mode(copy) == 0o644  # nginx's account must read it
         copy.write_text("an older one")
 
 
@@ -111,7 +111,7 @@ SITE = Site(app="shop", release=7, port=8000, backends=("127.0.0.1:20000",))
 
 @pytest.fixture(params=["edge", 'an "odd" \\ edge'])
 def used(edge: Edge, request: pytest.FixtureRequest) -> Edge:
-    """An edge with a site, in a directory that has to be quoted or not."""
+    """An edge with a site, in a directory whose path may need quoting."""
     made = replace(edge, directory=edge.directory.with_name(request.param), runtime=edge.runtime / "one")
     made.prepare()
     made.place({"shop": SITE})
@@ -168,7 +168,7 @@ BLOG = Site(app="blog", release=1, port=8001, backends=("127.0.0.1:20001",))
 
 
 def shared(used: Edge, before: Path) -> set[str]:
-    """The files that the current tree is one with another in."""
+    """The files that the current tree shares with another as hard links."""
     now = used.current.resolve()
     names = {str(p.relative_to(now)) for p in now.rglob("*") if p.is_file()}
     return {name for name in names if (before / name).exists() and (now / name).samefile(before / name)}

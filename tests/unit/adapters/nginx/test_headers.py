@@ -1,4 +1,4 @@
-"""What the edge adds to answers and to requests."""
+"""The headers that the edge adds to answers and requests."""
 
 import re
 
@@ -12,7 +12,7 @@ def test_every_answer_carries_them_also_where_it_is_an_error() -> None:
 
 
 def test_a_request_has_all_of_them_or_none() -> None:
-    """One `proxy_set_header` in an inner block takes all of the outer ones away."""
+    """One `proxy_set_header` in an inner block removes all of the outer ones."""
     assert headers.passed("$scheme_shop") == headers.passed().replace("$client_scheme", "$scheme_shop")
     names = re.findall(r"(?m)^proxy_set_header (\S+)", headers.passed())
     assert names == [

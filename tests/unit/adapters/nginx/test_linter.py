@@ -1,4 +1,4 @@
-"""What is rendered, read by a linter of nginx's configuration (Gixy-Next)."""
+"""The rendered configuration, checked by a linter for nginx (Gixy-Next)."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ EXPLAINED = {
     "stale_dns_cache": "`proxy_pass http://$pool_…`: a group of addresses, no name",
     "try_files_is_evil_too": "open_file_cache would show files of a release that is gone",
 }
-"""What it finds, and why it stays."""
+"""Its findings, and why they are accepted."""
 
 
 class Found(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""A route as nginx's locations; each key by itself. All of them together are in a file of test_server.py."""
+"""A route as nginx's locations, one key at a time. test_server.py has a file with all keys together."""
 
 import contextlib
 import re
@@ -34,7 +34,7 @@ def zones(*routes: Route) -> str:
 
 
 def block(text: str, head: str) -> str:
-    """What is in a location."""
+    """The content of a location."""
     found = re.search(rf"(?ms)^location {re.escape(head)} {{\n(.*?)^}}", text)
     assert found, text
     return re.sub(r"(?m)^    ", "", found[1])
@@ -80,7 +80,7 @@ def test_a_route_that_takes_large_bodies_does_not_keep_them_on_disk() -> None:
 
 
 def test_where_there_is_http_2_a_body_of_which_nothing_is_said_is_small() -> None:
-    """The same route once more, with another limit: nothing that it asks of who passes is left out."""
+    """The same route with a smaller limit: nothing else of it, such as access control, is missing."""
     closed: Any = {"service": "web", "allow": ("10.0.0.0/8",), "rate": Rate(5), "auth": Auth(basic="A")}
     given = {"passwords": {"A": "00c0ffee"}}
     for most, place in ((0, 1 << 20), (1000, 1000), (64 << 20, 1 << 20)):
@@ -143,7 +143,7 @@ def test_what_could_be_a_closed_route_is_looked_for_where_there_is_one(closed: A
 
 
 def test_every_expression_of_our_own_is_soon_matched() -> None:
-    """Those in what is rendered for every app, and with every key, are held to the measure of an app's own lines."""
+    """The expressions rendered for every app, and with every key, obey the same limit as an app's own lines."""
     lines = [
         line.words
         for name in ("nginx.conf", "every-key.conf", "secure.conf")
@@ -157,7 +157,8 @@ def test_every_expression_of_our_own_is_soon_matched() -> None:
     for text in found:
         with contextlib.suppress(regexes.UnreadableError):
             read += regexes.read(text).steps < 4_000_000
-    # The others say something that no app may, and repeat what nothing behind it begins with: `(?-i:`, `(?:/|%2f)+`.
+    # The others use syntax not allowed to apps, and repeat what nothing after it begins with: `(?-i:`,
+    # `(?:/|%2f)+`.
     assert read >= len(found) - 7, found
 
 
@@ -304,7 +305,7 @@ BY_HAND = ("index.html", "a-abcdefgh.js", "a-12345678.js", "jquery-3.7.1.min.js"
 
 @pytest.mark.parametrize(("name", "long"), [*((n, True) for n in BY_CONTENT), *((n, False) for n in BY_HAND)])
 def test_a_name_says_its_content(name: str, *, long: bool) -> None:
-    """Eight or more characters, with a letter and a digit; nginx's expressions are Python's here."""
+    """Eight or more characters, with a letter and a digit; nginx's expressions are also valid in Python here."""
     pattern = re.search(r'"~(.+)" yes;', MAPS)
     assert pattern
     assert bool(re.search(pattern[1], f"/assets/{name}")) is long

@@ -1,4 +1,4 @@
-"""What is held of memory."""
+"""The memory that is held."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""What the edge says in an app's place."""
+"""The pages with which the edge answers instead of an app."""
 
 import re
 
@@ -6,7 +6,7 @@ from pushrod.adapters.nginx import pages
 
 LONGEST = "a" * 31  # of an app's name
 WORD = 4096
-"""nginx's NGX_CONF_BUFFER (core/ngx_conf_file.c): a word with its quotes must be shorter."""
+"""nginx's NGX_CONF_BUFFER (core/ngx_conf_file.c): a word including its quotes must be shorter."""
 
 
 def test_each_answer_is_one_word_that_nginx_can_read() -> None:
@@ -16,7 +16,7 @@ def test_each_answer_is_one_word_that_nginx_can_read() -> None:
 
 
 def test_what_is_said_comes_from_a_map() -> None:
-    """A variable that is not known to nginx would be an error of the configuration, in every tree."""
+    """A variable unknown to nginx would be a configuration error, in every tree."""
     used = set(re.findall(r"\$(\w+)", pages.locations("shop", "") + pages.MAPS))
     made = set(re.findall(r"map \S+ \$(\w+)", pages.MAPS))
     assert used - made == {"status", "request_id", "http_accept", "away", "retry_after"}

@@ -1,4 +1,4 @@
-"""Text as nginx's configuration has it."""
+"""Text in the syntax of nginx's configuration."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Logs that have grown are moved aside; the program that does it runs by itself."""
+"""Large logs are moved aside, by a program that runs on its own."""
 
 import os
 import subprocess

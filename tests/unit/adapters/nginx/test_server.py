@@ -1,4 +1,4 @@
-"""An app's whole file: its instances, its servers, and with every key of a route."""
+"""An app's complete file: its instances, its servers, and every key of a route."""
 
 import re
 
@@ -152,14 +152,14 @@ def test_names_that_lead_to_another_have_servers_of_their_own() -> None:
 
 
 def test_own_lines_about_buffers_are_the_only_ones() -> None:
-    """Ours would be another measure for theirs, and nginx refuses what does not fit together."""
+    """Ours would contradict them, and nginx refuses sizes that do not fit together."""
     assert "proxy_buffer_size 36k;" in rendered(SHOP)
     own = changed(SHOP, routing=Routing(snippets={"a.conf": "proxy_buffers 4 8k;"}))
     assert "proxy_buffer_size" not in rendered(own)
 
 
 def test_a_client_stays_at_one_of_many_instances() -> None:
-    """Behind each there are four others, not all: a hundred would be ten thousand lines."""
+    """Each has four fallbacks, not all others: for a hundred instances that would be ten thousand lines."""
     backends = tuple(f"10.0.0.{n}:8080" for n in range(1, 101))
     text = rendered(changed(SHOP, backends=backends, entry="web", routing=Routing(sticky=("web",))))
     last = text[text.index("upstream app-shop+100 {") :].split("}", 1)[0]

@@ -1,4 +1,4 @@
-"""Which sites can be served, and which not beside each other."""
+"""Which sites can be served, and which cannot be served together."""
 
 from typing import Any
 

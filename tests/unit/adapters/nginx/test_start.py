@@ -1,4 +1,4 @@
-"""The step before nginx: a dead socket goes, a live one stays."""
+"""The step before nginx starts: a dead socket is removed, a live one stays."""
 
 import os
 import socket

@@ -86,7 +86,7 @@ def test_an_older_nginx_is_not_told_what_it_does_not_know() -> None:
 
 @pytest.mark.parametrize(("http2", "spoken"), [(True, 2), (False, 0)])
 def test_a_port_with_a_route_for_grpc_speaks_http_2_without_tls(http2: bool, spoken: int) -> None:
-    """By its first server too, which nginx asks; no other port does."""
+    """Including its first server, which nginx checks; no other port does."""
     called = Routing((Route("/", service="web", grpc=True),))
     sites = {
         "shop": changed(SHOP, port=80, domains=("shop.org",), entry="web", routing=called),
@@ -101,7 +101,7 @@ def test_a_port_with_a_route_for_grpc_speaks_http_2_without_tls(http2: bool, spo
 
 
 def test_how_a_client_says_a_name_is_known_without_a_regex() -> None:
-    """With a port where it has to say it; a name that stands for many is left to the regex."""
+    """With a port if it is not the default one; wildcard names are left to the regex."""
     names = re.findall(r'"([a-z.*-]+ [a-z.*0-9:-]+)" \$http_host;', main(SECURE))
     assert names == ["blog.org blog.org", "new.org new.org"]
     names = re.findall(

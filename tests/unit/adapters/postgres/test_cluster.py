@@ -54,7 +54,7 @@ def test_data_of_this_version_are_left_alone(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "PG_VERSION").write_text("18\n")
-    cluster.initialise(programs(tmp_path, "18.6"), data, "x", None)  # there is no initdb that could run
+    cluster.initialise(programs(tmp_path, "18.6"), data, "x", None)  # there is no initdb to run
     assert [p.name for p in data.iterdir()] == ["PG_VERSION"]
 
 
@@ -91,7 +91,7 @@ def test_configure_keeps_the_users_own_settings(tmp_path: Path) -> None:
 
 
 def test_configure_does_not_write_through_a_link(tmp_path: Path) -> None:
-    """The directory is the server's: a link it puts there must not make us write somewhere else."""
+    """The directory is the server's: a link it places there must not make us write elsewhere."""
     (tmp_path / "data").mkdir()
     (tmp_path / "victim").write_text("untouched")
     for name in ("postgresql.conf", "local.conf"):

@@ -1,4 +1,4 @@
-"""How PostgreSQL's programs are called for a dump; what they do with it is seen on real servers."""
+"""The calls of PostgreSQL's programs for a dump; their effect is tested with real servers."""
 
 import io
 from pathlib import Path
@@ -40,7 +40,7 @@ echo ended >> {tmp_path}/sql"""
     told = (tmp_path / "sql").read_text().splitlines()
     assert told.index("dumped") < len(told) - 1 - told[::-1].index(
         "ended"
-    )  # who exports it stays until the end
+    )  # the exporting session stays until the end
 
 
 def test_a_server_that_refuses_a_snapshot_is_heard(tmp_path: Path) -> None:

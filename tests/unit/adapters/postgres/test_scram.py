@@ -7,7 +7,7 @@ import pytest
 from pushrod.adapters.postgres import scram
 from pushrod.core.errors import StoreError
 
-# RFC 7677 section 3 (user "user", password "pencil"): its salt, and the proof and signature its keys must give.
+# RFC 7677 section 3 (user "user", password "pencil"): the salt, and the proof and signature its keys must give.
 SALT = base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
 AUTH_MESSAGE = (
     b"n=user,r=rOprNGfwEbeRWgbNEkqO,"

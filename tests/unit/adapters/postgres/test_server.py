@@ -11,7 +11,7 @@ from pushrod.core.errors import StoreError
 
 
 def psql(directory: Path, body: str, port: int = 1) -> Server:
-    """A server whose psql is a script: what pushrod makes of what psql says."""
+    """A server whose psql is a script, to test how pushrod handles psql's output."""
     (directory / "psql").write_text(f"#!/bin/sh\n{body}\n")
     (directory / "psql").chmod(0o755)
     return Server(Programs(directory), port, "hidden-password")

@@ -1,4 +1,4 @@
-"""The units of a host, whole: what is rendered is what stands on a server."""
+"""The complete units of a host, as they are rendered."""
 
 import re
 from pathlib import Path
@@ -29,7 +29,7 @@ EXPECTED = Path(__file__).with_name("units")
 
 
 def test_every_unit_is_as_expected() -> None:
-    """The files beside this test are the whole text, so a change of a unit is a change one reads."""
+    """The files beside this test are the complete text, so that every change of a unit can be reviewed."""
     rendered = systemd.render(LAYOUT)
     assert rendered == {p.name: p.read_text() for p in EXPECTED.iterdir()}
 
@@ -43,7 +43,7 @@ def test_runtime_directories_belong_to_the_account() -> None:
 
 
 def test_nothing_that_serves_depends_on_the_package() -> None:
-    """Units may call pushrod only where its absence is no failure."""
+    """Units may call pushrod only where its absence does no harm."""
     for name, text in systemd.render(LAYOUT).items():
         for line in text.splitlines():
             if str(LAYOUT.pushrod) in line and line.startswith("Exec"):

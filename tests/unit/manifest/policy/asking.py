@@ -1,4 +1,4 @@
-"""What tests of the policy ask for."""
+"""Documents for the tests of the policy."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +42,6 @@ SERVICE = "services.web."
 
 
 def left(*allowed: str, **given: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What is left of a service's keys, and the notes about it."""
+    """The remaining keys of a service, and the notes about it."""
     found, notes = apply(web(**given), *allowed)
     return found["services"]["web"], notes

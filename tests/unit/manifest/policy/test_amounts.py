@@ -1,4 +1,4 @@
-"""What goes too far is brought down to the host's limits, and said."""
+"""Values above the host's limits are lowered, with a note."""
 
 from typing import Any
 

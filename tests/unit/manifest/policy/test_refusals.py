@@ -1,4 +1,4 @@
-"""What needs the owner's word, and what nobody can allow."""
+"""What needs the owner's permission, and what nobody can permit."""
 
 from typing import Any
 

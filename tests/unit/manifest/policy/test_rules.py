@@ -1,4 +1,4 @@
-"""A whole document: any is taken or refused, each key that needs a rule has one."""
+"""Complete documents: each is accepted or refused, and each key that needs a rule has one."""
 
 from typing import Any
 
