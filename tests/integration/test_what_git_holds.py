@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import http.server
+import json
 import os
 import ssl
 import subprocess
@@ -350,6 +351,118 @@ def test_an_object_that_is_not_what_the_pointer_says_is_not_taken(shop: App) -> 
     (store / oid).write_bytes(b"what was meanT")
     shop.tree.commit({"badge.png": pointer(content)}, "lfs")
     assert "badge.png" in deployed(shop)
+    assert (checkout(shop) / "badge.png").read_text() == pointer(content)
+
+
+class Objects(http.server.BaseHTTPRequestHandler):
+    """A server of LFS: the batch API below /lfs, files below /files, with the header that its answer asks for."""
+
+    kept: dict[str, bytes] = {}
+    elsewhere = ""
+    """Where it says that the files are, in place of itself."""
+    asked: list[str] = []
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.asked.append(self.path)
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        assert (asked["operation"], asked["transfers"]) == ("download", ["basic"])
+        at = self.elsewhere or f"https://{self.headers['Host']}/files"
+        objects = []
+        for o in asked["objects"]:
+            link = {"href": f"{at}/{o['oid']}", "header": {"X-Key": "k"}, "expires_in": 60}
+            known = o["oid"] in self.kept
+            objects.append(
+                o
+                | ({"actions": {"download": link}} if known else {"error": {"code": 404, "message": "gone"}})
+            )
+        self._answer(json.dumps({"transfer": "basic", "objects": objects}).encode())
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        assert self.headers["X-Key"] == "k"
+        self._answer(self.kept[self.path.rpartition("/")[2]])
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+@pytest.fixture
+def lfs_server(shop: App, certificate: Path) -> Iterator[int]:
+    """The port of a server of LFS that the shop's `.lfsconfig` names and whose certificate is trusted."""
+    shop.restore()
+    Objects.kept, Objects.elsewhere, Objects.asked = {}, "", []
+    with serving(Objects, certificate) as port:
+        shop.tree.commit({".lfsconfig": f"[lfs]\n\turl = https://127.0.0.1:{port}/lfs\n"}, "where LFS is")
+        shop.machine.env["SSL_CERT_FILE"] = str(certificate)
+        yield port
+        del shop.machine.env["SSL_CERT_FILE"]
+
+
+def kept_there(*contents: bytes) -> None:
+    Objects.kept = {hashlib.sha256(content).hexdigest(): content for content in contents}
+
+
+def test_files_are_fetched_from_the_server_of_lfs(shop: App, lfs_server: int) -> None:
+    shop.machine.must("apps", "allow", "shop", f"submodules:127.0.0.1:{lfs_server}")
+    some = [f"{n} of {lfs_server}".encode() * 1000 for n in range(120)]
+    kept_there(*some)
+    shop.tree.commit({f"art/{n}.bin": pointer(content) for n, content in enumerate(some)}, "lfs")
+    said = deployed(shop)
+    assert "art/" not in said, "what other files stand for is not there, and keeps none of these away"
+    assert [(checkout(shop) / f"art/{n}.bin").read_bytes() for n in range(120)] == some
+    assert Objects.asked.count("/lfs/objects/batch") == 2, "a hundred at once"
+    Objects.asked.clear()
+    shop.tree.commit({"app.py": apps.changed("lfs again")}, "again")
+    deployed(shop)
+    assert not [path for path in Objects.asked if path.startswith("/files/")], (
+        "what is here is not fetched again"
+    )
+    shop.tree.commit({f"art/{n}.bin": "small" for n in range(120)}, "no lfs")
+    deployed(shop)
+    assert not list((shop.directory / "lfs").glob("*/*/*")), "only what the commit needs is kept"
+
+
+@pytest.mark.parametrize("where", ["server", "file"])
+def test_no_server_of_lfs_of_the_machine_is_asked(
+    shop: App, server: str, lfs_server: int, where: str
+) -> None:
+    """Neither the one of `.lfsconfig` nor the one that it leads to."""
+    content = f"secret of {where}".encode()
+    kept_there(content)
+    if where == "file":
+        shop.machine.must("apps", "allow", "shop", f"submodules:127.0.0.1:{lfs_server}")
+        Objects.elsewhere = f"{server}/files"
+    shop.tree.commit({"art.png": pointer(content)}, "lfs")
+    Backend.asked.clear()
+    said = deployed(shop)
+    assert "is not on the Internet" in said
+    assert "art.png" in said
+    assert Objects.asked == (["/lfs/objects/batch"] if where == "file" else [])
+    assert not Backend.asked
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [(b"what was meanT", "is not what the pointer names"), (None, "gone"), (b"long" * 99, "names")],
+)
+def test_what_the_server_of_lfs_has_otherwise_is_not_taken(
+    shop: App, lfs_server: int, sent: bytes | None, why: str
+) -> None:
+    shop.machine.must("apps", "allow", "shop", f"submodules:127.0.0.1:{lfs_server}")
+    content = b"what was meant"
+    kept_there(content)
+    Objects.kept = {oid: sent for oid in Objects.kept if sent is not None}
+    shop.tree.commit({"badge.png": pointer(content)}, "lfs")
+    said = deployed(shop)
+    assert why in said
     assert (checkout(shop) / "badge.png").read_text() == pointer(content)
 
 

@@ -1,7 +1,8 @@
 """Files that Git LFS keeps outside of Git: a commit has a pointer in the place of each (git-lfs, docs/spec.md).
 
-What they hold is put in from where LFS keeps objects on this machine: beside the app's repository, where a push to a
-path leaves them, or beside the work tree that is pushed from. Each is known by its SHA-256.
+What they hold is taken from where LFS keeps objects on this machine: beside the app's repository, where a push to a
+path leaves them, beside the work tree that is pushed from, or where `lfs_server` has fetched them to. An object is
+known by its SHA-256.
 """
 
 import os
@@ -45,13 +46,26 @@ def _found(directory: Path, top: Path) -> Iterator[Pointer]:
                     yield Pointer(str(Path(entry.path).relative_to(top)), match[1].decode(), int(match[2]))
 
 
+def place(store: Path, oid: str) -> Path:
+    """Where a store has an object, as the LFS client lays one out."""
+    return store / oid[:2] / oid[2:4] / oid
+
+
+def keep_only(store: Path, found: Sequence[Pointer]) -> None:
+    """Remove every object from a store but those of some pointers."""
+    kept = {pointer.oid for pointer in found}
+    for path in store.glob("*/*/*"):
+        if path.name not in kept:
+            path.unlink()
+
+
 def fill(directory: Path, found: Sequence[Pointer], kept: Sequence[Path]) -> list[Pointer]:
     """Put what pointers stand for in their places, from the first of some stores that has it; those that none has."""
     return [pointer for pointer in found if not any(_filled(directory, pointer, store) for store in kept)]
 
 
 def _filled(directory: Path, pointer: Pointer, store: Path) -> bool:
-    source = store / pointer.oid[:2] / pointer.oid[2:4] / pointer.oid
+    source = place(store, pointer.oid)
     target = directory / pointer.path
     if not source.is_file() or source.stat().st_size != pointer.size:
         return False

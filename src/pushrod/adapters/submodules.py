@@ -8,20 +8,15 @@ is resolved once, Git is given what was found, and no redirection is followed.
 """
 
 import hashlib
-import re
 import shutil
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pushrod.adapters import git
+from pushrod.adapters import git, internet
 from pushrod.core.errors import PushrodError, RepositoryError
-from pushrod.system import files, network, processes
+from pushrod.system import files, processes
 
-_ADDRESS = re.compile(
-    r"https://(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::(?P<port>[0-9]{1,5}))?/[!-~]*"
-)
-_PORT = 443
 _MOST = 50  # submodules of one commit, those of submodules among them
 _DEEPEST = 5
 _LARGEST = 1 << 30  # bytes of one pack
@@ -81,23 +76,22 @@ class Kept:
 
         Raises RepositoryError for a server that is not on the Internet.
         """
-        found = _ADDRESS.fullmatch(submodule.url)
-        assert found is not None  # noqa: S101  _check has seen to it
-        host, port = found["host"].lower(), int(found["port"] or _PORT)
-        server = host if port == _PORT else f"{host}:{port}"
-        if server in self._allowed:
+        server = internet.parse(submodule.url)
+        assert server is not None  # noqa: S101  _check has seen to it
+        if server.name in self._allowed:
             return ()
         try:
-            addresses = network.addresses(host, port)
+            addresses = internet.addresses(server, self._allowed)
         except OSError as e:
             hint = "see whether the server's name is right"
             raise _refused(where, f"{submodule.url}: {e.strerror}", hint) from e
-        if not all(network.is_public(a) and not network.is_own(a) for a in addresses):
+        except internet.NotPublicError as e:
             hint = "give an address that is on the Internet; the host's owner can allow this one: "
-            hint += f"pushrod apps allow {self._app} submodules:{server}"
-            raise _refused(where, f"it is not fetched from {server}, which is not on the Internet", hint)
+            hint += f"pushrod apps allow {self._app} submodules:{server.name}"
+            why = f"it is not fetched from {server.name}, which is not on the Internet"
+            raise _refused(where, why, hint) from e
         listed = ",".join(f"[{a}]" if ":" in a else a for a in addresses)
-        return ("-c", f"http.curloptResolve={host}:{port}:{listed}")
+        return ("-c", f"http.curloptResolve={server.host}:{server.port}:{listed}")
 
 
 def place(repository: Path, commit: str, target: Path, kept: Kept) -> list[str]:
@@ -133,7 +127,7 @@ def of(repository: Path, commit: str) -> list[Submodule]:
     linked = git.links(repository, commit)
     if not linked:
         return []
-    known = _read(git.modules(repository, commit))
+    known = _read(git.settings(repository, commit, ".gitmodules", "submodule."))
     return [known.get(path, Submodule(path, ""))._replace(path=path, commit=oid) for path, oid in linked]
 
 
@@ -145,7 +139,7 @@ def _check(submodule: Submodule, where: str) -> None:
         )
     if "@" in url.partition("://")[2].partition("/")[0]:
         raise _refused(where, "its address holds a name or a password", "give a public https:// address")
-    if not _ADDRESS.fullmatch(url) or len(url) > 1000:
+    if not internet.parse(url):
         hint = "in .gitmodules give an https:// address that the server can fetch from, or make the files part of "
         hint += "this repository (git subtree add); `update = none` there leaves it out"
         raise _refused(where, f"it cannot be fetched from {url[:200]!r}", hint)

@@ -52,7 +52,8 @@ DOMAIN = "domain:"
 below."""
 
 SUBMODULES = "submodules:"
-"""Prefix for a server, as `host` or `host:port`, from which submodules may be fetched at any address."""
+"""Prefix for a server, as `host` or `host:port`, from which submodules and files of Git LFS may be fetched at any
+address."""
 
 
 # Access to one of these sockets is root on the host.
@@ -128,5 +129,5 @@ def covered(word: str, allowed: Collection[str]) -> bool:
 
 
 def servers(allowed: Collection[str]) -> list[str]:
-    """The servers, as `host` or `host:port`, from which submodules may be fetched at any address."""
+    """The servers, as `host` or `host:port`, from which submodules and LFS files may be fetched at any address."""
     return [w.removeprefix(SUBMODULES) for w in allowed if w.startswith(SUBMODULES)]

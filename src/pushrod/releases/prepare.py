@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from pushrod import __version__, manifest
-from pushrod.adapters import compose, git, lfs, submodules
+from pushrod.adapters import compose, git, lfs, lfs_server, submodules
 from pushrod.adapters.bounds import Reading
 from pushrod.core import plan
 from pushrod.core.errors import ManifestError, PushrodError, StateError
@@ -260,11 +260,31 @@ class Sealing:
             grants.servers(self.app.settings.allowed),
         )
         notes = submodules.place(self.app.repository, commit, checkout, kept)
-        source = self.app.settings.source
-        stores = [self.app.repository / "lfs" / "objects"]
+        return (*notes, *self._fill_pointers(commit, checkout, most, sum(blob.size for blob in written)))
+
+    def _fill_pointers(self, commit: str, checkout: Path, most: Limits, size: int) -> list[str]:
+        """Put what LFS keeps in the places of its pointers; the notes on what cannot be had.
+
+        `size` is what the tree has without it, in bytes.
+        """
+        pointers = lfs.pointers(checkout)
+        source, fetched = self.app.settings.source, self.app.directory / "lfs"
+        stores = [self.app.repository / "lfs" / "objects", fetched]
         stores += [Path(source, ".git", "lfs", "objects")] if source else []
-        lacking = lfs.fill(checkout, lfs.pointers(checkout), stores)
-        return (*notes, *_lacking_files(lacking))
+        lacking = lfs.fill(checkout, pointers, stores)
+        why, url = "", lfs_server.address(self.app.repository, commit) if lacking else ""
+        if url:
+            for pointer in lacking:
+                size += pointer.size
+                push_limits.check_size(commit, pointer.path, pointer.size, size, most)
+            self.progress.note(f"Git LFS: fetching {len(lacking)} files from {url}")
+            try:
+                lfs_server.fetch(url, lacking, fetched, grants.servers(self.app.settings.allowed))
+            except lfs_server.FetchError as e:
+                why = f" (from {url}: {e})"
+            lacking = lfs.fill(checkout, lacking, [fetched])
+        lfs.keep_only(fetched, pointers)
+        return _lacking_files(lacking, why)
 
     def discard(self, number: int) -> None:
         """Take away everything of a release but its history and its logs."""
@@ -386,12 +406,12 @@ def _explained(wanted: Manifest, checkout: Path) -> Iterator[None]:
         raise
 
 
-def _lacking_files(lacking: Sequence[lfs.Pointer]) -> list[str]:
+def _lacking_files(lacking: Sequence[lfs.Pointer], why: str) -> list[str]:
     if not lacking:
         return []
     named = ", ".join(p.path for p in lacking[:5]) + (", …" if len(lacking) > 5 else "")
     return [
-        f"Git LFS keeps what {len(lacking)} of the commit's files hold, and it is not here, but LFS's "
+        f"Git LFS keeps what {len(lacking)} of the commit's files hold, and it is not here{why}, but LFS's "
         f"pointers, in {named}. Put them into Git itself (git lfs migrate export), or fetch them in the image's build"
     ]
 

@@ -44,13 +44,18 @@ def measure(
             continue
         total += blob.size
         found.append(blob)
-        if blob.size > most.file_size:
-            raise _beyond(commit, "file_size", blob.size, most, f"{blob.path} has {limits.size(blob.size)}")
-        if total > most.tree_size:
-            raise _beyond(
-                commit, "tree_size", 2 * most.tree_size, most, "its files are larger than that together"
-            )
+        check_size(commit, blob.path, blob.size, total, most)
     return found
+
+
+def check_size(commit: str, path: str, size: int, total: int, most: Limits) -> None:
+    """Raise RepositoryError where a file, or all files so far together, are larger than a host takes."""
+    if size > most.file_size:
+        raise _beyond(commit, "file_size", size, most, f"{path} has {limits.size(size)}")
+    if total > most.tree_size:
+        raise _beyond(
+            commit, "tree_size", 2 * most.tree_size, most, "its files are larger than that together"
+        )
 
 
 def check_room(blobs: list[git.Blob], directory: Path) -> None:

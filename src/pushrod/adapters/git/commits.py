@@ -92,12 +92,15 @@ def links(repository: Path, commit: str) -> list[tuple[str, str]]:
     return [(path, meta.split()[2]) for meta, path in rows if meta.startswith("160000 ")]
 
 
-def modules(repository: Path, commit: str) -> list[tuple[str, str]]:
-    """The settings in a commit's `.gitmodules`, in order; none where it has none or one that Git cannot read."""
-    argv = ["git", "-C", str(repository), "config", "--blob", f"{commit}:.gitmodules", "--null", "--list"]
+def settings(repository: Path, commit: str, name: str, section: str) -> list[tuple[str, str]]:
+    """The settings that begin with `section` in one of a commit's files in the format of Git's configuration.
+
+    In order; none where there is no such file, or one that Git cannot read.
+    """
+    argv = ["git", "-C", str(repository), "config", "--blob", f"{commit}:{name}", "--null", "--list"]
     lines = processes.run(argv, env=environment()).stdout.split("\0")[:-1]
     found = (line.partition("\n") for line in lines)
-    return [(key, value) for key, _, value in found if key.startswith("submodule.")]
+    return [(key, value) for key, _, value in found if key.startswith(section)]
 
 
 def tree(repository: Path, commit: str, *, quarantine: Mapping[str, str] | None = None) -> Iterator[Blob]:

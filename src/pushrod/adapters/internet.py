@@ -1,0 +1,52 @@
+"""Which servers files of a push are fetched from: those that everybody on the Internet can reach.
+
+An address is whatever somebody has pushed. The server must not be asked for what only this machine or its networks
+can reach: itself, apps, its private network.
+"""
+
+import re
+from collections.abc import Collection
+from typing import NamedTuple
+
+from pushrod.system import network
+
+_URL = re.compile(
+    r"https://(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::(?P<port>[0-9]{1,5}))?(?P<path>/[!-~]*)"
+)
+_PORT = 443
+_LONGEST = 1000  # characters of a URL; signed ones of object stores are longer
+
+
+class Server(NamedTuple):
+    """A server of HTTPS and a path on it."""
+
+    host: str
+    port: int
+    path: str
+
+    @property
+    def name(self) -> str:
+        """The server in the form of a grant: `host`, or `host:port` for a port other than 443."""
+        return self.host if self.port == _PORT else f"{self.host}:{self.port}"
+
+
+class NotPublicError(Exception):
+    """The server is not on the Internet."""
+
+
+def parse(url: str, *, longest: int = _LONGEST) -> Server | None:
+    """The server of an `https://` URL without a name or a password; None for any other text."""
+    found = _URL.fullmatch(url) if len(url) <= longest else None
+    return Server(found["host"].lower(), int(found["port"] or _PORT), found["path"]) if found else None
+
+
+def addresses(server: Server, allowed: Collection[str]) -> list[str]:
+    """The addresses at which a server may be asked, resolved once: a second look-up could give others.
+
+    `allowed` are servers that may be asked wherever they are. Raises OSError for a name without an address,
+    NotPublicError for a server that is not on the Internet.
+    """
+    found = network.addresses(server.host, server.port)
+    if server.name not in allowed and not all(network.is_public(a) and not network.is_own(a) for a in found):
+        raise NotPublicError(server.name)
+    return found

@@ -1,0 +1,183 @@
+"""Files fetched from a server of Git LFS by its batch API (git-lfs, docs/api/batch.md and basic-transfers.md).
+
+The server is the one that the commit's `.lfsconfig` names. It and those that it sends us to are asked as
+`adapters/internet.py` allows; no redirection is followed, no credentials are sent.
+"""
+
+import contextlib
+import hashlib
+import http.client
+import itertools
+import json
+import os
+import socket
+import ssl
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from pushrod.adapters import git, internet
+from pushrod.adapters.lfs import Pointer, place
+
+_BATCH = 100  # objects asked for at once, as the LFS client does by default
+_ANSWER = 1 << 20  # bytes of an answer to that
+_URL = 8000  # characters of an address that the server gives
+_TIMEOUT = 30.0  # seconds without a byte
+_DEADLINE = 300.0  # seconds for all files
+_PIECE = 1 << 18
+_TYPE = "application/vnd.git-lfs+json"
+
+
+class _Link(msgspec.Struct):
+    href: str
+    header: dict[str, str] = {}
+
+
+class _Actions(msgspec.Struct):
+    download: _Link | None = None
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+
+
+class _Object(msgspec.Struct):
+    oid: str
+    actions: _Actions = msgspec.field(default_factory=_Actions)
+    error: _Error | None = None
+
+
+class _Answer(msgspec.Struct):
+    objects: list[_Object]
+    transfer: str = "basic"
+
+
+class FetchError(Exception):
+    """Why files cannot be fetched, as a phrase."""
+
+
+def address(repository: Path, commit: str) -> str:
+    """The address of the LFS server that a commit's `.lfsconfig` names; empty where it names none."""
+    return dict(git.settings(repository, commit, ".lfsconfig", "lfs.")).get("lfs.url", "").rstrip("/")
+
+
+def fetch(url: str, pointers: Sequence[Pointer], store: Path, allowed: Collection[str]) -> None:
+    """Fetch what pointers stand for into a store of LFS objects, each checked against its SHA-256.
+
+    `allowed` are servers that may be asked wherever they are. Raises FetchError at once when a server cannot be
+    asked, and after all others are fetched for files that it does not have: each reason once, with one file.
+    """
+    by_oid = {pointer.oid: pointer for pointer in pointers}
+    oids = sorted(by_oid)
+    missing: dict[str, str] = {}
+    try:
+        with contextlib.closing(_Client(allowed)) as client:
+            for start in range(0, len(oids), _BATCH):
+                some = [by_oid[oid] for oid in oids[start : start + _BATCH]]
+                for found in _batch(client, url, some):
+                    if found.oid in by_oid and (why := _download(client, found, by_oid[found.oid], store)):
+                        missing.setdefault(why, by_oid[found.oid].path)
+    except (OSError, http.client.HTTPException, ValueError) as e:
+        raise FetchError(getattr(e, "strerror", None) or str(e) or type(e).__name__) from e
+    if missing:
+        raise FetchError("; ".join(f"{path}: {why}" for why, path in itertools.islice(missing.items(), 3)))
+
+
+class _Client:
+    """Asks servers over HTTPS, each over one connection as long as it lasts, all within one time."""
+
+    def __init__(self, allowed: Collection[str]) -> None:
+        self._allowed = allowed
+        self._open: dict[str, http.client.HTTPConnection] = {}
+        self._end = time.monotonic() + _DEADLINE
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in self._open.values():
+            connection.close()
+
+    def ask(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, most: int
+    ) -> Iterator[bytes]:
+        """The answer's body in pieces, `most` bytes and a few more at most; FetchError for any status but 200."""
+        server = internet.parse(url, longest=_URL)
+        if server is None:
+            raise FetchError(f"{url[:200]!r} is no https:// address without a name or a password")
+        connection = self._open.pop(server.name, None) or self._connect(server)
+        try:
+            connection.request(method, server.path, body, dict(headers))
+            answer = connection.getresponse()
+            if answer.status != http.HTTPStatus.OK:
+                raise FetchError(f"{server.name} answers {answer.status} {answer.reason[:100]}")
+            while most >= 0 and (piece := answer.read1(_PIECE)):
+                if time.monotonic() > self._end:
+                    raise FetchError(f"not all has come within {_DEADLINE:.0f} s")
+                most -= len(piece)
+                yield piece
+            if answer.isclosed() and not answer.will_close:
+                self._open[server.name] = connection
+        finally:
+            if self._open.get(server.name) is not connection:
+                connection.close()
+
+    def _connect(self, server: internet.Server) -> http.client.HTTPConnection:
+        """A connection to the first address that answers; the certificate is checked for the server's name."""
+        try:
+            addresses = internet.addresses(server, self._allowed)
+        except internet.NotPublicError as e:
+            raise FetchError(f"{server.name} is not on the Internet; the host's owner can allow it") from e
+        connection = http.client.HTTPConnection(server.host, server.port, timeout=_TIMEOUT)
+        for left, address in zip(reversed(range(len(addresses))), addresses, strict=True):
+            try:
+                plain = socket.create_connection((address, server.port), timeout=_TIMEOUT)
+            except OSError:
+                if not left:
+                    raise
+            else:
+                break
+        try:
+            connection.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=server.host)
+        except OSError:
+            plain.close()
+            raise
+        return connection
+
+
+def _batch(client: _Client, url: str, pointers: Sequence[Pointer]) -> list[_Object]:
+    asked = {
+        "operation": "download",
+        "transfers": ["basic"],
+        "objects": [{"oid": p.oid, "size": p.size} for p in pointers],
+        "hash_algo": "sha256",
+    }
+    headers = {"Accept": _TYPE, "Content-Type": _TYPE}
+    body = b"".join(client.ask("POST", f"{url}/objects/batch", headers, json.dumps(asked).encode(), _ANSWER))
+    if len(body) > _ANSWER:
+        raise FetchError("the LFS server's answer is too large")
+    return msgspec.json.decode(body, type=_Answer).objects
+
+
+def _download(client: _Client, found: _Object, pointer: Pointer, store: Path) -> str:
+    """Fetch one file into the store; why it is not there, as a phrase, or nothing."""
+    link = found.actions.download
+    if found.error or not link:
+        return found.error.message[:200] if found.error else "there is no such file"
+    target = place(store, pointer.oid)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    digest, size = hashlib.sha256(), 0
+    try:
+        with partial.open("wb") as f:
+            for piece in client.ask("GET", link.href, link.header, None, pointer.size):
+                digest.update(piece)
+                size += f.write(piece)
+            f.flush()
+            os.fsync(f.fileno())
+        if size != pointer.size or digest.hexdigest() != pointer.oid:
+            return "what the server sends is not what the pointer names"
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return ""
