@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from devtools import apps
@@ -83,6 +84,19 @@ def test_what_a_release_command_has_left_behind_ends_with_it(shop: App, status: 
     assert readable(shop)
     assert time.monotonic() - begun < 60
     shop.restore()
+
+
+def test_a_release_command_ends_though_what_it_has_left_behind_has_its_output_open(shop: App) -> None:
+    command = "sh -c 'echo migrated; sleep 301.25 & exit 0'"
+    shop.tree.commit({"app.py": apps.changed("open"), **manifest(command)}, "left open")
+    begun = time.monotonic()
+    done = shop.pushrod("deploy")
+    assert done.ok, done.err
+    assert "migrated" in done.err
+    assert shop.get().body == "open"
+    assert time.monotonic() - begun < 120
+    assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "301.25"]]
+    shop.good = shop.tree.head()
 
 
 LOCKED = f'{PSQL} -c begin -c "lock table things" -c "select 1" -c "select pg_sleep(300)"'

@@ -14,9 +14,12 @@ from typing import NamedTuple
 
 import psutil
 import pytest
+import yaml
 
 from devtools import apps
 from devtools.apps import App, Machine, eventually
+from pushrod.ingress.certificates import tls_port
+from tests.integration.test_tls import get
 
 pytestmark = pytest.mark.integration
 
@@ -210,6 +213,18 @@ FAULTS = {
 }
 
 
+CERTIFICATES = {
+    "its record: cut": ("current/certificate.json", cut),
+    "its record: gone": ("current/certificate.json", gone),
+    "its record: a directory": ("current/certificate.json", a_directory),
+    "its key: garbled": ("current/key.pem", garbled),
+    "its chain: gone": ("current/chain.pem", gone),
+    "the pointer: a directory": ("current", a_directory),
+    "the failure: garbled": ("failure.json", garbled),
+    "the directory: a file": (".", a_file),
+}
+
+
 # What a push has to do once its release is live, made impossible: it is accepted all the same, for that serves.
 AFTER_LIVE = [
     "branch: HEAD held",
@@ -257,6 +272,15 @@ def make(machine: Machine) -> Callable[[bool], App]:
 
 
 @pytest.fixture(scope="module")
+def encrypted(machine: Machine) -> App:
+    asked = yaml.safe_load(apps.manifest()) | {"x-pushrod": {"tls": {"source": "local"}}}
+    shop = machine.app("encrypted", {**apps.FILES, "compose.yaml": yaml.safe_dump(asked)})
+    shop.tree.commit({"app.py": apps.changed("two")})
+    said(shop.tree.push())
+    return shop
+
+
+@pytest.fixture(scope="module")
 def kept() -> dict[bool, App]:
     """The apps that rows share, by whether they have stores; one that could not be mended is left to its row."""
     return {}
@@ -286,6 +310,50 @@ def test_a_step_that_is_impossible(make: Callable[[bool], App], kept: dict[bool,
     said(shop.tree.push("--force", "pushrod", "HEAD:main"))
     assert shop.get().body == name
     kept[fault.stores] = shop
+
+
+@pytest.mark.parametrize("name", CERTIFICATES)
+def test_a_certificate_that_cannot_be_read(encrypted: App, name: str) -> None:
+    """Whether it is rolled back, mended or pushed, the app answers with TLS from then on."""
+    shop, (place, way) = encrypted, CERTIFICATES[name]
+    path = (shop.machine.root / "edge" / "certificates" / shop.name / place).absolute()
+    path = path.parent.resolve() / path.name  # what a link leads to changes
+    way(path)
+    doctor = shop.pushrod("doctor", "--app", shop.name)
+    assert "Traceback" not in doctor.err
+    assert name.endswith(": gone") or "`pushrod doctor --repair` mends it" in doctor.out or place == "."
+    before = shop.live
+    said(shop.pushrod("rollback", "--app", shop.name))
+    assert shop.live < before
+    assert encrypted_answer(shop)
+
+    way(path.parent.parent / "current" / path.name if "current/" in place else path)
+    said(shop.pushrod("doctor", "--repair", "--app", shop.name))
+    shop.tree.commit({"app.py": apps.changed(name)}, name)
+    said(shop.tree.push("--force", "pushrod", "HEAD:main"))
+    assert encrypted_answer(shop) == name
+
+
+def encrypted_answer(shop: App) -> str:
+    trusted = shop.machine.root / "authority" / "chain.pem"
+    return get(tls_port(shop.settings["port"]), trusted, name="localhost").body
+
+
+def test_a_push_does_not_record_what_has_become_of_an_older_release(
+    make: Callable[[bool], App], kept: dict[bool, App]
+) -> None:
+    shop = kept.pop(False, None) or make(False)
+    older = shop.kept()[-2]
+    path = shop.state / "releases" / str(older) / "release.json"
+    sealed = path.read_text()
+    path.write_text(sealed.replace('"subject": "', '"subject": "not '))
+    assert path.read_text() != sealed
+    shop.tree.commit({"app.py": apps.changed("pushed over it")}, "pushed over it")
+    assert f"releases/{older}/release.json is again what was sealed" in said(
+        shop.tree.push("--force", "pushrod", "HEAD:main")
+    )
+    assert path.read_text() == sealed
+    kept[False] = shop
 
 
 @pytest.mark.parametrize("part", range(3))

@@ -94,9 +94,9 @@ def describe(chain: str) -> Described:
     )
 
 
-def check(found: Pair) -> Described:
-    """What a certificate says that can be served now. Raises StateError, one message each: its key is another's, or
-    cannot be read, or has a passphrase; it has expired; it is not valid yet; it has no name."""
+def match(found: Pair) -> Described:
+    """What a certificate says. Raises StateError, one message each: it or its key cannot be read; the key has a
+    passphrase, or is another's."""
     described = describe(found.chain)
     told = "the private key cannot be read: it is damaged, or has a passphrase"
     public = _openssl("pkey", "-pubout", "-passin", "pass:", stdin=found.key, wrong=told)
@@ -105,6 +105,13 @@ def check(found: Pair) -> Described:
             "the private key is not that of the certificate",
             hint="give the key it was requested with; in a file of several, the site's own certificate comes first",
         )
+    return described
+
+
+def check(found: Pair) -> Described:
+    """What a certificate says that can be served now. Raises StateError as `match`, and if it has expired, is not
+    valid yet, or has no name."""
+    described = match(found)
     if described.left <= 0:
         raise StateError(f"the certificate expired on {described.ends[:10]}", hint="get a new one")
     if not described.begun:

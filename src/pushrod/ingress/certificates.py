@@ -10,7 +10,9 @@
 This module does not reload the edge: the pipeline does, which holds the app's lock.
 """
 
+import contextlib
 import datetime
+import os
 import platform
 import re
 from collections.abc import Iterator
@@ -33,7 +35,7 @@ _AGAIN = (
 )
 _LATE = 1 / 4  # of its lifetime left: renewal, due at a third, has failed for days
 _DUE = 1 / 3
-_RESTORE = "remove that directory, then `pushrod cert renew`"
+_RESTORE = "`pushrod doctor --repair` mends it"
 
 
 class Kept(Value, frozen=True):
@@ -114,6 +116,23 @@ class Certificates:
         tls = self.tls(release)
         return tuple(n for n in names_for(release) if tls is None or n not in (tls.names or (n,)))
 
+    def damage(self) -> Diagnostic | None:
+        """The first of these files that cannot be read."""
+        try:
+            self.failure()
+            if self.current() or os.path.lexists(self._current):
+                pair = _read(self._current)
+                openssl.pair(pair.chain, pair.key)
+        except PermissionError:
+            return None  # it is another account's
+        except PushrodError as e:
+            where, what = e.where or str(self._current), e.what
+        except (OSError, UnicodeDecodeError) as e:
+            where, what = str(self._current), getattr(e, "strerror", None) or str(e)
+        else:
+            return None
+        return Diagnostic(f"app {self.app.name}", "broken", f"{where}: {what}", _RESTORE)
+
     # ---- obtaining one --------------------------------------------------------------------------------------
 
     def due(self, release: Release) -> bool:
@@ -163,6 +182,47 @@ class Certificates:
         self.given.unlink(missing_ok=True)
         return there
 
+    def mend(self) -> list[str]:
+        """Have what is here be readable again, and say what was done. What cannot be is set aside, and the next
+        deployment or renewal obtains another."""
+        aside = [files.make_way(self.directory, directory=True), files.make_way(self._failure)]
+        if os.path.lexists(self._current) and not self._current.is_symlink():
+            aside.append(files.set_aside(self._current))
+        try:
+            self.failure()
+        except StateError:
+            aside.append(files.set_aside(self._failure))
+        done = [f"what cannot be read of its certificates is kept as {path.name}" for path in aside if path]
+        if not self._current.is_symlink():
+            return done
+        place = self._current.parent / self._current.readlink()
+        try:
+            pair = _read(place)
+            described = openssl.match(pair)
+        except PermissionError:
+            raise
+        except (PushrodError, OSError, UnicodeDecodeError):
+            self._current.unlink()
+            kept = files.set_aside(place).name if os.path.lexists(place) else ""
+            return [*done, "its certificate cannot be read" + (f", and is kept as {kept}" if kept else "")]
+        with contextlib.suppress(StateError):
+            current = self.current()
+            if current and (current.generation, current.certificate) == (place.name, described):
+                return done
+        files.make_way(place / _RECORD)
+        self._record(Kept(place.name, self._source(pair), described))
+        return [*done, "what was recorded of its certificate is made anew"]
+
+    def _source(self, pair: Pair) -> str:
+        """Where a certificate came from, by the files that are still there."""
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if pair.chain.endswith((self.authority / CHAIN).read_text()):
+                return "local"
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if self.given.read_text().startswith(pair.chain):
+                return "files"
+        return "acme"
+
     def forget(self) -> None:
         """Remove everything about an app's certificates that is stored outside its own directory."""
         files.remove_tree(self.directory)
@@ -209,8 +269,12 @@ class Certificates:
         if not (place / _RECORD).exists() or _read(place).key != pair.key:
             files.write(place / CHAIN, pair.chain)
             files.write(place / KEY, pair.key, mode=0o600, owner=ingress.places.owner)
-        files.write(place / _RECORD, msgspec.json.format(msgspec.json.encode(kept)) + b"\n")
+        self._record(kept)
         return kept
+
+    def _record(self, kept: Kept) -> None:
+        path = self.directory / kept.generation / _RECORD
+        files.write(path, msgspec.json.format(msgspec.json.encode(kept)) + b"\n")
 
 
 def tls_port(port: int) -> int:
@@ -233,6 +297,9 @@ def examine(app: App, release: Release | None) -> Iterator[Diagnostic]:
     if release is None or app.settings.down or release.tls.source == "off":
         return
     what, certificates = f"app {app.name}", Certificates(app)
+    if found := certificates.damage():
+        yield found
+        return
     kept, failure, lacking = certificates.current(), certificates.failure(), certificates.lacking(release)
     why = f": {failure.why}" if failure else ""
     mend = (failure.hint if failure else "") or f"pushrod cert renew --app {app.name}"

@@ -287,10 +287,7 @@ class Pipeline:
         """
         try:
             with queue.turn(self.app, purpose, timeout, self.progress.note):
-                if rescue:
-                    self.recovery.make_readable()
-                else:
-                    self.engine.platform.open()
+                self.recovery.make_ready(rescue=rescue)
                 self.recovery.recover(rescue=rescue)
                 yield
         finally:

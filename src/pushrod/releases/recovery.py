@@ -167,11 +167,18 @@ class Recovery:
 
     # ---- what is damaged ------------------------------------------------------------------------------------
 
-    def make_readable(self) -> None:
-        """Mend what commands must be able to read, open the engine, and say what was and was not mended."""
+    def make_ready(self, *, rescue: bool) -> None:
+        """Have sealed files be as they were recorded, and open the engine; say what was mended.
+
+        With `rescue` whatever commands must be able to read is mended, and what cannot be is passed over and said.
+        """
         repairs = Repairs(self._app, self._engine)
-        repairs.readable()
-        with repairs.tries.of("engine"):
+        if rescue:
+            repairs.readable()
+            with repairs.tries.of("engine"):
+                self._engine.platform.open()
+        else:
+            repairs.sealed()
             self._engine.platform.open()
         for mended in repairs.done:
             self._progress.note(mended)

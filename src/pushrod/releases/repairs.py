@@ -14,6 +14,7 @@ from pushrod.core.attempts import Attempts
 from pushrod.core.errors import PushrodError, StateError
 from pushrod.core.values import Release
 from pushrod.engines.protocols import Engine
+from pushrod.ingress.certificates import Certificates
 from pushrod.releases import app_lifecycle
 from pushrod.state import places
 from pushrod.state.apps import App, Settings, now
@@ -45,7 +46,16 @@ class Repairs:
             self._sites()
         with self.tries.of("the secrets"):
             self._secrets()
-        self._sealed()
+        with self.tries.of("its certificate"):
+            self.done += Certificates(self.app).mend()
+        self.sealed()
+
+    def sealed(self) -> None:
+        """Have sealed files be as they were recorded: what has changed would be committed with the next record."""
+        with contextlib.suppress(PushrodError):  # the record itself may be damaged: `all` mends that
+            sealed = [f"releases/{p.name}" for p in Releases(self.app).directory.glob("*") if p.is_dir()]
+            for path in git.restore_changed(self.app.state, sealed):
+                self.done.append(f"{path} is again what was sealed")
 
     def all(self) -> None:
         """Besides, what the state repository has: sealed releases from its history, and that history itself."""
@@ -164,13 +174,6 @@ class Repairs:
                 if store and url.username in kinds and url.password:
                     found[f"{store}/{kinds[url.username]}"] = unquote(url.password)
         return found
-
-    def _sealed(self) -> None:
-        """A sealed release never changes; what has would be committed with the next record."""
-        with contextlib.suppress(PushrodError):  # the record itself may be damaged: `all` mends that
-            sealed = [f"releases/{p.name}" for p in Releases(self.app).directory.glob("*") if p.is_dir()]
-            for path in git.restore_changed(self.app.state, sealed):
-                self.done.append(f"{path} is again what was sealed")
 
     def _releases(self) -> None:
         releases, story = Releases(self.app), Journal(self.app.journal).story()

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import io
 import os
 import resource
 import select
@@ -22,6 +23,9 @@ from pushrod.system.files import os_error
 from pushrod.system.signals import _ignored, signals_held
 
 _KEPT = 1 << 20  # characters kept from the end of a program's output that is passed on line by line
+_LOOK = 0.5  # seconds between two looks whether a program that prints nothing has ended
+_DRAIN = 3.0  # seconds that are waited for more output of a program that has ended
+_PIPE = 1 << 20  # bytes: more than this, a pipe cannot have held when its program ended
 
 
 class Completed(NamedTuple):
@@ -46,6 +50,7 @@ def run(
 ) -> Completed:
     """Run a program to its end and return its status and output; never raises for a non-zero status.
 
+    Its own end counts: a process that it leaves behind with its output open is killed after _DRAIN seconds.
     `env` replaces the whole environment. After `timeout` seconds the program's process group is killed. `on_line`
     receives each line of output (stdout and stderr together) as it appears; the lines are also returned as
     `stdout`. `umask` is the program's (-1: inherited). Raises HostError if the program is missing or the time runs
@@ -85,9 +90,9 @@ def run(
     try:
         if on_line:
             return _stream(child, on_line, time.monotonic() + timeout)
-        out, err = child.communicate(text_in, timeout=timeout)
+        out, err = _communicate(child, text_in, time.monotonic() + timeout)
     except subprocess.TimeoutExpired as e:
-        _kill_group(child)  # also if the program has ended and a process it left behind holds its output open
+        _kill_group(child)
         raise HostError(
             f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it stands"
         ) from e
@@ -114,6 +119,53 @@ def run_bounded(
         return Completed(status, lines.decode(out.read(most)), lines.decode(err.read(most)))
 
 
+def _communicate(
+    child: subprocess.Popen[bytes], text_in: bytes | None, deadline: float
+) -> tuple[bytes | None, bytes | None]:
+    """As `Popen.communicate`, but the program's own end counts, not that of a process that it left behind."""
+    while True:
+        ended, left = child.poll() is not None, deadline - time.monotonic()
+        try:
+            return child.communicate(text_in, timeout=_DRAIN if ended else max(0.0, min(_LOOK, left)))
+        except subprocess.TimeoutExpired as e:
+            if ended:
+                _kill_group(child)
+                for pipe in filter(None, (child.stdout, child.stderr)):
+                    pipe.close()
+                return e.stdout, e.stderr
+            if left <= _LOOK and child.poll() is None:
+                raise
+            text_in = None  # it goes on with what it was given first
+
+
+class _Output(io.RawIOBase):
+    """What a program prints, until it closes its output, or _DRAIN seconds after its own end."""
+
+    def __init__(self, child: subprocess.Popen[bytes], file: IO[bytes]) -> None:
+        self._child = child
+        self._file = file
+        self._poll = select.poll()
+        self._poll.register(file, select.POLLIN)
+        self._waited, self._read = 0.0, 0  # since the program's end
+        self.left_open = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
+        while True:
+            ended, began = self._child.poll() is not None, time.monotonic()
+            if ended and (self._waited >= _DRAIN or self._read >= _PIPE):
+                self.left_open = True
+                return 0
+            ready = self._poll.poll(_LOOK * 1000)
+            self._waited += time.monotonic() - began if ended else 0.0
+            if ready:
+                count = os.readv(self._file.fileno(), [buffer])
+                self._read += count if ended else 0
+                return count
+
+
 def _stream(child: subprocess.Popen[bytes], on_line: Callable[[str], None], deadline: float) -> Completed:
     """Pass on output line by line; a timer thread kills a child that exceeds its deadline.
 
@@ -132,8 +184,11 @@ def _stream(child: subprocess.Popen[bytes], on_line: Callable[[str], None], dead
         timer.start()
     kept: collections.deque[str] = collections.deque()
     size = 0
+    assert child.stdout is not None  # noqa: S101  it is a pipe
+    output = _Output(child, child.stdout)
+    reader = io.BufferedReader(output)
     try:
-        while child.stdout and (raw := child.stdout.readline(lines.LONGEST)):
+        while raw := reader.readline(lines.LONGEST):
             line = lines.decode(raw.removesuffix(b"\n"))
             line += f" {lines.CUT}" if len(raw) == lines.LONGEST and not raw.endswith(b"\n") else ""
             on_line(line)
@@ -141,9 +196,12 @@ def _stream(child: subprocess.Popen[bytes], on_line: Callable[[str], None], dead
             size += len(kept[-1])
             while size > _KEPT:
                 size -= len(kept.popleft())
+        if output.left_open:
+            _kill_group(child)
         child.wait()
     finally:
         timer.cancel()
+        child.stdout.close()
     if expired.is_set():
         raise subprocess.TimeoutExpired(child.args, 0)
     return Completed(child.returncode, "".join(kept), "")

@@ -1,6 +1,8 @@
 """For which names a certificate is served, when one is due, and the warning if one is missing."""
 
 import datetime
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -31,9 +33,11 @@ def described(*names: str, days: float = 60, lifetime: float = 90) -> Described:
 
 
 def place(app: App, *names: str, source: str = "acme", **times: float) -> Kept:
-    """Put a certificate in place, without its files."""
+    """Put a certificate in place, whose PEM files say nothing."""
     kept = Kept(GENERATION, source, described(*names, **times))
     directory = Certificates(app).directory
+    for name, kind in (("chain.pem", "CERTIFICATE"), ("key.pem", "PRIVATE KEY")):
+        files.write(directory / GENERATION / name, f"-----BEGIN {kind}-----\nx\n-----END {kind}-----\n")
     files.write(directory / GENERATION / "certificate.json", msgspec.json.encode(kept))
     files.point(directory / "current", GENERATION)
     return kept
@@ -161,3 +165,95 @@ def test_a_failure_can_be_read_again(app: App) -> None:
     found = Certificates(app).failure()
     assert isinstance(found, Failure)
     assert (found.names, found.why, found.hint) == (("shop.org",), "no", "mend it")
+
+
+# ---- what is damaged -----------------------------------------------------------------------------------------
+
+
+def obtained(app: App) -> tuple[Certificates, Kept]:
+    """One from this machine's own authority, in place."""
+    found = Certificates(app)
+    pair = found._local(wanted("local", "shop.localhost"), force=False)
+    kept = Kept(openssl.describe(pair.chain).fingerprint[:16], "local", openssl.describe(pair.chain))
+    place = found.directory / kept.generation
+    for name, text in (("chain.pem", pair.chain), ("key.pem", pair.key)):
+        files.write(place / name, text)
+    files.write(place / "certificate.json", msgspec.json.encode(kept))
+    files.point(found.directory / "current", kept.generation)
+    return found, kept
+
+
+def a_directory(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    (path / "x").touch()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:40] if path.exists() else b'{"a')
+
+
+def garbled(path: Path) -> None:
+    path.write_bytes(b"\0\xff{")
+
+
+DAMAGE = [cut, garbled, a_directory]
+
+
+def test_what_is_whole_is_not_mended(app: App) -> None:
+    found, kept = obtained(app)
+    assert found.mend() == []
+    assert (found.current(), found.damage()) == (kept, None)
+
+
+@pytest.mark.parametrize("way", [*DAMAGE, Path.unlink])
+def test_a_damaged_record_of_a_certificate_is_made_anew(way: Callable[[Path], None], app: App) -> None:
+    found, kept = obtained(app)
+    way(found.directory / "current" / "certificate.json")
+    assert found.damage() or way is Path.unlink
+    assert found.mend() == ["what was recorded of its certificate is made anew"]
+    assert (found.current(), found.damage(), found.mend()) == (kept, None, [])
+
+
+@pytest.mark.parametrize("way", [*DAMAGE, Path.unlink])
+@pytest.mark.parametrize("name", ["chain.pem", "key.pem"])
+def test_a_damaged_certificate_is_kept_aside(name: str, way: Callable[[Path], None], app: App) -> None:
+    found, kept = obtained(app)
+    way(found.directory / "current" / name)
+    (problem,) = certificates.examine(app, wanted("local", "shop.localhost"))
+    assert (problem.state, problem.mend) == ("broken", "`pushrod doctor --repair` mends it")
+    assert str(found.directory) in problem.detail
+    (done,) = found.mend()
+    assert done == f"its certificate cannot be read, and is kept as {kept.generation}.damaged-1"
+    assert (found.current(), found.mend()) == (None, [])
+    assert found.due(wanted("local", "shop.localhost"))
+
+
+@pytest.mark.parametrize("way", DAMAGE)
+@pytest.mark.parametrize("name", ["failure.json", "current"])
+def test_what_is_in_the_place_of_another_file_is_kept_aside(
+    name: str, way: Callable[[Path], None], app: App
+) -> None:
+    found, _ = obtained(app)
+    path = found.directory / name
+    path.unlink(missing_ok=True)
+    way(path)
+    assert found.damage()
+    assert found.mend() == [f"what cannot be read of its certificates is kept as {name}.damaged-1"]
+    assert (found.failure(), found.damage(), found.mend()) == (None, None, [])
+
+
+@pytest.mark.parametrize("source", ["local", "files", "acme"])
+def test_where_a_certificate_came_from_is_told_by_what_is_still_there(source: str, app: App) -> None:
+    found, kept = obtained(app)
+    pair = openssl.Pair(
+        (found.directory / "current" / "chain.pem").read_text(),
+        (found.directory / "current" / "key.pem").read_text(),
+    )
+    if source != "local":
+        files.remove_tree(found.authority)
+    if source == "files":
+        found.give(pair)
+    (found.directory / "current" / "certificate.json").unlink()
+    found.mend()
+    assert found.current() == msgspec.structs.replace(kept, source=source)

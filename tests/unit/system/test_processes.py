@@ -90,21 +90,60 @@ def test_run_says_which_file_is_no_program(tmp_path: Path) -> None:
     assert "mode" in e.value.hint
 
 
-WAITS = "sleep 300 & echo $! > {pid}; wait"
+by_lines = pytest.mark.parametrize("on_line", [None, lambda _line: None], ids=["whole", "lines"])
 
 
-LEAVES = "sleep 300 & echo $! > {pid}"  # the program ends; its child keeps the output open
-
-
-@pytest.mark.parametrize("script", [WAITS, LEAVES], ids=["waits", "leaves"])
-@pytest.mark.parametrize("on_line", [None, lambda _line: None], ids=["whole", "lines"])
+@by_lines
 def test_run_kills_the_whole_group_when_time_is_up(
-    script: str, on_line: Callable[[str], None] | None, tmp_path: Path
+    on_line: Callable[[str], None] | None, tmp_path: Path
 ) -> None:
     pid = tmp_path / "pid"
+    script = f"sleep 300 & echo $! > {pid}; wait"
     with pytest.raises(HostError, match=r"sh did not end within 0\.5 s"):
-        processes.run(["sh", "-c", script.format(pid=pid)], timeout=0.5, on_line=on_line, cwd=tmp_path)
+        processes.run(["sh", "-c", script], timeout=0.5, on_line=on_line, cwd=tmp_path)
     assert waits.wait_until(lambda: gone(int(pid.read_text())), timeout=10)
+
+
+@pytest.mark.parametrize("left", ["sleep 300", "while sleep 0.1; do echo; done"])
+@by_lines
+def test_run_ends_with_the_program_and_kills_what_it_leaves_with_its_output_open(
+    left: str, on_line: Callable[[str], None] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_DRAIN", 0.5)
+    pid = tmp_path / "pid"
+    script = f"echo said; {{ {left}; }} & echo $! > {pid}; exit 3"
+    done = processes.run(["sh", "-c", script], on_line=on_line, timeout=60)
+    assert (done.status, done.stdout[:5]) == (3, "said\n")
+    assert waits.wait_until(lambda: gone(int(pid.read_text())), timeout=10)
+
+
+def test_run_ends_with_the_program_where_what_it_leaves_never_stops_printing() -> None:
+    assert processes.run(["sh", "-c", "yes & exit 3"], on_line=lambda _: None, timeout=60).status == 3
+
+
+@by_lines
+def test_run_does_not_wait_for_what_has_left_the_group(
+    on_line: Callable[[str], None] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_DRAIN", 0.2)
+    pid = tmp_path / "pid"
+    left = f"setsid sh -c 'echo $$ > {pid}; exec sleep 300'"
+    script = f"echo said; {left} & until [ -s {pid} ]; do sleep 0.01; done"
+    assert processes.run(["sh", "-c", script], on_line=on_line, timeout=60) == (0, "said\n", "")
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
+def test_run_hands_over_all_that_a_program_printed_before_it_ended() -> None:
+    """The receiver takes its first line once the program has ended."""
+    heard: list[str] = []
+
+    def receive(line: str) -> None:
+        if not heard:
+            assert waits.wait_until(lambda: gone(int(line)), timeout=20)
+        heard.append(line)
+
+    processes.run(["sh", "-c", "echo $$; exec seq 9000"], on_line=receive, timeout=60)
+    assert heard[1:] == [str(n) for n in range(1, 9001)]
 
 
 def test_run_leaves_no_child_when_the_receiver_of_lines_fails(tmp_path: Path) -> None:
