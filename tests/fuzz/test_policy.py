@@ -19,7 +19,7 @@ from pushrod import manifest
 from pushrod.core.errors import ManifestError
 from pushrod.core.values import Image, Instance
 from pushrod.engines.docker import rendering
-from pushrod.engines.docker.rendering import Parts, Place, Room
+from pushrod.engines.docker.containers import Parts, Place, Room
 from pushrod.manifest import policy
 from pushrod.manifest.policy import Terms, amounts, rights
 from pushrod.state.apps import App, Root

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from pushrod.adapters import docker, systemd
-from pushrod.engines.docker import data, names, rendering
+from pushrod.engines.docker import containers, data, names, rendering
 from pushrod.provisioning import account, work
 from pushrod.provisioning.work import Change, Work
 from pushrod.state.apps import App, HostSettings, Root
@@ -92,7 +92,7 @@ def _mounted(app: App) -> set[trees.Names]:
 
 
 def _below(directory: Path, service: dict[str, Any]) -> Iterator[trees.Names]:
-    for volume in filter(rendering.is_bind, service.get("volumes") or ()):
+    for volume in filter(containers.is_bind, service.get("volumes") or ()):
         source = Path(str(volume["source"]))
         if source.is_relative_to(directory) and ".." not in source.parts:
             yield source.relative_to(directory).parts

@@ -7,7 +7,7 @@ import pytest
 from pushrod import manifest
 from pushrod.core.errors import ManifestError, StateError
 from pushrod.core.values import Image, Manifest, Service
-from pushrod.engines.docker import environment, names, rendering
+from pushrod.engines.docker import containers, environment, names
 from pushrod.engines.docker.stores import Stores
 from pushrod.manifest import image_refs
 from pushrod.state.apps import App
@@ -143,7 +143,7 @@ def test_the_app_finds_it(app: App, toys: Manifest) -> None:
 def test_its_container_has_its_variables_and_its_check(app: App, toys: Manifest) -> None:
     (store,) = toys.stores
     assert Stores(app).environment(store).keys() == {"TOY_KEY"}
-    found = rendered.render_document(DOCUMENT, {"box": rendering.Parts("toybox", root=True)}, {})
+    found = rendered.render_document(DOCUMENT, {"box": containers.Parts("toybox", root=True)}, {})
     assert found.service("box")["healthcheck"]["test"] == ["CMD", "toy", "squeak"]
 
 

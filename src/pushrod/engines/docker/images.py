@@ -16,7 +16,7 @@ from pushrod.core.values import Image, Manifest, Service
 from pushrod.engines import health_rule
 from pushrod.engines.docker import names
 from pushrod.engines.docker.builders import Builder, carrying
-from pushrod.engines.docker.rendering import Parts
+from pushrod.engines.docker.containers import Parts
 from pushrod.manifest import image_refs
 from pushrod.state.apps import App
 from pushrod.system import trees

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pushrod.core.errors import ManifestError, PushrodError
-from pushrod.engines.docker import calls, mounts, rendering
+from pushrod.engines.docker import calls, containers, mounts
 from pushrod.manifest import grants
 from pushrod.state.apps import App
 from pushrod.system import trees
@@ -42,7 +42,7 @@ def apart(document: Mapping[str, Any]) -> None:
     mine = [
         mounts.mounted(f"the service {name}", source, not volume.get("read_only"))
         for name in document.get("services") or {}
-        for volume in rendering.mounted(document, name)
+        for volume in containers.mounted(document, name)
         if (source := _source(document, volume)).startswith("/")
     ]
     try:

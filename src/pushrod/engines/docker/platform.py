@@ -9,7 +9,7 @@ from pushrod.adapters import docker
 from pushrod.core.errors import HostError, ManifestError, PushrodError, UnknownNameError
 from pushrod.core.values import Diagnostic, Manifest
 from pushrod.engines import machine
-from pushrod.engines.docker import images, names, preflight, rendering, rights, sources
+from pushrod.engines.docker import containers, images, names, preflight, rights, sources
 from pushrod.engines.docker.context import PORT, Context
 from pushrod.engines.protocols import Document
 from pushrod.manifest.policy import Terms
@@ -87,7 +87,7 @@ class Platform:
             images.check(service, checkout)
             where = f"services.{service.name}"
             reached = service.role in ("entry", "store") or service.name in manifest.routing.services
-            if reached and rendering.isolated(document, service):
+            if reached and containers.isolated(document, service):
                 raise ManifestError(
                     "nothing could reach it with `network_mode: none`", where=where, hint="take that out"
                 )

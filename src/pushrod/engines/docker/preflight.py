@@ -9,7 +9,7 @@ import psutil
 from pushrod.adapters import docker
 from pushrod.core.plan import Change, Need
 from pushrod.core.values import Diagnostic, Manifest, Service
-from pushrod.engines.docker import environment, images, names, rendering
+from pushrod.engines.docker import containers, environment, images, names, rendering
 from pushrod.engines.docker.stores import Stores
 from pushrod.state.apps import App
 from pushrod.system import files
@@ -34,7 +34,7 @@ def image_changes(app: App, commit: str, manifest: Manifest) -> list[Change]:
     return found
 
 
-def store_changes(app: App, manifest: Manifest, place: rendering.Place, document: Document) -> list[Change]:
+def store_changes(app: App, manifest: Manifest, place: containers.Place, document: Document) -> list[Change]:
     """The stores that will be made anew on their data, each of which is a short pause of the app.
 
     Those that are built, or whose image is not here yet, are known only once they are: nothing is said of any then.

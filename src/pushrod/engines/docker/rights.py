@@ -15,7 +15,7 @@ from pushrod.adapters import docker, dockerfile
 from pushrod.core.errors import PushrodError
 from pushrod.core.values import Manifest, Service
 from pushrod.engines import scripts
-from pushrod.engines.docker import filecaps, images, names, rendering
+from pushrod.engines.docker import containers, filecaps, images, names
 from pushrod.manifest import grants
 from pushrod.manifest.grants import DEFAULT_CAPABILITIES, ROOT_CAPABILITIES
 from pushrod.state.apps import App
@@ -158,7 +158,7 @@ def of_image(document: Mapping[str, Any], service: Service, name: str, known: fi
     """
     if not name or docker.image(name) is None:
         return {}
-    lacking = DEFAULT_CAPABILITIES - {*rendering.capabilities(document, service, images.parts(name))}
+    lacking = DEFAULT_CAPABILITIES - {*containers.capabilities(document, service, images.parts(name))}
     files = sorted(known.of_image(name).items(), reverse=True)
     return {c: path for path, given in files for c in given & lacking}
 

@@ -8,7 +8,7 @@ from pushrod.adapters import docker
 from pushrod.core.errors import ManifestError
 from pushrod.core.values import Manifest, Release
 from pushrod.engines import machine
-from pushrod.engines.docker import environment, hooking, names, opened, rendering
+from pushrod.engines.docker import containers, environment, hooking, names, opened, rendering
 from pushrod.engines.docker.images import parts
 from pushrod.engines.docker.sources import Sources
 from pushrod.engines.docker.stores import Stores
@@ -39,7 +39,7 @@ def render(app: App, release: Release, document: Document, manifest: Manifest) -
     there = docker.drivers() if volumes else {}
     for name, declared in volumes.items():
         _make_volume(app, release.number, name, declared, there)
-    its.make({s.name for s in manifest.stateless if not rendering.as_root(document, s.name, found[s.name])})
+    its.make({s.name for s in manifest.stateless if not containers.as_root(document, s.name, found[s.name])})
     return rendered
 
 
@@ -48,31 +48,31 @@ def mounted(app: App, commit: str, manifest: Manifest, document: Document, check
     return Sources(app, commit, checkout, document, {s.name for s in manifest.stores})
 
 
-def place_of_stores(app: App, mounted: Sources) -> rendering.Place:
+def place_of_stores(app: App, mounted: Sources) -> containers.Place:
     """Where the stores of an app are rendered for."""
 
     def file(kind: str, name: str, reference: Mapping[str, Any], image: str) -> str:
         return mounted.file(kind, name, reference, image, store=True)
 
-    return rendering.Place(app, mounted.store, _room(app), file=file)
+    return containers.Place(app, mounted.store, _room(app), file=file)
 
 
-def place_of_instances(app: App, mounted: Sources) -> rendering.Place:
+def place_of_instances(app: App, mounted: Sources) -> containers.Place:
     """Where the instances of a release are rendered for."""
 
     def file(kind: str, name: str, reference: Mapping[str, Any], image: str) -> str:
         return mounted.file(kind, name, reference, image, store=False)
 
-    return rendering.Place(app, mounted.instance, _room(app), mounted.inner, file)
+    return containers.Place(app, mounted.instance, _room(app), mounted.inner, file)
 
 
-def _room(app: App) -> rendering.Room:
+def _room(app: App) -> containers.Room:
     """What bounds the app's containers on this host."""
     found = docker.info()
     slices = (
         found.get("CgroupDriver") == "systemd"
     )  # with cgroupfs a slice would be a directory that nobody bounds
-    return rendering.Room(machine.of(app.root, app.name), slices=slices)
+    return containers.Room(machine.of(app.root, app.name), slices=slices)
 
 
 def _make_volume(
@@ -117,7 +117,7 @@ def write_environments(app: App, release: Release, manifest: Manifest) -> None:
     hooking.texts(app, release, manifest, Secrets(app).variables())
 
 
-def _check_volumes(images: Mapping[str, rendering.Parts], made: int, most: int) -> None:
+def _check_volumes(images: Mapping[str, containers.Parts], made: int, most: int) -> None:
     """Refuse more volumes than the host takes of an app: an image too can ask for them, for each container of it."""
     asked = {"volumes": made} | {f"services.{name}": len(its.data) for name, its in images.items()}
     where, count = max(asked.items(), key=lambda item: item[1])

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from pushrod.adapters import docker, git, sandbox
 from pushrod.core.errors import ManifestError, RepositoryError
-from pushrod.engines.docker import data, names, opened, rendering
+from pushrod.engines.docker import containers, data, names, opened
 from pushrod.state.apps import App
 from pushrod.state.secrets import Secrets
 from pushrod.system import files, trees
@@ -203,8 +203,8 @@ class Sources:
         return [
             _Mount(name, self._resolved(str(volume["source"])), bool(volume.get("read_only")))
             for name in self._document.get("services") or {}
-            for volume in rendering.mounted(self._document, name)
-            if rendering.is_bind(volume) and not str(volume["source"]).startswith("/")
+            for volume in containers.mounted(self._document, name)
+            if containers.is_bind(volume) and not str(volume["source"]).startswith("/")
         ]
 
     def _in(self, outer: Place) -> list[Place]:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from pushrod import manifest
 from pushrod.adapters import compose
 from pushrod.core.values import Image, Instance, Manifest, Release
-from pushrod.engines.docker import addresses, rendering
-from pushrod.engines.docker.rendering import Parts, Room
+from pushrod.engines.docker import addresses, containers, rendering
+from pushrod.engines.docker.containers import Parts, Room
 from pushrod.manifest import policy
 from pushrod.manifest.policy import Terms
 from pushrod.state.apps import App, Root
@@ -73,7 +73,7 @@ def render_document(
         ),
         network=network,
     )  # fmt: skip
-    place = rendering.Place(
+    place = containers.Place(
         APP,
         lambda source: f"/bound/{source}",
         Room(samples.LIMITS, slices=True),

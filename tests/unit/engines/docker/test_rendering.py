@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pushrod.adapters import compose
 from pushrod.cli import scaffold
 from pushrod.engines.docker import rendering
-from pushrod.engines.docker.rendering import Parts
+from pushrod.engines.docker.containers import Parts
 from pushrod.manifest.grants import ROOT_CAPABILITIES
 from pushrod.system import files, processes
 from tests.unit.engines.docker.rendered import APP, NGINX, POSTGRES, REDIS, Rendered, render

@@ -9,7 +9,7 @@ from pushrod import manifest
 from pushrod.adapters import docker
 from pushrod.core.errors import ReadyError
 from pushrod.engines.docker import filecaps, images, rights
-from pushrod.engines.docker.rendering import Parts
+from pushrod.engines.docker.containers import Parts
 from pushrod.state.apps import App, Root
 
 PROBE = """\

@@ -3,7 +3,7 @@
 import pytest
 
 from pushrod.core.errors import ManifestError
-from pushrod.engines.docker.rendering import Parts
+from pushrod.engines.docker.containers import Parts
 from pushrod.engines.docker.sealed_files import _check_volumes
 
 

@@ -1,0 +1,222 @@
+"""One container in a rendered compose file: what instances, stores and one-off runs have in common. Pure.
+
+Keys of the app's own document pass through, cut to the allow list; limits, capabilities, health check and mounts are
+pushrod's.
+"""
+
+import posixpath
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pushrod.core.limits import Limits
+from pushrod.core.values import Service
+from pushrod.engines.docker import names
+from pushrod.manifest import grants, keys, policy
+from pushrod.state.apps import App
+
+Document = Mapping[str, Any]
+Raw = dict[str, Any]
+
+PIDS = 1024
+"""Processes and threads of one container, unless the manifest says otherwise."""
+
+_REPLACED = frozenset((
+    "attach", "build", "cgroup_parent", "configs", "container_name", "cpu_count", "depends_on", "deploy",
+    "develop", "domainname", "env_file", "environment", "expose", "extends", "external_links",
+    "healthcheck", "hostname", "image", "label_file", "labels", "links", "logging", "mac_address", "models",
+    "network_mode", "networks", "ports", "post_start", "pre_stop", "profiles", "provider", "pull_policy",
+    "restart", "scale", "secrets", "volumes", "volumes_from",
+))  # fmt: skip
+_PASSED = {*keys.of_services("docker", "used", "bounded", "word")} - _REPLACED
+
+
+class Parts(NamedTuple):
+    """What rendering needs to know of an image: its name here, whether it begins as root, the directories that it
+    keeps data in (`VOLUME`), the port that it says it listens on (0: none), and its own health check's times."""
+
+    name: str
+    root: bool
+    data: tuple[str, ...] = ()
+    port: int = 0
+    check: Mapping[str, float] = {}
+
+
+class Room(NamedTuple):
+    """What bounds an app's containers: the host's limits, whether systemd keeps those of all of them together, and
+    whether Docker can keep what each writes outside of its volumes."""
+
+    limits: Limits
+    slices: bool = False
+    quota: bool = False
+
+
+class Place(NamedTuple):
+    """Where an app's files are, and what it may take: `bind` gives the path on this host for a bind mount's source,
+    which is there, `inner` the further sources that lie in it, each with its path there, and `file` the file of a
+    config or secret (its kind, its name, a reference to it and the service's image)."""
+
+    app: App
+    bind: Callable[[str], str]
+    room: Room
+    inner: Callable[[str], Sequence[tuple[str, str]]] = lambda _: ()
+    file: Callable[[str, str, Mapping[str, Any], str], str] = lambda _kind, name, _reference, _image: name
+
+
+def service_of(place: Place, document: Document, service: Service, image: Parts) -> Raw:
+    """What an instance, a store and a run have in common."""
+    raw = raw_of(document, service.name)
+    kept = {k: v for k, v in raw.items() if k in _PASSED}
+    volumes, tmpfs = mounted(document, service.name), _listed(raw.get("tmpfs"))
+    taken = {
+        *(t.partition(":")[0] for t in tmpfs),
+        *(v.get("target") for v in volumes if isinstance(v, dict)),
+    }
+    becomes_root = _hooked_as_root(service) and not as_root(document, service.name, image)
+    if service.read_only and "/tmp" not in taken:  # noqa: S108
+        tmpfs.append("/tmp")  # noqa: S108
+    return {
+        "image": image.name,
+        "pull_policy": "never",
+        **kept,
+        **_limits(raw, place.room.limits),
+        "cgroup_parent": names.slice(place.app, store=service.role == "store") if place.room.slices else None,
+        "oom_score_adj": _oom_score(raw, service),
+        "ulimits": {**(raw.get("ulimits") or {}), "core": 0},
+        "healthcheck": _check(raw, service, image, place.room.limits) or None,
+        "storage_opt": {"size": str(place.room.limits.layer)} if place.room.quota else None,
+        "network_mode": "none" if isolated(document, service) else None,
+        "read_only": True if service.read_only else None,
+        "tmpfs": tmpfs or None,
+        "security_opt": _security(raw, becomes_root=becomes_root),
+        "cap_drop": ["ALL"],
+        "cap_add": capabilities(document, service, image) or None,
+        "logging": _logging(raw.get("logging") or {}),
+        "volumes": [
+            *(mount for v in volumes for mount in _mount(place, v, taken)),
+            *_files(place, raw, image),
+        ],
+    }
+
+
+def as_root(document: Document, name: str, image: Parts) -> bool:
+    """Whether a service's containers begin as root."""
+    user = str(raw_of(document, name).get("user") or "")
+    return _is_root(user) if user else image.root
+
+
+def _hooked_as_root(service: Service) -> bool:
+    """Whether a command is run as root in a service's containers, which may have begun as another account."""
+    return any(_is_root(hook.user) for hook in (*service.post_start, *service.pre_stop))
+
+
+def _is_root(user: str) -> bool:
+    return user.split(":")[0] in ("0", "root")
+
+
+def capabilities(document: Document, service: Service, image: Parts) -> list[str]:
+    """Those that a service's containers have."""
+    raw = raw_of(document, service.name)
+    asked = [grants.capability(str(c)) for c in raw.get("cap_add") or []]
+    dropped = [grants.capability(str(c)) for c in raw.get("cap_drop") or []]
+    root = as_root(document, service.name, image) or _hooked_as_root(service)
+    given = grants.ROOT_CAPABILITIES if root and "ALL" not in dropped else ()
+    return sorted({*asked, *(c for c in given if c not in dropped)})
+
+
+def isolated(document: Document, service: Service) -> bool:
+    """Whether a service is to have no network at all."""
+    return bool(raw_of(document, service.name).get("network_mode") == "none")
+
+
+def mounted(document: Document, name: str) -> list[Any]:
+    """What a service mounts, by its own `volumes` and by those of the services in its `volumes_from`."""
+    raw = raw_of(document, name)
+    found = list(raw.get("volumes") or [])
+    for word in raw.get("volumes_from") or []:
+        other, _, mode = str(word).partition(":")
+        for volume in raw_of(document, other).get("volumes") or []:
+            found.append({**volume, "read_only": True} if mode == "ro" else volume)
+    return found
+
+
+def raw_of(document: Document, name: str) -> Raw:
+    found: Raw = (document.get("services") or {}).get(name) or {}
+    return found
+
+
+def _limits(raw: Raw, limits: Limits) -> Raw:
+    """The bounds of a container. Compose wants each in one place: in `deploy.resources`, where that is there."""
+    resources = ((raw.get("deploy") or {}).get("resources")) or {}
+    most = raw.get("mem_limit") or limits.memory
+    pids = raw.get("pids_limit") or min(PIDS, limits.pids)
+    if not resources:
+        return {"mem_limit": most, "pids_limit": pids}
+    bounds = {"memory": str(most), "pids": int(pids)} | ({"cpus": raw["cpus"]} if raw.get("cpus") else {})
+    return {"deploy": {"resources": {**resources, "limits": {**bounds, **(resources.get("limits") or {})}}}}
+
+
+def _check(raw: Raw, service: Service, image: Parts, limits: Limits) -> Raw:
+    """The health check: what the manifest does not say of it is the image's own, which is bounded likewise."""
+    given: Raw = raw.get("healthcheck") or {}
+    return given if service.store and not given else {**policy.paced(image.check, limits), **given}
+
+
+def _oom_score(raw: Raw, service: Service) -> int | None:
+    """The kernel, short of memory, ends instances before stores."""
+    given = int(raw.get("oom_score_adj") or 0)
+    return given or None if service.role == "store" else max(given, policy.EXPENDABLE)
+
+
+def _logging(given: Raw) -> Raw:
+    if given.get("driver") == "none":
+        return {"driver": "none"}
+    bounds = {"max-size": f"{policy.LOG_SIZE >> 20}m", "max-file": str(policy.LOG_FILES)}
+    return {
+        "driver": given.get("driver") or "json-file",
+        "options": {**bounds, **(given.get("options") or {})},
+    }
+
+
+def _security(raw: Raw, *, becomes_root: bool) -> list[str]:
+    """Where a command becomes root in a container that did not begin as it, it could not with `no-new-privileges`."""
+    given = [str(option) for option in raw.get("security_opt") or []]
+    said = any(option.startswith("no-new-privileges") for option in given)
+    return given if said or becomes_root else ["no-new-privileges", *given]
+
+
+def is_bind(volume: Any) -> bool:
+    """Whether a volume of a service is a bind mount."""
+    return isinstance(volume, dict) and volume.get("type") == "bind"
+
+
+def _mount(place: Place, volume: Any, taken: Collection[Any]) -> Iterator[Any]:
+    """A mount of a service, and the sources that lie in its own; not where something else is mounted."""
+    if not is_bind(volume):
+        yield volume
+        return
+    source = str(volume["source"])
+    options = {**(volume.get("bind") or {}), "create_host_path": False}
+    yield {**volume, "source": place.bind(source), "bind": options}
+    for below, path in place.inner(source):
+        target = posixpath.join(str(volume.get("target")), below)
+        if target not in taken:
+            yield {**volume, "source": path, "target": target, "bind": options}
+
+
+def _files(place: Place, raw: Raw, image: Parts) -> Iterator[Raw]:
+    """The configs and secrets of a service, as the mounts that Compose would make of files."""
+    for kind, directory in (("configs", "/"), ("secrets", "/run/secrets")):
+        for item in raw.get(kind) or []:
+            reference = item if isinstance(item, dict) else {"source": item}
+            name = str(reference["source"])
+            yield {
+                "type": "bind",
+                "source": place.file(kind, name, reference, image.name),
+                "target": posixpath.join(directory, str(reference.get("target") or name)),
+                "read_only": True,
+                "bind": {"create_host_path": False},
+            }
+
+
+def _listed(value: Any) -> list[str]:
+    return [str(value)] if isinstance(value, str) else [str(v) for v in value or []]
