@@ -98,6 +98,7 @@ NOTES = {
     "replaced": "{}: pushrod's edge .nginx. replaces it",
     "stop first": "{}: stops before its new instances start",
     "stores closed": "{}: published ports of stores stay closed",
+    "unasked": "{}: pushrod gives it no accounts, no address and no backups",
     "version": "{}: the manifest names ",
     "volume": "{}: (has a volume|writes to a directory that Git does not track), which the old and the new release",
 }

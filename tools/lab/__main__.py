@@ -35,10 +35,10 @@ def up() -> None:
     """Provide an engine, every image, and what boxes start from."""
     if not images.engine_answers():
         engine.start()
-    for image in images.inner():
+    for image in (*images.inner(), images.MARIADB):
         standins.provide(image)
     boxes.provide()
-    if problem := images.old_problem():
+    if problem := images.old_problem() or images.mariadb_problem():
         raise LabError(problem)
 
 

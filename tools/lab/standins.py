@@ -207,6 +207,18 @@ STANDINS = {
         _no_programs,
         _no_state,
     ),
+    "mariadb:11": Standin(
+        "mariadb",
+        {
+            "IS": "MariaDB 11.8 of Debian trixie",
+            "LACKS": "healthcheck.sh, mariadb-upgrade at its start (MARIADB_AUTO_UPGRADE), time zones, "
+            "MARIADB_ROOT_PASSWORD_HASH, MARIADB_ROOT_HOST, scripts in /docker-entrypoint-initdb.d (SQL works)",
+            "VERSION": "1:11.8",
+            "PACKAGES": "mariadb-server",
+        },
+        lambda _: None,
+        _no_state,
+    ),
     "nginx:latest": Standin("nginx", {}, _no_programs, _no_state),
     "nginx:1.29": Standin("nginx", {}, _no_programs, _no_state),
 }

@@ -112,7 +112,7 @@ def carried(text: str, names: Iterable[str]) -> bool:
 # fmt: off
 # Stores of kinds that pushrod does not know: it keeps their data, and never speaks to them.
 _OTHER_STORES = frozenset((
-    "mysql", "mysql-server", "mariadb", "percona", "percona-server", "mongo", "mongodb",
+    "percona", "percona-server", "mongo", "mongodb",
     "mongodb-community-server", "rabbitmq", "memcached", "elasticsearch", "opensearch", "minio", "kafka",
     "cp-kafka", "redpanda", "zookeeper", "cp-zookeeper", "cassandra", "scylla", "clickhouse",
     "clickhouse-server", "influxdb", "neo4j", "couchdb", "nats", "etcd", "consul", "vault", "meilisearch",

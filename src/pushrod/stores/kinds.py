@@ -132,7 +132,7 @@ class Kind:
 
     # ---- when a release is sealed -----------------------------------------------------------------------------
 
-    def environment(self, store: Service, password: Password) -> dict[str, str]:
+    def environment(self, store: Service, app: str, password: Password) -> dict[str, str]:
         """What its container runs with."""
         return {name: value for name, value in store.environment.items() if value is not None}
 
@@ -150,7 +150,7 @@ class Kind:
 
     # ---- while its container runs -----------------------------------------------------------------------------
 
-    def series(self, image: Mapping[str, str]) -> str:
+    def series(self, store: Service, image: Mapping[str, str]) -> str:
         """Of an image, by its environment, which data it can have: `PostgreSQL 17`. Empty where it does not say."""
         return ""
 

@@ -158,9 +158,9 @@ class Postgres(Kind):
         """Every day."""
         return "day"
 
-    def environment(self, store: Service, password: Password) -> dict[str, str]:
+    def environment(self, store: Service, app: str, password: Password) -> dict[str, str]:
         """The manifest's own, and a password where the official image insists on one."""
-        given = super().environment(store, password)
+        given = super().environment(store, app, password)
         trusts = given.get("POSTGRES_HOST_AUTH_METHOD") == "trust"
         if not takes_roles(store) or trusts or any(n.startswith("POSTGRES_PASSWORD") for n in given):
             return given
@@ -183,7 +183,7 @@ class Postgres(Kind):
         """By PostgreSQL's own program."""
         return ["CMD", *_ANSWERS]
 
-    def series(self, image: Mapping[str, str]) -> str:
+    def series(self, store: Service, image: Mapping[str, str]) -> str:
         """Data of one major version cannot be read by another."""
         return f"PostgreSQL {image['PG_MAJOR']}" if image.get("PG_MAJOR") else ""
 

@@ -2,12 +2,13 @@
 
 from pushrod.core.errors import StateError
 from pushrod.core.values import StoreKind
-from pushrod.stores import postgres, redis
+from pushrod.stores import mariadb, postgres, redis
 from pushrod.stores.kinds import Kind
 
 KINDS: tuple[Kind, ...] = (
     postgres.KIND,
     redis.KIND,
+    *mariadb.KINDS,
 )
 
 _OTHER = Kind()

@@ -111,7 +111,7 @@ def test_an_app_is_due_when_its_last_backup_is_a_period_ago(
 
 def test_what_has_nothing_to_back_up_is_never_due(app: App) -> None:
     assert not catalogue.due(app)  # nothing is live
-    make_live(app, stores=(store("db", image="mysql:8", store=None),))
+    make_live(app, stores=(store("db", image="mongo:8", store=None),))
     assert not catalogue.due(app)
 
 

@@ -47,7 +47,7 @@ class TestStores:
         assert "Docker engine" in error.what
 
     def test_another_kind_is_fine_on_docker(self) -> None:
-        found = read({"data": {"image": "mysql:8"}, "web": BUILD}, engine="docker")
+        found = read({"data": {"image": "mongo:8"}, "web": BUILD}, engine="docker")
         assert (found.service("data").role, found.service("data").store) == ("store", None)
 
     def test_an_unknown_pulled_image_with_a_volume_holds_data(self) -> None:

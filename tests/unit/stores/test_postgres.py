@@ -42,13 +42,13 @@ def test_one_that_has_other_variables_is_given_no_roles() -> None:
         store = made(**changes)
         assert not postgres.takes_roles(store)
         assert postgres.database(store, "shop") == ""
-        assert postgres.KIND.environment(store, password) == store.environment
+        assert postgres.KIND.environment(store, "shop", password) == store.environment
     assert postgres.takes_roles(made(image="postgis/postgis:16"))
 
 
 def test_the_image_is_given_a_password_where_it_insists_on_one() -> None:
     def given(**variables: str | None) -> dict[str, str]:
-        return postgres.KIND.environment(made(environment=variables), password)
+        return postgres.KIND.environment(made(environment=variables), "shop", password)
 
     assert given(POSTGRES_DB="x", NONE=None) == {"POSTGRES_DB": "x", "POSTGRES_PASSWORD": "superuser-pw"}
     assert given(POSTGRES_PASSWORD="own") == {"POSTGRES_PASSWORD": "own"}
@@ -65,5 +65,5 @@ def test_it_is_found_under_its_name_as_two_roles() -> None:
 
 
 def test_data_belong_to_a_major_version() -> None:
-    assert postgres.KIND.series({"PG_MAJOR": "17", "PATH": "/"}) == "PostgreSQL 17"
-    assert postgres.KIND.series({}) == ""
+    assert postgres.KIND.series(made(), {"PG_MAJOR": "17", "PATH": "/"}) == "PostgreSQL 17"
+    assert postgres.KIND.series(made(), {}) == ""

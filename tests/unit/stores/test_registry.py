@@ -28,6 +28,8 @@ from tests.unit.samples import release
         ("bitnami/postgresql:16.4.0-debian-12-r1", "postgres"),
         ("valkey/valkey:9", "redis"),
         ("redis", "redis"),
+        ("mariadb:11.4", "mariadb"),
+        ("mysql/mysql-server:8.0", "mysql"),
         ("mongo:8", None),
         ("prometheuscommunity/postgres-exporter", None),
         ("redis/redis-stack", None),
@@ -50,7 +52,7 @@ def test_every_kind_has_a_name_of_its_own_and_no_image_is_of_two() -> None:
 
 def test_a_store_of_no_known_kind_runs_as_it_is() -> None:
     kind, store = registry.of(None), Service("db", "store", environment={"A": "b", "NONE": None})
-    assert kind.environment(store, str) == {"A": "b"}
+    assert kind.environment(store, "shop", str) == {"A": "b"}
     assert kind.endpoint(store, "shop", str, ours=True) is None
     assert not kind.check(store)
     server = kind.server(ContainerStore("shop", store, "shop-db", str))
@@ -94,8 +96,8 @@ class Toy(Kind):
     def remark(self, store: Service) -> str:
         return "only one child at a time"
 
-    def environment(self, store: Service, password: Password) -> dict[str, str]:
-        return super().environment(store, password) | {"TOY_KEY": password("key")}
+    def environment(self, store: Service, app: str, password: Password) -> dict[str, str]:
+        return super().environment(store, app, password) | {"TOY_KEY": password("key")}
 
     def endpoint(self, store: Service, app: str, password: Password, *, ours: bool) -> Endpoint:
         url = f"toy://{app}:{password('app')}@{store.name}:99"

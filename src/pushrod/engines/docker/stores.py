@@ -32,7 +32,7 @@ class Stores:
 
     def environment(self, store: Service) -> dict[str, str]:
         """What a store runs with: the manifest's own, and what its kind adds."""
-        return registry.of(store.store).environment(store, self._password(store))
+        return registry.of(store.store).environment(store, self.app.name, self._password(store))
 
     def endpoints(self, manifest: Manifest) -> list[Endpoint]:
         """Where each store is: under its service's name, in the network of each release."""
@@ -207,7 +207,7 @@ class Stores:
 
     def _series(self, store: Service, image: str) -> str:
         words = (docker.image(image) or {}).get("Config", {}).get("Env") or []
-        return registry.of(store.store).series(dict(word.split("=", 1) for word in words if "=" in word))
+        return registry.of(store.store).series(store, dict(w.split("=", 1) for w in words if "=" in w))
 
     def _not_up(self, why: str, containers: Sequence[str], log: tuple[str, ...] = ()) -> PushrodError:
         if error := docker.known(why, f"app {self.app.name}"):

@@ -1,0 +1,250 @@
+"""MariaDB and MySQL in a container: asked as root over the socket, by the programs of the container's own image.
+
+The two have the same protocol and the same options, as far as they are used here, and other names for their programs.
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
+from urllib.parse import quote
+
+from pushrod.adapters import docker
+from pushrod.core.errors import StoreError
+from pushrod.system import processes
+
+ROOT = "root"
+LONG = 6 * 3600.0
+"""Seconds for a dump, a restore, or one statement of counting."""
+
+CLIENT = ("mariadb", "mysql")
+DUMP = ("mariadb-dump", "mysqldump")
+_EITHER = """
+for program in "$1" "$2"; do
+    if command -v "$program" >/dev/null; then
+        shift 2
+        exec "$program" "$@"
+    fi
+done
+echo "neither $1 nor $2 is in this image" >&2
+exit 127
+"""
+_CHANGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
+_RIGHTS = (*_CHANGES, "EXECUTE", "SHOW VIEW", "CREATE TEMPORARY TABLES", "LOCK TABLES")
+_LONGEST = 32  # characters of an account's name in MySQL; MariaDB has more
+_SHOWN = 60  # characters of a statement
+_ESCAPES = {"\\n": "\n", "\\t": "\t", "\\0": "\0", "\\\\": "\\"}
+
+Row = tuple[str, ...]
+
+
+class Command(NamedTuple):
+    """One of the programs, as it is run in the container; `where` is what errors say."""
+
+    argv: list[str]
+    environment: Mapping[str, str]
+    where: str
+
+
+class Server:
+    """A running server. `password` gives that of root."""
+
+    def __init__(self, container: str, password: Callable[[], str]) -> None:
+        self._container = container
+        self._given = password
+
+    @cached_property
+    def _password(self) -> str:
+        return self._given()
+
+    def query(
+        self, sql: str, database: str = "", *, timeout: float = 60.0, user: str = ROOT, password: str = ""
+    ) -> list[Row]:
+        """Run a script as root, or as another account, and return the rows it gives, NULL as `NULL`.
+
+        The first statement that fails ends it. Raises StoreError with what the server said.
+        """
+        options = ("--batch", "--skip-column-names", "--connect-timeout=10")
+        command = self.command(CLIENT, *options, *([database] if database else []), user=user)
+        secret = {"MYSQL_PWD": password} if user != ROOT else {}
+        done = processes.run(command.argv, env={**command.environment, **secret}, stdin=sql, timeout=timeout)
+        if done.status != 0:
+            raise refusal(done.stderr, command.where)
+        return [tuple(map(_plain, line.split("\t"))) for line in done.stdout.splitlines()]
+
+    def command(self, program: tuple[str, str], *argv: str, user: str = ROOT) -> Command:
+        """How a program is run, which has one of two names. The password is in no argv."""
+        inside = [
+            "sh",
+            "-c",
+            _EITHER,
+            "sh",
+            *program,
+            f"--user={user}",
+            "--default-character-set=utf8mb4",
+            *argv,
+        ]
+        whole = ["docker", "exec", "--interactive", "--env", "MYSQL_PWD", self._container, *inside]
+        variables = docker.environment() | {"MYSQL_PWD": self._password}
+        return Command(whole, variables, f"container {self._container}")
+
+    def enters(self, user: str, password: str) -> bool:
+        """Whether an account may log in with a password."""
+        try:
+            self.query("select 1", user=user, password=password)
+        except StoreError as e:
+            if not is_denied(e):
+                raise
+            return False
+        return True
+
+    def version(self) -> str:
+        """The server's version, `11.8.3`."""
+        return self.query("select version()")[0][0].partition("-")[0]
+
+
+def refusal(said: str, where: str) -> StoreError:
+    """What one of the programs printed as it failed, as an error."""
+    lines = tuple(said.splitlines()[-20:])
+    found = re.search(r"(?:ERROR|[Ee]rror:) ?(\d+)? ?(?:\(\w+\))?(?: at line \d+)?: (.+)", said)
+    what = found[2] if found else (said.strip().rpartition("\n")[2] or "the client failed and said nothing")
+    hint = "see its last lines: docker logs"
+    if "(28000)" in said or " 1045" in said:
+        hint = "its data were made with another password than its variables name now: put the old one back"
+    elif re.search(r"container \S+ is not running|No such container", said):
+        hint = "the store does not run: `docker logs` of its container says why"
+    return StoreError(what, where=where, hint=hint, log=lines)
+
+
+def is_denied(error: StoreError) -> bool:
+    """Whether the server does not let the account in."""
+    return error.what.startswith("Access denied for user") and "using password" in error.what
+
+
+def url(user: str, password: str, host: str, port: int, database: str) -> str:
+    """The address of a database as programs take it: `mysql://user:password@db:3306/database`."""
+    return f"mysql://{quote(user, '')}:{quote(password, '')}@{host}:{port}/{quote(database, '')}"
+
+
+def name(text: str) -> str:
+    """An identifier in SQL."""
+    return f"`{text.replace('`', '``')}`"
+
+
+def text(value: str) -> str:
+    """A text in SQL."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _plain(field: str) -> str:
+    return re.sub(r"\\[nt0\\]", lambda found: _ESCAPES[found[0]], field)
+
+
+# ---- roles ---------------------------------------------------------------------------------------------------
+
+
+class Roles(NamedTuple):
+    """The names of an app's two accounts."""
+
+    migrator: str
+    app: str
+
+    @classmethod
+    def of(cls, app: str) -> "Roles":
+        """The accounts of the app of that name. A server has those of one app, so a long name may be cut."""
+        return cls(*(f"{app[: _LONGEST - len(ending)]}{ending}" for ending in ("_migrator", "_app")))
+
+
+def ensure(server: Server, app: str, database: str, passwords: Mapping[str, str], *, ddl: bool) -> None:
+    """Make an app's accounts, its database and their rights what they should be; nothing is written if they are.
+
+    `passwords` has `migrator` and `app`. With `ddl` the app's own account changes the schema too. A right that
+    somebody has taken from an account that has others in the database stays taken.
+    """
+    roles = Roles.of(app)
+    there = {row[0] for row in server.query("select user from mysql.user where host = '%'")}
+    wanted = {roles.migrator: passwords["migrator"], roles.app: passwords["app"]}
+    sql = [f"create database if not exists {name(database)};"]
+    sql += [
+        f"create user {_account(role)} identified by {text(password)};"
+        for role, password in wanted.items()
+        if role not in there
+    ]
+    held = {role: _rights(server, role, database) for role in roles}
+    if not held[roles.migrator]:
+        sql.append(_grant(("ALL",), database, roles.migrator))
+    if held[roles.app] and ("CREATE" in held[roles.app]) != ddl:
+        sql.append(f"revoke all privileges on {name(database)}.* from {_account(roles.app)};")
+        held[roles.app] = set()
+    if not held[roles.app]:
+        sql.append(_grant(("ALL",) if ddl else _RIGHTS, database, roles.app))
+    for role, password in wanted.items():
+        if role in there and not server.enters(role, password):
+            sql.append(f"alter user {_account(role)} identified by {text(password)};")
+    server.query("\n".join(sql))
+
+
+def _rights(server: Server, role: str, database: str) -> set[str]:
+    of = f"table_schema = {text(database)} and grantee = {text(_account(role))}"
+    rows = server.query(f"select privilege_type from information_schema.schema_privileges where {of}")  # noqa: S608
+    return {row[0] for row in rows}
+
+
+def _grant(rights: Collection[str], database: str, role: str) -> str:
+    return f"grant {', '.join(rights)} on {name(database)}.* to {_account(role)};"
+
+
+def _account(role: str) -> str:
+    return f"{text(role)}@'%'"
+
+
+# ---- migrations ----------------------------------------------------------------------------------------------
+
+
+def waiting(server: Server, app: str) -> Sequence[str]:
+    """Whom the sessions of an app's migrating account wait for, one sentence for each that may be it."""
+    migrator = text(Roles.of(app).migrator)
+    return [
+        f"it waits for a lock that {who} may hold: connection {number}, in a transaction for {seconds} s: "
+        f"{statement if len(statement) <= _SHOWN else statement[:_SHOWN] + '…'}"
+        for number, who, seconds, statement in server.query(_WAITING.replace("MIGRATOR", migrator))
+    ]
+
+
+def end_sessions(server: Server, app: str, since: str) -> None:
+    """End the statements of an app's migrating account that began at a time (ISO 8601) or later.
+
+    A session between two statements ends when its client has gone.
+    """
+    rows = server.query(
+        _RUNNING.replace("MIGRATOR", text(Roles.of(app).migrator)).replace("SINCE", text(since[:19]))
+    )
+    kill(server, [row[0] for row in rows])
+
+
+def kill(server: Server, connections: Collection[str]) -> None:
+    """End connections; one that has ended meanwhile is no error."""
+    command = server.command(CLIENT, "--force")
+    sql = "".join(f"kill {int(number)};\n" for number in connections)
+    if sql:
+        processes.run(command.argv, env=command.environment, stdin=sql, timeout=60)
+
+
+_WAITING = """
+select distinct p.id, p.user, timestampdiff(second, t.trx_started, now()),
+       regexp_replace(coalesce(p.info, 'idle'), '[[:space:]]+', ' ')
+  from information_schema.innodb_trx t
+  join information_schema.processlist p on p.id = t.trx_mysql_thread_id
+ where p.user <> MIGRATOR
+   and exists (select 1 from information_schema.processlist m
+                where m.user = MIGRATOR
+                  and (m.state like 'Waiting for%lock%'
+                       or m.id in (select trx_mysql_thread_id from information_schema.innodb_trx
+                                    where trx_state = 'LOCK WAIT')));
+"""
+
+_RUNNING = """
+select id from information_schema.processlist
+ where user = MIGRATOR and command <> 'Sleep'
+   and utc_timestamp() - interval time second >= cast(SINCE as datetime);
+"""

@@ -1,0 +1,254 @@
+"""MariaDB and MySQL, on Docker: two kinds, because data, images and JDBC drivers of one do not fit the other.
+
+The contract of the images is in their documentation (https://hub.docker.com/_/mariadb,
+https://hub.docker.com/_/mysql). If the manifest sets no root password, pushrod generates one and names the database.
+If it sets one, the app has accounts in the database that the manifest names. Otherwise pushrod does not know the root
+password, or which database is the app's: the store runs as it is.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from pushrod.adapters import docker, mariadb
+from pushrod.adapters.mariadb_dumps import Copy
+from pushrod.core.errors import StoreError
+from pushrod.core.values import Service
+from pushrod.stores import spring
+from pushrod.stores.backup_drivers import Archive, Rows
+from pushrod.stores.kinds import ContainerStore, Endpoint, Kind, Password, Server
+from pushrod.system.streams import Sink, Source
+
+_PORT = 3306
+_DATABASE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_OF_ROOT = (
+    "ROOT_PASSWORD",
+    "ROOT_PASSWORD_HASH",
+    "ALLOW_EMPTY_ROOT_PASSWORD",
+    "ALLOW_EMPTY_PASSWORD",
+    "RANDOM_ROOT_PASSWORD",
+)
+_OTHER_IMAGES = ("bitnami", "linuxserver")  # the same names, other variables or accounts
+# Over TCP: while an image initialises a data directory, its server listens on the socket only. `ping` succeeds if the
+# password is refused; with the right one the server logs nothing.
+_ANSWERS = """\
+p=${MARIADB_ROOT_PASSWORD:-$MYSQL_ROOT_PASSWORD}
+f=${MARIADB_ROOT_PASSWORD_FILE:-$MYSQL_ROOT_PASSWORD_FILE}
+[ -z "$f" ] || p=$(cat "$f")
+export MYSQL_PWD="$p"
+if command -v mariadb-admin >/dev/null; then set -- mariadb-admin --skip-ssl; else set -- mysqladmin; fi
+exec "$@" --user=root --protocol=tcp --host=127.0.0.1 --port=PORT --connect-timeout=3 --silent ping"""
+
+
+class _Database(Server):
+    """The app's database on a server in a container."""
+
+    def __init__(self, store: ContainerStore, name: str, server: mariadb.Server) -> None:
+        self._store = store
+        self._name = name
+        self._server = server
+
+    def ensure(self, *, ddl: bool) -> str:
+        """The two accounts, the database and the rights in it."""
+        passwords = {whose: self._store.password(whose) for whose in ("migrator", "app")}
+        try:
+            mariadb.ensure(self._server, self._store.app, self._name, passwords, ddl=ddl)
+        except StoreError as e:
+            if not mariadb.is_denied(e) or self._is_ours():
+                raise
+            # Its data are older than the password that the manifest has now; the app has its own account.
+            return "without accounts: its root password is not the one in the manifest"
+        return ""
+
+    def _is_ours(self) -> bool:
+        """Whether pushrod has made the password of root."""
+        return self._store.password("superuser") in self._store.service.environment.values()
+
+    def schema(self) -> str:
+        """By what a dump without rows says."""
+        return Copy(self._server, self._name).schema()
+
+    def waits(self) -> Sequence[str]:
+        """Whom the migrating account waits for."""
+        return mariadb.waiting(self._server, self._store.app)
+
+    def end_migrations(self, since: str) -> None:
+        """End the statements of the migrating account that began since then."""
+        mariadb.end_sessions(self._server, self._store.app, since)
+
+    def archive(self, *, ddl: bool) -> Archive:
+        """The database, as the server's own program dumps it."""
+        return _Dumps(self._store.service.name, Copy(self._server, self._name))
+
+
+class _Dumps:
+    """The app's database."""
+
+    suffix = "sql.gz"
+
+    def __init__(self, store: str, copy: Copy) -> None:
+        self.store = store
+        self._copy = copy
+
+    def version(self) -> str:
+        """The server's version."""
+        return self._copy.version()
+
+    def save(self, sink: Sink) -> Rows:
+        """A dump of one snapshot."""
+        return self._copy.dump(sink)
+
+    def check(self, source: Source) -> None:
+        """Unpack it to its end."""
+        self._copy.check(source)
+
+    def rehearse(self, source: Source) -> Rows | None:
+        """Restore it into a database of its own."""
+        return self._copy.rehearse(source)
+
+    def restore(self, source: Source) -> str | None:
+        """Restore it beside the database, then swap the tables."""
+        return f"database {self._copy.restore(source)}"
+
+
+class _Family(Kind):
+    """What the two have in common. `prefixes` begin the names of an image's variables, the first is its own."""
+
+    prefixes: tuple[str, ...] = ()
+    variable = "DATABASE_URL"
+    spring = spring.DATASOURCE
+
+    # ---- what a manifest gives --------------------------------------------------------------------------------
+
+    def _given(self, store: Service, what: str) -> str:
+        found = (store.environment.get(f"{prefix}_{what}") for prefix in self.prefixes)
+        return next(filter(None, found), "")
+
+    def _has_root(self, store: Service) -> bool:
+        """Whether the manifest says how to log in as root, or that this is nobody's business."""
+        return any(self._given(store, f"{what}{end}") for what in _OF_ROOT for end in ("", "_FILE"))
+
+    def _speaks(self, store: Service) -> bool:
+        """Whether its image reads these variables."""
+        return not any(word in store.image for word in _OTHER_IMAGES)
+
+    def _unknown(self, store: Service) -> str:
+        """Why pushrod leaves a store alone; empty where it does not."""
+        if not self._speaks(store):
+            return "its image has other variables than the official one"
+        if not self._has_root(store):
+            return ""
+        if self._given(store, "RANDOM_ROOT_PASSWORD") or self._given(store, "ROOT_PASSWORD_HASH"):
+            return "its root password is not in the manifest"
+        if not _DATABASE.fullmatch(self._given(store, "DATABASE")):
+            return f"`{self.prefixes[0]}_DATABASE` names no database"
+        return ""
+
+    def period(self, store: Service) -> Literal["day", "never"]:
+        """Every day, where pushrod can ask it."""
+        return "never" if self._unknown(store) else "day"
+
+    def remark(self, store: Service) -> str:
+        """Why pushrod leaves it alone."""
+        why = self._unknown(store)
+        return f"pushrod gives it no accounts, no address and no backups: {why}" if why else ""
+
+    # ---- what becomes of it -----------------------------------------------------------------------------------
+
+    def environment(self, store: Service, app: str, password: Password) -> dict[str, str]:
+        """The manifest's own; where that says nothing of root, a password for it, and the app's database."""
+        given, prefix = super().environment(store, app, password), self.prefixes[0]
+        if not self._speaks(store) or self._has_root(store):
+            return given
+        database = {} if self._given(store, "DATABASE") else {f"{prefix}_DATABASE": app}
+        return given | {f"{prefix}_ROOT_PASSWORD": password("superuser")} | database
+
+    def endpoint(self, store: Service, app: str, password: Password, *, ours: bool) -> Endpoint | None:
+        """Under its service's name, as an account of the app's. Addresses in the manifest stay as they are if the
+        manifest has accounts of its own."""
+        if self._unknown(store):
+            return None
+        roles, name = mariadb.Roles.of(app), self._given(store, "DATABASE") or app
+        made = not self._has_root(store)
+
+        def url(role: str, whose: str) -> str:
+            return mariadb.url(role, password(whose), store.name, _port(store), name)
+
+        app_url, migrating = url(roles.app, "app"), url(roles.migrator, "migrator")
+        return Endpoint(store.name, self.name, app_url, migrating, adopts=ours and made, spring=made)
+
+    def spring_variables(self, given: str, url: str) -> dict[str, str]:
+        """`spring.datasource`."""
+        return spring.datasource(given, url, self.jdbc[0])
+
+    def check(self, store: Service) -> list[str]:
+        """By the server's own program."""
+        return ["CMD-SHELL", _answers(store)]
+
+    def series(self, store: Service, image: Mapping[str, str]) -> str:
+        """Data of one major version of MariaDB, or one series of MySQL, are not another's; with MARIADB_AUTO_UPGRADE
+        the image upgrades them."""
+        if "MARIADB_VERSION" in image:
+            major = image["MARIADB_VERSION"].rpartition(":")[2].partition(".")[0]
+            return "MariaDB" if self._given(store, "AUTO_UPGRADE") else f"MariaDB {major}"
+        version = image.get("MYSQL_MAJOR") or ".".join(image.get("MYSQL_VERSION", "").split(".")[:2])
+        return f"MySQL {version}" if version else ""
+
+    def answers(self, store: ContainerStore) -> bool:
+        """As its health check has it."""
+        return docker.execute(store.container, ["sh", "-c", _answers(store.service)], timeout=15).status == 0
+
+    def server(self, store: ContainerStore) -> Server:
+        """Asked in its container, as root."""
+        name = self._given(store.service, "DATABASE")
+        if self._unknown(store.service) or not name:
+            return Server()
+        return _Database(store, name, mariadb.Server(store.container, lambda: self._root(store)))
+
+    def _root(self, store: ContainerStore) -> str:
+        """The password of root, which may be in a file of the container's."""
+        if path := self._given(store.service, "ROOT_PASSWORD_FILE"):
+            done = docker.execute(store.container, ["cat", path])
+            if done.status != 0:
+                raise StoreError(
+                    f"the password of root cannot be read: {done.stderr.strip()}",
+                    where=f"container {store.container}",
+                    hint="see whether it runs: pushrod status",
+                )
+            return done.stdout.rstrip("\n")
+        return self._given(store.service, "ROOT_PASSWORD")
+
+
+def _port(store: Service) -> int:
+    """Where it listens: at what its command says, else 3306."""
+    words = re.findall(r"--port[= ](\d{1,5})\b", " ".join((*store.entrypoint, *store.command)))
+    return int(words[-1]) if words else _PORT
+
+
+def _answers(store: Service) -> str:
+    return _ANSWERS.replace("--port=PORT", f"--port={_port(store)}")
+
+
+class MariaDB(_Family):
+    """MariaDB."""
+
+    name = "mariadb"
+    title = "MariaDB"
+    images = {"mariadb": "MariaDB"}
+    usual = ("mariadb", "db", "database")
+    prefixes = ("MARIADB", "MYSQL")
+    jdbc = ("jdbc:mariadb:", "jdbc:mysql:")
+
+
+class MySQL(_Family):
+    """MySQL."""
+
+    name = "mysql"
+    title = "MySQL"
+    images = {"mysql": "MySQL", "mysql-server": "MySQL"}
+    usual = ("mysql", "db", "database")
+    prefixes = ("MYSQL",)
+    jdbc = ("jdbc:mysql:", "jdbc:mariadb:")
+
+
+KINDS = (MariaDB(), MySQL())
