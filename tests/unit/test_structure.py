@@ -13,9 +13,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 SOURCE = structure.SOURCE
 PAGE = (CHECKOUT / "CONTRIBUTING.md").read_text()
 
-CEILINGS = {
-    "lines of the largest module": 535,
-}
+CEILINGS: dict[str, int] = {}
 """The figures still above their limits, with their current maximum: these may only fall."""
 
 
