@@ -23,9 +23,9 @@ from pushrod.releases.pipeline import Pipeline
 from pushrod.releases.queue import LOCK_TIMEOUT
 from pushrod.releases.rounds import Round
 from pushrod.releases.steps import Steps
-from pushrod.state.apps import App, now, read_json
+from pushrod.state import releases
+from pushrod.state.apps import App, now, read_json, seconds_since
 from pushrod.state.journal import Journal
-from pushrod.state.releases import Releases
 from pushrod.stores.backup_drivers import Archive
 from pushrod.system import files, streams
 
@@ -69,7 +69,7 @@ class Backup(Value, frozen=True):
     @property
     def age(self) -> float:
         """Seconds since it was taken."""
-        return _since(self.at)
+        return seconds_since(self.at)
 
 
 class Verified(Value, frozen=True):
@@ -109,7 +109,7 @@ def find(app: App, when: str = "") -> Backup:
 
 def due(app: App) -> bool:
     """Whether it is time for an app's next backup: its manifest says how often. Never for one that is down."""
-    release = _live(app)
+    release = releases.live(app)
     if app.settings.down or release is None or not any(s.store for s in release.stores):
         return False
     period = PERIODS.get(release.backups.every)
@@ -122,14 +122,14 @@ def examine(app: App) -> Iterator[Diagnostic]:
 
     Where no timer takes them (the embedded engine), only once somebody has begun to take them.
     """
-    release, known = _live(app), listed(app)
+    release, known = releases.live(app), listed(app)
     if app.settings.down or release is None or not any(s.store for s in release.stores):
         return
     period = PERIODS.get(release.backups.every)
     if period is None or (not known and not BY_NAME[release.engine].hosted):
         return
     since = known[0].at if known else _first_live(app)
-    if _since(since) > 2 * period:
+    if seconds_since(since) > 2 * period:
         last = f"the last backup is of {since[:16].replace('T', ' ')} UTC" if known else "there is no backup"
         detail = f"{last}, and one is wanted every {release.backups.every}"
         mend = f"`pushrod db backup --app {app.name}` takes one, or says why it cannot"
@@ -297,7 +297,7 @@ class Backups:
     # ---- small things ---------------------------------------------------------------------------------------
 
     def _running(self) -> Release:
-        release = _live(self.app)
+        release = releases.live(self.app)
         if release is None or self.app.settings.down:
             state = "is down" if release else "has no live release"
             hint = "`pushrod restart` starts them" if release else "deploy it first"
@@ -358,17 +358,8 @@ def _place(app: App) -> Destination:
     return Directory(app.backups)
 
 
-def _live(app: App) -> Release | None:
-    live = Journal(app.journal).story().live
-    return Releases(app).read(live) if live else None
-
-
 def _first_live(app: App) -> str:
     return next(e.at for e in Journal(app.journal).entries() if e.event == "live")
-
-
-def _since(at: str) -> float:
-    return (datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(at)).total_seconds()
 
 
 def _difference(wanted: dict[str, int], found: dict[str, int]) -> str:

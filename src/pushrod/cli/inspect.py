@@ -1,6 +1,5 @@
 """status, releases, logs: the verbs that only read."""
 
-import datetime
 import re
 
 import click
@@ -17,7 +16,7 @@ from pushrod.engines import registry
 from pushrod.ingress import request_log
 from pushrod.manifest.document import duration
 from pushrod.observe import status
-from pushrod.state.apps import App
+from pushrod.state.apps import App, seconds_since
 from pushrod.state.secrets import Secrets
 
 
@@ -73,8 +72,7 @@ def _print_status(one: status.Status) -> None:
 
 
 def _ago(at: str) -> str:
-    then = datetime.datetime.fromisoformat(at)
-    return age((datetime.datetime.now(datetime.UTC) - then).total_seconds()) + " ago"
+    return f"{age(seconds_since(at))} ago"
 
 
 @click.command("releases", cls=remote.Verb)

@@ -11,7 +11,6 @@ This module does not reload the edge: the pipeline does, which holds the app's l
 """
 
 import contextlib
-import datetime
 import os
 import platform
 import re
@@ -26,7 +25,7 @@ from pushrod.core.errors import PushrodError, StateError
 from pushrod.core.site import CHAIN, KEY, Tls
 from pushrod.core.values import Diagnostic, Release, Value
 from pushrod.ingress.protocol import Ingress
-from pushrod.state.apps import App, now, read_json
+from pushrod.state.apps import App, now, read_json, seconds_since
 from pushrod.system import files, locks
 
 _RECORD = "certificate.json"
@@ -140,7 +139,7 @@ class Certificates:
         if release.tls.source != "acme":
             return release.tls.source != "off"
         failure, lacking = self.failure(), self.lacking(release)
-        again = failure is None or failure.names != names_for(release) or _since(failure.at) > _AGAIN
+        again = failure is None or failure.names != names_for(release) or seconds_since(failure.at) > _AGAIN
         return bool(lacking) and again
 
     def obtain(self, release: Release, ingress: Ingress, *, force: bool = False) -> Kept:
@@ -324,7 +323,3 @@ def _ends(certificate: Described, part: float) -> bool:
 
 def _is_local(name: str) -> bool:
     return name == "localhost" or name.endswith(".localhost")
-
-
-def _since(at: str) -> float:
-    return (datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(at)).total_seconds()

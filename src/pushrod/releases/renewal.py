@@ -6,15 +6,14 @@ from collections.abc import Iterator, Sequence
 from pushrod.adapters.openssl import Described, Pair
 from pushrod.core.errors import BusyError, Interrupted, PushrodError
 from pushrod.core.progress import Progress
-from pushrod.core.values import Release, Value
+from pushrod.core.values import Value
 from pushrod.engines.protocols import Engine
 from pushrod.ingress.certificates import Certificates, Kept, examine, names_for
 from pushrod.releases.pipeline import Pipeline
 from pushrod.releases.queue import LOCK_TIMEOUT
 from pushrod.releases.rounds import Round
+from pushrod.state import releases
 from pushrod.state.apps import App
-from pushrod.state.journal import Journal
-from pushrod.state.releases import Releases
 from pushrod.system import files
 
 TURN = 900.0
@@ -38,7 +37,7 @@ def listed(apps: Sequence[App]) -> list[Row]:
 
 
 def _row(app: App) -> Row | None:
-    release, kept = _live(app), Certificates(app).current()
+    release, kept = releases.live(app), Certificates(app).current()
     if release is None or (release.tls.source == "off" and kept is None):
         return None
     problem = "; ".join(finding.detail for finding in examine(app, release))
@@ -83,7 +82,7 @@ def give(app: App, engine: Engine, progress: Progress, pair: Pair) -> tuple[Desc
 
     Raises StateError, and keeps the one that was there, where it cannot be served.
     """
-    described, release = Certificates(app).give(pair), _live(app)
+    described, release = Certificates(app).give(pair), releases.live(app)
     wanted = release is not None and release.tls.source == "files" and not app.settings.down
     if wanted:
         Pipeline(app, engine, progress).certify()
@@ -97,10 +96,5 @@ def left(ends: str) -> float:
 
 def _wants(app: App) -> bool:
     """Whether there is anything to do, without the lock: most apps of a root may have no certificate."""
-    release = _live(app)
+    release = releases.live(app)
     return release is not None and release.tls.source != "off" and not app.settings.down
-
-
-def _live(app: App) -> Release | None:
-    live = Journal(app.journal).story().live
-    return Releases(app).read(live) if live else None

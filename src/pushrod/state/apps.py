@@ -104,6 +104,11 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
+def seconds_since(at: str) -> float:
+    """The seconds since a time of a record."""
+    return (datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(at)).total_seconds()
+
+
 T = TypeVar("T")
 
 

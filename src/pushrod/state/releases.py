@@ -11,6 +11,7 @@ from pushrod.adapters import git
 from pushrod.core.errors import StateError, UnknownNameError
 from pushrod.core.values import Placement, Release
 from pushrod.state.apps import App, read_json
+from pushrod.state.journal import Journal
 from pushrod.system import files
 
 RELEASE = "release.json"
@@ -117,3 +118,9 @@ class Releases:
     def record(self, message: str) -> None:
         """Commit the current state; does nothing if it has not changed."""
         git.commit_all(self.app.state, message)
+
+
+def live(app: App) -> Release | None:
+    """The live release of an app, as its journal has it; StateError if it cannot be read."""
+    number = Journal(app.journal).story().live
+    return Releases(app).read(number) if number else None
