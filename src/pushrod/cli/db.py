@@ -2,8 +2,9 @@
 
 import click
 
-from pushrod.backups import catalogue
-from pushrod.backups.catalogue import Backup, Backups
+from pushrod.backups import catalogue, operations
+from pushrod.backups.catalogue import Backup
+from pushrod.backups.operations import Backups
 from pushrod.cli import remote
 from pushrod.cli.context import find_app, find_root, with_app, with_json
 from pushrod.cli.host_context import visible
@@ -38,7 +39,7 @@ def _all(root: str | None) -> None:
     where = find_root(root)
     failed: list[PushrodError] = []
     with signals.interruptible():
-        for outcome in catalogue.all_due(registry.of(where), visible(where), Steps()):
+        for outcome in operations.all_due(registry.of(where), visible(where), Steps()):
             if isinstance(outcome, Backup):
                 say(_summary(outcome))
             else:
