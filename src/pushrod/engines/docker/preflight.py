@@ -1,10 +1,12 @@
 """What a deployment will do on this host, and whether there is room for it, before it does any of it."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
+import yaml
 
 from pushrod.adapters import docker
 from pushrod.core.plan import Change, Need
@@ -39,18 +41,24 @@ def store_changes(app: App, manifest: Manifest, place: containers.Place, documen
 
     Those that are built, or whose image is not here yet, are known only once they are: nothing is said of any then.
     """
-    running = names.running_stores(app)
+    before = _running(app)
     here = {s.name: images.present(app, s) for s in manifest.stores if s.image}
-    if not running.exists() or not all(here.values()) or any(s.build for s in manifest.stores):
+    if not before or not all(here.values()) or any(s.build for s in manifest.stores):
         return []
     parts = {s.name: images.of_pulled(app, s) for s in manifest.stores}
-    before = rendering.services(running.read_text())
     after = rendering.services(rendering.stores(place, manifest, document, parts))
     return [
         Change("store", name, "changed", _changed(manifest.service(name)))
         for name in after
         if name in before and (before[name] != after[name] or _other_environment(app, manifest.service(name)))
     ]
+
+
+def _running(app: App) -> dict[str, Any]:
+    """The stores' services as they run; none where their file is gone or damaged: a start writes it anew."""
+    with suppress(OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return rendering.services(names.running_stores(app).read_text())
+    return {}
 
 
 def _changed(store: Service) -> str:
@@ -60,7 +68,7 @@ def _changed(store: Service) -> str:
 
 def _other_environment(app: App, store: Service) -> bool:
     path = names.store_environment(app, store.name)
-    return path.exists() and path.read_text() != environment.render(Stores(app).environment(store))
+    return path.is_file() and path.read_text() != environment.render(Stores(app).environment(store))
 
 
 def needs(app: App, commit: str, manifest: Manifest, document: Document) -> list[Need]:

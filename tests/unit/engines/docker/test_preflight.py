@@ -8,7 +8,7 @@ import pytest
 from pushrod.adapters import docker
 from pushrod.adapters.docker import Container
 from pushrod.core.values import Build, Manifest
-from pushrod.engines.docker import preflight
+from pushrod.engines.docker import names, preflight
 from pushrod.state.apps import App
 from pushrod.system import files
 from tests.unit import samples
@@ -109,3 +109,11 @@ def test_what_is_met(app: App, engine: Engine) -> None:
     disk = next(n for n in preflight.needs(app, "abc", WANTED, {"services": {}}) if n.what == "disk")
     assert (disk.free, disk.met) == (1000 * MB, False)
     assert Path("/var/lib/docker").name in disk.why
+
+
+@pytest.mark.parametrize("damage", [b"", b"services:", b"\0\xff{", b"- x\n", None])
+def test_a_damaged_file_of_the_running_stores_foresees_nothing(damage: bytes | None, app: App) -> None:
+    path = names.running_stores(app)
+    path.parent.mkdir(parents=True)
+    path.mkdir() if damage is None else path.write_bytes(damage)
+    assert preflight._running(app) == {}
