@@ -37,9 +37,10 @@ class Registry(http.server.BaseHTTPRequestHandler):
         if repository.startswith("leads/") and "/manifests" in repository:
             self._head(307, 0, Location=self.leads)
             return
-        kind, path = self.blobs.get(name, self.blobs[self.manifest])
+        digest = name if name in self.blobs else self.manifest
+        kind, path = self.blobs[digest]
         length = path.stat().st_size if name else 0
-        self._head(200, length, **{"Content-Type": kind, "Docker-Content-Digest": name or self.manifest})
+        self._head(200, length, **{"Content-Type": kind, "Docker-Content-Digest": digest})
         if self.command == "GET" and name:
             with path.open("rb") as f:
                 self.connection.sendfile(f)
