@@ -356,6 +356,7 @@ def _moving(
         try:
             child = subprocess.Popen(
                 args,
+                bufsize=0 if stdout == subprocess.PIPE else -1,  # what there is is passed on, not whole blocks
                 env=dict(env),
                 stdin=stdin,
                 stdout=stdout,
