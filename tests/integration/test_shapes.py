@@ -92,7 +92,7 @@ NOTES = {
     "edge": "{}: the edge replaces it",
     "kept": "{}: stays as it is from push to push",
     "named": "{}: `container_name` and `hostname` are only names",
-    "networks": "{}: its networks are not made",
+    "networks": "{}: its networks are not created",
     "not mounted": "{}: volumes are not mounted on the embedded engine",
     "one port": "{}: of its published ports only ",
     "replaced": "{}: pushrod's edge .nginx. replaces it",

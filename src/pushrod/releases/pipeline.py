@@ -10,7 +10,7 @@ left to do is finished, by this process or by the next one that takes the app's 
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -20,7 +20,7 @@ from pushrod.core.attempts import Attempts
 from pushrod.core.errors import Interrupted, PushrodError, RepositoryError, StateError, UnknownNameError
 from pushrod.core.progress import Progress
 from pushrod.core.site import DRAIN_BUDGET
-from pushrod.core.values import Maintenance, Release
+from pushrod.core.values import Maintenance, ProcessState, Release
 from pushrod.engines import scripts
 from pushrod.engines.protocols import Engine
 from pushrod.ingress.certificates import Kept
@@ -34,8 +34,13 @@ from pushrod.releases.repairs import Repairs
 from pushrod.releases.retirement import Retirement
 from pushrod.releases.serving import Serving
 from pushrod.releases.steps import FAILURES
-from pushrod.state.apps import App
+from pushrod.state.apps import App, seconds_since
 from pushrod.system import locks, signals
+
+_SETTLING = 60.0
+"""Seconds within which what was started again may not be healthy yet."""
+
+_ROUNDING = 5.0  # seconds by which the start of a process and a record's time may differ
 
 
 def _next_time(error: Exception) -> str:
@@ -396,11 +401,23 @@ class Pipeline:
     def _runs(self, live: Release) -> bool:
         """Whether all of the live release is up: after a power cut its processes have only just been started, and
         the edge may have had to leave it out."""
-        states = [s.state for s in self.engine.runtime.states(self.app)]
+        states = self.engine.runtime.states(self.app)
         up = live.number in self.engine.runtime.running(self.app) and all(
-            state == "running" for state in states
+            s.state == "running" for s in states
         )
-        return up and self.serving.agrees(live)
+        return up and not self._restarted(live, states) and self.serving.agrees(live)
+
+    def _restarted(self, live: Release, states: Sequence[ProcessState]) -> bool:
+        """Whether something was started again just now, so that nobody has seen it healthy yet."""
+        since_live = min(
+            (
+                seconds_since(e.at)
+                for e in self.journal.entries()
+                if (e.event, e.release) == ("live", live.number)
+            ),
+            default=0.0,
+        )
+        return any(s.since < min(_SETTLING, since_live - _ROUNDING) for s in states)
 
     def _previous(self, live: int) -> int:
         older = [n for n in self.releases.numbers() if n < live and self.context.readable(n)]

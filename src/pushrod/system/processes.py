@@ -356,7 +356,9 @@ def _moving(
         try:
             child = subprocess.Popen(
                 args,
-                bufsize=0 if stdout == subprocess.PIPE else -1,  # what there is is passed on, not whole blocks
+                bufsize=0
+                if stdout == subprocess.PIPE
+                else -1,  # what there is is passed on, not whole blocks
                 env=dict(env),
                 stdin=stdin,
                 stdout=stdout,
