@@ -417,7 +417,8 @@ class Pipeline:
             ),
             default=0.0,
         )
-        return any(s.since < min(_SETTLING, since_live - _ROUNDING) for s in states)
+        recent = min(_SETTLING, since_live - _ROUNDING)
+        return any(s.group != "edge" and s.since < recent for s in states)  # the edge has its mark
 
     def _previous(self, live: int) -> int:
         older = [n for n in self.releases.numbers() if n < live and self.context.readable(n)]
