@@ -101,7 +101,7 @@ def test_no_certificate_of_a_push_is_given_to_a_program(
     before = attacker.footprint()
     said = send(attacker, lines, pack_of(attacker, commit))
     assert "ng refs/heads/main" in said.stdout
-    assert "no certificate" in said.stderr + said.stdout
+    assert "push certificates are not accepted" in said.stderr + said.stdout
     assert witnesses.box.get(CALLED) == b""
     assert attacker.footprint() == before
 

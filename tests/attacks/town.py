@@ -119,7 +119,11 @@ class Town:
         self.ground = Ground(box, directory)
 
     def settle(self) -> "Town":
-        """Make both apps live, the victim's with PostgreSQL, Redis and a secret."""
+        """Make both apps live, the victim's with PostgreSQL, Redis and a secret.
+
+        No timer takes a backup meanwhile: tests compare what the victim has before and after.
+        """
+        self.box.exec("systemctl", "stop", "pushrod-backup.timer")
         self.victim = Party(self.ground, "victim", files("victim.localhost"))
         told = self.victim.asks("secret", "set", "VICTIM_SECRET", "--app", "victim", stdin=SECRET)
         assert told.status == 0, told.stderr

@@ -298,7 +298,7 @@ def authority() -> openssl.Pair:
 
 def test_files_of_ones_own_are_served(served: Served, authority: openssl.Pair, tmp_path: Path) -> None:
     sealed = served.live("shop.example", "*.shop.example", source="files")
-    with pytest.raises(StateError, match="none was given"):
+    with pytest.raises(StateError, match="none is stored"):
         served.pipeline.certify()
     pair = openssl.issue(authority, ["shop.example", "*.shop.example"])
     described, placed = renewal.give(served.app, served, served.progress, pair)  # type: ignore[arg-type]
@@ -383,7 +383,7 @@ def test_an_app_of_the_embedded_engine_with_tls(machine: Machine) -> None:
     done = shop.tree.push() if shop.tree.commit({"compose.yaml": yaml.safe_dump(asked)}) else None
     assert done and done.ok
     assert "no new certificate: the manifest requires your own certificate, and none is stored" in done.err
-    assert "none was given" in shop.json("status")[0]["warnings"][0]
+    assert "none is stored" in shop.json("status")[0]["warnings"][0]
     refused = shop.pushrod("cert", "renew", "--all")
     assert refused.status == 11
     assert "pushrod cert set" in complaint(refused).to_do

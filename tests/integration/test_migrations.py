@@ -104,7 +104,7 @@ OUTLIVE = {
     "a session of its own, and it fails": (f"setsid {LOCKED} >/dev/null 2>&1 & sleep 1; exit 3", 7),
     "it kills itself": (f"{LOCKED} >/dev/null 2>&1 & sleep 1; kill -9 $$", 7),
     "a transaction that it has left open": (
-        f"((echo 'begin; lock table things;'; sleep 300) | setsid {PSQL}) >/dev/null 2>&1 & sleep 1; exit 1",
+        f"((echo 'begin; lock table things;'; sleep 302.5) | setsid {PSQL}) >/dev/null 2>&1 & sleep 1; exit 1",
         7,
     ),
 }
@@ -120,6 +120,9 @@ def test_what_outlives_a_release_command_that_failed_holds_nobody_up(shop: App, 
     assert done.status == status, done.err
     assert readable(shop)
     shop.restore()
+    for process in psutil.process_iter(["cmdline"]):
+        if process.info["cmdline"] == ["sleep", "302.5"]:
+            process.kill()  # with its input the client ends
 
 
 def test_a_migration_does_not_wait_for_ever(shop: App) -> None:

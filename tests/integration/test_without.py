@@ -35,6 +35,7 @@ from pushrod.system import accounts
 from pushrod.adapters.binaries import Parts
 from pushrod.engines.embedded.supervisor import Supervisor
 from pushrod.adapters import nginx
+from pushrod.core.site import Site
 from pushrod.core.values import Process
 
 root, runtime, port, backend = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
@@ -47,7 +48,7 @@ def process(group, name, argv, **more):
 
 edge = nginx.Edge(program, root / "edge", runtime / "edge", account)
 edge.prepare()
-edge.place({"shop": nginx.Site(app="shop", release=1, port=port, backends=(f"127.0.0.1:{backend}",))})
+edge.place({"shop": Site(app="shop", release=1, port=port, backends=(f"127.0.0.1:{backend}",))})
 s = Supervisor(root / "supervisor", runtime, account)
 serve = [sys.executable, "-I", "-m", "http.server", "--bind", "127.0.0.1", str(backend)]
 s.apply("shop-r1", (process("shop-r1", "backend-1", serve, priority=20),))

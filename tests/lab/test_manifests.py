@@ -351,7 +351,7 @@ def test_what_differs_is_said_once_each(shop: Rich) -> None:
     ]
     expected = (
         r"^api: its published port stays closed",
-        r"^web: of its published ports only 80 is reached",
+        r"^web: of its published ports only 80 is reachable",
         r"^cache, db: published ports of stores stay closed$",
         r"^api, web: `container_name` and `hostname` are only names",
         r"has a volume, which the old and the new release briefly use",

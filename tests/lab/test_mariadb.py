@@ -116,7 +116,7 @@ def test_the_app_has_an_account_and_root_is_kept_from_it(shop: Shop) -> None:
     (root,) = [v.partition("=")[2] for v in variables if v.startswith("MARIADB_ROOT_PASSWORD=")]
     assert len(root) == 48
     assert root not in json.dumps(environment)
-    assert shop.inspect("db")["State"]["Health"]["Status"] == "healthy"
+    eventually(lambda: shop.inspect("db")["State"]["Health"]["Status"] == "healthy", "its own check is good")
     assert "Access denied for user 'root'" not in shop.box.exec("docker", "logs", shop.container("db")).stderr
 
 

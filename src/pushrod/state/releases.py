@@ -107,8 +107,7 @@ class Releases:
         if number:
             files.point(self.pointer, f"releases/{number}")
         else:
-            files.make_way(self.pointer)
-            self.pointer.unlink(missing_ok=True)
+            files.remove_link(self.pointer)
 
     def pointed(self) -> int:
         """The release that `live` points to (0: none). The journal decides; this is what follows it."""

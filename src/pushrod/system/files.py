@@ -136,13 +136,27 @@ def tail_of(f: IO[bytes], count: int) -> tuple[list[str], int]:
 
 
 def point(link: Path, target: str) -> None:
-    """Make `link` a symbolic link to `target` by an atomic rename, and sync its directory."""
+    """Make `link` a symbolic link to `target` by an atomic rename, and sync its directory.
+
+    A directory in its place is set aside: nothing can be renamed over one.
+    """
     temporary = link.with_name(f".{link.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
-    make_way(link)
+    _make_way_for_link(link)
     temporary.replace(link)
     sync_directory(link.parent)
+
+
+def remove_link(link: Path) -> None:
+    """Remove a symbolic link, if there is one; a directory in its place is set aside."""
+    _make_way_for_link(link)
+    link.unlink(missing_ok=True)
+
+
+def _make_way_for_link(link: Path) -> None:
+    if link.is_dir() and not link.is_symlink():
+        set_aside(link)
 
 
 def sync_directory(path: Path) -> None:

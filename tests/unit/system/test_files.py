@@ -156,8 +156,11 @@ def test_tail_reads_the_end_of_a_log(tmp_path: Path) -> None:
     assert files.tail(log, 2) == ("line 19999", "\N{REPLACEMENT CHARACTER}")
 
 
-def test_a_pointer_is_never_missing_while_it_moves(tmp_path: Path) -> None:
-    link = tmp_path / "live"
+@pytest.mark.parametrize("there", [False, True])
+def test_a_pointer_is_never_missing_while_it_moves(tmp_path: Path, there: bool) -> None:
+    link, releases = tmp_path / "live", tmp_path / "releases"
+    for n in range(1, 60 if there else 1):
+        (releases / str(n)).mkdir(parents=True)
     files.point(link, "releases/1")
     stop = threading.Event()
     missed: list[int] = []
@@ -175,7 +178,10 @@ def test_a_pointer_is_never_missing_while_it_moves(tmp_path: Path) -> None:
     watcher.join()
     assert not missed
     assert link.readlink() == Path("releases/59")
-    assert names(tmp_path) == ["live"]
+    assert names(tmp_path) == (["live", "releases"] if there else ["live"])
+    files.remove_link(link)
+    files.remove_link(link)
+    assert names(tmp_path) == (["releases"] if there else [])
 
 
 def test_a_private_directory_is_its_owners_alone(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class Platform:
             self._context.supervisor.apply("edge", (self._edge_process(),))
             self._context.supervisor.apply(_LOGS, (self._logs_process(),))
             self._make_room()
-        if not waits.wait_until(self._context.edge.answering, timeout=10):
+        if not waits.wait_until(self._edge_is_up, timeout=10):
             raise HostError(
                 "the edge (nginx) does not come up",
                 where=str(self._context.root.edge),
@@ -42,13 +42,17 @@ class Platform:
                 hint="its last lines are above; `pushrod doctor` shows which nginx is in use",
             )
 
+    def _edge_is_up(self) -> bool:
+        """Whether nginx runs and answers: workers go on answering after their master was killed."""
+        return self._context.edge.running() and self._context.edge.answering()
+
     def _make_room(self) -> None:
         """If nginx cannot start because its tree is damaged, render the tree again; if somebody took an app's port,
         take that app's site out of its way.
 
         One app's port must not keep the others down; the app itself hears of it when it is switched to.
         """
-        if waits.wait_until(self._context.edge.answering, timeout=1):
+        if waits.wait_until(self._edge_is_up, timeout=1):
             return
         if not self._context.edge.running() and not self._context.edge.is_whole():
             self._context.edge.begin_anew()
