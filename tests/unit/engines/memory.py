@@ -233,6 +233,7 @@ class Instances:
         self._tell = tell
         self.up: list[int] = []
         self.sick: set[int] = set()
+        self.since = 3600.0  # seconds for which all of them have been running
 
     def start(self, app: App, release: Release, environments: dict[str, dict[str, str]]) -> None:
         """Remember it."""
@@ -265,7 +266,7 @@ class Instances:
 
     def states(self, app: App) -> list[ProcessState]:
         """Each release is one process."""
-        return [ProcessState(f"{app.name}-r{n}", "web-1", "running") for n in self.up]
+        return [ProcessState(f"{app.name}-r{n}", "web-1", "running", since=self.since) for n in self.up]
 
     def logs(
         self, app: App, service: str = "", release: int = 0, *, lines: int = 50, follow: bool = False

@@ -7,7 +7,7 @@ import pytest
 from pushrod.adapters import git
 from pushrod.core.errors import EdgeError, PushrodError, ReadyError
 from pushrod.core.progress import Progress
-from pushrod.releases import app_lifecycle
+from pushrod.releases import app_lifecycle, pipeline
 from pushrod.releases.pipeline import Pipeline
 from pushrod.state.apps import App, Root
 from tests.conftest import Tree
@@ -80,6 +80,18 @@ def test_a_release_goes_live_and_the_one_before_is_drained_and_stopped(
     memory.told.clear()
     line.down()
     assert memory.told == ["switched to nothing", "drained 1", "stopped 1"]
+
+
+@pytest.mark.parametrize(("since", "told"), [(3.0, ["started 1", "switched to 1"]), (3600.0, [])])
+def test_an_instance_that_was_started_again_just_now_is_not_taken_for_healthy(
+    memory: Memory, shop: App, tree: Tree, monkeypatch: pytest.MonkeyPatch, since: float, told: list[str]
+) -> None:
+    line = deploy(memory, shop, tree, "one")
+    monkeypatch.setattr(pipeline, "seconds_since", lambda _at: 7200.0)
+    memory.instances.since = since
+    memory.told.clear()
+    line.deploy(line.releases.read(1).commit)
+    assert memory.told == told
 
 
 @pytest.mark.parametrize(("what", "error"), [("sick", ReadyError), ("refused", EdgeError)])
