@@ -10,9 +10,9 @@ from bench.figures import Figure
 from bench.gate import Gate, Turn, timed_switch
 from bench.server import Server
 from bench.stage import PUSHROD, PYTHON, TIMEOUT, BenchError, Stage
+from devtools import fullest
 from devtools.apps import edge_port
 from devtools.load import Load, Report
-from tests.integration import fullest
 
 RATE = 200.0
 PATHS = ("/api/", "/api/products/1")  # one is answered without stores, the other from the cache

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from devtools import fullest
 from devtools.servers import free_port
 from pushrod import manifest
 from pushrod.adapters.nginx import trial
 from pushrod.core.errors import EdgeError, ManifestError
 from pushrod.core.site import Site
 from pushrod.core.values import Routing
-from tests.integration import fullest
 from tests.integration.edges import Started, a_started_edge, ask
 
 pytestmark = pytest.mark.integration

@@ -94,6 +94,19 @@ def test_the_commands_that_the_page_lists_are_the_makefiles() -> None:
     assert set(listed) <= set(targets)
 
 
+# ---- programs do not import tests ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("directory", ["bench", "devtools", "src/pushrod", "tools"])
+def test_only_tests_import_tests(directory: str) -> None:
+    paths = [p for p in (CHECKOUT / directory).rglob("*.py") if structure.TEMPLATE not in p.parts]
+    assert paths
+    importing = [
+        p.name for p in paths if re.search(r"^\s*(?:from|import) tests\b", p.read_text(), re.MULTILINE)
+    ]
+    assert not importing
+
+
 # ---- the figures ----------------------------------------------------------------------------------------------
 
 
