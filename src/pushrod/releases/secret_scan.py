@@ -24,6 +24,8 @@ from pushrod.core.lines import decode
 _EXAMPLES = frozenset(
     ("example", "examples", "sample", "template", "tmpl", "tpl", "dist", "defaults", "skel")
 )
+# Words of the names of files that are made to be in Git: encrypted ones, and such as others are made from.
+_SEALED = frozenset(("age", "asc", "enc", "encrypted", "gpg", "j2", "erb", "schema", "sops", "vault"))
 _BASELINE = ".secrets.baseline"
 _LARGEST = 1_000_000  # bytes; a key or a token sits in a small text file
 _BINARY = 8000  # bytes at a file's beginning in which Git, too, looks for a NUL to know that it is no text
@@ -106,9 +108,8 @@ def _commands(files: Sequence[str]) -> str:
 def is_environment_file(path: str) -> bool:
     """Whether a path is a `.env` file with values, not an example of one."""
     name = PurePosixPath(path).name
-    return name == ".env" or (
-        name.startswith(".env.") and not _EXAMPLES & {*re.split("[_-]", name.lower().rpartition(".")[2])}
-    )
+    words = {*re.split("[._-]", name.lower().removeprefix(".env."))}
+    return name == ".env" or (name.startswith(".env.") and not words & (_EXAMPLES | _SEALED))
 
 
 def _find_secrets(

@@ -73,7 +73,8 @@ def found(tree: Tree) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "path", [".env", "backend/.env", ".env.production", ".env.local", "a/.env.example.local", ".env.bak"]
+    "path",
+    [".env", "backend/.env", ".env.production", ".env.local", "a/.env.dev.local", ".env.bak", ".env.keys"],
 )
 def test_an_environment_file_with_values(path: str) -> None:
     assert is_environment_file(path)
@@ -94,6 +95,12 @@ def test_an_environment_file_with_values(path: str) -> None:
         ".env.dev-sample",
         ".env.prod_example",
         "docker/.env.test-template",
+        "a/.env.example.local",
+        ".env.sample.docker",
+        ".env.example.txt",
+        ".env.vault",
+        ".env.production.encrypted",
+        "templates/.env.j2",
     ],
 )
 def test_what_is_no_environment_file_with_values(path: str) -> None:
