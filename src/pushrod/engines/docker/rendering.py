@@ -16,6 +16,7 @@ from pushrod.core.values import Instance, Manifest, Release, Service
 from pushrod.engines import health
 from pushrod.engines.docker import addresses, containers, names
 from pushrod.engines.docker.containers import Document, Parts, Place, Raw
+from pushrod.manifest import image_refs
 from pushrod.state.apps import App
 from pushrod.stores import registry
 
@@ -91,12 +92,12 @@ def stores(place: Place, manifest: Manifest, document: Document, images: Mapping
             "env_file": [str(names.store_environment(app, store.name))],
             "labels": _labels(app, document, store, None),
             "networks": {"default": {"aliases": [store.name, *_aliases(document, store.name)]}}
-            | ({_OUTSIDE: {}} if store.keeps else {}),
+            | ({_OUTSIDE: {}} if _reaches_out(store) else {}),
             "volumes": [*(v for v in raw["volumes"] if not _is_anonymous(v)), *given],
         }
     labels = {docker.APP: app.name}
     networks: Raw = {"default": {"name": app.name, "internal": True, "labels": labels}}
-    if any(store.keeps for store in manifest.stores):
+    if any(map(_reaches_out, manifest.stores)):
         networks[_OUTSIDE] = {"name": names.outside(app), "labels": labels}
     whole = {
         "name": app.name,
@@ -109,6 +110,13 @@ def stores(place: Place, manifest: Manifest, document: Document, images: Mapping
         f"#   docker compose --file {names.running_stores(app)} up --detach\n"
     )
     return header + dump(whole)
+
+
+def _reaches_out(store: Service) -> bool:
+    """Whether a store may be more than one: a program with a volume, such as Prometheus or a server of models, which
+    fetches from the Internet, and asks instances by their services' names."""
+    known = store.store is not None or image_refs.is_store(image_refs.parse(store.image))
+    return store.keeps or not known
 
 
 def attachments(app: App, sealed: Release, document: Document) -> str:
@@ -288,6 +296,8 @@ def _networks(sealed: Release, placed: Instance, index: int, aliases: Sequence[s
     if sealed.stores:
         _, upper = addresses.halves(sealed.network)
         found["stores"] = {"ipv4_address": upper.address(index)}
+        if any(map(_reaches_out, sealed.stores)):
+            found["stores"]["aliases"] = names_here
     return found
 
 

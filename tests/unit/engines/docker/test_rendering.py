@@ -179,6 +179,26 @@ services:
     assert all("links" not in found.service(n) for n in ("web-1", "web.run"))
 
 
+@pytest.mark.parametrize(
+    ("image", "volume", "out"),
+    [
+        ("prom/prometheus", "['vv:/prometheus']", True),
+        ("acme/database", "[]", True),  # others depend on it
+        ("mongo:8", "['vv:/data/db']", False),
+        ("postgres:16", "[]", False),
+    ],
+)
+def test_a_store_that_may_be_more_reaches_instances_and_the_world(
+    tmp_path: Path, image: str, volume: str, out: bool
+) -> None:
+    text = (
+        f"{WEB}    depends_on: [db]\n  db: {{image: '{image}', volumes: {volume}}}\nvolumes: {{vv: {{}}}}\n"
+    )
+    found = from_text(tmp_path, text)
+    assert ("outside" in found.service("db")["networks"]) == out
+    assert found.service("web-1")["networks"]["stores"].get("aliases") == (["web"] if out else None)
+
+
 def test_an_empty_entry_point_takes_the_images_away(tmp_path: Path) -> None:
     found = from_text(tmp_path, WEB + "    entrypoint: []\n    command: [a]\n")
     assert found.service("web-1")["entrypoint"] == []
