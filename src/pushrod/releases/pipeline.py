@@ -10,7 +10,7 @@ left to do is finished, by this process or by the next one that takes the app's 
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -20,7 +20,7 @@ from pushrod.core.attempts import Attempts
 from pushrod.core.errors import Interrupted, PushrodError, RepositoryError, StateError, UnknownNameError
 from pushrod.core.progress import Progress
 from pushrod.core.site import DRAIN_BUDGET
-from pushrod.core.values import Maintenance, ProcessState, Release
+from pushrod.core.values import Maintenance, Release
 from pushrod.engines import scripts
 from pushrod.engines.protocols import Engine
 from pushrod.ingress.certificates import Kept
@@ -401,24 +401,19 @@ class Pipeline:
     def _runs(self, live: Release) -> bool:
         """Whether all of the live release is up: after a power cut its processes have only just been started, and
         the edge may have had to leave it out."""
-        states = self.engine.runtime.states(self.app)
+        states, proved = self.engine.runtime.states(self.app), self._since_live(live) - _ROUNDING
         up = live.number in self.engine.runtime.running(self.app) and all(
-            s.state == "running" for s in states
+            s.state == "running" or (s.state == "starting" and s.since > proved) for s in states
         )
-        return up and not self._restarted(live, states) and self.serving.agrees(live)
+        # What was started again just now has not been seen healthy by anybody; the edge has its mark.
+        restarted = any(s.group != "edge" and s.since < min(_SETTLING, proved) for s in states)
+        return up and not restarted and self.serving.agrees(live)
 
-    def _restarted(self, live: Release, states: Sequence[ProcessState]) -> bool:
-        """Whether something was started again just now, so that nobody has seen it healthy yet."""
-        since_live = min(
-            (
-                seconds_since(e.at)
-                for e in self.journal.entries()
-                if (e.event, e.release) == ("live", live.number)
-            ),
-            default=0.0,
-        )
-        recent = min(_SETTLING, since_live - _ROUNDING)
-        return any(s.group != "edge" and s.since < recent for s in states)  # the edge has its mark
+    def _since_live(self, live: Release) -> float:
+        """How many seconds ago all of the live release had proved its health: Docker may say so only after its own
+        first check."""
+        went = (e for e in self.journal.entries() if (e.event, e.release) == ("live", live.number))
+        return min((seconds_since(e.at) for e in went), default=0.0)
 
     def _previous(self, live: int) -> int:
         older = [n for n in self.releases.numbers() if n < live and self.context.readable(n)]
