@@ -25,7 +25,7 @@ from pushrod.manifest import env_example, grants, policy
 from pushrod.releases import push_limits
 from pushrod.state.apps import App, now
 from pushrod.state.releases import Releases
-from pushrod.state.secrets import Secrets, Variables, tells_nothing
+from pushrod.state.secrets import Secrets, Variables, is_trivial, tells_nothing
 from pushrod.stores import variables
 from pushrod.system import files
 
@@ -314,7 +314,8 @@ class Sealing:
             (service.name, name)
             for service in wanted.services
             for name, value in secrets.items()
-            if value and not tells_nothing(name) and value in " ".join(_argvs(service))
+            if value and not (tells_nothing(name) or is_trivial(name, value))
+            if value in " ".join(_argvs(service))
         ]
         if not reached:
             return

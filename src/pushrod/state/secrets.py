@@ -25,19 +25,32 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
 # Last words of variable names whose values are no secrets: who, where, how much, which.
 _OPEN = frozenset((
-    "ADDR", "ADDRESS", "APP", "BIND", "BRANCH", "CHARSET", "CONCURRENCY", "COUNT", "DATABASE", "DB", "DBNAME",
-    "DEBUG", "DIR", "DOMAIN", "DOMAINS", "ENV", "ENVIRONMENT", "FORMAT", "GID", "HOST", "HOSTNAME", "HOSTS",
-    "IMAGE", "INTERVAL", "LANG", "LEVEL", "LIMIT", "LISTEN", "LOCALE", "LOGLEVEL", "MAX", "MIN", "MODE",
-    "MODULE", "NAME", "PATH", "PORT", "PORTS", "PROCESSES", "PROFILE", "PROFILES", "QUEUE", "QUEUES",
-    "REGION", "REPLICAS", "SCHEMA", "SIZE", "STAGE", "TAG", "THREADS", "TIMEOUT", "TZ", "UID", "USER",
-    "USERNAME", "VERBOSE", "VERSION", "WORKERS", "ZONE", "PGDATABASE", "PGHOST", "PGPORT", "PGUSER",
+    "ADDR", "ADDRESS", "APP", "BIND", "BRANCH", "BUCKET", "BUFFERS", "CHARSET", "CLUSTER", "COLLATION",
+    "CONCURRENCY", "CONNECTIONS", "COUNT", "DATABASE", "DB", "DBNAME", "DEBUG", "DELAY", "DIR", "DOMAIN",
+    "DOMAINS", "EMAIL", "ENV", "ENVIRONMENT", "FORMAT", "GID", "HOST", "HOSTNAME", "HOSTS", "IMAGE", "INTERVAL",
+    "LANG", "LANGUAGE", "LEVEL", "LIMIT", "LISTEN", "LOCALE", "LOGLEVEL", "MAX", "MAXMEMORY", "MEMORY", "MIN",
+    "MODE", "MODULE", "NAME", "NAMESPACE", "NETWORK", "PATH", "POLICY", "PORT", "PORTS", "PREFIX", "PROCESSES",
+    "PROFILE", "PROFILES", "PROJECT", "PROTOCOL", "QUEUE", "QUEUES", "REGION", "REGISTRY", "REPLICAS", "REQUESTS",
+    "RETRIES", "SCHEMA", "SCHEME", "SETTINGS", "SIZE", "STAGE", "TAG", "THREADS", "TIMEOUT", "TIMEZONE", "TOPIC",
+    "TTL", "TZ", "UID", "USER", "USERNAME", "VERBOSE", "VERSION", "WORKERS", "ZONE", "PGDATABASE", "PGHOST",
+    "PGPORT", "PGUSER",
 ))  # fmt: skip
+_CLOSED = re.compile(
+    r"(?:^|_)(?:\w*(?:PASS|PASSWORD|PASSPHRASE|PASSWD|PWD|SECRET|TOKEN|KEY)|AUTH|CREDENTIALS?|CODE|PIN|SALT|DSN|UR[IL])"
+    r"(?:_|$)"
+)
+_TRIVIAL = re.compile(r"true|false|yes|no|on|off|none|null|[0-9]{1,6}", re.IGNORECASE)
 
 
 def tells_nothing(name: str) -> bool:
     """Whether a variable's name shows it is no secret: `POSTGRES_USER`, `APP_PORT`; not `TOKEN` or
     `DATABASE_URL`."""
     return name.upper().rpartition("_")[2] in _OPEN
+
+
+def is_trivial(name: str, value: str) -> bool:
+    """Whether a value is a switch or a small number (`RELOAD=true`, `RATE=5`), under a name that is no password's."""
+    return not _CLOSED.search(name.upper()) and _TRIVIAL.fullmatch(value) is not None
 
 
 class Secrets:
@@ -124,7 +137,8 @@ class Secrets:
 
     def forget(self, number: int) -> None:
         """Remove a release's environment, and the files an engine made of it."""
-        files.remove(self._sealed(number))
+        for path in (self._sealed(number), *files.kept_aside(self._sealed(number)).values()):
+            files.remove(path)
         files.remove(self._sealed(number).with_suffix(""))
 
     def values(self) -> set[str]:

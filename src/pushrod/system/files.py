@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
 import os
 import shutil
@@ -16,6 +17,8 @@ from pushrod.core.errors import HostError
 from pushrod.system import trees
 from pushrod.system.accounts import Account
 
+_ASIDE = ".damaged-"
+_KEPT_ASIDE = 3  # of one name
 _BLOCK, _FARTHEST = 1 << 16, 1 << 23  # bytes: the first block read from the end of a log, and the limit
 
 
@@ -327,14 +330,23 @@ def make_way(path: Path, *, directory: bool = False) -> Path | None:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename what cannot be used to `NAME.damaged-N` beside it, and return that."""
-    number = 1
-    while os.path.lexists(aside := path.with_name(f"{path.name}.damaged-{number}")):
-        number += 1
+    """Rename what cannot be used to `NAME.damaged-N` beside it, and return that. Of one name, the last few stay."""
+    before = kept_aside(path)
+    aside = path.with_name(f"{path.name}{_ASIDE}{max(before, default=0) + 1}")
     # The slash has the kernel refuse what somebody else has made a file of meanwhile.
     source = f"{path}/" if path.is_dir() and not path.is_symlink() else str(path)
     os.rename(source, aside)  # noqa: PTH104  a Path would lose the slash
+    for number in sorted(before)[: 1 - _KEPT_ASIDE]:
+        with contextlib.suppress(OSError):  # of another account: it stays
+            remove(before[number])
     return aside
+
+
+def kept_aside(path: Path) -> dict[int, Path]:
+    """What of a path has been set aside, by its number."""
+    names = path.parent.glob(f"{glob.escape(path.name)}{_ASIDE}*")
+    found = ((p.name.rpartition("-")[2], p) for p in names)
+    return {int(number): p for number, p in found if number.isdecimal()}
 
 
 def free_space(path: Path) -> int:

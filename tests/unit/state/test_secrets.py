@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pushrod.core.errors import StateError, UnknownNameError
 from pushrod.state.apps import App, Root
 from pushrod.state.releases import Releases
-from pushrod.state.secrets import Secrets, tells_nothing
+from pushrod.state.secrets import Secrets, is_trivial, tells_nothing
 from tests.unit.samples import release
 
 
@@ -79,11 +79,14 @@ def test_a_name_that_no_variable_can_have_is_refused_with_all_that_came_with_it(
 def test_the_environment_of_a_release_is_kept_with_it(secrets: Secrets) -> None:
     secrets.seal(1, {"backend": {"A": "1"}, "worker": {}})
     secrets.seal(2, {"backend": {"A": "2"}})
+    place = secrets.app.secrets / "releases"
+    (place / "2.json.damaged-1").write_text('{"backend": {"A": "')
     secrets.forget(2)
     secrets.forget(2)
     assert secrets.sealed(1) == {"backend": {"A": "1"}, "worker": {}}
     with pytest.raises(StateError):
         secrets.sealed(2)
+    assert [path.name for path in place.iterdir()] == ["1.json"]
 
 
 def test_a_damaged_file_of_secrets_is_an_error_that_shows_none(secrets: Secrets) -> None:
@@ -162,7 +165,10 @@ def test_no_whole_secret_is_ever_left(
 
 @pytest.mark.parametrize(
     "name",
-    ["POSTGRES_USER", "MYSQL_DATABASE", "app_port", "TAG", "PGUSER", "WEB_WORKERS", "BIND", "MAX_SIZE"],
+    [
+        *("POSTGRES_USER", "MYSQL_DATABASE", "app_port", "TAG", "PGUSER", "WEB_WORKERS", "BIND", "MAX_SIZE"),
+        *("ACME_EMAIL", "REDIS_MAXMEMORY", "GUNICORN_MAX_REQUESTS", "PG_MAX_CONNECTIONS", "DJANGO_SETTINGS"),
+    ],
 )
 def test_what_is_no_secret_by_its_name(name: str) -> None:
     assert tells_nothing(name)
@@ -173,3 +179,25 @@ def test_what_is_no_secret_by_its_name(name: str) -> None:
 )
 def test_what_may_be_one(name: str) -> None:
     assert not tells_nothing(name)
+
+
+@pytest.mark.parametrize(("name", "value"), [("RELOAD", "true"), ("FEATURES", "on"), ("RATE", "10000")])
+def test_a_switch_and_a_number_are_no_secret(name: str, value: str) -> None:
+    assert is_trivial(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            ("REDIS_PASSWORD", "12345"),
+            ("DBPASS", "1"),
+            ("API_KEY", "true"),
+            ("PIN", "1234"),
+            ("pin_code", "12"),
+        ),
+        *(("X", "1234567"), ("X", "truest"), ("ROOT_PWD_2", "7"), ("APIKEY", "7")),
+    ],
+)
+def test_a_password_may_be_one(name: str, value: str) -> None:
+    assert not is_trivial(name, value)

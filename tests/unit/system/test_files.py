@@ -284,6 +284,16 @@ def test_a_file_in_the_place_of_a_directory_is_set_aside(tmp_path: Path) -> None
     assert (tmp_path / "directory.damaged-2").read_text() == "y"
 
 
+def test_of_what_is_set_aside_again_and_again_the_last_few_stay(tmp_path: Path) -> None:
+    path = tmp_path / "variables[1].json"
+    for number in range(12):
+        path.write_text(str(number))
+        files.set_aside(path)
+    kept = files.kept_aside(path)
+    assert {number: p.read_text() for number, p in kept.items()} == {10: "9", 11: "10", 12: "11"}
+    assert sorted(kept.values()) == sorted(tmp_path.iterdir())
+
+
 def limited(tmp_path: Path, source: str, limit: int) -> processes.Completed:
     """Run source in a process whose files cannot grow beyond `limit` bytes."""
     head = "import sys, resource\nfrom pathlib import Path\nfrom pushrod.system import files\n"
