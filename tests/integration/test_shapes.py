@@ -90,6 +90,7 @@ NOTES = {
     "chosen": "{} is the entry, because ",
     "closed": "{}: its published port stays closed",
     "edge": "{}: the edge replaces it",
+    "forgets": "{}: is replaced with each release",
     "kept": "{}: stays as it is from push to push",
     "named": "{}: `container_name` and `hostname` are only names",
     "networks": "{}: its networks are not created",

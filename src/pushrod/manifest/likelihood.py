@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from pushrod.core.values import Service
@@ -13,7 +13,13 @@ WEB_PORTS = (80, 443, 8080, 8000, 3000, 5000)
 _SITES = (80, 443)
 # Names of services that browsers talk to: as one word of the name (_FRONTS), or as all of it (_FRONT_NAMES).
 _FRONTS = frozenset(("client", "frontend", "gateway", "webapp", "website", "webui"))
-_FRONT_NAMES = frozenset(("front", "front-end", "site", "www"))
+_FRONT_NAMES = frozenset((
+    "front", "front-end", "site", "www", "ui", "web-ui", "web-app", "spa", "react", "vue", "angular", "next",
+    "nextjs", "nuxt", "svelte", "sveltekit",
+))  # fmt: skip
+# Names of a site beside a service whose name has one of the words of _BACKS: `web` and `api`.
+_PAIRED_FRONTS = frozenset(("web", "app", "portal"))
+_BACKS = frozenset(("api", "backend", "graphql", "rest", "server"))
 _ADMINS = frozenset(("admin", "administration", "backoffice"))
 
 # Tools for operators, which inspect an app or catch its mail. Matched against the last component of an image's
@@ -25,23 +31,31 @@ _TOOLS = frozenset((
     "kibana", "opensearch-dashboards", "kafka-ui", "kafdrop", "akhq", "cadvisor", "dozzle", "netdata", "swagger-ui",
     "redoc", "storybook", "jupyter", "base-notebook", "bull-board", "arena", "rq-dashboard", "celery-flower",
     "cloudbeaver", "sqlpad", "dbgate", "nocodb-admin", "influxdb-admin", "chronograf", "selenium",
-    "standalone-chrome", "debugger", "dashboard", "monitoring", "mail",
+    "standalone-chrome", "debugger", "dashboard", "monitoring", "mail", "docs", "documentation", "mkdocs",
 ))  # fmt: skip
 # Collectors and forwarders, which have no page.
 _SILENT = frozenset((
     "logstash", "filebeat", "fluentd", "fluent-bit", "promtail", "telegraf", "vector", "opentelemetry-collector",
     "opentelemetry-collector-contrib", "node-exporter", "postgres-exporter", "redis-exporter", "statsd-exporter",
 ))  # fmt: skip
+# Tools of these that keep data of their own.
+_KEEPERS = frozenset((
+    "base-notebook", "chronograf", "cloudbeaver", "grafana", "jupyter", "loki", "netdata", "pgadmin", "pgadmin4",
+    "portainer", "portainer-ce", "prometheus", "sqlpad",
+))  # fmt: skip
 _PROGRAMS = re.compile(
     r"(?:^|[\s/])(?:flower|rq-dashboard|storybook|jupyter(?:-\w+)?|mailhog|maildev)(?=\s|$)"
 )
 # Container ports that do not speak HTTP, by the IANA's registrations: FTP, SSH, mail, DNS, LDAP, databases,
-# brokers; also the debuggers of Node, Java, PHP and Go, and log shippers.
+# brokers; also the debuggers of Node, Java, PHP and Go, reloaders of pages under development, and log shippers.
 _OTHER_PORTS = frozenset((
-    9229, 9230, 5005, 9003, 2345, 5044,
+    9229, 9230, 5005, 9003, 2345, 5044, 24678, 35729,
     20, 21, 22, 23, 25, 53, 110, 143, 389, 465, 587, 636, 993, 995, 1025, 1433, 1521, 1883, 2181, 3306, 4222, 5432,
     5672, 6379, 7687, 8883, 9042, 9092, 11211, 27017,
 ))  # fmt: skip
+
+# Ports that a site may have, and that mostly are something else beside it: gRPC, metrics, debugpy.
+_BESIDE = frozenset((50051, 9090, 9100, 5678))
 
 
 class Candidate(NamedTuple):
@@ -62,6 +76,11 @@ def is_tools(image: str) -> bool:
     return image in _TOOLS or image in _SILENT
 
 
+def keeps_own(image: str) -> bool:
+    """Whether an image, by the last component of its name, is such a tool with data of its own."""
+    return image in _KEEPERS
+
+
 def is_tool(service: Service, image: str) -> bool:
     """Whether a service is a tool for operators, which is never guessed to be the site."""
     words = " ".join((*service.entrypoint, *service.command))
@@ -74,16 +93,28 @@ def is_other(port: int) -> bool:
     return port in _OTHER_PORTS
 
 
-def _is_front(name: str) -> bool:
-    words = re.sub(r"[^a-z0-9]+", "-", name.lower())
-    return words in _FRONT_NAMES or bool(_FRONTS & {*words.split("-")})
+def is_beside(port: int) -> bool:
+    """Whether a port is mostly one beside that of the site."""
+    return port in _BESIDE
+
+
+def _words(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())
+
+
+def _fronts(names: Sequence[str]) -> set[str]:
+    """Those of the services that browsers talk to, by what all of them are called."""
+    behind = any(_BACKS & {*_words(name).split("-")} for name in names)
+    known = _FRONT_NAMES | _PAIRED_FRONTS if behind else _FRONT_NAMES
+    return {name for name in names if _words(name) in known or _FRONTS & {*_words(name).split("-")}}
 
 
 def choose(candidates: Sequence[Candidate], awaited: Sequence[str]) -> tuple[str, str]:
     """The name of the likeliest candidate and the reason; empty if two are equally likely, or if its name says it
     is for administrators. `awaited` are the services others depend on."""
-    ordered = sorted(candidates, key=lambda c: _key(c, awaited))
-    first, second = (_key(c, awaited) for c in ordered[:2])
+    fronts = _fronts([c.service.name for c in candidates])
+    ordered = sorted(candidates, key=lambda c: _key(c, awaited, fronts))
+    first, second = (_key(c, awaited, fronts) for c in ordered[:2])
     likeliest = ordered[0]
     for mine, other, why in zip(first, second, _reasons(likeliest), strict=True):
         if mine < other and likeliest.service.name.lower() not in _ADMINS:
@@ -91,16 +122,17 @@ def choose(candidates: Sequence[Candidate], awaited: Sequence[str]) -> tuple[str
     return "", ""
 
 
-def _key(candidate: Candidate, awaited: Sequence[str]) -> tuple[int, ...]:
+def _key(candidate: Candidate, awaited: Sequence[str], fronts: Collection[str]) -> tuple[int, ...]:
     service = candidate.service
+    usual = 0 if service.port in _SITES else 1 if service.port in WEB_PORTS else 2
     return (
         is_tool(service, candidate.image) + (candidate.image in _SILENT or service.name in _SILENT),
         is_other(service.port),
         service.build is None,
         candidate.published not in _SITES,
-        not _is_front(service.name),
+        service.name not in fronts,
         service.name not in awaited,
-        0 if service.port in _SITES else 1 if service.port in WEB_PORTS else 2,
+        usual + is_beside(service.port),
         rank(candidate.published),
     )
 

@@ -7,7 +7,7 @@ and the like have no effect that could be missed.
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from pushrod.manifest import image_refs, keys
+from pushrod.manifest import image_refs, keys, likelihood, roles
 from pushrod.manifest.document import Key
 from pushrod.manifest.roles import Draft
 from pushrod.stores import registry
@@ -64,6 +64,12 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
         lambda d: d.service.keeps,
     )
     notes += _note(
+        "is replaced with each release, and what it wrote outside a volume with it, which Compose would keep: if it "
+        "keeps data, give it a volume",
+        stateless,
+        lambda d: _forgets(d, [s.name for s in stores]),
+    )
+    notes += _note(
         "`container_name` and `hostname` are only names by which other services reach it: two releases run at once",
         stateless,
         lambda d: bool(d.key.get("container_name").value or d.key.get("hostname").value),
@@ -102,6 +108,18 @@ def _is_open_twice(draft: Draft) -> bool:
     """Whether instances of two releases run at once; a web server does not count, because it only reads."""
     stops = draft.service.role == "job" or draft.service.stop_first
     return not stops and not image_refs.is_web_server(draft.reference)
+
+
+def _forgets(draft: Draft, stores: Sequence[str]) -> bool:
+    """Whether a pulled program with a page may keep data that is lost with its container: it has neither a volume nor
+    a store to keep them in, or is a tool that keeps its own."""
+    service, name = draft.service, draft.reference.name
+    pulled = service.role in ("entry", "worker") and service.build is None and not draft.chosen
+    ends = draft.key.get("restart").text() == "no" or service.replicas != 1
+    plain = service.read_only or image_refs.is_web_server(draft.reference)
+    if not pulled or ends or plain or "published" not in draft.listening or draft.holds_data or draft.shares:
+        return False
+    return likelihood.keeps_own(name) or not (likelihood.is_tools(name) or roles.leads_to(draft, stores))
 
 
 def _publishes(draft: Draft) -> bool:

@@ -324,7 +324,12 @@ def _main(ports: list[Port]) -> Port:
     """The port most likely to speak HTTP, by its number on the host; ports for TLS or other protocols come last."""
     return min(
         ports,
-        key=lambda p: (likelihood.is_other(p.target), p.target in _TLS, likelihood.rank(p.published)),
+        key=lambda p: (
+            likelihood.is_other(p.target),
+            p.target in _TLS,
+            likelihood.rank(p.published),
+            likelihood.is_beside(p.target),
+        ),
         default=Port(0, 0),
     )
 

@@ -35,6 +35,11 @@ def long(port: str) -> dict[str, Any]:
         {"web": built("9001:8000"), "a": built("9000:9100")},
         {"web": built("80:9000"), "a": built("8000:8000")},
         {"web": {"build": ".", "command": "serve", "expose": ["8000"]}, "flower": built("5555:5555")},
+        {"web": built("3000:3000", depends_on=["api"]), "api": built("4000:4000")},
+        {"web": built("8081:3000", depends_on=["shop-server"]), "shop-server": built("8000:8000")},
+        {"web": built("8000:8000"), "docs": built("8001:80")},
+        {"web": built("8081:8081"), "core": built("50051:50051", depends_on=["web"])},
+        {"web": built("8081:8081"), "core": built("9100:9100")},
     ],
 )
 def test_the_site_is_found(
@@ -71,6 +76,8 @@ def test_the_reason_is_said() -> None:
     [
         ({"web": built("80:80"), "a": built("81:80")}, "it publishes port 80"),
         ({"api": built("81:81"), "shop-frontend": built("82:82")}, "its name says so"),
+        ({"api": built("81:81"), "ui": built("82:82", depends_on=["api"])}, "its name says so"),
+        ({"django": built("81:81"), "react": built("82:82", depends_on=["django"])}, "its name says so"),
         ({"orders": built("81:81"), "a": built("82:8000")}, "it listens on port 8000"),
         ({"orders": built("3000:90"), "a": built("8000:90")}, "it publishes port 8000"),
         ({"web": {"build": "."}}, "nothing else could be"),
@@ -85,6 +92,21 @@ def test_the_reason_is_said() -> None:
 )
 def test_every_reason(services: dict[str, dict[str, Any]], why: str) -> None:
     assert f"because {why}" in manifest.read({"services": services}, engine="docker").because
+
+
+@pytest.mark.parametrize(
+    ("ports", "port"),
+    [
+        (("5678:5678", "8001:8001"), 8001),
+        (("24678:24678", "5173:5173"), 5173),
+        (("9090:9090", "7001:7001"), 7001),
+        (("50051:50051", "8081:8081"), 8081),
+        (("5678:5678",), 5678),
+        (("80:9090", "7001:7001"), 9090),
+    ],
+)
+def test_the_port_among_several(ports: tuple[str, ...], port: int) -> None:
+    assert manifest.read({"services": {"web": built(*ports)}}, engine="docker").entry.port == port
 
 
 def test_what_is_called_admin_is_never_served_by_guess() -> None:

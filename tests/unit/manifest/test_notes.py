@@ -162,3 +162,28 @@ class TestDocker:
             "a, b: its networks are not created: all services of a release share one, and reach the stores on "
             "another",
         ]
+
+
+PAGE = {"ports": [{"target": 3000, "published": "3000", "protocol": "tcp"}]}
+DATA = {"volumes": [{"type": "volume", "source": "d", "target": "/data"}]}
+BY_DB = {"environment": {"DB": "postgres://db/x"}}
+
+
+@pytest.mark.parametrize(
+    ("service", "noted"),
+    [
+        ({"image": "metabase/metabase", **PAGE}, True),
+        ({"image": "metabase/metabase", **PAGE, **DATA}, False),
+        ({"image": "metabase/metabase", **PAGE, **BY_DB}, False),
+        ({"image": "grafana/grafana", **PAGE, **BY_DB}, True),
+        ({"image": "adminer", **PAGE}, False),
+        ({"image": "somebody/worker"}, False),
+        ({"image": "nginx", **PAGE}, False),
+        ({"image": "metabase/metabase", **PAGE, "x-pushrod": {"role": "worker"}}, False),
+        ({"build": {"context": "."}, **PAGE, "depends_on": ["web"]}, False),
+    ],
+)
+def test_what_a_pulled_program_wrote_is_not_lost_without_a_word(service: dict[str, Any], noted: bool) -> None:
+    services = {"web": {**WEB, **PAGE}, "db": {"image": "postgres"}, "a": service}
+    found = said(services, engine="docker", store_versions=None)
+    assert any(n.startswith("a: is replaced with each release") for n in found) == noted
