@@ -36,6 +36,12 @@ def found(directory: Path, file: str = "", *, app: str = "APP") -> list[str]:
     return [top, *[name for name in _OVERRIDES if (directory / name).is_file()][:1]]
 
 
+def passed_over(directory: Path, file: str = "") -> list[str]:
+    """A note where a commit has several of the files that Compose looks for, of which it reads the first alone."""
+    top, *others = [name for name in FILES if not file and (directory / name).is_file()] or [""]
+    return [f"{', '.join(others)} is not read: {top} goes first, as in Compose"] if others else []
+
+
 def elsewhere(directory: Path) -> list[str]:
     """Compose files that are not where Compose looks for one: the likeliest first. A large tree is not seen whole."""
     places = []

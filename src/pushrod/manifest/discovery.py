@@ -17,6 +17,7 @@ _PROXIES = frozenset((
     "caddy-docker-proxy",
 ))  # fmt: skip
 _HOSTS = re.compile(r"Host(?:SNI)?\(([^)]*)\)|^Host:([^;]+)")
+_PATHS = re.compile(r"Path(?:Prefix)?\(\s*[`'\"](/[\w./-]*)[`'\"]|^PathPrefix(?:Strip)?:\s*(/[\w./-]*)")
 _NAME = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
 _PORT = re.compile(r"(?:.*\{\{\s*upstreams(?:\s+\S+)?\s+)?([0-9]{1,5})\s*(?:\}\})?")
 # Middlewares of traefik (https://doc.traefik.io/traefik/middlewares/http/overview/) and directives of caddy that
@@ -29,12 +30,14 @@ _MIDDLEWARE = re.compile(r"traefik\.http\.middlewares\.([^.]+)\.(\w+)")
 
 class Target(NamedTuple):
     """What labels and variables tell a proxy about a service: whether to route to it, its port (0: not given), its
-    names, and the label that restricts access (empty: none does)."""
+    names, the label that restricts access (empty: none does), and the path for which requests reach it (empty: any).
+    """
 
     reached: bool = False
     port: int = 0
     names: tuple[str, ...] = ()
     guard: str = ""
+    path: str = ""
 
 
 def is_proxy(service: Key) -> bool:
@@ -62,18 +65,25 @@ def _target(service: Key, labels: Mapping[str, str], everybodys: Mapping[str, st
     if isinstance(service.get("environment").value, list):
         environment = {name: text.partition("=")[2] for name, text in environment.items()}
     hosts, ports = [environment.get("VIRTUAL_HOST", "")], [environment.get("VIRTUAL_PORT", "")]
+    paths = [environment.get("VIRTUAL_PATH", "")]
     for name, value in labels.items():
         if re.fullmatch(r"traefik\..*(?:rule|frontends?)", name):
             hosts += [text for matches in _HOSTS.findall(value) for text in matches]
+            paths += [text for matches in _PATHS.findall(value) for text in matches]
         if re.fullmatch(r"caddy(?:_\d+)?", name):
             hosts.append(value)
         if re.fullmatch(r"traefik\.(?:.*server\.)?port|caddy(?:_\d+)?\.(?:[\w.]+\.)?reverse_proxy", name):
             ports.append(value)
-    reached = any(hosts) or labels.get("traefik.enable") == "true"
+    path = next((text for text in paths if text.startswith("/")), "")
+    reached = any(hosts) or bool(path) or labels.get("traefik.enable") == "true"
     matches = (_PORT.fullmatch(text.strip()) for text in ports)
     port = next((int(m[1]) for m in matches if m), 0)
     return Target(
-        reached, port, tuple(dict.fromkeys(_names(hosts))), _guard(labels, everybodys) if reached else ""
+        reached,
+        port,
+        tuple(dict.fromkeys(_names(hosts))),
+        _guard(labels, everybodys) if reached else "",
+        path,
     )
 
 

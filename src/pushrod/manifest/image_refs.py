@@ -119,6 +119,12 @@ _OTHER_STORES = frozenset((
     "typesense", "qdrant", "weaviate", "milvus", "cockroach", "keydb", "dragonfly", "redis-stack",
     "redis-stack-server", "mssql-server", "arangodb", "surrealdb", "rethinkdb",
 ))
+# Images of systems, languages and small programs: what runs in them is what the manifest says, and no store.
+_RUNTIMES = frozenset((
+    "almalinux", "alpine", "amazonlinux", "aws-cli", "bash", "bun", "busybox", "centos", "composer", "curl",
+    "debian", "deno", "elixir", "fedora", "flyway", "git", "golang", "gradle", "liquibase", "maven", "mc", "migrate",
+    "node", "php", "pypy", "python", "rclone", "rockylinux", "ruby", "rust", "ubuntu", "wget",
+))
 # Servers in front of an app, or helpers of one (certbot): pushrod's edge does their work.
 _WEB_SERVERS = frozenset((
     "nginx", "nginx-unprivileged", "nginx-proxy", "nginx-proxy-manager", "openresty", "caddy",
@@ -142,6 +148,11 @@ def is_store(reference: Reference) -> bool:
 def is_web_server(reference: Reference) -> bool:
     """Whether an image is a server in front of an app, which pushrod's edge replaces."""
     return reference.name in _WEB_SERVERS
+
+
+def is_runtime(reference: Reference) -> bool:
+    """Whether an image is a system, a language or a small program, of which the manifest says what it runs."""
+    return reference.name in _RUNTIMES
 
 
 def is_java(reference: Reference) -> bool:

@@ -2,13 +2,13 @@
 
 Compose recreates a container when its definition changes, and that of a pulled image hardly ever does. So a
 database that pushrod does not know may keep its data in its container or in an anonymous volume; if it were
-replaced like an instance, each push would delete the data. A service is kept if others connect to it, it connects
-to none of them, and it is not a part of this app.
+replaced like an instance, each push would delete the data. A service is kept if others connect to it, or if it is a
+server as its image has it; if it connects to none of them, and is not a part of this app.
 """
 
 from collections.abc import Sequence
 
-from pushrod.manifest import image_refs
+from pushrod.manifest import image_refs, likelihood
 from pushrod.manifest.roles import Draft, leads_to
 
 # Ports of stores, from the IANA's registrations and the makers' own documents: memcached, SQL Server, Oracle,
@@ -33,13 +33,21 @@ def _is_kept(draft: Draft, others: Sequence[Draft]) -> bool:
         return False
     if service.replicas != 1 or service.release or "routes" in draft.listening:
         return False
-    if draft.key.get("restart").text() == "no" or image_refs.is_web_server(draft.reference):
+    runs, plain = bool(service.command or service.entrypoint), image_refs.is_web_server(draft.reference)
+    ends = runs and draft.key.get("restart").text() == "no"
+    if ends or plain or (runs and image_refs.is_runtime(draft.reference)):
         return False
     if leads_to(draft, {d.name for d in others}) or any(_is_of_one(draft, d) for d in others):
         return False
     if any(draft.name in str(d.key.get("x-pushrod").value) for d in others):
         return False
-    return service.port in _PORTS or any(leads_to(d, {draft.name}) for d in others)
+    if service.port in _PORTS or any(leads_to(d, {draft.name}) for d in others):
+        return True
+    # What nobody names may be named in the code of the app: a server as it comes.
+    tool = likelihood.is_tool(service, draft.reference.name) and not likelihood.keeps_own(
+        draft.reference.name
+    )
+    return not runs and not tool and bool(draft.listening) and not draft.key.get("volumes").sequence()
 
 
 def _is_of_one(draft: Draft, other: Draft) -> bool:

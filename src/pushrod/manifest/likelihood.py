@@ -27,11 +27,17 @@ _ADMINS = frozenset(("admin", "administration", "backoffice"))
 _TOOLS = frozenset((
     "adminer", "phpmyadmin", "pgadmin", "pgadmin4", "pgweb", "mongo-express", "redis-commander", "redisinsight",
     "redis-insight", "phpredisadmin", "flower", "mailhog", "mailpit", "mailcatcher", "maildev", "inbucket",
-    "portainer", "portainer-ce", "grafana", "prometheus", "alertmanager", "loki", "jaeger", "all-in-one", "zipkin",
-    "kibana", "opensearch-dashboards", "kafka-ui", "kafdrop", "akhq", "cadvisor", "dozzle", "netdata", "swagger-ui",
-    "redoc", "storybook", "jupyter", "base-notebook", "bull-board", "arena", "rq-dashboard", "celery-flower",
-    "cloudbeaver", "sqlpad", "dbgate", "nocodb-admin", "influxdb-admin", "chronograf", "selenium",
-    "standalone-chrome", "debugger", "dashboard", "monitoring", "mail", "docs", "documentation", "mkdocs",
+    "portainer", "portainer-ce", "grafana", "grafana-oss", "grafana-enterprise", "prometheus", "alertmanager",
+    "loki", "jaeger", "all-in-one", "zipkin", "kibana", "opensearch-dashboards", "kafka-ui", "kafdrop", "akhq",
+    "cadvisor", "dozzle", "netdata", "swagger-ui", "redoc", "storybook", "jupyter", "base-notebook",
+    "bull-board", "arena", "rq-dashboard", "celery-flower", "cloudbeaver", "sqlpad", "dbgate", "nocodb-admin",
+    "influxdb-admin", "chronograf", "selenium", "standalone-chrome", "debugger", "dashboard", "monitoring",
+    "mail", "docs", "documentation", "mkdocs",
+))  # fmt: skip
+# Words of the names of services that keep data.
+_STORES = frozenset((
+    "broker", "cache", "database", "db", "mongo", "mongodb", "mysql", "postgres", "postgresql", "queue", "rabbitmq",
+    "redis",
 ))  # fmt: skip
 # Collectors and forwarders, which have no page.
 _SILENT = frozenset((
@@ -40,8 +46,8 @@ _SILENT = frozenset((
 ))  # fmt: skip
 # Tools of these that keep data of their own.
 _KEEPERS = frozenset((
-    "base-notebook", "chronograf", "cloudbeaver", "grafana", "jupyter", "loki", "netdata", "pgadmin", "pgadmin4",
-    "portainer", "portainer-ce", "prometheus", "sqlpad",
+    "base-notebook", "chronograf", "cloudbeaver", "grafana", "grafana-enterprise", "grafana-oss", "jupyter", "loki",
+    "netdata", "pgadmin", "pgadmin4", "portainer", "portainer-ce", "prometheus", "sqlpad",
 ))  # fmt: skip
 _PROGRAMS = re.compile(
     r"(?:^|[\s/])(?:flower|rq-dashboard|storybook|jupyter(?:-\w+)?|mailhog|maildev)(?=\s|$)"
@@ -54,6 +60,8 @@ _OTHER_PORTS = frozenset((
     5672, 6379, 7687, 8883, 9042, 9092, 11211, 27017,
 ))  # fmt: skip
 
+# Ports of the servers that pages are developed with: Vite, Angular, Astro.
+_DEVELOPING = frozenset((5173, 4173, 4200, 4321))
 # Ports that a site may have, and that mostly are something else beside it: gRPC, metrics, debugpy.
 _BESIDE = frozenset((50051, 9090, 9100, 5678))
 
@@ -73,7 +81,8 @@ def rank(port: int) -> int:
 
 def is_tools(image: str) -> bool:
     """Whether an image, by the last component of its name, is such a tool."""
-    return image in _TOOLS or image in _SILENT
+    name = image.replace("_", "-")
+    return name in _TOOLS or name in _SILENT
 
 
 def keeps_own(image: str) -> bool:
@@ -86,6 +95,11 @@ def is_tool(service: Service, image: str) -> bool:
     words = " ".join((*service.entrypoint, *service.command))
     named = re.sub(r"[^a-z0-9-]+", "-", service.name.lower())
     return is_tools(image) or is_tools(named) or _PROGRAMS.search(posixpath.normpath(words)) is not None
+
+
+def is_stores(name: str) -> bool:
+    """Whether a service's name says that it keeps data: `db`, `graph-db`."""
+    return bool(_STORES & {*_words(name).split("-")[-1:]})
 
 
 def is_other(port: int) -> bool:
@@ -113,6 +127,7 @@ def choose(candidates: Sequence[Candidate], awaited: Sequence[str]) -> tuple[str
     """The name of the likeliest candidate and the reason; empty if two are equally likely, or if its name says it
     is for administrators. `awaited` are the services others depend on."""
     fronts = _fronts([c.service.name for c in candidates])
+    fronts |= {c.service.name for c in candidates if c.service.port in _DEVELOPING}
     ordered = sorted(candidates, key=lambda c: _key(c, awaited, fronts))
     first, second = (_key(c, awaited, fronts) for c in ordered[:2])
     likeliest = ordered[0]
@@ -127,7 +142,7 @@ def _key(candidate: Candidate, awaited: Sequence[str], fronts: Collection[str]) 
     usual = 0 if service.port in _SITES else 1 if service.port in WEB_PORTS else 2
     return (
         is_tool(service, candidate.image) + (candidate.image in _SILENT or service.name in _SILENT),
-        is_other(service.port),
+        is_other(service.port) or is_stores(service.name),
         service.build is None,
         candidate.published not in _SITES,
         service.name not in fronts,
@@ -138,13 +153,14 @@ def _key(candidate: Candidate, awaited: Sequence[str], fronts: Collection[str]) 
 
 
 def _reasons(candidate: Candidate) -> tuple[str, ...]:
+    service = candidate.service
     return (
         "the others are administration tools",
-        "the others' ports are not for HTTP",
+        "the others' ports or names are not those of a site",
         "it is built here",
         f"it publishes port {candidate.published}",
-        "its name says so",
+        "it is developed with a server for pages" if service.port in _DEVELOPING else "its name says so",
         "others depend on it",
-        f"it listens on port {candidate.service.port}",
+        f"it listens on port {service.port}",
         f"it publishes port {candidate.published}",
     )

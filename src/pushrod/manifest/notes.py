@@ -114,10 +114,13 @@ def _forgets(draft: Draft, stores: Sequence[str]) -> bool:
     """Whether a pulled program with a page may keep data that is lost with its container: it has neither a volume nor
     a store to keep them in, or is a tool that keeps its own."""
     service, name = draft.service, draft.reference.name
-    pulled = service.role in ("entry", "worker") and service.build is None and not draft.chosen
+    ours = service.role in ("entry", "worker") and not draft.chosen and not (draft.holds_data or draft.shares)
+    if ours and service.build and service.role == "worker" and likelihood.is_stores(service.name):
+        return not roles.leads_to(draft, stores)  # a database that is built here
+    pulled = ours and service.build is None
     ends = draft.key.get("restart").text() == "no" or service.replicas != 1
     plain = service.read_only or image_refs.is_web_server(draft.reference)
-    if not pulled or ends or plain or "published" not in draft.listening or draft.holds_data or draft.shares:
+    if not pulled or ends or plain or "published" not in draft.listening:
         return False
     return likelihood.keeps_own(name) or not (likelihood.is_tools(name) or roles.leads_to(draft, stores))
 

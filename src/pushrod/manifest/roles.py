@@ -15,6 +15,9 @@ from pushrod.manifest.document import Key
 from pushrod.manifest.image_refs import Reference
 from pushrod.stores import registry
 
+_SERVERS = frozenset((
+    "docker-entrypoint.sh", "mariadbd", "mongod", "mysqld", "postgres", "redis-server", "valkey-server",
+))  # fmt: skip
 _CHOOSE = "write `x-pushrod: {role: entry}` in the one that answers HTTP"
 
 
@@ -139,11 +142,23 @@ def _placed(draft: Draft, engine: EngineName) -> Draft:
 
 
 def _is_store(draft: Draft, engine: EngineName) -> bool:
-    pulled = draft.service.build is None
-    web = image_refs.is_web_server(draft.reference)
-    if BY_NAME[engine].containers and draft.key.get("restart").text() == "no" and not draft.holds_data:
-        return False  # a client that runs from the store's own image, and ends
-    return image_refs.is_store(draft.reference) or (pulled and draft.holds_data and not web)
+    pulled, containers = draft.service.build is None, BY_NAME[engine].containers
+    runtime = containers and image_refs.is_runtime(draft.reference) and bool(_argv(draft))
+    other = runtime or image_refs.is_web_server(draft.reference)
+    if containers and not draft.holds_data and _is_client(draft):
+        return False
+    return image_refs.is_store(draft.reference) or (pulled and draft.holds_data and not other)
+
+
+def _argv(draft: Draft) -> tuple[str, ...]:
+    return (*draft.service.entrypoint, *draft.service.command)
+
+
+def _is_client(draft: Draft) -> bool:
+    """Whether it runs a client from the store's own image, and ends. `restart: "no"` alone is Compose's default."""
+    words = re.sub(r"^(?:\S*/)?(?:ba)?sh\s+-c\s+(?:exec\s+)?", "", " ".join(_argv(draft)).strip()).split()
+    client = bool(words) and not words[0].startswith("-") and words[0].rpartition("/")[2] not in _SERVERS
+    return client and draft.key.get("restart").text() == "no"
 
 
 # ---- the entry ------------------------------------------------------------------------------------------------

@@ -71,7 +71,12 @@ def read(
     names = (*names, *redirected)
     services = top.get("services").mapping()
     if not services:
-        raise ManifestError("no services", where="services", hint="list what should run under `services:`")
+        raise ManifestError(
+            "no services",
+            where="services",
+            hint="list what should run under `services:`; those with `profiles` run if `pushrod secret set "
+            "COMPOSE_PROFILES` names one of these",
+        )
     builders, targets = _builders(services, projects), discovery.targets(services)
     drafts = [
         _draft(
@@ -131,6 +136,11 @@ def _unused_labels(
                 f"a proxy would not let everybody in to {draft.name} (`{target.guard}`); the edge would",
                 where=f"{draft.key.path}.labels",
                 hint="restrict it at the edge: `x-pushrod: {routes: {/: {auth: {basic: SECRET}}}}`, or `allow`",
+            )
+        if draft.service.role == "worker" and not draft.key.get("x-pushrod").get("routes").given:
+            yield (
+                f"{draft.name}: a proxy would lead requests to it by its labels; here only a route does: "
+                f"`x-pushrod: {{routes: {{{target.path or '/PATH'}: {{}}}}}}`"
             )
         missing = [name for name in target.names if name not in names and not name.endswith(".localhost")]
         if missing and draft.service.role == "entry":

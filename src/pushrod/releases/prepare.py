@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from pushrod import __version__, manifest
-from pushrod.adapters import compose, git, lfs, lfs_server, submodules
+from pushrod.adapters import compose, git, lfs, lfs_server, manifests, submodules
 from pushrod.adapters.bounds import Reading
 from pushrod.core import plan
 from pushrod.core.errors import ManifestError, PushrodError, StateError
@@ -117,7 +117,10 @@ class Sealing:
         terms = self.engine.platform.terms(self.app, checkout)
         reading = Reading.of(terms.limits)
         git.remove_checkout(checkout)
-        found_notes = self.write_tree(commit, checkout, terms.limits)
+        found_notes = [
+            *self.write_tree(commit, checkout, terms.limits),
+            *manifests.passed_over(checkout, file),
+        ]
         document = compose.load(
             checkout,
             project=self.app.name,

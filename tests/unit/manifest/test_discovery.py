@@ -45,7 +45,7 @@ def read(services: dict[str, dict[str, Any]], engine: EngineName = "docker", *al
                     "traefik.http.routers.x.rule": "Host(`a.b`) || (Host(`c.d`, `e.f`) && PathPrefix(`/x.y`))"
                 }
             },
-            Target(True, 0, ("a.b", "c.d", "e.f")),
+            Target(True, 0, ("a.b", "c.d", "e.f"), path="/x.y"),
         ),
         (
             {"labels": ROUTER | {"traefik.http.services.x.loadbalancer.server.port": "9000"}},

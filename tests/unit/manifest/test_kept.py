@@ -23,6 +23,7 @@ def role(it: dict[str, Any], engine: str = "docker", **others: dict[str, Any]) -
         {"image": "mcr.microsoft.com/azure-sql-edge"},
         {"image": "ghcr.io/somebody/their-database:7", "environment": {"PASSWORD": "x"}},
         {"image": "gvenzl/oracle-xe", "restart": "always"},
+        {"image": "redislabs/redismod", "restart": "no"},  # Compose's default
     ],
 )
 def test_what_others_depend_on_is_kept(it: dict[str, Any]) -> None:
@@ -47,7 +48,11 @@ def test_what_others_are_told_of_is_kept(web: dict[str, Any]) -> None:
 def test_what_listens_where_databases_do_is_kept() -> None:
     web = {"build": ".", "ports": ["8000:8000"]}
     assert role({"image": "somebody/thing", "expose": ["1433"]}, web=web) == "store"
-    assert role({"image": "somebody/thing", "expose": ["1999"]}, web=web) == "worker"
+    assert role({"image": "somebody/thing", "expose": ["1999"]}, web=web) == "store"
+    assert role({"image": "somebody/thing", "expose": ["1999"], "command": "work"}, web=web) == "worker"
+    assert role({"image": "somebody/thing"}, web=web) == "worker"
+    assert role({"image": "adminer", "expose": ["8080"]}, web=web) == "worker"
+    assert role({"image": "grafana/grafana", "expose": ["3000"]}, web=web) == "store"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +69,8 @@ def test_what_listens_where_databases_do_is_kept() -> None:
         {"image": "somebody/another-part"},
         {"image": "ghcr.io/me/app", "environment": {"DATABASE_URL": "postgres://db/x"}},
         {"image": "nginx:1", "expose": ["80"]},
-        {"image": "x/client", "restart": "no"},
+        {"image": "x/client", "restart": "no", "command": "seed"},
+        {"image": "node:22", "command": "npm run dev", "expose": ["5173"]},
     ],
 )
 def test_what_belongs_to_a_release_goes_with_it(it: dict[str, Any]) -> None:

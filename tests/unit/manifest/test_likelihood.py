@@ -40,6 +40,8 @@ def long(port: str) -> dict[str, Any]:
         {"web": built("8000:8000"), "docs": built("8001:80")},
         {"web": built("8081:8081"), "core": built("50051:50051", depends_on=["web"])},
         {"web": built("8081:8081"), "core": built("9100:9100")},
+        {"web": built("4200:4200"), "orders": built("8000:8000", depends_on=["web"])},
+        {"web": built("7000:7000"), "graph-db": built("80:8080", depends_on=["web"])},
     ],
 )
 def test_the_site_is_found(
@@ -107,6 +109,12 @@ def test_every_reason(services: dict[str, dict[str, Any]], why: str) -> None:
 )
 def test_the_port_among_several(ports: tuple[str, ...], port: int) -> None:
     assert manifest.read({"services": {"web": built(*ports)}}, engine="docker").entry.port == port
+
+
+def test_of_two_pages_beside_an_api_one_has_to_be_chosen() -> None:
+    services = {"shop": built("5173:5173"), "team": built("5174:5173"), "api": built("8000:8000")}
+    with pytest.raises(ManifestError, match="entries: "):
+        entry(services, "docker")
 
 
 def test_what_is_called_admin_is_never_served_by_guess() -> None:

@@ -166,24 +166,50 @@ class TestDocker:
 
 PAGE = {"ports": [{"target": 3000, "published": "3000", "protocol": "tcp"}]}
 DATA = {"volumes": [{"type": "volume", "source": "d", "target": "/data"}]}
+RUNS = {"command": ["run"]}
 BY_DB = {"environment": {"DB": "postgres://db/x"}}
 
 
 @pytest.mark.parametrize(
     ("service", "noted"),
     [
-        ({"image": "metabase/metabase", **PAGE}, True),
-        ({"image": "metabase/metabase", **PAGE, **DATA}, False),
-        ({"image": "metabase/metabase", **PAGE, **BY_DB}, False),
+        ({"image": "metabase/metabase", **PAGE, **RUNS}, True),
+        ({"image": "metabase/metabase", **PAGE}, False),  # it is kept
+        ({"image": "metabase/metabase", **PAGE, **RUNS, **DATA}, False),
+        ({"image": "metabase/metabase", **PAGE, **RUNS, **BY_DB}, False),
         ({"image": "grafana/grafana", **PAGE, **BY_DB}, True),
         ({"image": "adminer", **PAGE}, False),
         ({"image": "somebody/worker"}, False),
         ({"image": "nginx", **PAGE}, False),
-        ({"image": "metabase/metabase", **PAGE, "x-pushrod": {"role": "worker"}}, False),
+        ({"image": "metabase/metabase", **PAGE, **RUNS, "x-pushrod": {"role": "worker"}}, False),
         ({"build": {"context": "."}, **PAGE, "depends_on": ["web"]}, False),
     ],
 )
 def test_what_a_pulled_program_wrote_is_not_lost_without_a_word(service: dict[str, Any], noted: bool) -> None:
-    services = {"web": {**WEB, **PAGE}, "db": {"image": "postgres"}, "a": service}
+    services: dict[str, Any] = {"web": {**WEB, **PAGE}, "db": {"image": "postgres"}, "a": service}
     found = said(services, engine="docker", store_versions=None)
     assert any(n.startswith("a: is replaced with each release") for n in found) == noted
+
+
+@pytest.mark.parametrize(
+    ("service", "noted"),
+    [
+        ({"build": {"context": "db"}}, True),
+        ({"build": {"context": "db"}, **DATA}, False),
+        ({"build": {"context": "db"}, "x-pushrod": {"role": "worker"}}, False),
+    ],
+)
+def test_nor_what_a_database_wrote_that_is_built_here(service: dict[str, Any], noted: bool) -> None:
+    found = said({"web": {**WEB, **PAGE}, "graph-db": service}, engine="docker", store_versions=None)
+    assert any(n.startswith("graph-db: is replaced with each release") for n in found) == noted
+
+
+def test_a_label_that_leads_requests_to_a_service_without_a_route() -> None:
+    labels = ["traefik.enable=true", "traefik.http.routers.a.rule=Host(`x.org`) && PathPrefix(`/api`)"]
+    entry = {**WEB, **PAGE, "labels": ["traefik.enable=true"], "x-pushrod": {"role": "entry"}}
+    services: dict[str, Any] = {"web": entry, "a": {**WEB, "labels": labels}}
+    note = "a: a proxy would lead requests to it by its labels; here only a route does: "
+    note += "`x-pushrod: {routes: {/api: {}}}`"
+    assert note in said(services)
+    services["a"] |= {"x-pushrod": {"routes": {"/api": {}}}, "expose": ["8000"]}
+    assert not any(n.startswith("a: a proxy would") for n in said(services))

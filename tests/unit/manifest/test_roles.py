@@ -370,6 +370,25 @@ class TestJobsOnDocker:
         ]
         assert on_docker({"web": BUILD, "db": {**once, **VOLUME}}).service("db").role == "store"
 
+    @pytest.mark.parametrize(
+        "words",
+        [
+            {},
+            {"command": ["-c", "fsync=off"]},
+            {"command": ["sh", "-c", "exec postgres -c fsync=off"]},
+            {"entrypoint": ["docker-entrypoint.sh", "postgres"]},
+        ],
+    )
+    def test_a_server_is_a_store_though_nothing_restarts_it(self, words: dict[str, object]) -> None:
+        db = {"image": "postgres:17", "restart": "no", **words}
+        assert on_docker({"web": BUILD, "db": db}).service("db").role == "store"
+
+    @pytest.mark.parametrize("image", ["busybox", "node:22-alpine", "docker.io/library/python:3.13"])
+    def test_a_language_with_a_volume_is_no_store(self, image: str) -> None:
+        runs = {"image": image, "command": "npm run dev", **VOLUME}
+        assert on_docker({"web": {**BUILD, **PUBLISHED}, "a": runs}).service("a").role == "worker"
+        assert on_docker({"a": {**runs, **PUBLISHED}}).entry.name == "a"
+
     def test_what_comes_too_early_is_said(self) -> None:
         services = {
             "web": {**BUILD, **PUBLISHED},

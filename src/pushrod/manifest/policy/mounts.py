@@ -1,6 +1,7 @@
 """The rules for mounts, volumes, configs and secrets: which paths and volumes of the host they ask for. Pure."""
 
 import posixpath
+import re
 from collections.abc import Iterator
 
 from pushrod.manifest import grants, image_refs
@@ -107,6 +108,12 @@ def _path_wants(key: Key, private: str) -> Iterator[Want]:
     path = key.text().removeprefix("/") if key.text().startswith("/~") else key.text()
     if not path.startswith("/"):
         normal = posixpath.normpath(path or ".")
+        if re.match(r"[A-Za-z]:[\\/]|\.{0,2}\\", path):
+            unsupported(
+                key,
+                f"`{path[:60]}` is a path of Windows",
+                "write paths of the repository with `/`: `./app`, and no drive",
+            )
         if path.startswith("~"):  # the loader has made it one of compose.HOME
             unsupported(
                 key,
