@@ -40,6 +40,12 @@ class Platform(Protocol):
     def open(self) -> None:
         """Make what the engine itself needs (its supervisor, the front gate) run."""
 
+    def start_at_boot(self, enabled: bool) -> str:
+        """Have the operating system start the engine and its apps at boot, or no longer; returns the unit that does.
+
+        Raises HostError if that is not possible here.
+        """
+
     def stop_if_idle(self) -> None:
         """Stop the engine's own parts, where it started them, if no app of the root is up or being worked on."""
 

@@ -103,6 +103,7 @@ VERBS: dict[str, Verb] = {
     "apps destroy": Verb("apps", Rule(_ROOT | {"name": app, "yes": flag}, _LONG, whole=True)),
     "apps allow": Verb("apps", stays_root=True),
     "prune": Verb("apps", by_timer=True),
+    "service": Verb("service"),
     "image load": Verb("image", Rule(_ROOT | {"file": sent}, _LONG, whole=True)),
     "doctor": Verb("doctor", Rule(_APP | _JSON | {"repair": flag}, 600, whole=True)),
     "audit": Verb(

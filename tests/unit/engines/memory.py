@@ -111,6 +111,10 @@ class Nothing:
     def open(self) -> None:
         """It is."""
 
+    def start_at_boot(self, enabled: bool) -> str:
+        """No unit does."""
+        return ""
+
     def stop_if_idle(self) -> None:
         """There is nothing to stop."""
 

@@ -37,6 +37,13 @@ class Platform:
                 log=files.tail(self._context.root.edge / "logs" / "error.log", 10),
             )
 
+    def start_at_boot(self, enabled: bool) -> str:
+        """`pushrod host init` has arranged it, and `pushrod down` decides it for each app."""
+        raise HostError(
+            "systemd starts the apps of a Docker host at boot in any case",
+            hint="`pushrod down --app NAME` keeps an app from starting",
+        )
+
     def stop_if_idle(self) -> None:
         """Nothing: systemd keeps the edge, and Docker serves others too."""
 

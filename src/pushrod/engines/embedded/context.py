@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pushrod.adapters.binaries import Parts
 from pushrod.adapters.nginx import Bounds, Edge
+from pushrod.adapters.systemd import BootUnit
 from pushrod.engines.embedded.stores import Stores
 from pushrod.engines.embedded.supervisor import Supervisor
 from pushrod.state.apps import App, Root
@@ -32,7 +33,12 @@ class Context:
     @cached_property
     def supervisor(self) -> Supervisor:
         """The process manager of this root."""
-        return Supervisor(self.root.supervisor, self.root.runtime, self.account)
+        return Supervisor(self.root.supervisor, self.root.runtime, self.account, self.boot_unit)
+
+    @property
+    def boot_unit(self) -> BootUnit:
+        """The unit of systemd that starts this root at boot, if its user has installed it."""
+        return BootUnit.of(self.root.path)
 
     @cached_property
     def edge(self) -> Edge:

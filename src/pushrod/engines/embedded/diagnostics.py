@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pushrod.adapters.binaries import Part
 from pushrod.adapters.nginx import Edge
+from pushrod.adapters.systemd import BootUnit
 from pushrod.core.errors import PushrodError
 from pushrod.core.values import Diagnostic
 from pushrod.state.apps import App, Root
@@ -44,6 +45,18 @@ def of_files(root: Root) -> Iterator[Diagnostic]:
             yield Diagnostic(
                 "files", "warning", f"{path} is open to other accounts", "`pushrod up` of any app closes it"
             )
+
+
+def of_boot(unit: BootUnit) -> Iterator[Diagnostic]:
+    """Whether systemd starts the apps at boot, if its user has asked for that."""
+    if not unit.installed:
+        return
+    if unit.enabled():
+        yield Diagnostic("boot", "ok", f"{unit.name} starts the apps")
+    else:
+        yield Diagnostic(
+            "boot", "broken", f"{unit.name} is not enabled", "`pushrod service install` enables it"
+        )
 
 
 def of_edge(find: Callable[[], Edge], apps: Sequence[App]) -> Iterator[Diagnostic]:

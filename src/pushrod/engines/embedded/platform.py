@@ -63,6 +63,25 @@ class Platform:
             self._context.edge.place(stolen)
             self._context.supervisor.restart("edge")
 
+    def start_at_boot(self, enabled: bool) -> str:
+        """By a unit of systemd that runs the supervisor; it takes over at the supervisor's next start."""
+        unit, supervisor = self._context.boot_unit, self._context.supervisor
+        if not enabled:
+            unit.remove()
+        elif not supervisor.place.conf.exists():
+            raise HostError(
+                "no app has run here yet", where=str(self._context.root.path), hint="`pushrod up` starts one"
+            )
+        elif not self._context.root.runtime.is_relative_to(self._context.root.path):
+            raise HostError(
+                "the path is too long: sockets of this root are in /tmp, which is empty after a reboot",
+                where=str(self._context.root.path),
+                hint="choose a directory with a shorter path with --root",
+            )
+        else:
+            unit.install()
+        return unit.name
+
     def stop_if_idle(self) -> None:
         """Stop supervisor and edge if no app of the root is up or being worked on."""
         with locks.lock(self._context.root.path / "engine.lock", purpose="stopping", timeout=60):
@@ -78,6 +97,7 @@ class Platform:
         yield from diagnostics.of_parts(self._context.parts.versions())
         yield diagnostics.of_account(lambda: self._context.account)
         yield from diagnostics.of_files(self._context.root)
+        yield from diagnostics.of_boot(self._context.boot_unit)
         yield from diagnostics.of_edge(lambda: self._context.edge, list(self._context.root.apps()))
 
     def check_name(self, name: str) -> None:

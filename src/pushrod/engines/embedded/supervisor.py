@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pushrod.adapters.systemd import BootUnit
 from pushrod.core.errors import HostError
 from pushrod.core.values import Process, ProcessState
 from pushrod.engines.embedded import exec_wrapper
@@ -47,13 +48,17 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Supervisor:
-    """The supervisor of one directory. `runtime` holds its socket and must have a short path.
+    """The supervisor of one directory. `runtime` holds its socket and must have a short path. If `boot_unit` is
+    installed, the supervisor is started as that unit.
 
     Creating the value starts nothing. Every method may raise HostError; what it could not do can be tried again.
     """
 
-    def __init__(self, directory: Path, runtime: Path, account: Account | None) -> None:
+    def __init__(
+        self, directory: Path, runtime: Path, account: Account | None, boot_unit: BootUnit | None = None
+    ) -> None:
         self.place = Place(directory, runtime / "supervisor.sock", account)
+        self._boot_unit = boot_unit
         self.control = Control(self.place)
 
     def running(self) -> bool:
@@ -188,9 +193,13 @@ class Supervisor:
         self._write_group(KEEPER_GROUP, (self._keeper(),))
         self._make_log_directories()
         files.remove(self.place.socket)  # stale: nothing accepts on it, and we hold the lock
-        done = processes.run(
-            ["/bin/sh", self.place.start], cwd=Path("/"), env=_environment(), timeout=_START_DEADLINE
-        )
+        if self._boot_unit and self._boot_unit.installed:
+            self._boot_unit.start()
+            done = processes.Completed(0, "", "")
+        else:
+            done = processes.run(
+                ["/bin/sh", self.place.start], cwd=Path("/"), env=_environment(), timeout=_START_DEADLINE
+            )
         if done.status != 0 or not waits.wait_until(self._answers, _START_DEADLINE):
             raise HostError(
                 "the supervisor does not start",

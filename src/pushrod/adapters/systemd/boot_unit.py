@@ -1,0 +1,128 @@
+"""The systemd unit that starts a root without Docker at boot: the system's for root, the user's own for others."""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from pushrod.adapters.systemd.units import DIRECTORY
+from pushrod.adapters.templates import fill, read
+from pushrod.core.errors import HostError
+from pushrod.system import files, processes
+from pushrod.system.accounts import user_name
+
+_FILES = Path(__file__).with_name("files") / "boot"
+_HEAD = "# Written by `pushrod service install`. To change it, add a drop-in: systemctl edit NAME\n\n"
+_RUNS = Path("/run/systemd/system")  # there if systemd is process 1 (sd_booted(3))
+_PLAIN = re.compile(r"/[A-Za-z0-9._/-]+")
+_TIMEOUT = 150.0  # seconds; a stop before a start may take TimeoutStopSec
+
+
+class BootUnit(NamedTuple):
+    """The unit of one root. `home` is the home of the user who runs pushrod, `user` is 0 for root."""
+
+    root: Path
+    home: Path
+    user: int
+
+    @classmethod
+    def of(cls, root: Path) -> "BootUnit":
+        """The unit of a root for the user who runs this command."""
+        return cls(root, Path.home(), os.geteuid())
+
+    @property
+    def name(self) -> str:
+        """The unit's name: one for each root, since a machine may have several."""
+        return f"pushrod-root-{hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]}.service"
+
+    @property
+    def path(self) -> Path:
+        """The unit's file (systemd.unit(5), the administrator's and the user's directory)."""
+        own = Path(os.environ.get("XDG_CONFIG_HOME") or self.home / ".config") / "systemd" / "user"
+        return (own if self.user else DIRECTORY) / self.name
+
+    @property
+    def installed(self) -> bool:
+        """Whether the unit is there."""
+        return self.path.is_file()
+
+    def text(self) -> str:
+        """The unit. Raises HostError for a path that would need quoting in it."""
+        for path in (self.root, self.home):
+            if not _PLAIN.fullmatch(str(path)):
+                raise HostError(
+                    "a path in a systemd unit may hold letters, digits, dots, dashes and underscores only",
+                    where=str(path),
+                    hint="choose another place with --root",
+                )
+        template = _FILES / ("user.service" if self.user else "system.service")
+        return _HEAD + fill(read(template), root=str(self.root), home=str(self.home))
+
+    def install(self) -> None:
+        """Write the unit and have systemd start it at boot; what runs now is not touched.
+
+        Raises HostError, and leaves nothing behind, if systemd does not run or does not accept it.
+        """
+        if not _RUNS.is_dir():
+            raise HostError(
+                "systemd does not run on this machine",
+                hint="start ROOT/supervisor/start at boot by other means",
+            )
+        if self.user:
+            _linger()
+        text = self.text()
+        files.make_way(self.path)
+        files.write(self.path, text, mode=0o644)
+        try:
+            self._call("daemon-reload")
+            self._call("enable", self.name)
+        except HostError:
+            files.remove(self.path)
+            raise
+
+    def remove(self) -> None:
+        """Do not start it at boot any more; what runs now goes on running."""
+        if not self.installed:
+            return
+        self._call("disable", self.name)
+        files.remove(self.path)
+        self._call("daemon-reload")
+
+    def start(self) -> None:
+        """Start the unit now; HostError with the end of its log if systemd cannot."""
+        self._call("start", self.name)
+
+    def enabled(self) -> bool:
+        """Whether systemd starts it at boot."""
+        return self._systemctl("is-enabled", "--quiet", self.name).status == 0
+
+    def _call(self, *argv: str) -> None:
+        done = self._systemctl(*argv)
+        if done.status != 0:
+            option = "--user " if self.user else ""
+            raise HostError(
+                f"systemctl {option}{' '.join(argv)} failed: {done.stderr.strip() or f'status {done.status}'}",
+                where=str(self.path),
+                hint=f"`journalctl {option}-e -u {self.name}` says more",
+            )
+
+    def _systemctl(self, *argv: str) -> processes.Completed:
+        # A command by sudo, su or cron has no session; systemd's user manager is at this place (pam_systemd(8)).
+        manager = {"XDG_RUNTIME_DIR": f"/run/user/{self.user}"} if self.user else {}
+        option = ["--user"] if self.user else []
+        return processes.run(["systemctl", *option, *argv], env={**os.environ, **manager}, timeout=_TIMEOUT)
+
+
+def _linger() -> None:
+    """Let the user's manager start at boot rather than at the first login (loginctl(1), enable-linger)."""
+    name = user_name()
+    shown = processes.run(["loginctl", "show-user", name, "--property=Linger", "--value"])
+    if shown.stdout.strip() == "yes":
+        return
+    done = processes.run(["loginctl", "--no-ask-password", "enable-linger"])
+    if done.status != 0:
+        raise HostError(
+            f"systemd starts services of {name} only at a login: {done.stderr.strip()}",
+            hint=f"as root: loginctl enable-linger {name}; then try again",
+        )
