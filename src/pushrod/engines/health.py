@@ -3,8 +3,6 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import psutil
-
 from pushrod.core.values import Health, Instance, Release
 from pushrod.engines import health_rule
 from pushrod.engines.health_rule import Probe
@@ -109,6 +107,7 @@ class Settling:
 
 def _activity(pid: int) -> tuple[bool, float]:
     """Whether a process and all below it sleep, and the processor time they have used, in seconds."""
+    import psutil
 
     asleep_states = (psutil.STATUS_SLEEPING, psutil.STATUS_IDLE)
     try:

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import psutil
-
 from pushrod.core.limits import Limits, Machine, resolve
 from pushrod.state.apps import HostSettings, Root, read_json
 
@@ -13,6 +11,8 @@ _FEW = 8192  # tasks, where the kernel does not say
 
 def measure() -> Machine:
     """What there is of this machine."""
+    import psutil
+
     tasks = int(_THREADS.read_text()) if _THREADS.exists() else _FEW
     return Machine(psutil.virtual_memory().total, psutil.cpu_count() or 1, tasks)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pushrod.core.errors import PushrodError
 from pushrod.core.plan import Change, Need
@@ -25,10 +25,12 @@ from pushrod.core.values import (
     Service,
 )
 from pushrod.ingress.protocol import Ingress
-from pushrod.manifest import policy
 from pushrod.state.apps import App, Root
 from pushrod.stores.backup_drivers import Archive
 from pushrod.stores.kinds import Endpoint
+
+if TYPE_CHECKING:
+    from pushrod.manifest import policy
 
 Say = Callable[[str], None]
 Document = Mapping[str, Any]
@@ -61,7 +63,7 @@ class Platform(Protocol):
         Raises HostError if it cannot be had.
         """
 
-    def terms(self, app: App, checkout: Path) -> policy.Terms:
+    def terms(self, app: App, checkout: Path) -> "policy.Terms":
         """What an app may ask for on this engine and this machine."""
 
     def check(self, app: App, document: Document, manifest: Manifest, checkout: Path) -> None:

@@ -4,7 +4,18 @@ Compose itself has read the file before (`adapters.compose`) and checked its own
 needs: roles, one entry, the `x-pushrod` keys, stores that the engine can run.
 """
 
-from pushrod.manifest.env_example import names as lacking
-from pushrod.manifest.services import KEEP, MOST_INSTANCES, read
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["KEEP", "MOST_INSTANCES", "lacking", "read"]
+if TYPE_CHECKING:
+    from pushrod.manifest.services import KEEP, MOST_INSTANCES, read
+
+__all__ = ["KEEP", "MOST_INSTANCES", "read"]
+
+
+def __getattr__(name: str) -> Any:
+    """What this package offers, loaded on first use: most commands read no manifest."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from pushrod.manifest import services
+
+    return getattr(services, name)

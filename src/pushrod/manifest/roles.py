@@ -129,9 +129,9 @@ def _placed(draft: Draft, engine: EngineName) -> Draft:
     if role != "store":
         return draft.with_(role=role)
     kind = registry.by_image(draft.reference.name)
-    if not BY_NAME[engine].containers and (kind is None or kind.embedded is None):
+    if not BY_NAME[engine].containers and (kind is None or not kind.embeddable):
         image = draft.service.image or draft.reference.path or "what it builds"
-        runs = _and(next(iter(k.images.values())) for k in registry.KINDS if k.embedded)
+        runs = _and(next(iter(k.images.values())) for k in registry.KINDS if k.embeddable)
         raise ManifestError(
             f"{draft.name} is a store ({image}) that needs the Docker engine: the embedded engine runs {runs}",
             where=draft.key.path,

@@ -198,7 +198,7 @@ class Sealing:
         given = variables.provided(wanted.stateless, self.engine.stores.endpoints(self.app, wanted))
         known = {*self.secrets.variables(), *given}
         asked = env_example.parse(example.read_text(errors="replace"))
-        return manifest.lacking(asked, known, document, env_file=compose.wants_env_file(checkout, file))
+        return env_example.names(asked, known, document, env_file=compose.wants_env_file(checkout, file))
 
     def unprovided(self, checkout: Path, file: str = "") -> tuple[str, ...]:
         """A note where services read an env file that Git does not have, and there is no secret to stand for it."""

@@ -5,9 +5,9 @@ Each kind has its driver. None of them knows where the bytes go to or come from:
 
 from typing import Protocol
 
+from pushrod.adapters import dumps
+from pushrod.adapters.dumps import Rows
 from pushrod.system.streams import Sink, Source
-
-Rows = dict[str, int]
 
 
 class Archive(Protocol):
@@ -30,3 +30,20 @@ class Archive(Protocol):
 
     def restore(self, source: Source) -> str | None:
         """Put the data in place; where the data before are kept. None where it has to be done by hand."""
+
+
+class Dumps:
+    """A database of an app, by its copy."""
+
+    def __init__(self, store: str, suffix: str, copy: dumps.Copy) -> None:
+        self.store = store
+        self.suffix = suffix
+        self.version = copy.version
+        self.save = copy.dump
+        self.check = copy.check
+        self.rehearse = copy.rehearse
+        self._copy = copy
+
+    def restore(self, source: Source) -> str:
+        """Restore it beside the database, then exchange the two."""
+        return f"database {self._copy.restore(source)}"

@@ -3,17 +3,21 @@
 A kind is asked three times: when a manifest is read (which images are of it, what has to be said), when a release is
 sealed (what the store runs with, where the app finds it), and while the store runs, as a `Server`. What a kind does
 not override holds for a store of no known kind: it runs as it is, and pushrod never speaks to it.
+
+Most commands only need to know which kinds there are. So a kind's module imports what speaks to a running store, its
+driver, in the methods that need it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from pushrod.adapters import docker
-from pushrod.adapters.binaries import Parts
 from pushrod.core.values import Service, StoreKind, Value
 from pushrod.stores.backup_drivers import Archive
 from pushrod.system.accounts import Account
+
+if TYPE_CHECKING:
+    from pushrod.adapters.binaries import Parts
 
 Password = Callable[[str], str]
 """A store's passwords, by whose they are. Each is made on first use, and kept."""
@@ -51,7 +55,7 @@ class LocalStore(NamedTuple):
     port: int
     directory: Path
     log: Path
-    parts: Parts
+    parts: "Parts"
     account: Account | None
     password: Password
 
@@ -105,8 +109,7 @@ class Kind:
     `extensions` is what some of them are chosen for and the embedded engine lacks. `variable` has the address of the
     first such store; a service with one of the `usual` names is taken for the first. `spring` are the variables of
     Spring Boot, that of the address first, and `jdbc` is how such addresses begin. With `numbered` an address ends in
-    the number of a database, which stays as it is written. `embedded` is how the embedded engine runs it: None where
-    it does not.
+    the number of a database, which stays as it is written. With `embeddable` the embedded engine runs it.
     """
 
     name: StoreKind = ""
@@ -118,7 +121,7 @@ class Kind:
     spring: tuple[str, ...] = ()
     jdbc: tuple[str, ...] = ()
     numbered: bool = False
-    embedded: Embedded | None = None
+    embeddable: bool = False
 
     # ---- when a manifest is read ------------------------------------------------------------------------------
 
@@ -156,9 +159,17 @@ class Kind:
 
     def answers(self, store: ContainerStore) -> bool:
         """Whether it takes connections: here, whether it runs, and does not say that it is not well."""
+        from pushrod.adapters import docker
+
         found = docker.inspect([store.container])
         return bool(found) and found[0].running and found[0].health in ("", "healthy")
 
     def server(self, store: ContainerStore) -> Server:
         """The running store."""
         return Server()
+
+    # ---- while the embedded engine runs it --------------------------------------------------------------------
+
+    def embedded(self) -> Embedded | None:
+        """How the embedded engine runs it; None if it does not."""
+        return None

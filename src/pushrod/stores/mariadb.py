@@ -7,17 +7,12 @@ password, or which database is the app's: the store runs as it is.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
-from pushrod.adapters import docker, mariadb
-from pushrod.adapters.mariadb_dumps import Copy
-from pushrod.core.errors import StoreError
 from pushrod.core.values import Service
 from pushrod.stores import spring
-from pushrod.stores.backup_drivers import Archive, Rows
 from pushrod.stores.kinds import ContainerStore, Endpoint, Kind, Password, Server
-from pushrod.system.streams import Sink, Source
 
 _PORT = 3306
 _DATABASE = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -38,77 +33,6 @@ f=${MARIADB_ROOT_PASSWORD_FILE:-$MYSQL_ROOT_PASSWORD_FILE}
 export MYSQL_PWD="$p"
 if command -v mariadb-admin >/dev/null; then set -- mariadb-admin --skip-ssl; else set -- mysqladmin; fi
 exec "$@" --user=root --protocol=tcp --host=127.0.0.1 --port=PORT --connect-timeout=3 --silent ping"""
-
-
-class _Database(Server):
-    """The app's database on a server in a container."""
-
-    def __init__(self, store: ContainerStore, name: str, server: mariadb.Server) -> None:
-        self._store = store
-        self._name = name
-        self._server = server
-
-    def ensure(self, *, ddl: bool) -> str:
-        """The two accounts, the database and the rights in it."""
-        passwords = {whose: self._store.password(whose) for whose in ("migrator", "app")}
-        try:
-            mariadb.ensure(self._server, self._store.app, self._name, passwords, ddl=ddl)
-        except StoreError as e:
-            if not mariadb.is_denied(e) or self._is_ours():
-                raise
-            # Its data are older than the password that the manifest has now; the app has its own account.
-            return "without accounts: its root password is not the one in the manifest"
-        return ""
-
-    def _is_ours(self) -> bool:
-        """Whether pushrod has made the password of root."""
-        return self._store.password("superuser") in self._store.service.environment.values()
-
-    def schema(self) -> str:
-        """By what a dump without rows says."""
-        return Copy(self._server, self._name).schema()
-
-    def waits(self) -> Sequence[str]:
-        """Whom the migrating account waits for."""
-        return mariadb.waiting(self._server, self._store.app)
-
-    def end_migrations(self, since: str) -> None:
-        """End the statements of the migrating account that began since then."""
-        mariadb.end_sessions(self._server, self._store.app, since)
-
-    def archive(self, *, ddl: bool) -> Archive:
-        """The database, as the server's own program dumps it."""
-        return _Dumps(self._store.service.name, Copy(self._server, self._name))
-
-
-class _Dumps:
-    """The app's database."""
-
-    suffix = "sql.gz"
-
-    def __init__(self, store: str, copy: Copy) -> None:
-        self.store = store
-        self._copy = copy
-
-    def version(self) -> str:
-        """The server's version."""
-        return self._copy.version()
-
-    def save(self, sink: Sink) -> Rows:
-        """A dump of one snapshot."""
-        return self._copy.dump(sink)
-
-    def check(self, source: Source) -> None:
-        """Unpack it to its end."""
-        self._copy.check(source)
-
-    def rehearse(self, source: Source) -> Rows | None:
-        """Restore it into a database of its own."""
-        return self._copy.rehearse(source)
-
-    def restore(self, source: Source) -> str | None:
-        """Restore it beside the database, then swap the tables."""
-        return f"database {self._copy.restore(source)}"
 
 
 class _Family(Kind):
@@ -168,6 +92,8 @@ class _Family(Kind):
         manifest has accounts of its own."""
         if self._unknown(store):
             return None
+        from pushrod.adapters import mariadb
+
         roles, name = mariadb.Roles.of(app), self._given(store, "DATABASE") or app
         made = not self._has_root(store)
 
@@ -196,6 +122,8 @@ class _Family(Kind):
 
     def answers(self, store: ContainerStore) -> bool:
         """As its health check has it."""
+        from pushrod.adapters import docker
+
         return docker.execute(store.container, ["sh", "-c", _answers(store.service)], timeout=15).status == 0
 
     def server(self, store: ContainerStore) -> Server:
@@ -203,20 +131,10 @@ class _Family(Kind):
         name = self._given(store.service, "DATABASE")
         if self._unknown(store.service) or not name:
             return Server()
-        return _Database(store, name, mariadb.Server(store.container, lambda: self._root(store)))
+        from pushrod.stores import mariadb_driver
 
-    def _root(self, store: ContainerStore) -> str:
-        """The password of root, which may be in a file of the container's."""
-        if path := self._given(store.service, "ROOT_PASSWORD_FILE"):
-            done = docker.execute(store.container, ["cat", path])
-            if done.status != 0:
-                raise StoreError(
-                    f"the password of root cannot be read: {done.stderr.strip()}",
-                    where=f"container {store.container}",
-                    hint="see whether it runs: pushrod status",
-                )
-            return done.stdout.rstrip("\n")
-        return self._given(store.service, "ROOT_PASSWORD")
+        file = self._given(store.service, "ROOT_PASSWORD_FILE")
+        return mariadb_driver.in_container(store, name, self._given(store.service, "ROOT_PASSWORD"), file)
 
 
 def _port(store: Service) -> int:

@@ -4,17 +4,13 @@ What an image promises is from the official one's documentation (https://hub.doc
 are other ones under the same names: they run as they are, and the app is given no roles in them.
 """
 
-import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
-from pushrod.adapters import docker, postgres
 from pushrod.core.values import Service
 from pushrod.stores import spring
-from pushrod.stores.backup_drivers import Archive, Rows
-from pushrod.stores.kinds import ContainerStore, Endpoint, Kind, LocalStore, Password, Server
-from pushrod.system.streams import Source
+from pushrod.stores.kinds import ContainerStore, Embedded, Endpoint, Kind, Password, Server
 
 _PORT = 5432
 _SUPERUSER = "postgres"  # the official image's default of POSTGRES_USER
@@ -39,106 +35,6 @@ def database(store: Service, default: str) -> str:
     return name if _DATABASE.fullmatch(name) else ""
 
 
-class _Dumps:
-    """The app's database."""
-
-    suffix = "dump"
-
-    def __init__(self, store: str, copy: postgres.Copy) -> None:
-        self.store = store
-        self._copy = copy
-        self.version = copy.version
-        self.save = copy.dump
-        self.check = copy.check
-
-    def rehearse(self, source: Source) -> Rows | None:
-        """Restore it into a database of its own."""
-        return self._copy.rehearse(source)
-
-    def restore(self, source: Source) -> str | None:
-        """Restore it beside the database, then swap the names."""
-        return f"database {self._copy.restore(source)}"
-
-
-class _Database(Server):
-    """The app's database on a server, wherever that runs."""
-
-    def __init__(
-        self, store: str, app: str, database: str, server: postgres.Database, password: Password
-    ) -> None:
-        self._store = store
-        self._app = app
-        self._name = database
-        self._server = server
-        self._password = password
-
-    def ensure(self, *, ddl: bool) -> str:
-        """The three roles, the database and the rights in it."""
-        self._ensure(self._name, ddl=ddl)
-        return ""
-
-    def _ensure(self, database: str, *, ddl: bool) -> None:
-        passwords = {whose: self._password(whose) for whose in ("migrator", "app")}
-        postgres.ensure(self._server, self._app, database, passwords, ddl=ddl)
-
-    def schema(self) -> str:
-        """By the catalogue."""
-        return postgres.schema_digest(self._server, self._name)
-
-    def waits(self) -> Sequence[str]:
-        """Whom the migrating role waits for."""
-        return postgres.waiting(self._server, self._app)
-
-    def end_migrations(self, since: str) -> None:
-        """End the sessions of the migrating role that were opened since then."""
-        postgres.end_sessions(self._server, self._app, since)
-
-    def archive(self, *, ddl: bool) -> Archive:
-        """The database, as pg_dump writes it."""
-        copy = postgres.Copy(self._server, self._name, functools.partial(self._ensure, ddl=ddl))
-        return _Dumps(self._store, copy)
-
-
-def _endpoint(store: str, app: str, url: Callable[[str, str], str], *, adopts: bool) -> Endpoint:
-    roles = postgres.Roles.of(app)
-    return Endpoint(store, Postgres.name, url(roles.app, "app"), url(roles.migrator, "migrator"), adopts)
-
-
-class _Embedded:
-    """A cluster of its own for each store."""
-
-    stop_signal = postgres.STOP_SIGNAL
-
-    def endpoint(self, store: LocalStore) -> Endpoint:
-        """On its port of 127.0.0.1."""
-
-        def url(role: str, whose: str) -> str:
-            return postgres.url(role, store.password(whose), store.port, store.app)
-
-        return _endpoint(store.name, store.app, url, adopts=True)
-
-    def prepare(self, store: LocalStore) -> tuple[tuple[str, ...], bool]:
-        """Make the cluster where there is none, and write its configuration."""
-        programs, data = postgres.Programs(store.parts.postgres), store.directory / "data"
-        postgres.initialise(programs, data, store.password("superuser"), store.account)
-        return postgres.server_argv(programs, data), postgres.configure(data, store.port)
-
-    def ready(self, store: LocalStore, deadline: float) -> str:
-        """Until it answers `select 1`."""
-        server = self._server(store)
-        postgres.ready(server, deadline, store.log)
-        return server.programs.version()
-
-    def server(self, store: LocalStore) -> Server:
-        """Asked over TCP, as its superuser."""
-        return _Database(store.name, store.app, store.app, self._server(store), store.password)
-
-    def _server(self, store: LocalStore) -> postgres.Server:
-        return postgres.Server(
-            postgres.Programs(store.parts.postgres), store.port, store.password("superuser")
-        )
-
-
 class Postgres(Kind):
     """PostgreSQL."""
 
@@ -152,7 +48,7 @@ class Postgres(Kind):
     usual = ("postgres", "postgresql", "db", "database")
     spring = spring.DATASOURCE
     jdbc = ("jdbc:postgresql:",)
-    embedded = _Embedded()
+    embeddable = True
 
     def period(self, store: Service) -> Literal["day", "never"]:
         """Every day."""
@@ -168,12 +64,13 @@ class Postgres(Kind):
 
     def endpoint(self, store: Service, app: str, password: Password, *, ours: bool) -> Endpoint | None:
         """Under its service's name, as a role of the app's."""
+        from pushrod.stores import postgres_driver
+
         name = database(store, app)
-
-        def url(role: str, whose: str) -> str:
-            return postgres.url(role, password(whose), _PORT, name, host=store.name)
-
-        return _endpoint(store.name, app, url, adopts=ours) if name else None
+        if not name:
+            return None
+        place = postgres_driver.Place(store.name, _PORT, name, host=store.name)
+        return postgres_driver.endpoint(place, app, password, adopts=ours)
 
     def spring_variables(self, given: str, url: str) -> dict[str, str]:
         """`spring.datasource`."""
@@ -189,15 +86,24 @@ class Postgres(Kind):
 
     def answers(self, store: ContainerStore) -> bool:
         """Over TCP: while the official image initialises a new cluster, its server listens on the socket only."""
+        from pushrod.adapters import docker
+
         return docker.execute(store.container, [*_ANSWERS, "--timeout=3"], timeout=15).status == 0
 
     def server(self, store: ContainerStore) -> Server:
         """Asked in its container, over the socket."""
         if not (name := database(store.service, store.app)):
             return Server()
+        from pushrod.stores import postgres_driver
+
         user = store.service.environment.get("POSTGRES_USER") or _SUPERUSER
-        server = postgres.ContainerServer(store.container, user, docker.environment())
-        return _Database(store.service.name, store.app, name, server, store.password)
+        return postgres_driver.in_container(store, name, user)
+
+    def embedded(self) -> Embedded:
+        """A cluster of its own for each store."""
+        from pushrod.stores import postgres_driver
+
+        return postgres_driver.Cluster()
 
 
 KIND = Postgres()

@@ -3,27 +3,16 @@
 What an image promises is from the official ones' documentation (https://hub.docker.com/_/redis), and Bitnami's.
 """
 
-import functools
 import re
 import shlex
-import socket
-from collections.abc import Callable, Mapping
-from contextlib import suppress
 from urllib.parse import quote
 
-from pushrod.adapters import docker, redis
-from pushrod.core.errors import StoreError
 from pushrod.core.values import Service
 from pushrod.stores import spring
-from pushrod.stores.backup_drivers import Archive, Rows
-from pushrod.stores.kinds import ContainerStore, Endpoint, Kind, LocalStore, Password, Server
-from pushrod.system import processes
-from pushrod.system.streams import Sink, Source
+from pushrod.stores.kinds import ContainerStore, Embedded, Endpoint, Kind, Password, Server
 
 _PORT = 6379
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
-_LONG = 3600.0  # seconds for all of its data
-_QUICK = 30.0
 
 
 def port(store: Service) -> int:
@@ -61,139 +50,6 @@ def _words(store: Service) -> list[str]:
     return found
 
 
-class _Snapshots:
-    """All of a Redis or Valkey; `snapshot` writes its RDB file."""
-
-    suffix = "rdb"
-
-    def __init__(self, store: str, version: Callable[[], str], snapshot: Callable[[Sink], None]) -> None:
-        self.store = store
-        self.version = version
-        self._snapshot = snapshot
-
-    def save(self, sink: Sink) -> Rows:
-        """A snapshot as the server itself writes it."""
-        self._snapshot(sink)
-        return {}
-
-    def check(self, source: Source) -> None:
-        """See that it begins and ends as such a file does."""
-        redis.check_snapshot(source)
-
-    def rehearse(self, source: Source) -> Rows | None:
-        """Not done: only a server of the same version could."""
-        return None
-
-    def restore(self, source: Source) -> str | None:
-        """Not done: how a Redis keeps its data is the manifest's business."""
-        return None
-
-
-class _Local(Server):
-    """A Valkey of this machine, which writes its snapshot into its own directory."""
-
-    def __init__(self, store: LocalStore) -> None:
-        self._store = store
-
-    def archive(self, *, ddl: bool) -> Archive:
-        """A snapshot."""
-        store, secret = self._store, self._store.password(redis.HEALTH_USER)
-
-        def snapshot(sink: Sink) -> None:
-            redis.snapshot(store.directory, store.port, redis.HEALTH_USER, secret, sink, _LONG)
-
-        return _Snapshots(store.name, lambda: redis.version(store.parts.redis), snapshot)
-
-
-class _Embedded:
-    """A Valkey of its own for each store."""
-
-    stop_signal = redis.STOP_SIGNAL
-
-    def endpoint(self, store: LocalStore) -> Endpoint:
-        """On its port of 127.0.0.1, as the app's own user."""
-        url = redis.url(redis.APP_USER, store.password(redis.APP_USER), store.port)
-        return Endpoint(store.name, Redis.name, url, url)
-
-    def prepare(self, store: LocalStore) -> tuple[tuple[str, ...], bool]:
-        """Write its configuration and its users."""
-        users = {user: store.password(user) for user in (redis.APP_USER, redis.HEALTH_USER)}
-        changed = redis.configure(store.directory, store.port, users, store.account)
-        return redis.server_argv(store.parts.redis, store.directory), changed
-
-    def ready(self, store: LocalStore, deadline: float) -> str:
-        """Until it answers PING."""
-        redis.ready(store.port, redis.HEALTH_USER, store.password(redis.HEALTH_USER), deadline, store.log)
-        return redis.version(store.parts.redis)
-
-    def server(self, store: LocalStore) -> Server:
-        """Asked over TCP."""
-        return _Local(store)
-
-
-class _Contained(Server):
-    """The command line of a Redis or Valkey, in the container of a store."""
-
-    def __init__(self, name: str, container: str, port: int, password: str) -> None:
-        self._name = name
-        self._container = container
-        self._port = port
-        self._password = password
-
-    def archive(self, *, ddl: bool) -> Archive:
-        """What it sends a replica."""
-        return _Snapshots(self._name, self.version, self.snapshot)
-
-    @functools.cached_property
-    def _program(self) -> str:
-        """What the image calls it."""
-        for name in ("valkey-cli", "redis-cli"):
-            if docker.execute(self._container, [name, "--version"], timeout=_QUICK).status == 0:
-                return name
-        raise StoreError(
-            "neither redis-cli nor valkey-cli runs in it",
-            where=f"container {self._container}",
-            hint="see whether it runs: pushrod status",
-        )
-
-    def version(self) -> str:
-        """The server's version; Valkey says that of the Redis it is like, too."""
-        said = processes.run(self._exec("info", "server"), env=self._environment(), timeout=_QUICK)
-        found: dict[str, str] = dict(re.findall(r"^(\w+_version):(\S+)", said.stdout, re.MULTILINE))
-        if said.status != 0 or "redis_version" not in found:
-            raise self._failed(said)
-        return found.get("valkey_version") or found["redis_version"]
-
-    def snapshot(self, sink: Sink) -> None:
-        """Hand on what the server sends a replica."""
-        taken = redis.Snapshot(sink)
-        done = processes.drain(self._exec("--rdb", "-"), taken, env=self._environment(), timeout=_LONG)
-        if done.status != 0:
-            raise self._failed(done)
-        taken.end()
-
-    def _exec(self, *argv: str) -> list[str]:
-        # A variable without a value is taken from our own environment, which others cannot see.
-        given = ["--env", "REDISCLI_AUTH"] if self._password else []
-        client = [self._program, "-p", str(self._port)]
-        return ["docker", "exec", *given, self._container, *client, *argv]
-
-    def _environment(self) -> Mapping[str, str]:
-        secret = {"REDISCLI_AUTH": self._password} if self._password else {}
-        return docker.environment() | secret
-
-    def _failed(self, done: processes.Completed) -> StoreError:
-        said = (
-            done.stderr.strip() or done.stdout.strip() or "redis-cli failed and said nothing"
-        ).splitlines()
-        return StoreError(
-            said[-1],
-            where=f"container {self._container}",
-            hint="see its last lines: docker logs",
-            log=tuple(said),
-        )
-
-
 class Redis(Kind):
     """Redis or Valkey."""
 
@@ -204,7 +60,7 @@ class Redis(Kind):
     usual = ("redis", "valkey")
     spring = spring.REDIS
     numbered = True
-    embedded = _Embedded()
+    embeddable = True
 
     def remark(self, store: Service) -> str:
         """Where its password is not known, neither is its address."""
@@ -232,19 +88,24 @@ class Redis(Kind):
 
     def answers(self, store: ContainerStore) -> bool:
         """Asked on the app's own network."""
-        found = docker.inspect([store.container])
-        address = found[0].networks.get(store.app, "") if found else ""
-        with suppress(OSError), socket.create_connection((address, port(store.service)), 2) as s:
-            s.sendall(b"PING\r\n")
-            return s.recv(64).startswith((b"+PONG", b"-NOAUTH", b"-NOPERM"))
-        return False
+        from pushrod.stores import redis_driver
+
+        return redis_driver.answers(store, port(store.service))
 
     def server(self, store: ContainerStore) -> Server:
         """Asked in its container."""
         secret = password(store.service)
         if secret is None:
             return Server()
-        return _Contained(store.service.name, store.container, port(store.service), secret)
+        from pushrod.stores import redis_driver
+
+        return redis_driver.Contained(store.service.name, store.container, port(store.service), secret)
+
+    def embedded(self) -> Embedded:
+        """A Valkey of its own for each store."""
+        from pushrod.stores import redis_driver
+
+        return redis_driver.Process()
 
 
 KIND = Redis()

@@ -1,5 +1,7 @@
 """The kinds there are, and that a new one is one value and one entry: plan, variables, health and backups follow."""
 
+import subprocess
+import sys
 from typing import Any, Literal
 
 import pytest
@@ -48,6 +50,26 @@ def test_every_kind_has_a_name_of_its_own_and_no_image_is_of_two() -> None:
     assert len(set(images)) == len(images)
     assert all(kind.title and kind.variable and kind.usual for kind in kinds)
     assert [registry.of(kind.name) for kind in kinds] == [*kinds]
+    assert [kind.embeddable for kind in kinds] == [kind.embedded() is not None for kind in kinds]
+
+
+LATER = (
+    "psutil",
+    *(
+        f"pushrod.adapters.{name}"
+        for name in ("compose", "docker", "mariadb", "mariadb_dumps", "postgres", "redis")
+    ),
+    *("pushrod.manifest.services", "pushrod.manifest.policy", "pushrod.releases.pipeline"),
+)
+"""What most commands do without, and what would take a large part of their time to load."""
+
+
+def test_to_know_the_kinds_no_driver_is_loaded() -> None:
+    """In an interpreter of its own, with all that `pushrod status` loads."""
+    lines = "import sys, pushrod.cli.inspect, pushrod.engines.embedded.engine, pushrod.stores.registry as r"
+    lines += f"\nassert r.of('postgres').images\nprint(*sorted({set(LATER)!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def test_a_store_of_no_known_kind_runs_as_it_is() -> None:

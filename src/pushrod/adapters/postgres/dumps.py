@@ -8,6 +8,8 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator
 
+from pushrod.adapters import dumps
+from pushrod.adapters.dumps import Rows
 from pushrod.adapters.postgres.server import FORM, Command, Database, refusal
 from pushrod.core.errors import StoreError
 from pushrod.system import processes
@@ -17,18 +19,18 @@ _LONG = 6 * 3600.0  # seconds for a dump, a restore, or one statement of countin
 _LOCK = 60  # seconds that a dump waits for whoever changes a table's schema
 _TRIES = 5  # at the moment in which the database has to be without sessions
 
-Rows = dict[str, int]
 
-
-class Copy:
+class Copy(dumps.Copy):
     """The database of an app, as what is dumped and restored.
 
     `ensure` makes the roles and rights of a database what they should be, given its name.
     """
 
+    _longest = 63
+
     def __init__(self, server: Database, database: str, ensure: Callable[[str], None]) -> None:
+        super().__init__(database)
         self._server = server
-        self._database = database
         self._ensure = ensure
 
     def version(self) -> str:
@@ -47,15 +49,6 @@ class Copy:
         """Read a dump to its end; StoreError where it is damaged, or cut off."""
         self._read("pg_restore", "--file=/dev/null", dump=dump)
 
-    def rehearse(self, dump: Source) -> Rows:
-        """Restore a dump into a database of its own, count the rows of its tables, and drop it again."""
-        scratch = self._beside("verifying")
-        try:
-            self._load(dump, scratch)
-            return self._count(scratch)
-        finally:
-            self._drop(scratch)
-
     def restore(self, dump: Source) -> str:
         """Put what a dump holds in the place of the database; the name of the one before, which is kept.
 
@@ -71,10 +64,6 @@ class Copy:
         return kept
 
     # ---- steps ----------------------------------------------------------------------------------------------
-
-    def _beside(self, what: str) -> str:
-        """The name of a database for a while; PostgreSQL's names have 63 bytes at most."""
-        return f"{self._database[: 62 - len(what)]}_{what}"
 
     @contextlib.contextmanager
     def _snapshot(self) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pushrod.core.errors import HostError, PushrodError, StateError
 from pushrod.core.values import Diagnostic, Manifest, Process
@@ -10,9 +11,11 @@ from pushrod.engines import machine
 from pushrod.engines.embedded import diagnostics, images, ports
 from pushrod.engines.embedded.context import SYSTEM, Context
 from pushrod.engines.protocols import Document
-from pushrod.manifest.policy import Terms
 from pushrod.state.apps import App
 from pushrod.system import files, locks, network, waits
+
+if TYPE_CHECKING:
+    from pushrod.manifest.policy import Terms
 
 _LOGS = "pushrod-logs"  # a group of its own: were it of the edge's, taking it in would restart nginx
 _ROTATION = 10  # seconds between looks at how large the edge's logs are
@@ -109,8 +112,10 @@ class Platform:
         with ports.choosing(self._context.root):
             yield ports.for_edge(self._context.root, port)
 
-    def terms(self, app: App, checkout: Path) -> Terms:
+    def terms(self, app: App, checkout: Path) -> "Terms":
         """What an app may ask for: instances are processes of this machine, and nothing else of it is given."""
+        from pushrod.manifest.policy import Terms
+
         return Terms("embedded", machine.of(self._context.root))
 
     def check(self, app: App, document: Document, manifest: Manifest, checkout: Path) -> None:

@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-import psutil
-
 from pushrod.core.errors import ReadyError
 from pushrod.core.values import Instance, ProcessState, Release, Service
 from pushrod.engines import health
@@ -124,6 +122,8 @@ _PORT = (
 
 def listening(pid: int) -> set[int] | None:
     """The TCP ports that a process and those below it listen on; None where that cannot be told."""
+    import psutil
+
     try:
         parent = psutil.Process(pid)
         found = [c for p in (parent, *parent.children(recursive=True)) for c in p.net_connections("tcp")]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import msgspec
 
-from pushrod.adapters import postgres
 from pushrod.adapters.binaries import Parts
 from pushrod.core.errors import StoreError
 from pushrod.core.values import Process, Service
@@ -72,6 +71,8 @@ class Stores:
 
     def let_in(self, record: StoreRecord) -> None:
         """Give a cluster that does not run another password for its superuser; kept once it is the one."""
+        from pushrod.adapters import postgres
+
         password, data = self._secrets.new_password(), self.app.stores / record.name / "data"
         postgres.set_password(postgres.Programs(self._parts.postgres), data, password, self._account)
         self._secrets.remember({f"{record.name}/superuser": password})
@@ -162,7 +163,7 @@ class Stores:
                 yield self._embedded(record).server(self._local(record))
 
     def _embedded(self, record: StoreRecord) -> Embedded:
-        if (found := registry.of(record.kind).embedded) is None:
+        if (found := registry.of(record.kind).embedded()) is None:
             raise AssertionError("manifest.read lets only kinds through that the engine runs")
         return found
 

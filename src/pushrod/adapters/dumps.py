@@ -1,0 +1,58 @@
+"""A copy of an app's database on a server, as backups take it: dumped, read to its end, tried out, restored."""
+
+from abc import ABC, abstractmethod
+
+from pushrod.system.streams import Sink, Source
+
+Rows = dict[str, int]
+"""The rows of each table, by its name."""
+
+
+class Copy(ABC):
+    """The database of an app. `_longest` is how many characters the name of a database may have."""
+
+    _longest: int
+
+    def __init__(self, database: str) -> None:
+        self._database = database
+
+    @abstractmethod
+    def version(self) -> str:
+        """The server's version."""
+
+    @abstractmethod
+    def dump(self, sink: Sink) -> Rows:
+        """Write the database; how many rows each of its tables has in the dump. StoreError if it fails."""
+
+    @abstractmethod
+    def check(self, dump: Source) -> None:
+        """Read a dump to its end; StoreError if it is damaged or cut off."""
+
+    @abstractmethod
+    def restore(self, dump: Source) -> str:
+        """Replace the database by what a dump holds; the name of the database in which the previous data are kept."""
+
+    def rehearse(self, dump: Source) -> Rows:
+        """Restore a dump into a database of its own, count the rows of its tables, and drop it again."""
+        scratch = self._beside("verifying")
+        try:
+            self._load(dump, scratch)
+            return self._count(scratch)
+        finally:
+            self._drop(scratch)
+
+    def _beside(self, purpose: str) -> str:
+        """The name of a temporary database."""
+        return f"{self._database[: self._longest - 1 - len(purpose)]}_{purpose}"
+
+    @abstractmethod
+    def _load(self, dump: Source, database: str) -> None:
+        """Restore a dump into a new database."""
+
+    @abstractmethod
+    def _count(self, database: str) -> Rows:
+        """The rows of each of its tables."""
+
+    @abstractmethod
+    def _drop(self, database: str) -> None:
+        """Drop a database, if it exists."""
