@@ -4,7 +4,7 @@ These have no behaviour; the other modules take and return them. Times are in se
 paths inside a release are relative to the commit's checkout.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -102,6 +102,14 @@ class Auth(Value, frozen=True):
     passes: tuple[str, ...] = ()
 
 
+def _plain(key: str, *, most: int = 0, http_1: bool = False) -> msgspec.Meta:
+    """Marks a field of a route as read from a key of the manifest with a plain value: a boolean, a size, a duration.
+
+    Such a key is valid only on routes to a service, with `http_1` only for HTTP, not for gRPC. `most` limits a size.
+    """
+    return msgspec.Meta(extra={"key": key, "most": most, "http_1": http_1})
+
+
 class Route(Value, frozen=True):
     """What the edge does with requests at and below `prefix`; the longest matching prefix wins.
 
@@ -116,15 +124,15 @@ class Route(Value, frozen=True):
     fallback: str = ""
     redirect: str = ""
     status: int = 308
-    strip: bool = False
+    strip: Annotated[bool, _plain("strip_prefix", http_1=True)] = False
     rate: Rate | None = None
     cache: Cache | None = None
-    max_body: int = 0
-    max_headers: int = 0
-    timeout: float = 0.0
-    stream: bool = False
-    websocket: bool = False
-    grpc: bool = False
+    max_body: Annotated[int, _plain("max_body", most=10 << 30)] = 0
+    max_headers: Annotated[int, _plain("max_headers", most=64 << 10)] = 0
+    timeout: Annotated[float, _plain("timeout")] = 0.0
+    stream: Annotated[bool, _plain("stream", http_1=True)] = False
+    websocket: Annotated[bool, _plain("websocket", http_1=True)] = False
+    grpc: Annotated[bool, _plain("grpc")] = False
     auth: Auth | None = None
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ import ipaddress
 import posixpath
 import re
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple, get_type_hints
 
 from pushrod.core.errors import ManifestError
 from pushrod.core.values import Auth, Cache, Rate, Route, Routing
@@ -22,17 +23,6 @@ _KEY = re.compile(
 _STATUS = (301, 302, 303, 307, 308)
 _FRAMING = ("connection", "content-length", "content-type", "date", "server", "transfer-encoding", "upgrade")
 _SECRET = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PASSED = (
-    "cache",
-    "grpc",
-    "max_body",
-    "max_headers",
-    "stream",
-    "strip_prefix",
-    "timeout",
-    "websocket",
-)  # valid only for requests to a service
-_HTTP_1 = ("cache", "stream", "strip_prefix", "websocket")
 _ACCESS = ("allow", "auth", "deny", "rate_limit")
 _PATTERN = "docker/nginx/*.conf"
 
@@ -48,8 +38,29 @@ _MOST_ITEMS = 20  # of `bypass`, of `passes`
 _MOST_ALL_BYPASSED = 40
 _MOST_VARIABLES = 10  # of a cache's key
 _LONGEST = 1000  # characters of a path, an address, a key
-_LARGEST_BODY = 10 << 30
-_LARGEST_HEADERS = 64 << 10
+
+
+class _Plain(NamedTuple):
+    """A key with a plain value: the field of a route that it sets, and the field's type."""
+
+    field: str
+    type: type
+    most: int
+    http_1: bool
+
+
+def _plain_keys() -> Iterator[tuple[str, _Plain]]:
+    for field, hint in get_type_hints(Route, include_extras=True).items():
+        for meta in getattr(hint, "__metadata__", ()):
+            extra = dict(meta.extra)
+            yield extra.pop("key"), _Plain(field, hint.__origin__, **extra)
+
+
+PLAIN = dict(sorted(_plain_keys()))
+"""The keys that a field of Route declares, by name."""
+
+_PASSED = ("cache", *PLAIN)  # valid only for requests to a service
+_HTTP_1 = ("cache", *(name for name, plain in PLAIN.items() if plain.http_1))
 
 
 def read(services: Mapping[str, Key], top: Key) -> Routing:
@@ -134,21 +145,8 @@ def _routes(name: str, own: Key, services: Mapping[str, Key]) -> Iterator[tuple[
 
 def _route(prefix: str, service: str, key: Key, services: Mapping[str, Key]) -> Route:
     key.only(
-        *(
-            "allow",
-            "auth",
-            "cache",
-            "deny",
-            "files",
-            "grpc",
-            "headers",
-            "max_body",
-            "max_headers",
-            "rate_limit",
-            "redirect",
-            "stream",
-        ),
-        *("strip_prefix", "timeout", "try", "websocket"),
+        *("allow", "auth", "cache", "deny", "files", "headers", "rate_limit", "redirect", "try"),
+        *PLAIN,
     )
     files, redirect = key.get("files"), key.get("redirect")
     if files.given and redirect.given:
@@ -175,26 +173,27 @@ def _route(prefix: str, service: str, key: Key, services: Mapping[str, Key]) -> 
         fallback=_inside(key.get("try")) if key.get("try").given else "",
         redirect=target,
         status=status,
-        strip=key.get("strip_prefix").yes(),
         rate=_rate(key.get("rate_limit")),
         cache=_cache(key.get("cache")),
-        max_body=_size(key.get("max_body"), _LARGEST_BODY, "10g"),
-        max_headers=_size(key.get("max_headers"), _LARGEST_HEADERS, "64k"),
-        timeout=key.get("timeout").seconds(0.0),
-        stream=key.get("stream").yes(),
-        websocket=key.get("websocket").yes(),
-        grpc=key.get("grpc").yes(),
         auth=_auth(key.get("auth"), service, services),
         allow=tuple(_networks(key.get("allow"))),
         deny=tuple(_networks(key.get("deny"))),
         headers=_headers(key.get("headers")),
+        **{plain.field: _plain(key.get(name), plain) for name, plain in PLAIN.items()},
     )
 
 
-def _size(key: Key, most: int, text: str) -> int:
+def _plain(key: Key, plain: _Plain) -> Any:
+    if plain.type is bool:
+        return key.yes()
+    return key.seconds(0.0) if plain.type is float else _size(key, plain.most)
+
+
+def _size(key: Key, most: int) -> int:
     size = key.size()
     if size > most:
-        key.wrong(f"a size of at most {text}")
+        number, unit = (most >> 30, "g") if most >> 30 else (most >> 10, "k")
+        key.wrong(f"a size of at most {number}{unit}")
     return size
 
 

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pushrod import manifest
 from pushrod.core.errors import ManifestError
-from pushrod.core.values import Auth, Cache, Rate, Route, Routing
+from pushrod.core.values import Auth, Cache, Manifest, Rate, Route, Routing
 from pushrod.manifest import routing
 from pushrod.manifest.document import Key
 
@@ -64,6 +65,17 @@ def test_every_key_of_a_route_to_a_service() -> None:
             headers={"X-Robots-Tag": "none"},
         ),
     )
+
+
+@pytest.mark.parametrize("name", routing.PLAIN)
+def test_a_key_with_a_plain_value_sets_its_field(name: str) -> None:
+    key = routing.PLAIN[name]
+    written, value = {bool: (True, True), int: ("9k", 9 << 10), float: ("1m5s", 65.0)}[key.type]
+    assert route(**{name: written}) == msgspec.structs.replace(Route("/a/", "web"), **{key.field: value})
+    with pytest.raises(ManifestError, match=f"`{name}` is for requests to a service"):
+        route(redirect="/new/", **{name: written})
+    with pytest.raises(ManifestError, match="expected"):
+        route(**{name: ["no"]})
 
 
 def test_the_short_forms() -> None:
@@ -294,7 +306,7 @@ def test_snippets_are_in_the_repository(value: Any) -> None:
 # ---- in a whole manifest --------------------------------------------------------------------------------------
 
 
-def whole(services: dict[str, Any], engine: Any = "embedded", **top: Any) -> manifest.services.Manifest:  # type: ignore[name-defined]
+def whole(services: dict[str, Any], engine: Any = "embedded", **top: Any) -> Manifest:
     return manifest.read({"name": "shop", "services": services, "x-pushrod": top}, engine=engine)
 
 
