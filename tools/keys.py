@@ -1,16 +1,23 @@
-"""The tables of Compose keys in docs/manifest.md, generated from `pushrod.manifest.keys`.
+"""The generated parts of pages: the tables of Compose keys in docs/manifest.md, from `pushrod.manifest.keys`, and the
+lists of verbs that work over SSH in docs/cli.md, from `pushrod.provisioning.verbs` and the commands.
 
-python -m tools.keys     write them into the page, between its two markers
+python -m tools.keys     write them into the pages, between their markers
 """
 
+import inspect
+import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
+
+from pushrod.cli import cli, remote
 from pushrod.core.limits import LIMITS
 from pushrod.manifest import keys
+from pushrod.provisioning import gate
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "manifest.md"
-_BEGIN, _END = "<!-- keys -->\n", "<!-- end of keys -->\n"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 _TITLES = {"": "top level", "networks": "`networks`"}
 _WORD = {"word": "needs a grant"}
 
@@ -37,10 +44,52 @@ def limits() -> str:
     return "\n".join(("| limit | what it bounds |", "|---|---|", *rows)) + "\n"
 
 
+def over_ssh() -> str:
+    """Which verbs a key may run, and which are sent to the server of a repository's remote."""
+    every = {path: command for path, command in commands(cli) if not command.hidden}
+    one, whole = (
+        [path for path in every if path in gate.VERBS and gate.VERBS[path].whole is all_apps]
+        for all_apps in (False, True)
+    )
+    sent = [path for path, command in every.items() if path in gate.VERBS and _is_sent(command)]
+    lines = (
+        ("A key may run", one),
+        ("A key for all apps may also run", whole),
+        ("In a repository whose remote `pushrod` uses SSH, these run on the server", sent),
+    )
+    items = (f"- {what}: {', '.join(f'`{path}`' for path in paths)}." for what, paths in lines)
+    return "".join(f"{_wrapped(item)}\n" for item in items)
+
+
+def _wrapped(item: str) -> str:
+    """An item of a list in lines of 120 characters, none of which breaks a verb's path."""
+    together = re.sub(r"`[^`]+`", lambda found: found[0].replace(" ", "\0"), item)
+    return textwrap.fill(together, 120, subsequent_indent="  ", break_long_words=False).replace("\0", " ")
+
+
+def _is_sent(command: click.Command) -> bool:
+    return isinstance(command, remote.Verb) or (
+        command.callback is not None and "remote.find(" in inspect.getsource(command.callback)
+    )
+
+
+def commands(group: click.Group, above: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every verb with its path, in the order of `--help`."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{above}{name} ")
+        elif command is not None:
+            yield f"{above}{name}", command
+
+
 def main() -> None:
-    """Write the tables into the page."""
-    before, _, rest = PAGE.read_text().partition(_BEGIN)
-    PAGE.write_text(f"{before}{_BEGIN}{page()}{_END}{rest.partition(_END)[2]}")
+    """Write each part into its page."""
+    for name, what, text in (("manifest.md", "keys", page()), ("cli.md", "verbs", over_ssh())):
+        path, begin, end = DOCS / name, f"<!-- {what} -->\n", f"<!-- end of {what} -->\n"
+        before, _, rest = path.read_text().partition(begin)
+        path.write_text(f"{before}{begin}{text}{end}{rest.partition(end)[2]}")
 
 
 if __name__ == "__main__":

@@ -7,79 +7,39 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from devtools import apps
 from devtools.apps import App, Machine, eventually
 from pushrod.adapters.binaries import Parts
+from pushrod.cli import cli
 from pushrod.core import errors
 from pushrod.system import locks
 
 pytestmark = pytest.mark.integration
 
-VERBS = {
-    ("new",): ("--directory",),
-    ("up",): ("--app", "--port", "--root"),
-    ("down",): ("--app", "--root"),
-    ("deploy",): ("--app", "--root"),
-    ("plan",): ("--app", "--root", "--json"),
-    ("rollback",): ("--across-migrations", "--app", "--root"),
-    ("restart",): ("--app", "--root"),
-    ("scale",): ("SERVICE=N", "--app", "--root"),
-    ("maintenance",): ("on", "off"),
-    ("maintenance", "on"): ("--allow", "--retry-after", "--app", "--root"),
-    ("maintenance", "off"): ("--app", "--root"),
-    ("releases",): ("--app", "--root", "--json"),
-    ("status",): ("--app", "--root", "--json"),
-    ("logs",): ("--follow", "--lines", "--edge", "--status", "--slow", "--app", "--root", "--json"),
-    ("exec",): ("-- CMD", "--app", "--root"),
-    ("run",): ("CMD", "--service", "--app", "--root"),
-    ("secret",): ("set", "import", "list", "unset"),
-    ("secret", "set"): ("NAME", "--app", "--root"),
-    ("secret", "import"): ("FILE", "--app", "--root"),
-    ("secret", "list"): ("--app", "--root", "--json"),
-    ("secret", "unset"): ("NAMES", "--app", "--root"),
-    ("db",): ("backup", "backups", "verify", "restore"),
-    ("db", "backup"): ("--all", "--app", "--root"),
-    ("db", "backups"): ("--app", "--root", "--json"),
-    ("db", "verify"): ("WHEN", "--app", "--root"),
-    ("db", "restore"): ("WHEN", "--yes", "--app", "--root"),
-    ("cert",): ("list", "renew", "set", "unset"),
-    ("cert", "list"): ("--app", "--root", "--json"),
-    ("cert", "renew"): ("--all", "--force", "--app", "--root"),
-    ("cert", "set"): ("--certificate", "--key", "--app", "--root"),
-    ("cert", "unset"): ("--app", "--root"),
-    ("apps",): ("list", "create", "allow", "destroy"),
-    ("apps", "list"): ("--root", "--json"),
-    ("apps", "create"): ("NAME", "--port", "--root"),
-    ("apps", "allow"): ("NAME", "WHAT", "--remove", "--root"),
-    ("apps", "destroy"): ("NAME", "--yes", "--root"),
-    ("prune",): ("--root",),
-    ("service",): ("install", "remove"),
-    ("service", "install"): ("--root",),
-    ("service", "remove"): ("--root",),
-    ("image",): ("load",),
-    ("image", "load"): ("FILE", "--root"),
-    ("doctor",): ("--repair", "--app", "--root", "--json"),
-    ("audit",): (
-        "[list|verify]",
-        "--key",
-        "--verb",
-        "--result",
-        "--since",
-        "--lines",
-        "--app",
-        "--root",
-        "--json",
-    ),
-    ("host",): ("init", "keys", "limits"),
-    ("host", "init"): ("SERVER", "--plan", "--root", "--json"),
-    ("host", "limits"): ("[NAME=VALUE]", "--app", "--root", "--json"),
-    ("host", "keys"): ("add", "list", "remove"),
-    ("host", "keys", "add"): ("FILE", "--name", "--app", "--root"),
-    ("host", "keys", "list"): ("--root", "--json"),
-    ("host", "keys", "remove"): ("--root",),
-}
+
+def named(command: click.Command) -> list[str]:
+    """What the help of a command has to name: its verbs, or its options and arguments."""
+    context = click.Context(command)
+    if isinstance(command, click.Group):
+        return [n for n in command.list_commands(context) if not command.get_command(context, n).hidden]  # type: ignore[union-attr]
+    options = [max(p.opts, key=len) for p in command.params if isinstance(p, click.Option)]
+    return options + [p.make_metavar(context) for p in command.params if isinstance(p, click.Argument)]
+
+
+def commands(group: click.Group, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    for name in named(group):
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        yield (*above, name), named(command)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*above, name))
+
+
+VERBS = dict(commands(cli))
+"""Every verb, with what its help has to name."""
 
 
 @pytest.fixture(scope="module")

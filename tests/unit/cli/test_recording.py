@@ -186,7 +186,5 @@ def test_only_what_changes_nothing_is_left_out() -> None:
     """A read-only verb says so in its rule; all others are recorded, including new ones."""
     left_out = [path for path in COMMANDS if not verbs.find(path).recorded]
     assert sorted(left_out) == ["audit", "gate", "hook", "host edge", "new", "recover"]
-    assert {verb for verb, rule in gate.VERBS.items() if rule.looks} == {
-        *("status", "releases", "logs", "plan", "audit"),
-        *("secret list", "db backups", "cert list", "apps list"),
-    }
+    for verb, rule in gate.VERBS.items():
+        assert rule.looks == ("as_json" in rule.parameters and "repair" not in rule.parameters), verb
