@@ -6,7 +6,7 @@ from pushrod.adapters import git
 from pushrod.core.values import Release
 from pushrod.releases.context import Context
 
-HISTORY = 50
+HISTORY = 25
 """Releases that the journal remembers and changes that the state repository does: so many, up to twice as many."""
 
 
@@ -41,7 +41,7 @@ class Pruning:
         self._engine.resources.remove_unused(self._app)
 
     def shorten_records(self) -> None:
-        """Let records of long ago go, so that the thousandth deployment finds no more of them than the hundredth."""
+        """Let records of long ago go, so that the thousandth deployment finds no more of them than the fiftieth."""
         story, entries = self._journal.story(), self._journal.entries()
         first = min([story.last - HISTORY, story.live, *self._releases.numbers()])
         if entries and first - entries[0].release >= HISTORY:

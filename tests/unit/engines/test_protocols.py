@@ -1,6 +1,7 @@
 """The protocols are all that the pipeline needs: it deploys on an engine whose front gate is no nginx."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -80,6 +81,17 @@ def test_a_release_goes_live_and_the_one_before_is_drained_and_stopped(
     memory.told.clear()
     line.down()
     assert memory.told == ["switched to nothing", "drained 1", "stopped 1"]
+
+
+def test_another_thread_than_the_main_one_deploys_and_rolls_back(
+    memory: Memory, shop: App, tree: Tree
+) -> None:
+    """Only the command line handles signals, and only a main thread may."""
+    with ThreadPoolExecutor(1) as beside:
+        for text in ("one", "two"):
+            line = beside.submit(deploy, memory, shop, tree, text).result()
+        beside.submit(line.rollback).result()
+    assert (live(line), memory.instances.up) == (1, [1])
 
 
 @pytest.mark.parametrize(("since", "told"), [(3.0, ["started 1", "switched to 1"]), (3600.0, [])])
