@@ -123,10 +123,9 @@ def _compared(tree: ast.Module) -> Iterator[int]:
     """The lines that compare the name of something called engine with a text."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare):
-            sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
-            if any(re.search(r"\bengine(\.name)?$", side) for side in sides) and any(
-                s[0] in "'\"" for s in sides
-            ):
+            sides = (node.left, *node.comparators)
+            text = any(isinstance(side, ast.Constant) and isinstance(side.value, str) for side in sides)
+            if text and any(re.search(r"\bengine(\.name)?$", ast.unparse(side)) for side in sides):
                 yield node.lineno
 
 

@@ -198,6 +198,7 @@ def test_an_example_has_the_roles_it_says(name: str, tmp_path: Path) -> None:
     assert {s.name: s.role for s in found.services} == EXAMPLES[name]
 
 
+@pytest.mark.slow
 def test_the_example_of_two_entries_is_refused_without_a_role(tmp_path: Path) -> None:
     text = (DOCS / "examples" / "two-entries.yaml").read_text()
     with pytest.raises(ManifestError, match="two entries: admin and web") as refused:
@@ -206,10 +207,12 @@ def test_the_example_of_two_entries_is_refused_without_a_role(tmp_path: Path) ->
     assert refused.value.what in page("manifest.md")
 
 
+@pytest.mark.slow
 def test_the_example_with_an_nginx_needs_no_curl(tmp_path: Path) -> None:
     assert example("nginx-in-front.yaml", tmp_path).entry.health.path == "/healthz"
 
 
+@pytest.mark.slow
 def test_the_example_of_two_redis_has_the_variables_it_says(tmp_path: Path) -> None:
     found = example("two-redis.yaml", tmp_path)
     endpoints = [Endpoint(s.name, "redis", f"redis://{s.name}", "") for s in found.stores]
@@ -218,6 +221,7 @@ def test_the_example_of_two_redis_has_the_variables_it_says(tmp_path: Path) -> N
     assert [n for n in found.notes if n.startswith("cache: `command` not used")]
 
 
+@pytest.mark.slow
 def test_the_blocks_of_yaml_in_the_pages_are_manifests(tmp_path: Path) -> None:
     blocks = re.findall(
         r"^```yaml\n(.*?)^```$", (CHECKOUT / "README.md").read_text(), re.MULTILINE | re.DOTALL

@@ -96,6 +96,7 @@ def test_every_picture_that_the_script_knows_is_drawn() -> None:
     assert {*re.findall(r'"(\w+)"', known[1]), "parcel"} == drawn
 
 
+@pytest.mark.slow
 def test_the_script_is_one() -> None:
     """Checks the syntax with this machine's JavaScript, if it has one."""
     try:

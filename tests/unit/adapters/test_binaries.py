@@ -120,6 +120,7 @@ def test_another_machine_has_no_program(monkeypatch: pytest.MonkeyPatch) -> None
         _ = Parts({}).nginx
 
 
+@pytest.mark.slow
 def test_looking_up_imports_no_package_and_runs_nothing() -> None:
     code = (
         "import sys, subprocess\n"

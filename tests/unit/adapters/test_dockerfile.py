@@ -148,6 +148,7 @@ _LINES = st.lists(
 @given(_LINES)
 @example([("FROM", "a"), ("COPY", '["a", ""]')])
 @example([("FROM", "")])
+@pytest.mark.slow
 def test_any_text_gives_a_recipe_or_a_manifest_error(lines: list[tuple[str, str]]) -> None:
     try:
         dockerfile.read("\n".join(f"{name} {value}" for name, value in lines))

@@ -29,17 +29,20 @@ from pushrod.system import processes
         ("", {}),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_it_is_read_as_compose_reads_it(text: str, expected: dict[str, str]) -> None:
     assert dotenv.read(text) == expected
 
 
 @pytest.mark.parametrize("text", ["A=1\nswordfish phrase=2\n", 'A="swordfish\n'])
+@pytest.mark.slow
 def test_nothing_of_what_cannot_be_read_is_shown(text: str) -> None:
     with pytest.raises(HostError) as e:
         dotenv.read(text)
     assert "swordfish" not in f"{e.value.what}{e.value.where}{e.value.hint}{e.value.log}"
 
 
+@pytest.mark.slow
 def test_files_of_many_kinds_come_out_as_from_a_service_of_compose(tmp_path: Path) -> None:
     """Two hundred lines of random values, quoted in every way, compared with what a container would get."""
     made = random.Random(7)

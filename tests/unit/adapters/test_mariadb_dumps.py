@@ -79,6 +79,7 @@ def test_blocks_of_any_sizes() -> None:
         assert counted(MARIADB + END, sizes) == ROWS, (seed, sizes)
 
 
+@pytest.mark.slow
 def test_a_row_that_is_larger_than_a_block_is_not_kept() -> None:
     counter = Counter()
     counter.write(b"CREATE TABLE `t` (\n  `x` longblob\n);\nINSERT INTO `t` VALUES (1,0x")

@@ -56,6 +56,7 @@ def run(*argv: str) -> None:
 NAMED = ("-addext", "subjectAltName=DNS:shop.example")
 
 
+@pytest.mark.slow
 def test_a_certificate_says_names_times_and_issuer(good: Pair) -> None:
     found = openssl.check(good)
     assert found.names == ("shop.example", "*.shop.example")
@@ -115,10 +116,12 @@ def refused(pair: Pair) -> PushrodError:
     return caught.value
 
 
+@pytest.mark.slow
 def test_a_key_of_another_certificate_is_refused(good: Pair, authority: Pair) -> None:
     assert refused(Pair(good.chain, authority.key)).what == "the private key is not that of the certificate"
 
 
+@pytest.mark.slow
 def test_what_is_damaged_is_refused(good: Pair) -> None:
     broken = "-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----\n"
     assert refused(Pair(broken, good.key)).what == "the certificate cannot be read"
@@ -141,15 +144,18 @@ def test_a_key_with_a_passphrase_is_refused(good: Pair, tmp_path: Path) -> None:
     assert "has a passphrase" in refused(Pair(good.chain, (tmp_path / "locked").read_text())).what
 
 
+@pytest.mark.slow
 def test_one_that_has_expired_is_refused(tmp_path: Path) -> None:
     error = refused(made(tmp_path, "20200101000000Z", "20210101000000Z", *NAMED))
     assert error.what == "the certificate expired on 2021-01-01"
 
 
+@pytest.mark.slow
 def test_one_that_is_not_valid_yet_is_refused(tmp_path: Path) -> None:
     error = refused(made(tmp_path, "20900101063000Z", "20910101000000Z", *NAMED))
     assert error.what == "the certificate is not valid before 2090-01-01 06:30 UTC"
 
 
+@pytest.mark.slow
 def test_one_without_names_is_refused(tmp_path: Path) -> None:
     assert "has no names" in refused(made(tmp_path, "20200101000000Z", "20900101000000Z")).what

@@ -93,6 +93,7 @@ def test_server_argv_names_the_file_that_configure_wrote(tmp_path: Path) -> None
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))
+@pytest.mark.slow
 def test_url_gives_back_what_went_in(password: str) -> None:
     parts = urlsplit(redis.url("app", password, 26379, 3))
     assert unquote(parts.password or "") == password

@@ -145,6 +145,7 @@ def test_on_the_embedded_engine_only_who_began_can_be_late(app: App) -> None:
     assert len(list(catalogue.examine(app))) == 1
 
 
+@pytest.mark.slow
 def test_doctor_and_status_say_so(app: App) -> None:
     make_live(app, since=99 * 24 * HOUR, engine="embedded")
     make(app, 49 * HOUR)

@@ -36,6 +36,7 @@ def prune(root: Root) -> Result:
     return CliRunner().invoke(cli, ["--root", str(root.path), "prune"], standalone_mode=False)
 
 
+@pytest.mark.slow
 def test_one_that_is_busy_is_left_alone_and_is_no_failure(apps: list[App]) -> None:
     with locks.lock(apps[0].lock, purpose="deploying", timeout=0):
         done = prune(apps[0].root)
@@ -44,6 +45,7 @@ def test_one_that_is_busy_is_left_alone_and_is_no_failure(apps: list[App]) -> No
     assert [log(app).exists() for app in apps] == [True, False, False]
 
 
+@pytest.mark.slow
 def test_one_that_is_damaged_fails_and_is_named(apps: list[App]) -> None:
     apps[0].journal.write_text("garbage\n")
     done = prune(apps[0].root)
@@ -53,6 +55,7 @@ def test_one_that_is_damaged_fails_and_is_named(apps: list[App]) -> None:
     assert [log(app).exists() for app in apps] == [True, False, False]
 
 
+@pytest.mark.slow
 def test_what_the_system_refuses_in_one_stops_no_other(apps: list[App]) -> None:
     """The system's own errors are reported too; if they ended the round, the other apps would never be pruned."""
     (apps[1].directory / "journal").unlink()
@@ -63,6 +66,7 @@ def test_what_the_system_refuses_in_one_stops_no_other(apps: list[App]) -> None:
     assert [log(app).exists() for app in apps] == [False, True, False]
 
 
+@pytest.mark.slow
 def test_the_last_words_name_all_that_failed(apps: list[App], capsys: pytest.CaptureFixture[str]) -> None:
     for app in apps[:2]:
         app.journal.write_text("garbage\n")

@@ -308,6 +308,7 @@ def test_one_key_has_only_so_many_calls_at_once(app: App, monkeypatch: pytest.Mo
     assert "shop" in ask(app, "status", monkeypatch=monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_call_that_is_git_s_waits_for_no_pipeline() -> None:
     """Every push and every fetch passes the gate; only the hook needs what deploys."""
     ask_for = "import sys, pushrod.cli.gate; print(*sorted(sys.modules))"

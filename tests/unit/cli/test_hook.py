@@ -163,6 +163,7 @@ def started(app: App) -> bool:
     return app.journal.exists() or app.root.supervisor.exists()
 
 
+@pytest.mark.slow
 def test_a_push_with_an_environment_file_is_refused_by_name(served: App, tree: Tree) -> None:
     commit = tree.commit("one", **{"config/.env": "A=1", "README": "x"})
     done = tree.git("push", "pushrod", "HEAD:main", check=False)
@@ -190,6 +191,7 @@ def test_the_deployed_branch_cannot_be_deleted(app: App) -> None:
         pre_receive(app, f"{'1' * 40} {git.ZERO} refs/heads/main\n")
 
 
+@pytest.mark.slow
 def test_a_real_deletion_is_refused(served: App, tree: Tree) -> None:
     commit = tree.commit("one", a="1")
     git.transfer(tree.path, served.repository, commit)

@@ -105,6 +105,7 @@ steps.end("build", "the image", 3.0)
 """
 
 
+@pytest.mark.slow
 def test_a_log_says_once_what_takes_long() -> None:
     """The step ends only once that line has been read."""
     program = subprocess.Popen(
@@ -116,6 +117,7 @@ def test_a_log_says_once_what_takes_long() -> None:
     assert rest.split() == ["build", "the", "image", "3.00", "s"]
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_clock_that_the_finished_step_takes_the_place_of() -> None:
     ours, theirs = os.openpty()
     program = subprocess.Popen([sys.executable, "-c", SLOW], stdin=subprocess.PIPE, stderr=theirs, text=True)
@@ -150,6 +152,7 @@ print("went on")
 """
 
 
+@pytest.mark.slow
 def test_a_client_that_hung_up_does_not_end_a_deployment() -> None:
     read, write = os.pipe()
     program = subprocess.Popen(
@@ -165,6 +168,7 @@ def test_a_client_that_hung_up_does_not_end_a_deployment() -> None:
     assert (out, program.returncode) == ("went on\n", 0)
 
 
+@pytest.mark.slow
 def test_a_command_without_standard_error_goes_on() -> None:
     closed = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", LEFT_ALONE]
     done = subprocess.run(closed, input="go\n", stdout=subprocess.PIPE, text=True, timeout=30, check=False)

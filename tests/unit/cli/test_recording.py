@@ -49,6 +49,7 @@ def ask(app: App, command: str, *apps: str, stdin: str = "") -> Result:
         del os.environ["SSH_ORIGINAL_COMMAND"]
 
 
+@pytest.mark.slow
 def test_who_changes_something_here_is_told(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "ada")
     monkeypatch.setenv("LOGNAME", "root")
@@ -122,6 +123,7 @@ def test_words_of_a_program_are_told_without_secrets(app: App, through: list[lis
         assert acts(app)[-1].words == f"run {options}-- curl -H *** http://x"
 
 
+@pytest.mark.slow
 def test_what_a_timer_does_is_nobodys_doing(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     here(app, "db", "backup", "--all")
     monkeypatch.setenv("INVOCATION_ID", "0123")

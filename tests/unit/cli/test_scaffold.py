@@ -43,6 +43,7 @@ def test_what_tools_leave_in_the_template_is_not_copied(
     assert scaffold.template_files("shop") == {"app/.env.example": "NAME=shop\n"}
 
 
+@pytest.mark.slow
 def test_every_python_file_is_one() -> None:
     found = {path: text for path, text in FILES.items() if path.endswith(".py")}
     assert len(found) > 5
@@ -55,6 +56,7 @@ def test_the_manifest_is_yaml_with_services() -> None:
     assert {"backend", "postgres", "redis", "cache"} <= set(services)
 
 
+@pytest.mark.slow
 def test_a_new_repository_has_one_commit_of_every_file_by_its_user(home: Path, tmp_path: Path) -> None:
     target = tmp_path / "new place" / "shop"
     scaffold.create("shop", target)
@@ -65,11 +67,13 @@ def test_a_new_repository_has_one_commit_of_every_file_by_its_user(home: Path, t
     assert git.git(target, "branch", "--show-current").strip() == "main"
 
 
+@pytest.mark.slow
 def test_a_new_repository_can_be_pushed_at_once(home: Path, tmp_path: Path) -> None:
     scaffold.create("shop", tmp_path / "shop")
     secret_scan.check(tmp_path / "shop", git.resolve(tmp_path / "shop", "HEAD"))
 
 
+@pytest.mark.slow
 def test_a_users_env_file_is_not_committed_by_mistake(home: Path, tmp_path: Path) -> None:
     target = tmp_path / "shop"
     scaffold.create("shop", target)
@@ -77,6 +81,7 @@ def test_a_users_env_file_is_not_committed_by_mistake(home: Path, tmp_path: Path
     assert git.git(target, "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_git_needs_not_to_know_its_user(home: Path, tmp_path: Path) -> None:
     (home / ".gitconfig").write_text("")
     scaffold.create("shop", tmp_path / "shop")

@@ -225,6 +225,7 @@ def test_one_look_settles_nothing() -> None:
         assert not Settling().settled(program.pid, LONG)
 
 
+@pytest.mark.slow
 def test_a_process_that_works_has_settled_only_when_its_time_is_up() -> None:
     with beside(WORKS) as program:
         program.line()
@@ -233,6 +234,7 @@ def test_a_process_that_works_has_settled_only_when_its_time_is_up() -> None:
         assert waits.wait_until(lambda: settling.settled(program.pid, 0.5), timeout=30)
 
 
+@pytest.mark.slow
 def test_a_process_whose_child_works_has_not_settled() -> None:
     with beside(f"import os; os.setsid()\n{PARENT}") as program:
         try:

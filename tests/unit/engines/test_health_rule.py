@@ -31,7 +31,7 @@ class _Answers(http.server.BaseHTTPRequestHandler):
 def port() -> Iterator[int]:
     _Answers.asked = []
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server.server_port
     server.shutdown()
     server.server_close()

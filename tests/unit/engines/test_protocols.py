@@ -83,6 +83,7 @@ def test_a_release_goes_live_and_the_one_before_is_drained_and_stopped(
     assert memory.told == ["switched to nothing", "drained 1", "stopped 1"]
 
 
+@pytest.mark.slow
 def test_another_thread_than_the_main_one_deploys_and_rolls_back(
     memory: Memory, shop: App, tree: Tree
 ) -> None:
@@ -95,6 +96,7 @@ def test_another_thread_than_the_main_one_deploys_and_rolls_back(
 
 
 @pytest.mark.parametrize(("since", "told"), [(3.0, ["started 1", "switched to 1"]), (3600.0, [])])
+@pytest.mark.slow
 def test_an_instance_that_was_started_again_just_now_is_not_taken_for_healthy(
     memory: Memory, shop: App, tree: Tree, monkeypatch: pytest.MonkeyPatch, since: float, told: list[str]
 ) -> None:
@@ -107,6 +109,7 @@ def test_an_instance_that_was_started_again_just_now_is_not_taken_for_healthy(
 
 
 @pytest.mark.parametrize(("what", "error"), [("sick", ReadyError), ("refused", EdgeError)])
+@pytest.mark.slow
 def test_a_release_that_fails_is_undone(
     memory: Memory, shop: App, tree: Tree, what: str, error: type[PushrodError]
 ) -> None:

@@ -149,6 +149,7 @@ def test_what_is_said_of_one_that_is_not_renewed(app: App) -> None:
     assert Certificates(app).tls(wanted())  # and yet it is served
 
 
+@pytest.mark.slow
 def test_what_was_given_is_checked_first_and_kept_private(app: App) -> None:
     found, authority = Certificates(app), openssl.authority("tests")
     pair = openssl.issue(authority, ["shop.org"])
@@ -200,6 +201,7 @@ def garbled(path: Path) -> None:
 DAMAGE = [cut, garbled, a_directory]
 
 
+@pytest.mark.slow
 def test_what_is_whole_is_not_mended(app: App) -> None:
     found, kept = obtained(app)
     assert found.mend() == []
@@ -207,6 +209,7 @@ def test_what_is_whole_is_not_mended(app: App) -> None:
 
 
 @pytest.mark.parametrize("way", [*DAMAGE, Path.unlink])
+@pytest.mark.slow
 def test_a_damaged_record_of_a_certificate_is_made_anew(way: Callable[[Path], None], app: App) -> None:
     found, kept = obtained(app)
     way(found.directory / "current" / "certificate.json")
@@ -217,6 +220,7 @@ def test_a_damaged_record_of_a_certificate_is_made_anew(way: Callable[[Path], No
 
 @pytest.mark.parametrize("way", [*DAMAGE, Path.unlink])
 @pytest.mark.parametrize("name", ["chain.pem", "key.pem"])
+@pytest.mark.slow
 def test_a_damaged_certificate_is_kept_aside(name: str, way: Callable[[Path], None], app: App) -> None:
     found, kept = obtained(app)
     way(found.directory / "current" / name)
@@ -231,6 +235,7 @@ def test_a_damaged_certificate_is_kept_aside(name: str, way: Callable[[Path], No
 
 @pytest.mark.parametrize("way", DAMAGE)
 @pytest.mark.parametrize("name", ["failure.json", "current"])
+@pytest.mark.slow
 def test_what_is_in_the_place_of_another_file_is_kept_aside(
     name: str, way: Callable[[Path], None], app: App
 ) -> None:
@@ -244,6 +249,7 @@ def test_what_is_in_the_place_of_another_file_is_kept_aside(
 
 
 @pytest.mark.parametrize("source", ["local", "files", "acme"])
+@pytest.mark.slow
 def test_where_a_certificate_came_from_is_told_by_what_is_still_there(source: str, app: App) -> None:
     found, kept = obtained(app)
     pair = openssl.Pair(

@@ -32,6 +32,7 @@ def test_duration(text: str, seconds: float | None) -> None:
 
 
 @given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59), st.integers(0, 999))
+@pytest.mark.slow
 def test_duration_adds_its_parts(hours: int, minutes: int, seconds: int, milliseconds: int) -> None:
     found = duration(f"{hours}h{minutes}m{seconds}s{milliseconds}ms")
     assert found == pytest.approx(hours * 3600 + minutes * 60 + seconds + milliseconds / 1000)

@@ -67,6 +67,7 @@ def test_versions(text: str, version: tuple[int, ...]) -> None:
 
 
 @given(st.text())
+@pytest.mark.slow
 def test_never_fails(text: str) -> None:
     found = image_refs.parse(text)
     image_refs.version(found)
@@ -161,6 +162,7 @@ def test_what_no_app_may_name(text: str) -> None:
 
 
 @given(st.text(st.sampled_from("aA0.:/@-_f[]"), max_size=40))
+@pytest.mark.slow
 def test_a_name_in_full_is_its_own(text: str) -> None:
     try:
         full = image_refs.normal(text)

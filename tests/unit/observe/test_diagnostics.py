@@ -46,6 +46,7 @@ def test_a_machine_where_all_is_well(app: App) -> None:
     assert found["app shop"] == Diagnostic("app shop", "ok", "nothing deployed yet")
 
 
+@pytest.mark.slow
 def test_looking_changes_nothing(app: App, tmp_path: Path) -> None:
     make_live(app, 1)
     before = contents(app.root.path)
@@ -102,6 +103,7 @@ def test_an_app_that_is_down_is_well(app: App) -> None:
     assert one(app) == Diagnostic("app shop", "ok", "down")
 
 
+@pytest.mark.slow
 def test_a_command_under_way_is_told_from_one_that_was_cut_off(app: App) -> None:
     Journal(app.journal).append("prepare", 1, commit=COMMIT)
     found = one(app)
@@ -120,6 +122,7 @@ def test_a_pointer_that_does_not_follow_the_journal(app: App) -> None:
 
 
 @pytest.mark.parametrize("path", ["app.json", "journal", "state/releases/1/release.json"])
+@pytest.mark.slow
 def test_a_damaged_file_is_named_and_the_other_apps_are_looked_at(path: str, app: App) -> None:
     make_live(app, 1)
     other = App(app.root, "zoo")

@@ -6,11 +6,14 @@ from importlib import metadata
 from io import BytesIO
 from pathlib import Path
 
+import pytest
+
 import pushrod
 from pushrod.provisioning import bundle
 from pushrod.system import processes
 
 
+@pytest.mark.slow
 def test_the_wheel_is_what_is_running() -> None:
     with zipfile.ZipFile(BytesIO(bundle.render(bundle.files()))) as wheel:
         names = set(wheel.namelist())
@@ -21,11 +24,13 @@ def test_the_wheel_is_what_is_running() -> None:
     assert {n for n in names if n.startswith("pushrod/")} == {n for n in expected if "__pycache__" not in n}
 
 
+@pytest.mark.slow
 def test_the_same_files_give_the_same_bytes() -> None:
     assert bundle.render(bundle.files()) == bundle.render(bundle.files())
     assert len(bundle.digest()) == 64
 
 
+@pytest.mark.slow
 def test_it_can_be_installed(tmp_path: Path) -> None:
     """uv checks RECORD against the files, as the format requires."""
     wheel = bundle.write(tmp_path)

@@ -82,6 +82,7 @@ def test_a_pool_that_something_else_uses(root: Root, monkeypatch: pytest.MonkeyP
     assert "overlaps the route to 10.0.0.0/8" in only(list(diagnostics._pool(root))).detail
 
 
+@pytest.mark.slow
 def test_a_look_that_cannot_be_taken_is_a_finding_and_the_others_go_on(
     root: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,6 +108,7 @@ def test_who_asks_for_nothing_is_told_who_they_are() -> None:
 
 
 @given(st.text())
+@pytest.mark.slow
 def test_no_words_are_anything_but_a_half_of_git_or_not(command: str) -> None:
     try:
         found = asked(command, SHOP)

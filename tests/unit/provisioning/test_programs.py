@@ -46,6 +46,7 @@ def test_a_compose_that_is_too_old(version: str, tmp_path: Path, monkeypatch: py
         programs.composer(tmp_path / "here", installing=False)
 
 
+@pytest.mark.slow
 def test_the_compose_of_the_package_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = programs.compose_program()
     assert program is not None
@@ -63,6 +64,7 @@ def test_no_compose_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert programs.composer(tmp_path / "here", installing=True).change.action == "new"
 
 
+@pytest.mark.slow
 def test_every_script_is_there_and_stands_alone(tmp_path: Path) -> None:
     """They are run by the system's Python with `-I -S`: only the standard library is available."""
     for path in programs.SCRIPTS:

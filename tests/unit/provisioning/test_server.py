@@ -85,6 +85,7 @@ def test_a_target_that_ssh_would_take_for_an_option() -> None:
         Server("-oProxyCommand=x")
 
 
+@pytest.mark.slow
 def test_the_status_of_the_other_side_comes_back_and_nothing_stays(ssh: Path) -> None:
     """The wheel that arrives is that of the running pushrod, and is removed."""
     place = ssh.with_name("place")
@@ -106,6 +107,7 @@ def test_the_status_of_the_other_side_comes_back_and_nothing_stays(ssh: Path) ->
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_plan_installs_nothing_that_stays(ssh: Path) -> None:
     answer(ssh, '"id -u") echo 0;; cat*) exit 1;; mktemp*) echo /tmp/place;; */bin/pushrod*) echo planned;;')
     said: list[str] = []

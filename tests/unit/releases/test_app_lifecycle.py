@@ -65,6 +65,7 @@ def test_its_hooks_call_this_pushrod_with_this_root(engine: Engine, tree: Tree) 
     assert shlex.join(command) in hook
 
 
+@pytest.mark.slow
 def test_places_of_an_older_pushrod_are_known(engine: Engine, tree: Tree) -> None:
     """They are made anew at the next push: what Git may be asked for and what its hooks call has grown."""
     app = app_lifecycle.create(engine, "shop", source=tree.path)

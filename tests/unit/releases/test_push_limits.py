@@ -80,6 +80,7 @@ def test_directories_without_a_file_are_counted(leaf: str, tree: Tree) -> None:
         push_limits.measure(tree.path, commit_of(tree, oid), MOST)
 
 
+@pytest.mark.slow
 def test_a_tree_that_is_large_by_repetition_is_refused(tree: Tree) -> None:
     commit = bomb(tree, 10, content="0" * (2 << 20) + "\n")
     with pytest.raises(RepositoryError, match="limit tree-size of this host, 1 GiB") as e:

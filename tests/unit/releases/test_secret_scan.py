@@ -402,6 +402,7 @@ def test_a_token_in_text_that_is_not_utf_8_is_found(tree: Tree) -> None:
 
 @pytest.mark.parametrize("before", [0, 199, 3_900, 50_000])
 @pytest.mark.parametrize("filler", ["x xox ", "//a/", "aws key ", "gl"])
+@pytest.mark.slow
 def test_a_token_is_found_in_a_line_of_any_length(before: int, filler: str, tree: Tree) -> None:
     """Also among words that make it worth reading, which would take minutes if such a line were read whole."""
     tree.write("bundle.js", (filler * 50_000)[:before] + f" {TOKEN} " + (filler * 50_000)[:200_000])
@@ -429,6 +430,7 @@ def test_a_comment_on_the_line_allows_it(comment: str, tree: Tree) -> None:
     assert found(tree) == ["a line 2: GitHub Token"]
 
 
+@pytest.mark.slow
 def test_a_baseline_made_by_the_tool_allows_what_is_in_it(tree: Tree) -> None:
     tree.write("a.txt", f"x = {TOKEN}\n")
     tree.git("add", "--all")

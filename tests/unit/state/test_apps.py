@@ -35,6 +35,7 @@ def test_the_name_a_folder_suggests(folder: str, name: str) -> None:
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=50).map("a".__add__))
+@pytest.mark.slow
 def test_a_folder_that_begins_with_a_letter_always_suggests_a_name(folder: str) -> None:
     assert check_name(slug(folder))
 
@@ -77,6 +78,7 @@ def test_sockets_are_elsewhere_where_the_path_is_long(tmp_path: Path) -> None:
 
 @given(st.text(alphabet="ä/x", min_size=1, max_size=120))
 @example("ä" * 50)
+@pytest.mark.slow
 def test_a_path_for_sockets_is_short_enough_in_bytes(name: str) -> None:
     assert len(os.fsencode(Root(Path("/srv") / name.strip("/")).runtime)) <= 72
 

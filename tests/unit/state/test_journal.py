@@ -106,6 +106,7 @@ def test_what_is_open_says_what_it_would_have_replaced(journal: Journal) -> None
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
+@pytest.mark.slow
 def test_a_file_cut_at_any_byte_tells_of_what_was_wholly_written(
     data: st.DataObject, whole: bytes, journal: Journal
 ) -> None:
@@ -165,6 +166,7 @@ def test_garbage_within_the_file_is_named_kept_and_left_alone(
 
 @settings(max_examples=70)
 @given(events=st.lists(st.tuples(EVENTS, st.integers(1, 9), st.booleans()), max_size=20))
+@pytest.mark.slow
 def test_any_sequence_tells_one_live_release_and_at_most_one_open_promotion(
     events: list[tuple[str, int, bool]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -227,6 +229,7 @@ print(number, journal.story().last, len(journal.path.read_bytes().rpartition(b"\
 """
 
 
+@pytest.mark.slow
 def test_a_journal_that_could_not_grow_is_readable_and_goes_on(journal: Journal) -> None:
     done = processes.run([sys.executable, "-c", FILLER, "9500"], cwd=journal.path.parent)
     acknowledged, last, torn = map(int, done.stdout.split())
@@ -238,6 +241,7 @@ def test_a_journal_that_could_not_grow_is_readable_and_goes_on(journal: Journal)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small disk")
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_journal_readable(journal: Journal) -> None:
     mount = 'mount -t tmpfs -o size=16k tmpfs "$1" && cd "$1" && shift && exec "$@"'
     done = processes.run(
@@ -277,6 +281,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_beginning_anew_can_be_interrupted_anywhere(journal: Journal) -> None:
     journal.restart(4, "a" * 40, last=5)
     for _ in range(3):

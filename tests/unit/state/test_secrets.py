@@ -154,6 +154,7 @@ def test_a_secret_of_several_lines_is_taken_out_line_by_line(secrets: Secrets) -
 @given(
     values=st.lists(st.text(alphabet="abc", min_size=6, max_size=12), min_size=1, max_size=4), data=st.data()
 )
+@pytest.mark.slow
 def test_no_whole_secret_is_ever_left(
     values: list[str], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -112,6 +112,7 @@ for _ in range(40):
 """
 
 
+@pytest.mark.slow
 def test_a_lock_keeps_others_out(tmp_path: Path) -> None:
     counter = tmp_path / "counter"
     counter.write_text("0")

@@ -94,6 +94,7 @@ by_lines = pytest.mark.parametrize("on_line", [None, lambda _line: None], ids=["
 
 
 @by_lines
+@pytest.mark.slow
 def test_run_kills_the_whole_group_when_time_is_up(
     on_line: Callable[[str], None] | None, tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ def test_run_kills_the_whole_group_when_time_is_up(
 
 @pytest.mark.parametrize("left", ["sleep 300", "while sleep 0.1; do echo; done"])
 @by_lines
+@pytest.mark.slow
 def test_run_ends_with_the_program_and_kills_what_it_leaves_with_its_output_open(
     left: str, on_line: Callable[[str], None] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,11 +119,13 @@ def test_run_ends_with_the_program_and_kills_what_it_leaves_with_its_output_open
     assert waits.wait_until(lambda: gone(int(pid.read_text())), timeout=10)
 
 
+@pytest.mark.slow
 def test_run_ends_with_the_program_where_what_it_leaves_never_stops_printing() -> None:
     assert processes.run(["sh", "-c", "yes & exit 3"], on_line=lambda _: None, timeout=60).status == 3
 
 
 @by_lines
+@pytest.mark.slow
 def test_run_does_not_wait_for_what_has_left_the_group(
     on_line: Callable[[str], None] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +163,7 @@ def test_run_does_not_hold_on_to_a_child_that_ignores_its_input() -> None:
     assert processes.run(["true"], stdin="x" * 1_000_000).status == 0
 
 
+@pytest.mark.slow
 def test_attach_returns_the_status_of_a_program_on_our_own_streams(tmp_path: Path) -> None:
     source = (
         "from pathlib import Path; import sys; from pushrod.system import processes; sys.stdout.flush()\n"
@@ -261,6 +266,7 @@ def test_a_user_without_a_name_is_known_by_number() -> None:
 
 
 @pytest.mark.parametrize("call", ["run", "attach"])
+@pytest.mark.slow
 def test_a_child_started_meanwhile_still_hears_its_signals(call: str) -> None:
     """An ignored signal is inherited through exec(2): a program run by hand could not be stopped with Ctrl-C."""
     child = "['grep', 'SigIgn', '/proc/self/status']"
@@ -302,6 +308,7 @@ def test_a_program_beside_us_that_does_not_end_is_killed() -> None:
 
 
 @pytest.mark.parametrize("script", ["exit 1", "sleep 60; touch went-on"])
+@pytest.mark.slow
 def test_a_program_beside_us_that_says_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
@@ -346,6 +353,7 @@ class Zeros:
         return block
 
 
+@pytest.mark.slow
 def test_what_passes_through_a_program_is_never_in_memory_whole() -> None:
     size, measured = 1 << 26, streams.Measured(streams.Nothing())
     tracemalloc.start()

@@ -15,6 +15,7 @@ from tests.unit.adapters.git.making import raw_commit, tree_of
 MODES = {"run.sh": 0o755, "plain": 0o644}
 
 
+@pytest.mark.slow
 def test_a_checkout_is_the_commit_and_not_the_work_tree(repository: Path, tree: Tree, tmp_path: Path) -> None:
     for name in ("run.sh", "plain", "ä b/naïve.txt", "deep/er/file", "-dash", "new\nline"):
         tree.write(name, f"content of {name}\n")
@@ -130,6 +131,7 @@ def test_a_submodule_is_an_empty_directory_and_nothing_is_fetched(
     assert not list((tmp_path / "out" / "x").glob("*"))
 
 
+@pytest.mark.slow
 def test_a_link_in_a_commit_is_not_written_through(repository: Path, tree: Tree, tmp_path: Path) -> None:
     """Two names that differ in case: one a link out of the checkout, one a directory with a file."""
     (tmp_path / "outside").mkdir()
@@ -149,6 +151,7 @@ def test_a_link_in_a_commit_is_not_written_through(repository: Path, tree: Tree,
     assert not list((tmp_path / "outside").iterdir())
 
 
+@pytest.mark.slow
 def test_what_a_repository_replaces_is_not_deployed(repository: Path, tree: Tree, tmp_path: Path) -> None:
     good, evil = tree.commit("one", a="good"), tree.commit("two", a="evil")
     for commit in (good, evil):

@@ -30,6 +30,7 @@ def test_a_name_that_means_no_commit(tree: Tree) -> None:
             git.resolve(tree.path, name)
 
 
+@pytest.mark.slow
 def test_of_a_message_without_end_the_beginning_is_told(tree: Tree) -> None:
     tree.commit("one")
     message = tree.path / "message"

@@ -39,6 +39,7 @@ def test_locks_of_a_command_that_was_killed_hold_nobody_up(state: Path) -> None:
     assert len(git.history(state, "file")) == 2
 
 
+@pytest.mark.slow
 def test_only_so_many_commits_stay(state: Path) -> None:
     for n in range(7):
         record(state, str(n))

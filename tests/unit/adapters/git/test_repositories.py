@@ -17,6 +17,7 @@ from tests.packs import delta_bomb
 from tests.unit.adapters.git.making import MOST, raw_commit, with_hook
 
 
+@pytest.mark.slow
 def test_a_repository_has_hooks_that_can_be_run(tmp_path: Path, home: Path) -> None:
     path = with_hook(
         tmp_path / "repo.git", "Path('said').write_text(repr(sys.argv[1:]))", "it's", "a b", "$HOME"
@@ -37,6 +38,7 @@ def test_making_a_repository_again_keeps_what_is_in_it(repository: Path, tree: T
     assert "false pre-receive" in (repository / "hooks" / "pre-receive").read_text()
 
 
+@pytest.mark.slow
 def test_the_branch_is_nowhere_until_it_is_moved(repository: Path, tree: Tree) -> None:
     assert git.branch_commit(repository) == ""
     commit = tree.commit("one", a="1")
@@ -47,6 +49,7 @@ def test_the_branch_is_nowhere_until_it_is_moved(repository: Path, tree: Tree) -
     assert git.branch_commit(repository) == commit
 
 
+@pytest.mark.slow
 def test_a_users_own_hooks_do_not_take_the_place_of_an_apps(home: Path, tmp_path: Path, tree: Tree) -> None:
     """With `core.hooksPath` set for all repositories, Git would not call pushrod, and would accept every push."""
     for name, file in (("theirs", "pre-receive"), ("template/hooks", "update")):
@@ -63,6 +66,7 @@ def test_a_users_own_hooks_do_not_take_the_place_of_an_apps(home: Path, tmp_path
     assert not (home / "ran").exists()
 
 
+@pytest.mark.slow
 def test_what_no_ref_leads_to_goes_after_a_day(
     tree: Tree, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +88,7 @@ def test_what_no_ref_leads_to_goes_after_a_day(
     assert git.git(repository, "fsck", "--full") == ""
 
 
+@pytest.mark.slow
 def test_a_repository_has_its_settings_whoever_serves_it(repository: Path) -> None:
     """In a file for clients on this machine, and in the environment for those that come by SSH."""
     for environment in (git.environment(), git.served(MOST)):
@@ -141,6 +146,7 @@ def test_a_tag_says_who_what_and_is_replaced(home: Path, repository: Path, tree:
 
 @pytest.mark.parametrize("name", ["HEAD", "config"])
 @pytest.mark.parametrize("text", [b"", b"\0\xff{", None])
+@pytest.mark.slow
 def test_a_repository_that_git_cannot_read_is_mended(
     repository: Path, tree: Tree, name: str, text: bytes | None
 ) -> None:
@@ -159,6 +165,7 @@ def test_a_repository_that_git_cannot_read_is_mended(
     assert git.mend_bare(repository) == []
 
 
+@pytest.mark.slow
 def test_a_repository_that_has_lost_an_object_is_not_whole(repository: Path, tree: Tree) -> None:
     first, second = tree.commit("one", a="1"), tree.commit("two", a="2")
     for commit in (first, second):

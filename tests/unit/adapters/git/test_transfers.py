@@ -15,6 +15,7 @@ REFUSES = "sys.exit('refused')"
 KEEPS = "git.transfer(repo, repo, sys.stdin.read().split()[1], quarantine=dict(os.environ))\n" + REFUSES
 
 
+@pytest.mark.slow
 def test_a_commit_is_copied_with_all_it_needs(repository: Path, tree: Tree) -> None:
     tree.commit("one", a="1", b="same")
     commit = tree.commit("two", a="2")
@@ -25,6 +26,7 @@ def test_a_commit_is_copied_with_all_it_needs(repository: Path, tree: Tree) -> N
     assert not list(repository.glob("incoming-*"))
 
 
+@pytest.mark.slow
 def test_only_what_is_missing_is_copied(repository: Path, tree: Tree) -> None:
     big = "".join(f"{n}\n" for n in range(20_000))
     first = tree.commit("one", big=big)
@@ -60,6 +62,7 @@ def test_a_commit_that_is_not_there_cannot_be_copied(repository: Path, tree: Tre
     assert not list(repository.glob("incoming-*"))
 
 
+@pytest.mark.slow
 def test_a_refused_commit_goes_with_its_pack_and_nothing_else(tree: Tree, repository: Path) -> None:
     kept = tree.commit("kept", a="1")
     git.transfer(tree.path, repository, kept)
@@ -80,6 +83,7 @@ def test_a_refused_commit_goes_with_its_pack_and_nothing_else(tree: Tree, reposi
 
 
 @pytest.mark.parametrize(("source", "kept"), [(REFUSES, False), (KEEPS, True)], ids=["refuses", "keeps"])
+@pytest.mark.slow
 def test_a_commit_outlives_the_quarantine_of_a_push_that_is_refused(
     source: str, kept: bool, tmp_path: Path, tree: Tree
 ) -> None:

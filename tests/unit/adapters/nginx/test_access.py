@@ -93,6 +93,7 @@ def test_nothing_is_read_where_there_is_no_log(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.binary(max_size=40).filter(lambda b: b"\n" not in b), max_size=20), st.integers(1, 50))
+@pytest.mark.slow
 def test_backwards_is_forwards_turned_round(lines: list[bytes], block: int) -> None:
     raw = b"".join(text + b"\n" for text in lines)
     with mock.patch.object(access, "_BLOCK", block):
@@ -101,6 +102,7 @@ def test_backwards_is_forwards_turned_round(lines: list[bytes], block: int) -> N
     assert access._whole(io.BytesIO(raw + b"torn")) == len(raw)
 
 
+@pytest.mark.slow
 def test_what_comes_is_followed_through_rotations(logs: Path) -> None:
     log = logs / "access.log"
     write(log, line("/1"), line("/2"))

@@ -45,6 +45,7 @@ def lint(place: Path, *sites: Site) -> list[Found]:
     return msgspec.json.decode(done.stdout, type=list[Found])
 
 
+@pytest.mark.slow
 def test_what_is_found_is_explained(tmp_path: Path) -> None:
     found = lint(tmp_path, EVERY, SECURE, changed(SHOP, port=81), BLOG)
     assert {f.plugin for f in found} == {*EXPLAINED}

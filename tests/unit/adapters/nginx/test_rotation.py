@@ -45,6 +45,7 @@ def test_a_pid_file_that_names_another_process(edge: Path) -> None:
         assert rotation.master(edge) == 0
 
 
+@pytest.mark.slow
 def test_by_itself_it_leaves_a_switch_alone(edge: Path) -> None:
     with (edge / "logs" / "access.log").open("wb") as f:
         f.truncate(rotation.MAX_BYTES + 1)

@@ -73,6 +73,7 @@ def test_ready_on_a_port_where_nothing_listens_ends_with_the_log(tmp_path: Path)
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1), st.text(st.characters(codec="utf-8"), min_size=1))
+@pytest.mark.slow
 def test_url_gives_back_what_went_in(user: str, password: str) -> None:
     parts = urlsplit(url(user, password, 5432, "shop"))
     assert (unquote(parts.username or ""), unquote(parts.password or "")) == (user, password)

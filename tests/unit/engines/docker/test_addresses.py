@@ -16,6 +16,7 @@ POOL = "10.213.0.0/16"
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=12))
+@pytest.mark.slow
 def test_blocks_are_in_the_pool_and_never_overlap(counts: list[int]) -> None:
     used: list[str] = []
     for fixed in counts:

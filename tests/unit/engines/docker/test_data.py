@@ -73,6 +73,7 @@ def test_a_link_in_the_place_of_one_is_refused(tmp_path: Path) -> None:
         data.make(tmp_path / "data", ("media", "photos"))
 
 
+@pytest.mark.slow
 def test_whoever_swaps_while_it_is_taken_over_gets_no_link_mounted(tmp_path: Path) -> None:
     """A container of an older release, which may still write above it."""
     stop = threading.Event()

@@ -31,6 +31,7 @@ ODD = [
 
 
 @given(st.dictionaries(NAMES, TEXT, max_size=6))
+@pytest.mark.slow
 def test_what_is_rendered_is_parsed(variables: dict[str, str]) -> None:
     assert environment.parse(environment.render(variables)) == variables
 

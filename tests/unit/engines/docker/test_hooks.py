@@ -29,6 +29,7 @@ def test_each_after_the_other_until_one_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("script", ["sleep 60", "exec >&- 2>&-; sleep 60", "while :; do echo still; done"])
+@pytest.mark.slow
 def test_all_of_a_container_have_one_time(script: str) -> None:
     began = time.monotonic()
     failed = hooks.after_start(Hooks(NAME, "web-1", post_start=(sh("exit 0"), sh(script))), 0.3)
@@ -37,6 +38,7 @@ def test_all_of_a_container_have_one_time(script: str) -> None:
     assert time.monotonic() - began < 20
 
 
+@pytest.mark.slow
 def test_what_one_prints_is_kept_to_its_end() -> None:
     command = sh("i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; exit 1")
     failed = hooks.after_start(Hooks(NAME, "web-1", post_start=(command,)))

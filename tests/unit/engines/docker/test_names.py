@@ -29,6 +29,7 @@ def test_an_apps_things(app: App) -> None:
 
 
 @given(SERVICE)
+@pytest.mark.slow
 def test_an_image_can_be_called_after_any_service(service: str) -> None:
     assert PATH.fullmatch(names._path(service))
 

@@ -93,6 +93,7 @@ def test_compose_accepts_them_and_publishes_nothing(tmp_path: Path, name: str) -
 
 
 @pytest.mark.parametrize("name", MADE)
+@pytest.mark.slow
 def test_no_value_of_an_environment_is_in_them(tmp_path: Path, name: str) -> None:
     found = MADE[name](tmp_path)
     for text in (found.release, found.stores):
@@ -154,6 +155,7 @@ def test_a_service_without_a_network_has_none(tmp_path: Path) -> None:
     accepted(tmp_path, found.release)
 
 
+@pytest.mark.slow
 def test_names_by_which_others_reach_a_service(tmp_path: Path) -> None:
     text = """
 services:
@@ -199,6 +201,7 @@ def test_a_store_that_may_be_more_reaches_instances_and_the_world(
     assert found.service("web-1")["networks"]["stores"].get("aliases") == (["web"] if out else None)
 
 
+@pytest.mark.slow
 def test_an_empty_entry_point_takes_the_images_away(tmp_path: Path) -> None:
     found = from_text(tmp_path, WEB + "    entrypoint: []\n    command: [a]\n")
     assert found.service("web-1")["entrypoint"] == []
@@ -214,6 +217,7 @@ def test_an_empty_entry_point_takes_the_images_away(tmp_path: Path) -> None:
         ("volumes: ['v1:/tmp']", []),
     ],
 )
+@pytest.mark.slow
 def test_what_is_read_only_can_write_to_tmp(tmp_path: Path, given: str, tmpfs: list[str]) -> None:
     volumes = "volumes: {v1: {}}\n"
     service = from_text(tmp_path, f"{WEB}    read_only: true\n    {given}\n{volumes}").service("web-1")
@@ -238,6 +242,7 @@ def test_data_of_a_store_always_has_a_volume_with_a_name(tmp_path: Path) -> None
     assert sources("['pg:/var/lib/postgresql/data/']") == ["pg:/var/lib/postgresql/data"]
 
 
+@pytest.mark.slow
 def test_volumes_from_are_mounted(tmp_path: Path) -> None:
     found = from_text(
         tmp_path,
@@ -248,6 +253,7 @@ def test_volumes_from_are_mounted(tmp_path: Path) -> None:
     assert "shop_vv" in found.release
 
 
+@pytest.mark.slow
 def test_labels_of_ours_cannot_be_given(tmp_path: Path) -> None:
     text = f"{WEB}    labels: {{pushrod.app: blog, pushrod.probe: 'http://x', mine: '1e3'}}\n"
     text += "  postgres: {image: 'postgres:16', labels: {pushrod.release: '3'}}\n"
@@ -272,6 +278,7 @@ def test_labels_of_ours_cannot_be_given(tmp_path: Path) -> None:
         ("{interval: 5s}", True),
     ],
 )
+@pytest.mark.slow
 def test_what_has_no_check_of_its_own_is_asked(tmp_path: Path, check: str, probed: bool) -> None:
     found = from_text(tmp_path, f"{WEB}    healthcheck: {check}\n").service("web-1")
     assert found["labels"].get("pushrod.probe") == ("tcp://10.213.0.2:80" if probed else None)
@@ -286,6 +293,7 @@ def test_what_has_no_check_of_its_own_is_asked(tmp_path: Path, check: str, probe
         ("{path: /up, host: 'admin.example.com:8443'}", "[shop.example.com]", "admin.example.com:8443"),
     ],
 )
+@pytest.mark.slow
 def test_a_path_is_asked_by_a_name_of_the_app_also_where_there_is_a_check(
     tmp_path: Path, own: str, domains: str, hosts: str
 ) -> None:
@@ -327,6 +335,7 @@ def test_a_container_in_which_a_hook_becomes_root(tmp_path: Path, user: str, hoo
         ("deploy: {restart_policy: {condition: on-failure}}", "on-failure"),
     ],
 )
+@pytest.mark.slow
 def test_restart(tmp_path: Path, given: str, restart: str) -> None:
     assert from_text(tmp_path, f"{WEB}    {given}\n").service("web-1")["restart"] == restart
 
@@ -364,6 +373,7 @@ WORDS = st.one_of(TEXT, st.sampled_from(ODD))
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(WORDS, min_size=1, max_size=30))
+@pytest.mark.slow
 def test_every_text_reaches_compose_as_it_is(tmp_path: Path, words: list[str]) -> None:
     (tmp_path / "x.yaml").write_text(
         rendering.dump({"name": "p", "services": {"a": {"image": "i", "command": words}}})
@@ -373,6 +383,7 @@ def test_every_text_reaches_compose_as_it_is(tmp_path: Path, words: list[str]) -
     assert compose._parse(done.stdout.replace("$$", "$"))["services"]["a"]["command"] == words
 
 
+@pytest.mark.slow
 def test_stores_are_found_while_dockers_name_server_is_away(tmp_path: Path) -> None:
     """By /etc/hosts: at the address that the store is given in the release's network, unless the manifest has it."""
     found = MADE["seed"](tmp_path)

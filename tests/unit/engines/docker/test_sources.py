@@ -173,6 +173,7 @@ SOURCES = (
 )
 
 
+@pytest.mark.slow
 def test_no_source_lies_in_another(app: App, tmp_path: Path) -> None:
     """Whatever is mounted with whatever: who writes into one is above no other, in this release or a later one."""
     found = of(

@@ -228,6 +228,7 @@ ROWS = [row for row in keys.rows() if row.docker in ("used", "bounded", "word")]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.path for row in ROWS])
+@pytest.mark.slow
 def test_something_differs_with_it(tmp_path: Path, row: keys.Row) -> None:
     if "resolved by Compose" in row.says or row.says == "Compose's own":
         assert row.path not in VALUES

@@ -191,6 +191,7 @@ def test_waits_double_up_to_ten_minutes() -> None:
     assert [watchdog.wait_after(n) for n in range(8)] == [0, 10, 20, 40, 80, 160, 320, 600]
 
 
+@pytest.mark.slow
 def test_after_the_limit_it_is_left_alone_and_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -252,6 +252,7 @@ class TestBind:
         st.lists(st.text(max_size=15) | st.sampled_from(["sh", "-c", "--port", "8000", ":8000"])),
         st.integers(0, 9),
     )
+    @pytest.mark.slow
     def test_never_fails_and_keeps_the_number_of_words(self, argv: list[str], port: int) -> None:
         assert len(commands.bind(argv, {}, port and 20001, 8000).argv) == len(argv)
         commands.unwrapped(argv)

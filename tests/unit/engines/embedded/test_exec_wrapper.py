@@ -79,6 +79,7 @@ def test_program_has_default_signals_an_empty_input_and_its_directory(lock: Path
     assert (status, out) == (-signal.SIGPIPE, "/usr\n")
 
 
+@pytest.mark.slow
 def test_program_is_found_along_the_path_of_the_spec(lock: Path, tmp_path: Path) -> None:
     program = tmp_path / "only-here"
     program.write_text("#!/bin/sh\necho found")
@@ -104,6 +105,7 @@ def test_says_what_is_missing(lock: Path, more: dict[str, object], status: int, 
     assert ended[2].startswith(message)
 
 
+@pytest.mark.slow
 def test_unreadable_spec(tmp_path: Path) -> None:
     status, _, err = run(tmp_path / "none.json")
     assert status == 78
@@ -123,12 +125,14 @@ def test_lock_is_held_as_long_as_a_child_lives(lock: Path) -> None:
         assert not locks.locked(lock)
 
 
+@pytest.mark.slow
 def test_second_start_ends_the_first(lock: Path) -> None:
     with running(spec(lock, "sh", "-c", "echo up; exec sleep 1000")) as first:
         assert run(spec(lock, "echo", "mine"))[:2] == (0, "mine\n")
         assert first.wait(timeout=10) == -signal.SIGTERM
 
 
+@pytest.mark.slow
 def test_what_ignores_the_signal_is_killed_after_its_grace(lock: Path) -> None:
     with running(spec(lock, "sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.2; done")) as first:
         assert run(spec(lock, "echo", "mine", stop_grace=0.3))[0] == 0

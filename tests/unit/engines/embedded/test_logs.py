@@ -54,6 +54,7 @@ def test_lines_end_at_newlines_alone(tmp_path: Path) -> None:
     assert [line.text for line in read([path])] == ["a\x0bb\x0c\x1c\x85\u2028c\rd", "e\r"]
 
 
+@pytest.mark.slow
 def test_following_gets_a_last_line_that_has_no_end(tmp_path: Path) -> None:
     written(tmp_path / "web-1.log", "one", "and the reason", end="")
     assert [line.text for line in islice(followed(tmp_path, 5), 2)] == ["one", "and the reason"]

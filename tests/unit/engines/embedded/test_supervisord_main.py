@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pushrod.engines.embedded import supervisord_main
 
 
@@ -18,6 +20,7 @@ def run(directory: Path, factory: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=20, check=False)
 
 
+@pytest.mark.slow
 def test_a_plugin_beside_it_is_found(tmp_path: Path) -> None:
     (tmp_path / "beside.py").write_text("install = None\n")
     assert "'high'" in run(tmp_path, "beside:install").stderr

@@ -55,6 +55,7 @@ def _child_ends() -> None:
         signal.signal(signal.SIGCHLD, before)
 
 
+@pytest.mark.slow
 def test_a_full_pipe_is_enough(daemon: Any) -> None:
     supervisord_plugin.install(daemon)
     (pipe,) = daemon.waited_for.values()

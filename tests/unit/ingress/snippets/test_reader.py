@@ -42,6 +42,7 @@ def test_what_nginx_could_read_in_another_way_is_refused(text: str, *, free: boo
 
 
 @given(st.text(alphabet=" \t\r\n\x0b\x0c\x85\u00a0;{}\"'\\#$()ab", max_size=30))
+@pytest.mark.slow
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         check(text, free=True)
