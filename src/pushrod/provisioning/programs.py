@@ -23,6 +23,7 @@ _PACKAGE = Path(pushrod.__file__).parent
 SCRIPTS = (
     _PACKAGE / "engines" / "health_rule.py",
     _PACKAGE / "system" / "probing.py",
+    _PACKAGE / "system" / "host_paths.py",
     *(_PACKAGE / "engines" / "docker" / name for name in ("calls.py", "gates.py", "hooks.py", "mounts.py")),
     _PACKAGE / "engines" / "docker" / "container_health.py",
     *(

@@ -12,16 +12,10 @@ from typing import NamedTuple
 
 from pushrod.adapters.templates import fill, read
 from pushrod.core.errors import HostError
+from pushrod.system import host_paths
 
-DIRECTORY = Path("/etc/systemd/system")
-"""Where an administrator's units are (systemd.unit(5))."""
-
-WANTED = DIRECTORY / "pushrod.target.wants"
-"""Holds a link for each app that comes back at boot; it belongs to the account, which deploys without root."""
-
+DIRECTORY, WANTED, RUNTIME = host_paths.UNITS, host_paths.WANTED, host_paths.RUNTIME
 TARGET = "pushrod.target"
-RUNTIME = Path("/run/pushrod")
-"""A directory for each app whose stores are healthy; gone after a reboot, because /run is."""
 
 VOLUMES = Path("/var/lib/docker/volumes")
 """Where Docker keeps volumes, unless its owner has put its data elsewhere."""

@@ -3,9 +3,16 @@
 Standard library only, and copied below ROOT beside `bring_up`, as that is.
 """
 
+import sys
 from pathlib import Path
 
-GATES = Path("/run/pushrod")
+try:
+    from pushrod.system import host_paths
+except ImportError:  # a copy below ROOT: what it needs lies beside it
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    import host_paths  # type: ignore[import-not-found, no-redef, unused-ignore]
+
+GATES = host_paths.RUNTIME
 """See `names.GATES`: an app's directory here lets its instances start."""
 
 UP = "up-"

@@ -21,6 +21,12 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+try:
+    from pushrod.system import host_paths
+except ImportError:  # a copy below ROOT: what it needs lies beside it
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    import host_paths  # type: ignore[import-not-found, no-redef, unused-ignore]
+
 WARNED = 0.8
 """The part of the limit from which on it is said, once for a container."""
 
@@ -32,7 +38,7 @@ _LIST = 30.0  # seconds for one question to Docker
 _MEASURE = 60.0  # seconds for measuring one app: Docker counts every file that its containers wrote
 _STOP = 60.0
 _GRACE = "10"  # seconds that a container which is stopped has to end
-_MEMORY = Path("/run/pushrod/layers.json")
+_MEMORY = host_paths.RUNTIME / "layers.json"
 _PROCESSES = Path("/proc")
 _CONTAINER = re.compile(rb"[0-9a-f]{64}")  # in the name of a control group
 _MAPPED = re.compile(r"([0-9a-f]+)-([0-9a-f]+) \S+ ([0-9a-f]+) (\S+) ([1-9][0-9]*) +(/.*) \(deleted\)")

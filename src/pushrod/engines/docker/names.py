@@ -11,17 +11,18 @@ import msgspec
 from pushrod.adapters import docker, systemd
 from pushrod.core.errors import UnknownNameError
 from pushrod.core.values import Release
+from pushrod.engines.docker import gates
 from pushrod.state.apps import App
 
-GATES = systemd.RUNTIME
+GATES = gates.GATES
 """Where the directory of each app is that its instances mount. It is on tmpfs, and made once the stores have proved
 healthy: so after a power cut dockerd cannot start an instance before its stores, whatever its restart policy."""
 
-UP = "up-"
+UP = gates.UP
 """What the name of a file in an app's gate begins with; the number of a release follows, whose instances have proved
 healthy since they were brought up: the edge waits for it."""
 
-STOPPED = "stopped"
+STOPPED = gates.STOPPED
 """The file in an app's gate that says that its unit was stopped: the watch leaves it alone."""
 
 UNITS = systemd.WANTED

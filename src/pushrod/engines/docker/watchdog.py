@@ -30,6 +30,7 @@ from typing import Any, NamedTuple, TypeVar
 try:
     from pushrod.engines import health_rule
     from pushrod.engines.docker import bring_up, calls, container_health, gates, hooks
+    from pushrod.system import host_paths
 except ImportError:  # a copy below ROOT: what it needs lies beside it
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     import bring_up  # type: ignore[import-not-found, no-redef, unused-ignore]
@@ -38,8 +39,9 @@ except ImportError:  # a copy below ROOT: what it needs lies beside it
     import gates  # type: ignore[import-not-found, no-redef, unused-ignore]
     import health_rule  # type: ignore[import-not-found, no-redef, unused-ignore]
     import hooks  # type: ignore[import-not-found, no-redef, unused-ignore]
+    import host_paths  # type: ignore[import-not-found, no-redef, unused-ignore]
 
-UNITS = Path("/etc/systemd/system/pushrod.target.wants")
+UNITS = host_paths.WANTED
 """The apps that should be up have a link here."""
 
 PATIENCE = 3

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pushrod.engines import health_rule
-from pushrod.engines.docker import bring_up, calls, container_health, gates, layers, names, watchdog
+from pushrod.engines.docker import bring_up, calls, container_health, gates, watchdog
 from tests.unit.engines.docker import places
 
 
@@ -293,10 +293,3 @@ def test_what_is_remembered_is_of_containers_that_are_there(tmp_path: Path) -> N
     assert watchdog.Memory(tmp_path / "watch.json").seen == {"a": {"bad": 2, "restarts": [], "told": False}}
     (tmp_path / "watch.json").write_text("{")
     assert watchdog.Memory(tmp_path / "watch.json").seen == {}
-
-
-def test_the_copies_agree_with_the_package() -> None:
-    assert names.GATES == gates.GATES
-    assert (names.UP, names.STOPPED) == (gates.UP, gates.STOPPED)
-    assert names.UNITS == watchdog.UNITS
-    assert layers._MEMORY.parent == names.GATES
