@@ -211,7 +211,7 @@ def check_resolved(document: Mapping[str, Any], directory: Path) -> None:
     """Refuse a resolved document in which a path of the repository leads out of it through a symbolic link.
 
     What leaves by its very name is for others to judge: a build's context must not (`manifest`), a mount of the
-    host may be allowed (`manifest.refusals`). Raises ManifestError at the key.
+    host may be allowed (`manifest.policy`). Raises ManifestError at the key.
     """
     for where, path in _paths(document):
         normal = os.path.normpath(path)

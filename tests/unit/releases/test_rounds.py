@@ -1,6 +1,7 @@
 """Whose turn is next, and how long it may take."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,15 @@ def test_what_must_not_be_left_half_done_is_finished_first() -> None:
 def test_a_damaged_file_is_about_the_order_alone(root: Root) -> None:
     (root.path / "rounds.json").write_text("{")
     assert names(Round(root, "work", 60).order(root.apps())) == "abcd"
+
+
+def test_another_thread_than_the_main_one_takes_its_turn(root: Root) -> None:
+    apps, turns = list(root.apps()), Round(root, "work", 60)
+
+    def take() -> None:
+        with turns.turn(apps[0]):
+            pass
+
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(take).result()
+    assert names(turns.order(apps)) == "bcda"
