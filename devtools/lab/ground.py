@@ -214,7 +214,7 @@ class Shop:
         """Keep a call over SSH open during the block: a program in an instance, which reads."""
         there = f"pushrod@{self.box.address}"
         argv = [*self.box.ssh_command(key), there, f"exec --app {self.name} web -- cat"]
-        with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, told="here\n", timeout=60) as first_line:
+        with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, stdin="here\n", timeout=60) as first_line:
             assert first_line == "here"
             yield
 

@@ -74,7 +74,7 @@ def opened(town: Town, name: str, host: str, port: int, count: int) -> tuple[int
         "python",
     ]
     argv += ["-c", OPENS, host, str(port), str(count), "6"]
-    with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, told="", timeout=60) as said:
+    with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, stdin="", timeout=60) as said:
         return int(said), int(town.box.get(COUNT)) - before
 
 

@@ -48,7 +48,7 @@ def test_who_sends_too_much_is_told_by_which_limit(town: Town, attacker: Attacke
     ("pack", "ended"),
     [
         (b"PACK\0\0\0\2\0\0\0\1 and no more", ("failed", 4, "Git does not take in what was sent")),
-        (b"no pack at all, but for its length", ("done", 0, "nothing taken in")),
+        (b"no pack at all, but for its length", ("done", 0, "nothing accepted")),
         (
             delta_bomb(2 << 30),
             ("failed", 4, "an object of the push is beyond the limit file-size of this host"),

@@ -227,7 +227,7 @@ def test_what_the_kernel_counts_for_all_is_not_used_up_by_one_app(town: Town, vi
             said = town.box.exec(*where, "-c", TABLES).stdout
             assert said.strip() == "{'watchers': 500, 'reads': 131072}", where
         assert victim.get("/healthz").status == 200
-    assert "no app uses up what the kernel counts for all" in town.ground.pushrod("doctor").stdout
+    assert "no app can exhaust what all apps share" in town.ground.pushrod("doctor").stdout
 
 
 FILL = """\

@@ -105,7 +105,7 @@ def test_a_backup_is_tried_out(shop: App) -> None:
     name = take(shop)
     sql(shop, "delete from goods")
     done = shop.must("db", "verify")
-    assert done.splitlines() == [f"{name} postgres: 1 tables, 3 rows", f"{name} redis: whole, not restored"]
+    assert done.splitlines() == [f"{name} postgres: 1 tables, 3 rows", f"{name} redis: intact, not restored"]
     assert sql(shop, "select count(*) from pg_database where datname like '%verifying'") == "0"
 
 
@@ -218,7 +218,7 @@ def test_all_that_are_due_are_backed_up_whatever_happens_to_the_others(new_machi
     with locks.lock(two.directory / "lock", purpose="testing", timeout=0):
         done = machine.pushrod("db", "backup", "--all")
     assert done.status == 11, done.err
-    assert "busy is left for the next time" in done.err
+    assert "busy is skipped until the next run" in done.err
     assert len(three.json("db", "backups")) == 1
     assert three.pushrod("db", "backup", "--all").ok is False
     assert len(three.json("db", "backups")) == 1  # no longer due

@@ -400,7 +400,7 @@ def test_an_app_of_the_embedded_engine_with_tls(machine: Machine) -> None:
     assert openssl.describe(shown).fingerprint == openssl.describe(pair.chain).fingerprint
     assert shop.json("status")[0]["warnings"] == []
     assert shop.must("cert", "unset") == "removed\n"
-    assert shop.must("cert", "unset") == "there was none\n"
+    assert shop.must("cert", "unset") == "no certificate was stored\n"
 
     shop.tree.commit(FILES)
     assert shop.tree.push().ok

@@ -277,7 +277,7 @@ def test_the_doctor_names_every_part_and_every_app(machine: Machine, shop: App) 
 def test_the_doctor_of_a_root_that_is_not_there(machine: Machine, tmp_path: Path) -> None:
     done = machine.pushrod("doctor", "--root", str(tmp_path / "nothing"))
     assert done.ok, done.out
-    assert "`pushrod up` makes it" in done.out
+    assert "`pushrod up` creates it" in done.out
     assert not (tmp_path / "nothing").exists(), "it only looks"
 
 

@@ -279,9 +279,9 @@ def test_options_stand_where_people_write_them(shop: App, desk: Desk, words: str
         (
             "secret import -- - --app shop",
             2,
-            "What stands behind `--` is no option: write options before it.",
+            "Words after `--` are not options: write options before it.",
         ),
-        ("logs web -- -n 3", 2, "What stands behind `--` is no option: write options before it."),
+        ("logs web -- -n 3", 2, "Words after `--` are not options: write options before it."),
         ("exec web --app shop echo hi", 2, "options come before it, or before a `--`"),
         ("run - echo hi", 2, "`-` is not a program"),
         ("cert set - --app shop", 2, "Missing option '--certificate'"),

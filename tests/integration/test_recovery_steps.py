@@ -158,20 +158,20 @@ def _blocked(path: Path) -> None:
     (path / "x.lock").touch()
 
 
-PLACE, GONE, READ = "is in its place", "the file is gone", "cannot be read"
+PLACE, GONE, READ = "wrong type: it is a", "the file is missing", "cannot be read"
 
 FAULTS = {
     "journal: a line": Fault(_own("journal"), _bad_line, READ),
     "journal: torn": Fault(_own("journal"), _torn),
-    "journal: gone": Fault(_own("journal"), gone, "it says nothing of any"),
-    "journal: empty": Fault(_own("journal"), empty, "it says nothing of any"),
-    "journal: garbled": Fault(_own("journal"), garbled, "it says nothing of any"),
+    "journal: gone": Fault(_own("journal"), gone, "the journal lists none"),
+    "journal: empty": Fault(_own("journal"), empty, "the journal lists none"),
+    "journal: garbled": Fault(_own("journal"), garbled, "the journal lists none"),
     "journal: a directory": Fault(_own("journal"), a_directory, PLACE),
     "settings: cut": Fault(_own("app.json"), cut, READ),
     "settings: gone": Fault(_own("app.json"), gone, GONE),
     "settings: a directory": Fault(_own("app.json"), a_directory, PLACE),
     "pointer: a directory": Fault(_own("state/live"), a_directory, PLACE),
-    "pointer: nowhere": Fault(_own("state/live"), _nowhere, "its live pointer is not where"),
+    "pointer: nowhere": Fault(_own("state/live"), _nowhere, "its live pointer differs from"),
     "claims: a directory": Fault(_own("claims.json"), a_directory, PLACE),
     "lock: a directory": Fault(_own("lock"), a_directory, PLACE),
     "release: cut": Fault(_release, cut, READ),
@@ -184,9 +184,9 @@ FAULTS = {
     "branch: held": Fault(_own("repo.git/refs/heads/main"), held),
     "branch: HEAD held": Fault(_own("repo.git/HEAD"), held),
     "branch: blocked": Fault(_own("repo.git/refs/heads/main"), _blocked),
-    "repository: gone": Fault(_own("repo.git"), gone, "objects of what is live are gone"),
-    "repository: an object": Fault(_live_tree, gone, "objects of what is live are gone"),
-    "repository: config": Fault(_own("repo.git/config"), garbled, "objects of what is live are gone"),
+    "repository: gone": Fault(_own("repo.git"), gone, "objects of the live commit are missing"),
+    "repository: an object": Fault(_live_tree, gone, "objects of the live commit are missing"),
+    "repository: config": Fault(_own("repo.git/config"), garbled, "objects of the live commit are missing"),
     "repository: a file": Fault(_own("repo.git"), a_file, PLACE),
     "environment: gone": Fault(_sealed, gone, GONE),
     "environment: cut": Fault(_sealed, cut, READ),

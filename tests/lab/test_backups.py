@@ -141,7 +141,7 @@ def test_a_store_that_is_away_fails_the_unit_and_is_seen_when_the_backup_is_late
     shop.ssh("db", "backup")
     known = listed(shop)
     make_older(shop, 3)
-    assert "the last backup is of" in " ".join(warnings(shop))
+    assert "the last backup is from" in " ".join(warnings(shop))
     with unwatched(shop.box):
         shop.box.docker("stop", shop.container("postgres"))
         try:

@@ -165,7 +165,7 @@ def test_a_compose_that_is_too_old(shop: Shop) -> None:
     try:
         found = refused(shop, files(more=CHANGE))
         assert (found.what, "pushrod doctor" in found.to_do) == ("unknown flag: --progress", True)
-        assert re.search(rf"^broken +programs +{program} is not as it should be", doctor(shop), re.MULTILINE)
+        assert re.search(rf"^broken +programs +{program} is changed", doctor(shop), re.MULTILINE)
     finally:
         shop.box.exec("mv", f"{program}.kept", program)
 
@@ -256,7 +256,7 @@ def test_an_edge_whose_port_is_taken(ground: Ground, shop: Shop) -> None:
             found = told(done)
             assert (done.status, found.what) == (
                 10,
-                "port 80, which is the edge's, is in use by something else",
+                "port 80, which the edge needs, is in use",
             )
             assert "ss -ltnp sport = :80" in found.to_do
             shop.tree.commit(files(more=CHANGE), "refuse this")

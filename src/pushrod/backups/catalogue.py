@@ -1,7 +1,7 @@
-"""The backups there are of an app's stores, and whether the next is due.
+"""The existing backups of an app's stores, and whether the next one is due.
 
     apps/shop/backups/2026-11-23T05-42-11Z/
-      backup.json      what is here: release, versions, rows; each file's bytes and SHA-256
+      backup.json      the contents: release, versions, rows; each file's size and SHA-256
       postgres.dump    pg_dump's custom format
       redis.rdb        a snapshot
 
@@ -21,11 +21,11 @@ from pushrod.state.journal import Journal
 PERIODS = {"hour": 3600.0, "day": 86400.0, "week": 7 * 86400.0}
 """Seconds between two backups."""
 
-_SLACK = 600.0  # seconds that a timer may come early, compared with the time before
+_SLACK = 600.0  # seconds by which a timer may run early
 
 
 class File(Value, frozen=True):
-    """One store in a backup: its file, and what was in it. `rows` is by table, empty where there are no tables."""
+    """One store in a backup: its file and contents. `rows` counts by table; empty for a store without tables."""
 
     store: str
     name: str
@@ -58,7 +58,7 @@ class Backup(Value, frozen=True):
 
 
 class Verified(Value, frozen=True):
-    """What trying out one file gave: the tables and rows that a restored database had, none where none was made."""
+    """The result of testing one file: the tables and rows of the restored database, if one was restored."""
 
     store: str
     tables: int = 0
@@ -66,7 +66,7 @@ class Verified(Value, frozen=True):
     restored: bool = False
 
 
-# ---- what there is --------------------------------------------------------------------------------------------
+# ---- existing backups -----------------------------------------------------------------------------------------
 
 
 def listed(app: App) -> list[Backup]:
@@ -76,24 +76,24 @@ def listed(app: App) -> list[Backup]:
 
 
 def find(app: App, when: str = "") -> Backup:
-    """The backup whose name begins so, by default the newest; UnknownNameError if there is none, or several."""
+    """The backup whose name begins with `when`, by default the newest; UnknownNameError unless one matches."""
     known = listed(app)
-    found = [b for b in known if b.name.startswith(when)] if when else known[:1]
-    if len(found) != 1:
+    matching = [b for b in known if b.name.startswith(when)] if when else known[:1]
+    if len(matching) != 1:
         what = (
-            f"{len(found)} backups begin with `{when}`"
-            if found
+            f"{len(matching)} backups begin with `{when}`"
+            if matching
             else f"no backup `{when}`"
             if when
             else "no backup"
         )
         hint = "`pushrod db backups` lists them" if known else "`pushrod db backup` takes one"
         raise UnknownNameError(what, where=f"app {app.name}", hint=hint)
-    return found[0]
+    return matching[0]
 
 
 def due(app: App) -> bool:
-    """Whether it is time for an app's next backup: its manifest says how often. Never for one that is down."""
+    """Whether an app's next backup is due, by the interval in its manifest. Never if the app is down."""
     release = releases.live(app)
     if app.settings.down or release is None or not any(s.store for s in release.stores):
         return False
@@ -103,9 +103,9 @@ def due(app: App) -> bool:
 
 
 def examine(app: App) -> Iterator[Diagnostic]:
-    """A diagnostic where an app's last backup, or its first deployment, is longer ago than two of its periods.
+    """A diagnostic if an app's last backup, or its first deployment without one, is older than twice its interval.
 
-    Where no timer takes them (the embedded engine), only once somebody has begun to take them.
+    Without a timer (on the embedded engine), only once somebody has taken a first backup.
     """
     release, known = releases.live(app), listed(app)
     if app.settings.down or release is None or not any(s.store for s in release.stores):
@@ -115,10 +115,12 @@ def examine(app: App) -> Iterator[Diagnostic]:
         return
     since = known[0].at if known else _first_live(app)
     if seconds_since(since) > 2 * period:
-        last = f"the last backup is of {since[:16].replace('T', ' ')} UTC" if known else "there is no backup"
-        detail = f"{last}, and one is wanted every {release.backups.every}"
-        mend = f"`pushrod db backup --app {app.name}` takes one, or says why it cannot"
-        yield Diagnostic(f"app {app.name}", "warning", detail, mend)
+        last = (
+            f"the last backup is from {since[:16].replace('T', ' ')} UTC" if known else "there is no backup"
+        )
+        detail = f"{last}; the manifest asks for one every {release.backups.every}"
+        remedy = f"`pushrod db backup --app {app.name}` takes one, or reports why it cannot"
+        yield Diagnostic(f"app {app.name}", "warning", detail, remedy)
 
 
 def place(app: App) -> Destination:

@@ -1,6 +1,7 @@
-"""Where backups are kept. There is one kind of place: a directory of this machine.
+"""Where backups are kept. There is one kind of destination: a directory on this machine.
 
-A backup is files, which are streamed, and a record, which is written last. It is there once it is whole.
+A backup consists of files, which are streamed, and a record, which is written last. A backup that is listed is
+complete.
 """
 
 import contextlib
@@ -20,59 +21,59 @@ _WORK = ".new"
 
 
 class Draft(Protocol):
-    """A backup that is being written: nobody else sees it."""
+    """A backup that is being written, not yet visible."""
 
     def write(self, file: str) -> contextlib.AbstractContextManager[Measured]:
-        """A new file, whole and safe once the block has ended. StoreError where it cannot be written."""
+        """Write a new file, which is complete and durable when the block ends. Raises StoreError if that fails."""
 
     def read(self, file: str) -> contextlib.AbstractContextManager[Source]:
-        """What was written into a file, from its beginning."""
+        """Read back a file from its beginning."""
 
     def finish(self, name: str, record: bytes) -> None:
-        """Make it a backup of this name: from now on it is there."""
+        """Complete the backup under this name, which makes it visible."""
 
 
 class Destination(Protocol):
-    """A place for the backups of one app."""
+    """Keeps the backups of one app."""
 
     def names(self) -> list[str]:
-        """Those that are there, newest first."""
+        """The names of all backups, newest first."""
 
     def taken(self, name: str) -> bool:
-        """Whether a new one cannot have this name."""
+        """Whether a name is in use, even by an incomplete backup."""
 
     def record(self, name: str) -> Path:
-        """The record of one, which may be damaged."""
+        """The path of a backup's record, which may be damaged."""
 
     def where(self, name: str, file: str) -> str:
-        """A file of one, as people are told of it."""
+        """The location of a backup's file, for messages."""
 
     def read(self, name: str, file: str) -> contextlib.AbstractContextManager[Source]:
-        """A file of one, from its beginning. FileNotFoundError where it is gone."""
+        """Read a backup's file from its beginning. Raises FileNotFoundError if it is missing."""
 
     def begin(self) -> contextlib.AbstractContextManager[Draft]:
-        """A new one. Where the block ends without `finish`, nothing is left of it."""
+        """Begin a backup. If the block ends without `finish`, nothing of it remains."""
 
     def remove(self, name: str) -> None:
-        """Remove one. If that is interrupted, it is not there any more."""
+        """Remove a backup. It disappears from `names` first, so an interruption leaves no partial backup."""
 
 
 class Directory:
-    """A directory that only its owner may enter, with a directory for each backup: under another name while it is
-    written and while it is removed."""
+    """A directory that only its owner may enter, with a subdirectory for each backup. While a backup is written or
+    removed, its subdirectory has another name."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def names(self) -> list[str]:
-        """As `Destination.names`: what has a record."""
+        """As `Destination.names`: the subdirectories with a record."""
         if not self.path.is_dir():
             return []
-        found = [d.name for d in self.path.iterdir() if _NAME.fullmatch(d.name) and (d / RECORD).exists()]
-        return sorted(found, reverse=True)
+        names = [d.name for d in self.path.iterdir() if _NAME.fullmatch(d.name) and (d / RECORD).exists()]
+        return sorted(names, reverse=True)
 
     def taken(self, name: str) -> bool:
-        """As `Destination.taken`: also by what has no record."""
+        """As `Destination.taken`."""
         return (self.path / name).exists()
 
     def record(self, name: str) -> Path:
@@ -80,7 +81,7 @@ class Directory:
         return self.path / name / RECORD
 
     def where(self, name: str, file: str) -> str:
-        """Its path."""
+        """As `Destination.where`: its path."""
         return str(self.path / name / file)
 
     def read(self, name: str, file: str) -> BinaryIO:
@@ -89,7 +90,7 @@ class Directory:
 
     @contextlib.contextmanager
     def begin(self) -> Iterator[Draft]:
-        """As `Destination.begin`; what an earlier one has left is removed first."""
+        """As `Destination.begin`; removes the remains of an interrupted one first."""
         files.make_private(self.path)
         for leftover in self.path.glob(".*"):
             files.remove_tree(leftover)
@@ -119,9 +120,9 @@ class _Draft:
                 out.flush()
                 os.fsync(out.fileno())
         except OSError as e:
-            found = files.os_error(e, str(self._work / file))
+            cause = files.os_error(e, str(self._work / file))
             raise StoreError(
-                f"the backup cannot be written: {found.what}", where=found.where, hint=found.hint
+                f"the backup cannot be written: {cause.what}", where=cause.where, hint=cause.hint
             ) from e
 
     def read(self, file: str) -> BinaryIO:

@@ -1,6 +1,7 @@
-"""What is done with backups: taken whole, read back at once, tried out, put in place.
+"""Taking, verifying and restoring backups.
 
-The bytes go from a store's driver (`stores.backup_drivers`) to a destination (`destination`), and back.
+The bytes are streamed from a store's driver (`stores.backup_drivers`) to a destination (`destination`), and back.
+Each file is read back right after it is written.
 """
 
 import datetime
@@ -26,9 +27,9 @@ from pushrod.stores.backup_drivers import Archive
 from pushrod.system import files, streams
 
 TURN = 3 * 3600.0
-"""Seconds for one app's backup where all that are due are taken."""
+"""Seconds for one app's backup when all due backups are taken."""
 
-_BUSY = 5.0  # seconds until an app must be free that was not when its turn came
+_BUSY = 5.0  # seconds to wait, at the end, for an app that was busy at its turn
 
 
 class Backups:
@@ -43,19 +44,19 @@ class Backups:
         self._step = Steps(progress, Journal(app.journal)).step
 
     def take(self, *, timeout: float = LOCK_TIMEOUT) -> Backup:
-        """Back up the app's stores, and remove backups beyond those the manifest wants kept.
+        """Back up the app's stores, and remove backups beyond the number that the manifest keeps.
 
         Raises BusyError if another command works on the app for `timeout` seconds, StoreError if a store does not
-        answer, or what came from it cannot be read.
+        answer, or if its backup cannot be read back.
         """
         with self._pipeline.locked("backing up", timeout=timeout):
             release = self._running()
             return self._take(release, self._archives(release))
 
     def verify(self, when: str = "") -> list[Verified]:
-        """Try a backup out: compare its files with their digests, restore each beside the data, compare the rows.
+        """Test a backup: compare its files with their digests, restore each beside the data, compare the rows.
 
-        Raises StoreError where anything differs.
+        Raises StoreError if anything differs.
         """
         with self._pipeline.locked("verifying a backup"):
             backup = catalogue.find(self.app, when)
@@ -63,18 +64,18 @@ class Backups:
             return [self._verify(backup, file, archives) for file in backup.files]
 
     def restore(self, when: str) -> list[str]:
-        """Put a backup's databases in the place of those that are there, which are backed up before.
+        """Replace the app's databases by those of a backup, after backing up the current ones.
 
-        Returns what to know then. Each is restored beside the old one before anything changes. Instances go on, and
-        connect again.
+        Returns messages for the user. Each database is first restored beside the current one, then swapped in.
+        Instances keep running and reconnect.
         """
         with self._pipeline.locked("restoring a backup"):
             backup, release = catalogue.find(self.app, when), self._running()
-            found = self._archives(release)
-            archives = {a.store: a for a in found}
+            current = self._archives(release)
+            archives = {a.store: a for a in current}
             for file in backup.files:
                 self._check(backup, file, archives)
-            self._take(release, found, sparing=backup.name)
+            self._take(release, current, sparing=backup.name)
             return [self._restore(backup, file, archives) for file in backup.files] + self._migrated(backup)
 
     # ---- steps ----------------------------------------------------------------------------------------------
@@ -82,7 +83,7 @@ class Backups:
     def _take(self, release: Release, archives: Sequence[Archive], *, sparing: str = "") -> Backup:
         if not archives:
             raise StoreError(
-                "there is nothing to back up: no PostgreSQL and no Redis that pushrod can ask",
+                "there is nothing to back up: pushrod can read none of the app's stores",
                 where=f"app {self.app.name}",
                 hint="dump other stores by hand: pushrod run",
             )
@@ -115,7 +116,7 @@ class Backups:
         return File(archive.store, name, archive.version(), sink.size, sink.sha256, rows)
 
     def _free_name(self, at: str) -> str:
-        """The name for a time; the next second's where there is one of that second."""
+        """A name for a time; if it is taken, the next free second's."""
         time = datetime.datetime.fromisoformat(at)
         while self._place.taken(name := f"{time:%Y-%m-%dT%H-%M-%SZ}"):
             time += datetime.timedelta(seconds=1)
@@ -126,15 +127,17 @@ class Backups:
             self._place.remove(backup.name)
 
     def _check(self, backup: Backup, file: File, archives: dict[str, Archive]) -> Archive:
-        """StoreError where a file is not what was written, or its store is not there any more."""
+        """The driver for a file. Raises StoreError if the file has changed or the live release lacks its store."""
         where = self._place.where(backup.name, file.name)
         try:
             with self._place.read(backup.name, file.name) as source:
-                wrong = "" if streams.digest(source) == file.sha256 else "the file is not what was backed up"
+                problem = (
+                    "" if streams.digest(source) == file.sha256 else "the file has changed since the backup"
+                )
         except FileNotFoundError:
-            wrong = "the file is missing"
-        if wrong:
-            raise StoreError(wrong, where=where, hint="`pushrod db backups` lists others")
+            problem = "the file is missing"
+        if problem:
+            raise StoreError(problem, where=where, hint="`pushrod db backups` lists others")
         if file.store not in archives:
             raise StoreError(
                 f"the live release has no store `{file.store}`",
@@ -152,13 +155,13 @@ class Backups:
             with self._place.read(backup.name, file.name) as source:
                 rows = archive.rehearse(source)
             if rows is None:
-                step.detail = f"{file.name}: whole; not restored, that is done by hand"
+                step.detail = f"{file.name}: intact; not restored, because that is done by hand"
                 return Verified(file.store)
             if rows != file.rows:
                 raise StoreError(
-                    f"restored it has other rows than were backed up: {_difference(file.rows, rows)}",
+                    f"the restored rows differ from the recorded ones: {_difference(file.rows, rows)}",
                     where=f"{file.name} of backup {backup.name}",
-                    hint="take another backup, and verify that",
+                    hint="take another backup, and verify it",
                 )
             step.detail = f"{file.name}: {len(rows)} tables, {sum(rows.values())} rows, as backed up"
         return Verified(file.store, len(rows), sum(rows.values()), restored=True)
@@ -172,21 +175,23 @@ class Backups:
             step.detail = f"{file.name}: {'in place' if kept else 'by hand'}"
         if kept is None:
             where = self._place.where(backup.name, file.name)
-            return f"{file.store} is as it was: a snapshot is restored by hand (docs/operations.md), from {where}"
-        return f"{file.store} is as of {backup.at}; the data before it are in {kept} until the next restore"
+            return (
+                f"{file.store} is unchanged: restore its snapshot by hand (docs/operations.md), from {where}"
+            )
+        return f"{file.store} is as of {backup.at}; {kept} keeps the previous data until the next restore"
 
     def _migrated(self, backup: Backup) -> list[str]:
-        """What is said where the schema has changed since: the live code may not fit the older one."""
+        """A message if the schema has changed since the backup: the live code may not work with the older one."""
         story = Journal(self.app.journal).story()
         later = [n for n in story.migrated if backup.release < n <= story.live]
         if not later:
             return []
         return [
-            f"release {later[0]} changed the schema after this backup, of release {backup.release}: deploy again, so "
-            f"that its release command runs, or `pushrod rollback {backup.release}`"
+            f"release {later[0]} changed the schema after this backup of release {backup.release}: deploy again to "
+            f"run the release command, or `pushrod rollback {backup.release}`"
         ]
 
-    # ---- small things ---------------------------------------------------------------------------------------
+    # ---- helpers --------------------------------------------------------------------------------------------
 
     def _running(self) -> Release:
         release = releases.live(self.app)
@@ -198,40 +203,40 @@ class Backups:
 
     def _archives(self, release: Release) -> Sequence[Archive]:
         ddl = not any(s.release for s in release.services)
-        found = self.engine.stores.archives(self.app, release, ddl=ddl)
+        archives = self.engine.stores.archives(self.app, release, ddl=ddl)
         for store in release.stores:
-            if store.name not in {a.store for a in found}:
-                self.progress.note(f"{store.name} ({store.image}) is not backed up: pushrod cannot ask it")
-        return found
+            if store.name not in {a.store for a in archives}:
+                self.progress.note(f"{store.name} ({store.image}) is not backed up: pushrod cannot read it")
+        return archives
 
 
 def all_due(engine: Engine, apps: Sequence[App], progress: Progress) -> Iterator[Backup | PushrodError]:
-    """Back up each app whose time has come, in a fair order, each within TURN.
+    """Back up each app that is due, in a fair order, each within TURN.
 
-    One that fails gives its error, and the next goes on. One that another command works on is asked for again at the
-    end; if it still is, it is left for the next time, with a note. That is an error where its backup is late already.
+    If one fails, its error is yielded, and the next app follows. An app that another command works on is tried again
+    at the end; if it is still busy, it is skipped with a note, and with an error if its backup is already late.
     """
     turns, busy = Round(engine.root, "backup", TURN), list[App]()
     for app in turns.order(apps):
-        found = _in_turn(turns, app, engine, progress, timeout=0)
-        if isinstance(found, BusyError):
+        outcome = _in_turn(turns, app, engine, progress, timeout=0)
+        if isinstance(outcome, BusyError):
             busy.append(app)
-        elif found:
-            yield found
+        elif outcome:
+            yield outcome
     for app in busy:
-        found = _in_turn(turns, app, engine, progress, timeout=_BUSY)
-        if isinstance(found, BusyError):
-            progress.note(f"{app.name} is left for the next time: {found.what}")
+        outcome = _in_turn(turns, app, engine, progress, timeout=_BUSY)
+        if isinstance(outcome, BusyError):
+            progress.note(f"{app.name} is skipped until the next run: {outcome.what}")
             if not any(catalogue.examine(app)):
                 continue
-        if found:
-            yield found
+        if outcome:
+            yield outcome
 
 
 def _in_turn(
     turns: Round, app: App, engine: Engine, progress: Progress, *, timeout: float
 ) -> Backup | PushrodError | None:
-    """What came of an app's turn; None where it is not its time."""
+    """The result of an app's turn; None if it is not due."""
     try:
         if not catalogue.due(app):
             return None
@@ -245,6 +250,8 @@ def _in_turn(
         return files.os_error(e, str(app.backups)).of(app.name)
 
 
-def _difference(wanted: dict[str, int], found: dict[str, int]) -> str:
-    tables = sorted(t for t in {*wanted, *found} if wanted.get(t) != found.get(t))
-    return ", ".join(f"{t} {found.get(t, 'missing')} instead of {wanted.get(t, 'none')}" for t in tables[:3])
+def _difference(recorded: dict[str, int], restored: dict[str, int]) -> str:
+    tables = sorted(t for t in {*recorded, *restored} if recorded.get(t) != restored.get(t))
+    return ", ".join(
+        f"{t} {restored.get(t, 'missing')} instead of {recorded.get(t, 'none')}" for t in tables[:3]
+    )

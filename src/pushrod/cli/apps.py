@@ -11,7 +11,7 @@ from pushrod.cli.context import find_root, pipeline, with_json, with_root
 from pushrod.cli.host_context import permitted, visible
 from pushrod.cli.inspect import all_of
 from pushrod.cli.output import conclude, print_json, print_table
-from pushrod.cli.terminal import ask, say
+from pushrod.cli.terminal import ask, echo
 from pushrod.core.errors import BusyError, HostError, PushrodError, RepositoryError, UnknownNameError
 from pushrod.engines import registry
 from pushrod.manifest.grants import check_word
@@ -38,7 +38,7 @@ def list_apps(root: str | None, as_json: bool) -> None:
     if as_json:
         print_json(statuses)
     elif not statuses and not damaged:
-        say(f"none in {where.path}")
+        echo(f"none in {where.path}")
     else:
         rows = [(s.app, s.condition, str(s.release or "-"), s.url) for s in statuses]
         print_table(("APP", "STATE", "RELEASE", "URL"), rows)
@@ -64,10 +64,10 @@ def create_app(name: str, port: int | None, sha256: bool, root: str | None) -> N
     tree = git.toplevel(Path()) if engine.traits.needs_work_tree else _tree()
     app = app_lifecycle.create(engine, check_name(name), source=tree, port=port or 0, sha256=sha256)
     if tree is None:
-        say(f"{name}: in its repository, git remote add pushrod {accounts.user_name()}@HOST:{name}")
+        echo(f"{name}: in its repository, git remote add pushrod {accounts.user_name()}@HOST:{name}")
         return
     git.set_remote(tree, str(app.repository))
-    say(f"{name}: `git push pushrod HEAD:main` deploys it to {app.settings.url()}")
+    echo(f"{name}: `git push pushrod HEAD:main` deploys it to {app.settings.url()}")
 
 
 def _tree() -> Path | None:
@@ -95,7 +95,7 @@ def allow_app(name: str, words: tuple[str, ...], remove: bool, root: str | None)
             "only the host's owner may grant this", where=app.name, hint="run it as root, on the host"
         )
     allowed = app_lifecycle.allow(app, [check_word(w) for w in words], remove=remove)
-    say(f"{name} may have: {', '.join(allowed) or 'nothing extra'}")
+    echo(f"{name} may have: {', '.join(allowed) or 'nothing extra'}")
 
 
 @apps_command.command("set")
@@ -113,7 +113,7 @@ def set_app(name: str, settings: tuple[str, ...], root: str | None) -> None:
         there.run("apps", "set", there.app, f"file={file}")
     app = find_root(root).app(permitted(name))
     app_lifecycle.choose_file(app, file)
-    say(
+    echo(
         f"{name}: its compose file is {file or 'the one at the top of the commit'}, from the next deployment on"
     )
 
@@ -137,13 +137,13 @@ def destroy_app(name: str, yes: bool, root: str | None) -> None:
     """Stop an app and remove it: releases, stores and their data, secrets. This cannot be undone."""
     app = find_root(root).app(name)
     if not yes:
-        say(f"This removes {app.directory}: every release, all data in its stores, its secrets.")
+        echo(f"This removes {app.directory}: every release, all data in its stores, its secrets.")
         if ask("Type the app's name to confirm") != name:
             raise click.Abort
     with signals.interruptible():
         pipeline(app).down()
         app_lifecycle.destroy(app, registry.of(app.root))
-    say(f"{name} is gone")
+    echo(f"{name} is gone")
 
 
 @click.command("prune")
@@ -163,7 +163,7 @@ def prune_command(root: str | None) -> None:
             with turns.turn(app):
                 pipeline(app).prune()
         except BusyError as e:
-            say(f"{app.name} is skipped: {e.what}", err=True)
+            echo(f"{app.name} is skipped: {e.what}", err=True)
         except PushrodError as e:
             failed.append(e.of(app.name))
         except OSError as e:

@@ -11,7 +11,7 @@ from pushrod.adapters import systemd
 from pushrod.cli.context import find_root, with_app, with_json
 from pushrod.cli.host_context import caller, permitted
 from pushrod.cli.output import print_json, print_table
-from pushrod.cli.terminal import say
+from pushrod.cli.terminal import echo
 from pushrod.core.errors import StateError
 from pushrod.engines import registry
 from pushrod.manifest.document import duration
@@ -70,7 +70,7 @@ def audit_command(
     if as_json:
         print_json(acts)
     elif not acts:
-        say("no entries yet" if not any((apps, by, verb, result, since)) else "no matching entries")
+        echo("no entries yet" if not any((apps, by, verb, result, since)) else "no matching entries")
     else:
         print_table(("WHEN", "WHO", "FROM", "APP", "WHAT", "RESULT", ""), [_row(act) for act in acts])
 
@@ -91,7 +91,7 @@ def _verify(log: Audit, as_json: bool) -> None:
         print_json(verdict._asdict())
     else:
         for line in _report(verdict, heads=bool(heads), hosted=hosted, may=may):
-            say(line)
+            echo(line)
     if verdict.problems:
         more = len(verdict.problems) - 1
         raise StateError(

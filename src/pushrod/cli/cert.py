@@ -10,7 +10,7 @@ from pushrod.cli import remote, sent
 from pushrod.cli.context import find_app, find_root, with_app, with_json
 from pushrod.cli.host_context import visible
 from pushrod.cli.output import Steps, age, conclude, print_json, print_table
-from pushrod.cli.terminal import say
+from pushrod.cli.terminal import echo
 from pushrod.core.errors import HostError, PushrodError
 from pushrod.engines import registry
 from pushrod.ingress.certificates import Certificates
@@ -32,7 +32,7 @@ def list_command(app_name: str | None, root: str | None, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif not rows:
-        say("none; `x-pushrod.tls` in a manifest asks for one")
+        echo("none; `x-pushrod.tls` in a manifest asks for one")
     else:
         cells = [(r.app, ", ".join(r.names), r.source, _left(r.ends), r.problem) for r in rows]
         print_table(("APP", "NAMES", "SOURCE", "ENDS IN", ""), cells)
@@ -63,7 +63,7 @@ def renew_command(every: bool, force: bool, app_name: str | None, root: str | No
                 failed.append(outcome)
             else:
                 app, kept = outcome
-                say(f"{app.name}: certificate until {kept.certificate.ends[:10]}")
+                echo(f"{app.name}: certificate until {kept.certificate.ends[:10]}")
     conclude(failed)
 
 
@@ -86,8 +86,8 @@ def set_command(certificate: str, key: str | None, app_name: str | None, root: s
     texts = [_text(name) for name in given]
     with signals.interruptible():
         described, placed = renewal.give(app, registry.of(app.root), Steps(), openssl.pair(*texts))
-    then = "served" if placed else "kept; a release with `x-pushrod.tls.source: files` is served with it"
-    say(f"{app.name}: certificate for {', '.join(described.names)} until {described.ends[:10]}, {then}")
+    then = "served" if placed else "stored; releases with `x-pushrod.tls.source: files` use it"
+    echo(f"{app.name}: certificate for {', '.join(described.names)} until {described.ends[:10]}, {then}")
 
 
 def _text(name: str) -> str:
@@ -107,4 +107,4 @@ def _text(name: str) -> str:
 def unset_command(app_name: str | None, root: str | None) -> None:
     """Remove the certificate of `pushrod cert set`; the edge serves it until the manifest changes."""
     there = Certificates(find_app(root, app_name)).take_back()
-    say("removed" if there else "there was none")
+    echo("removed" if there else "no certificate was stored")

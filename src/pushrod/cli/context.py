@@ -85,7 +85,7 @@ def finished(app: App) -> App:
     """
     try:
         if Journal(app.journal).story().open is not None and not locks.locked(app.lock):
-            with pipeline(app).locked("finishing what was cut off"):
+            with pipeline(app).locked("finishing an interrupted command"):
                 pass
     except PushrodError as e:
         Steps().note(f"{app.name}: {e.what}")
@@ -93,7 +93,7 @@ def finished(app: App) -> App:
 
 
 def named_app(root: str | None, name: str | None, directory: Path | None = None) -> App:
-    """The app that is meant, without recovery."""
+    """The app, like `find_app`, without recovery."""
     where = _settled(root, directory)
     app = _named(where, name, directory)
     recording.begun(where, app.name)

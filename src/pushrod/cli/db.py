@@ -9,7 +9,7 @@ from pushrod.cli import remote
 from pushrod.cli.context import find_app, find_root, with_app, with_json
 from pushrod.cli.host_context import visible
 from pushrod.cli.output import Steps, age, conclude, print_json, print_table
-from pushrod.cli.terminal import ask, say
+from pushrod.cli.terminal import ask, echo
 from pushrod.core.errors import PushrodError
 from pushrod.engines import registry
 from pushrod.state.apps import App
@@ -31,7 +31,7 @@ def backup_command(every: bool, app_name: str | None, root: str | None) -> None:
         return
     app = find_app(root, app_name)
     with signals.interruptible():
-        say(_summary(_of(app).take()))
+        echo(_summary(_of(app).take()))
 
 
 def _all(root: str | None) -> None:
@@ -41,7 +41,7 @@ def _all(root: str | None) -> None:
     with signals.interruptible():
         for outcome in operations.all_due(registry.of(where), visible(where), Steps()):
             if isinstance(outcome, Backup):
-                say(_summary(outcome))
+                echo(_summary(outcome))
             else:
                 failed.append(outcome)
     conclude(failed)
@@ -56,7 +56,7 @@ def backups_command(app_name: str | None, root: str | None, as_json: bool) -> No
     if as_json:
         print_json(backups)
     elif not backups:
-        say("none; `pushrod db backup` takes one")
+        echo("none; `pushrod db backup` takes one")
     else:
         rows = [(b.name, _size(b.size), str(b.release), age(b.age), _stores(b)) for b in backups]
         print_table(("BACKUP", "SIZE", "RELEASE", "AGE", "OF"), rows)
@@ -75,8 +75,8 @@ def verify_command(when: str, app_name: str | None, root: str | None) -> None:
     with signals.interruptible():
         tried = _of(app).verify(name)
     for result in tried:
-        what = f"{result.tables} tables, {result.rows} rows" if result.restored else "whole, not restored"
-        say(f"{name} {result.store}: {what}")
+        what = f"{result.tables} tables, {result.rows} rows" if result.restored else "intact, not restored"
+        echo(f"{name} {result.store}: {what}")
 
 
 @db_command.command("restore", cls=remote.Verb)
@@ -91,7 +91,7 @@ def restore_command(when: str, yes: bool, app_name: str | None, root: str | None
     app = find_app(root, app_name)
     backup = catalogue.find(app, when)
     if not yes:
-        say(
+        echo(
             f"This replaces the data of {app.name} by backup {backup.name}, {age(backup.age)} old. "
             "The current data is backed up first."
         )
@@ -100,7 +100,7 @@ def restore_command(when: str, yes: bool, app_name: str | None, root: str | None
     with signals.interruptible():
         lines = _of(app).restore(backup.name)
     for line in lines:
-        say(line)
+        echo(line)
 
 
 def _of(app: App) -> Backups:

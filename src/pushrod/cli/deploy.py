@@ -10,7 +10,7 @@ from pushrod.adapters import git
 from pushrod.cli import admission, host_context, recording, remote
 from pushrod.cli.context import find_app, find_root, pipeline, with_app, with_json, with_root
 from pushrod.cli.output import print_json, print_table
-from pushrod.cli.terminal import Styled, say
+from pushrod.cli.terminal import Styled, echo
 from pushrod.core.errors import RepositoryError, UnknownNameError
 from pushrod.engines import registry
 from pushrod.releases import secret_scan
@@ -80,9 +80,9 @@ def _deploy(app: App, tree: Path, commit: str) -> None:
     git.transfer(tree, app.repository, commit)
     release = line.deploy(commit)
     if release.number == before:
-        say(f"already live: release {release.number} ({commit[:7]}) at {line.url}")
+        echo(f"already live: release {release.number} ({commit[:7]}) at {line.url}")
     else:
-        say(line.url)
+        echo(line.url)
 
 
 @click.command("down", cls=remote.Verb)
@@ -96,7 +96,7 @@ def down_command(directory: Path, app_name: str | None, root: str | None) -> Non
     app = find_app(root, app_name, directory)
     with signals.interruptible():
         pipeline(app).down()
-    say(f"{app.name} is down; its data is in {app.directory}")
+    echo(f"{app.name} is down; its data is in {app.directory}")
 
 
 @click.command("plan")
@@ -115,24 +115,24 @@ def plan_command(ref: str, file: str, app_name: str | None, root: str | None, as
     if as_json:
         print_json(plan)
         return
-    say(plan.because)
-    say(f"{app.name}: {commit[:7]} “{git.subject(app.repository, commit)}”")
+    echo(plan.because)
+    echo(f"{app.name}: {commit[:7]} “{git.subject(app.repository, commit)}”")
     print_table(("WHAT", "NAME", "", ""), [(c.what, c.name, c.action, c.detail) for c in plan.changes])
     for need in plan.needs:
         short = Styled("" if need.met else "  too little", bold=True)
-        say(
-            f"needs {need.wanted >> 20} MiB of {need.what}, {need.free >> 20} MiB are free: {need.why}",
+        echo(
+            f"needs {need.required >> 20} MiB of {need.what}, {need.free >> 20} MiB are free: {need.why}",
             short,
         )
     for name in plan.lacking:
-        say(f"lacks {name}, which .env.example asks for: pushrod secret set {name}")
+        echo(f"lacks {name}, which .env.example asks for: pushrod secret set {name}")
     for note in plan.notes:
-        say(f"note: {note}")
+        echo(f"note: {note}")
 
 
 def _stored(app: App, ref: str) -> str:
-    """The commit a name stands for, stored in the app's repository; if it is there already, no work tree is
-    needed."""
+    """The commit that a name refers to, stored in the app's repository. No work tree is needed if it is already
+    there."""
     if re.fullmatch("[0-9a-f]{40}([0-9a-f]{24})?", ref) and git.is_commit(app.repository, ref):
         return git.resolve(app.repository, ref)
     if host_context.caller():  # a caller over SSH has no work tree on this machine
@@ -172,7 +172,7 @@ def rollback_command(number: int, across_migrations: bool, app_name: str | None,
     line = pipeline(find_app(root, app_name))
     with signals.interruptible():
         release = line.rollback(number, across_migrations=across_migrations)
-    say(f"release {release.number} ({release.commit[:7]} “{release.subject}”) is live at {line.url}")
+    echo(f"release {release.number} ({release.commit[:7]} “{release.subject}”) is live at {line.url}")
 
 
 @click.command("restart", cls=remote.Verb)
@@ -185,7 +185,7 @@ def restart_command(app_name: str | None, root: str | None) -> None:
     app = find_app(root, app_name)
     with signals.interruptible():
         release = pipeline(app).renew()
-    say(f"release {release.number} has replaced the previous one")
+    echo(f"release {release.number} has replaced the previous one")
 
 
 @click.command("scale", cls=remote.Verb)
@@ -200,7 +200,7 @@ def scale_command(counts: tuple[str, ...], app_name: str | None, root: str | Non
     line = pipeline(find_app(root, app_name))
     with signals.interruptible():
         line.renew(replicas)
-    say(", ".join(f"{name}: {n}" for name, n in replicas.items()))
+    echo(", ".join(f"{name}: {n}" for name, n in replicas.items()))
 
 
 def _count(text: str) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""doctor: what is wrong here, and what to do about it."""
+"""doctor: problems of this machine and its apps, each with its remedy."""
 
 import sys
 
@@ -6,7 +6,7 @@ import click
 
 from pushrod.cli.context import find_root, named_app, pipeline, with_app, with_json
 from pushrod.cli.output import print_json
-from pushrod.cli.terminal import Styled, say
+from pushrod.cli.terminal import Styled, echo
 from pushrod.observe import diagnostics
 
 
@@ -24,17 +24,17 @@ def doctor_command(repair: bool, app_name: str | None, root: str | None, as_json
         app = named_app(root, app_name)
         line = pipeline(app)
         for repaired in line.repair() or ["nothing was damaged"]:
-            say(f"{app.name}: {repaired}")
-        say(f"{app.name}: live is release {line.journal.story().live}")
+            echo(f"{app.name}: {repaired}")
+        echo(f"{app.name}: live is release {line.journal.story().live}")
         return
     results = diagnostics.examine(find_root(root))
     if as_json:
         print_json(results)
     else:
-        for f in results:
-            colour = {"ok": "green", "warning": "yellow", "broken": "red"}[f.state]
-            say(Styled(f"{f.state:<8}", fg=colour), f" {f.what:<11} {f.detail}")
-            if f.mend:
-                say(f"{'':<8} {'':<11} to do: {f.mend}")
-    if any(f.state == "broken" for f in results):
+        for diagnostic in results:
+            colour = {"ok": "green", "warning": "yellow", "broken": "red"}[diagnostic.state]
+            echo(Styled(f"{diagnostic.state:<8}", fg=colour), f" {diagnostic.what:<11} {diagnostic.detail}")
+            if diagnostic.remedy:
+                echo(f"{'':<8} {'':<11} to do: {diagnostic.remedy}")
+    if any(d.state == "broken" for d in results):
         sys.exit(10)

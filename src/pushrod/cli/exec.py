@@ -20,8 +20,8 @@ _REST = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
 def _program(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    """The program and its arguments, without a `--` before them; an option in the program's place is a usage
-    error."""
+    """The program and its arguments, without a `--` before them; an option instead of a
+    program is a usage error."""
     words = given[1:] if given[:1] == ("--",) else given
     if not words or words[0].startswith("-"):
         raise click.BadParameter(

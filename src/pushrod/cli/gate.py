@@ -11,7 +11,7 @@ from pushrod.adapters import git, reception
 from pushrod.cli import host_context, recording
 from pushrod.cli.context import find_root
 from pushrod.cli.recording import Record
-from pushrod.cli.terminal import say
+from pushrod.cli.terminal import echo
 from pushrod.engines import machine, registry
 from pushrod.provisioning import gate, keys, shares
 from pushrod.provisioning.kinds import Reach
@@ -19,8 +19,8 @@ from pushrod.state.apps import NAME, Root, check_name
 from pushrod.state.audit import Who
 from pushrod.system import processes, signals
 
-# The variables a session may keep on a host's root: sshd's own and the account's. A client can send whatever the
-# server's AcceptEnv lets through; everything but these is dropped.
+# The variables that a session keeps on a Docker host: sshd's own and the account's. A client can send whatever the
+# server's AcceptEnv permits; all other variables are dropped.
 _KEPT = (
     *("HOME", "USER", "SHELL", "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ"),
     *("SSH_CONNECTION", "SSH_ORIGINAL_COMMAND", "GIT_PROTOCOL"),
@@ -47,14 +47,14 @@ def gate_command(context: click.Context, name: str, apps: tuple[str, ...]) -> No
     words = gate.divide(command)
     record.words = command if gate.without_values(words) == words else shlex.join(gate.without_values(words))
     if not words:
-        record.looks = True
-        say(gate.greeting(name, apps))
-    elif asked := gate.git_call(words, reach):
-        pushes = asked.service == "receive-pack"
-        record.what, record.app, record.looks = "push" if pushes else "fetch", asked.app, not pushes
+        record.read_only = True
+        echo(gate.greeting(name, apps))
+    elif request := gate.git_call(words, reach):
+        pushes = request.service == "receive-pack"
+        record.what, record.app, record.read_only = "push" if pushes else "fetch", request.app, not pushes
         record.begin()
         _end_after(gate.PUSH_SECONDS if pushes else gate.FETCH_SECONDS)
-        sys.exit(_serve(root, asked, reach, turn, record.act))
+        sys.exit(_serve(root, request, reach, turn, record.act))
     else:
         call = parse(context.find_root().command, words, host_context.Caller(name, root, reach), record)
         record.begin()
@@ -64,11 +64,13 @@ def gate_command(context: click.Context, name: str, apps: tuple[str, ...]) -> No
 
 
 def _end_after(seconds: int) -> None:
-    signals.end_after(seconds, lambda: say(f"pushrod: this has taken {seconds} s, and is ended", err=True))
+    signals.end_after(
+        seconds, lambda: echo(f"pushrod: stopped after {seconds} s, the time limit of this call", err=True)
+    )
 
 
 def _settle(root: Root, name: str) -> None:
-    """Drop what the client or its directory could influence: environment variables, and a repository above."""
+    """Drop what the client could influence: environment variables, and a repository above the current directory."""
     if registry.traits(root).hosted:
         for variable in set(os.environ) - set(_KEPT):
             del os.environ[variable]
@@ -77,10 +79,10 @@ def _settle(root: Root, name: str) -> None:
 
 
 def parse(cli: click.Command, words: list[str], caller: host_context.Caller, record: Record) -> click.Context:
-    """The call that the words stand for, from the command line's own parser, after it has been judged.
+    """The call that the words describe, parsed by the command line's own parser and checked against the allow list.
 
-    It is not parsed again: what is judged is what runs. Raises UnknownNameError for what a key may not do, and
-    click's own errors for an invalid call; `record` is filled in as far as parsing gets.
+    The caller runs exactly this call, without parsing it again. Raises UnknownNameError for what a key may not do,
+    and click's own errors for an invalid call; `record` is filled in as far as parsing gets.
     """
     context = click.Context(cli, info_name="pushrod", obj=str(caller.root.path), **cli.context_settings)
     context.meta[host_context.CALLER], context.meta[recording.RECORD] = caller, record
@@ -96,7 +98,7 @@ def parse(cli: click.Command, words: list[str], caller: host_context.Caller, rec
         if isinstance(command, click.Group):
             context = click.Context(command, info_name=name, parent=context)
     record.what = path
-    record.looks = gate.rule(path, caller.reach).looks  # before its parser runs
+    record.read_only = gate.rule(path, caller.reach).read_only  # before its parser runs
     try:
         call = command.make_context(name, rest, parent=context)
     except click.MissingParameter:
@@ -119,23 +121,23 @@ def _app(call: click.Context, reach: Reach) -> str:
     return named if NAME.fullmatch(named) else ""
 
 
-def _serve(root: Root, asked: gate.Git, reach: Reach, turn: int, act: int) -> int:
+def _serve(root: Root, request: gate.Git, reach: Reach, turn: int, act: int) -> int:
     """Run the Git service that the client talks to; returns its status. The first push to a name creates the app.
 
     Raises RepositoryError if Git refuses the push; the client has already seen Git's own message.
     """
-    if asked.makes and asked.app not in {a.name for a in root.apps()}:
+    if request.makes and request.app not in {a.name for a in root.apps()}:
         from pushrod.releases import app_lifecycle
 
-        app = app_lifecycle.create(registry.of(root), check_name(asked.app), source=None)
+        app = app_lifecycle.create(registry.of(root), check_name(request.app), source=None)
     else:
-        app = root.app(asked.app)
+        app = root.app(request.app)
     most = machine.of(root, app.name)
     environment = git.served(most) | {host_context.PUSHER: ",".join(reach.apps)}
     if protocol := os.environ.get("GIT_PROTOCOL"):
         environment["GIT_PROTOCOL"] = protocol
     environment[recording.ACT] = str(act)
-    argv = ["git", asked.service, str(app.repository)]
+    argv = ["git", request.service, str(app.repository)]
     events = root.runtime / "gate" / f"events.{os.getpid()}"
     events.unlink(missing_ok=True)
     try:
@@ -149,6 +151,6 @@ def _serve(root: Root, asked: gate.Git, reach: Reach, turn: int, act: int) -> in
         from pushrod.releases import push_limits
 
         raise push_limits.not_taken(outcome.problem, most)
-    if asked.service == "receive-pack" and not outcome.taken:
-        recording.add("nothing taken in")
+    if request.service == "receive-pack" and not outcome.taken:
+        recording.add("nothing accepted")
     return status

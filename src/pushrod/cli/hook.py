@@ -12,7 +12,7 @@ import click
 from pushrod.adapters import git, reporting
 from pushrod.cli import admission, outliving, recording
 from pushrod.cli.context import find_root, finished, pipeline
-from pushrod.cli.terminal import say
+from pushrod.cli.terminal import echo
 from pushrod.core.errors import PushrodError, RepositoryError
 from pushrod.core.lines import split
 from pushrod.releases import app_lifecycle
@@ -43,7 +43,7 @@ def hook_command(app_name: str, name: str) -> None:
     if name == "pre-receive":
         updates = sys.stdin.read(_UPDATES + 1)
         live = outliving.apart(lambda: _is_live(app, updates))
-        _tell(app)
+        _record(app)
         with signals.interruptible():
             pre_receive(app, updates, live)
     else:
@@ -57,10 +57,10 @@ def _is_live(app: App, updates: str) -> bool:
     return [git.resolve(app.repository, name, quarantine=os.environ) for name in pushed] == [live]
 
 
-def _tell(app: App) -> None:
+def _record(app: App) -> None:
     """Record the push in the audit log; if it came through the gate, its beginning is recorded already."""
     record = recording.of()
-    record.root, record.who, record.what, record.app = app.root, recording.asked_here(), "push", app.name
+    record.root, record.who, record.what, record.app = app.root, recording.local_caller(), "push", app.name
     record.act = int(os.environ.get(recording.ACT) or 0)
     record.begin()
 
@@ -68,12 +68,12 @@ def _tell(app: App) -> None:
 @click.command("recover", hidden=True)
 @click.argument("app_name")
 def recover_command(app_name: str) -> None:
-    """Finish or undo what was cut off in an app. Called by its unit at boot, not by people."""
+    """Finish or undo an interrupted promotion. Called by the app's unit at boot, not by people."""
     finished(find_root(None).app(app_name))
 
 
 def pre_receive(app: App, updates: str, on_live: Callable[[], None] = lambda: None) -> None:
-    """Deploy what is pushed to the deployed branch; any error rejects the push and leaves the old release serving.
+    """Deploy a push to the deployed branch; any error rejects the push and leaves the old release serving.
 
     A commit pushed for planning is only stored. A push may include tags (`push.followTags`) of commits in the
     history of the deployed one.
@@ -91,12 +91,12 @@ def pre_receive(app: App, updates: str, on_live: Callable[[], None] = lambda: No
         app_lifecycle.make_places(app)
         if not reports:  # Git would move the branch itself, fail, and report a live release as rejected
             raise RepositoryError(
-                "the settings of the app's repository were lost", hint="push again: they are back"
+                "the settings of the app's repository were lost", hint="push again: they are restored now"
             )
         if own:  # Git has already read the old settings for this push, and would create the tags
             raise RepositoryError("tags below release/ are pushrod's own", where=own[0], hint="push again")
     if own:
-        say("note: tags below release/ are pushrod's own; the pushed ones are not accepted", err=True)
+        echo("note: tags below release/ are pushrod's own; the pushed ones are not accepted", err=True)
     pushed = [update for update in pushed if update.ref not in own]
     if not pushed:
         return
@@ -124,7 +124,7 @@ def _forget(app: App, commit: str, pack: Path) -> None:
     with (
         contextlib.suppress(PushrodError, OSError),
         signals.uninterrupted(),
-        locks.lock(app.lock, purpose="forgetting a refused push", timeout=0),
+        locks.lock(app.lock, purpose="removing a refused push", timeout=0),
     ):
         if commit not in {release.commit for release in Releases(app).all()}:
             git.forget(app.repository, commit, pack)
@@ -135,7 +135,7 @@ def _deploy(app: App, old: str, new: str, on_live: Callable[[], None]) -> None:
     recording.add(f"commit {new}")
     release = line.deploy(new, replacing="" if git.is_zero(old) else old, on_live=on_live)
     recording.add(f"release {release.number}")
-    say(f"live: {line.url} (release {release.number})", err=True)
+    echo(f"live: {line.url} (release {release.number})", err=True)
 
 
 def _parsed(updates: str) -> list[_Update]:
@@ -154,7 +154,7 @@ def _check_tags(app: App, tags: Sequence[_Update], commit: str, quarantine: Mapp
             raise RepositoryError(
                 f"only `{git.BRANCH}` is deployed, not {tag.ref}",
                 hint=f"git push pushrod {tag.ref.removeprefix(_TAGS)}:{git.BRANCH} deploys it; "
-                "tags come along with a commit that is built on theirs",
+                "tags are accepted along with a commit that contains theirs",
             )
 
 
@@ -162,7 +162,9 @@ def _one_update(updates: Sequence[_Update]) -> _Update:
     if len(updates) == 1 and updates[0].ref == f"{git.PLANS}/{updates[0].new}":
         return updates[0]
     if not updates:
-        raise RepositoryError("nothing is pushed", hint=f"git push pushrod HEAD:{git.BRANCH}")
+        raise RepositoryError(
+            "the push contains no commit to deploy", hint=f"git push pushrod HEAD:{git.BRANCH}"
+        )
     for update in updates:
         if update.ref != _DEPLOYED:
             raise RepositoryError(
@@ -171,7 +173,7 @@ def _one_update(updates: Sequence[_Update]) -> _Update:
             )
         if git.is_zero(update.new):
             raise RepositoryError(
-                f"`{git.BRANCH}` cannot be deleted: it is what is running",
+                f"`{git.BRANCH}` cannot be deleted: it is the running code",
                 hint="`pushrod down` stops the app",
             )
     return updates[0]

@@ -10,7 +10,7 @@ import click
 from pushrod.cli import recording
 from pushrod.cli.context import with_json, with_root
 from pushrod.cli.output import Steps, print_json, print_table
-from pushrod.cli.terminal import say
+from pushrod.cli.terminal import echo
 from pushrod.core import limits
 from pushrod.core.errors import HostError
 from pushrod.engines import machine, registry
@@ -40,7 +40,7 @@ def init(server: str | None, plan: bool, root: str | None, as_json: bool) -> Non
     if server:
         options = [*(["--plan"] if plan else []), *(["--json"] if as_json else [])]
         options += ["--root", given] if (given := _given(root)) else []
-        sys.exit(initialise(server, options, plan=plan, say=steps.line, out=say))
+        sys.exit(initialise(server, options, plan=plan, on_line=steps.line, out=echo))
     where = _host_root(root)
     works = host_init.plan(where, steps.line)
     if not plan and not installation.stays():
@@ -63,9 +63,9 @@ def _show(works: list[Work], plan: bool, as_json: bool) -> None:
         if change.action != "same":
             _print(change)
     if not any(change.pending for change in changes):
-        say("nothing to do: this machine is already a host")
+        echo("nothing to do: this machine is already a host")
     elif not plan:
-        say("this machine is now a host; `pushrod host keys add FILE` lets people push to it")
+        echo("this machine is now a host; `pushrod host keys add FILE` lets people push to it")
 
 
 def _carried_out(works: list[Work]) -> list[Change]:
@@ -78,7 +78,7 @@ def _carried_out(works: list[Work]) -> list[Change]:
 
 
 def _print(change: Change) -> None:
-    say(f"{change.action:<8} {change.what}" + (f"  {change.detail}" if change.detail else ""))
+    echo(f"{change.action:<8} {change.what}" + (f"  {change.detail}" if change.detail else ""))
 
 
 @host_command.command("edge", hidden=True)
@@ -138,7 +138,7 @@ def add_key(file: TextIO, name: str, apps: tuple[str, ...], root: str | None) ->
     recording.add(f"{key.name} {key.fingerprint} for {', '.join(key.apps) or 'every app'}")
     _key_file(where).add(key, installation.program(), where.path, shares.allot)
     reach = ", ".join(key.apps) or "every app"
-    say(f"{key.name} may push to {reach}: git remote add pushrod {account.NAME}@{os.uname().nodename}:APP")
+    echo(f"{key.name} may push to {reach}: git remote add pushrod {account.NAME}@{os.uname().nodename}:APP")
 
 
 @keys_group.command("list")
@@ -150,7 +150,7 @@ def list_keys(root: str | None, as_json: bool) -> None:
     if as_json:
         print_json(listed)
     elif not listed:
-        say("none; `pushrod host keys add FILE` adds one")
+        echo("none; `pushrod host keys add FILE` adds one")
     else:
         print_table(
             ("NAME", "APPS", "FINGERPRINT"),
@@ -168,7 +168,7 @@ def remove_key(which: str, root: str | None) -> None:
     removed = _key_file(where).remove(which)
     recording.add(f"{removed.name} {removed.fingerprint}")
     shares.withdraw(removed.name)
-    say(f"{removed.name} may no longer push")
+    echo(f"{removed.name} may no longer push")
 
 
 def _given(root: str | None) -> str | None:

@@ -40,7 +40,7 @@ def stepped_down(root: Root) -> Root:
         raise HostError(f"there is no account `{account.NAME}`", hint="pushrod host init")
     argv = step_down(entry, [sys.executable, "-P", "-m", "pushrod", *sys.argv[1:]])
     environment = {**os.environ, "HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name}
-    environment[recording.BY] = recording.asked_here().by
+    environment[recording.BY] = recording.local_caller().by
     sys.stdout.flush()
     try:
         os.execvpe(argv[0], argv, environment)  # noqa: S606

@@ -7,7 +7,7 @@ import click
 
 from pushrod.adapters import docker
 from pushrod.cli.context import find_root, with_root
-from pushrod.cli.terminal import say
+from pushrod.cli.terminal import echo
 from pushrod.core.errors import HostError
 from pushrod.engines import registry
 
@@ -29,11 +29,13 @@ def load(file: str, root: str | None) -> None:
     where = find_root(root)
     if not registry.traits(where).takes_images:
         raise HostError(
-            "images are for a Docker host", where=str(where.path), hint="the embedded engine builds its own"
+            "only a Docker host accepts images",
+            where=str(where.path),
+            hint="the embedded engine builds its own",
         )
     if file == "-":
-        names = docker.load(sys.stdin.buffer, say)
+        names = docker.load(sys.stdin.buffer, echo)
     else:
         with Path(file).open("rb") as archive:
-            names = docker.load(archive, say)
-    say(f"loaded: {', '.join(names)}")
+            names = docker.load(archive, echo)
+    echo(f"loaded: {', '.join(names)}")

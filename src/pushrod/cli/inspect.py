@@ -9,7 +9,7 @@ from pushrod.cli import remote
 from pushrod.cli.context import find_app, find_root, finished, named_app, with_app, with_json
 from pushrod.cli.host_context import visible
 from pushrod.cli.output import age, closed, print_json, print_table
-from pushrod.cli.terminal import Styled, plain, say, say_json
+from pushrod.cli.terminal import Styled, echo, echo_json, plain
 from pushrod.core.errors import PushrodError
 from pushrod.core.site import Request
 from pushrod.engines import registry
@@ -31,7 +31,7 @@ def status_command(app_name: str | None, root: str | None, as_json: bool) -> Non
     if as_json:
         print_json(statuses)
     elif not apps:
-        say(f"no apps in {where.path}; `pushrod up` in a repository with a compose file creates one")
+        echo(f"no apps in {where.path}; `pushrod up` in a repository with a compose file creates one")
     for one in [] if as_json else statuses:
         _print_status(one)
     if damaged:
@@ -54,16 +54,16 @@ def _print_status(one: status.Status) -> None:
     head = f"{one.app}: {one.condition}"
     if one.release:
         head += f", release {one.release} ({one.commit[:7]} “{one.subject}”) since {_ago(one.since)}"
-    say(Styled(head, bold=True))
-    say(f"  {one.url}" + (f"   {one.under_way}" if one.under_way else ""))
+    echo(Styled(head, bold=True))
+    echo(f"  {one.url}" + (f"   {one.under_way}" if one.under_way else ""))
     if one.file:
-        say(f"  compose file: {one.file}")
+        echo(f"  compose file: {one.file}")
     if one.condition == "down" and one.names:
-        say(f"  still owns: {', '.join(one.names)}")
+        echo(f"  still owns: {', '.join(one.names)}")
     if one.maintenance:
-        say(f"  {closed(one.maintenance)}")
+        echo(f"  {closed(one.maintenance)}")
     for warning in one.warnings:
-        say(f"  warning: {warning}")
+        echo(f"  warning: {warning}")
     rows = [
         (f"  {p.group}", p.name, p.state, str(p.pid or ""), age(p.since), p.detail) for p in one.processes
     ]
@@ -149,14 +149,14 @@ def logs_command(
 
 def _print_line(name: str, line: str, as_json: bool) -> None:
     if as_json:
-        say_json({"process": name, "line": line}, indent=None)  # one object per line
+        echo_json({"process": name, "line": line}, indent=None)  # one object per line
     else:
-        say(Styled(f"{name:<12}", bold=True), " | ", line, colours=True)
+        echo(Styled(f"{name:<12}", bold=True), " | ", line, colours=True)
 
 
 def _print_request(request: Request, as_json: bool) -> None:
     if as_json:
-        say_json(request, indent=None)
+        echo_json(request, indent=None)
         return
     colour = {4: "yellow", 5: "red"}.get(request.status // 100)
     words = (
@@ -167,7 +167,7 @@ def _print_request(request: Request, as_json: bool) -> None:
         f"{request.cache.lower() or '-':<6}",
         request.request,
     )
-    say(
+    echo(
         f"{request.time[:19].replace('T', ' ')}  ",
         Styled(f"{request.status:>3}", bold=True, fg=colour),
         *(f"  {word}" for word in words),

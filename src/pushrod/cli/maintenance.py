@@ -1,4 +1,4 @@
-"""maintenance: for a while, the edge answers instead of the app."""
+"""maintenance: the edge temporarily answers instead of the app."""
 
 import ipaddress
 
@@ -7,7 +7,7 @@ import click
 from pushrod.cli import remote
 from pushrod.cli.context import find_app, pipeline, with_app
 from pushrod.cli.output import closed
-from pushrod.cli.terminal import say
+from pushrod.cli.terminal import echo
 from pushrod.core.values import Maintenance
 from pushrod.state.apps import App
 from pushrod.system import signals
@@ -54,7 +54,7 @@ def on_command(allow: tuple[str, ...], retry_after: int, app_name: str | None, r
     app, settings = find_app(root, app_name), Maintenance(allow, retry_after)
     with signals.interruptible():
         pipeline(app).maintain(settings)
-    say(f"{app.name} is {closed(settings)}{_later(app)}")
+    echo(f"{app.name} is {closed(settings)}{_later(app)}")
 
 
 @maintenance_command.command("off", cls=remote.Verb)
@@ -64,7 +64,7 @@ def off_command(app_name: str | None, root: str | None) -> None:
     app = find_app(root, app_name)
     with signals.interruptible():
         pipeline(app).maintain(None)
-    say(f"{app.name} is open{_later(app)}")
+    echo(f"{app.name} is open{_later(app)}")
 
 
 def _later(app: App) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from pushrod.cli import scaffold
-from pushrod.cli.terminal import say
+from pushrod.cli.terminal import echo
 from pushrod.state.apps import check_name
 
 
@@ -19,5 +19,5 @@ def new_command(name: str, directory: Path | None) -> None:
     """
     target = (directory or Path(name)).absolute()
     scaffold.create(check_name(name), target)
-    say(f"{target}: a repository with its first commit")
-    say(f"  cd {target} && pushrod up")
+    echo(f"{target}: a repository with its first commit")
+    echo(f"  cd {target} && pushrod up")

@@ -1,9 +1,8 @@
 """Runs a push's deployment in a process of its own, so that it outlives the hook and the client's connection.
 
-Git takes the exit of `pre-receive` as its verdict. If the deployment were that process, anything that ended it
-during the many seconds in which the old release drains would reject a push whose release is already live. So the
-hook is a process that waits: it exits with 0 as soon as the release is live, and Git keeps reading the deployment's
-output until that ends too.
+Git takes the exit status of `pre-receive` as the answer. If that process were the deployment, killing it while the
+old release drains would reject a push whose release is already live. So the hook is a process that waits: it exits
+with 0 as soon as the release is live, and Git keeps reading the deployment's output until the deployment ends too.
 """
 
 import contextlib
@@ -27,27 +26,27 @@ def apart(is_live: Callable[[], bool]) -> Callable[[], None]:
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    waiting, waits = os.pipe()  # end of file: the parent is gone
+    parent_gone, parent_alive = os.pipe()  # end of file: the parent has ended
     reading, writing = os.pipe()
     child = os.fork()
     if child:
-        os.close(waiting)
+        os.close(parent_gone)
         os.close(writing)
         _wait(child, reading, is_live)
-    os.close(waits)
+    os.close(parent_alive)
     os.close(reading)
     os.setsid()  # signals to the terminal's process group arrive through the parent only
-    heedless = threading.Event()
+    is_past_live = threading.Event()
 
-    def heed() -> None:
-        os.read(waiting, 1)
-        if not heedless.is_set():
+    def end_with_parent() -> None:
+        os.read(parent_gone, 1)
+        if not is_past_live.is_set():
             os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=heed, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
     def live() -> None:
-        heedless.set()
+        is_past_live.set()
         with contextlib.suppress(OSError):
             os.write(writing, _LIVE)
 
@@ -67,6 +66,6 @@ def _wait(child: int, reading: int, is_live: Callable[[], bool]) -> None:
     if os.WIFEXITED(status):
         os._exit(os.waitstatus_to_exitcode(status))
     killed = True
-    with contextlib.suppress(Exception):  # on any error nobody can tell that the release is live
+    with contextlib.suppress(Exception):  # on any error, assume that the release is not live
         killed = not is_live()
     os._exit(int(killed))

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pushrod.cli.terminal import Styled, is_terminal, plain, say, say_json
+from pushrod.cli.terminal import Styled, echo, echo_json, is_terminal, plain
 from pushrod.core import lines
 from pushrod.core.errors import PushrodError
 from pushrod.core.values import Maintenance
@@ -21,14 +21,14 @@ _SLOW = 1.0  # seconds after which a plain line names the step in progress
 def print_error(error: PushrodError) -> None:
     """Print an error to stderr: the end of the relevant log, what happened, where, and what to do."""
     for line in error.log:
-        say(f"  | {line}", err=True)
+        echo(f"  | {line}", err=True)
     for label, text in (
         ("pushrod: ", error.what),
         ("  where:  ", error.where),
         ("  to do:  ", error.hint),
     ):
         for number, line in enumerate(lines.split(text)):
-            say(label if number == 0 else " " * len(label), line, err=True)
+            echo(label if number == 0 else " " * len(label), line, err=True)
 
 
 def conclude(failed: Sequence[PushrodError]) -> None:
@@ -49,24 +49,24 @@ def print_wrong_call(error: click.ClickException) -> None:
     """Print a usage error to stderr, with the command's usage."""
     context = getattr(error, "ctx", None)
     if context is not None:
-        say_lines(context.get_usage(), err=True)
-        say(f"Try '{context.command_path} --help' for help.", err=True)
-        say(err=True)
+        echo_lines(context.get_usage(), err=True)
+        echo(f"Try '{context.command_path} --help' for help.", err=True)
+        echo(err=True)
     message = error.format_message()
-    say_lines(f"Error: {message}", err=True)
+    echo_lines(f"Error: {message}", err=True)
     if re.search(r"unexpected extra arguments? \(.*-", message):
-        say("What stands behind `--` is no option: write options before it.", err=True)
+        echo("Words after `--` are not options: write options before it.", err=True)
 
 
-def say_lines(text: str, *, err: bool = False) -> None:
+def echo_lines(text: str, *, err: bool = False) -> None:
     """Print each line of a text."""
     for line in lines.split(text):
-        say(line, err=err)
+        echo(line, err=err)
 
 
 def print_json(value: Any) -> None:
     """Print a value of pushrod's, or a container of such values, as JSON."""
-    say_json(value)
+    echo_json(value)
 
 
 def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
@@ -75,7 +75,7 @@ def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Non
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
     for n, row in enumerate(table):
         text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        say(Styled(text, bold=n == 0))
+        echo(Styled(text, bold=n == 0))
 
 
 def age(seconds: float) -> str:
@@ -149,8 +149,8 @@ class Steps:
     def _transient(self, text: str) -> None:
         with self._lock:
             if self._stop is not None:
-                say(text[:110], err=True, newline=False, clear=True)
+                echo(text[:110], err=True, newline=False, clear=True)
 
     def _print(self, *parts: str | Styled) -> None:
         with self._lock:
-            say(*parts, err=True, clear=self._terminal)
+            echo(*parts, err=True, clear=self._terminal)

@@ -1,7 +1,7 @@
 """Records calls in the audit log (`pushrod.state.audit`): when one begins, and how it ends.
 
-A verb that changes something is recorded before it does anything, so that nothing it does can hide it. Requests
-through the gate are always recorded; read-only commands run on the machine itself are not.
+A verb that changes something is recorded before it does anything, so it cannot hide its own effects. Requests through
+the gate are always recorded; read-only commands on the machine itself are not.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pushrod.cli.terminal import say
+from pushrod.cli.terminal import echo
 from pushrod.core.errors import PushrodError
 from pushrod.provisioning import verbs
 from pushrod.state.apps import App, Root
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 RECORD = "pushrod.record"
 ACT = "PUSHROD_AUDIT_ACT"
-"""The number of the action that a hook belongs to, if the gate has recorded its beginning."""
+"""The number of the action that a hook belongs to, if the gate has already recorded its beginning."""
 
 BY = "PUSHROD_ASKED_BY"
 """Who called, if root has become the account."""
 
 
 class Record:
-    """What is known of one call. `reach` are the apps that a key is for; empty means all."""
+    """What is known about one call. `reach` are the apps that a key is for; empty means all."""
 
     def __init__(self) -> None:
         self.root: Root | None = None
@@ -41,12 +41,12 @@ class Record:
         self.app = ""
         self.reach: tuple[str, ...] = ()
         self.detail = ""
-        self.looks = False
+        self.read_only = False
 
     def begin(self) -> None:
         """Record the beginning of a call that changes something. For a key this must succeed; on the machine itself
         an unwritable log must not prevent repairs."""
-        if self.root is None or self.who is None or self.looks or self.act or not self.root.path.is_dir():
+        if self.root is None or self.who is None or self.read_only or self.act or not self.root.path.is_dir():
             return
         from pushrod.state.audit import Audit
 
@@ -56,7 +56,7 @@ class Record:
             error = files.os_error(e, str(Audit(self.root).log))
             if self.who.key:
                 raise error from e
-            say(f"  note     not in the audit log: {error.what}", err=True)
+            echo(f"  note     not recorded in the audit log: {error.what}", err=True)
 
     def end(self, result: "Result", code: int, why: str) -> None:
         """Record the end of a call."""
@@ -69,7 +69,7 @@ class Record:
             log = Audit(self.root)
             if self.act:
                 log.end(self.act, result, code, self.app, detail)
-            elif self.who.key or not self.looks:
+            elif self.who.key or not self.read_only:
                 log.note(self.who, self.what, result, code, self.app, self._redacted_words(), detail)
 
     def _redacted_words(self) -> str:
@@ -107,8 +107,8 @@ def begun(root: Root, app: str = "") -> None:
     if record.root is not None:
         record.app = record.app or app
         return
-    record.root, record.who, record.what = root, asked_here(), what
-    record.looks = verb.key is not None and verb.key.looks
+    record.root, record.who, record.what = root, local_caller(), what
+    record.read_only = verb.key is not None and verb.key.read_only
     record.app = app or str(context.params.get("app_name") or "")
     if what.startswith("apps "):
         record.app = str(context.params.get("name") or "")
@@ -128,7 +128,7 @@ def add(detail: str) -> None:
     record.detail = f"{record.detail}; {detail}" if record.detail else detail
 
 
-def asked_here() -> "Who":
+def local_caller() -> "Who":
     """Who runs the command line on this machine: the user's account, even after root has become another account."""
     from pushrod.state.audit import Who
 

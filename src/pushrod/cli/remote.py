@@ -1,8 +1,7 @@
-"""Verbs about an app on another machine: if the `pushrod` remote is reached by SSH, they run there.
+"""Verbs for an app on another machine: if the `pushrod` remote uses SSH, they run there.
 
-After `git remote add pushrod pushrod@host:shop`, `pushrod status` in the repository is `ssh pushrod@host status
---app
-shop`: the same output, and the same exit code.
+After `git remote add pushrod pushrod@host:shop`, `pushrod status` in the repository means
+`ssh pushrod@host status --app shop`: the same output, and the same exit code.
 """
 
 import os
@@ -19,7 +18,7 @@ from click.core import ParameterSource
 
 from pushrod.adapters import git
 from pushrod.cli import host_context
-from pushrod.cli.output import say_lines
+from pushrod.cli.output import echo_lines
 from pushrod.core.errors import HostError, RepositoryError
 from pushrod.system import processes
 
@@ -50,8 +49,8 @@ class Remote(NamedTuple):
     def feed(self, text: str, *words: str) -> NoReturn:
         """Run a verb there that reads `text` from stdin, never from its arguments. Exits with its status."""
         done = processes.run(self.argv(*words), stdin=text, timeout=120)
-        say_lines(done.stdout)
-        say_lines(done.stderr, err=True)
+        echo_lines(done.stdout)
+        echo_lines(done.stderr, err=True)
         sys.exit(done.status)
 
 

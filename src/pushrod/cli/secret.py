@@ -10,7 +10,7 @@ from pushrod.adapters import dotenv
 from pushrod.cli import recording, remote, sent
 from pushrod.cli.context import find_app, with_app, with_json
 from pushrod.cli.output import print_json
-from pushrod.cli.terminal import ask, say
+from pushrod.cli.terminal import ask, echo
 from pushrod.core.errors import HostError
 from pushrod.state.secrets import Secrets
 
@@ -53,7 +53,7 @@ def set_secret(name: str, given: tuple[str, ...], app_name: str | None, root: st
         there.feed(value, "secret", "set", "--app", there.app, name)
     if secrets:
         secrets.store({name: value})
-    say(f"{name} is set; `pushrod deploy` gives it to the app")
+    echo(f"{name} is set; `pushrod deploy` gives it to the app")
 
 
 @secret_command.command("import")
@@ -72,7 +72,7 @@ def import_secrets(file: Path, app_name: str | None, root: str | None) -> None:
     variables = dotenv.read(_read(file))
     Secrets(app).store(variables)
     recording.add(", ".join(variables))
-    say(f"{len(variables)} set: {', '.join(variables)}; `pushrod deploy` gives them to the app")
+    echo(f"{len(variables)} set: {', '.join(variables)}; `pushrod deploy` gives them to the app")
 
 
 def _read(file: Path) -> str:
@@ -95,9 +95,9 @@ def list_secrets(app_name: str | None, root: str | None, as_json: bool) -> None:
     if as_json:
         print_json(names)
     elif not names:
-        say("none; `pushrod secret set NAME` or `pushrod secret import .env`")
+        echo("none; `pushrod secret set NAME` or `pushrod secret import .env`")
     for name in [] if as_json else names:
-        say(name)
+        echo(name)
 
 
 @secret_command.command("unset", cls=remote.Verb)
@@ -106,4 +106,4 @@ def list_secrets(app_name: str | None, root: str | None, as_json: bool) -> None:
 def unset_secrets(names: tuple[str, ...], app_name: str | None, root: str | None) -> None:
     """Remove variables."""
     Secrets(find_app(root, app_name)).unset(names)
-    say(f"{', '.join(names)} unset; `pushrod deploy` removes them from the app")
+    echo(f"{', '.join(names)} unset; `pushrod deploy` removes them from the app")

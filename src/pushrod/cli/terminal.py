@@ -1,7 +1,7 @@
-"""All output to people: every line that pushrod prints goes through `say`, which neutralises control characters.
+"""All output to people: every line that pushrod prints goes through `echo`, which neutralises control characters.
 
 Commit subjects, names of branches and files, logs, output of builds and release commands, and other programs'
-errors are chosen by anyone who may push, and read on the terminal of the server's owner. So a line is text only:
+errors are chosen by people who push, and shown on the terminal of the server's owner. So a line is text only:
 characters that would steer a terminal (escape sequences and other C0 and C1 controls), reorder text (bidirectional
 controls) or end the line are shown as an escape such as `\\x1b`. The list says what is kept (`plain`), not what is
 removed.
@@ -66,13 +66,13 @@ def _escaped(text: str) -> str:
     )
 
 
-def say(
+def echo(
     *parts: str | Styled, err: bool = False, newline: bool = True, colours: bool = False, clear: bool = False
 ) -> None:
     """Print a line, neutralised part by part. `clear` first clears the cursor's line.
 
-    If the reader of stderr has gone (a client that disconnected), or the stream is closed, a deployment must not
-    fail. For stdout that raises, as usual.
+    A deployment must not fail because stderr is closed, or because its reader has gone (a client that disconnected).
+    For stdout both raise, as usual.
     """
     line = "".join(_rendered(part, colours) for part in parts)
     _write(f"\r\x1b[K{line}" if clear else line, err=err, newline=newline)
@@ -84,7 +84,7 @@ def _rendered(part: str | Styled, colours: bool) -> str:
     return click.style(plain(part.text), bold=part.bold or None, dim=part.dim or None, fg=part.fg)
 
 
-def say_json(value: Any, *, indent: int | None = 2) -> None:
+def echo_json(value: Any, *, indent: int | None = 2) -> None:
     """Print a value of pushrod's, or a container of such values, as JSON; without `indent` on one line."""
     text = json.dumps(msgspec.to_builtins(value), indent=indent, ensure_ascii=False)
     _write(re.sub(r"[^\n]", _json_escaped, text) if not text.isascii() or "\x7f" in text else text)
@@ -95,7 +95,7 @@ def _json_escaped(match: re.Match[str]) -> str:
 
 
 def ask(question: str, *, hidden: bool = False) -> str:
-    """Prompt a person for an answer. Raises click.Abort if there is none."""
+    """Prompt for an answer. Raises click.Abort if there is none."""
     answer: str = click.prompt(plain(question), hide_input=hidden)
     return answer
 

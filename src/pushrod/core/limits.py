@@ -2,7 +2,7 @@
 change them.
 
 Pure: the machine is a value. A size above its ceiling is lowered to it, with a note, if the app can run with less;
-too many things of a kind (services, volumes) are refused.
+too many items of a kind (services, volumes) are refused.
 """
 
 import re
@@ -182,7 +182,7 @@ def parse(text: str) -> tuple[str, float]:
         example = {"size": "512M or 2G", "count": "a whole number", "seconds": "a number of seconds"}[
             limit.kind
         ]
-        raise UnknownNameError(f"`{value}` is no value of {given}", hint=f"{example}, at least {least}")
+        raise UnknownNameError(f"`{value}` is not a value of {given}", hint=f"{example}, at least {least}")
     return name, number
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import msgspec
+
 from pushrod.core.errors import HostError
 from pushrod.core.traits import BY_NAME
 from pushrod.core.values import Instance, Release, Service, Value
@@ -24,14 +26,14 @@ class Need(Value, frozen=True):
     it."""
 
     what: Literal["memory", "disk"]
-    wanted: int
+    required: int = msgspec.field(name="wanted")
     free: int
     why: str
 
     @property
     def met(self) -> bool:
         """Whether there is enough."""
-        return self.wanted <= self.free
+        return self.required <= self.free
 
 
 class Plan(Value, frozen=True):
@@ -52,7 +54,8 @@ def refuse_unmet(needs: Sequence[Need]) -> None:
     for need in needs:
         if not need.met:
             raise HostError(
-                f"it does not fit: {need.wanted >> 20} MiB of {need.what} are needed, {need.free >> 20} MiB are free",
+                f"it does not fit: {need.required >> 20} MiB of {need.what} are needed, "
+                f"{need.free >> 20} MiB are free",
                 where=need.why,
                 hint="free some (`pushrod prune`, fewer replicas), or give the machine more; nothing was started",
             )

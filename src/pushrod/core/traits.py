@@ -1,4 +1,4 @@
-"""The differences between the engines that code outside of `engines/` depends on; replaces comparisons of names."""
+"""Properties in which engines differ. Code outside `engines/` asks for these and never compares an engine's name."""
 
 from pushrod.core.values import EngineName, Value
 
@@ -6,13 +6,14 @@ from pushrod.core.values import EngineName, Value
 class EngineTraits(Value, frozen=True):
     """The properties of an engine.
 
-    - `hosted`: its root is a server's, prepared by `pushrod host init`, which belongs to an account of its own and is
-      reached by keys over SSH; timers see to backups and certificates.
-    - `by_domain`: apps share the front gate's ports and are told apart by their domains; else each has its own port.
+    - `hosted`: the root belongs to the account of a server that `pushrod host init` prepared; developers reach it
+      over SSH, and timers take backups and renew certificates.
+    - `by_domain`: apps share the front gate's ports and are distinguished by their domains; else each app has its own
+      port.
     - `containers`: services and stores run in containers, each from its image; else services are processes of this
-      machine, and stores are the engine's own.
-    - `needs_work_tree`: an app is made for a repository on this machine.
-    - `takes_images`: images can be given to it as files.
+      machine, and the engine provides the stores.
+    - `needs_work_tree`: `apps create` needs a repository on this machine.
+    - `takes_images`: images can be loaded from files.
     """
 
     name: EngineName

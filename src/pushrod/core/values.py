@@ -366,12 +366,12 @@ class Program(Value, frozen=True):
 
 
 class Diagnostic(Value, frozen=True):
-    """The result of one check of `pushrod doctor`. `mend` says what to do if `state` is not `ok`."""
+    """The result of one check of `pushrod doctor`. `remedy` says what to do if `state` is not `ok`."""
 
     what: str
     state: Literal["ok", "warning", "broken"]
     detail: str
-    mend: str = ""
+    remedy: str = msgspec.field(name="mend", default="")
 
 
 class Process(Value, frozen=True):

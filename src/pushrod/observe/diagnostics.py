@@ -1,4 +1,4 @@
-"""Checks for what is wrong, each with its remedy."""
+"""The checks of `pushrod doctor`, each with its remedy."""
 
 import sys
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def _machine(root: Root) -> Iterator[Diagnostic]:
             "free some space" if low else "",
         )
     else:
-        yield Diagnostic("root", "ok", f"{root.path} is not there yet; `pushrod up` makes it")
+        yield Diagnostic("root", "ok", f"{root.path} does not exist yet; `pushrod up` creates it")
 
 
 def _git() -> Diagnostic:
@@ -79,27 +79,27 @@ def _app(app: App, engine: Engine) -> Iterator[Diagnostic]:
         return
     if story.open is not None:
         under_way = locks.locked(app.lock)
-        fate = "is under way" if under_way else "was cut off"
+        fate = "is in progress" if under_way else "was cut off"
         detail = f"{story.open.event} of release {story.open.release} {fate}"
-        mend = "" if under_way else "any other command (`pushrod status`) finishes or undoes it"
-        yield Diagnostic(name, "ok" if under_way else "warning", detail, mend)
+        remedy = "" if under_way else "any other command (`pushrod status`) finishes or undoes it"
+        yield Diagnostic(name, "ok" if under_way else "warning", detail, remedy)
         return
     if story.left:
         yield Diagnostic(name, "warning", f"not done: {story.left}", "`pushrod doctor --repair` tries again")
     if story.live and story.live not in releases.numbers():
         detail = f"release {story.live} is live, but not in the state repository"
-        yield Diagnostic(name, "broken", detail, "`pushrod doctor --repair` gets it back from its history")
+        yield Diagnostic(name, "broken", detail, "`pushrod doctor --repair` restores it from its history")
         return
     if story.live and not git.is_whole(app.repository, history=False):
-        detail = f"{app.repository}: objects of what is live are gone"
-        yield Diagnostic(name, "broken", detail, "`pushrod doctor --repair`, and push again")
+        detail = f"{app.repository}: objects of the live commit are missing"
+        yield Diagnostic(name, "broken", detail, "`pushrod doctor --repair`, then push again")
     if story.live and not git.is_sound(app.state):
         yield Diagnostic(
-            name, "broken", f"{app.state}: Git cannot read it", "`pushrod doctor --repair` mends it"
+            name, "broken", f"{app.state}: Git cannot read it", "`pushrod doctor --repair` repairs it"
         )
     if story.live and releases.pointed() != story.live:
         yield Diagnostic(
-            name, "warning", "its live pointer is not where the journal says", "`pushrod up` mends it"
+            name, "warning", "its live pointer differs from the journal", "`pushrod up` corrects it"
         )
     if settings.down or not story.live:
         yield Diagnostic(name, "ok", "down" if story.live else "nothing deployed yet")
@@ -121,5 +121,7 @@ def _running(app: App, name: str, live: int, engine: Engine) -> Diagnostic:
         )
     if bad:
         listed = ", ".join(f"{s.name} is {s.state}" for s in bad)
-        return Diagnostic(name, "broken", listed, f"`pushrod logs {bad[0].name.rpartition('-')[0]}` says why")
+        return Diagnostic(
+            name, "broken", listed, f"`pushrod logs {bad[0].name.rpartition('-')[0]}` shows why"
+        )
     return Diagnostic(name, "ok", f"release {live}, {len(states)} processes run")

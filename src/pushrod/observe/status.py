@@ -67,7 +67,7 @@ def of(app: App, processes: Sequence[ProcessState]) -> Status:
         under_way=f"{story.open.event} of release {story.open.release}" if story.open else "",
         processes=tuple(processes),
         allowed=settings.allowed,
-        warnings=tuple(f"{f.detail}: {f.mend}" for f in warnings),
+        warnings=tuple(f"{d.detail}: {d.remedy}" for d in warnings),
         maintenance=settings.maintenance,
         names=claims.of(app),
         file=settings.file,

@@ -21,7 +21,7 @@ def change(root: Root, words: tuple[str, ...], app: str = "") -> HostSettings:
     """
     settings = root.host_settings
     if settings is None:
-        raise HostError("this machine is no host yet", where=str(root.path), hint="pushrod host init")
+        raise HostError("this machine is not a host yet", where=str(root.path), hint="pushrod host init")
     before = settings.app_limits.get(app, {}) if app else settings.limits
     after = _changed(before, words, app)
     if app:
@@ -46,7 +46,7 @@ def change(root: Root, words: tuple[str, ...], app: str = "") -> HostSettings:
     if any(settings.limits.get(name) != changed.limits.get(name) for name in _OF_THE_EDGE):
         systemd.call("restart", systemd.GUARD)
         units.prepare_edge(root)
-    apps = {found.name: machine.limits(changed, found.name) for found in root.apps()}
+    apps = {each.name: machine.limits(changed, each.name) for each in root.apps()}
     systemd.rebound(machine.limits(changed), apps)
     return changed
 
@@ -61,7 +61,7 @@ def _changed(before: dict[str, float], words: tuple[str, ...], app: str) -> dict
             continue
         key, number = limits.parse(word)
         if app and key in ("all_memory", "layer", *_OF_THE_EDGE):
-            raise UnknownNameError(f"{name} is one for all apps", hint="leave --app out")
+            raise UnknownNameError(f"{name} applies to all apps together", hint="omit --app")
         values[key] = number
     return values
 

@@ -16,7 +16,7 @@ _AGAIN = "as root: pushrod host init"
 
 def examine(root: Root) -> Iterator[Diagnostic]:
     """Check the host of a root; changes nothing, and needs no root."""
-    looks: tuple[tuple[str, Callable[[], Iterator[Diagnostic]]], ...] = (
+    checks: tuple[tuple[str, Callable[[], Iterator[Diagnostic]]], ...] = (
         ("daemon", _daemon),
         ("account", lambda: _account(root)),
         ("programs", lambda: _programs(root)),
@@ -26,9 +26,9 @@ def examine(root: Root) -> Iterator[Diagnostic]:
         ("files", lambda: _files(root)),
         ("kernel", _kernel),
     )
-    for what, look in looks:
+    for what, check in checks:
         try:
-            yield from look()
+            yield from check()
         except PushrodError as e:
             yield Diagnostic(what, "broken", f"{e.where}: {e.what}" if e.where else e.what, e.hint)
 
@@ -38,7 +38,7 @@ def _daemon() -> Iterator[Diagnostic]:
     merged = docker_daemon.merge(settings, pool.CANDIDATES[0])
     if merged.added:
         lacks = ", ".join(merged.added)
-        yield Diagnostic("daemon", "warning", f"{docker_daemon.PATH} does not say: {lacks}", _AGAIN)
+        yield Diagnostic("daemon", "warning", f"{docker_daemon.PATH} lacks: {lacks}", _AGAIN)
     elif settings.get("live-restore") is not True:
         detail = "live-restore is off: a restart of the Docker engine stops every app"
         yield Diagnostic("daemon", "warning", detail, f'set "live-restore": true in {docker_daemon.PATH}')
@@ -75,7 +75,7 @@ def _units(root: Root) -> Iterator[Diagnostic]:
     if wrong := _wrong(units.files(root, root.host_settings or HostSettings())):
         yield Diagnostic("units", "warning", wrong, _AGAIN)
     if not systemd.is_enabled(systemd.TARGET):
-        yield Diagnostic("units", "broken", f"{systemd.TARGET} does not come back at boot", _AGAIN)
+        yield Diagnostic("units", "broken", f"{systemd.TARGET} does not start at boot", _AGAIN)
     gates = [shares.unit(key.name) for key in keys.KeyFile(root.path / keys.PLACE, (0, 0)).all()]
     stopped = [unit for unit in (systemd.TARGET, *units.STARTED, *gates) if not systemd.is_active(unit)]
     for unit in stopped:
@@ -83,15 +83,13 @@ def _units(root: Root) -> Iterator[Diagnostic]:
             "units", "broken", f"{unit} is not active", f"systemctl start {unit}; journalctl -eu {unit}"
         )
     if not wrong and not stopped:
-        yield Diagnostic(
-            "units", "ok", f"{1 + len(units.STARTED) + len(gates)} active and as they were written"
-        )
+        yield Diagnostic("units", "ok", f"{1 + len(units.STARTED) + len(gates)} active and unchanged")
 
 
 def _wrong(works: list[Work]) -> str:
-    """The items that are missing or changed."""
+    """The items that are missing or have changed."""
     return ", ".join(
-        f"{work.change.what} is {'missing' if work.change.action == 'new' else 'not as it should be'}"
+        f"{work.change.what} is {'missing' if work.change.action == 'new' else 'changed'}"
         for work in works
         if work.change.pending
     )
@@ -105,8 +103,8 @@ def _keys(root: Root) -> Iterator[Diagnostic]:
     for place, mode in ((path.parent, 0o700), (path, 0o600)):
         status = place.stat()
         if status.st_mode & 0o7777 != mode or status.st_uid != account.owner()[0]:
-            mend = f"chown {account.NAME}: {place}; chmod {mode:o} {place}"
-            yield Diagnostic("keys", "broken", f"{place} is open to others: sshd may refuse it", mend)
+            remedy = f"chown {account.NAME}: {place}; chmod {mode:o} {place}"
+            yield Diagnostic("keys", "broken", f"{place} is open to others: sshd may refuse it", remedy)
             return
     yield Diagnostic("keys", "ok", f"{len(path.read_text().splitlines())} lines")
 
@@ -124,10 +122,11 @@ def _kernel() -> Iterator[Diagnostic]:
     if wrong := _wrong(kernel.plan()[:1]):
         yield Diagnostic("kernel", "warning", wrong, _AGAIN)
     elif low:
-        detail = f"one app could use up what all share: {', '.join(low)} too low"
-        yield Diagnostic("kernel", "warning", detail, f"{_AGAIN}; or take what a later file says out of it")
+        detail = f"too low, so one app could exhaust what all apps share: {', '.join(low)}"
+        remedy = f"{_AGAIN}; or remove these settings from the later file that overrides pushrod's"
+        yield Diagnostic("kernel", "warning", detail, remedy)
     else:
-        yield Diagnostic("kernel", "ok", "no app uses up what the kernel counts for all")
+        yield Diagnostic("kernel", "ok", "no app can exhaust what all apps share")
 
 
 def _pool(root: Root) -> Iterator[Diagnostic]:

@@ -42,7 +42,7 @@ def read(path: Path = PATH) -> dict[str, Any]:
     except ValueError as e:
         raise _unreadable(path, str(e)) from e
     if not isinstance(settings, dict):
-        raise _unreadable(path, "it holds no JSON object")
+        raise _unreadable(path, "it is not a JSON object")
     return settings
 
 
@@ -77,9 +77,9 @@ def merge(settings: Mapping[str, Any], block: IPv4Network) -> Merged:
     return Merged({**settings, **{key: ours[key] for key in added}}, added, kept)
 
 
-def _alike(key: str, found: Any, value: Any) -> bool:
+def _alike(key: str, current: Any, value: Any) -> bool:
     """Whether a setting matches pushrod's; for address pools, any block will do."""
-    return bool(pools({key: found})) if key == POOLS else bool(found == value)
+    return bool(pools({key: current})) if key == POOLS else bool(current == value)
 
 
 def pools(settings: Mapping[str, Any]) -> list[IPv4Network]:
@@ -112,8 +112,8 @@ def _consequence(containers: int, survives: bool) -> str:
         return ""
     its = "its container" if containers == 1 else f"its {containers} containers"
     if survives:
-        return f"; {its} {'goes' if containers == 1 else 'go'} on meanwhile"
-    return f"; {its} {'is' if containers == 1 else 'are'} stopped and started again"
+        return f"; {its} {'keeps' if containers == 1 else 'keep'} running"
+    return f"; {its} {'is' if containers == 1 else 'are'} restarted too"
 
 
 def _survive(merged: Merged) -> bool:

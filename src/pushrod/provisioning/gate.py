@@ -1,8 +1,8 @@
 """What a key may ask for over SSH: push to and fetch from an app, and some verbs. Pure.
 
 sshd passes on the command line that the client sent (SSH_ORIGINAL_COMMAND). It is split as a shell would, but never
-given to a shell. The command line's own parser interprets it; what is judged here is the resulting call, each
-parameter by its kind, and that very call is run. A verb or parameter that `verbs` does not give to keys is refused.
+passed to a shell. The command line's own parser parses it; this module checks the resulting call, each parameter by
+its kind, and that call is run. A verb or parameter that `verbs` does not allow for keys is refused.
 """
 
 import re
@@ -41,7 +41,7 @@ def divide(command: str) -> list[str]:
     try:
         words = shlex.split(command)
     except ValueError as e:
-        raise refused(f"the command cannot be read: {e}") from e
+        raise refused(f"the command cannot be parsed: {e}") from e
     if len(words) > MOST_WORDS:
         raise refused(f"{len(words)} words; the limit is {MOST_WORDS}")
     return words[1:] if words[:1] == ["pushrod"] else words
@@ -79,7 +79,7 @@ def git_call(words: list[str], reach: Reach) -> Git | None:
     if words and words[0].startswith("git-lfs-"):  # its client asks before it lets Git push
         raise UnknownNameError(
             "an app's repository accepts no Git LFS files",
-            hint="git push --no-verify pushrod HEAD:main pushes without them, and names those that are lacking; "
+            hint="git push --no-verify pushrod HEAD:main pushes without them, and names the missing ones; "
             "git lfs migrate export puts them into Git",
         )
     if not words or words[0] not in _GIT:
@@ -113,8 +113,8 @@ def rule(path: str, reach: Reach) -> Rule:
     verb = VERBS.get(path)
     if verb is None:
         raise refused(f"`{path}` is not a verb that a key may run")
-    if verb.whole and reach.apps:
-        raise refused(f"`{path}` is for a key of all apps")
+    if verb.all_apps and reach.apps:
+        raise refused(f"`{path}` needs a key for all apps")
     return verb
 
 
@@ -128,18 +128,18 @@ def judge(path: str, parameters: Mapping[str, Any], reach: Reach) -> None:
     kinds = rule(path, reach).parameters
     for name, value in parameters.items():
         if name not in kinds:
-            raise refused(f"`{path}` takes no {name} from a key")
+            raise refused(f"`{path}` accepts no {name} from a key")
         if wrong := kinds[name](value, reach):
             label = "--root" if name == "root" else name.removesuffix("_name")
             raise refused(f"{label} of `{path}`: {wrong}")
 
 
 def refused(why: str) -> UnknownNameError:
-    """The error for what is not allowed; its hint lists what is."""
+    """The error for a call that is not allowed; its hint lists the allowed ones."""
     return UnknownNameError(f"{_REFUSED}: {why}", hint=f"git push and fetch, and: {', '.join(NAMES)}")
 
 
 def greeting(name: str, apps: Collection[str]) -> str:
-    """The message for a key that asks for nothing: its name, and what it may do."""
+    """The message for a session without a command: the key's name, and what it may do."""
     reach = ", ".join(sorted(apps)) or "every app, also a new one"
     return f"{name}: you may push to {reach}, and run {', '.join(NAMES)}"

@@ -23,13 +23,13 @@ from pushrod.provisioning import (
 from pushrod.provisioning.work import Change, Work
 from pushrod.state.apps import HostSettings, Root, now
 
-Say = Callable[[str], None]
+OnLine = Callable[[str], None]
 
 
-def plan(root: Root, say: Say) -> list[Work]:
+def plan(root: Root, on_line: OnLine) -> list[Work]:
     """Everything a host needs, each item with whether it is in place. Changes nothing.
 
-    `say` receives the output of long work when it is carried out. Raises HostError if this machine cannot be a
+    `on_line` receives the output of long work when it is carried out. Raises HostError if this machine cannot be a
     host, StateError if a file of the owner's cannot be read.
     """
     if os.geteuid() != 0:
@@ -37,7 +37,7 @@ def plan(root: Root, say: Say) -> list[Work]:
     described = system.supported()
     units.check_port(root)
     settings = _settings(root)
-    install = packages.plan(described, say)
+    install = packages.plan(described, on_line)
     installing = any(w.change.pending for w in install)
     files = [*places.plan(root, settings), *programs.plan(root, installing=installing)]
     described_units = units.files(root, settings)

@@ -30,12 +30,12 @@ def stays(prefix: str = sys.prefix) -> bool:
     )
 
 
-def install(say: Callable[[str], None]) -> None:
+def install(on_line: Callable[[str], None]) -> None:
     """Install the running version into PREFIX, in the same way as over SSH. Raises HostError if it fails."""
     wheel = bundle.write(Path(os.environ.get("TMPDIR") or "/tmp"))  # noqa: S108  a file of its own, made by mkstemp
     try:
         argv = ["/usr/bin/python3", "-I", installer.__file__, str(PREFIX), str(wheel)]
-        done = processes.run(argv, timeout=_TIMEOUT, on_line=say)
+        done = processes.run(argv, timeout=_TIMEOUT, on_line=on_line)
     finally:
         wheel.unlink()
         wheel.parent.rmdir()
@@ -52,5 +52,5 @@ def command() -> Work:
     if COMMAND.is_symlink() and COMMAND.readlink() == target:
         return Work(Change(str(COMMAND), "same"))
     if COMMAND.is_symlink() or COMMAND.exists():
-        return Work(Change(str(COMMAND), "kept", "is not ours"))
+        return Work(Change(str(COMMAND), "kept", "belongs to another program"))
     return Work(Change(str(COMMAND), "new", f"-> {target}"), lambda: files.point(COMMAND, str(target)))

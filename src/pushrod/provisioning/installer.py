@@ -54,7 +54,7 @@ def installed(prefix: Path) -> str:
 def apt(package: str) -> None:
     """Install one of the distribution's packages."""
     if shutil.which("apt-get") is None:
-        sys.exit(f"there is no apt-get to install {package} with")
+        sys.exit(f"{package} is missing, and there is no apt-get to install it")
     os.environ["DEBIAN_FRONTEND"] = "noninteractive"
     options = ("-qq", "-y", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0")
     run("apt-get", *options, "update")

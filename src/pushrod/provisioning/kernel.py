@@ -29,7 +29,7 @@ LEAST = {
 """The settings with their minimum on a host."""
 
 _PROGRAM = "/usr/lib/systemd/systemd-sysctl"
-_HEAD = "# Written by `pushrod host init`. To change a setting, say it in a file with a later name.\n"
+_HEAD = "# Written by `pushrod host init`. To change a setting, set it in a file with a later name.\n"
 _TIMEOUT = 20.0  # seconds
 
 
@@ -64,5 +64,5 @@ def _set(names: list[str]) -> None:
         raise HostError(
             f"the kernel's settings could not be raised: {done.stderr.strip() or f'status {done.status}'}",
             where=str(SETTINGS),
-            hint=f"{_PROGRAM} says more",
+            hint=f"run {_PROGRAM} to see more",
         )

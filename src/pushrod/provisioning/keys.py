@@ -54,17 +54,15 @@ def parse(text: str, *, name: str = "", apps: Sequence[str] = ()) -> Key:
         )
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if len(lines) != 1:
-        raise HostError(
-            f"one public key is wanted, and here are {len(lines)} lines", hint="add keys one by one"
-        )
+        raise HostError(f"expected one public key, found {len(lines)} lines", hint="add keys one by one")
     words = lines[0].split(None, 2)
     if not _KIND.fullmatch(words[0]) and re.search(rf"(^|\s){_KIND.pattern} AAAA", lines[0]):
         raise HostError(
-            "there are options before the key; pushrod writes its own",
+            "the line has options before the key; pushrod writes its own",
             hint="give the key alone, as in the .pub file",
         )
     if len(words) < 2 or not _KIND.fullmatch(words[0]) or not _BODY.fullmatch(words[1]):
-        raise _malformed("a line is wanted such as `ssh-ed25519 AAAA… alice@laptop`")
+        raise _malformed("expected a line such as `ssh-ed25519 AAAA… alice@laptop`")
     comment = words[2] if len(words) > 2 else ""
     return Key(
         _check_name(name or comment),
@@ -85,7 +83,7 @@ def _check_name(name: str) -> str:
 
 
 def _malformed(why: str) -> HostError:
-    return HostError("this is no SSH public key", hint=why)
+    return HostError("this is not an SSH public key", hint=why)
 
 
 def fingerprint(key: str) -> str:
@@ -144,11 +142,11 @@ class KeyFile:
         lines = self._lines()
         if any(key.body in line.split() for line in lines):
             named = next((k.name for k in self.all() if k.body == key.body), "")
-            who = f"as `{named}`" if named else "by hand"
+            origin = f"as `{named}`" if named else "added by hand"
             raise UnknownNameError(
-                f"this key is there already, {who}",
+                f"this key exists already, {origin}",
                 where=str(self.path),
-                hint="`pushrod host keys remove` takes it out" if named else "take that line out first",
+                hint="`pushrod host keys remove` removes it" if named else "remove that line first",
             )
         if any(k.name == key.name for k in self.all()):
             raise UnknownNameError(

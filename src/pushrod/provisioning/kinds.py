@@ -74,17 +74,17 @@ def matching(pattern: re.Pattern[str], what: str, *, empty: bool = False) -> Kin
 
 def sent(value: Any, _: Reach) -> str:
     """A file sent by the client. No file of the host is read for a key."""
-    return "" if str(value) == "-" else "a file of the host is not for a key to read; - is what is sent"
+    return "" if str(value) == "-" else "a key cannot read files of the host; use - for standard input"
 
 
 def not_given(value: Any, _: Reach) -> str:
     """A parameter that only the host may set."""
-    return "" if value is None else "it is not for a key to choose"
+    return "" if value is None else "a key cannot set it"
 
 
 def here(value: Any, _: Reach) -> str:
     """A directory: only the default, which has no effect under the gate."""
-    return "" if value == Path() else "a directory of the host is not for a key to name"
+    return "" if value == Path() else "a key cannot name a directory of the host"
 
 
 def chosen(_value: Any, _: Reach) -> str:
@@ -93,10 +93,10 @@ def chosen(_value: Any, _: Reach) -> str:
 
 
 def for_all(name: str) -> Kind:
-    """One of the verb's own choices, of which `name` requires a key for all apps."""
+    """One of the verb's own choices; the choice `name` requires a key for all apps."""
 
     def check(value: Any, reach: Reach) -> str:
-        return f"{name} is for a key of all apps" if value == name and reach.apps else ""
+        return f"{name} needs a key for all apps" if value == name and reach.apps else ""
 
     return check
 
@@ -114,7 +114,7 @@ def settings(value: Any, reach: Reach) -> str:
     """The settings of an app given as KEY=VALUE: only its compose file."""
     pairs = [text.partition("=") for text in value]
     if any((key, equals) != ("file", "=") for key, equals, _ in pairs):
-        return "it is file=PATH, of a path in the repository"
+        return "it is file=PATH, with a path in the repository"
     return next(filter(None, (manifest(path, reach) for _, _, path in pairs)), "")
 
 
@@ -123,11 +123,11 @@ def program(value: Any, _: Reach) -> str:
     return "" if value and not value[0].startswith("-") else "a program's name cannot begin with a dash"
 
 
-dash = matching(re.compile("-"), "- is what is sent; nothing else stands there")
+dash = matching(re.compile("-"), "only - (standard input) is allowed")
 word = matching(_WORD, "it is a name of letters, digits and _.:+-")
 perhaps = matching(_WORD, "it is a name of letters, digits and _.:+-", empty=True)
 count = matching(_COUNT, "it is SERVICE=N")
-commit = matching(_COMMIT, "it is the whole id of a commit, which was sent before")
+commit = matching(_COMMIT, "it is the full ID of a commit that was sent before")
 text = matching(_TEXT, "it is a short text of letters, digits and .:/", empty=True)
 
 audited = matching(_FILTER, "it is a short text of letters, digits, spaces and @_.:/+-", empty=True)

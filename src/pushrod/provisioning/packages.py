@@ -14,7 +14,7 @@ from pushrod.provisioning.work import Change, Work
 from pushrod.system import processes
 
 _PLUGINS = (
-    # The client's search path besides the user's own directory (docker/cli, cli-plugins/manager).
+    # The client's search path, without the user's own directory (docker/cli, cli-plugins/manager).
     *map(Path, ("/usr/local/lib/docker/cli-plugins", "/usr/local/libexec/docker/cli-plugins")),
     *map(Path, ("/usr/lib/docker/cli-plugins", "/usr/libexec/docker/cli-plugins")),
 )
@@ -45,7 +45,7 @@ def _needed(system: System, has: Callable[[str], bool]) -> Iterator[tuple[str, s
     yield "openssl", "openssl"
     yield str(_CERTIFICATES), "ca-certificates"
     yield "/usr/bin/python3", "python3"
-    yield str(_BUS), "dbus"  # by which the account has systemd move a key's calls into their limits
+    yield str(_BUS), "dbus"  # the account uses it to have systemd move a key's calls into their unit
     if has("dockerd"):  # its installer chose the rest too
         return
     yield "dockerd", "docker.io"
@@ -69,27 +69,27 @@ def is_there(thing: str) -> bool:
     )
 
 
-def plan(system: System, say: Callable[[str], None]) -> list[Work]:
-    """The work that installs what is missing, and a remark on what pushrod does not install."""
+def plan(system: System, on_line: Callable[[str], None]) -> list[Work]:
+    """The work that installs missing packages, and a remark on one that pushrod does not install."""
     lacking = missing(system, is_there)
     works = [
         Work(
             Change("packages", "new" if lacking else "same", ", ".join(lacking)),
-            lambda: install(lacking, say),
+            lambda: install(lacking, on_line),
         )
     ]
     if not is_there("sshd"):
-        detail = "not there; pushes need it: apt-get install openssh-server"
+        detail = "not installed; pushes need it: apt-get install openssh-server"
         works.append(Work(Change("openssh-server", "kept", detail)))
     return works
 
 
-def install(packages: list[str], say: Callable[[str], None]) -> None:
+def install(packages: list[str], on_line: Callable[[str], None]) -> None:
     """Install packages with apt-get; raises HostError if it fails."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     options = ["-q", "-y", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0"]
     for argv in (["update"], ["install", "--no-install-recommends", *packages]):
-        done = processes.run(["apt-get", *options, *argv], env=environment, timeout=_TIMEOUT, on_line=say)
+        done = processes.run(["apt-get", *options, *argv], env=environment, timeout=_TIMEOUT, on_line=on_line)
         if done.status != 0:
             raise HostError(
                 f"apt-get {argv[0]} failed",

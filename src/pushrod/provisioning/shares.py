@@ -56,7 +56,7 @@ def enter(key: str) -> None:
 
     if not waits.wait_until(entered, _PATIENCE, 0.2):
         raise HostError(
-            f"the limits of this key are not there: {problem[0]}",
+            f"the limits of this key are not active: {problem[0]}",
             where=unit(key),
             hint="on the host, as root: pushrod host init",
         )
@@ -83,8 +83,8 @@ def _take(directory: Path, key: str) -> int:
         except BlockingIOError:
             os.close(number)
     raise BusyError(
-        f"{PARALLEL} calls of the key {key} run already, which is the most at once",
-        hint="wait for one to end (a push, `logs -f`, a shell by `exec`), then ask again",
+        f"the key {key} has {PARALLEL} running calls, which is the limit",
+        hint="wait for one to end (a push, `logs -f`, a shell by `exec`), then try again",
     )
 
 

@@ -1,4 +1,4 @@
-"""The operating system of a host: which are supported, and what their packages are called."""
+"""The operating system of a host: which ones are supported."""
 
 import re
 from pathlib import Path
@@ -59,5 +59,5 @@ def python_problem() -> str:
     ).stdout
     version = tuple(int(n) for n in printed.split())
     if version < _PYTHON:
-        return f"/usr/bin/python3 is {'.'.join(map(str, version))}; 3.11 is the oldest that will do"
+        return f"/usr/bin/python3 is {'.'.join(map(str, version))}; 3.11 or newer is needed"
     return ""

@@ -80,7 +80,7 @@ def start(root: Root, *, load: bool, restart_edge: bool, gates: Sequence[str] = 
     action: Action = "changed" if enabled else "new"
     detail = "starts at boot; runs the edge, the watchdog, daily pruning, backups, renewals"
     if active and restart_edge:
-        detail = "the edge (nginx) is restarted: no connection is taken for an instant"
+        detail = "the edge (nginx) is restarted: it accepts no connection for an instant"
     return [Work(Change(systemd.TARGET, action, detail), lambda: _start(root, restart_edge, started, mounts))]
 
 
@@ -89,8 +89,8 @@ def check_port(root: Root) -> None:
     port = host_edge.of(root).port
     if not systemd.is_active(STARTED[0]) and not network.port_is_free(port, "0.0.0.0"):
         raise HostError(
-            f"port {port}, which is the edge's, is in use by something else",
-            hint=f"`ss -ltnp sport = :{port}` shows by what; stop that or move it, then run this again",
+            f"port {port}, which the edge needs, is in use",
+            hint=f"`ss -ltnp sport = :{port}` shows the process that uses it: stop or move it, then run this again",
         )
 
 
@@ -117,4 +117,4 @@ def prepare_edge(root: Root) -> None:
     argv = ["setpriv", f"--reuid={account.NAME}", f"--regid={account.NAME}", "--init-groups", "--"]
     done = processes.run([*argv, program, "host", "edge", "--root", root.path], cwd=root.path, timeout=60)
     if done.status != 0:
-        raise HostError("the edge's files could not be made", log=tuple(done.stderr.splitlines()[-10:]))
+        raise HostError("the edge's files could not be created", log=tuple(done.stderr.splitlines()[-10:]))

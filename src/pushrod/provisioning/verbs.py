@@ -1,4 +1,4 @@
-"""Every verb, in the order of `pushrod --help`: its module, and what is special about it. Pure."""
+"""Every verb, in the order of `pushrod --help`: its module and its properties. Pure."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -31,12 +31,12 @@ _QUICK, _LONG, _DAY = 120, 4 * 3600, 24 * 3600
 
 class Rule(NamedTuple):
     """A verb that a key may run: the kind of each parameter, the time limit in seconds, whether it is read-only
-    (`looks`), and whether it needs a key for all apps (`whole`)."""
+    (`read_only`), and whether it needs a key for all apps (`all_apps`)."""
 
     parameters: Mapping[str, Kind]
     seconds: int
-    looks: bool = False
-    whole: bool = False
+    read_only: bool = False
+    all_apps: bool = False
 
 
 _ROOT: dict[str, Kind] = {"root": not_given}
@@ -54,9 +54,10 @@ _LOGS: dict[str, Kind] = {
 
 
 class Verb(NamedTuple):
-    """A verb: the module of `cli/` that has it (which is imported only when it is called); its rule for keys, without
-    which no key may run it; whether its calls are recorded; whether a timer runs it, too (then no person is
-    responsible); whether root stays root for it on a Docker host."""
+    """A verb. `module` is its module in `cli/`, imported only when the verb is called. `key` is the rule for SSH
+    keys; without one, no key may run the verb. `recorded`: its calls are in the audit log. `by_timer`: a systemd
+    timer runs it too, and those runs are not recorded. `stays_root`: on a Docker host, root does not become the
+    account."""
 
     module: str
     key: Rule | None = None
@@ -70,7 +71,7 @@ VERBS: dict[str, Verb] = {
     "up": Verb("deploy"),
     "down": Verb("deploy", Rule(_APP | {"directory": here}, _LONG)),
     "deploy": Verb("deploy"),
-    "plan": Verb("deploy", Rule(_APP | _JSON | {"ref": commit, "file": manifest}, 600, looks=True)),
+    "plan": Verb("deploy", Rule(_APP | _JSON | {"ref": commit, "file": manifest}, 600, read_only=True)),
     "rollback": Verb("deploy", Rule(_APP | {"number": number(0, 1 << 31), "across_migrations": flag}, _LONG)),
     "restart": Verb("deploy", Rule(_APP, _LONG)),
     "scale": Verb("deploy", Rule(_APP | {"counts": count}, _LONG)),
@@ -78,34 +79,35 @@ VERBS: dict[str, Verb] = {
         "maintenance", Rule(_APP | {"allow": text, "retry_after": number(1, 31_536_000)}, _LONG)
     ),
     "maintenance off": Verb("maintenance", Rule(_APP, _LONG)),
-    "releases": Verb("inspect", Rule(_APP | _JSON, _QUICK, looks=True)),
-    "status": Verb("inspect", Rule(_APP | _JSON, _QUICK, looks=True)),
-    "logs": Verb("inspect", Rule(_APP | _JSON | _LOGS, _DAY, looks=True)),
+    "releases": Verb("inspect", Rule(_APP | _JSON, _QUICK, read_only=True)),
+    "status": Verb("inspect", Rule(_APP | _JSON, _QUICK, read_only=True)),
+    "logs": Verb("inspect", Rule(_APP | _JSON | _LOGS, _DAY, read_only=True)),
     "exec": Verb("exec", Rule(_APP | {"service": word, "argv": program}, _DAY)),
     "run": Verb("exec", Rule(_APP | {"service": perhaps, "argv": program}, _DAY)),
     "secret set": Verb("secret", Rule(_APP | {"name": word, "given": dash}, _QUICK)),
     "secret import": Verb("secret", Rule(_APP | {"file": sent}, _QUICK)),
-    "secret list": Verb("secret", Rule(_APP | _JSON, _QUICK, looks=True)),
+    "secret list": Verb("secret", Rule(_APP | _JSON, _QUICK, read_only=True)),
     "secret unset": Verb("secret", Rule(_APP | {"names": word}, _QUICK)),
     "db backup": Verb("db", Rule(_APP | {"every": flag}, _LONG), by_timer=True),
-    "db backups": Verb("db", Rule(_APP | _JSON, _QUICK, looks=True)),
+    "db backups": Verb("db", Rule(_APP | _JSON, _QUICK, read_only=True)),
     "db verify": Verb("db", Rule(_APP | {"when": perhaps}, _LONG)),
     "db restore": Verb("db", Rule(_APP | {"when": word, "yes": flag}, _LONG)),
-    "cert list": Verb("cert", Rule(_APP | _JSON, _QUICK, looks=True)),
+    "cert list": Verb("cert", Rule(_APP | _JSON, _QUICK, read_only=True)),
     "cert renew": Verb("cert", Rule(_APP | {"every": flag, "force": flag}, _LONG), by_timer=True),
     "cert set": Verb("cert", Rule(_APP | {"certificate": sent, "key": not_given}, _QUICK)),
     "cert unset": Verb("cert", Rule(_APP, _QUICK)),
-    "apps list": Verb("apps", Rule(_ROOT | _JSON, _QUICK, looks=True)),
+    "apps list": Verb("apps", Rule(_ROOT | _JSON, _QUICK, read_only=True)),
     "apps create": Verb(
-        "apps", Rule(_ROOT | {"name": new_app, "port": number(1, 65535), "sha256": flag}, _QUICK, whole=True)
+        "apps",
+        Rule(_ROOT | {"name": new_app, "port": number(1, 65535), "sha256": flag}, _QUICK, all_apps=True),
     ),
     "apps set": Verb("apps", Rule(_ROOT | {"name": app, "settings": settings}, _QUICK)),
-    "apps destroy": Verb("apps", Rule(_ROOT | {"name": app, "yes": flag}, _LONG, whole=True)),
+    "apps destroy": Verb("apps", Rule(_ROOT | {"name": app, "yes": flag}, _LONG, all_apps=True)),
     "apps allow": Verb("apps", stays_root=True),
     "prune": Verb("apps", by_timer=True),
     "service": Verb("service"),
-    "image load": Verb("image", Rule(_ROOT | {"file": sent}, _LONG, whole=True)),
-    "doctor": Verb("doctor", Rule(_APP | _JSON | {"repair": flag}, 600, whole=True)),
+    "image load": Verb("image", Rule(_ROOT | {"file": sent}, _LONG, all_apps=True)),
+    "doctor": Verb("doctor", Rule(_APP | _JSON | {"repair": flag}, 600, all_apps=True)),
     "audit": Verb(
         "audit",
         Rule(
@@ -120,7 +122,7 @@ VERBS: dict[str, Verb] = {
                 "lines": number(0, 1_000_000),
             },
             600,
-            looks=True,
+            read_only=True,
         ),
         recorded=False,
         stays_root=True,
@@ -131,8 +133,8 @@ VERBS: dict[str, Verb] = {
     "recover": Verb("hook", recorded=False),
     "gate": Verb("gate", recorded=False),
 }
-"""The table from which help, the SSH gate and the audit log take what they say of a verb. A row is also for all verbs
-below it that have none of their own."""
+"""The one table of verbs for help, the SSH gate and the audit log. A row also applies to the verbs below it that have
+no row of their own."""
 
 
 MODULES = {path.split()[0]: verb.module for path, verb in VERBS.items()}
@@ -140,7 +142,7 @@ MODULES = {path.split()[0]: verb.module for path, verb in VERBS.items()}
 
 
 def find(path: str) -> Verb:
-    """The row of a verb, or of the nearest one above it; KeyError where there is none."""
+    """The row of a verb, or of the nearest one above it; KeyError if there is none."""
     while path not in VERBS and " " in path:
         path = path.rpartition(" ")[0]
     return VERBS[path]

@@ -11,7 +11,7 @@ Action = Literal["new", "changed", "same", "kept"]
 
 
 class Change(Value, frozen=True):
-    """One item that a host needs. `same` exists already; `kept` is the owner's own and stays as it is."""
+    """One item that a host needs. `same` exists already; `kept` is the owner's own setting, left alone."""
 
     what: str
     action: Action

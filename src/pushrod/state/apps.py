@@ -115,13 +115,13 @@ T = TypeVar("T")
 def read_json(path: Path, kind: type[T], *, restore: str) -> T:
     """Decode one of pushrod's own state files strictly.
 
-    Raises StateError if it is not what it should be, gone, or no file at all; a copy of what it holds is kept beside
-    it, where there is room. `restore` is what the user can do about it.
+    Raises StateError if it is missing, unreadable or invalid; a copy of invalid content is kept beside it, if
+    there is room. `restore` says what the user can do about it.
     """
     try:
         raw = path.read_bytes()
     except FileNotFoundError as e:
-        raise StateError("the file is gone", where=str(path), hint=restore) from e
+        raise StateError("the file is missing", where=str(path), hint=restore) from e
     except OSError as e:
         why = (e.strerror or str(e)).lower()
         raise StateError(f"cannot be read: {why}", where=str(path), hint=restore) from e

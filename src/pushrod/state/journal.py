@@ -74,7 +74,7 @@ class Journal:
         return self._current().story
 
     def _current(self) -> "_Read":
-        """What the file says now. A deployment asks a dozen times: only what is new since then is decoded."""
+        """The current content. A deployment reads it a dozen times, so only new lines are decoded."""
         try:
             raw = self.path.read_bytes()
         except FileNotFoundError:

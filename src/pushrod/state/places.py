@@ -1,4 +1,4 @@
-"""What is to be at each place of an app, so that what is there instead is found in one way, whoever looks."""
+"""The expected kind of content of each of an app's paths; `doctor` and repairs both find deviations here."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +10,14 @@ from pushrod.state.releases import Releases
 from pushrod.state.secrets import Secrets
 from pushrod.system import files
 
-_MEND = "`pushrod doctor --repair` mends it"
+_REPAIR = "`pushrod doctor --repair` repairs it"
 
 
 def damage(app: App) -> Iterator[StateError]:
-    """What of an app's files is not as it should be, one error for each; changes nothing but copies beside them."""
+    """An error for each damaged file of an app. Changes nothing, but may write a copy beside a damaged file."""
     for path in misplaced(app):
-        kind = "a directory" if path.is_dir() else "no directory"
-        yield StateError(f"{kind} is in its place", where=str(path), hint=_MEND)
+        kind = "a directory" if path.is_dir() else "a file"
+        yield StateError(f"wrong type: it is {kind}", where=str(path), hint=_REPAIR)
     try:
         live = story(app).live
         if live:
@@ -28,16 +28,18 @@ def damage(app: App) -> Iterator[StateError]:
 
 
 def story(app: App) -> Story:
-    """What the journal says. Raises StateError where it cannot be read, or is gone while there are releases."""
-    found = Journal(app.journal).story()
-    if not found.last and Releases(app).numbers():
+    """The journal's summary. Raises StateError if it is unreadable, or empty although there are releases."""
+    summary = Journal(app.journal).story()
+    if not summary.last and Releases(app).numbers():
         hint = "`pushrod doctor --repair` begins a new one at the release that serves now"
-        raise StateError("there are releases, and it says nothing of any", where=str(app.journal), hint=hint)
-    return found
+        raise StateError(
+            "the app has releases, but the journal lists none", where=str(app.journal), hint=hint
+        )
+    return summary
 
 
 def misplaced(app: App) -> Iterator[Path]:
-    """The places of an app where something else is: a directory for a file, a file for a directory or a link."""
+    """The paths of an app with the wrong kind of content: a directory instead of a file, or the reverse."""
     for path in _directories(app):
         if files.is_misplaced(path, directory=True):
             yield path

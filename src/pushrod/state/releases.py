@@ -110,7 +110,7 @@ class Releases:
             files.remove_link(self.pointer)
 
     def pointed(self) -> int:
-        """The release that `live` points to (0: none). The journal decides; this is what follows it."""
+        """The release that `live` points to (0: none). The journal is authoritative; this follows it."""
         name = self.pointer.readlink().name if self.pointer.is_symlink() else ""
         return int(name) if name.isdecimal() else 0
 
@@ -120,6 +120,6 @@ class Releases:
 
 
 def live(app: App) -> Release | None:
-    """The live release of an app, as its journal has it; StateError if it cannot be read."""
+    """The live release of an app according to its journal; None if there is none. StateError if it is unreadable."""
     number = Journal(app.journal).story().live
     return Releases(app).read(number) if number else None

@@ -18,7 +18,9 @@ from pushrod.system import files
 
 Variables = dict[str, str]
 
-_RESTORE = "restore it from a backup, or have `pushrod doctor --repair` take back what the live release has"
+_RESTORE = (
+    "restore it from a backup, or run `pushrod doctor --repair` to recover the values of the live release"
+)
 _RESOLVE = "`pushrod doctor --repair` resolves it again; or deploy again"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
@@ -72,15 +74,15 @@ class Secrets:
         return known[name]
 
     def new_password(self) -> str:
-        """One that is nobody's yet."""
+        """A new random password."""
         return random.token_hex(24)
 
     def knows(self, name: str) -> bool:
-        """Whether there is a password of that name."""
+        """Whether there is a password with that name."""
         return name in self._read("passwords")
 
     def remember(self, passwords: Mapping[str, str]) -> list[str]:
-        """Take back passwords that are not known any more; the names of those that were not."""
+        """Store recovered passwords whose names are unknown so far; returns these names."""
         known = self._read("passwords")
         lacking = {name: value for name, value in passwords.items() if name not in known}
         if lacking:
@@ -88,7 +90,7 @@ class Secrets:
         return sorted(lacking)
 
     def damaged(self) -> Iterator[StateError]:
-        """Why its files cannot be read, where they are there and cannot."""
+        """An error for each unreadable file."""
         for what in ("variables", "passwords"):
             try:
                 self._read(what)
@@ -136,7 +138,7 @@ class Secrets:
         return read_json(self._sealed(number), dict[str, Variables], restore=_RESOLVE)
 
     def forget(self, number: int) -> None:
-        """Remove a release's environment, and the files an engine made of it."""
+        """Remove a release's environment, and the files that an engine made from it."""
         for path in (self._sealed(number), *files.kept_aside(self._sealed(number)).values()):
             files.remove(path)
         files.remove(self._sealed(number).with_suffix(""))

@@ -30,8 +30,8 @@ def os_error(e: OSError, where: str) -> HostError:
         errno.EACCES: "check the owner and mode of that path",
         errno.EPERM: "check the owner and mode of that path",
         errno.EROFS: "that file system is read-only: choose another place with --root",
-        errno.EEXIST: "something else is in that place: move it away, or choose another one",
-        errno.ENOTDIR: "a part of that path is no directory: choose another one",
+        errno.EEXIST: "something else is at that path: move it away, or choose another path",
+        errno.ENOTDIR: "a part of that path is not a directory: choose another path",
     }
     what = (e.strerror or str(e)).lower()
     return HostError(what, where=where or str(e.filename or ""), hint=hints.get(e.errno or 0, ""))
@@ -40,8 +40,8 @@ def os_error(e: OSError, where: str) -> HostError:
 def write(path: Path, data: str | bytes, *, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
     """Replace `path` atomically and durably: temporary file, fsync, rename, fsync of the directory.
 
-    `owner` (user and group) is who it belongs to from the first moment; by default whoever writes. What stands there
-    and is no file is set aside.
+    `owner` (user and group) owns the file from the first moment; by default the writing user. A directory at the path
+    is set aside.
     """
     raw = data.encode() if isinstance(data, str) else data
     make_way(path.parent, directory=True)
@@ -141,7 +141,7 @@ def tail_of(f: IO[bytes], count: int) -> tuple[list[str], int]:
 def point(link: Path, target: str) -> None:
     """Make `link` a symbolic link to `target` by an atomic rename, and sync its directory.
 
-    A directory in its place is set aside: nothing can be renamed over one.
+    A directory at that path is set aside, because nothing can be renamed over one.
     """
     temporary = link.with_name(f".{link.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
@@ -152,7 +152,7 @@ def point(link: Path, target: str) -> None:
 
 
 def remove_link(link: Path) -> None:
-    """Remove a symbolic link, if there is one; a directory in its place is set aside."""
+    """Remove a symbolic link, if there is one; a directory at its path is set aside."""
     _make_way_for_link(link)
     link.unlink(missing_ok=True)
 
@@ -196,7 +196,7 @@ def make_private(path: Path) -> Path:
 
 
 def make_open(path: Path) -> Path:
-    """Create a directory, and what is missing above it, that all may enter (0755) whatever the umask; return it."""
+    """Create a directory and its missing parents with mode 0755, whatever the umask; return it."""
     make_way(path, directory=True)
     for directory in (*reversed(path.parents), path):
         if not directory.exists():
@@ -206,7 +206,7 @@ def make_open(path: Path) -> Path:
 
 
 def make_closed(path: Path, group: int | None) -> bool:
-    """Create a directory that only its owner (0700) or, with `group`, also that group (0710) may pass.
+    """Create a directory that only its owner (0700) or, with `group`, also that group (0710) may enter.
 
     An existing directory is closed too. Returns False, changing nothing, if it belongs to another account or is a
     link.
@@ -299,14 +299,14 @@ def remove_tree(path: Path) -> None:
 
 
 def holds(path: Path, text: str) -> bool:
-    """Whether a path is a file with just this text."""
+    """Whether a path is a file with exactly this text."""
     with contextlib.suppress(OSError):
         return path.read_bytes() == text.encode()
     return False
 
 
 def remove(path: Path) -> None:
-    """Remove what is at a path, a file, a link or a whole directory; nothing when nothing is there."""
+    """Remove a file, a link or a whole directory; does nothing if it does not exist."""
     if path.is_dir() and not path.is_symlink():
         remove_tree(path)
     else:
@@ -314,26 +314,27 @@ def remove(path: Path) -> None:
 
 
 def is_misplaced(path: Path, *, directory: bool = False) -> bool:
-    """Whether something else is in the place of a file, or of a directory. Links are followed."""
+    """Whether a path has another kind of content than a file or, with `directory`, a directory. Follows links."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        return directory and path.is_symlink()  # it leads nowhere
+        return directory and path.is_symlink()  # a dangling link
     except NotADirectoryError:
-        return False  # what is above it is misplaced
+        return False  # a parent is misplaced
     return stat.S_ISDIR(mode) != directory
 
 
 def make_way(path: Path, *, directory: bool = False) -> Path | None:
-    """Set aside what is in the place of a file, or of a directory, and is none; where it is then."""
+    """Set aside the content of a path if it is misplaced (`is_misplaced`); returns its new path, or None."""
     return set_aside(path) if is_misplaced(path, directory=directory) else None
 
 
 def set_aside(path: Path) -> Path:
-    """Rename what cannot be used to `NAME.damaged-N` beside it, and return that. Of one name, the last few stay."""
+    """Rename unusable content to `NAME.damaged-N` in the same directory, and return the new path. The last few of one
+    name are kept."""
     before = kept_aside(path)
     aside = path.with_name(f"{path.name}{_ASIDE}{max(before, default=0) + 1}")
-    # The slash has the kernel refuse what somebody else has made a file of meanwhile.
+    # With the slash the kernel refuses the rename if another process has replaced the directory by a file.
     source = f"{path}/" if path.is_dir() and not path.is_symlink() else str(path)
     os.rename(source, aside)  # noqa: PTH104  a Path would lose the slash
     for number in sorted(before)[: 1 - _KEPT_ASIDE]:

@@ -36,11 +36,11 @@ def lock(
 
 
 def _lock_file(path: Path) -> IO[str]:
-    """A file for a lock. Whoever can open it can hold it, to read it is enough: so nobody else may.
+    """Open a lock file, creating it with mode 0600: everybody who can open it, even for reading, can hold the lock.
 
-    A directory in its place, which nobody can hold, is set aside.
+    A directory at its path is set aside.
     """
-    with contextlib.suppress(NotADirectoryError, FileNotFoundError):  # another command has done it meanwhile
+    with contextlib.suppress(NotADirectoryError, FileNotFoundError):  # another command has already done it
         files.make_way(path)
     fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     status = os.fstat(fd)

@@ -1,4 +1,4 @@
-"""Sockets of this machine: what listens, what is free, what answers."""
+"""Sockets of this machine: listeners, free ports, answering servers."""
 
 import contextlib
 import hashlib

@@ -98,7 +98,7 @@ class _Talk:
         self.end = time.monotonic() + timeout
         self.answer: Answer | None = None
         self.sending = True
-        self._question, self._heard = question, bytearray()
+        self._question, self._received = question, bytearray()
         self.socket = socket.socket(socket.AF_INET6 if ":" in question.address else socket.AF_INET)
         self.socket.setblocking(False)
         status = self.socket.connect_ex((question.address, question.port))
@@ -112,7 +112,7 @@ class _Talk:
             if self.sending:
                 self._send()
             else:
-                self._hear()
+                self._receive()
         except BlockingIOError:
             return
         except OSError as e:
@@ -135,23 +135,23 @@ class _Talk:
         self.socket.send("".join(f"{line}\r\n" for line in (*lines, "")).encode())  # less than a first packet
         self.sending = False
 
-    def _hear(self) -> None:
-        part, known = self.socket.recv(_PART), len(self._heard)
-        self._heard += part
-        status = _STATUS.match(self._heard)
-        end = _END.search(self._heard, max(0, known - 3))  # earlier bytes were searched before
+    def _receive(self) -> None:
+        part, known = self.socket.recv(_PART), len(self._received)
+        self._received += part
+        status = _STATUS.match(self._received)
+        end = _END.search(self._received, max(0, known - 3))  # earlier bytes were searched before
         while status and end and status[1].startswith(b"1"):  # interim: more follows (RFC 9110, 15.2)
-            del self._heard[: end.end()]
-            status, end = _STATUS.match(self._heard), _END.search(self._heard)
+            del self._received[: end.end()]
+            status, end = _STATUS.match(self._received), _END.search(self._received)
         if status and (end or not part):
             self.answer = Answer(int(status[1]))
-        elif not part and not self._heard:
+        elif not part and not self._received:
             self.answer = Answer(why="Remote end closed connection without response")
-        elif not part or (status is None and self._is_not_http()) or len(self._heard) > _MOST:
+        elif not part or (status is None and self._is_not_http()) or len(self._received) > _MOST:
             self.answer = Answer(why=_NOT_HTTP)
 
     def _is_not_http(self) -> bool:
-        return not _BEGIN.startswith(self._heard[: len(_BEGIN)]) or b"\n" in self._heard[:_PART]
+        return not _BEGIN.startswith(self._received[: len(_BEGIN)]) or b"\n" in self._received[:_PART]
 
     def _failed(self, status: int) -> None:
         self.answer = Answer(why=os.strerror(status), refused=status == errno.ECONNREFUSED)

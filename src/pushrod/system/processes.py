@@ -23,9 +23,9 @@ from pushrod.system.files import os_error
 from pushrod.system.signals import _ignored, signals_held
 
 _KEPT = 1 << 20  # characters kept from the end of a program's output that is passed on line by line
-_LOOK = 0.5  # seconds between two looks whether a program that prints nothing has ended
-_DRAIN = 3.0  # seconds that are waited for more output of a program that has ended
-_PIPE = 1 << 20  # bytes: more than this, a pipe cannot have held when its program ended
+_POLL = 0.5  # seconds between two checks whether a silent program has ended
+_DRAIN = 3.0  # seconds to wait for more output of a program that has ended
+_PIPE = 1 << 20  # bytes: a pipe cannot hold more than this when its program ends
 
 
 class Completed(NamedTuple):
@@ -50,7 +50,8 @@ def run(
 ) -> Completed:
     """Run a program to its end and return its status and output; never raises for a non-zero status.
 
-    Its own end counts: a process that it leaves behind with its output open is killed after _DRAIN seconds.
+    Only the program's own end counts: a process that it leaves behind with the output open is killed after _DRAIN
+    seconds.
     `env` replaces the whole environment. After `timeout` seconds the program's process group is killed. `on_line`
     receives each line of output (stdout and stderr together) as it appears; the lines are also returned as
     `stdout`. `umask` is the program's (-1: inherited). Raises HostError if the program is missing or the time runs
@@ -94,7 +95,7 @@ def run(
     except subprocess.TimeoutExpired as e:
         _kill_group(child)
         raise HostError(
-            f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it stands"
+            f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it waits"
         ) from e
     finally:
         if child.poll() is None:
@@ -122,20 +123,20 @@ def run_bounded(
 def _communicate(
     child: subprocess.Popen[bytes], text_in: bytes | None, deadline: float
 ) -> tuple[bytes | None, bytes | None]:
-    """As `Popen.communicate`, but the program's own end counts, not that of a process that it left behind."""
+    """As `Popen.communicate`, but does not wait for processes that the program leaves behind."""
     while True:
         ended, left = child.poll() is not None, deadline - time.monotonic()
         try:
-            return child.communicate(text_in, timeout=_DRAIN if ended else max(0.0, min(_LOOK, left)))
+            return child.communicate(text_in, timeout=_DRAIN if ended else max(0.0, min(_POLL, left)))
         except subprocess.TimeoutExpired as e:
             if ended:
                 _kill_group(child)
                 for pipe in filter(None, (child.stdout, child.stderr)):
                     pipe.close()
                 return e.stdout, e.stderr
-            if left <= _LOOK and child.poll() is None:
+            if left <= _POLL and child.poll() is None:
                 raise
-            text_in = None  # it goes on with what it was given first
+            text_in = None  # `communicate` continues with the first input
 
 
 class _Output(io.RawIOBase):
@@ -158,7 +159,7 @@ class _Output(io.RawIOBase):
             if ended and (self._waited >= _DRAIN or self._read >= _PIPE):
                 self.left_open = True
                 return 0
-            ready = self._poll.poll(_LOOK * 1000)
+            ready = self._poll.poll(_POLL * 1000)
             self._waited += time.monotonic() - began if ended else 0.0
             if ready:
                 count = os.readv(self._file.fileno(), [buffer])
@@ -215,9 +216,9 @@ def _kill_group(child: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def beside(
-    argv: Sequence[str | os.PathLike[str]], *, env: Mapping[str, str], told: str, timeout: float = 60.0
+    argv: Sequence[str | os.PathLike[str]], *, env: Mapping[str, str], stdin: str, timeout: float = 60.0
 ) -> Iterator[str]:
-    """Run a program beside the block: send it `told`, and yield its first line of output.
+    """Run a program during the block: send it `stdin`, and yield its first line of output.
 
     That line (stdout and stderr together) is empty if the program exits without printing one. After the block its
     standard input is closed, which must make it exit. Raises HostError if the program is missing; kills it if it
@@ -238,10 +239,10 @@ def beside(
     assert child.stdin is not None and child.stdout is not None  # noqa: S101  both are pipes
     deadline = time.monotonic() + timeout
     try:
-        with contextlib.suppress(BrokenPipeError):  # it has exited: what it printed before that counts
-            _send(child.stdin.fileno(), told.encode(), deadline)
-        heard = select.select([child.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]
-        yield lines.decode(child.stdout.readline()).strip() if heard else ""
+        with contextlib.suppress(BrokenPipeError):  # it has exited: its earlier output counts
+            _send(child.stdin.fileno(), stdin.encode(), deadline)
+        ready = select.select([child.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]
+        yield lines.decode(child.stdout.readline()).strip() if ready else ""
     finally:
         child.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -266,7 +267,7 @@ def output_of(
     stdin: bytes = b"",
     timeout: float = 60.0,
 ) -> Iterator[IO[bytes]]:
-    """Run a program and read its output as it comes: for output that may be larger than the caller needs.
+    """Run a program and read its output as it arrives: for output that may be larger than the caller needs.
 
     The program is killed if the block ends first, and after `timeout` seconds. Raises HostError if the program is
     missing or, once all output is read, if its status is not 0. Its stderr is discarded.
@@ -356,9 +357,7 @@ def _moving(
         try:
             child = subprocess.Popen(
                 args,
-                bufsize=0
-                if stdout == subprocess.PIPE
-                else -1,  # what there is is passed on, not whole blocks
+                bufsize=0 if stdout == subprocess.PIPE else -1,  # unbuffered: data is passed on as it arrives
                 env=dict(env),
                 stdin=stdin,
                 stdout=stdout,
@@ -385,7 +384,7 @@ def _moving(
                 _kill_group(child)
         if expired.is_set():
             raise HostError(
-                f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it stands"
+                f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it waits"
             )
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - _KEPT))
         return Completed(child.returncode, "", lines.decode(errors.read()))
@@ -418,7 +417,7 @@ def as_account(argv: Sequence[str], account: Account | None, *, death_signal: st
 def attach(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], keep: Sequence[int] = ()) -> int:
     """Run a program on this terminal with our own standard streams, and return its exit status.
 
-    `keep` are open files that it inherits, which keeps their locks held.
+    `keep` are open files that it inherits, so that their locks stay held.
     """
     try:
         with _ignored(signal.SIGINT):

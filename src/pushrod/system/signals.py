@@ -1,6 +1,7 @@
 """Signals and time limits of this process."""
 
 import contextlib
+import itertools
 import os
 import signal
 import threading
@@ -11,30 +12,30 @@ from pushrod.core.errors import HostError, Interrupted
 
 def end_after(seconds: float, notify: Callable[[], None]) -> None:
     """End this process and its children after `seconds`: call `notify`, then send SIGTERM, which undoes a deployment
-    that is not live yet; what still runs after a minute or two is killed.
+    that is not live yet. Processes that still run two minutes later are killed.
 
     Lasts until the process ends. From here on the process leads a process group of its own.
     """
     with contextlib.suppress(PermissionError):  # a session leader leads its group already
         os.setpgid(0, 0)
-    rings = iter(range(1_000_000))
+    alarms = itertools.count()
 
-    def ring(_number: int, _frame: object) -> None:
-        rung = next(rings)
-        if rung == 0:
+    def on_alarm(_number: int, _frame: object) -> None:
+        number = next(alarms)
+        if number == 0:
             notify()
-        os.killpg(0, signal.SIGTERM if rung < _PLEAS else signal.SIGKILL)
+        os.killpg(0, signal.SIGTERM if number < _TERMS else signal.SIGKILL)
 
-    signal.signal(signal.SIGALRM, ring)
+    signal.signal(signal.SIGALRM, on_alarm)
     signal.setitimer(signal.ITIMER_REAL, seconds, 30.0)
 
 
-_PLEAS = 4  # SIGTERMs sent to a program past its time, 30 s apart, before SIGKILL
+_TERMS = 4  # SIGTERMs, 30 s apart, before SIGKILL
 
 
 @contextlib.contextmanager
 def _ignored(*numbers: signal.Signals) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # no signal interrupts another one
+    if threading.current_thread() is not threading.main_thread():  # signals only interrupt the main thread
         yield
         return
     # An empty handler, not SIG_IGN: programs started meanwhile would inherit SIG_IGN.
@@ -69,7 +70,7 @@ def interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
-    """Within the block, SIGINT, SIGTERM and SIGHUP are blocked: for a few lines that must not be left half done.
+    """Within the block, SIGINT, SIGTERM and SIGHUP are blocked: for a few lines that must not be interrupted.
 
     Starting a thread is one such case: `threading` breaks if its `start` is interrupted. A thread started here
     keeps them blocked for good; the main thread receives them.
@@ -82,11 +83,11 @@ def signals_held() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def deadline(seconds: float, whose: str) -> Iterator[None]:
+def deadline(seconds: float, what: str) -> Iterator[None]:
     """Raise HostError in the main thread once the block has run for `seconds`, whatever it waits for.
 
-    Code that must not be left half done (`uninterrupted`) finishes first; clean-up afterwards is not limited. In
-    another thread than the main one, which no signal interrupts, there is no limit.
+    Code that must not be interrupted (`uninterrupted`) finishes first; clean-up afterwards has no time limit. There is
+    no limit outside the main thread either, because no signal interrupts other threads.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -97,18 +98,18 @@ def deadline(seconds: float, whose: str) -> Iterator[None]:
         if not over.is_set():
             over.set()
             raise HostError(
-                f"{whose} has taken longer than {seconds:g} s, and was ended",
-                hint="run it for that app alone to see where it stands",
+                f"{what} has taken longer than {seconds:g} s, and was stopped",
+                hint="run it for that app alone to see where it waits",
             )
 
-    def ring() -> None:
+    def send_signals() -> None:
         wait = seconds
         while not over.wait(wait):
             signal.pthread_kill(main, signal.SIGUSR1)
             wait = 1.0  # repeatedly: the first signal may arrive while it is ignored
 
     main, before = threading.main_thread().ident or 0, signal.signal(signal.SIGUSR1, expire)
-    clock = threading.Thread(target=ring, daemon=True)
+    clock = threading.Thread(target=send_signals, daemon=True)
     with signals_held():
         clock.start()
     try:

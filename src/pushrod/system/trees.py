@@ -2,7 +2,7 @@
 
 A path that is checked and then used by name may have changed in between: anyone who can write above it can swap a
 directory for a link. So every step is opened relative to the directory before it, with O_NOFOLLOW, and what is read
-or copied is what was opened. Symbolic links are followed here, from the directory they are in, and never out of the
+or copied is the opened file. Symbolic links are followed here, from the directory they are in, and never out of the
 tree; `..` returns to the directory that was passed, even if it has been moved since. A path that leaves the tree is
 refused with EXDEV, as openat2(2) does with RESOLVE_BENEATH. Python does not offer that call, and systems without it
 would need this code anyway.
@@ -26,11 +26,11 @@ _CHUNK = 1 << 20
 
 Names = tuple[str, ...]
 Top = Path | int
-"""The top of a tree: a path no part of which others can change, or a descriptor."""
+"""The top of a tree: a path that other users cannot change, or a descriptor."""
 
 
 class Place(NamedTuple):
-    """Where a path of a tree leads: its names from the top with all links followed, and whether it exists."""
+    """The target of a path of a tree: its names from the top with all links followed, and whether it exists."""
 
     names: Names
     there: bool
@@ -42,7 +42,7 @@ class Place(NamedTuple):
 
 
 def resolve(root: Top, relative: str) -> Place:
-    """Where a path leads, seen from the top of a tree; for a path that does not exist, where it would be.
+    """The target of a path of a tree; for a path that does not exist, where it would be.
 
     Raises OSError: EXDEV if it leaves the tree, ELOOP for a cycle of links.
     """

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, interval: float = 0.02) -> bool:
-    """Ask `condition` until it holds or `timeout` seconds pass; returns whether it held."""
+    """Check `condition` until it holds or `timeout` seconds have passed; returns whether it held."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() >= deadline:

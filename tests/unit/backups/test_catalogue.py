@@ -135,7 +135,9 @@ def test_a_backup_of_more_than_two_periods_ago_is_late(app: App, hours: int, lat
 def test_a_first_backup_that_never_came_is_late(app: App, hours: int, late: bool) -> None:
     make_live(app, since=hours * HOUR)
     found = list(catalogue.examine(app))
-    assert [f.detail for f in found] == (["there is no backup, and one is wanted every day"] if late else [])
+    assert [f.detail for f in found] == (
+        ["there is no backup; the manifest asks for one every day"] if late else []
+    )
 
 
 def test_on_the_embedded_engine_only_who_began_can_be_late(app: App) -> None:

@@ -44,7 +44,7 @@ def test_an_app_that_is_busy_fails_the_round_only_once_its_backup_is_late(
         found = list(operations.all_due(registry.of(app.root), [app], Steps()))
     assert [e.exit_code for e in found if isinstance(e, PushrodError)] == told
     assert [e.app for e in found if isinstance(e, PushrodError)] == ["shop" for _ in told]
-    assert "shop is left for the next time" in capsys.readouterr().err
+    assert "shop is skipped until the next run" in capsys.readouterr().err
 
 
 def test_an_error_of_a_round_says_whose_it_is(app: App) -> None:

@@ -97,7 +97,7 @@ def test_a_verb_is_run_for_the_apps_of_the_key(app: App, monkeypatch: pytest.Mon
 def test_no_file_of_the_host_is_read(app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     secret = tmp_path / "x.env"
     secret.write_text("A=1\n")
-    with pytest.raises(UnknownNameError, match="a file of the host"):
+    with pytest.raises(UnknownNameError, match="a key cannot read files of the host"):
         ask(app, f"secret import {secret} --app shop", monkeypatch=monkeypatch)
     assert not list(app.secrets.glob("*variables*"))
 
@@ -107,7 +107,7 @@ def test_nobody_is_told_what_there_is_at_a_path(app: App, tmp_path: Path) -> Non
     file = click.Argument(["file"], type=click.Path(exists=True, dir_okay=False))
     verbs = click.Group("secret", commands={"import": click.Command("import", params=[file])})
     for name in (".", "none"):
-        with pytest.raises(UnknownNameError, match="a file of the host is not for a key to read"):
+        with pytest.raises(UnknownNameError, match="a key cannot read files of the host"):
             parse(
                 click.Group("pushrod", commands={"secret": verbs}),
                 ["secret", "import", str(tmp_path / name)],
@@ -303,7 +303,7 @@ def test_one_key_has_only_so_many_calls_at_once(app: App, monkeypatch: pytest.Mo
     with contextlib.ExitStack() as taken:
         for _ in range(shares.PARALLEL):
             taken.enter_context(shares.turn(app.root, "alice"))
-        with pytest.raises(BusyError, match="8 calls of the key alice run already"):
+        with pytest.raises(BusyError, match="the key alice has 8 running calls"):
             ask(app, "status", monkeypatch=monkeypatch)
     assert "shop" in ask(app, "status", monkeypatch=monkeypatch)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import pushrod
 from pushrod.cli.output import Steps, print_error, print_json, print_table
-from pushrod.cli.terminal import Styled, plain, say, say_json
+from pushrod.cli.terminal import Styled, echo, echo_json, plain
 from pushrod.core.errors import ReadyError
 
 EVIL = "evil \x1b]0;title\x07\x1b[2J\x1b[1A\x9b2J \x00\x7f\u202etxt.exe\u2066\u2028\udc80 end"
@@ -77,7 +77,7 @@ def test_a_carriage_return_counts_at_the_end_alone() -> None:
 
 
 def test_every_door_is_this_one(capsys: pytest.CaptureFixture[str]) -> None:
-    say("one ", Styled(EVIL, bold=True), " two")
+    echo("one ", Styled(EVIL, bold=True), " two")
     print_table(("A",), [(EVIL,)])
     print_error(ReadyError(EVIL, where=EVIL, hint=EVIL, log=(EVIL,)))
     steps = Steps()
@@ -98,7 +98,7 @@ def test_a_message_of_several_lines_cannot_pass_for_another(capsys: pytest.Captu
 
 def test_json_keeps_the_value_and_reaches_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"subject": EVIL, "größe": 1})
-    say_json({"line": EVIL}, indent=None)
+    echo_json({"line": EVIL}, indent=None)
     print_json(["\x7f"])
     first, second, third = capsys.readouterr().out.replace("}\n", "}\0").split("\0")
     assert json.loads(first) == {"subject": EVIL, "größe": 1}

@@ -129,7 +129,7 @@ def test_what_is_said_of_a_missing_one(app: App) -> None:
     assert said(app, wanted()) == [("warning", "no certificate for shop.org")]
     fail(app, wanted())
     (found,) = certificates.examine(app, wanted())
-    assert (found.detail, found.mend) == ("no certificate for shop.org: no", "mend it")
+    assert (found.detail, found.remedy) == ("no certificate for shop.org: no", "mend it")
     assert said(app, wanted("off")) == []
 
 
@@ -225,7 +225,7 @@ def test_a_damaged_certificate_is_kept_aside(name: str, way: Callable[[Path], No
     found, kept = obtained(app)
     way(found.directory / "current" / name)
     (problem,) = certificates.examine(app, wanted("local", "shop.localhost"))
-    assert (problem.state, problem.mend) == ("broken", "`pushrod doctor --repair` mends it")
+    assert (problem.state, problem.remedy) == ("broken", "`pushrod doctor --repair` mends it")
     assert str(found.directory) in problem.detail
     (done,) = found.mend()
     assert done == f"its certificate cannot be read, and is kept as {kept.generation}.damaged-1"

@@ -77,14 +77,14 @@ def test_a_git_that_is_too_old_is_named(
 def test_a_git_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     (found,) = of(Root(tmp_path / "nowhere"), "git")
-    assert (found.state, found.mend) == ("broken", "install git 2.29 or newer")
+    assert (found.state, found.remedy) == ("broken", "install git 2.29 or newer")
 
 
 def test_a_part_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUSHROD_NGINX", str(tmp_path / "none"))
     (found,) = of(Root(tmp_path / "nowhere"), "nginx")
     assert found.state == "broken"
-    assert "PUSHROD_NGINX" in found.mend
+    assert "PUSHROD_NGINX" in found.remedy
 
 
 # ---- apps -------------------------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ def test_an_app_that_should_be_live_and_does_not_run(app: App) -> None:
     make_live(app, 1)
     found = one(app)
     assert (found.state, found.detail) == ("broken", "release 1 should be live, but nothing runs")
-    assert "pushrod up" in found.mend
+    assert "pushrod up" in found.remedy
 
 
 def test_an_app_that_is_down_is_well(app: App) -> None:
@@ -131,5 +131,5 @@ def test_a_damaged_file_is_named_and_the_other_apps_are_looked_at(path: str, app
     found = one(app)
     assert found.state == "broken"
     assert str(app.directory / path) in found.detail
-    assert "a copy is kept as" in found.mend
+    assert "a copy is kept as" in found.remedy
     assert one(other).state == "ok"

@@ -29,7 +29,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
 
 def only(found: list[Diagnostic]) -> Diagnostic:
     (one,) = found
-    assert bool(one.mend) == (one.state != "ok")
+    assert bool(one.remedy) == (one.state != "ok")
     return one
 
 
@@ -42,7 +42,7 @@ def only(found: list[Diagnostic]) -> Diagnostic:
             "warning",
             "live-restore is off",
         ),
-        ({"live-restore": True}, "warning", "does not say: log-driver"),
+        ({"live-restore": True}, "warning", "lacks: log-driver"),
     ],
 )
 def test_the_settings_of_the_engine(
@@ -69,7 +69,7 @@ def test_keys_that_others_could_change(root: Root) -> None:
     path = root.path / ".ssh" / "authorized_keys"
     path.write_text("")
     path.chmod(0o664)
-    assert f"chmod 600 {path}" in only(list(diagnostics._keys(root))).mend
+    assert f"chmod 600 {path}" in only(list(diagnostics._keys(root))).remedy
     path.chmod(0o600)
     assert only(list(diagnostics._keys(root))).state == "ok"
 

@@ -87,11 +87,11 @@ def test_the_old_settings_stand_beside_the_new(tmp_path: Path, idle: None) -> No
     [
         ({}, None, ""),
         ({}, 0, "the Docker engine is restarted"),
-        ({}, 2, "the Docker engine is restarted; its 2 containers go on meanwhile"),
+        ({}, 2, "the Docker engine is restarted; its 2 containers keep running"),
         (
             {"live-restore": False},
             1,
-            "the Docker engine is restarted; its container is stopped and started again",
+            "the Docker engine is restarted; its container is restarted too",
         ),
     ],
 )

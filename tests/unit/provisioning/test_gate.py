@@ -88,16 +88,16 @@ def test_what_are_no_words_is_refused(command: str) -> None:
 
 def test_a_parameter_that_nobody_has_classified_is_refused() -> None:
     gate.judge("restart", {"app_name": "shop", "root": None}, SHOP)
-    with pytest.raises(UnknownNameError, match="`restart` takes no host_directory from a key"):
+    with pytest.raises(UnknownNameError, match="`restart` accepts no host_directory from a key"):
         gate.judge("restart", {"app_name": "shop", "host_directory": None}, SHOP)
-    with pytest.raises(UnknownNameError, match="--root of `restart`: it is not for a key to choose"):
+    with pytest.raises(UnknownNameError, match="--root of `restart`: a key cannot set it"):
         gate.judge("restart", {"root": "/srv"}, ALL)
 
 
-@pytest.mark.parametrize("path", [path for path, rule in gate.VERBS.items() if rule.whole])
+@pytest.mark.parametrize("path", [path for path, rule in gate.VERBS.items() if rule.all_apps])
 def test_what_is_about_every_app_is_for_a_key_of_all(path: str) -> None:
     assert gate.rule(path, ALL)
-    with pytest.raises(UnknownNameError, match="is for a key of all apps"):
+    with pytest.raises(UnknownNameError, match="needs a key for all apps"):
         gate.rule(path, SHOP)
 
 

@@ -95,7 +95,7 @@ def test_a_key_that_is_not_there_cannot_be_taken_out(file: KeyFile, alice: str) 
 def test_a_key_given_twice_is_refused_and_nothing_changes(file: KeyFile, alice: str) -> None:
     add(file, alice)
     before = file.path.read_bytes()
-    with pytest.raises(UnknownNameError, match="this key is there already, as `alice@laptop`"):
+    with pytest.raises(UnknownNameError, match="this key exists already, as `alice@laptop`"):
         add(file, alice, name="another")
     assert file.path.read_bytes() == before
 
@@ -103,7 +103,7 @@ def test_a_key_given_twice_is_refused_and_nothing_changes(file: KeyFile, alice: 
 def test_a_key_that_somebody_wrote_by_hand_is_not_added_beside_it(file: KeyFile, alice: str) -> None:
     file.path.parent.mkdir()
     file.path.write_text(alice)
-    with pytest.raises(UnknownNameError, match="there already, by hand"):
+    with pytest.raises(UnknownNameError, match="exists already, added by hand"):
         add(file, alice)
 
 
@@ -120,7 +120,7 @@ def test_a_private_key_is_refused(made: Path) -> None:
 
 def test_options_before_the_key_are_refused(alice: str) -> None:
     for options in ("no-pty ", 'command="sh -c x",no-pty ', 'environment="A=B" '):
-        with pytest.raises(HostError, match="there are options before the key"):
+        with pytest.raises(HostError, match="the line has options before the key"):
             keys.parse(options + alice)
 
 
@@ -129,13 +129,13 @@ def test_options_before_the_key_are_refused(alice: str) -> None:
     ["hello\n", "ssh-ed25519\n", "ssh-ed25519 AAAA alice\n", "ssh-ed25519 !!! alice\n", "<html></html>\n"],
 )
 def test_what_is_no_key_is_refused(text: str) -> None:
-    with pytest.raises(HostError, match="this is no SSH public key"):
+    with pytest.raises(HostError, match="this is not an SSH public key"):
         keys.parse(text)
 
 
 @pytest.mark.parametrize("times", [0, 2])
 def test_one_key_at_a_time(times: int, alice: str) -> None:
-    with pytest.raises(HostError, match=f"one public key is wanted, and here are {times} lines"):
+    with pytest.raises(HostError, match=f"expected one public key, found {times} lines"):
         keys.parse(alice * times)
 
 

@@ -71,7 +71,7 @@ def test_somebody_whom_sudo_asks_for_none(ssh: Path) -> None:
     server = Server("me@server")
     server.open()
     said: list[str] = []
-    assert (server.run("x", "y", say=said.append), said) == (0, ["done"])
+    assert (server.run("x", "y", on_line=said.append), said) == (0, ["done"])
 
 
 def test_a_server_without_python(ssh: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_server_without_python(ssh: Path) -> None:
 
 
 def test_a_target_that_ssh_would_take_for_an_option() -> None:
-    with pytest.raises(HostError, match="is no server"):
+    with pytest.raises(HostError, match="is not a server"):
         Server("-oProxyCommand=x")
 
 
@@ -100,7 +100,7 @@ def test_the_status_of_the_other_side_comes_back_and_nothing_stays(ssh: Path) ->
     """
     answer(ssh, cases)
     said: list[str] = []
-    assert server.initialise("root@server", [], plan=False, say=said.append, out=said.append) == 10
+    assert server.initialise("root@server", [], plan=False, on_line=said.append, out=said.append) == 10
     assert said == ["it said"]
     assert ssh.with_name("wheel").read_bytes() == bundle.render(bundle.files())
     assert "apt-get" in ssh.with_name("installer").read_text()
@@ -111,7 +111,7 @@ def test_the_status_of_the_other_side_comes_back_and_nothing_stays(ssh: Path) ->
 def test_a_plan_installs_nothing_that_stays(ssh: Path) -> None:
     answer(ssh, '"id -u") echo 0;; cat*) exit 1;; mktemp*) echo /tmp/place;; */bin/pushrod*) echo planned;;')
     said: list[str] = []
-    assert server.initialise("root@server", ["--plan"], plan=True, say=said.append, out=said.append) == 0
+    assert server.initialise("root@server", ["--plan"], plan=True, on_line=said.append, out=said.append) == 0
     asked = ssh.with_name("asked").read_text()
     assert "/opt/pushrod/bin" not in asked
     assert "/tmp/place/pushrod/bin/pushrod host init --plan" in asked

@@ -30,7 +30,7 @@ def test_only_so_many_turns_and_each_key_has_its_own(root: Root) -> None:
         first.enter_context(shares.turn(root, "alice"))
         for _ in range(shares.PARALLEL - 1):
             taken.enter_context(shares.turn(root, "alice"))
-        with pytest.raises(BusyError, match="8 calls of the key alice run already") as busy:
+        with pytest.raises(BusyError, match="the key alice has 8 running calls") as busy:
             taken.enter_context(shares.turn(root, "alice"))
         assert busy.value.exit_code == 13
         taken.enter_context(shares.turn(root, "bob"))

@@ -58,7 +58,7 @@ def test_a_port_that_something_else_has_is_found_before_anything_is_changed(
         monkeypatch.setattr(systemd, "is_active", lambda _unit: True)
         units.check_port(ROOT)  # it is the edge's own
         monkeypatch.setattr(systemd, "is_active", lambda _unit: False)
-        with pytest.raises(HostError, match=f"port {port}, which is the edge's") as error:
+        with pytest.raises(HostError, match=f"port {port}, which the edge needs") as error:
             units.check_port(ROOT)
     assert f":{port}" in error.value.hint
     units.check_port(ROOT)

@@ -292,7 +292,7 @@ def test_text_for_a_program_reaches_it_also_where_its_lines_are_heard() -> None:
 
 def test_a_program_beside_us_ends_when_the_block_does(tmp_path: Path) -> None:
     script = f"read -r word; echo $word $$; cat > /dev/null; echo ended > {tmp_path}/ended"
-    with processes.beside(["sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, told="hello\n") as said:
+    with processes.beside(["sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, stdin="hello\n") as said:
         word, pid = said.split()
         assert word == "hello"
         assert Path(f"/proc/{pid}").exists()
@@ -302,7 +302,7 @@ def test_a_program_beside_us_ends_when_the_block_does(tmp_path: Path) -> None:
 
 def test_a_program_beside_us_that_does_not_end_is_killed() -> None:
     argv = ["sh", "-c", "echo $$; exec sleep 60"]
-    with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, told="", timeout=0.3) as pid:
+    with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, stdin="", timeout=0.3) as pid:
         assert Path(f"/proc/{pid}").exists()
     assert not Path(f"/proc/{pid}").exists()
 
@@ -315,7 +315,7 @@ def test_a_program_beside_us_that_says_nothing(
     """Nor does it read: its input is larger than a pipe's buffer."""
     monkeypatch.chdir(tmp_path)
     argv = ["sh", "-c", script]
-    with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, told="x" * 10**5, timeout=0.3) as said:
+    with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, stdin="x" * 10**5, timeout=0.3) as said:
         assert said == ""
     assert not (tmp_path / "went-on").exists()
 

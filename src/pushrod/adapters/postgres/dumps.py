@@ -69,7 +69,7 @@ class Copy(dumps.Copy):
     def _snapshot(self) -> Iterator[str]:
         """A snapshot of the database that other sessions can look at during the block."""
         psql = self._server.command("psql", *FORM, database=self._database, timeout=_LONG)
-        with processes.beside(psql.argv, env=psql.environment, told=_EXPORT) as said:
+        with processes.beside(psql.argv, env=psql.environment, stdin=_EXPORT) as said:
             if not re.fullmatch(r"[0-9A-F-]+", said):
                 raise refusal(said, psql.where)
             yield said

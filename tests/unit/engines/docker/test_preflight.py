@@ -38,7 +38,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 def needs(app: App, wanted: Manifest, **raw: Any) -> dict[str, int]:
     document = {"services": {s.name: raw.get(s.name, {}) for s in wanted.services}}
-    return {n.what: n.wanted // MB for n in preflight.needs(app, "abc", wanted, document)}
+    return {n.what: n.required // MB for n in preflight.needs(app, "abc", wanted, document)}
 
 
 def running(service: str, pid: int, **labels: str) -> Container:
@@ -91,7 +91,7 @@ def test_where_every_image_is_here_a_full_disk_is_no_hindrance(
     here = {"Id": "sha256:1", "Size": MB, "RepoTags": ["postgres:17"]}
     engine.images |= {"postgres:17": here, "pushrod/shop/backend:abc": here, "pushrod/shop/job:abc": here}
     monkeypatch.setattr(files, "free_space", lambda _path: 0)
-    needed = {n.what: (n.wanted, n.met) for n in preflight.needs(app, "abc", WANTED, {"services": {}})}
+    needed = {n.what: (n.required, n.met) for n in preflight.needs(app, "abc", WANTED, {"services": {}})}
     assert needed["disk"] == (0, True)
 
 
@@ -101,7 +101,7 @@ def test_the_doctor_is_told_of_the_disk_that_images_are_on(
 ) -> None:
     monkeypatch.setattr(files, "free_space", lambda _path: free * MB)
     found = preflight.space()
-    assert (found.state, bool(found.mend)) == (state, state == "warning")
+    assert (found.state, bool(found.remedy)) == (state, state == "warning")
     assert "/var/lib/docker" in found.detail
 
 
