@@ -1,25 +1,25 @@
-# pushrod: what a person types. `make help` lists it.
+# The commands for contributors; `make help` lists them.
 PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo demo-down unit check test lint structure lab lab-clean bench soak fuzz vulnerabilities lock clean
 
-help: ## this list
-	@grep -E '^[a-z.-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 14
+help: ## show this list
+	@grep -E '^[a-z.-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 17
 
 demo: .venv ## from nothing to a live app, pushed, broken, rolled back
 	@$(BIN)/python tools/demo.py up
 
-demo-down: ## stop the demo and remove all of it
+demo-down: ## stop the demo and remove it
 	@if [ -e .venv/current ]; then $(BIN)/python tools/demo.py down; else rm -rf .demo; fi
 
 unit: .venv ## the quick tests
 	$(BIN)/pytest --numprocesses logical --dist loadfile -m "not slow" tests/unit
 
-check: lint unit ## what to run before a commit
+check: lint unit ## lint and unit tests: run it before each commit
 
-test: .venv lint ## everything; what needs a Docker engine is skipped where none answers
+test: .venv lint ## all tests; those that need a Docker engine are skipped if none answers
 	$(BIN)/pytest --numprocesses logical --dist loadfile
 
 lint: .venv ## format, lint, types, layers, Dockerfiles, shell scripts
@@ -30,16 +30,16 @@ lint: .venv ## format, lint, types, layers, Dockerfiles, shell scripts
 	$(BIN)/hadolint --config .hadolint.yaml $(shell git ls-files '*Dockerfile')
 	$(BIN)/shellcheck .ci/run $(shell git ls-files '*.sh') devtools/lab/standins/box/init
 
-structure: .venv ## figures of the source's structure, each with its limit
+structure: .venv ## figures of the source's structure, with their limits
 	@$(BIN)/python -m tools.structure || true
 
-lab: .venv ## prepare what the lab's tests need, a Docker engine and images for servers in boxes; `make test` runs them
+lab: .venv ## prepare the lab for `make test`, as root: a Docker engine, images, servers in boxes
 	$(BIN)/python -m tools.lab up
 
-lab-clean: .venv ## remove from the engine what `make lab` made
+lab-clean: .venv ## remove what `make lab` created in the engine
 	$(BIN)/python -m tools.lab clean
 
-bench: .venv ## figures as a table, each a ratio within one run
+bench: .venv ## performance figures as a table, each a ratio within one run
 	$(BIN)/python -m bench
 
 # The virtual environment: a no-op when it is current.
@@ -55,16 +55,16 @@ bench: .venv ## figures as a table, each a ratio within one run
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch .venv/current
 
-soak: .venv ## is any request dropped? half an hour's deployments under load; ENGINE=docker; SOAK="--requests 5000" for less
+soak: .venv ## count dropped requests during deployments, for half an hour; ENGINE=docker; SOAK="--requests 5000"
 	@$(BIN)/python tools/soak.py $(if $(ENGINE),--engine $(ENGINE)) $(SOAK)
 
-fuzz: .venv ## made-up input to what reads a stranger's, for SECONDS (600); what is found is printed with its seed
+fuzz: .venv ## run the generated tests for SECONDS (600), with new seeds each time
 	@$(BIN)/python tools/fuzz.py $(or $(SECONDS),600)
 
-vulnerabilities: .venv ## what is known of the locked packages' faults; needs the index's list of them
+vulnerabilities: .venv ## check the locked packages for known vulnerabilities; needs the package index
 	$(BIN)/uv tool run pip-audit --require-hashes --disable-pip --requirement requirements.lock
 
-lock: .venv ## resolve the dependencies anew
+lock: .venv ## resolve the dependencies again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--upgrade --extra embedded --extra host --extra dev pyproject.toml -o requirements.lock
 	grep -A 99 -m 1 '^uv==' requirements.lock | awk 'NR > 1 && !/^ / { exit } { print }' > bootstrap.lock

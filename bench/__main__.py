@@ -40,13 +40,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="bench", description="What pushrod costs, measured on this machine."
     )
-    parser.add_argument("--quick", action="store_true", help="few repetitions: does it work at all")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument(
+        "--quick", action="store_true", help="few repetitions, to check that everything works"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     parser.add_argument(
         "--row",
         action="append",
         choices=[r.__name__ for r, _, _ in (*ROWS, *GATE_ROWS, *ORDER_ROWS, *SALE_ROWS, *SERVER_ROWS)],
-        help="only this one",
+        help="measure only this row; repeatable",
     )
     options = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -74,25 +76,25 @@ def measure(only: list[str] | None, *, quick: bool) -> list[Figure]:
         *shops,
         (Server, SERVER_ROWS),
     )
-    for place, wanted in places:
-        chosen = [row for row in wanted if not only or row[0].__name__ in only]
+    for place, available in places:
+        chosen = [row for row in available if not only or row[0].__name__ in only]
         if not chosen:
             continue
         if place is Server and not only and (problem := images.box_problem()):
-            _say(f"no figures of a Docker host: {problem} (make lab)")
+            _report(f"no figures of a Docker host: {problem} (make lab)")
             continue
         if place is Gate and not only and not shutil.which("wrk"):
-            _say("no figures of the edge alone: apt-get install wrk")
+            _report("no figures of the edge alone: apt-get install wrk")
             continue
-        _say("what the edge stands before" if place is Gate else "the first deployment")
+        _report("the backends behind the edge" if place is Gate else "the first deployment")
         with place() as stage:
             for row, times, few in chosen:
-                _say(row.__name__.replace("_", " "))
+                _report(row.__name__.replace("_", " "))
                 figures += row(stage, few if quick else times)
     return figures
 
 
-def _say(what: str) -> None:
+def _report(what: str) -> None:
     print(f"bench: {what} …", file=sys.stderr, flush=True)
 
 

@@ -182,17 +182,17 @@ class Gate:
         backend: int,
         stack: contextlib.ExitStack | None = None,
         *,
-        beside: Sequence[Site] = (),
+        further: Sequence[Site] = (),
     ) -> tuple[Edge, Site]:
         """A running edge with a number of sites, and one of these; stopped with `stack`, or with all others. It
-        also serves the sites in `beside`."""
+        also serves the sites in `further`."""
         directory, runtime = self.top / name, self.top / f"{name}-run"
         account = accounts.child_account([self.top, self._program, Path(sys.executable)])
         edge = Edge(self._program, directory, runtime, account)
         edge.prepare()
         port, tls_port = edge_port(), edge_port()
         sites = [self._site(edge, number, (port, tls_port, backend)) for number in range(apps)]
-        edge.place({site.app: site for site in (*sites, *beside)})
+        edge.place({site.app: site for site in (*sites, *further)})
         argv = processes.as_account(edge.argv(), account, death_signal="TERM")
         self._start(argv, directory, stack=stack)
         if not waits.wait_until(edge.answering, _STARTS):
@@ -214,7 +214,7 @@ class Gate:
         _place(here, self._certificate, None)
         config = here / "nginx.conf"
         filled = values | {"here": str(here)}
-        config.write_text(re.sub(r"@(\w+)@", lambda found: filled[found[1]], _COMMON + text))
+        config.write_text(re.sub(r"@(\w+)@", lambda match: filled[match[1]], _COMMON + text))
         argv = [str(self._program), "-p", f"{here}/", "-c", str(config), "-e", str(here / "error.log")]
         self._start(argv, here, stack=stack)
         self._await(int(values["port"]), name)

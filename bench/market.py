@@ -40,7 +40,7 @@ def killed_parts(shop: Shop, orders: int) -> list[Figure]:
             orders_placed |= wave.orders
             sent += wave.sent
             print(
-                f"bench: {len(orders_placed)} orders, killed {_said(killer.kills)}",
+                f"bench: {len(orders_placed)} orders, killed {_kills_text(killer.kills)}",
                 file=sys.stderr,
                 flush=True,
             )
@@ -75,5 +75,5 @@ def last_item(shop: Shop, times: int) -> list[Figure]:
     ]
 
 
-def _said(kills: Counter[str]) -> str:
+def _kills_text(kills: Counter[str]) -> str:
     return ", ".join(f"{name} {times}" for name, times in sorted(kills.items())) or "nothing yet"

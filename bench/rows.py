@@ -99,7 +99,7 @@ def under_load(stage: Stage, times: int) -> list[Figure]:
         loaded.append(_both_seen(load.report))
         with _load(stage) as load:
             time.sleep(pushes[-1].end)
-        calm.append(_told(load.report))
+        calm.append(_reported(load.report))
     rate = f"at {RATE:g}/s"
     without = [
         Figure(f"{rate} without a push: failed", _failed(calm), "requests"),
@@ -185,7 +185,7 @@ def switch_among_many(gate: Gate, times: int) -> list[Figure]:
     with one that is alone."""
     among = gate.edge("many", MANY, edge_port())
     full = fullest.site("full", edge_port(), ("127.0.0.1:9",))
-    bounds = gate.edge("bounds", 1, edge_port(), beside=(full,))
+    bounds = gate.edge("bounds", 1, edge_port(), further=(full,))
     took: list[tuple[float, float, float]] = []
     for release in range(2, times + 2):
         took.append(
@@ -195,14 +195,14 @@ def switch_among_many(gate: Gate, times: int) -> list[Figure]:
                 timed_switch(*bounds, release),
             )
         )
-    one, many, beside = zip(*took, strict=True)
+    one, many, bounded = zip(*took, strict=True)
     alone = Figure("edge switch, 1 app", one)
     return [
         alone,
         Figure(f"edge switch, {MANY} apps", many, target=OVER_MANY * alone.median, reference=alone),
         Figure(
             "edge switch, beside an app at its bounds",
-            beside,
+            bounded,
             target=OVER_FULL * alone.median,
             reference=alone,
         ),
@@ -248,10 +248,10 @@ def _both_seen(report: Report) -> Report:
     """Check that the load saw the switch: otherwise it has measured nothing."""
     if len(report.total.releases) != 2:
         raise BenchError(f"the load did not see two releases:\n{report.table()}")
-    return _told(report)
+    return _reported(report)
 
 
-def _told(report: Report) -> Report:
+def _reported(report: Report) -> Report:
     """Report failures, if there are any."""
     if report.total.failed:
         print(report.table(), file=sys.stderr)

@@ -57,7 +57,7 @@ class Server:
 
     def __enter__(self) -> "Server":
         if problem := images.box_problem():
-            raise BenchError(f"{problem}; this prepares it, as root: make lab")
+            raise BenchError(f"{problem}; prepare it as root: make lab")
         try:
             self.box.create()
             self.ground.init()

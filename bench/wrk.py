@@ -11,14 +11,14 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 
 class Measured(NamedTuple):
-    """Requests a second, and the seconds within which 99 of 100 were answered."""
+    """Requests per second, and the 99th percentile of their times in seconds."""
 
     rate: float
     p99: float
 
 
 def run(url: str, *, connections: int, seconds: int, headers: Sequence[str] = ()) -> Measured:
-    """One client in one thread; BenchError where a request fails."""
+    """One client in one thread; BenchError if a request fails."""
     argv = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
     argv += [word for header in headers for word in ("-H", header)]
     done = subprocess.run([*argv, url], capture_output=True, text=True, timeout=60, check=False)

@@ -454,10 +454,10 @@ class App:
         return sorted(int(p.parent.name) for p in (self.state / "releases").glob("*/release.json"))
 
     def release(self, number: int) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(
+        sealed: dict[str, Any] = json.loads(
             (self.state / "releases" / str(number) / "release.json").read_text()
         )
-        return found
+        return sealed
 
     def branch(self) -> str:
         argv = ["git", "-C", str(self.repository), "rev-parse", "--verify", "refs/heads/main"]

@@ -1,4 +1,4 @@
-"""The parts of the test that no request is dropped: the load, the steps during it, and the saboteurs.
+"""The parts of the no-drop test: the load, the steps during it, and the saboteurs.
 
 Each step is carried out while shapes of requests come at a constant rate over HTTP/1.1, with and without TLS, and
 over HTTP/2, and gives a row of the table. A saboteur is the real pipeline on the real engine with one rule broken;
@@ -73,7 +73,7 @@ class Steady(abc.ABC):
     tree: Tree
     good = ""
 
-    # What differs between the engines.
+    # Different on each engine.
 
     @abc.abstractmethod
     def manifest(self, deadline: str, **environment: str) -> str:
@@ -112,7 +112,7 @@ class Steady(abc.ABC):
     def log(self) -> str:
         """The edge's access log."""
 
-    # What does not.
+    # The same on both.
 
     def get(self, path: str = "/") -> str:
         """The body of its answer."""
@@ -146,23 +146,23 @@ class Steady(abc.ABC):
 
     def kill(self) -> "Killed":
         """Kill one of two instances, and wait until it is back."""
-        victim = min(self.two_instances(besides=None))
+        victim = min(self.two_instances(without=None))
         began = time.monotonic()
         self.end(victim)
-        self.two_instances(besides=victim)
+        self.two_instances(without=victim)
         return Killed(victim, began, time.monotonic())
 
-    def two_instances(self, besides: Instance | None) -> set[Instance]:
+    def two_instances(self, without: Instance | None) -> set[Instance]:
         """Wait until two have answered; the less busy one is asked first, so this can take a while."""
         instances: set[Instance] = set()
 
         def both() -> bool:
             name, pid = self.get("/process").split()
             instances.add(Instance(name, int(pid)))
-            return len(instances - {besides}) == 2
+            return len(instances - {without}) == 2
 
         eventually(both, "two instances share the requests", 60.0)
-        return instances - {besides}
+        return instances - {without}
 
     def rows(self) -> list[str]:
         """The rows it has stored."""
@@ -429,11 +429,11 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str | float]]) -> str:
     """Integers are counts, other numbers are seconds; zeros are left empty."""
     lines: list[Sequence[str]] = [titles]
     for name, *values in rows:
-        lines.append((str(name), *(_told(v) if isinstance(v, float) else str(v) for v in values)))
+        lines.append((str(name), *(_cell(v) if isinstance(v, float) else str(v) for v in values)))
     return columns(lines, left=1)
 
 
-def _told(seconds: float) -> str:
+def _cell(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds else ""
 
 
@@ -534,7 +534,7 @@ SABOTAGE: Mapping[str, Callable[[OnThisMachine], object]] = {
 }
 
 
-# ---- what remains with HTTP/1.1 -------------------------------------------------------------------------------
+# ---- the remaining race of HTTP/1.1 -------------------------------------------------------------------------------
 
 
 class _OlderEdge(Edge):

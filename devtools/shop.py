@@ -199,7 +199,7 @@ class Killer:
             turn = itertools.cycle(random.sample(self._names, len(self._names)))
             while not self._stop.wait(random.uniform(*self._pause)):
                 self._kill(next(turn))
-        except BaseException as e:  # noqa: BLE001  told by whoever made the killer
+        except BaseException as e:  # noqa: BLE001  reported by the killer's owner
             self.trouble = e
 
     def _kill(self, name: str) -> None:
@@ -214,7 +214,7 @@ class Killer:
 
 
 class Bought(NamedTuple):
-    """What the buyers were told: each order's id by its key, and how often orders were sent."""
+    """The answers to the buyers: each order's id by its key, and how often orders were sent."""
 
     orders: Mapping[str, int]
     sent: int
@@ -288,9 +288,9 @@ def wrong(acknowledged: Mapping[str, int], contents: Mapping[str, Any]) -> list[
     if not_once:
         problems.append(f"not each step once and in order: {len(not_once)}, as {done.get(not_once[0])}")
     events = {order: contents["events"].get(str(order), []) for order in acknowledged.values()}
-    not_told = [order for order, seen in events.items() if sorted(seen, key=STEPS.index) != STEPS]
-    if not_told:
-        problems.append(f"not each event once: {len(not_told)}, as {events[not_told[0]]}")
+    not_published = [order for order, seen in events.items() if sorted(seen, key=STEPS.index) != STEPS]
+    if not_published:
+        problems.append(f"not each event once: {len(not_published)}, as {events[not_published[0]]}")
     if Counter(contents["statuses"]) != {"shipped": len(acknowledged)}:
         problems.append(f"statuses: {Counter(contents['statuses'])}")
     unbalanced = [id for id, sold in contents["sold"].items() if sold + contents["stock"][id] != STOCK]

@@ -88,40 +88,40 @@ class Exchange:
         url = urllib.parse.urlsplit(path)
         query = dict(urllib.parse.parse_qsl(url.query))
         if (method, url.path) == ("POST", "/rows"):
-            await self._say(201, self._store(body))
+            await self._respond(201, self._store(body))
         elif url.path == "/rows":
-            await self._say(200, ROWS.read_text() if ROWS.exists() else "")
+            await self._respond(200, ROWS.read_text() if ROWS.exists() else "")
         elif url.path == "/healthz":
-            await self._say(500 if os.environ.get("TROUBLE") == "sick" else 200, "")
+            await self._respond(500 if os.environ.get("TROUBLE") == "sick" else 200, "")
         elif url.path == "/process":
-            await self._say(200, f"{self.instance} {os.getpid()}")
+            await self._respond(200, f"{self.instance} {os.getpid()}")
         elif url.path == "/slow":
             await asyncio.sleep(float(query["seconds"]))
-            await self._say(200, VERSION)
+            await self._respond(200, VERSION)
         elif url.path == "/events":
             await self._events(int(query["count"]))
         elif url.path == "/socket":
             await self._socket()
         else:
-            await self._say(200 if url.path == "/" else 404, VERSION)
+            await self._respond(200 if url.path == "/" else 404, VERSION)
 
     async def _head(self) -> tuple[str, str, dict[str, str]]:
         """The next request's head; raises Leaving if the app stops before there is one."""
-        asked = asyncio.ensure_future(self.reader.readuntil(b"\r\n\r\n"))
+        head = asyncio.ensure_future(self.reader.readuntil(b"\r\n\r\n"))
         stopping = asyncio.ensure_future(self.app.stopping.wait())
-        await asyncio.wait([asked, stopping], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([head, stopping], return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        if not asked.done():
-            asked.cancel()
+        if not head.done():
+            head.cancel()
             raise Leaving
-        first, *lines = (await asked).decode("latin-1").rstrip().split("\r\n")
+        first, *lines = (await head).decode("latin-1").rstrip().split("\r\n")
         method, path, _ = first.split()
         return method, path, {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
 
-    async def _say(self, status: int, text: str) -> None:
+    async def _respond(self, status: int, text: str) -> None:
         body = text.encode()
         last = "Connection: close\r\n" if self.app.stopping.is_set() else ""
-        self._begin(f"{status} Said", f"Content-Length: {len(body)}\r\n{last}")
+        self._begin(f"{status} Answer", f"Content-Length: {len(body)}\r\n{last}")
         self.writer.write(body)
         await self.writer.drain()
 
@@ -186,6 +186,6 @@ class Exchange:
 
 if __name__ == "__main__":
     if os.environ.get("TROUBLE") == "crash":
-        raise SystemExit("told to crash")
+        raise SystemExit("crashing, as TROUBLE says")
     time.sleep(float(os.environ.get("BOOT", "0")))
     asyncio.run(App().run(int(os.environ["PORT"])))

@@ -63,7 +63,7 @@ def up() -> None:
     commit("Say hello again")
     with Load(f"{url}/api/products/2", rate=100) as load:
         push()
-    tell(load.report)
+    check_load(load.report)
     get(url, "/api/")
 
     heading("A broken commit")
@@ -73,12 +73,12 @@ def up() -> None:
     get(url, "/api/")
     show(["git", "reset", "--quiet", "--hard", "HEAD~1"])
 
-    heading("Back to the release before")
+    heading("Back to the previous release")
     pushrod("rollback")
     get(url, "/api/")
     pushrod("releases")
 
-    heading("It runs on in the background; `make demo-down` stops it and removes all of it")
+    heading("The app keeps running in the background; `make demo-down` stops and removes it")
     print(f"live: {url}")
 
 
@@ -115,8 +115,8 @@ def get(url: str, path: str) -> str:
     return cache
 
 
-def tell(report: Report) -> None:
-    """Show the load's result; DemoError if a request failed."""
+def check_load(report: Report) -> None:
+    """Print the load's result; DemoError if a request failed."""
     total = report.total
     print(f"  meanwhile: {total.sent} requests at 100/s, {total.failed} failed")
     if total.failed or not total.sent:

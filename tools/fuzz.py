@@ -17,12 +17,12 @@ from devtools.lab import images
 
 TESTS = Path(__file__).parents[1] / "tests"
 ON_SERVERS = TESTS / "attacks" / "test_generated.py"
-_ENDS = 60.0  # seconds that a run may take beyond its share, to shrink what it has found
+_ENDS = 60.0  # seconds that a run may take beyond its share, to shrink a failing input
 _BOX = 600.0  # further seconds, to make a box and to remove it
 
 
 def main(seconds: float) -> int:
-    """Run every file for its share; 1 if one failed."""
+    """Run every file for its share of the time; 1 if one failed."""
     files = sorted((TESTS / "fuzz").glob("test_*.py"))
     if problem := images.box_problem():
         print(f"fuzz: {ON_SERVERS.stem} is left out: {problem}", flush=True)
@@ -35,12 +35,12 @@ def main(seconds: float) -> int:
             if not _run(path, left):
                 return 1
             runs += 1
-        print(f"fuzz: {path.stem}: {runs} runs, nothing found", flush=True)
+        print(f"fuzz: {path.stem}: {runs} runs, no failure", flush=True)
     return 0
 
 
 def _run(path: Path, left: float) -> bool:
-    """One run with a new seed; whether it found nothing. A run that is cut off has found nothing."""
+    """Run once with a new seed; returns whether it passed. A run that is cut off counts as passed."""
     seed = secrets.randbits(32)
     argv = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(path)]
     try:

@@ -1,11 +1,10 @@
-"""Is any request dropped? Runs deployments and everything else that happens to an app under load, for as long as
-needed.
+"""Counts dropped requests: runs deployments, kills, restarts and other steps on an app under load.
 
     python tools/soak.py --deployments 20 --requests 100000 --rate 100
     python tools/soak.py --engine docker --deployments 10 --requests 50000
 
-It makes a new root in /tmp, or a server in a box (`make lab`), and removes it. Exits with 0 if no request was
-dropped that must not be, the longest gap was short enough, and each saboteur was caught; otherwise with 1.
+It makes a new root in /tmp, or a server in a box (`make lab`), and removes it. Exits with 0 if no
+request was dropped that must not be, the longest gap was short enough, and each saboteur was caught; else with 1.
 """
 
 import argparse
@@ -35,10 +34,12 @@ Step = Callable[[Steady], object]
 
 def main() -> int:
     """0 if the promise holds."""
-    parser = argparse.ArgumentParser(prog="soak", description="Is any request dropped?")
+    parser = argparse.ArgumentParser(prog="soak", description="Count dropped requests.")
     parser.add_argument("--engine", choices=["embedded", "docker"], default="embedded")
-    parser.add_argument("--deployments", type=int, help="20, on Docker 10")
-    parser.add_argument("--requests", type=int, help="at least, all steps together: 100000, on Docker 50000")
+    parser.add_argument("--deployments", type=int, help="default 20, on Docker 10")
+    parser.add_argument(
+        "--requests", type=int, help="minimum over all steps together; default 100000, on Docker 50000"
+    )
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second")
     options = parser.parse_args()
     run, *usual = (on_a_server, 10, 50_000) if options.engine == "docker" else (on_this_machine, 20, 100_000)
@@ -47,25 +48,25 @@ def main() -> int:
 
 
 def on_this_machine(deployments: int, requests: int, rate: float) -> int:
-    """On the embedded engine, with the saboteurs and the race, which its parts allow."""
+    """On the embedded engine, with the saboteurs and the race, which only this engine allows."""
     with a_machine("soak") as machine:
         app = OnThisMachine(machine)
         rows, wrong = soak(app, deployments, requests, rate)
         controls = []
         for step, does in no_drop.SABOTAGE.items():
             controls.append(no_drop.under_load(app, step, does, rate, lasting=LASTING))
-            wrong += [] if tell(controls[-1], not controls[-1].clean) else [step]
+            wrong += [] if report_step(controls[-1], not controls[-1].clean) else [step]
         races = [no_drop.race(app, rate, RELOADS, older=older) for older in (True, False)]
-        wrong += [] if tell(races[1], races[1].clean) else [races[1].step]
-        print(f"\nsaboteurs, who must be caught\n{no_drop.table(controls)}")
-        _tell_races(races, rate)
+        wrong += [] if report_step(races[1], races[1].clean) else [races[1].step]
+        print(f"\nsaboteurs, which must be caught\n{no_drop.table(controls)}")
+        report_races(races, rate)
         return conclude(rows, wrong)
 
 
 def on_a_server(deployments: int, requests: int, rate: float) -> int:
     """On the docker engine, on a server in a box."""
     if problem := images.box_problem():
-        print(f"soak: {problem}; this prepares it, as root: make lab", file=sys.stderr)
+        print(f"soak: {problem}; prepare it as root: make lab", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="pushrod-soak-") as directory, a_server(Path(directory)) as app:
         status = conclude(*soak(app, deployments, requests, rate))
@@ -81,9 +82,9 @@ def soak(app: Steady, deployments: int, requests: int, rate: float) -> tuple[lis
     for step, does in schedule(deployments):
         row = no_drop.under_load(app, step, does, rate, at_least=at_least, lasting=LASTING)
         rows.append(row)
-        wrong += [] if tell(row, row.clean) else [step]
+        wrong += [] if report_step(row, row.clean) else [step]
     rows.append(_held(app))
-    wrong += [] if tell(rows[-1], rows[-1].clean) else [rows[-1].step]
+    wrong += [] if report_step(rows[-1], rows[-1].clean) else [rows[-1].step]
     return rows, wrong
 
 
@@ -102,13 +103,13 @@ def conclude(rows: list[Row], wrong: list[str]) -> int:
     print(f"\n{no_drop.table(rows)}\n\n{no_drop.table_by_shape(rows)}")
     print(f"\nlongest gap at most {no_drop.GAP * 1000:g} ms: {'met' if short else 'NOT met'}")
     lost, left = sum(len(r.spared) for r in rows), sum(r.report.total.unprocessed for r in rows)
-    print(f"lost with a killed instance, as its answers or the edge's log prove: {lost}")
-    print(f"HTTP/2, said by the edge to be unprocessed and free to be sent again: {left}")
-    print("WRONG: " + ", ".join(wrong) if wrong else "no request was dropped but with a killed instance")
+    print(f"lost with a killed instance, proved by its answers or the edge's log: {lost}")
+    print(f"HTTP/2, declared unprocessed by the edge, safe to send again: {left}")
+    print("WRONG: " + ", ".join(wrong) if wrong else "no request was dropped except with a killed instance")
     return 0 if short and not wrong else 1
 
 
-def _tell_races(races: list[Row], rate: float) -> None:
+def report_races(races: list[Row], rate: float) -> None:
     lost = races[0].report.total.failures.get(RACE, 0)
     distance = no_drop.DISTANCE * 1000
     print(f"\nthe idle-close race, client and edge {distance:g} ms apart\n{no_drop.table(races)}")
@@ -124,10 +125,10 @@ def _held(app: Steady) -> Row:
     return Row(f"restart, WebSockets held for {HELD:g} s", running.report, delivery(running.report, ()))
 
 
-def tell(row: Row, good: bool) -> bool:
-    """Report a step, in full if it went wrong."""
+def report_step(row: Row, good: bool) -> bool:
+    """Report a step; in full if its result is wrong."""
     total = row.report.total
-    verdict = "as it should" if good else "WRONG"
+    verdict = "as expected" if good else "WRONG"
     print(f"soak: {row.step}: {verdict}: {row.failed} of {total.sent} failed", file=sys.stderr, flush=True)
     if not good:
         print(row, file=sys.stderr, flush=True)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "pushrod"
 _KNOW_HOSTS = ("pushrod.engines", "pushrod.provisioning", "pushrod.state")  # all others ask for a trait
-TEMPLATE = "template"  # what `pushrod new` copies: a project of its own
+TEMPLATE = "template"  # `pushrod new` copies it: a separate project
 
 Graph = dict[str, set[str]]
 

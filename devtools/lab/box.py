@@ -1,6 +1,6 @@
 """A server in a box: a container in which systemd is process 1, with its own Docker engine and address.
 
-It is made in two seconds, and is rebooted and cut from power like a machine. It shares the machine's kernel and
+It starts in two seconds, and can be rebooted and cut from power like a machine. It shares the machine's kernel and
 disk: a power cut here kills every process at once, but loses no write that a program has made.
 """
 

@@ -1,4 +1,4 @@
-"""A server that is a host, and apps pushed to it over SSH from work trees on this machine."""
+"""A server that is a Docker host, and apps pushed to it over SSH from work trees on this machine."""
 
 import contextlib
 import http.client
@@ -70,7 +70,7 @@ def files(domain: str, version: str = "one") -> dict[str, str]:
 
 @contextlib.contextmanager
 def unwatched(box: Box) -> Iterator[None]:
-    """Stop the watchdog during the block: what is stopped stays stopped, and no app is being restarted."""
+    """Stop the watchdog during the block, so that no app is restarted."""
     box.exec("systemctl", "stop", "pushrod-watch.timer", "pushrod-watch.service")
     try:
         yield
@@ -99,7 +99,7 @@ def assert_within(box: Box, key: str) -> None:
 
 @contextlib.contextmanager
 def a_host(desk: Path) -> Iterator["Ground"]:
-    """A host with nothing on it, and its journal at the end."""
+    """A host without apps; prints its journal at the end."""
     box = Box()
     made = Ground(box, desk)
     try:
@@ -232,7 +232,7 @@ class Shop:
         return self.box.get_page(path, self.domain, self.edge, timeout)
 
     def state(self) -> dict[str, Any]:
-        """Who answers, through the edge, with answers of PostgreSQL and Redis."""
+        """The identity of the answering instance, through the edge, with results from PostgreSQL and Redis."""
         answer = self.get()
         assert answer.status == 200, answer
         state: dict[str, Any] = json.loads(answer.body)
@@ -308,8 +308,8 @@ class Shop:
         return f"{self.name}-r{release}-{service}-1" if release else f"{self.name}-{service}"
 
     def inspect(self, service: str, release: int = 0) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.box.docker("inspect", self.container(service, release)))[0]
-        return found
+        record: dict[str, Any] = json.loads(self.box.docker("inspect", self.container(service, release)))[0]
+        return record
 
     def images(self) -> set[str]:
         """The tags of its images."""
@@ -322,9 +322,9 @@ class Shop:
     def addresses(self) -> dict[str, dict[str, str]]:
         """The address of each of its running containers in each of its networks."""
         return {
-            name: {n: at["IPAddress"] for n, at in found["NetworkSettings"]["Networks"].items()}
+            name: {n: at["IPAddress"] for n, at in container["NetworkSettings"]["Networks"].items()}
             for name in self.running()
-            for found in json.loads(self.box.docker("inspect", name))
+            for container in json.loads(self.box.docker("inspect", name))
         }
 
     def stores(self) -> list[str]:

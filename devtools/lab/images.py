@@ -21,7 +21,7 @@ LABEL = "pushrod.lab"  # on every image and volume made by the lab
 
 # The images of the classic compose file: nginx, backend, PostgreSQL 16, Redis 7.
 CLASSIC = ("nginx:latest", "postgres:16", "redis:7")
-MARIADB = "mariadb:11"  # for the boxes that take it in: the others need not carry it
+MARIADB = "mariadb:11"  # loaded only by tests that need it
 
 _TIMEOUT = 30.0  # seconds for one question to the engine, which usually answers within one
 
@@ -79,13 +79,13 @@ def problem() -> str:
 
 def box_problem() -> str:
     """What prevents boxes from running here; empty if nothing does."""
-    if found := _problem([*inner(), BOX, BARE]):
-        return found
+    if problem := _problem([*inner(), BOX, BARE]):
+        return problem
     return "" if has_volume(seed()) else "the volume of images for the boxes is missing"
 
 
 def mariadb_problem() -> str:
-    """What keeps boxes with a MariaDB from running here; empty when nothing does."""
+    """What prevents boxes with a MariaDB from running here; empty if nothing does."""
     return box_problem() or _problem([MARIADB])
 
 

@@ -3,7 +3,8 @@
     python app.py             serve on port 8080
     python app.py migrate     make the table, as a release command
 
-It speaks the server's protocol itself, as far as it needs it: a package would take longer to install than the rest.
+It implements the part of the server's protocol that it needs: installing a package would take longer than everything
+else.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ _PROTOCOL_41, _DATABASE, _PASSWORD, _PLUGIN = 0x200, 0x8, 0x8000, 0x80000
 
 
 class Refused(Exception):
-    """What the server says that it does not do."""
+    """An error reported by the server."""
 
 
 class Connection:
@@ -45,13 +46,13 @@ class Connection:
         self._check(self._packet()[0])
 
     def query(self, statement: str) -> list[list[str | None]]:
-        """The rows of a statement's result; Refused where the server refuses it."""
+        """The rows of a statement's result; raises Refused if the server reports an error."""
         self._send(b"\x03" + statement.encode(), 0)
         first = self._packet()[0]
         self._check(first)
         if first[:1] == b"\0":
             return []
-        while not _is_end(self._packet()[0]):  # what the columns are
+        while not _is_end(self._packet()[0]):  # the column definitions
             pass
         rows: list[list[str | None]] = []
         while not _is_end(row := self._packet()[0]):
@@ -84,7 +85,7 @@ class Connection:
 
 def _proof(password: bytes, salt: bytes) -> bytes:
     def digest(raw: bytes) -> bytes:
-        return hashlib.sha1(raw, usedforsecurity=False).digest()  # what the protocol has
+        return hashlib.sha1(raw, usedforsecurity=False).digest()  # the protocol's hash
 
     once = digest(password)
     mask = digest(salt + digest(once))
@@ -123,7 +124,7 @@ def sql(statement: str) -> list[list[str | None]]:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """`/healthz`; `/environment`; `/sql?q=`: what a statement gives, 409 where the server refuses it."""
+    """`/healthz`; `/environment`; `/sql?q=`: a statement's result, or 409 if the server refuses it."""
 
     def do_GET(self) -> None:
         at = urllib.parse.urlsplit(self.path)
@@ -149,11 +150,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(raw)
 
     def log_message(self, *words: object) -> None:
-        """Nothing: there would be a line for each request."""
+        """Log nothing: there would be a line for each request."""
 
 
 def serve() -> None:
-    """Until SIGTERM."""
+    """Serve until SIGTERM."""
     server = http.server.ThreadingHTTPServer(("", 8080), Handler)
 
     def end(_number: int, _frame: FrameType | None) -> None:

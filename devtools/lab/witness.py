@@ -19,20 +19,20 @@ _ERRORS = (
     AssertionError,
     ValueError,
     http.client.HTTPException,
-)  # what a server that is off looks like
+)  # what a client of a stopped server sees
 
 
-class Heard(NamedTuple):
-    """An answer with status 200: when, which app was asked, which app answered, and its release."""
+class Identity(NamedTuple):
+    """An answer with status 200: when, the requested app, the app that answered, and its release."""
 
     at: float
-    asked: str
-    said: str
+    app: str
+    answered_by: str
     release: int
 
 
 class Witness:
-    """Asks each app for its identity, and has it store rows, until the end of the block. Ignores answers other than
+    """Requests each app's identity, and stores rows in it, until the end of the block. Ignores answers other than
     200."""
 
     def __init__(self, *shops: Shop) -> None:
@@ -43,7 +43,7 @@ class Witness:
             for shop in shops
             for act in (self._ask, self._write)
         ]
-        self.heard: list[Heard] = []
+        self.answers: list[Identity] = []
         self.promised: dict[str, list[str]] = {shop.name: [] for shop in shops}
 
     def __enter__(self) -> "Witness":
@@ -56,16 +56,16 @@ class Witness:
     ) -> None:
         if kind is None:
             for shop in self._shops:
-                self._hear(shop)
+                self._wait_for_answer(shop)
         self._stop.set()
         for thread in self._threads:
             thread.join()
 
-    def _hear(self, shop: Shop) -> None:
+    def _wait_for_answer(self, shop: Shop) -> None:
         """Wait for one more answer, so that the silence before it counts."""
         now = time.monotonic()
         eventually(
-            lambda: any(h.asked == shop.name and h.at > now for h in list(self.heard)), "an answer", 60.0
+            lambda: any(h.app == shop.name and h.at > now for h in list(self.answers)), "an answer", 60.0
         )
 
     def _until_stopped(self, act: Callable[[Shop], None], shop: Shop) -> None:
@@ -78,8 +78,8 @@ class Witness:
     def _ask(self, shop: Shop) -> None:
         answer = shop.get(timeout=2.0)
         if answer.status == 200:
-            found = json.loads(answer.body)
-            self.heard.append(Heard(time.monotonic(), shop.name, found["app"], found["release"]))
+            identity = json.loads(answer.body)
+            self.answers.append(Identity(time.monotonic(), shop.name, identity["app"], identity["release"]))
 
     def _write(self, shop: Shop) -> None:
         row = f"{shop.name} {time.monotonic_ns()}"
@@ -88,12 +88,12 @@ class Witness:
 
     def silence(self, shop: Shop) -> float:
         """The longest time in seconds between two answers of an app."""
-        times = [h.at for h in self.heard if h.asked == shop.name]
+        times = [h.at for h in self.answers if h.app == shop.name]
         return max(later - before for before, later in itertools.pairwise(times))
 
     def check(self) -> None:
         """Assert that no app has answered under another's name, and that every acknowledged row is stored."""
-        wrong = [h for h in self.heard if h.asked != h.said]
+        wrong = [h for h in self.answers if h.app != h.answered_by]
         assert not wrong, wrong
         for shop in self._shops:
             promised = self.promised[shop.name]
@@ -102,8 +102,8 @@ class Witness:
             assert not lost, f"{len(lost)} of {len(promised)} rows are lost"
 
 
-class Said(NamedTuple):
-    """Any answer; status 0 if there was none."""
+class Outcome(NamedTuple):
+    """Any answer; status 0 if none arrived."""
 
     status: int
     retry_after: str = ""
@@ -117,7 +117,7 @@ class Listener:
         self._shop = shop
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._until_stopped)
-        self.heard: list[Said] = []
+        self.answers: list[Outcome] = []
 
     def __enter__(self) -> "Listener":
         self._thread.start()
@@ -131,17 +131,17 @@ class Listener:
 
     def _until_stopped(self) -> None:
         while not self._stop.wait(0.01):
-            self.heard.append(self._ask())
+            self.answers.append(self._ask())
 
-    def _ask(self) -> Said:
+    def _ask(self) -> Outcome:
         try:
             answer = self._shop.get(timeout=2.0)
         except _ERRORS:
-            return Said(0)
+            return Outcome(0)
         body = answer.body.decode() if answer.status != 200 else ""
-        return Said(answer.status, answer.headers.get("retry-after", ""), body)
+        return Outcome(answer.status, answer.headers.get("retry-after", ""), body)
 
     @property
-    def told(self) -> dict[int, int]:
+    def statuses(self) -> dict[int, int]:
         """How often each status was received."""
-        return dict(collections.Counter(answer.status for answer in self.heard))
+        return dict(collections.Counter(answer.status for answer in self.answers))

@@ -21,40 +21,52 @@ def _arguments(argv: list[str] | None) -> tuple[argparse.ArgumentParser, argpars
         prog="load", description="Constant-rate HTTP load on loopback and in the lab."
     )
     add = parser.add_argument
-    add("--url", action="append", default=[], help="what `keep` and `close` get; several are taken in turn")
-    add("--rate", type=float, required=True, help=f"requests a second, all shapes together, to {MAX_RATE:g}")
-    add("--seconds", type=float, required=True, help=f"how long, to {MAX_SECONDS:g}")
+    add(
+        "--url", action="append", default=[], help="what `keep` and `close` request; several are used in turn"
+    )
+    add(
+        "--rate",
+        type=float,
+        required=True,
+        help=f"requests per second, all shapes together, at most {MAX_RATE:g}",
+    )
+    add("--seconds", type=float, required=True, help=f"duration, at most {MAX_SECONDS:g}")
     add(
         "--shape",
         action="append",
         default=[],
         metavar="NAME=SHARE",
-        help=f"{', '.join(NAMES)}; keep and close, one each, where none is given",
+        help=f"{', '.join(NAMES)}; default: keep=1 and close=1",
     )
     add("--post-url", default="", help="where `post` sends to")
     add("--post-body", default='{"id": "{id}"}', help="what it sends; {id} becomes a unique id")
-    add("--slow-url", default="", help="what `slow` gets")
+    add("--slow-url", default="", help="what `slow` requests")
     add("--upload-url", default="", help="where `upload` sends a body with a unique id, in pieces")
-    add("--events-url", default="", help="what `events` reads, numbered server-sent events, to their end")
-    add("--websocket-url", default="", help="where `websocket` says numbers and wants each echoed")
+    add("--events-url", default="", help="numbered server-sent events, which `events` reads to their end")
+    add("--websocket-url", default="", help="where `websocket` sends numbers and expects each echoed")
     add("--lasting", type=float, default=2.0, help="seconds of an upload and of a WebSocket")
     add("--timeout", type=float, default=10.0, help="seconds for one request")
-    add("--connections", type=int, default=16, help="persistent connections kept open at least")
-    add("--distance", type=float, default=0.0, help="seconds that stand for the way to the server and back")
+    add("--connections", type=int, default=16, help="minimum number of persistent connections kept open")
+    add("--distance", type=float, default=0.0, help="simulated round trip to the server, in seconds")
     add(
         "--protocol",
         action="append",
         default=[],
         choices=["http", "tls", "h2"],
-        help="http where none is given",
+        help="default: http",
     )
-    add("--tls-port", type=int, default=443, help="where `tls` and `h2` are asked")
-    add("--tls-name", default="localhost", help="under which name")
-    add("--trust", default="", metavar="FILE", help="the authority that vouches for it")
-    add("--at", default="", metavar="ADDRESS", help="ask there, whatever the URLs name: loopback or the lab")
-    add("--forwarded", action="store_true", help="say without TLS that a proxy has ended it")
+    add("--tls-port", type=int, default=443, help="port of `tls` and `h2`")
+    add("--tls-name", default="localhost", help="their host name")
+    add("--trust", default="", metavar="FILE", help="file of trusted certificates for that name")
+    add(
+        "--at",
+        default="",
+        metavar="ADDRESS",
+        help="address to connect to instead of the URLs' hosts: loopback or the lab",
+    )
+    add("--forwarded", action="store_true", help="without TLS, claim that a proxy has terminated it")
     add("--header", default=RELEASE_HEADER, help="the header that names the release")
-    add("--json", type=Path, metavar="FILE", help="write the report there too")
+    add("--json", type=Path, metavar="FILE", help="also write the report to this file")
     return parser, parser.parse_args(argv)
 
 
@@ -131,12 +143,12 @@ def main(argv: list[str] | None = None) -> int:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     gc.freeze()
-    return asyncio.run(_run_and_tell(plan, f"sending {plan.rate:g}/s for {plan.seconds:g} s", options.json))
+    return asyncio.run(_run_and_report(plan, f"sending {plan.rate:g}/s for {plan.seconds:g} s", options.json))
 
 
-async def _run_and_tell(plan: Plan, announce: str, file: Path | None) -> int:
-    """Run and report inside the loop: while it lives, a late signal cannot end the process before the report is
-    out."""
+async def _run_and_report(plan: Plan, announce: str, file: Path | None) -> int:
+    """Run and report inside the loop: while it runs, a late signal cannot end the process before the report is
+    printed."""
     report = await Run(plan)(stop_on=(signal.SIGTERM, signal.SIGINT), announce=announce)
     if file:
         file.write_text(report.json())

@@ -52,7 +52,7 @@ class Figures:
 
 
 class Tally:
-    """Counts while the run goes on; `figures` summarises them."""
+    """Counts during the run; `figures` summarises them."""
 
     def __init__(self, start: float) -> None:
         self.start = start
@@ -190,9 +190,9 @@ class Report:
             f"release {value}: {seen.count} answers, {seen.first:.2f} s to {seen.last:.2f} s"
             for value, seen in self.total.releases.items()
         ]
-        lines.append(f"{self.rate:.1f}/s for {self.seconds:.1f} s; generator late by {_ms(self.lag)} at most")
+        lines.append(f"{self.rate:.1f}/s for {self.seconds:.1f} s; generator at most {_ms(self.lag)} late")
         idle = f"idle connections closed by the server: {self.idle_closed}, reset: {self.idle_reset}"
-        lines.append(f"{idle}; no more taken on {self.goaways} of HTTP/2")
+        lines.append(f"{idle}; HTTP/2 connections ended by GOAWAY: {self.goaways}")
         return "\n".join([*lines, *self.samples])
 
 

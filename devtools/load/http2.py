@@ -32,7 +32,7 @@ class Stream:
         self.over = False
         self._session = session
         self._received = 0
-        self._found: asyncio.Queue[bytes | Answer | Failed | None] = asyncio.Queue()
+        self._events: asyncio.Queue[bytes | Answer | Failed | None] = asyncio.Queue()
 
     async def exchange(self, request: Request) -> Answer:
         """Send a request and read its complete answer. Raises Failed."""
@@ -60,23 +60,23 @@ class Stream:
             yield piece
 
     async def _next(self) -> bytes | Answer | None:
-        found = await self._found.get()
-        if isinstance(found, Failed):
-            raise found
-        return found
+        event = await self._events.get()
+        if isinstance(event, Failed):
+            raise event
+        return event
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Handle an event of this stream."""
         if isinstance(event, ResponseReceived):
             headers = {str(name): str(value) for name, value in event.headers}
             self.head = Answer(int(headers.pop(":status")), headers, reusable=True)
-            self._found.put_nowait(self.head)
+            self._events.put_nowait(self.head)
         elif isinstance(event, DataReceived):
             self._received += len(event.data)
-            self._found.put_nowait(event.data)
+            self._events.put_nowait(event.data)
         elif isinstance(event, StreamEnded):
             self.over = True
-            self._found.put_nowait(None)
+            self._events.put_nowait(None)
         elif isinstance(event, StreamReset) and not self.over:
             code = ErrorCodes(event.error_code).name
             if event.error_code == ErrorCodes.REFUSED_STREAM:
@@ -95,7 +95,7 @@ class Stream:
         """End the stream with a failure, unless it has ended already."""
         if not self.over:
             self.over = True
-            self._found.put_nowait(failure)
+            self._events.put_nowait(failure)
 
     def _cut(self, kind: str, why: str) -> Failed:
         if self.head:
@@ -239,14 +239,14 @@ class Session:
                 raise Failed("malformed", str(e)) from e
             self._window.set()
             for event in events:
-                self._hear(event)
+                self._dispatch(event)
 
-    def _hear(self, event: Event) -> None:
+    def _dispatch(self, event: Event) -> None:
         number = getattr(event, "stream_id", 0)
         if isinstance(event, DataReceived) and event.flow_controlled_length:
             self._machine.acknowledge_received_data(event.flow_controlled_length, number)
         if stream := self._streams.get(number or 0):
-            stream.hear(event)
+            stream.handle(event)
 
     def _leave_off(self, last: int) -> None:
         self.goaway = last

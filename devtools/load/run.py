@@ -173,8 +173,8 @@ class Run:
         if len(self._failures) < MOST:
             headers = failure.answer.headers if failure.answer else {}
             at = asyncio.get_running_loop().time() - self._start
-            said = (headers.get("x-instance", ""), headers.get("x-request-id", ""))
-            self._failures.append(Failure(shape.key, n, round(at, 3), failure.kind, failure.detail, *said))
+            named = (headers.get("x-instance", ""), headers.get("x-request-id", ""))
+            self._failures.append(Failure(shape.key, n, round(at, 3), failure.kind, failure.detail, *named))
 
     def _report(self, end: float) -> Report:
         sent, elapsed = self._total.sent, self._last_sent - self._start

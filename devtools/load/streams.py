@@ -66,26 +66,26 @@ async def _conversation(connection: Connection, seconds: float) -> bool:
     Close."""
     for number in range(max(1, round(seconds / _EVERY))):
         await connection.send(frame(_TEXT, str(number).encode()))
-        heard = await _heard(connection)
-        if heard.opcode == _CLOSE:
+        received = await _next_frame(connection)
+        if received.opcode == _CLOSE:
             return await _closed(connection, first=False)
-        if heard != Frame(_TEXT, str(number).encode()):
-            raise Failed("wrong", f"{heard.payload[:20]!r} for {number}")
+        if received != Frame(_TEXT, str(number).encode()):
+            raise Failed("wrong", f"{received.payload[:20]!r} for {number}")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_EVERY):
                 await connection.ahead()
-            return await _unasked(connection)
+            return await _early_close(connection)
     await connection.send(frame(_CLOSE, (1000).to_bytes(2, "big")))
-    while (await _heard(connection)).opcode != _CLOSE:
+    while (await _next_frame(connection)).opcode != _CLOSE:
         pass
     return await _closed(connection, first=True)
 
 
-async def _unasked(connection: Connection) -> bool:
+async def _early_close(connection: Connection) -> bool:
     """Accept a Close, which may come at any moment, but nothing else."""
-    heard = await _heard(connection)
-    if heard.opcode != _CLOSE:
-        raise Failed("wrong", f"{heard.payload[:20]!r} unasked")
+    received = await _next_frame(connection)
+    if received.opcode != _CLOSE:
+        raise Failed("wrong", f"{received.payload[:20]!r} unasked")
     return await _closed(connection, first=False)
 
 
@@ -105,7 +105,7 @@ class Frame(NamedTuple):
     payload: bytes
 
 
-async def _heard(connection: Connection) -> Frame:
+async def _next_frame(connection: Connection) -> Frame:
     """The next frame that is not a ping; pings are answered."""
     while True:
         first, length = await connection.take(2)
@@ -132,11 +132,11 @@ def accept(key: bytes) -> bytes:
 
 
 def _opening(request: Request, key: bytes) -> Request:
-    wanted = (
+    upgrade = (
         ("Upgrade", "websocket"),
         ("Connection", "Upgrade"),
         ("Sec-WebSocket-Version", "13"),
         ("Sec-WebSocket-Key", key.decode()),
     )
     others = (field for field in request.headers if field[0] != "Connection")
-    return request._replace(headers=(*others, *wanted))
+    return request._replace(headers=(*others, *upgrade))

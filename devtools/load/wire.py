@@ -20,14 +20,14 @@ FAILURES = {
     "reset": "reset before any byte of the answer, on a connection's first request or on an HTTP/2 stream",
     "unanswered": "closed before any byte of the answer, likewise",
     RACE: "a request already written on a used connection, then closed or reset without an answer",
-    UNPROCESSED: "HTTP/2: the server says that it has done nothing of it, and that it may be sent again",
+    UNPROCESSED: "HTTP/2: the server declares that it has not processed the request, which may be sent again",
     "truncated": "the answer ended before its Content-Length, its last chunk or its last frame",
     "surplus": "bytes after the end of an answer",
     "malformed": "not an answer of the protocol",
-    "tls": "no handshake, or not for the name that was asked",
-    "time-out": "no whole answer in time",
+    "tls": "no handshake, or a certificate for another name",
+    "time-out": "no complete answer in time",
     "cut": "a WebSocket that ended without a Close frame from the server",
-    "wrong": "an echo or an event other than the one that was due",
+    "wrong": "another echo or event than the expected one",
     "local": "the generator's own limits: descriptors, ports, memory",
 }
 
@@ -77,7 +77,7 @@ def target(url: str, at: str = "") -> Target:
     except ValueError:
         raise ValueError(f"{url}: only an IP address or a name below localhost") from None
     if not address.is_loopback and address not in LAB:
-        raise ValueError(f"{url}: load goes to loopback only")
+        raise ValueError(f"{url}: load is sent to loopback and the lab only")
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(family, str(address), parts.port or 80, parts.netloc.rpartition("@")[2], path)
@@ -185,14 +185,14 @@ class Channel:
 
     async def receive(self) -> bytes:
         """The next data; empty at the end. Raises ConnectionError, and Failed for invalid TLS."""
-        while not (found := self._decrypted()):
+        while not (decrypted := self._decrypted()):
             if self._tls and self.orderly:
                 return b""
             data = await asyncio.get_running_loop().sock_recv(self.socket, 65536)
             if not (data and self._tls):
                 return data
             self._in.write(data)
-        return found
+        return decrypted
 
     def now(self) -> tuple[State, bytes]:
         """What the server has done so far, without waiting: `open`, or `surplus` with the data that has arrived.
@@ -209,8 +209,8 @@ class Channel:
             return ("open", b"") if data is None else ("surplus", b"") if data else ("closed", b"")
         if data:
             self._in.write(data)
-        if found := self._decrypted():
-            return "surplus", found
+        if decrypted := self._decrypted():
+            return "surplus", decrypted
         return ("closed", b"") if data == b"" or self.orderly else ("open", b"")
 
     def keep(self, data: bytes) -> None:

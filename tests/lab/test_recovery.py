@@ -146,7 +146,7 @@ def test_both_apps_come_back_each_under_its_name(hosted: Hosted, ends: Callable[
         print(
             f"{app.name}: a {ends.__name__}, from the last answer to the next: {witness.silence(app):.1f} s"
         )
-        assert {h.release for h in witness.heard if h.asked == app.name} == {before[app.name]}
+        assert {h.release for h in witness.answers if h.app == app.name} == {before[app.name]}
         settled(app)
         assert _without_own(app.addresses(), app) == _without_own(addresses[app.name], app)
         stores = [app.inspect(name)["State"]["StartedAt"] for name in ("postgres", "redis")]
@@ -207,7 +207,7 @@ def cold(made: Hosted) -> Shop:
     made.shop.back(made.shop.journal_live, "before the test", BOOT)
     with Listener(made.shop) as listener:
         made.shop.push_version("cold", COLD)
-    assert set(listener.told) == {200}, listener.told
+    assert set(listener.statuses) == {200}, listener.statuses
     return made.shop
 
 
@@ -235,23 +235,23 @@ def test_the_edge_waits_until_instances_have_proved_healthy(
 ) -> None:
     """Until then it answers 503 itself; the app's own answer would be 500, that of a lost connection 502."""
     with Listener(cold) as listener:
-        eventually(lambda: 200 in listener.told, "the listener is answered")
+        eventually(lambda: 200 in listener.statuses, "the listener is answered")
         ends(hosted.box)
         cold.back(cold.journal_live, f"after {ends.__name__}, cold", BOOT)
-    print(f"{ends.__name__}: {listener.told}")
-    starting = [said for said in listener.heard if "is starting" in said.body]
-    assert starting, listener.told
+    print(f"{ends.__name__}: {listener.statuses}")
+    starting = [said for said in listener.answers if "is starting" in said.body]
+    assert starting, listener.statuses
     assert {(said.status, said.retry_after) for said in starting} == {(503, "1")}
-    others = {said for said in listener.heard if said not in starting and said.status not in (0, 200)}
+    others = {said for said in listener.answers if said not in starting and said.status not in (0, 200)}
     assert not others, others
 
 
 def test_an_app_that_was_taken_down_is_let_be_and_deployed_again(hosted: Hosted, cold: Shop) -> None:
     with Listener(cold) as listener:
         hosted.ground.pushrod("down", "--app", "shop")
-        eventually(lambda: 404 in listener.told, "the edge no longer answers for it")
+        eventually(lambda: 404 in listener.statuses, "the edge no longer answers for it")
         cold.push_version("cold", COLD | {"again": ""})
-    assert set(listener.told) == {200, 404}, listener.told
+    assert set(listener.statuses) == {200, 404}, listener.statuses
 
 
 def test_a_rollback_to_one_that_is_cold_first(hosted: Hosted, cold: Shop) -> None:
@@ -260,7 +260,7 @@ def test_a_rollback_to_one_that_is_cold_first(hosted: Hosted, cold: Shop) -> Non
         cold.push_version("between")
         cold.ssh("rollback")
         cold.back(live, "after the rollback", AT_ONCE)
-    assert set(listener.told) == {200}, listener.told
+    assert set(listener.statuses) == {200}, listener.statuses
 
 
 def test_a_first_deployment_that_fails_is_never_asked(hosted: Hosted) -> None:
@@ -270,10 +270,10 @@ def test_a_first_deployment_that_fails_is_never_asked(hosted: Hosted) -> None:
     with Listener(green) as listener:
         green.tree.commit({"compose.yaml": slow["compose.yaml"].replace("20s", "2s")}, "too cold")
         assert "web-1 is not healthy: after 2 s" in green.push().err
-        assert set(listener.told) == {404}
+        assert set(listener.statuses) == {404}
         green.push_version("cold", slow)
     hosted.ground.pushrod("apps", "destroy", "green", "--yes")
-    assert set(listener.told) == {404, 200}, listener.told
+    assert set(listener.statuses) == {404, 200}, listener.statuses
 
 
 def test_one_that_takes_longer_than_its_unit_waits_is_let_through_by_the_watch(hosted: Hosted) -> None:
@@ -329,7 +329,7 @@ def test_an_app_that_an_older_pushrod_has_deployed_goes_on(hosted: Hosted) -> No
         assert shop.push().ok  # of the live commit
         assert shop.deploy_there().status == 0
         assert "present" in json.loads(box.get(f"{ROOT}/edge/current/sites.json"))["shop"]
-    assert set(listener.told) == {200}, listener.told
+    assert set(listener.statuses) == {200}, listener.statuses
     box.reboot()
     for app in (shop, hosted.blog):
         app.back(app.live, "after a reboot", BOOT)

@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def up() -> None:
-    """Provide an engine, every image, and what boxes start from."""
+    """Provide an engine, every image, and the initial state of boxes."""
     if not images.engine_answers():
         engine.start()
     for image in (*images.inner(), images.MARIADB):
@@ -43,7 +43,7 @@ def up() -> None:
 
 
 def clean() -> None:
-    """Remove what is the lab's; the engine keeps running, with its build cache."""
+    """Remove everything of the lab; the engine keeps running, with its build cache."""
     if not images.engine_answers():
         raise LabError("no Docker engine answers, so there is nothing to remove")
     for kind, name, remove in (

@@ -1,4 +1,4 @@
-"""What boxes start from: their own network, and a volume of images that a dockerd has loaded once."""
+"""The initial state of boxes: their network, and a volume of images that a dockerd has loaded once."""
 
 import tempfile
 import time
@@ -8,14 +8,14 @@ from devtools.lab import images
 from devtools.lab.box import Box, copy_volume
 from pushrod.system import processes
 from tools.lab import standins
-from tools.lab.effects import LONGEST, LabError, docker, tell
+from tools.lab.effects import LONGEST, LabError, docker, report
 
 SOURCE = Path(__file__).parents[2]
 
 
 def provide() -> None:
     """Ensure that the box images, the network and the volume of images exist."""
-    standins.build_base()  # its cp fills the volume of each box, even if every image can be pulled
+    standins.build_base()  # its `cp` fills each box's volume, even if every image can be pulled
     for image in (images.BOX, images.BARE, images.OLD):
         standins.provide(image)
     if images.NETWORK not in docker("network", "ls", "--format", "{{.Name}}").split():
@@ -29,7 +29,7 @@ def develop(name: str, image: str) -> None:
     """A new box to experiment in, with this checkout read-only at /src; replaces one with the same name."""
     Box(name).remove()
     box = Box(name).create(image, [f"{SOURCE}:/src:ro"])
-    tell(f"{name} is at {box.address}: docker exec -it {name} bash")
+    report(f"{name} is at {box.address}: docker exec -it {name} bash")
 
 
 def _load() -> None:
@@ -51,7 +51,7 @@ def _load() -> None:
         _keep(box.volume, seed)
     finally:
         box.remove()
-    tell(f"the images for boxes: loaded in {time.monotonic() - started:.0f} s")
+    report(f"the images for boxes: loaded in {time.monotonic() - started:.0f} s")
 
 
 def _keep(volume: str, seed: str) -> None:

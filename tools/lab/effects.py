@@ -27,6 +27,6 @@ def run(argv: Sequence[str]) -> str:
     return done.stdout
 
 
-def tell(line: str) -> None:
-    """Report what is being done."""
+def report(line: str) -> None:
+    """Print a line of progress."""
     print(f"lab: {line}", flush=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from devtools.lab import images
 from pushrod.system import files, waits
-from tools.lab.effects import LabError, run, tell
+from tools.lab.effects import LabError, report, run
 
 PACKAGES = ("docker.io", "iptables", "mmdebstrap", "debian-archive-keyring", "ca-certificates")
 CLIENT = "docker-cli"  # for Debian 13, where docker.io does not contain the client
@@ -24,7 +24,7 @@ def start() -> None:
     if not shutil.which("docker"):
         install(CLIENT)
     if Path("/run/systemd/system").is_dir():
-        tell("starting the Docker engine: systemctl start docker")
+        report("starting the Docker engine: systemctl start docker")
         run(["systemctl", "start", "docker"])
         command = "systemctl stop docker"
     else:
@@ -32,12 +32,12 @@ def start() -> None:
     if not waits.wait_until(images.engine_answers, STARTS, 0.5):
         last = "\n".join(files.tail(LOG, 10))
         raise LabError(f"the Docker engine does not answer after {STARTS:g} s\n{last}")
-    tell(f"the Docker engine goes on running; this stops it: {command}")
+    report(f"the Docker engine keeps running; to stop it: {command}")
 
 
 def _spawn() -> int:
     """Start dockerd on a machine without systemd, and return its process id."""
-    tell(f"starting dockerd; its log: {LOG}")
+    report(f"starting dockerd; its log: {LOG}")
     with LOG.open("ab") as log:
         child = subprocess.Popen(
             ["dockerd"], cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -48,7 +48,7 @@ def _spawn() -> int:
 def install(*packages: str) -> None:
     """Install packages of Debian or Ubuntu."""
     if not shutil.which("apt-get"):
-        raise LabError(f"this is neither Debian nor Ubuntu: install {', '.join(packages)} by other means")
-    tell(f"installing {' '.join(packages)}")
+        raise LabError(f"this is neither Debian nor Ubuntu: install {', '.join(packages)} yourself")
+    report(f"installing {' '.join(packages)}")
     run(["apt-get", "update"])
     run(["apt-get", "install", "--yes", "--no-install-recommends", *packages])

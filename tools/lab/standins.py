@@ -15,7 +15,7 @@ from devtools.lab import images
 from pushrod.adapters.binaries import Parts
 from pushrod.system import processes
 from tools.lab import engine, machine
-from tools.lab.effects import LONGEST, LabError, docker, run, tell
+from tools.lab.effects import LONGEST, LabError, docker, report, run
 
 RECIPES = Path(images.__file__).parent / "standins"
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
@@ -34,8 +34,8 @@ SERVER = "python3-venv iptables docker.io docker-cli docker-compose docker-build
 
 
 class Standin(NamedTuple):
-    """How to make an image: a folder of RECIPES, build arguments, what fills its context, what that depends on, and
-    its base, a Debian."""
+    """How to build an image: a folder of RECIPES, build arguments, the function that fills its context, the function
+    that describes what this depends on, and its base, a Debian."""
 
     folder: str
     arguments: Mapping[str, str]
@@ -52,15 +52,15 @@ def provide(image: str) -> None:
     if image not in OWN:
         pulled = processes.run(["docker", "pull", "--quiet", image], timeout=LONGEST)
         if pulled.status == 0:
-            tell(f"{image}: pulled")
+            report(f"{image}: pulled")
             return
         if image not in STANDINS:
             why = pulled.stderr.strip()
-            raise LabError(f"{image} cannot be pulled, and {RECIPES} has nothing to stand in for it: {why}")
-        tell(f"{image} cannot be pulled: building a stand-in from Debian's packages")
+            raise LabError(f"{image} cannot be pulled, and {RECIPES} has no stand-in for it: {why}")
+        report(f"{image} cannot be pulled: building a stand-in from Debian's packages")
     build_base({**OWN, **STANDINS}[image].base)
     _build(image)
-    tell(f"{image}: built in {time.monotonic() - started:.0f} s")
+    report(f"{image}: built in {time.monotonic() - started:.0f} s")
 
 
 def build_base(image: str = images.DEBIAN) -> None:
@@ -117,7 +117,7 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-# ---- what fills their build contexts ------------------------------------------------------------------------
+# ---- filling the build contexts ---------------------------------------------------------------------------
 
 
 def _no_programs(context: Path) -> None:

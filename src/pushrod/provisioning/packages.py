@@ -31,7 +31,7 @@ def plugin(name: str) -> Path | None:
 
 def missing(system: System, has: Callable[[str], bool]) -> list[str]:
     """The packages to install. `has` tells whether a program, plugin or file exists."""
-    return [package for thing, package in _needed(system, has) if not has(thing)]
+    return [package for item, package in _needed(system, has) if not has(item)]
 
 
 def _needed(system: System, has: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
@@ -58,15 +58,13 @@ def _needed(system: System, has: Callable[[str], bool]) -> Iterator[tuple[str, s
         yield from (("docker-compose", "docker-compose"), ("docker-buildx", "docker-buildx"))
 
 
-def is_there(thing: str) -> bool:
+def is_there(item: str) -> bool:
     """Whether this machine has a program, a plugin of the Docker client, or a file."""
-    if thing.startswith("/"):
-        return Path(thing).exists()
-    if thing.startswith("docker-"):
-        return plugin(thing) is not None
-    return (
-        shutil.which(thing, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin") is not None
-    )
+    if item.startswith("/"):
+        return Path(item).exists()
+    if item.startswith("docker-"):
+        return plugin(item) is not None
+    return shutil.which(item, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin") is not None
 
 
 def plan(system: System, on_line: Callable[[str], None]) -> list[Work]:

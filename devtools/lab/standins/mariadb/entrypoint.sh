@@ -6,7 +6,7 @@ set -euo pipefail
 
 DATA=/var/lib/mysql
 
-# What a variable says, under either of its names, or the file that is named in its place.
+# The value of a variable under either of its names, or the content of the file that its _FILE variant names.
 value() {
     local prefix name
     for prefix in MARIADB MYSQL; do
@@ -23,7 +23,7 @@ value() {
     done
 }
 
-# A text as SQL writes it.
+# A text as an SQL literal.
 quoted() {
     local text=${1//\\/\\\\}
     printf "'%s'" "${text//\'/\'\'}"
@@ -46,7 +46,7 @@ prepare() {
     password=$(value PASSWORD)
     database=$(value DATABASE)
     mariadb-install-db --datadir="$DATA" --auth-root-authentication-method=normal --skip-test-db >/dev/null
-    # It listens on its socket alone until it is as it should be.
+    # Until it is set up, it listens on its socket only.
     "$@" --skip-networking &
     local pid=$!
     until mariadb-admin --silent ping 2>/dev/null; do

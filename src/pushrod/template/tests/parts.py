@@ -78,8 +78,8 @@ class Part:
         self.send(number)
         return self.wait()
 
-    def says(self, words: str) -> bool:
-        """Whether its log contains this."""
+    def logged(self, words: str) -> bool:
+        """Whether its log contains a text."""
         return words in self.log.read_text()
 
     def _is_ready_or_gone(self) -> bool:

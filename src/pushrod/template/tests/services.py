@@ -102,8 +102,8 @@ class Backend(Part):
 
     def figure(self, line: str) -> float:
         """A value from /metrics, by its name and labels; 0 if it does not exist yet."""
-        found = [x for x in self.client.get("/metrics").text.splitlines() if x.startswith(f"{line} ")]
-        return float(found[0].rpartition(" ")[2]) if found else 0.0
+        matching = [x for x in self.client.get("/metrics").text.splitlines() if x.startswith(f"{line} ")]
+        return float(matching[0].rpartition(" ")[2]) if matching else 0.0
 
 
 class Worker(Part):
@@ -121,12 +121,12 @@ class Worker(Part):
         return self.given
 
     def is_ready(self) -> bool:
-        return self.says("waiting for jobs")
+        return self.logged("waiting for jobs")
 
 
-def order(wanted: Mapping[int, int]) -> list[dict[str, int]]:
+def order(quantities: Mapping[int, int]) -> list[dict[str, int]]:
     """A number of each product, in the API's format."""
-    return [{"product_id": id, "quantity": quantity} for id, quantity in wanted.items()]
+    return [{"product_id": id, "quantity": quantity} for id, quantity in quantities.items()]
 
 
 class Visitor:
@@ -163,10 +163,10 @@ class Visitor:
     def post(self, path: str, body: object, **headers: str) -> httpx.Response:
         return self.client.post(path, json=body, headers=headers)
 
-    def order(self, wanted: Mapping[int, int], key: str = "") -> httpx.Response:
+    def order(self, quantities: Mapping[int, int], key: str = "") -> httpx.Response:
         """Buy something."""
         key = key or secrets.token_hex(16)
-        return self.post("/api/orders", {"items": order(wanted)}, **{"Idempotency-Key": key})
+        return self.post("/api/orders", {"items": order(quantities)}, **{"Idempotency-Key": key})
 
     def put(self, path: str, body: object) -> httpx.Response:
         return self.client.put(path, json=body)

@@ -63,7 +63,7 @@ def test_request_has_an_id_that_the_log_knows(backend: Backend) -> None:
     )
     made = backend.client.get("/api/products").headers["X-Request-Id"]
     for id, status in ((given, 404), (made, 200)):
-        wait_until(lambda id=id: backend.says(id), "logged")  # type: ignore[misc]
+        wait_until(lambda id=id: backend.logged(id), "logged")  # type: ignore[misc]
         [line] = [json.loads(x) for x in backend.log.read_text().splitlines() if id in x]
         assert (line["request_id"], line["event"], line["status"]) == (id, "request", status)
 
@@ -118,7 +118,7 @@ def test_request_under_way_is_answered_before_the_end(
         answer = threads.submit(backend.staff.put, f"/api/products/{id}", product)
         wait_until(lambda: bool(postgres.execute(WAITING)), "the request in PostgreSQL")
         backend.send(signal.SIGTERM)
-        wait_until(lambda: backend.says("Shutting down"), "the signal noticed")
+        wait_until(lambda: backend.logged("Shutting down"), "the signal noticed")
         holder.rollback()
         assert answer.result().json() == {"id": id, **product}
     assert backend.wait() in (0, -signal.SIGTERM)

@@ -177,7 +177,7 @@ def test_job_that_comes_twice_is_done_once(
     settled(empty)
     steps = postgres.execute(f"SELECT count(*) FROM order_steps WHERE order_id = {placed}")
     assert steps == [(4,)]
-    assert not worker.says("a job failed")
+    assert not worker.logged("a job failed")
 
 
 def settled(valkey: Valkey) -> None:
@@ -217,7 +217,7 @@ def test_job_is_done_once_the_cause_is_gone(
         holder.execute("ALTER TABLE orders ADD CONSTRAINT none_paid CHECK (status <> 'paid') NOT VALID")
         holder.commit()
         placed = buyer.order({backend.add(): 1}).json()["id"]
-        wait_until(lambda: worker.says("a job failed"), "a failure")
+        wait_until(lambda: worker.logged("a job failed"), "a failure")
         holder.execute("ALTER TABLE orders DROP CONSTRAINT none_paid")
         holder.commit()
     wait_until(lambda: buyer.get(f"/api/orders/{placed}").json()["status"] == "shipped", "shipped")
@@ -253,10 +253,10 @@ def test_job_in_hand_is_done_before_the_end(
         )
         wait_until(lambda: bool(postgres.execute(waiting)), "the job in PostgreSQL")
         worker.send(signal.SIGTERM)
-        wait_until(lambda: worker.says("Waiting for 1 running tasks"), "the signal noticed")
+        wait_until(lambda: worker.logged("Waiting for 1 running tasks"), "the signal noticed")
         holder.rollback()
     assert worker.wait() == 0
-    assert worker.says("stopped")
+    assert worker.logged("stopped")
     assert postgres.execute(f"SELECT status FROM orders WHERE id = {placed}") == [("paid",)]
 
 

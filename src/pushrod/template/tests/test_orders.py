@@ -76,8 +76,8 @@ def test_orders_of_the_same_products_in_any_order_do_not_block_each_other(
     one, two = backend.add(stock=1000), backend.add(stock=1000)
 
     def buy(number: int) -> int:
-        wanted = {one: 1, two: 1} if number % 2 else {two: 1, one: 1}
-        return buyer.order(wanted).status_code
+        quantities = {one: 1, two: 1} if number % 2 else {two: 1, one: 1}
+        return buyer.order(quantities).status_code
 
     with ThreadPoolExecutor(20) as threads:
         assert set(threads.map(buy, range(60))) == {201}
@@ -144,15 +144,15 @@ def test_orders_are_for_users_and_their_own(backend: Backend, buyer: Visitor) ->
 def test_pages_of_orders_follow_each_other(backend: Backend, buyer: Visitor) -> None:
     id = backend.add(stock=5)
     placed = [buyer.order({id: 1}).json()["id"] for _ in range(5)]
-    found: list[int] = []
+    listed: list[int] = []
     after = ""
     while True:
         page = buyer.get(f"/api/orders?limit=2{after}").json()
-        found += [item["id"] for item in page["items"]]
+        listed += [item["id"] for item in page["items"]]
         if page["next"] is None:
             break
         after = f"&after={page['next']}"
-    assert found == placed[::-1]
+    assert listed == placed[::-1]
 
 
 def test_jobs_move_an_order_on_to_its_end(
@@ -178,7 +178,7 @@ def test_order_under_way_is_finished_before_the_end(
         waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FOR NO KEY UPDATE'"
         wait_until(lambda: bool(postgres.execute(waiting)), "the order in PostgreSQL")
         mine.send(15)
-        wait_until(lambda: mine.says("Shutting down"), "the signal noticed")
+        wait_until(lambda: mine.logged("Shutting down"), "the signal noticed")
         with pytest.raises(httpx.TransportError):
             httpx.get(f"{mine.url}/healthz")
         holder.rollback()

@@ -33,7 +33,7 @@ def test_redis_may_come_back_empty_and_postgres_after_a_while(
     email = buyer.register()
     placed = buyer.order({backend.add(): 1}).json()["id"]
     valkey.stop()
-    wait_until(lambda: worker.says("the outbox waits") or worker.says("jobs wait"), "the worker waiting")
+    wait_until(lambda: worker.logged("the outbox waits") or worker.logged("jobs wait"), "the worker waiting")
     valkey.start()  # without its sessions, its streams and the jobs in them
     postgres.stop()
     postgres.start()

@@ -229,5 +229,5 @@ def test_user_is_made_by_hand(backend: Backend) -> None:
     visitor = Visitor(backend.url)
     assert visitor.log_in("grace@example.com", made.strip()).status_code == 200
     assert visitor.put("/api/products/0", {}).status_code == 422  # past the check for staff
-    with pytest.raises(ChildProcessError, match="there is a user with this address"):
+    with pytest.raises(ChildProcessError, match="this address is already registered"):
         backend.manage("user", "grace@example.com")

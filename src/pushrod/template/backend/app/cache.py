@@ -38,7 +38,7 @@ POLL = 0.02  # seconds between two checks by a reader that waits for another's l
 EARLY = 0.1  # the last part of its life, in which a value is refreshed
 
 READS = Counter("cache_reads", "Reads of the cache by kind of value and result", ["kind", "result"])
-LOADS = Counter("cache_loads", "Values asked of PostgreSQL for the cache", ["kind"])
+LOADS = Counter("cache_loads", "Values loaded from PostgreSQL for the cache", ["kind"])
 
 _ASK = """local raw = redis.call('GET', KEYS[1])
 if raw then
@@ -131,7 +131,7 @@ class Cache:
                 "DEL", *(name for id in ids for name in (self._key(id), self._lease(id)))
             )
         except RedisError:
-            log.warning("the cache did not hear of a write", kind=self._kind, ids=ids)
+            log.warning("a write could not invalidate the cache", kind=self._kind, ids=ids)
 
     async def _read(self, id: int, load: Load) -> Answer:
         writes = self._writes

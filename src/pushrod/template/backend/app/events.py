@@ -151,12 +151,12 @@ async def get_events(
         try:
             while not hub.stopping:
                 news.clear()
-                found: Any = await redis.xrange(stream(user_id), min=f"({last}", count=100)
-                for id, fields in found:
+                messages: Any = await redis.xrange(stream(user_id), min=f"({last}", count=100)
+                for id, fields in messages:
                     last = id.decode()
                     name, data = fields[b"event"].decode(), fields[b"data"].decode()
                     yield ServerSentEvent(id=last, event=name, raw_data=data)
-                if found:
+                if messages:
                     continue
                 with suppress(TimeoutError):
                     await asyncio.wait_for(news.wait(), HEARTBEAT)

@@ -17,9 +17,9 @@ from app.stores import POSTGRES_AWAY
 router = APIRouter(include_in_schema=False)
 
 OUTBOX = {
-    "due": Gauge("outbox_due", "Events and jobs that wait to be handed on"),
-    "dead": Gauge("outbox_dead", "Jobs that have failed for good"),
-    "late": Gauge("outbox_late_seconds", "For how long the oldest of those that wait has been due"),
+    "due": Gauge("outbox_due", "Events and jobs that are due"),
+    "dead": Gauge("outbox_dead", "Jobs that have failed permanently"),
+    "late": Gauge("outbox_late_seconds", "How long the oldest waiting event or job has been due"),
 }
 PATIENCE = 2.0  # seconds for each store
 
@@ -35,10 +35,10 @@ async def readyz(request: Request) -> JSONResponse:
     """200 if the stores that the app needs answer. It can do without the cache."""
     state = request.app.state
     names = ("postgres", "redis", "cache")
-    asked = (state.pool.execute("SELECT 1"), state.redis.ping(), state.cache_redis.ping())
-    found = dict(zip(names, await asyncio.gather(*map(_answers, asked)), strict=True))
-    ready = found["postgres"] == found["redis"] == "ok"
-    return JSONResponse(found, 200 if ready else 503, None if ready else {"Retry-After": "1"})
+    checks = (state.pool.execute("SELECT 1"), state.redis.ping(), state.cache_redis.ping())
+    results = dict(zip(names, await asyncio.gather(*map(_answers, checks)), strict=True))
+    ready = results["postgres"] == results["redis"] == "ok"
+    return JSONResponse(results, 200 if ready else 503, None if ready else {"Retry-After": "1"})
 
 
 @router.get("/metrics")

@@ -71,7 +71,7 @@ class Rates:
                 return
             reset = (await self._limiter.get_window_stats(item, who)).reset_time
         except RedisError as error:
-            log.warning("not counted, because Redis is away", error=str(error))
+            log.warning("not counted, because Redis is unavailable", error=str(error))
             return
         seconds = max(1, round(reset - time.time()))
-        raise Problem(429, f"too often; try again in {seconds} s", {"Retry-After": str(seconds)})
+        raise Problem(429, f"too many requests; try again in {seconds} s", {"Retry-After": str(seconds)})

@@ -19,8 +19,8 @@ def main() -> None:
     user = verbs.add_parser("user", help="add a user, and print the password made for them")
     user.add_argument("email", type=TypeAdapter(Email).validate_python)
     user.add_argument("--staff", action="store_true", help="may change products")
-    verbs.add_parser("dead", help="list the jobs that have failed for good")
-    verbs.add_parser("retry", help="have all of those done again")
+    verbs.add_parser("dead", help="list the jobs that have failed permanently")
+    verbs.add_parser("retry", help="make all of them due again")
     given = parser.parse_args()
     if given.verb == "user":
         asyncio.run(add_user(given.email, staff=given.staff))

@@ -7,8 +7,7 @@ twice: Redis writes to disk once a second, so a crash of its machine can lose wh
 - Nothing is lost: whatever crashes at whatever moment, the row still exists.
 - Nothing is invented: the row exists only if its transaction was committed.
 - A job that is delivered twice is done once: the second delivery finds no row. An event that is published twice is
-  in
-  the stream once: Redis knows the row's id, unless it has lost the event too.
+  in the stream once: Redis knows the row's id, unless it has lost the event too.
 
 A failed job becomes due again after a pause that doubles each time; after `max_tries` the row is a dead letter,
 which stays for a person to look at (`python -m app.manage dead`).

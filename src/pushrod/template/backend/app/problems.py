@@ -73,11 +73,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         errors = [{"where": list(map(str, e["loc"])), "what": e["msg"]} for e in error.errors()]
-        return response(422, "the request is not what this address takes", errors=errors)
+        return response(422, "the request is invalid", errors=errors)
 
     async def away(_request: Request, error: Exception) -> JSONResponse:
-        log.warning("a store is away or too slow", error=repr(error))
-        return response(503, "a store is away or too slow; try again", {"Retry-After": "1"})
+        log.warning("a store is unavailable or too slow", error=repr(error))
+        return response(503, "a store is unavailable or too slow; try again", {"Retry-After": "1"})
 
     for kind in (*POSTGRES_AWAY, *REDIS_AWAY, RedisError):
         app.add_exception_handler(kind, away)

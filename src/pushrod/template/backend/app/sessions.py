@@ -40,15 +40,15 @@ class Sessions:
     async def find(self, id: str) -> Session | None:
         """The session with that id, whose life is extended."""
         key = _key(id)
-        found = await _answer(self._redis.hgetall(key))
-        if not found:
+        fields = await _answer(self._redis.hgetall(key))
+        if not fields:
             return None
-        user_id = int(found[b"user_id"]) if b"user_id" in found else None
-        if user_id is not None and time.time() - float(found[b"since"]) > LONGEST:
+        user_id = int(fields[b"user_id"]) if b"user_id" in fields else None
+        if user_id is not None and time.time() - float(fields[b"since"]) > LONGEST:
             await self._redis.delete(key)
             return None
         await self._redis.expire(key, self._life(user_id))
-        return Session(key, found[b"csrf"].decode(), user_id, found.get(b"email", b"").decode() or None)
+        return Session(key, fields[b"csrf"].decode(), user_id, fields.get(b"email", b"").decode() or None)
 
     async def begin(self) -> tuple[Session, str]:
         """A new anonymous session, and its id."""

@@ -110,10 +110,10 @@ class OptionalRedis:
     async def execute(self, *command: str | bytes | int) -> Any:
         """The answer of Redis to one command. Raises RedisError if it is, or just was, unavailable."""
         if monotonic() < self._ask_again:
-            raise RedisConnectionError("it did not answer a moment ago")
+            raise RedisConnectionError("it has just failed to answer")
         try:
             return await self._redis.execute_command(*command)
         except RedisError as error:
-            log.warning("Redis is away, going on without it", error=str(error))
+            log.warning("Redis is unavailable; continuing without it", error=str(error))
             self._ask_again = monotonic() + self.PAUSE
             raise

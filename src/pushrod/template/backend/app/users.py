@@ -79,7 +79,7 @@ class Users:
         try:
             id: int = await self._pool.fetchval(sql, email, await self._passwords.hash(password), is_staff)
         except asyncpg.UniqueViolationError:
-            raise Problem(409, "there is a user with this address") from None
+            raise Problem(409, "this address is already registered") from None
         return id
 
     async def check(self, email: str, password: str) -> int | None:
@@ -93,8 +93,8 @@ router = APIRouter(prefix="/api", tags=["users"], responses=RESPONSES)
 
 
 def _users(request: Request) -> Users:
-    found: Users = request.app.state.users
-    return found
+    users: Users = request.app.state.users
+    return users
 
 
 @router.post("/users", status_code=201)
@@ -110,7 +110,7 @@ async def log_in(request: Request, response: Response, visitor: Visitor, given: 
     await request.app.state.rates.spend("logins", given.email)
     user_id = await _users(request).check(given.email, given.password)
     if user_id is None:
-        raise Problem(401, "no user has this address and this password")
+        raise Problem(401, "the address or the password is wrong")
     return await _log_in(request, response, visitor, user_id, given.email)
 
 

@@ -15,8 +15,8 @@ Token = Annotated[str | None, Header(alias="X-CSRF-Token", description="from GET
 
 def sessions(request: Request) -> Sessions:
     """The app's sessions."""
-    found: Sessions = request.app.state.sessions
-    return found
+    sessions: Sessions = request.app.state.sessions
+    return sessions
 
 
 async def visitor(request: Request, token: Token = None) -> Session | None:
@@ -30,7 +30,7 @@ async def visitor(request: Request, token: Token = None) -> Session | None:
     if session is None or request.method in SAFE:
         return session
     if not secrets.compare_digest((token or "").encode(), session.csrf.encode()):
-        raise Problem(403, "X-CSRF-Token is not the one that GET /api/session gives")
+        raise Problem(403, "X-CSRF-Token differs from the one that GET /api/session returns")
     who = session.key if session.user_id is None else str(session.user_id)
     await request.app.state.rates.spend("writes", who)
     return session

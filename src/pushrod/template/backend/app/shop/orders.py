@@ -94,21 +94,21 @@ class Orders:
         return _order({**row, "status": "placed"}), placed
 
     async def _sell(self, connection: Connection, order_id: int, new: NewOrder) -> None:
-        wanted = {item.product_id: item.quantity for item in new.items}
+        ordered = {item.product_id: item.quantity for item in new.items}
         rows = await connection.fetch(
             "SELECT id, price_cents, stock FROM products WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE",
-            list(wanted),
+            list(ordered),
         )
-        if unknown := sorted(wanted.keys() - {row["id"] for row in rows}):
+        if unknown := sorted(ordered.keys() - {row["id"] for row in rows}):
             raise Problem(422, "there is no such product", products=unknown)
         if short := [
-            {"product_id": r["id"], "stock": r["stock"]} for r in rows if r["stock"] < wanted[r["id"]]
+            {"product_id": r["id"], "stock": r["stock"]} for r in rows if r["stock"] < ordered[r["id"]]
         ]:
-            raise Problem(409, "not as many are in stock", items=short)
-        products, quantities = list(wanted), list(wanted.values())
+            raise Problem(409, "not enough in stock", items=short)
+        products, quantities = list(ordered), list(ordered.values())
         await connection.execute(
-            """UPDATE products SET stock = stock - wanted.quantity
-               FROM unnest($1::bigint[], $2::integer[]) AS wanted (id, quantity) WHERE products.id = wanted.id""",
+            """UPDATE products SET stock = stock - ordered.quantity
+               FROM unnest($1::bigint[], $2::integer[]) AS ordered (id, quantity) WHERE products.id = ordered.id""",
             products,
             quantities,
         )
@@ -180,8 +180,8 @@ Limit = Annotated[int, Query(ge=1, le=100)]
 
 
 def _orders(request: Request) -> Orders:
-    found: Orders = request.app.state.orders
-    return found
+    orders: Orders = request.app.state.orders
+    return orders
 
 
 @router.post("", status_code=201)
@@ -205,5 +205,5 @@ async def get_order(request: Request, user: User, order_id: Id) -> Order:
     """One of the user's own orders."""
     order = await _orders(request).find(user.user_id or 0, order_id)
     if order is None:
-        raise Problem(404, "there is no such order of yours")
+        raise Problem(404, "you have no such order")
     return order

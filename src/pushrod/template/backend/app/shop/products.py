@@ -126,8 +126,8 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 
 
 def _products(request: Request) -> Products:
-    found: Products = request.app.state.products
-    return found
+    products: Products = request.app.state.products
+    return products
 
 
 @router.get("", response_model=Page)
