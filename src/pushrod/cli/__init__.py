@@ -56,7 +56,7 @@ def cli(context: click.Context, root: str | None) -> None:
 
 
 def main() -> None:
-    """Run the command line. Exit codes: `core/errors.py`; 2 is a wrong call, 1 a defect of pushrod."""
+    """Run the command line. Exit codes: `core/errors.py`; 2 means wrong usage, 1 a bug in pushrod."""
     try:
         cli(prog_name="pushrod", standalone_mode=False)
     except PushrodError as e:

@@ -1,4 +1,4 @@
-"""apps: what is on this machine."""
+"""apps: the apps of this machine, and `prune`."""
 
 import os
 from pathlib import Path

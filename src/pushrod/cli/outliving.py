@@ -1,4 +1,4 @@
-"""Runs a push's deployment in a process of its own, so that it outlives the hook and the client's connection.
+"""Runs a push's deployment in a separate process, which outlives the hook and the client's connection.
 
 Git takes the exit status of `pre-receive` as the answer. If that process were the deployment, killing it while the
 old release drains would reject a push whose release is already live. So the hook is a process that waits: it exits

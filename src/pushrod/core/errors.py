@@ -1,8 +1,8 @@
 """One root error, one exit code for each class of failure.
 
 Every failure a user can cause is a `PushrodError`: it says what happened, where (a file and key, a step, a
-service) and what to do next. The command line prints it and leaves with `exit_code`; nothing else is caught
-on the way, so a traceback is always a defect of pushrod itself.
+service) and what to do next. The command line prints it and exits with `exit_code`. Nothing else is
+caught, so a traceback always means a bug in pushrod.
 """
 
 

@@ -101,7 +101,7 @@ def _service(live: Release | None, service: Service, image: str) -> Change:
         embedded = not BY_NAME[
             live.engine
         ].containers  # there an image holds the dependencies without the code
-        reasons.append("its dependencies are built anew" if embedded else "its image is built anew")
+        reasons.append("its dependencies are reinstalled" if embedded else "its image is rebuilt")
     if before.replicas != service.replicas:
         reasons.append(f"{before.replicas} → {service.replicas} instances")
     if before.command != service.command:

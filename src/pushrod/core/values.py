@@ -1,4 +1,4 @@
-"""The nouns as frozen values: what the manifest says, what a release is, what runs.
+"""Frozen values: the manifest, releases, and their parts.
 
 These have no behaviour; the other modules take and return them. Times are in seconds unless a name says otherwise;
 paths inside a release are relative to the commit's checkout.

@@ -1,1 +1,1 @@
-"""The state of apps, and what is wrong."""
+"""The state of apps, and their problems."""

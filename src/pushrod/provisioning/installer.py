@@ -4,7 +4,7 @@ Standard library only: over SSH its text is sent and run before anything of push
 
     python3 -I installer.py PREFIX WHEEL
 
-Does nothing if PREFIX already has this very wheel; otherwise replaces what is there, including its packages.
+Does nothing if PREFIX already has this wheel; otherwise replaces PREFIX's content, including its packages.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """The distribution's packages that a host needs, and the programs or files that show whether they are installed.
 
-A Docker engine that is already installed, from whatever source, is used as it is.
+An installed Docker engine is used unchanged, whatever its source.
 """
 
 import os

@@ -1,7 +1,7 @@
 """The directories of a host's root: owned by the account, closed to every other account of the machine.
 
-So what is below them need not be closed itself: data that containers write, which may include setuid files, locks,
-and static files behind a password. Docker and systemd access them as root; everything else that needs them runs as
+So files below them need not be closed themselves: data that containers write, which may include setuid
+files, locks, and static files behind a password. Docker and systemd access them as root; everything else that needs them runs as
 the account.
 """
 

@@ -69,7 +69,7 @@ def slices(settings: HostSettings) -> list[Work]:
 def start(root: Root, *, load: bool, restart_edge: bool, gates: Sequence[str] = ()) -> list[Work]:
     """Make systemd load the files and start the units.
 
-    `load` means that a unit has changed, `restart_edge` that what the edge runs has. `gates` are the keys' units.
+    `load` means that a unit has changed, `restart_edge` that nginx or its unit has. `gates` are the keys' units.
     """
     started = (*STARTED, *gates)
     mounts = [systemd.mount_unit(place) for place in systemd.mounts(root.path)]

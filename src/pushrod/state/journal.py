@@ -117,7 +117,7 @@ class Journal:
                 lines = [line.decode() for line in old if _is_entry(line)]
                 self.path.with_name(f"{self.path.name}.{now()}").hardlink_to(self.path)
         if live:
-            lines.append(_line("live", live, commit=commit, why="journal begun anew"))
+            lines.append(_line("live", live, commit=commit, why="journal begun again"))
         lines.append(_line("done", max(live, last)))
         files.write(self.path, "".join(f"{line}\n" for line in lines))
 

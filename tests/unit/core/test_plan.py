@@ -34,7 +34,7 @@ def test_every_reason_for_a_change_is_told() -> None:
     backend = msgspec.structs.replace(LIVE.services[0], replicas=3, command=("serve", "--fast"), release=())
     changes = compare(LIVE, [backend, LIVE.services[1]], LIVE.stores, IMAGES | {"backend": "sha-2"})
     assert changes[0] == Change(
-        "service", "backend", "changed", "its dependencies are built anew, 2 → 3 instances, another command"
+        "service", "backend", "changed", "its dependencies are reinstalled, 2 → 3 instances, another command"
     )
     assert summary(changes, []) == "changed: backend"
 
@@ -61,7 +61,7 @@ def test_on_docker_an_image_is_code_too_and_a_store_is_what_the_manifest_names()
     new = IMAGES | {"backend": "pushrod/shop/backend:2", "worker": "pushrod/shop/worker:1"}
     changes = compare(live, live.services, [store(image="postgres:18")], new)
     assert [(c.name, c.action, c.detail.partition(";")[0]) for c in changes] == [
-        ("backend", "changed", "its image is built anew"),
+        ("backend", "changed", "its image is rebuilt"),
         ("worker", "same", "new code only"),
         ("postgres", "changed", "postgres:17 → postgres:18, in place"),
     ]
