@@ -95,7 +95,7 @@ def _app(app: App, engine: Engine) -> Iterator[Diagnostic]:
         yield Diagnostic(name, "broken", detail, "`pushrod doctor --repair`, then push again")
     if story.live and not git.is_sound(app.state):
         yield Diagnostic(
-            name, "broken", f"{app.state}: Git cannot read it", "`pushrod doctor --repair` repairs it"
+            name, "broken", f"{app.state}: Git cannot read it", "`pushrod doctor --repair` fixes it"
         )
     if story.live and releases.pointed() != story.live:
         yield Diagnostic(

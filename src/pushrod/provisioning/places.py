@@ -1,8 +1,8 @@
 """The directories of a host's root: owned by the account, closed to every other account of the machine.
 
-So files below them need not be closed themselves: data that containers write, which may include setuid
-files, locks, and static files behind a password. Docker and systemd access them as root; everything else that needs them runs as
-the account.
+So files below them need not be closed themselves: data that containers write, which may include setuid files,
+locks, and static files behind a password. Docker and systemd access them as root; everything else that needs them
+runs as the account.
 """
 
 import contextlib

@@ -10,7 +10,7 @@ from pushrod.state.releases import Releases
 from pushrod.state.secrets import Secrets
 from pushrod.system import files
 
-_REPAIR = "`pushrod doctor --repair` repairs it"
+_REPAIR = "`pushrod doctor --repair` fixes it"
 
 
 def damage(app: App) -> Iterator[StateError]:
