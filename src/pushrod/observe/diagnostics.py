@@ -79,7 +79,7 @@ def _app(app: App, engine: Engine) -> Iterator[Diagnostic]:
         return
     if story.open is not None:
         under_way = locks.locked(app.lock)
-        fate = "is in progress" if under_way else "was cut off"
+        fate = "is under way" if under_way else "was cut off"
         detail = f"{story.open.event} of release {story.open.release} {fate}"
         remedy = "" if under_way else "any other command (`pushrod status`) finishes or undoes it"
         yield Diagnostic(name, "ok" if under_way else "warning", detail, remedy)
