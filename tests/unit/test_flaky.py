@@ -54,7 +54,7 @@ def test_as_many_as_are_accepted_pass_and_are_named(tmp_path: Path) -> None:
 def test_one_more_fails(tmp_path: Path) -> None:
     status, said = again(tmp_path, flaky=3, broken=0)
     assert (status, len(said)) == (1, 5)
-    assert said[-1] == f"flaky: more than {flaky.MOST}: mend them"
+    assert said[-1] == f"flaky: more than {flaky.MOST}: fix them"
 
 
 def test_a_test_that_fails_again_fails_the_run_and_is_not_called_flaky(tmp_path: Path) -> None:
