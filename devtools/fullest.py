@@ -1,4 +1,4 @@
-"""An app that uses everything of the edge that the manifest, and the reader of own lines, allow."""
+"""An app that uses the edge up to every limit of the manifest and of custom nginx lines."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -37,7 +37,7 @@ def _route(n: int) -> dict[str, Any]:
 
 
 def own_lines() -> str:
-    """As many regular expressions as the reader of own lines allows an app."""
+    """As many regular expressions as custom nginx lines may have."""
     low, high = 1, amounts._MOST_DIRECTIVES
     while low < high:
         middle = (low + high + 1) // 2
@@ -60,7 +60,7 @@ def _passes(text: str) -> bool:
 
 
 def site(app: str, port: int, backends: Sequence[str]) -> Site:
-    """The app as the edge serves it."""
+    """The app's site at the edge."""
     wanted = manifest.read(document(), engine="docker")
     given = {name: getattr(wanted.routing, name) for name in wanted.routing.__struct_fields__}
     own = Routing(**{**given, "snippets": {_NAME: own_lines()}})

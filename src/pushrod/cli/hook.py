@@ -113,13 +113,13 @@ def pre_receive(app: App, updates: str, on_live: Callable[[], None] = lambda: No
             _deploy(app, update.old, commit, on_live)
         except BaseException:
             if pack:
-                _forget(app, commit, pack)
+                _remove_refused(app, commit, pack)
             raise
     else:
         recording.add(f"commit {commit}, to be planned")
 
 
-def _forget(app: App, commit: str, pack: Path) -> None:
+def _remove_refused(app: App, commit: str, pack: Path) -> None:
     """Remove the commits of a refused push; if another command works on the app, pruning does it later."""
     with (
         contextlib.suppress(PushrodError, OSError),

@@ -82,10 +82,10 @@ class Server:
         return self._run("python3", "-I", "-c", "import venv, ensurepip").status == 0
 
     def temporary(self) -> str:
-        """A new directory there, to be removed by `forget`."""
+        """A new directory there, to be removed by `remove_temporary`."""
         return self._output_of(*self._root, "mktemp", "-d", "-t", "pushrod-XXXXXX")
 
-    def forget(self, place: str) -> None:
+    def remove_temporary(self, place: str) -> None:
         """Remove a directory made by `temporary`."""
         self._run(*self._root, "rm", "-rf", place)
 
@@ -151,4 +151,4 @@ def initialise(target: str, options: Sequence[str], *, plan: bool, on_line: OnLi
         server.install(f"{place}/pushrod", lambda _line: None)
         return server.run(f"{place}/pushrod/bin/pushrod", "host", "init", *options, on_line=out)
     finally:
-        server.forget(place)
+        server.remove_temporary(place)
