@@ -56,9 +56,10 @@ def list_apps(root: str | None, as_json: bool) -> None:
 @click.option("--sha256", is_flag=True, help="For a repository in Git's SHA-256 format.")
 @with_root
 def create_app(name: str, port: int | None, sha256: bool, root: str | None) -> None:
-    """Create an app for the current repository; `git push pushrod HEAD:main` then deploys it.
+    """Create an app for the current repository.
 
-    On a Docker host no repository is needed: pushes to the app arrive over SSH.
+    `git push pushrod HEAD:main` then deploys it. On a Docker host no repository is needed: pushes to the app arrive
+    over SSH.
     """
     engine = registry.of(find_root(root))
     tree = git.toplevel(Path()) if engine.traits.needs_work_tree else _tree()
@@ -84,10 +85,10 @@ def _tree() -> Path | None:
 @click.option("--remove", is_flag=True, help="Revoke it, from the next deployment on.")
 @with_root
 def allow_app(name: str, words: tuple[str, ...], remove: bool, root: str | None) -> None:
-    """Grant WHAT to an app's compose file (`privileged`, `NET_ADMIN`, `/srv/media`).
+    """Grant an app more than every compose file may use.
 
-    A grant takes effect with the next deployment. On a Docker host this requires root, because people who push must
-    not decide it.
+    WHAT is for example `privileged`, `NET_ADMIN` or `/srv/media`. A grant takes effect with the next deployment. On a
+    Docker host this requires root, because people who push must not decide it.
     """
     app = find_root(root).app(check_name(name))
     if os.geteuid() != 0 and registry.traits(app.root).hosted:
@@ -134,7 +135,10 @@ def _setting(settings: tuple[str, ...]) -> str:
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @with_root
 def destroy_app(name: str, yes: bool, root: str | None) -> None:
-    """Stop an app and remove it: releases, stores and their data, secrets. This cannot be undone."""
+    """Stop an app and remove it with all its data.
+
+    This removes its releases, its stores with their data, and its secrets. It cannot be undone.
+    """
     app = find_root(root).app(name)
     if not yes:
         echo(f"This removes {app.directory}: every release, all data in its stores, its secrets.")

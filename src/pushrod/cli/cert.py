@@ -76,7 +76,10 @@ def renew_command(every: bool, force: bool, app_name: str | None, root: str | No
 @click.option("--key", help="PEM file with the private key, if it is not in the certificate's file.")
 @with_app
 def set_command(certificate: str, key: str | None, app_name: str | None, root: str | None) -> None:
-    """Store your own certificate for the app, for `x-pushrod.tls.source: files`."""
+    """Store your own certificate for the app.
+
+    The app uses it if its manifest says `x-pushrod.tls.source: files`.
+    """
     given = [name for name in (certificate, key) if name]
     if there := remote.find(root, app_name):
         there.feed("\n".join(map(_text, given)), "cert", "set", "--certificate", "-", "--app", there.app)
@@ -105,6 +108,9 @@ def _text(name: str) -> str:
 @cert_command.command("unset", cls=remote.Verb)
 @with_app
 def unset_command(app_name: str | None, root: str | None) -> None:
-    """Remove the certificate of `pushrod cert set`; the edge serves it until the manifest changes."""
+    """Remove the certificate stored by `pushrod cert set`.
+
+    The edge keeps serving it until the manifest names another source.
+    """
     there = Certificates(find_app(root, app_name)).take_back()
     echo("removed" if there else "no certificate was stored")

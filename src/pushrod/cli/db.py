@@ -25,7 +25,7 @@ def db_command() -> None:
 @click.option("--all", "every", is_flag=True, help="Every app that is due, like the timer.")
 @with_app
 def backup_command(every: bool, app_name: str | None, root: str | None) -> None:
-    """Back up the app's PostgreSQL and Redis while it runs."""
+    """Back up the app's stores while it runs."""
     if every:
         _all(root)
         return
@@ -66,9 +66,10 @@ def backups_command(app_name: str | None, root: str | None, as_json: bool) -> No
 @click.argument("when", default="")
 @with_app
 def verify_command(when: str, app_name: str | None, root: str | None) -> None:
-    """Test a backup: restore it beside the data, compare its rows, drop it again.
+    """Test a backup by restoring it beside the data.
 
-    WHEN is its name or a prefix of it, by default the newest.
+    Compares the restored rows with the recorded ones, and drops the copy. WHEN is the backup's name or a prefix of
+    it, by default the newest.
     """
     app = find_app(root, app_name)
     name = catalogue.find(app, when).name

@@ -62,7 +62,7 @@ def _remote_app(root: Path, tree: Path) -> str:
 @click.argument("ref", default="HEAD")
 @with_app
 def deploy_command(ref: str, app_name: str | None, root: str | None) -> None:
-    """Deploy REF of the current repository (by default HEAD)."""
+    """Deploy REF of the current repository, by default HEAD."""
     if there := remote.find(root, app_name):
         there.push(f"{git.resolve(git.toplevel(Path()), ref)}:refs/heads/{git.BRANCH}")
         return
@@ -105,7 +105,7 @@ def down_command(directory: Path, app_name: str | None, root: str | None) -> Non
 @with_app
 @with_json
 def plan_command(ref: str, file: str, app_name: str | None, root: str | None, as_json: bool) -> None:
-    """Show what deploying REF would change."""
+    """Show what deploying REF would change, by default HEAD."""
     file = check_file(file)
     if there := remote.find(root, app_name):
         _plan_there(there, ref, file, as_json=as_json)

@@ -32,9 +32,10 @@ def host_command() -> None:
 @with_root
 @with_json
 def init(server: str | None, plan: bool, root: str | None, as_json: bool) -> None:
-    """Make a Debian or Ubuntu SERVER (user@server, by default this machine) a Docker host.
+    """Turn a Debian or Ubuntu server into a Docker host.
 
-    It needs root there. Correct settings stay, and a second call does nothing.
+    SERVER is user@server, by default this machine. It needs root there. Correct settings stay, and a second call
+    does nothing.
     """
     steps = Steps()
     if server:
@@ -96,7 +97,10 @@ def prepare_edge(root: str | None) -> None:
 @with_root
 @with_json
 def limits_command(changes: tuple[str, ...], app: str, root: str | None, as_json: bool) -> None:
-    """Show or change how much of this host one app may take (`memory=4G`, `memory=default`)."""
+    """Show or change how much of this host one app may take.
+
+    A change is for example `memory=4G`; `memory=default` restores the default.
+    """
     where = _host_root(root)
     if app:
         where.app(app)

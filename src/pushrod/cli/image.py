@@ -21,9 +21,9 @@ def image_command() -> None:
 @click.argument("file", type=click.Path(allow_dash=True))
 @with_root
 def load(file: str, root: str | None) -> None:
-    """Load images from FILE, an archive of `docker save` (- for standard input).
+    """Load images from an archive of `docker save`.
 
-    A release that names one of them then needs no registry:
+    FILE is the archive, or - for standard input. A release that names one of its images then needs no registry:
     docker save postgres:17 | ssh pushrod@HOST image load -
     """
     where = find_root(root)

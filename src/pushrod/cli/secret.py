@@ -17,7 +17,10 @@ from pushrod.state.secrets import Secrets
 
 @click.group("secret")
 def secret_command() -> None:
-    """Manage variables that are not in Git. They reach the app with its next release."""
+    """Manage variables that are not in Git.
+
+    They reach the app with its next release.
+    """
 
 
 _NEVER = (
@@ -45,7 +48,10 @@ def _stdin(_context: click.Context, _parameter: click.Parameter, given: tuple[st
 @click.argument("given", metavar="[-]", nargs=-1, callback=_stdin)
 @with_app
 def set_secret(name: str, given: tuple[str, ...], app_name: str | None, root: str | None) -> None:
-    """Set NAME to a value from a prompt or from standard input, never from an argument."""
+    """Set the variable NAME.
+
+    The value is read from a prompt or from standard input, never from an argument.
+    """
     there = remote.find(root, app_name)
     secrets = None if there else Secrets(find_app(root, app_name))  # fails before the user is prompted
     value = ask(name, hidden=True) if sys.stdin.isatty() and not given else sent.text().rstrip("\n")
@@ -104,6 +110,6 @@ def list_secrets(app_name: str | None, root: str | None, as_json: bool) -> None:
 @click.argument("names", nargs=-1, required=True)
 @with_app
 def unset_secrets(names: tuple[str, ...], app_name: str | None, root: str | None) -> None:
-    """Remove variables."""
+    """Remove variables; the app loses them with its next release."""
     Secrets(find_app(root, app_name)).unset(names)
     echo(f"{', '.join(names)} unset; `pushrod deploy` removes them from the app")
