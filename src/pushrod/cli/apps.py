@@ -85,7 +85,7 @@ def _tree() -> Path | None:
 @click.option("--remove", is_flag=True, help="Revoke it, from the next deployment on.")
 @with_root
 def allow_app(name: str, words: tuple[str, ...], remove: bool, root: str | None) -> None:
-    """Grant an app more than every compose file may use.
+    """Grant an app something that only the host's owner may allow.
 
     WHAT is for example `privileged`, `NET_ADMIN` or `/srv/media`. A grant takes effect with the next deployment. On a
     Docker host this requires root, because people who push must not decide it.
