@@ -70,7 +70,7 @@ def test_a_unit_that_is_not_there_is_an_error_with_a_remedy(monkeypatch: pytest.
     monkeypatch.setattr(systemd, "attach", lambda _unit, _process: "Call failed: Unit is not loaded.")
     monkeypatch.setattr(shares, "_PATIENCE", 0.0)
     monkeypatch.setattr(shares, "_RLIMITS", ())
-    with pytest.raises(HostError, match=r"not there: Call failed: Unit is not loaded") as lacking:
+    with pytest.raises(HostError, match=r"not active: Call failed: Unit is not loaded") as lacking:
         shares.enter("alice")
     assert "host init" in lacking.value.hint
 
