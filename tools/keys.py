@@ -48,7 +48,7 @@ def over_ssh() -> str:
     """Which verbs a key may run, and which are sent to the server of a repository's remote."""
     every = {path: command for path, command in commands(cli) if not command.hidden}
     one, whole = (
-        [path for path in every if path in gate.VERBS and gate.VERBS[path].whole is all_apps]
+        [path for path in every if path in gate.VERBS and gate.VERBS[path].all_apps is all_apps]
         for all_apps in (False, True)
     )
     sent = [path for path, command in every.items() if path in gate.VERBS and _is_sent(command)]

@@ -301,7 +301,7 @@ def test_the_verbs_that_work_over_ssh_are_the_programs() -> None:
 def test_the_verbs_that_read_have_json() -> None:
     """A key may ask for JSON of what it may read; `doctor` may repair."""
     with_json = {verb.removeprefix("pushrod ") for verb, option, _ in OPTIONS if option == "--json"}
-    reading = {path for path, rule in gate.VERBS.items() if rule.looks}
+    reading = {path for path, rule in gate.VERBS.items() if rule.read_only}
     assert with_json == reading | {"doctor", "host init", "host keys list", "host limits"}
 
 

@@ -86,8 +86,8 @@ def signals_held() -> Iterator[None]:
 def deadline(seconds: float, what: str) -> Iterator[None]:
     """Raise HostError in the main thread once the block has run for `seconds`, whatever it waits for.
 
-    Code that must not be interrupted (`uninterrupted`) finishes first; clean-up afterwards has no time limit. There is
-    no limit outside the main thread either, because no signal interrupts other threads.
+    Code that must not be interrupted (`uninterrupted`) finishes first; clean-up afterwards has no time limit. Outside
+    the main thread there is no limit, because signals interrupt the main thread only.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
