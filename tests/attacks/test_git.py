@@ -17,6 +17,7 @@ pytestmark = pytest.mark.lab
 REPOSITORY = f"{ROOT}/apps/{{}}/repo.git"
 WITNESS = '#!/bin/sh\necho "$0 $*" >> /run/was-called\nexit 1\n'
 CALLED = "/run/was-called"
+TOUCHED = "/tmp/was-called"  # where the account can write, too
 VERIFIERS = ("gpg", "gpgsm", "ssh-keygen")
 ACCEPTED = "/etc/ssh/sshd_config.d/any.conf"
 
@@ -158,7 +159,7 @@ def test_a_tree_that_looks_like_a_repository_leads_nowhere(town: Town, attacker:
     objects = f"{REPOSITORY.format('victim')}/objects"
     tree = {
         "HEAD": "ref: refs/heads/main\n",
-        "config": f"[core]\n\tbare = true\n\tfsmonitor = touch {CALLED}\n",
+        "config": f"[core]\n\tbare = true\n\tfsmonitor = touch {TOUCHED}\n",
         "objects/info/alternates": f"{objects}\n",
         "refs/heads/main": f"{head(town, 'victim')}\n",
         "copied/objects/info/alternates": f"{objects}\n",
@@ -168,9 +169,28 @@ def test_a_tree_that_looks_like_a_repository_leads_nowhere(town: Town, attacker:
     assert done.ok, done.err
     there = ("find", REPOSITORY.format("attacker"), "-path", "*info/alternates*", "-o", "-name", "*.keep")
     assert town.box.exec(*there).stdout == ""
-    assert town.box.exec("test", "-e", CALLED, check=False).status == 1
+    assert town.box.exec("test", "-e", TOUCHED, check=False).status == 1
     argv = ("git", "-C", REPOSITORY.format("attacker"), "-c", "safe.directory=*", "cat-file", "-e")
     assert town.box.exec(*argv, head(town, "victim"), check=False).status != 0
+
+
+def test_a_context_that_looks_like_a_work_tree_runs_no_program(town: Town, attacker: Attacker) -> None:
+    """Docker's client asks Git for the commit of what it builds. This configuration has Git fetch that commit first,
+    by a program of its own; the client is in a directory below, in which `HEAD` is no file."""
+    tree = {
+        "HEAD": "ref: refs/heads/main\n",
+        "config": "[core]\n\trepositoryformatversion = 1\n\tbare = false\n\tworktree = .\n"
+        f"\tsshCommand = touch {TOUCHED}; false\n\tfsmonitor = touch {TOUCHED}\n"
+        '[extensions]\n\tpartialClone = x\n[remote "x"]\n\turl = ssh://x/y\n\tpromisor = true\n',
+        "objects/kept": "",
+        "refs/heads/main": f"{'1' * 40}\n",
+        "context/app.py": (attacker.tree.path / "app.py").read_text(),
+        "context/Dockerfile": (attacker.tree.path / "Dockerfile").read_text(),
+        "compose.yaml": MANIFEST.replace("build: .", "build: ./context"),
+    }
+    done = attacker.pushes(tree)
+    assert done.ok, done.err
+    assert town.box.exec("test", "-e", TOUCHED, check=False).status == 1
 
 
 # ---- hard links -------------------------------------------------------------------------------------------------

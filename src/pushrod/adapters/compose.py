@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pushrod.adapters import bounds, dockerfile, landlock, manifests, sandbox, written
+from pushrod.adapters import bounds, dockerfile, git, landlock, manifests, sandbox, written
 from pushrod.adapters.bounds import Reading
 from pushrod.core.errors import HostError, ManifestError
 from pushrod.system import files, processes
@@ -245,7 +245,7 @@ def _version(argv: tuple[str, ...]) -> str:
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    kept = {"HOME": HOME, "PATH": os.environ.get("PATH", "")}
+    kept = {"HOME": HOME, "PATH": os.environ.get("PATH", ""), **git.NOWHERE}
     given = {name: value for name, value in variables.items() if not _steers(name)}
     local = {"COMPOSE_EXPERIMENTAL_GIT_REMOTE": "false", "COMPOSE_EXPERIMENTAL_OCI_REMOTE": "false"}
     return {**given, **local, **kept}

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import msgspec
 
+from pushrod.adapters import git
 from pushrod.core.errors import HostError
 from pushrod.core.lines import split
 from pushrod.system import files, processes, signals
@@ -30,12 +31,13 @@ _TOGETHER = 8  # commands that are run beside each other
 
 
 def environment(at: Path | None = None) -> dict[str, str]:
-    """What Docker's programs are given of our environment: where the engine is, and the usual.
+    """What Docker's programs are given of our environment: where the engine is, and the usual; and that there is no
+    repository where they start Git.
 
     `at` is the socket of another engine than the host's.
     """
     names = ("PATH", "HOME", "LANG", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-    found = {n: v for n, v in os.environ.items() if n in names or n.startswith("DOCKER_")}
+    found = {n: v for n, v in os.environ.items() if n in names or n.startswith("DOCKER_")} | git.NOWHERE
     if at is not None:
         found.pop("DOCKER_CONTEXT", None)  # it would go before the socket
         found["DOCKER_HOST"] = f"unix://{at}"

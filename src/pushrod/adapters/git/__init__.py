@@ -1,7 +1,7 @@
 """Git as pushrod drives it: the app's bare repository and its hooks, checkouts, tags and the state repository."""
 
 from pushrod.adapters.git.checkouts import checkout, checkout_into, remove_archive, remove_checkout
-from pushrod.adapters.git.commands import config, environment, git
+from pushrod.adapters.git.commands import NOWHERE, config, environment, git
 from pushrod.adapters.git.commits import (
     ZERO,
     Blob,
@@ -53,6 +53,7 @@ from pushrod.adapters.git.worktrees import commit_first, init, remote_url, remov
 
 __all__ = [
     "BRANCH",
+    "NOWHERE",
     "OWN_TAGS",
     "PLANS",
     "THERE",

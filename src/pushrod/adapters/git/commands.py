@@ -15,6 +15,11 @@ from pushrod.system import processes
 from pushrod.system.files import os_error
 
 IDENTITY = ("-c", "user.name=pushrod", "-c", "user.email=pushrod@localhost")
+NOWHERE = {"GIT_DIR": os.devnull}
+"""For the environment of a program that may start Git itself, in a tree that somebody has pushed: Docker's client
+asks it for the commit of a build's context. A tree that looks like a repository has a configuration, and that can
+name programs; Git that is told where the repository is looks for no other."""
+
 PLAIN = (
     *("-c", "commit.gpgSign=false", "-c", "tag.gpgSign=false"),
     *("-c", "core.hooksPath=/dev/null", "-c", "core.excludesFile=/dev/null"),
