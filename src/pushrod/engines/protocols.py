@@ -167,8 +167,8 @@ class Runtime(Protocol):
         Raises UnknownNameError where there is no such process.
         """
 
-    def set_autostart(self, app: App, enabled: bool) -> None:
-        """Whether the app's live release comes back when the machine starts."""
+    def set_autostart(self, app: App, enabled: bool) -> bool:
+        """Have the app's live release come back when the machine starts, or not; returns whether that is a change."""
 
 
 class Programs(Protocol):

@@ -211,7 +211,8 @@ class Recovery:
         app, engine = self._app, self._engine
         self._releases.point(live.number)
         if not app.settings.down:
-            engine.runtime.set_autostart(app, enabled=True)
+            if engine.runtime.set_autostart(app, enabled=True):
+                repairs.done.append("it starts with the machine again")
             if live.number in engine.runtime.running(app):
                 if not self._serving.agrees(live):
                     self._serving.switch(live)

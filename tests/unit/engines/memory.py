@@ -278,8 +278,9 @@ class Instances:
         """None."""
         return iter(())
 
-    def set_autostart(self, app: App, enabled: bool) -> None:
+    def set_autostart(self, app: App, enabled: bool) -> bool:
         """Nothing outlives the test."""
+        return False
 
 
 class NoStores:

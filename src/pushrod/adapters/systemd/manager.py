@@ -34,6 +34,12 @@ def is_active(unit: str) -> bool:
     return processes.run(["systemctl", "is-active", "--quiet", unit], timeout=_TIMEOUT).status == 0
 
 
+def ended(unit: str) -> str:
+    """When the program of a unit last ended, by the clock of the kernel."""
+    argv = ["systemctl", "show", "--value", "--property=ExecMainExitTimestampMonotonic", unit]
+    return processes.run(argv, timeout=_TIMEOUT).stdout.strip()
+
+
 def told(identifier: str) -> list[tuple[int, str]]:
     """What the system's journal was told under a name, with the user who told it, oldest first; what we may read."""
     argv = ["journalctl", "--no-pager", "--output=json", "--output-fields=MESSAGE,_UID"]

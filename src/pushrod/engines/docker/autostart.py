@@ -1,22 +1,42 @@
 """Whether systemd brings an app back when the machine starts: a link among its units, which a path unit watches."""
 
+import os
 from pathlib import Path
 
+from pushrod.adapters import systemd
 from pushrod.engines.docker import names
 from pushrod.state.apps import App
-from pushrod.system import files
+from pushrod.system import files, waits
+
+_PATIENCE = 15.0  # seconds in which systemd has read its units again, and started those that are wanted
 
 
-def enable(app: App) -> None:
-    """Have systemd bring the app back."""
-    if not _link(app).is_symlink():
-        files.point(_link(app), "../pushrod-app@.service")
+def enable(app: App) -> bool:
+    """Have systemd bring the app back; whether it would not have done that before.
+
+    Where something else stood in the link's place, systemd has stopped the unit, or is about to: so this waits until
+    the unit is up again. The app's lock is held, with which neither touches the app.
+    """
+    link = _link(app)
+    if link.is_symlink():
+        return False
+    damaged = os.path.lexists(link)
+    if damaged:  # no file of an app's, and in a directory that systemd reads
+        files.remove(link)
+    before = systemd.ended("pushrod-apps.service") if damaged else ""
+    files.point(link, "../pushrod-app@.service")
+    if damaged:
+        waits.wait_until(lambda: systemd.ended("pushrod-apps.service") != before, _PATIENCE, 0.2)
+        waits.wait_until(lambda: systemd.is_active(link.name), _PATIENCE, 0.2)
+    return True
 
 
-def disable(app: App) -> None:
-    """Have systemd leave the app down."""
-    if _link(app).is_symlink():
-        _link(app).unlink()
+def disable(app: App) -> bool:
+    """Have systemd leave the app down; whether it would not have done that before."""
+    there = os.path.lexists(_link(app))
+    if there:
+        files.remove(_link(app))
+    return there
 
 
 def _link(app: App) -> Path:

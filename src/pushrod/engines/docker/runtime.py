@@ -75,9 +75,9 @@ class Runtime:
         """What an app's containers have printed."""
         return (logs.follow if follow else logs.lines)(app, service, release, lines)
 
-    def set_autostart(self, app: App, enabled: bool) -> None:
+    def set_autostart(self, app: App, enabled: bool) -> bool:
         """By a link that systemd reads; a path unit sees it change."""
-        (autostart.enable if enabled else autostart.disable)(app)
+        return autostart.enable(app) if enabled else autostart.disable(app)
 
 
 def _not_permitted(app: App, release: Release) -> Iterator[str]:

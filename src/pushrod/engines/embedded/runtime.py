@@ -101,8 +101,9 @@ class Runtime:
             )
         return logs.read(lambda: self._log_files(app, service), files, lines, follow=follow)
 
-    def set_autostart(self, app: App, enabled: bool) -> None:
+    def set_autostart(self, app: App, enabled: bool) -> bool:
         """Nothing: what the supervisor's files name starts with the supervisor."""
+        return False
 
     def _instance_process(
         self, app: App, release: Release, instance: Instance, environment: dict[str, str]
