@@ -269,7 +269,8 @@ def _replaced(words: Sequence[str], at: int, old: int, new: int) -> list[str]:
 
 def _in_text(text: str, before: str, old: int, new: int) -> str:
     """`before` is the option in front of the text, for it says whether a bare number is a port."""
-    pattern = re.compile(rf"(?:(?<=[\s=\"'/,])|^)({_ANY}?:)?{old}(?=$|[\s\"'/,;)&|])")
+    host = rf"{_ANY}?:|/dev/tcp/{_ANY}/"  # the second is bash's own
+    pattern = re.compile(rf"(?:(?<=[\s=\"'/,<>])|^)({host})?{old}(?=$|[\s\"'/,;)&|])")
 
     def value(found: re.Match[str]) -> str:
         host = found[1] or ""

@@ -201,6 +201,9 @@ class TestBind:
             ("serve --name $PORTER", "serve --name $PORTER", 0),
             ("serve --port 8080", "serve --port 20001", 8080),
             ("curl -f http://localhost:8000/up", "curl -f http://localhost:20001/up", 8000),
+            (": > /dev/tcp/127.0.0.1/8000", ": > /dev/tcp/127.0.0.1/20001", 8000),
+            ("cat </dev/tcp/localhost/8000 || exit 1", "cat </dev/tcp/localhost/20001 || exit 1", 8000),
+            ("cat </dev/tcp/elsewhere/8000", "cat </dev/tcp/elsewhere/8000", 0),
             (
                 "worker --api http://api:8000/ --data /srv/8000",
                 "worker --api http://api:8000/ --data /srv/8000",
