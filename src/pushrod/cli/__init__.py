@@ -50,7 +50,7 @@ _EXIT_CODES = (
 def cli(context: click.Context, root: str | None) -> None:
     """Take a commit to production on this machine with git push.
 
-    Start with `pushrod new shop && cd shop && pushrod up`, or `pushrod up` in a repository with a compose file.
+    Start with `pushrod new shop`, or `pushrod up` beside a compose file.
     """
     context.obj = root
 
