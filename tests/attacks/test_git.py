@@ -48,7 +48,7 @@ def test_who_sends_too_much_is_told_by_which_limit(town: Town, attacker: Attacke
 @pytest.mark.parametrize(
     ("pack", "ended"),
     [
-        (b"PACK\0\0\0\2\0\0\0\1 and no more", ("failed", 4, "Git does not take in what was sent")),
+        (b"PACK\0\0\0\2\0\0\0\1 and no more", ("failed", 4, "Git refuses the pushed objects")),
         (b"no pack at all, but for its length", ("done", 0, "nothing accepted")),
         (
             delta_bomb(2 << 30),

@@ -30,7 +30,7 @@ def test_releases_that_one_app_keeps_leave_others_their_addresses(
     for _ in range(7):
         told = attacker.asks("restart", "--app", "attacker")
         assert told.status == 0, told.stderr
-    assert "more is not the app's share" in told.stderr
+    assert "the app's share allows no more" in told.stderr
     domain = MANIFEST.replace("attacker.localhost", "fresh.localhost")
     fresh = town.ground.app("fresh", {"app.py": PROGRAM, "Dockerfile": DOCKERFILE, "compose.yaml": domain})
     try:

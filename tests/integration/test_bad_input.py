@@ -589,7 +589,7 @@ def test_a_release_that_is_damaged_is_had_back_from_the_record(shop: App, which:
     shop.tree.commit({"app.py": apps.changed(f"{verb} {which}")}, verb)
     done = shop.tree.push() if verb == "push" else shop.pushrod(verb)
     assert done.ok, done.err
-    assert f"{path.relative_to(shop.state)} is again what was sealed" in done.err
+    assert f"{path.relative_to(shop.state)} has its sealed content again" in done.err
     assert path.read_bytes() == whole
     assert shop.live > live
     assert shop.serves(shop.live)

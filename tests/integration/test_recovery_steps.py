@@ -349,7 +349,7 @@ def test_a_push_does_not_record_what_has_become_of_an_older_release(
     path.write_text(sealed.replace('"subject": "', '"subject": "not '))
     assert path.read_text() != sealed
     shop.tree.commit({"app.py": apps.changed("pushed over it")}, "pushed over it")
-    assert f"releases/{older}/release.json is again what was sealed" in said(
+    assert f"releases/{older}/release.json has its sealed content again" in said(
         shop.tree.push("--force", "pushrod", "HEAD:main")
     )
     assert path.read_text() == sealed

@@ -1,4 +1,4 @@
-"""Making an app and removing it."""
+"""Create and destroy apps."""
 
 import sys
 from collections.abc import Sequence
@@ -21,11 +21,13 @@ _REPORTING = (sys.executable, "-P", "-m", reporting.__name__)
 def create(
     engine: Engine, name: str, *, source: Path | None = None, port: int = 0, sha256: bool = False
 ) -> App:
-    """Make an app for a work tree, or find the one it has; everything but `app.json`, which comes last, can be
-    there already from an attempt that was interrupted. `source` is None where the work tree is elsewhere, and its
-    owner pushes to the app; its repository has the format of the source, or SHA-256 where that is asked for.
+    """Create an app for a work tree, or return the existing one.
 
-    Raises UnknownNameError if the name is taken by another work tree, HostError if the port is.
+    An interrupted attempt may have left any of its parts; `app.json` is written last. `source` is None if the work
+    tree is on another machine, whose owner pushes to the app. The repository uses the source's object format, or
+    SHA-256 on request.
+
+    Raises UnknownNameError if the name belongs to another work tree, HostError if the port is taken.
     """
     root = engine.root
     root.create()
@@ -33,7 +35,8 @@ def create(
     if app.settings_path.exists():
         if source is not None:
             _check_source(app, source)
-        make_places(app)  # the hooks name this installation and this root: either may have moved
+        # the hooks contain the paths of this installation and this root: either may have moved
+        make_places(app)
         if port and port != app.settings.port:
             with engine.platform.choose_port(port) as chosen:
                 app.save(msgspec.structs.replace(app.settings, port=chosen))
@@ -54,8 +57,8 @@ def create(
 
 
 def make_places(app: App, *, sha256: bool = False) -> None:
-    """Make the directories and repositories of an app that are missing, and have its hooks name this installation."""
-    for directory in (app.checkouts, app.stores):  # what instances and stores are in, whoever they run as
+    """Create the app's missing directories and repositories, and make its hooks call this installation."""
+    for directory in (app.checkouts, app.stores):  # instances and stores run below it, whatever their account
         files.make_open(directory)
     app.logs.mkdir(parents=True, exist_ok=True)
     files.make_private(app.secrets)
@@ -64,7 +67,7 @@ def make_places(app: App, *, sha256: bool = False) -> None:
 
 
 def are_current(app: App) -> bool:
-    """Whether the app's repository is as `make_places` makes it, and calls this installation."""
+    """Whether the app's repository is as `make_places` leaves it and calls this installation."""
     return git.is_current(app.repository, _hook(app), _REPORTING)
 
 
@@ -85,23 +88,23 @@ def _check_source(app: App, source: Path) -> None:
         app.save(msgspec.structs.replace(settings, source=str(source)))
 
 
-def allow(app: App, words: Sequence[str], *, remove: bool = False) -> tuple[str, ...]:
-    """Add words to what an app's manifest may ask for, or take them out; returns all that is allowed then.
+def allow(app: App, grant_words: Sequence[str], *, remove: bool = False) -> tuple[str, ...]:
+    """Add grants to an app, or remove them; returns the grants it then has.
 
-    As root too, the files stay the account's that the app belongs to.
+    Run as root, it keeps the files in the ownership of the app's account.
     """
     owner = app.directory.stat()
-    with locks.lock(app.lock, purpose="changing what is allowed", timeout=60):
+    with locks.lock(app.lock, purpose="changing its grants", timeout=60):
         files.chown(app.lock, (owner.st_uid, owner.st_gid))
         before = app.settings.allowed
-        after = set(before) - set(words) if remove else {*before, *words}
+        after = set(before) - set(grant_words) if remove else {*before, *grant_words}
         app.save(msgspec.structs.replace(app.settings, allowed=tuple(sorted(after))))
         files.chown(app.settings_path, (owner.st_uid, owner.st_gid))
     return tuple(sorted(after))
 
 
 def choose_file(app: App, file: str) -> None:
-    """Have the app's next deployments read this compose file of its repository; empty for the one at the top."""
+    """Set the compose file in the repository that the app's next deployments read; empty for the one at the top."""
     with locks.lock(app.lock, purpose="choosing the compose file", timeout=60):
         app.save(msgspec.structs.replace(app.settings, file=check_file(file)))
 
@@ -111,7 +114,7 @@ def _owner(settings: Settings) -> str:
 
 
 def destroy(app: App, engine: Engine) -> None:
-    """Remove an app that is down, with its data; what was cut off can be done again until the app is gone."""
+    """Remove an app that is down, with its data. If interrupted, it can be repeated until the app is gone."""
     source = app.settings.source
     engine.resources.remove_directory(app, app.directory / "data")
     for place in (app.checkouts, app.directory / "copies"):
@@ -122,7 +125,7 @@ def destroy(app: App, engine: Engine) -> None:
     Static(app, engine.ingress.places).forget()
     Passwords(app, engine.ingress.places).forget()
     engine.ingress.remove_app(app.name)
-    for path in (app.journal, app.settings_path):  # without both it is no app any more
+    for path in (app.journal, app.settings_path):  # without both, it no longer counts as an app
         files.remove(path)
     files.remove_tree(app.directory)
     if source and Path(source).is_dir() and git.remote_url(Path(source)) == str(app.repository):

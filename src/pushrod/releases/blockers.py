@@ -1,4 +1,4 @@
-"""Saying what a program waits for while it runs."""
+"""Report what blocks a program while it runs."""
 
 import contextlib
 import threading
@@ -7,23 +7,26 @@ from collections.abc import Callable, Iterator, Sequence
 from pushrod.core.errors import PushrodError
 from pushrod.system.signals import signals_held
 
-_EVERY = 3.0  # seconds between two looks
+_EVERY = 3.0  # seconds between two checks
 
 
 @contextlib.contextmanager
-def told(look: Callable[[], Sequence[str]], say: Callable[[str], None]) -> Iterator[None]:
-    """While the block runs, look every few seconds what holds it up, and say each thing that is found once."""
+def reported(current_blockers: Callable[[], Sequence[str]], report: Callable[[str], None]) -> Iterator[None]:
+    """While the block runs, call `current_blockers` every few seconds and report each blocking session once.
+
+    A blocker's text begins with the session, followed by a comma and details.
+    """
     ended = threading.Event()
 
     def watch() -> None:
         known: set[str] = set()
         while not ended.wait(_EVERY):
             with contextlib.suppress(PushrodError, OSError):
-                for found in look():
-                    who = found.partition(",")[0]  # what changes with time comes after
-                    if who not in known and not ended.is_set():
-                        say(found)
-                    known.add(who)
+                for blocker in current_blockers():
+                    session = blocker.partition(",")[0]  # the details change with time
+                    if session not in known and not ended.is_set():
+                        report(blocker)
+                    known.add(session)
 
     thread = threading.Thread(target=watch, daemon=True)
     with signals_held():

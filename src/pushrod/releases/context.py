@@ -1,4 +1,4 @@
-"""What each part of a deployment works with: one app, its engine, its records, and whoever watches."""
+"""What every part of a deployment works with: one app, its engine, its records, and the progress output."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ from pushrod.state.secrets import Secrets
 
 
 class Context:
-    """One app on one engine. `may_push` tells of another app whether whoever asks may push it, too."""
+    """One app on one engine. `may_push` returns whether the caller may also push the app of that name."""
 
     def __init__(self, app: App, engine: Engine, progress: Progress, may_push: Callable[[str], bool]) -> None:
         self.app = app
@@ -32,34 +32,34 @@ class Context:
         self.step = Steps(progress, self.journal).step
 
     def live(self) -> Release | None:
-        """The live release; StateError if it cannot be read."""
+        """The live release. Raises StateError if it cannot be read."""
         live = self.journal.story().live
         return self.releases.read(live) if live else None
 
     def readable_live(self) -> Release | None:
-        """The live release, if there is one that can be read."""
+        """The live release; None if there is none or it cannot be read."""
         return self.readable(self.journal.story().live)
 
     def readable(self, number: int) -> Release | None:
-        """A release, if there is one of this number that can be read."""
+        """The release of this number; None if there is none or it cannot be read."""
         try:
             return self.releases.read(number) if number else None
         except PushrodError:
             return None
 
     def discard(self, number: int) -> None:
-        """Remove everything of a release that was never live."""
+        """Remove everything that belongs to a release that was never live."""
         self.sealing.discard(number)
         self.engine.resources.remove_release_volumes(self.app, number)
 
     def note(self, notes: Sequence[str]) -> None:
-        """Pass on what an engine has to say, without the app's secrets."""
+        """Print the engine's notes, with the app's secrets redacted."""
         for note in notes:
             self.progress.note(self.secrets.redact(note))
 
     @contextlib.contextmanager
     def redacted(self) -> Iterator[None]:
-        """What an app has printed is shown without its secrets."""
+        """Redact the app's secrets in the log of an error raised in the block."""
         try:
             yield
         except PushrodError as e:
@@ -69,8 +69,8 @@ class Context:
 
     @contextlib.contextmanager
     def left_for_later(self) -> Iterator[None]:
-        """What cannot be undone now (a full disk) stays open in the journal, and the next command undoes it."""
+        """If the block fails (a full disk), leave the promotion open in the journal: the next command undoes it."""
         try:
             yield
         except (PushrodError, OSError) as e:
-            self.progress.note(f"not everything could be undone ({e}); the next command goes on with it")
+            self.progress.note(f"not everything could be undone ({e}); the next command tries again")

@@ -1,11 +1,11 @@
 """The life of a push. `deploy` is the table of contents; the steps are in the modules beside this one.
 
-    prepare   commit → checkout → images → configuration → sealed release    nothing live is touched  (`prepare`)
-    promote   plan → stores → release → start → ready → switch → live        `live`: the commit point (`promotion`)
-    retire    drain → stop the old instances → prune → record                                         (`retirement`)
+ prepare   commit → checkout → images → configuration → sealed release    nothing live is touched  (`prepare`)
+ promote   plan → stores → release → start → ready → switch → live        `live`: the commit point (`promotion`)
+ retire    drain → stop the old instances → prune → record                                         (`retirement`)
 
-Before `live` a failure, a signal or a crash is undone and the old release goes on serving; after it, everything
-left to do is finished, by this process or by the next one that takes the app's lock (`recovery`).
+Before `live`, a failure, a signal or a crash is undone and the old release continues to serve. After `live`, the
+remaining steps are finished, by this process or by the next one that takes the app's lock (`recovery`).
 """
 
 import contextlib
@@ -38,15 +38,15 @@ from pushrod.state.apps import App, seconds_since
 from pushrod.system import locks, signals
 
 _SETTLING = 60.0
-"""Seconds within which what was started again may not be healthy yet."""
+"""Seconds within which a restarted instance may not be healthy yet."""
 
-_ROUNDING = 5.0  # seconds by which the start of a process and a record's time may differ
+_ROUNDING = 5.0  # seconds by which a process's start time and a record's time may differ
 
 
 def _next_time(error: Exception) -> str:
-    """What is said of a certificate that could not be had when the release went live."""
+    """The end of the note when no certificate could be obtained for a release that is now live."""
     if isinstance(error, Interrupted):
-        return "; the release is live, and the timer sees to the certificate"
+        return "; the release is live, and the timer will obtain the certificate"
     hint = f" ({error.hint})" if isinstance(error, PushrodError) and error.hint else ""
     return f"{hint}; the timer, or `pushrod cert renew`, tries again"
 
@@ -58,7 +58,7 @@ def _nobody(_app: str) -> bool:
 class Pipeline:
     """Deployments of one app on one engine. Every public verb takes the app's lock and first recovers.
 
-    `may_push` tells of another app whether whoever asks may push it, too.
+    `may_push` returns whether the caller may also push the app of that name.
     """
 
     def __init__(
@@ -79,15 +79,16 @@ class Pipeline:
         self.recovery = Recovery(self.context, self.serving, programs, self.retirement)
         self._step = self.context.step
 
-    # ---- what a user asks for -------------------------------------------------------------------------------
+    # ---- verbs ----------------------------------------------------------------------------------------------
 
     def deploy(
         self, commit: str, *, replacing: str | None = None, on_live: Callable[[], None] = lambda: None
     ) -> Release:
-        """Make a commit live and return its release; the live one if it already is that commit, unchanged.
+        """Make a commit live and return its release. If the commit is live already, return the live release
+        unchanged.
 
-        `replacing` is the commit a push was told is live when it connected. `on_live` is called at the commit point,
-        when nothing can undo the release any more.
+        `replacing` is the commit that was live when the push connected. `on_live` is called at the commit point,
+        after which nothing can undo the release.
         """
         with self.locked(f"deploying {commit[:7]}"):
             self._check_moved(commit, replacing)
@@ -103,7 +104,7 @@ class Pipeline:
             return release
 
     def _tell_of_last(self, commit: str) -> None:
-        """Say what became of the last release, if it was of this commit and nobody may have been told."""
+        """Report how the last release ended, if it was of this commit and may not have been reported."""
         entries = self.journal.entries()
         number = max((e.release for e in entries), default=0)
         mine = [e for e in entries if e.release == number]
@@ -116,7 +117,7 @@ class Pipeline:
     def renew(self, replicas: Mapping[str, int] | None = None) -> Release:
         """Replace the live release by a new one of the same commit, with other replica counts if given.
 
-        The release command does not run: the commit is the same. The counts are kept for later releases.
+        The release command does not run, because the commit is the same. Later releases keep the counts.
         """
         with self.locked("scaling" if replicas else "restarting"):
             live = self.context.live()
@@ -137,7 +138,7 @@ class Pipeline:
             return release
 
     def rollback(self, number: int = 0, *, across_migrations: bool = False) -> Release:
-        """Make an older sealed release live again, by default the one before; seconds, and no build."""
+        """Make an older sealed release live again, by default the previous one. Takes seconds and builds nothing."""
         with self.locked("rolling back", rescue=True):
             story = self.journal.story()
             release = self.releases.read(number or self._previous(story.live))
@@ -160,44 +161,47 @@ class Pipeline:
             self.progress.note(made)
 
     def certify(self, *, force: bool = False, timeout: float = queue.LOCK_TIMEOUT) -> Kept | None:
-        """See to the live release's certificate: get it, renew it where it is time or with `force`, put it in place.
+        """Obtain or renew the live release's certificate, if it is due or with `force`, and serve it.
 
-        Returns what is in place then; None for an app that wants none, or does not run. Raises HostError and
-        StateError where none can be had, EdgeError where the edge does not serve it; what was served still is then.
+        Returns the certificate in use; None for an app that needs none or is down. Raises HostError and StateError if
+        it cannot be obtained, EdgeError if the edge does not serve it; the edge then continues to serve the previous
+        one.
         """
-        with self.locked("seeing to the certificate", timeout=timeout):
+        with self.locked("renewing the certificate", timeout=timeout):
             release = self.context.live()
             if release is None or self.app.settings.down or release.tls.source == "off":
                 return None
             return self.serving.certify(release, force=force)
 
-    def maintain(self, wanted: Maintenance | None) -> None:
-        """Close the app for maintenance, or open it again (None): the edge answers in its place, its instances go on.
+    def maintain(self, maintenance: Maintenance | None) -> None:
+        """Close the app for maintenance, or reopen it (None). While closed, the edge answers for it; its instances
+        keep running.
 
-        It holds for later releases, too. Once it has closed, the requests that were under way have ended: by
-        themselves, or after DRAIN_BUDGET. Raises EdgeError, and leaves everything as it was, where the edge refuses.
+        Later releases stay closed. When this returns after closing, the requests in progress have finished or were
+        given DRAIN_BUDGET to finish. Raises EdgeError, and changes nothing, if the edge refuses.
         """
-        with self.locked("closing for maintenance" if wanted else "opening after maintenance"):
+        with self.locked("closing for maintenance" if maintenance else "opening after maintenance"):
             before = self.app.settings
-            self.app.save(msgspec.structs.replace(before, maintenance=wanted))
+            self.app.save(msgspec.structs.replace(before, maintenance=maintenance))
             live = None if before.down else self.context.live()
             if live is None:
                 return
             try:
-                with self._step("edge", "answers in its place" if wanted else f"→ release {live.number}"):
+                with self._step("edge", "answers for the app" if maintenance else f"→ release {live.number}"):
                     switch = self.engine.ingress.switch(self.app.name, self.serving.site(live))
             except FAILURES:
                 with signals.uninterrupted():
                     self.app.save(before)
                 raise
-            if wanted:
-                with signals.uninterrupted(), self._step("drain", "requests that were under way finish"):
+            if maintenance:
+                with signals.uninterrupted(), self._step("drain", "requests in progress finish"):
                     switch.wait(DRAIN_BUDGET)
 
     def down(self) -> None:
-        """Stop everything of the app, the edge first, then its instances, then its stores; data stays.
+        """Stop everything of the app: first the edge stops serving it, then its instances and its stores stop. Data
+        stays.
 
-        Each is tried whatever has become of the others. Raises StateError where instances or stores may still run.
+        Each step is tried even if others fail. Raises StateError if instances or stores may still run.
         """
         with self.locked("stopping", rescue=True):
             tries, stopping = Attempts(), Attempts()
@@ -212,18 +216,18 @@ class Pipeline:
                     self.context.note(self.engine.runtime.stop(self.app, number))
                 self.context.note(self.engine.stores.stop(self.app))
             if tries.failed:
-                self.progress.note(f"not all could be done ({tries}); `pushrod doctor --repair` mends it")
+                self.progress.note(f"not everything succeeded ({tries}); `pushrod doctor --repair` fixes it")
             if stopping.failed:
                 raise StateError(
-                    f"not all of it could be stopped: {stopping}",
+                    f"some of it could not be stopped: {stopping}",
                     where=f"app {self.app.name}",
                     hint="`pushrod status` shows what runs; fix that, then run the command again",
                 )
 
     def repair(self) -> list[str]:
-        """Mend the app's state as far as it can be, finish or undo what was cut off, and say what was done.
+        """Repair the app's state as far as possible, finish or undo interrupted commands, and report the repairs.
 
-        Raises StateError where something is still damaged after that.
+        Raises StateError if something is still damaged afterwards.
         """
         with locks.lock(self.app.lock, purpose="repairing", timeout=60):
             repairs = self.recovery.repair()
@@ -234,14 +238,14 @@ class Pipeline:
             self._rest()
         if repairs.tries.failed:
             raise StateError(
-                f"not all could be mended: {repairs.tries}",
+                f"some damage could not be repaired: {repairs.tries}",
                 where=f"app {self.app.name}",
-                hint="`pushrod rollback`, or another push, makes a whole release live",
+                hint="`pushrod rollback`, or another push, makes an intact release live",
             )
         return repairs.done
 
     def _raise(self, live: Release, repairs: Repairs) -> None:
-        """Have the live release run again where it does not. That it cannot is none of the damage."""
+        """Start the live release again if it does not run. A failure to start is not damage to the state."""
         try:
             self.promote(live, fresh=False, migrate=False)
             repairs.done.append(f"release {live.number} runs again")
@@ -249,8 +253,10 @@ class Pipeline:
             self.progress.note(f"release {live.number} does not run: {e}")
 
     def plan(self, commit: str, file: str = "") -> plan.Plan:
-        """What deploying a commit would change, and what it takes; with `file` in the place of the app's own compose
-        file. Builds and changes nothing."""
+        """Return what deploying a commit would change and require; `file` replaces the app's own compose file.
+
+        Builds and changes nothing.
+        """
         checkout = self.app.checkouts / f"plan-{os.getpid()}"
         try:
             document, wanted = self.sealing.load(commit, checkout, planned=True, file=file)
@@ -268,7 +274,7 @@ class Pipeline:
             git.remove_checkout(checkout)
 
     def prune(self) -> None:
-        """Remove what no kept release needs, and releases beyond what the live one and the app's share let stay.
+        """Remove what no kept release needs, and releases beyond `keep` and the app's share.
 
         Raises BusyError at once if another command works on the app.
         """
@@ -287,8 +293,8 @@ class Pipeline:
     ) -> Iterator[None]:
         """Hold the app's lock, open the engine, and finish or undo what an interrupted command left.
 
-        With `rescue`, for what must be possible whatever state an app is in, damage is mended or passed over.
-        Raises BusyError if another command holds the lock for `timeout` seconds.
+        `rescue` is for verbs that must work whatever state an app is in: they repair damage or skip it. Raises
+        BusyError if another command holds the lock for `timeout` seconds.
         """
         try:
             with queue.turn(self.app, purpose, timeout, self.progress.note):
@@ -299,27 +305,27 @@ class Pipeline:
             self._rest()
 
     def _rest(self) -> None:
-        with contextlib.suppress(StateError):  # whoever needs the settings has said that they are damaged
+        with contextlib.suppress(StateError):  # commands that need the settings have reported the damage
             if self.app.settings.down:
                 self.engine.platform.stop_if_idle()
 
     @property
     def url(self) -> str:
-        """Where the app answers."""
+        """The app's address."""
         return self.context.certificates.url(self.context.live())
 
     # ---- prepare --------------------------------------------------------------------------------------------
 
     def prepare(self, commit: str) -> Release:
-        """Seal a release of a commit. Nothing live is touched, and a failure leaves nothing behind."""
+        """Seal a release of a commit. Touches nothing live, and leaves nothing behind if it fails."""
         number = self.journal.story().last + 1
         live = self.context.live()
-        self.releases.all()  # StateError where one of those that are kept is damaged
+        self.releases.all()  # StateError if a kept release is damaged
         commit = git.resolve(self.app.repository, commit)
         try:
             self.journal.append("prepare", number, commit=commit)
             with self._step("prepare", f"release {number} from {commit[:7]}", number) as step:
-                release = self.sealing.seal(number, commit, said=live.notes if live else ())
+                release = self.sealing.seal(number, commit, known_notes=live.notes if live else ())
                 step.detail = f"release {number} from {commit[:7]} “{release.subject}”"
             return release
         except FAILURES as e:
@@ -339,7 +345,9 @@ class Pipeline:
         migrate: bool = True,
         on_live: Callable[[], None] = lambda: None,
     ) -> None:
-        """Make a sealed release live, then retire the one before. `fresh` is false for one that was live before."""
+        """Make a sealed release live, then retire the previous one. `fresh` is false for a release that was live
+        before.
+        """
         previous = self.journal.story().live
         programs = one_shots(release) if migrate else []
         try:
@@ -367,13 +375,13 @@ class Pipeline:
         if self.context.certificates.due(release):
             try:
                 self.serving.certify(release)
-            except (PushrodError, OSError) as e:  # the release is live, and stays
+            except (PushrodError, OSError) as e:  # the release is live, and stays live
                 self.progress.note(f"no new certificate: {e}{_next_time(e)}")
 
-    # ---- small things ---------------------------------------------------------------------------------------
+    # ---- helpers --------------------------------------------------------------------------------------------
 
     def _check_moved(self, commit: str, replacing: str | None) -> None:
-        """A push that waited may find that another has gone live: only one that builds on it may follow."""
+        """Refuse a commit that does not build on the release that went live while its push waited."""
         current = git.branch_commit(self.app.repository)
         if replacing is None or current in ("", replacing, commit):
             return
@@ -399,19 +407,21 @@ class Pipeline:
         return replicas
 
     def _runs(self, live: Release) -> bool:
-        """Whether all of the live release is up: after a power cut its processes have only just been started, and
-        the edge may have had to leave it out."""
+        """Whether the whole live release is up. After a power cut its processes may have only just started, and the
+        edge may have started without the app.
+        """
         states, proved = self.engine.runtime.states(self.app), self._since_live(live) - _ROUNDING
         up = live.number in self.engine.runtime.running(self.app) and all(
             s.state == "running" or (s.state == "starting" and s.since > proved) for s in states
         )
-        # What was started again just now has not been seen healthy by anybody; the edge has its mark.
+        # The health of a restarted instance is unknown for a moment; the edge has the app's ready marker.
         restarted = any(s.group != "edge" and s.since < min(_SETTLING, proved) for s in states)
         return up and not restarted and self.serving.agrees(live)
 
     def _since_live(self, live: Release) -> float:
-        """How many seconds ago all of the live release had proved its health: Docker may say so only after its own
-        first check."""
+        """Seconds since the whole live release had proved its health: Docker reports it only after its own first
+        check.
+        """
         went = (e for e in self.journal.entries() if (e.event, e.release) == ("live", live.number))
         return min((seconds_since(e.at) for e in went), default=0.0)
 

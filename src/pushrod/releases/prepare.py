@@ -1,4 +1,4 @@
-"""Prepare: from a commit to a sealed release. Nothing live is touched here."""
+"""Prepare: from a commit to a sealed release. Touches nothing live."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from pushrod import __version__, manifest
+from pushrod import __version__
 from pushrod.adapters import compose, git, lfs, lfs_server, manifests, submodules
 from pushrod.adapters.bounds import Reading
 from pushrod.core import plan
@@ -21,7 +21,8 @@ from pushrod.engines.protocols import Engine
 from pushrod.ingress import claims, snippets
 from pushrod.ingress.basic_auth import Passwords
 from pushrod.ingress.static_files import Static
-from pushrod.manifest import env_example, grants, policy
+from pushrod.manifest import MOST_INSTANCES, env_example, grants, policy
+from pushrod.manifest import read as read_manifest
 from pushrod.releases import push_limits
 from pushrod.state.apps import App, now
 from pushrod.state.releases import Releases
@@ -29,11 +30,11 @@ from pushrod.state.secrets import Secrets, Variables, is_trivial, tells_nothing
 from pushrod.stores import variables
 from pushrod.system import files
 
-_TELLING = 8  # characters of a secret's value that are no word by chance
+_SECRET_LENGTH = 8  # a secret's value of this length is no ordinary word
 
 
 class Sealing:
-    """What turns commits of one app into releases."""
+    """Turns commits of one app into releases."""
 
     def __init__(self, app: App, engine: Engine, progress: Progress, may_push: Callable[[str], bool]) -> None:
         self.app = app
@@ -45,79 +46,80 @@ class Sealing:
 
     @cached_property
     def static(self) -> Static:
-        """The files of the app that the edge answers with."""
+        """The app's files that the edge serves itself."""
         return Static(self.app, self.engine.ingress.places)
 
     @cached_property
     def passwords(self) -> Passwords:
-        """The edge's files of those who may pass the app's closed routes."""
+        """The edge's password files for the app's closed routes."""
         return Passwords(self.app, self.engine.ingress.places)
 
-    def seal(self, number: int, commit: str, *, said: tuple[str, ...]) -> Release:
-        """Check the commit out, read its manifest, build its images, resolve its configuration, write it down.
+    def seal(self, number: int, commit: str, *, known_notes: tuple[str, ...]) -> Release:
+        """Check the commit out, read its manifest, build its images, resolve its configuration, and write the
+        release.
 
-        `said` are the notes of the live release, which are not said again.
+        `known_notes` are the notes of the live release, which are not repeated.
         """
         checkout = self.app.checkout(number)
-        document, wanted = self.load(commit, checkout)
-        for note in wanted.notes:
-            if note not in said:
+        document, manifest = self.load(commit, checkout)
+        for note in manifest.notes:
+            if note not in known_notes:
                 self.progress.note(note)
-        changes, needs = self.engine.images.preview(self.app, commit, document, wanted, checkout)
+        changes, needs = self.engine.images.preview(self.app, commit, document, manifest, checkout)
         plan.refuse_unmet(needs)
         for change in changes:
             if change.what == "store":
                 self.progress.note(f"{change.name}: {change.detail}")
 
-        def say(line: str) -> None:
+        def print_line(line: str) -> None:
             self.progress.line(self.secrets.redact(line))
 
-        with _explained(wanted, checkout):
+        with _explained(manifest, checkout):
             images = {
-                s.name: self.engine.images.build(self.app, commit, s, checkout, say)
-                for s in self.engine.images.needed(wanted)
+                s.name: self.engine.images.build(self.app, commit, s, checkout, print_line)
+                for s in self.engine.images.needed(manifest)
             }
         places = {name: image.location for name, image in images.items()}
-        wanted = self._remarked(document, wanted, checkout, places, said=said)
-        environments = self._environments(number, commit, wanted, images)
+        manifest = self._remarked(document, manifest, checkout, places, known_notes=known_notes)
+        environments = self._environments(number, commit, manifest, images)
         self.secrets.seal(number, environments)
         with self.engine.resources.place(
-            self.app, number, wanted, images
-        ) as placement:  # others wait for this
+            self.app, number, manifest, images
+        ) as placement:  # other apps wait for this block
             self.releases.reserve(number, placement)
-        release = self._release(number, commit, wanted, images, placement, environments)
+        release = self._release(number, commit, manifest, images, placement, environments)
         self.static.publish(number, release.routing, checkout)
-        self.releases.seal(release, self.engine.resources.render(self.app, release, document, wanted))
+        self.releases.seal(release, self.engine.resources.render(self.app, release, document, manifest))
         return release
 
     def _remarked(
         self,
         document: compose.Document,
-        wanted: Manifest,
+        manifest: Manifest,
         checkout: Path,
         images: Mapping[str, str],
-        said: tuple[str, ...],
+        known_notes: tuple[str, ...],
     ) -> Manifest:
-        """The manifest with what the engine has to say of its images, which is said."""
-        remarks = self.engine.images.notes(self.app, document, wanted, checkout, images)
-        for remark in remarks:
-            if remark not in said:
-                self.progress.note(remark)
-        return msgspec.structs.replace(wanted, notes=(*wanted.notes, *remarks))
+        """The manifest with the engine's notes on its images; prints the new notes."""
+        engine_notes = self.engine.images.notes(self.app, document, manifest, checkout, images)
+        for note in engine_notes:
+            if note not in known_notes:
+                self.progress.note(note)
+        return msgspec.structs.replace(manifest, notes=(*manifest.notes, *engine_notes))
 
     def load(
         self, commit: str, checkout: Path, *, planned: bool = False, file: str = ""
     ) -> tuple[compose.Document, Manifest]:
-        """Write a commit's tree and read the manifest in it, with the replica counts that were set by hand.
+        """Write a commit's tree and read its manifest, with the replica counts set by `pushrod scale`.
 
-        Returns the resolved document too, after the engine has looked whether it may run what is in it. With
-        `planned` nothing is deployed, so secrets may be missing. `file` goes before the app's own compose file.
+        Also returns the resolved document, after the engine has checked that it may run. With `planned` nothing is
+        deployed, so secrets may be missing. `file` replaces the app's own compose file.
         """
         file = file or self.app.settings.file
         terms = self.engine.platform.terms(self.app, checkout)
         reading = Reading.of(terms.limits)
         git.remove_checkout(checkout)
-        found_notes = [
+        tree_notes = [
             *self.write_tree(commit, checkout, terms.limits),
             *manifests.passed_over(checkout, file),
         ]
@@ -130,8 +132,8 @@ class Sealing:
             most=reading,
             on_warning=self.progress.note,
         )
-        document, said = policy.apply(document, terms)
-        wanted = manifest.read(
+        document, policy_notes = policy.apply(document, terms)
+        manifest = read_manifest(
             document,
             engine=self.engine.traits.name,
             bases=compose.bases(document, checkout, reading),
@@ -142,49 +144,51 @@ class Sealing:
         replicas = self.app.settings.replicas
         services = [
             s if s.role == "job" else msgspec.structs.replace(s, replicas=replicas.get(s.name, s.replicas))
-            for s in wanted.services
+            for s in manifest.services
         ]
         allowed = self.app.settings.allowed
-        found = snippets.read(wanted.snippets, checkout, self.app.name, _groups(self.app, wanted), allowed)
-        memory = 0 if snippets.ALLOWED in allowed else snippets.memory(found)
-        routing = msgspec.structs.replace(wanted.routing, snippets=found, memory=memory)
-        chosen = [
-            n for n in wanted.notes if n.startswith(f"{wanted.because};")
-        ]  # the first that is to be read
-        notes = tuple(dict.fromkeys((*chosen, *said, *found_notes, *wanted.notes)))
-        wanted = msgspec.structs.replace(wanted, services=tuple(services), routing=routing, notes=notes)
-        wanted = policy.within(wanted, terms.limits)
+        nginx_lines = snippets.read(
+            manifest.snippets, checkout, self.app.name, _groups(self.app, manifest), allowed
+        )
+        memory = 0 if snippets.ALLOWED in allowed else snippets.memory(nginx_lines)
+        routing = msgspec.structs.replace(manifest.routing, snippets=nginx_lines, memory=memory)
+        # the note on why this compose file was chosen comes first
+        chosen = [n for n in manifest.notes if n.startswith(f"{manifest.because};")]
+        notes = tuple(dict.fromkeys((*chosen, *policy_notes, *tree_notes, *manifest.notes)))
+        manifest = msgspec.structs.replace(manifest, services=tuple(services), routing=routing, notes=notes)
+        manifest = policy.within(manifest, terms.limits)
         self.static.check(routing, checkout)
-        self._check_size(wanted)
-        self._check_argv(wanted, checkout, file, reading)
-        self.passwords.check(wanted.routing)
-        with _explained(wanted, checkout):
-            self.engine.platform.check(self.app, document, wanted, checkout)
-        names = claims.wanted(self._domains(wanted), self.app.settings.port)
+        self._check_size(manifest)
+        self._check_argv(manifest, checkout, file, reading)
+        self.passwords.check(manifest.routing)
+        with _explained(manifest, checkout):
+            self.engine.platform.check(self.app, document, manifest, checkout)
+        names = claims.wanted(self._domains(manifest), self.app.settings.port)
         claims.check(self.app, names, self._may_push)
-        return document, wanted
+        return document, manifest
 
-    def _check_size(self, wanted: Manifest) -> None:
-        count = sum(s.replicas for s in wanted.stateless)
-        if count > manifest.MOST_INSTANCES:
+    def _check_size(self, manifest: Manifest) -> None:
+        count = sum(s.replicas for s in manifest.stateless)
+        if count > MOST_INSTANCES:
             raise ManifestError(
-                f"{count} instances are wanted, and an app has at most {manifest.MOST_INSTANCES}",
+                f"{count} instances requested, and an app may have at most {MOST_INSTANCES}",
                 where="services",
                 hint="fewer replicas: `deploy.replicas`, `scale`, or `pushrod scale`",
             )
 
-    def _domains(self, wanted: Manifest) -> tuple[str, ...]:
-        """The names that an app is told apart by; none where each has a port of its own."""
-        return wanted.domains if self.engine.traits.by_domain else ()
+    def _domains(self, manifest: Manifest) -> tuple[str, ...]:
+        """The host names that distinguish the app; none on an engine that gives each app its own port."""
+        return manifest.domains if self.engine.traits.by_domain else ()
 
     def lacking(
-        self, document: compose.Document, wanted: Manifest, checkout: Path, file: str = ""
+        self, document: compose.Document, manifest: Manifest, checkout: Path, file: str = ""
     ) -> tuple[str, ...]:
-        """The variables that `.env.example`, beside the compose file or at the top, asks for and that neither the
-        secrets nor pushrod provide."""
+        """The variables that `.env.example`, beside the compose file or at the top, lists and that neither the
+        secrets nor pushrod provide.
+        """
         file = file or self.app.settings.file
         examples = (checkout / Path(file).parent / ".env.example", checkout / ".env.example")
-        # A link may lead to another app's names, and so may one on the way.
+        # A link, in any part of the path, could lead to another app's names.
         example = next(
             (
                 e
@@ -195,56 +199,62 @@ class Sealing:
         )
         if example is None:
             return ()
-        given = variables.provided(wanted.stateless, self.engine.stores.endpoints(self.app, wanted))
+        given = variables.provided(manifest.stateless, self.engine.stores.endpoints(self.app, manifest))
         known = {*self.secrets.variables(), *given}
         asked = env_example.parse(example.read_text(errors="replace"))
         return env_example.names(asked, known, document, env_file=compose.wants_env_file(checkout, file))
 
     def unprovided(self, checkout: Path, file: str = "") -> tuple[str, ...]:
-        """A note where services read an env file that Git does not have, and there is no secret to stand for it."""
+        """A note if services read an env file that is not in Git and no secret replaces it."""
         if not compose.wants_env_file(checkout, file or self.app.settings.file) or self.secrets.variables():
             return ()
         return (
-            "an `env_file` is not in Git, so the secrets stand for it, and none is set: pushrod secret import .env",
+            "an `env_file` is not in Git, so the app's secrets replace it, but none is set: "
+            "pushrod secret import .env",
         )
 
     def inputs(self) -> str:
-        """A keyed digest of what besides the commit goes into a release."""
+        """A keyed digest of everything besides the commit that goes into a release."""
         settings = self.app.settings
-        others = [settings.file] if settings.file else []  # what was sealed without one stays what it is
+        # without one, the digest must stay as older releases have it
+        others = [settings.file] if settings.file else []
         return self.secrets.digest([self.secrets.variables(), settings.replicas, __version__, *others])
 
     def complete(self, release: Release) -> str:
-        """Make again what of a sealed release is gone: the tree of its commit, and its environment, from what the
-        secrets are now; says what."""
+        """Restore the missing parts of a sealed release: its commit's tree, and its environment with the current
+        secrets.
+
+        Returns a sentence on what was restored; empty if nothing was missing.
+        """
         checkout, made = self.app.checkout(release.number), list[str]()
         if not checkout.is_dir():
             files.make_way(checkout, directory=True)
             self.write_tree(release.commit, checkout, self.engine.platform.terms(self.app, checkout).limits)
-            made.append("the files of its commit are written again")
+            made.append("the files of its commit were written again")
         try:
             whole = bool(self.secrets.sealed(release.number))
         except StateError:
             whole = False
         if not (whole and self.engine.programs.has_environment(self.app, release)):
             self._resolve_again(release)
-            made.append("its environment is resolved again from its commit and the secrets as they are now")
+            made.append("its environment was resolved again from its commit and the current secrets")
         return f"release {release.number}: {', '.join(made)}" if made else ""
 
     def _resolve_again(self, release: Release) -> None:
         place = self.app.checkouts / f"again-{release.number}"
         try:
-            _, wanted = self.load(release.commit, place)
-            environments = self._environments(release.number, release.commit, wanted, release.images)
+            _, manifest = self.load(release.commit, place)
+            environments = self._environments(release.number, release.commit, manifest, release.images)
             self.secrets.seal(release.number, environments)
-            self.engine.programs.write_environment(self.app, release, wanted)
+            self.engine.programs.write_environment(self.app, release, manifest)
         finally:
             git.remove_checkout(place)
 
     def write_tree(self, commit: str, checkout: Path, most: Limits) -> tuple[str, ...]:
-        """Write all files of a commit, those of its submodules and of Git LFS too; the notes on what is not there.
+        """Write all files of a commit, including those of its submodules and of Git LFS; returns notes on missing
+        ones.
 
-        `most` bounds all of them together.
+        `most` limits all of them together.
         """
         written: list[git.Blob] = []
 
@@ -266,9 +276,9 @@ class Sealing:
         return (*notes, *self._fill_pointers(commit, checkout, most, sum(blob.size for blob in written)))
 
     def _fill_pointers(self, commit: str, checkout: Path, most: Limits, size: int) -> list[str]:
-        """Put what LFS keeps in the places of its pointers; the notes on what cannot be had.
+        """Replace LFS pointers by the files they stand for; returns notes on files that are not available.
 
-        `size` is what the tree has without it, in bytes.
+        `size` is the tree's size without those files, in bytes.
         """
         pointers = lfs.pointers(checkout)
         source, fetched = self.app.settings.source, self.app.directory / "lfs"
@@ -290,7 +300,7 @@ class Sealing:
         return _lacking_files(lacking, why)
 
     def discard(self, number: int) -> None:
-        """Take away everything of a release but its history and its logs."""
+        """Remove everything of a release except its history and its logs."""
         self.releases.remove(number)
         self.secrets.forget(number)
         self.static.remove(number)
@@ -300,22 +310,24 @@ class Sealing:
         self._tidy()
 
     def _tidy(self) -> None:
-        """Remove what none of the releases that are kept needs of the edge's files."""
+        """Remove the edge's files that no kept release needs."""
         kept, damaged = self.releases.whole()
         self.static.pool(self.releases.numbers())
-        if not damaged:  # what those need can be told again once they are mended
+        if not damaged:  # once repaired, the releases show again which files they need
             self.passwords.prune({generation for r in kept for generation in r.passwords.values()})
 
-    def _check_argv(self, wanted: Manifest, checkout: Path, file: str, reading: Reading) -> None:
-        """Refuse a manifest that puts a secret into an argv: other users see those, and the state keeps them.
+    def _check_argv(self, manifest: Manifest, checkout: Path, file: str, reading: Reading) -> None:
+        """Refuse a manifest that puts a secret into an argv: other users can read it there, and it is part of the
+        state.
 
-        Only a reference can do that, to what may be a secret by its name. That a command has a word that is also a
-        secret's value (`app`, `true`) says nothing, but for a command of which Compose cannot tell how it is written.
+        Only a reference to a variable whose name marks it as a secret counts. That an argv contains a word that is
+        also a secret's value (`app`, `true`) proves nothing, except in a command whose original form Compose does not
+        preserve.
         """
         secrets = self.secrets.variables()
         reached = [
             (service.name, name)
-            for service in wanted.services
+            for service in manifest.services
             for name, value in secrets.items()
             if value and not (tells_nothing(name) or is_trivial(name, value))
             if value in " ".join(_argvs(service))
@@ -327,7 +339,7 @@ class Sealing:
         )
         for service_name, name in reached:
             known = written.get(service_name)
-            if name in known if known is not None else len(secrets[name]) >= _TELLING:
+            if name in known if known is not None else len(secrets[name]) >= _SECRET_LENGTH:
                 raise ManifestError(
                     f"the secret {name} would be in the argv of {service_name}",
                     where=f"services.{service_name}",
@@ -335,10 +347,10 @@ class Sealing:
                 )
 
     def _environments(
-        self, number: int, commit: str, wanted: Manifest, images: Mapping[str, Image]
+        self, number: int, commit: str, manifest: Manifest, images: Mapping[str, Image]
     ) -> dict[str, Variables]:
-        """What each service gets, and under `<service>:release` what its release command gets."""
-        endpoints = self.engine.stores.endpoints(self.app, wanted)
+        """The environment of each service, and under `<service>:release` that of its release command."""
+        endpoints = self.engine.stores.endpoints(self.app, manifest)
         secrets = self.secrets.variables()
         identity = {
             "PUSHROD_APP": self.app.name,
@@ -356,14 +368,14 @@ class Sealing:
                 migrating=migrating,
             )
 
-        found = {s.name: resolve(s, migrating=False) for s in wanted.stateless}
-        return found | {f"{s.name}:release": resolve(s, migrating=True) for s in wanted.stateless}
+        environments = {s.name: resolve(s, migrating=False) for s in manifest.stateless}
+        return environments | {f"{s.name}:release": resolve(s, migrating=True) for s in manifest.stateless}
 
     def _release(
         self,
         number: int,
         commit: str,
-        wanted: Manifest,
+        manifest: Manifest,
         images: dict[str, Image],
         placement: Placement,
         environments: Mapping[str, Variables],
@@ -375,38 +387,38 @@ class Sealing:
             subject=git.subject(self.app.repository, commit),
             created=now(),
             engine=self.engine.traits.name,
-            entry=wanted.entry.name,
-            services=tuple(_without_values(s) for s in wanted.stateless),
-            stores=tuple(_without_values(s) for s in wanted.stores),
+            entry=manifest.entry.name,
+            services=tuple(_without_values(s) for s in manifest.stateless),
+            stores=tuple(_without_values(s) for s in manifest.stores),
             images=images,
             instances=placement.instances,
             environment_names={name: tuple(sorted(v)) for name, v in environments.items()},
             inputs=self.inputs(),
-            notes=wanted.notes,
-            keep=wanted.keep,
+            notes=manifest.notes,
+            keep=manifest.keep,
             pushrod=__version__,
-            domains=self._domains(wanted),
+            domains=self._domains(manifest),
             network=placement.network,
-            backups=wanted.backups,
-            tls=wanted.tls,
-            routing=wanted.routing,
-            passwords=self.passwords.write(wanted.routing),
+            backups=manifest.backups,
+            tls=manifest.tls,
+            routing=manifest.routing,
+            passwords=self.passwords.write(manifest.routing),
         )
 
 
 def _argvs(service: Service) -> tuple[str, ...]:
-    """The words of all that a service runs."""
+    """All argvs of a service."""
     hooks = (word for hook in (*service.post_start, *service.pre_stop) for word in hook.command)
     return (*service.entrypoint, *service.command, *service.release, *service.health.command, *hooks)
 
 
 @contextlib.contextmanager
-def _explained(wanted: Manifest, checkout: Path) -> Iterator[None]:
-    """An error that comes out says what is wrong with a script that a service is started with, if that is why."""
+def _explained(manifest: Manifest, checkout: Path) -> Iterator[None]:
+    """If the block raises an error that a script with a wrong first line or mode explains, add the explanation."""
     try:
         yield
     except PushrodError as e:
-        scripts.explain(e, wanted.services, checkout)
+        scripts.explain(e, manifest.services, checkout)
         raise
 
 
@@ -420,14 +432,14 @@ def _lacking_files(lacking: Sequence[lfs.Pointer], why: str) -> list[str]:
     ]
 
 
-def _groups(app: App, wanted: Manifest) -> tuple[str, ...]:
-    """The names by which the edge's nginx knows the instances that requests may go to."""
-    entry = wanted.entry.name
-    return tuple(group(app.name, s, entry) for s in (entry, *wanted.routing.services))
+def _groups(app: App, manifest: Manifest) -> tuple[str, ...]:
+    """The names of nginx's upstream groups for the instances that requests may go to."""
+    entry = manifest.entry.name
+    return tuple(group(app.name, s, entry) for s in (entry, *manifest.routing.services))
 
 
 def _without_values(service: Service) -> Service:
-    """The service as it may be kept in Git: names of its variables and build arguments, not their values."""
+    """The service without the values of its variables and build arguments, which must not be in Git."""
     build = service.build
     if build is not None:
         build = msgspec.structs.replace(build, arguments=dict.fromkeys(build.arguments))

@@ -12,12 +12,12 @@ from pushrod.releases.serving import Serving
 
 
 def stops_first(release: Release) -> frozenset[str]:
-    """The services whose old instances must end before the new ones start."""
+    """The services whose old instances must stop before the new ones start."""
     return frozenset(s.name for s in release.services if s.stop_first)
 
 
 class Promotion:
-    """The steps, in their order."""
+    """The steps of a promotion, in their order."""
 
     def __init__(self, context: Context, serving: Serving, one_shots: OneShots) -> None:
         self._context = context
@@ -26,7 +26,7 @@ class Promotion:
         self._one_shots = one_shots
 
     def plan(self, release: Release, programs: Sequence[OneShot]) -> None:
-        """Say what changes. The names and the edge's tree are tried before anything is touched."""
+        """Print what changes, and check the names and the edge's tree before anything is touched."""
         with self._step("plan", "") as step:
             claims.take(self._app, self._serving.names(release), self._context.may_push)
             self._engine.ingress.check(self._serving.site(release))
@@ -39,7 +39,7 @@ class Promotion:
                 step.detail = "nothing changes" if same else "nothing changes but the commit"
 
     def stores(self, release: Release) -> None:
-        """Have the stores up and healthy, with the app's roles and databases."""
+        """Start the stores, wait for their health, and ensure the app's roles and databases."""
         if not release.stores:
             return
         names = ", ".join(s.name for s in release.stores)
@@ -53,7 +53,7 @@ class Promotion:
         self._one_shots.run(release, programs)
 
     def start(self, release: Release, previous: int) -> None:
-        """Start the new instances beside the old ones, but for services whose old ones must end first."""
+        """Start the new instances beside the old ones; old instances that may not overlap stop first."""
         with self._step("start", plan.count(release.instances), release.number):
             before = self._context.readable(previous) if previous != release.number else None
             if before and (first := stops_first(release)):
@@ -71,7 +71,7 @@ class Promotion:
         self._context.note(notes)
 
     def serve(self, release: Release) -> Drain:
-        """Have the edge lead to the new instances."""
+        """Switch the edge to the new instances."""
         with self._step("switch", f"edge → release {release.number}", release.number) as step:
             switch = self._serving.switch(release)
             step.detail = f"edge → release {release.number}, confirmed by its new workers"

@@ -1,4 +1,4 @@
-"""What goes once nothing needs it: old releases, and records of long ago."""
+"""Remove what is no longer needed: old releases and old records."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from pushrod.core.values import Release
 from pushrod.releases.context import Context
 
 HISTORY = 25
-"""Releases that the journal remembers and changes that the state repository does: so many, up to twice as many."""
+"""Releases that the journal keeps and changes that the state repository keeps: this many to twice as many."""
 
 
 class Pruning:
@@ -19,7 +19,7 @@ class Pruning:
         self._journal, self._releases = context.journal, context.releases
 
     def prune(self, release: Release) -> None:
-        """Remove releases beyond those that the live one keeps and the app's share has room for, and old records."""
+        """Remove old records, and releases beyond the live one's `keep` and the app's share."""
         numbers = self._releases.numbers()
         older, drop = [n for n in numbers if n != release.number], max(0, len(numbers) - release.keep)
         whole, damaged = self._releases.whole()
@@ -27,31 +27,31 @@ class Pruning:
         if excess := self._engine.resources.excess(self._app, kept, release):
             left = len(kept) - excess + 1
             self._context.progress.note(
-                f"{left} releases are kept instead of {len(kept) + 1}: more is not the app's share"
+                f"{left} releases are kept instead of {len(kept) + 1}: the app's share allows no more"
             )
         for number in (*older[:drop], *(r.number for r in kept[:excess])):
             self._context.sealing.discard(number)
-        self._tell_of_damaged([n for n in damaged if n in older[drop:]])
+        self._report_damaged([n for n in damaged if n in older[drop:]])
         self._engine.resources.remove_unused(self._app)
         self.shorten_records()
 
     def prune_without_live(self) -> None:
-        """Remove what no kept release needs, where nothing says how many may stay."""
-        self._tell_of_damaged(self._releases.whole()[1])
+        """Remove what no kept release needs, if nothing records how many may stay."""
+        self._report_damaged(self._releases.whole()[1])
         self._engine.resources.remove_unused(self._app)
 
     def shorten_records(self) -> None:
-        """Let records of long ago go, so that the thousandth deployment finds no more of them than the fiftieth."""
+        """Shorten the records, so that the thousandth deployment reads no more of them than the fiftieth."""
         story, entries = self._journal.story(), self._journal.entries()
         first = min([story.last - HISTORY, story.live, *self._releases.numbers()])
         if entries and first - entries[0].release >= HISTORY:
             self._journal.shorten(first)
             git.shorten(self._app.state, HISTORY)
 
-    def _tell_of_damaged(self, numbers: Sequence[int]) -> None:
+    def _report_damaged(self, numbers: Sequence[int]) -> None:
         if numbers:
             named = ", ".join(map(str, numbers))
             self._context.progress.note(
-                f"{self._app.name}: release {named} cannot be read, and stays with all that it may need; "
-                "`pushrod doctor --repair` mends it"
+                f"{self._app.name}: release {named} cannot be read, so all that it may need is kept; "
+                "`pushrod doctor --repair` fixes it"
             )

@@ -1,5 +1,5 @@
-"""How much a commit may hold, measured before any of it is written: Git's objects say it, and a few of them can name
-more files than a disk has room for.
+"""Limits on a commit's size, checked against Git's objects before any file is written: a few objects can name more
+files than a disk has room for.
 """
 
 import contextlib
@@ -14,7 +14,8 @@ from pushrod.core.limits import Limits, written
 from pushrod.system import files
 
 _PER_FILE = (
-    8192  # bytes that a file takes beside its own: a block that is not full, and its header in the archive
+    # bytes a file takes besides its content: the partly filled last block, and its header in the archive
+    8192
 )
 _SPARE = 64 << 20  # bytes of a disk that a checkout leaves free
 
@@ -27,10 +28,10 @@ def measure(
     beside: Sequence[git.Blob] = (),
     quarantine: Mapping[str, str] | None = None,
 ) -> list[git.Blob]:
-    """The files of a commit, if it has no more of them than a host takes, nor larger ones. `beside` are those of
-    other commits in the same tree: of what it is a submodule of, and of submodules before it.
+    """The files of a commit, if they are within the host's limits on number and size.
 
-    Raises RepositoryError as soon as one limit is passed; what there would be beyond it is not looked at.
+    `beside` are files of other commits in the same tree: a submodule's parent, and submodules before it. Raises
+    RepositoryError as soon as one limit is exceeded, without reading further.
     """
     found: list[git.Blob] = []
     total = sum(blob.size for blob in beside)
@@ -49,7 +50,7 @@ def measure(
 
 
 def check_size(commit: str, path: str, size: int, total: int, most: Limits) -> None:
-    """Raise RepositoryError where a file, or all files so far together, are larger than a host takes."""
+    """Raise RepositoryError if a file, or all files so far together, exceed the host's limits."""
     if size > most.file_size:
         raise _beyond(commit, "file_size", size, most, f"{path} has {limits.size(size)}")
     if total > most.tree_size:
@@ -59,9 +60,9 @@ def check_size(commit: str, path: str, size: int, total: int, most: Limits) -> N
 
 
 def check_room(blobs: list[git.Blob], directory: Path) -> None:
-    """Raise HostError where a file system has no room for a checkout of these files.
+    """Raise HostError if a file system has no room for a checkout of these files.
 
-    They are written twice for a moment: as Git's archive, and out of it.
+    For a moment they are stored twice: in Git's archive, and extracted.
     """
     needed = sum(2 * blob.size + _PER_FILE for blob in blobs) + _SPARE
     free = files.free_space(directory)
@@ -69,51 +70,51 @@ def check_room(blobs: list[git.Blob], directory: Path) -> None:
         raise HostError(
             f"the commit's files need {needed >> 20} MiB for a moment, and {free >> 20} MiB are free",
             where=str(directory),
-            hint="free some space on that disk, or take what is large out of the commit; then push again",
+            hint="free some space on that disk, or remove large files from the commit; then push again",
         )
 
 
 def check_repository(repository: Path, most: Limits, alone: AbstractContextManager[None]) -> None:
-    """Raise RepositoryError for a repository that keeps more than a host gives it.
+    """Raise RepositoryError if a repository is larger than the host's limit.
 
-    Before that it is cleared of what pushes that failed have left, in `alone`, in which no release may be in the
-    making; where that cannot be had (BusyError) it is not.
+    A repository that is too large is first cleared of leftovers of failed pushes. This happens inside `alone`, while
+    no release is being made, and is skipped if that lock is busy (BusyError).
     """
     if git.size(repository) <= most.repository_size:
         return
     with contextlib.suppress(BusyError), alone:
         git.collect(repository)
-    if (found := git.size(repository)) > most.repository_size:
+    if (kept_bytes := git.size(repository)) > most.repository_size:
         raise RepositoryError(
-            f"the app's repository keeps {found >> 20} MiB, beyond the limit repository-size of this host, "
+            f"the app's repository keeps {kept_bytes >> 20} MiB, beyond the limit repository-size of this host, "
             f"{written('repository_size', most.repository_size)}",
-            hint="what failed pushes have left goes after an hour; large files that change often belong elsewhere; "
-            f"the host's owner can raise it: {limits.option('repository_size', 2 * most.repository_size)}",
+            hint="leftovers of failed pushes are removed after an hour; large files that change often belong "
+            f"elsewhere; the host's owner can raise it: {limits.option('repository_size', 2 * most.repository_size)}",
         )
 
 
-def not_taken(said: str, most: Limits) -> RepositoryError:
-    """The error for what Git does not take in of a push; `said` are its own words, which name no limit of ours."""
+def not_taken(git_output: str, most: Limits) -> RepositoryError:
+    """The error for a push that Git refuses. Git's own output does not name pushrod's limit."""
     for words, what, name in (
         ("exceeds maximum allowed size", "the push", "push_size"),
         ("over limit", "an object of the push", "file_size"),
     ):
-        if words in said:
+        if words in git_output:
             limit = getattr(most, name)
             return RepositoryError(
                 f"{what} is beyond the limit {name.replace('_', '-')} of this host, {written(name, limit)}",
-                hint="take out of the commits that are new here what does not belong in Git, as in `git rebase`; "
+                hint="remove what does not belong in Git from the new commits, for example with `git rebase`; "
                 f"the host's owner can raise it: {limits.option(name, 2 * limit)}",
             )
     hint = "`git fsck --full` in the clone says more"
-    return RepositoryError(f"Git does not take in what was sent: {said}", hint=hint)
+    return RepositoryError(f"Git refuses the pushed objects: {git_output}", hint=hint)
 
 
-def _beyond(commit: str, name: str, wanted: int, most: Limits, why: str) -> RepositoryError:
+def _beyond(commit: str, name: str, required: int, most: Limits, why: str) -> RepositoryError:
     return RepositoryError(
         f"the commit is beyond the limit {name.replace('_', '-')} of this host, "
         f"{written(name, getattr(most, name))}: {why}",
         where=f"commit {commit[:7]}",
-        hint="take out of Git what does not belong there (node_modules, data): .gitignore, git rm --cached; "
-        f"the host's owner can raise it: {limits.option(name, wanted)}",
+        hint="remove from Git what does not belong there (node_modules, data): .gitignore, git rm --cached; "
+        f"the host's owner can raise it: {limits.option(name, required)}",
     )

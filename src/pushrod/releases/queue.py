@@ -1,4 +1,4 @@
-"""One command at a time works on an app; the others wait for its lock, and only a few may."""
+"""One command at a time works on an app. Others wait for the app's lock, and only a few may wait."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -10,14 +10,14 @@ from pushrod.system import locks
 LOCK_TIMEOUT = 1800.0  # seconds a push waits for the one before it
 
 MOST_WAITING = 4
-"""Commands that may wait for one app at the same time: each holds memory and processes, which are everybody's."""
+"""Commands that may wait for one app at the same time: each uses memory and processes that all apps share."""
 
 
 @contextlib.contextmanager
 def turn(app: App, purpose: str, timeout: float, note: Callable[[str], None]) -> Iterator[None]:
-    """Hold the app's lock; `note` is called with what it waits for.
+    """Hold the app's lock; while waiting, call `note` with the reason.
 
-    Raises BusyError if another command holds it for `timeout` seconds, or if too many wait already.
+    Raises BusyError if another command holds it for `timeout` seconds, or if too many commands already wait.
     """
 
     def waiting(holder: str) -> None:
@@ -31,7 +31,7 @@ def turn(app: App, purpose: str, timeout: float, note: Callable[[str], None]) ->
 
 
 def _wait_in(place: contextlib.ExitStack, app: App) -> None:
-    """Take one of the few places in the app's queue; BusyError where there is none."""
+    """Take one of the few places in the app's queue. Raises BusyError if none is free."""
     for n in range(MOST_WAITING):
         path = app.root.runtime / f"waiting-{app.name}-{n}"
         with contextlib.suppress(BusyError):
@@ -40,5 +40,5 @@ def _wait_in(place: contextlib.ExitStack, app: App) -> None:
     raise BusyError(
         f"{MOST_WAITING} other commands wait for {app.name} already",
         where=f"app {app.name}",
-        hint="run it again once they have had their turn",
+        hint="run it again when they have finished",
     )

@@ -1,4 +1,4 @@
-"""Undoing a promotion that failed before its commit point; finishing or undoing one that was cut off."""
+"""Undo a promotion that failed before its commit point; finish or undo one that was interrupted."""
 
 from pushrod.adapters import git
 from pushrod.core.attempts import Attempts
@@ -19,7 +19,7 @@ from pushrod.system import signals
 
 
 class Recovery:
-    """Puts one app's state in order again; needs its lock."""
+    """Restores one app's state to order. The caller must hold its lock."""
 
     def __init__(
         self, context: Context, serving: Serving, one_shots: OneShots, retirement: Retirement
@@ -34,10 +34,10 @@ class Recovery:
     # ---- undo -----------------------------------------------------------------------------------------------
 
     def undo(self, number: int, previous: int, *, fresh: bool, why: str, last_try: bool = False) -> None:
-        """Put everything back as it was before the promotion; frees space before it needs any.
+        """Restore everything as it was before the promotion; frees disk space before it needs any.
 
-        What the edge may still lead to is left alone. What cannot be undone stays open in the journal, and the next
-        command undoes it; with `last_try` that is said, and the promotion is closed.
+        Leaves alone whatever the edge may still send requests to. What cannot be undone stays open in the journal,
+        and the next command tries again; with `last_try` it is reported and the promotion is closed.
         """
         tries, stopped = Attempts(), False
         release, opened = self._context.readable(number), self._journal.story().open
@@ -50,7 +50,8 @@ class Recovery:
         if (number != previous or stopped) and self._serving.served() not in (number, None):
             with tries.of("stop"):
                 self._context.note(self._engine.runtime.stop(self._app, number))
-            self._one_shots.end_sessions(release, begun)  # what has just been stopped may have gone on
+            # the stopped program may have continued in the database
+            self._one_shots.end_sessions(release, begun)
             before = self._context.readable(previous)
             if before or not previous:
                 with tries.of("stores"):
@@ -69,7 +70,7 @@ class Recovery:
         if tries.failed:
             self._progress.note(
                 f"not everything could be undone ({tries}); "
-                + ("`pushrod doctor` says what is wrong" if last_try else "the next command goes on with it")
+                + ("`pushrod doctor` shows what is wrong" if last_try else "the next command tries again")
             )
             if not last_try:
                 return
@@ -78,27 +79,29 @@ class Recovery:
             self._engine.resources.remove_unused(self._app)
 
     def _start_again(self, release: Release) -> None:
-        """What was stopped to make room for a release that did not go live. One that is not well is the watch's."""
+        """Start what was stopped to make room for a release that did not go live. The watchdog handles unhealthy
+        instances.
+        """
         self._engine.runtime.start(self._app, release, self._context.secrets.sealed(release.number))
         try:
             self._engine.runtime.ready(self._app, release)
         except PushrodError as e:
             self._progress.note(f"release {release.number} was started again, and is not healthy: {e}")
 
-    # ---- what was cut off -----------------------------------------------------------------------------------
+    # ---- interrupted commands -------------------------------------------------------------------------------
 
     def recover(self, *, rescue: bool = False) -> None:
         """Finish or undo what a killed command left open.
 
-        What cannot be done of it is said once and closed: it stops no command that can do without. StateError if the
-        live release itself is missing, but for `rescue`.
+        What fails is reported once and closed, so that it blocks no command that can do without. Raises StateError if
+        the live release itself is missing, unless `rescue` is set.
         """
         try:
             story = places.story(self._app)
         except StateError:
             if not rescue:
                 raise
-            return  # it has been said that the journal cannot be mended
+            return  # it was already reported that the journal cannot be repaired
         if story.open is None:
             self._agree(story, rescue=rescue)
             return
@@ -106,11 +109,11 @@ class Recovery:
         with signals.uninterrupted():
             if story.reached_live:
                 self._progress.note(
-                    f"release {opened.release} went live before its command was cut off: finishing"
+                    f"release {opened.release} went live before its command was interrupted: finishing it"
                 )
                 self._finish(opened)
             elif opened.event == "prepare":
-                self._progress.note(f"release {opened.release} was cut off while it was prepared: removed")
+                self._progress.note(f"release {opened.release} was interrupted during prepare: removed")
                 tries = Attempts()
                 with tries.of("remove"):
                     self._context.discard(opened.release)
@@ -119,18 +122,18 @@ class Recovery:
                         "failed", opened.release, step="prepare", why="interrupted", left=str(tries)
                     )
             else:
-                self._progress.note(f"release {opened.release} was cut off before it was live: undone")
+                self._progress.note(f"release {opened.release} was interrupted before it was live: undone")
                 self.undo(
                     opened.release, opened.previous, fresh=opened.fresh, why="interrupted", last_try=True
                 )
 
     def _finish(self, opened: Entry) -> None:
-        """Finish a promotion that reached its commit point in a command that was cut off."""
+        """Finish an interrupted promotion that had reached its commit point."""
         release, tries = self._context.readable(opened.release), Attempts()
         if release is None:
             left = f"release {opened.release} cannot be read"
             self._progress.note(
-                f"{left}: `pushrod doctor --repair` gets it back, `pushrod rollback` does without"
+                f"{left}: `pushrod doctor --repair` restores it, `pushrod rollback` replaces it"
             )
             with self._context.left_for_later():
                 self._journal.append("done", opened.release, left=left)
@@ -143,7 +146,7 @@ class Recovery:
         self._retirement.finish(release, opened.previous, switch, fresh=opened.fresh)
 
     def _agree(self, story: Story, *, rescue: bool) -> None:
-        """Pointer and branch follow the journal; StateError if the live release itself is missing."""
+        """Make pointer and branch follow the journal. Raises StateError if the live release itself is missing."""
         if story.live and story.live not in self._releases.numbers() and not rescue:
             path = self._releases.directory / str(story.live)
             raise StateError(
@@ -161,16 +164,16 @@ class Recovery:
             if live and moved and git.is_commit(self._app.repository, live.commit):
                 git.move_branch(self._app.repository, live.commit)
         if tries.failed and not story.left:
-            self._progress.note(f"{tries}; `pushrod doctor --repair` mends it")
+            self._progress.note(f"{tries}; `pushrod doctor --repair` fixes it")
             with self._context.left_for_later():
                 self._journal.append("done", story.live, left=str(tries))
 
-    # ---- what is damaged ------------------------------------------------------------------------------------
+    # ---- damaged state --------------------------------------------------------------------------------------
 
     def make_ready(self, *, rescue: bool) -> None:
-        """Have sealed files be as they were recorded, and open the engine; say what was mended.
+        """Restore sealed files to their recorded content, open the engine, and report repairs.
 
-        With `rescue` whatever commands must be able to read is mended, and what cannot be is passed over and said.
+        With `rescue`, repair whatever commands must be able to read; report and skip what cannot be repaired.
         """
         repairs = Repairs(self._app, self._engine)
         if rescue:
@@ -183,31 +186,31 @@ class Recovery:
         for mended in repairs.done:
             self._progress.note(mended)
         for failed in repairs.tries.failed:
-            self._progress.note(f"cannot be mended: {failed}")
+            self._progress.note(f"cannot be repaired: {failed}")
 
     def repair(self) -> Repairs:
-        """Mend the app's state as far as it can be, and finish or undo what was cut off."""
+        """Repair the app's state as far as possible, and finish or undo interrupted commands."""
         repairs = Repairs(self._app, self._engine)
         repairs.all()
         repairs.repository()
         with repairs.tries.of("engine"):
             self._engine.platform.open()
-        with repairs.tries.of("what was cut off"):
+        with repairs.tries.of("interrupted commands"):
             self.recover(rescue=True)
         live, left = self._context.readable_live(), self._journal.story().left
         if live:
             repairs.branch(live.commit)
             with repairs.tries.of("its files"):
                 repairs.done += filter(None, [self._context.sealing.complete(live)])
-            with repairs.tries.of("what follows"):
+            with repairs.tries.of("the remaining steps"):
                 self._settle(live, repairs)
         if left and not repairs.tries.failed:
             self._journal.append("done", self._journal.story().live)
-            repairs.done.append(f"what was left is done ({left})")
+            repairs.done.append(f"the remaining steps were done ({left})")
         return repairs
 
     def _settle(self, live: Release, repairs: Repairs) -> None:
-        """All that follows a release's going live, once more."""
+        """Repeat everything that follows a release's going live."""
         app, engine = self._app, self._engine
         self._releases.point(live.number)
         if not app.settings.down:
@@ -216,7 +219,7 @@ class Recovery:
             if live.number in engine.runtime.running(app):
                 if not self._serving.agrees(live):
                     self._serving.switch(live)
-                    repairs.done.append(f"the edge leads to release {live.number} again")
+                    repairs.done.append(f"the edge serves release {live.number} again")
                 for number in engine.runtime.running(app):
                     if number != live.number:
                         self._context.note(engine.runtime.stop(app, number))

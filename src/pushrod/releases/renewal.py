@@ -1,4 +1,4 @@
-"""Certificates of all apps: what there is, and renewing them one after the other, as the timer does."""
+"""Certificates of all apps: list them, and renew them one after the other, as the timer does."""
 
 import datetime
 from collections.abc import Iterator, Sequence
@@ -17,12 +17,13 @@ from pushrod.state.apps import App
 from pushrod.system import files
 
 TURN = 900.0
-"""Seconds for one app's certificate: an authority asks each of its names."""
+"""Seconds for one app's certificate: an authority checks each of its names."""
 
 
 class Row(Value, frozen=True):
-    """An app that wants a certificate: its names, where it comes from, until when the one in place is valid (empty:
-    there is none), and what is wrong."""
+    """An app that needs a certificate: its names, the source, the end of the validity of the one in use (empty: there
+    is none), and the problem, if any.
+    """
 
     app: str
     names: tuple[str, ...]
@@ -32,7 +33,7 @@ class Row(Value, frozen=True):
 
 
 def listed(apps: Sequence[App]) -> list[Row]:
-    """A row for each app that wants a certificate, or has one."""
+    """A row for each app that needs a certificate, or has one."""
     return [row for app in apps if (row := _row(app)) is not None]
 
 
@@ -49,10 +50,10 @@ def _row(app: App) -> Row | None:
 def renew(
     engine: Engine, apps: Sequence[App], progress: Progress, *, force: bool = False, wait: bool = False
 ) -> Iterator[tuple[App, Kept] | PushrodError]:
-    """See to each app's certificate, in a fair order, each within TURN; what is in place then, where one is wanted.
+    """Renew each app's certificate if due, in a fair order, each within TURN; returns the certificates in use.
 
-    An app that fails gives its error, and the next goes on; one that another command works on is left for the next
-    time, with a note, unless we `wait`.
+    An app's error is collected, and the next app follows. With `wait` false, an app that another command works on is
+    left for the next time, with a note.
     """
     turns = Round(engine.root, "renewal", LOCK_TIMEOUT + TURN if wait else TURN)
     for app in turns.order(apps):
@@ -78,15 +79,15 @@ def renew(
 
 
 def give(app: App, engine: Engine, progress: Progress, pair: Pair) -> tuple[Described, bool]:
-    """Keep an app's own certificate, and put it in place where its live release wants it; whether it does.
+    """Store an app's own certificate, and serve it if its live release uses it; returns whether it does.
 
-    Raises StateError, and keeps the one that was there, where it cannot be served.
+    Raises StateError, and keeps the previous certificate, if the new one cannot be served.
     """
     described, release = Certificates(app).give(pair), releases.live(app)
-    wanted = release is not None and release.tls.source == "files" and not app.settings.down
-    if wanted:
+    used = release is not None and release.tls.source == "files" and not app.settings.down
+    if used:
         Pipeline(app, engine, progress).certify()
-    return described, wanted
+    return described, used
 
 
 def left(ends: str) -> float:
@@ -95,6 +96,6 @@ def left(ends: str) -> float:
 
 
 def _wants(app: App) -> bool:
-    """Whether there is anything to do, without the lock: most apps of a root may have no certificate."""
+    """Whether there is anything to do, without taking the lock: most apps of a root may have no certificate."""
     release = releases.live(app)
     return release is not None and release.tls.source != "off" and not app.settings.down

@@ -1,6 +1,7 @@
-"""Mending what commands must be able to read first: settings, journal, releases, the edge's sites, the record.
+"""Repair what commands must be able to read first: settings, journal, releases, the edge's sites, the state
+repository.
 
-Nothing is thrown away: what is damaged is kept beside what takes its place.
+Nothing is deleted: damaged files are kept beside their replacements.
 """
 
 import contextlib
@@ -25,7 +26,7 @@ from pushrod.system import files
 
 
 class Repairs:
-    """Repairs of one app; needs its lock. `done` says what was mended, `tries.failed` what could not be."""
+    """Repairs of one app. The caller must hold its lock. `done` lists repairs, `tries.failed` what failed."""
 
     def __init__(self, app: App, engine: Engine) -> None:
         self.app = app
@@ -35,7 +36,7 @@ class Repairs:
         self._lost = set[Path]()
 
     def readable(self) -> None:
-        """Have settings, journal and the edge's sites be readable, which is all that most commands begin with."""
+        """Make settings, journal and the edge's sites readable, which is all that most commands begin with."""
         with self.tries.of("the app's places"):
             self._places()
         with self.tries.of("the app's settings"):
@@ -51,14 +52,14 @@ class Repairs:
         self.sealed()
 
     def sealed(self) -> None:
-        """Have sealed files be as they were recorded: what has changed would be committed with the next record."""
-        with contextlib.suppress(PushrodError):  # the record itself may be damaged: `all` mends that
+        """Restore sealed files to their recorded content: a change would be committed with the next record."""
+        with contextlib.suppress(PushrodError):  # the record itself may be damaged: `all` repairs it
             sealed = [f"releases/{p.name}" for p in Releases(self.app).directory.glob("*") if p.is_dir()]
             for path in git.restore_changed(self.app.state, sealed):
-                self.done.append(f"{path} is again what was sealed")
+                self.done.append(f"{path} has its sealed content again")
 
     def all(self) -> None:
-        """Besides, what the state repository has: sealed releases from its history, and that history itself."""
+        """Also repair the state repository: sealed releases from its history, and that history itself."""
         self.readable()
         with self.tries.of("the sealed releases"):
             self._releases()
@@ -66,23 +67,21 @@ class Repairs:
             self._state()
 
     def repository(self) -> None:
-        """Have a repository with all that its branch leads to, or else a new one."""
+        """Make sure the repository has every object of its branch, or create a new repository."""
         path = self.app.repository
         with self.tries.of("the repository"):
             if path.exists() and (aside := git.mend_bare(path)):
                 self.done.append(
-                    f"Git can read its repository again; what it had is kept as {', '.join(aside)}"
+                    f"Git can read its repository again; the damaged files are kept as {', '.join(aside)}"
                 )
             if path.exists() and not git.is_whole(path):
-                self.done.append(
-                    f"objects of its repository are gone; it is kept as {files.set_aside(path).name}"
-                )
+                self.done.append(f"its repository lacks objects; it is kept as {files.set_aside(path).name}")
             if not path.exists():
-                self.done.append("its repository is made anew; the next push brings its commits")
+                self.done.append("its repository was created anew; the next push brings its commits")
             app_lifecycle.make_places(self.app)
 
     def branch(self, commit: str) -> None:
-        """Have the deployed branch be at a commit, whatever is in its place."""
+        """Set the deployed branch to a commit, whatever is in its place."""
         with self.tries.of("the branch"):
             if not git.is_commit(self.app.repository, commit):
                 return  # the repository was lost: the next push brings what it needs
@@ -97,10 +96,10 @@ class Repairs:
         for path in places.misplaced(self.app):
             aside = files.set_aside(path)
             self._lost.add(path)
-            self.done.append(f"what stood in the place of {path.name} is kept as {aside.name}")
+            self.done.append(f"a misplaced {path.name} is kept as {aside.name}")
 
     def _settings(self) -> None:
-        """From what the edge serves the app as; the counts of `scale` and what was allowed cannot be known again."""
+        """Rebuild them from the edge's site; the counts of `scale` and the grants are lost."""
         try:
             if self.app.settings:
                 return
@@ -114,7 +113,7 @@ class Repairs:
             with self.engine.platform.choose_port() as port:
                 pass
         self.app.save(Settings(name=self.app.name, port=port, engine=self.engine.traits.name, created=now()))
-        self.done.append(f"the settings are made anew: port {port}, nothing scaled, nothing allowed")
+        self.done.append(f"the settings were rebuilt: port {port}, nothing scaled, nothing allowed")
 
     def _journal(self) -> None:
         journal, releases = Journal(self.app.journal), Releases(self.app)
@@ -125,10 +124,12 @@ class Repairs:
             with Attempts().of("the live release"):
                 commit = releases.read(live).commit if live else ""
             journal.restart(live, commit, max([0, *releases.numbers()]))
-            self.done.append(f"a new journal, live is release {live}; the old one is kept beside it")
+            self.done.append(
+                f"the journal was rebuilt, live is release {live}; the old one is kept beside it"
+            )
 
     def _served(self) -> int:
-        """The release that the edge leads to (0: none that can be told)."""
+        """The release that the edge serves; 0 if there is none or it cannot be read."""
         with Attempts().of("the edge's sites"):
             site = self.engine.ingress.site(self.app.name)
             return site.release if site else 0
@@ -136,49 +137,50 @@ class Repairs:
 
     def _sites(self) -> None:
         if self.engine.ingress.repair_sites():
-            self.done.append("the edge begins anew, with the sites of the last of its trees that can be read")
+            self.done.append("the edge was rebuilt from the last of its trees that can be read")
 
     def _secrets(self) -> None:
-        """From the environment that a release was sealed with, the live one's first: what it has had is what the
-        stores know it by."""
+        """Rebuild them from the environment of a sealed release, the live one first: the stores use its passwords."""
         secrets, releases = Secrets(self.app), Releases(self.app)
         for path in [Path(e.where) for e in secrets.damaged()]:
             self._lost.add(path)
-            self.done.append(f"{path.name} cannot be read, and is kept as {files.set_aside(path).name}")
+            self.done.append(f"{path.name} could not be read, and is kept as {files.set_aside(path).name}")
         with contextlib.suppress(StateError):
             live = Journal(self.app.journal).story().live
             numbers = releases.numbers()
             for number in sorted(numbers, key=lambda n: (n != live, -n)):
                 with contextlib.suppress(PushrodError):
                     sealed = secrets.sealed(number)
-                    known = secrets.remember(self._passwords(sealed))
-                    if known:
-                        self.done.append(f"passwords are those of release {number} again: {', '.join(known)}")
-                    if self.app.secrets / "variables.json" in self._lost and number == live:
-                        found = _variables(releases.read(number), sealed)
-                        secrets.store(found)
-                        told = ", ".join(sorted(found)) or "none"
+                    remembered = secrets.remember(self._passwords(sealed))
+                    if remembered:
                         self.done.append(
-                            f"secrets are those that release {number} has: {told}; compare `pushrod secret list`"
+                            f"passwords were restored from release {number}: {', '.join(remembered)}"
+                        )
+                    if self.app.secrets / "variables.json" in self._lost and number == live:
+                        values = _variables(releases.read(number), sealed)
+                        secrets.store(values)
+                        names = ", ".join(sorted(values)) or "none"
+                        self.done.append(
+                            f"secrets were restored from release {number}: {names}; compare `pushrod secret list`"
                         )
 
     def _passwords(self, sealed: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-        """The passwords in the addresses of the app's stores, by their names."""
+        """The passwords in the addresses of the app's stores, by store and role."""
         roles = postgres.Roles.of(self.app.name)
         kinds = {roles.app: "app", roles.migrator: "migrator", redis.APP_USER: redis.APP_USER}
-        found = {}
+        passwords = {}
         for value in {v for environment in sealed.values() for v in environment.values() if "://" in v}:
             with contextlib.suppress(ValueError):
                 url = urlsplit(value)
                 store = self.engine.stores.at(self.app, url.hostname or "", url.port or 0)
                 if store and url.username in kinds and url.password:
-                    found[f"{store}/{kinds[url.username]}"] = unquote(url.password)
-        return found
+                    passwords[f"{store}/{kinds[url.username]}"] = unquote(url.password)
+        return passwords
 
     def _releases(self) -> None:
         releases, story = Releases(self.app), Journal(self.app.journal).story()
-        there = {int(p.name) for p in releases.directory.glob("*") if p.name.isdecimal()}
-        for number in sorted({*there, story.live} - {0, story.open.release if story.open else 0}):
+        on_disk = {int(p.name) for p in releases.directory.glob("*") if p.name.isdecimal()}
+        for number in sorted({*on_disk, story.live} - {0, story.open.release if story.open else 0}):
             try:
                 releases.read(number)
             except PushrodError as e:
@@ -188,10 +190,12 @@ class Repairs:
                     self.tries.failed.append(f"release {number}: {e.what} ({e.where})")
                 else:
                     releases.set_aside(number, self.app.directory / f"release-{number}.damaged.{now()}")
-                    self.done.append(f"release {number} cannot be had back, and is kept aside ({e.what})")
+                    self.done.append(f"release {number} could not be restored, and was set aside ({e.what})")
 
     def _restored(self, releases: Releases, number: int) -> bool:
-        """Take a release from the newest commit of the record in which it can be read; whether there is one."""
+        """Restore a release from the newest commit of the state repository in which it can be read; returns whether
+        one was found.
+        """
         inside = f"releases/{number}"
         commits: list[str] = []
         with contextlib.suppress(PushrodError):
@@ -210,13 +214,14 @@ class Repairs:
         if damaged.exists():
             damaged.rename(self.app.directory / f"state.damaged.{re.sub('[^0-9T]', '', now())}")
         git.create_state(self.app.state)
-        git.commit_all(self.app.state, f"{self.app.name}: the record begins anew")
-        self.done.append("the record of releases begins anew; the damaged one is kept beside it")
+        git.commit_all(self.app.state, f"{self.app.name}: the record starts over")
+        self.done.append("the record of releases starts over; the damaged one is kept beside it")
 
 
 def _variables(release: Release, sealed: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """What was most likely set as a secret: all services have those, and neither their images nor pushrod give
-    them."""
+    """The variables that were most likely secrets: every service has them, and neither its image nor pushrod provides
+    them.
+    """
     environments = [dict(sealed[s.name]) for s in release.services if s.name in sealed]
     found = environments[0] if environments else {}
     given = {name for image in release.images.values() for name in image.environment}

@@ -1,6 +1,6 @@
-"""What follows the commit point: the pointer and the branch follow, the old release drains and stops, it is recorded.
+"""After the commit point: update the pointer and the branch, drain and stop the old release, record the new one.
 
-The release is live whatever becomes of this: what fails is said once, and kept in the journal.
+The release stays live whatever happens here: a failure is reported once, and kept in the journal.
 """
 
 import contextlib
@@ -31,26 +31,28 @@ class Retirement:
         self._pruning = pruning
 
     def finish(self, release: Release, previous: int, switch: Drain | None, *, fresh: bool) -> None:
-        """All that follows the commit point. `switch` is None where the edge may still lead to the old release."""
+        """Do everything that follows the commit point. `switch` is None if the edge may still send requests to the
+        old release.
+        """
         tries = Attempts()
         with tries.of("live"):
             self._follow(release, tries)
         with tries.of("drain"):
             self._stop_others(release, switch)
-        with tries.of("prune"):  # first, so that what it removes is part of the record
+        with tries.of("prune"):  # first, so that the removal is part of the record
             self._pruning.prune(release)
         with tries.of("record"), self._step("record", "") as step:
             step.detail = self._record(release, previous, fresh=fresh)
         if tries.failed:
             self._context.progress.note(
-                f"release {release.number} is live, but not all that follows could be done ({tries}); "
+                f"release {release.number} is live, but some of the remaining steps failed ({tries}); "
                 "`pushrod doctor --repair` tries again"
             )
-        with contextlib.suppress(OSError):  # it stays open, and the next command goes on with it
+        with contextlib.suppress(OSError):  # it stays open, and the next command tries again
             self._context.journal.append("done", release.number, left=str(tries))
 
     def _follow(self, release: Release, tries: Attempts) -> None:
-        """The journal has said that a release is live: the pointer, the branch and the settings follow."""
+        """Make the pointer, the branch and the settings follow the journal."""
         app = self._app
         with self._step("live", f"release {release.number} at {self._context.certificates.url(release)}"):
             with tries.of("the live pointer"):
@@ -68,7 +70,9 @@ class Retirement:
             self._context.progress.note("it is closed for maintenance: `pushrod maintenance off` opens it")
 
     def _stop_others(self, release: Release, switch: Drain | None) -> None:
-        """Stop what served before, once its requests have ended; nothing where the edge may still lead to it."""
+        """Stop older releases once their requests have ended. Stops nothing if the edge may still send requests to
+        them.
+        """
         others = [n for n in self._engine.runtime.running(self._app) if n != release.number]
         if others and switch:
             names = ", ".join(f"release {n}" for n in others)
@@ -80,10 +84,10 @@ class Retirement:
 
     @contextlib.contextmanager
     def _workers_stopping(self, others: Sequence[int]) -> Iterator[None]:
-        """While the requests of other releases finish, end those of their instances that get none: a scheduler, or a
-        queue's worker, must not run beside the new one for as long as somebody's download takes.
+        """While the old releases' requests finish, stop their instances that receive none: a scheduler, or a queue's
+        worker, must not run beside the new one for the length of somebody's download.
 
-        Each has its own grace, so it must not hold up those that answer requests.
+        Each has its own grace period, so it must not delay instances that answer requests.
         """
         older = [before for before in map(self._context.readable, others) if before]
         with ThreadPoolExecutor(max_workers=1) as pool:
@@ -99,7 +103,7 @@ class Retirement:
         )
 
     def _record(self, release: Release, previous: int, *, fresh: bool) -> str:
-        """Who, what, when and how long, as a commit of the state; a new release also as a tag on its commit."""
+        """Commit who, what, when and how long to the state repository, and tag the commit of a new release."""
         entries = self._context.journal.entries()
         steps = [e for e in entries if e.release == release.number and e.event == "step"]
         message = (

@@ -1,9 +1,9 @@
-"""Work that a timer has done for all apps, one after the other: in a fair order, and each within a time of its own.
+"""Work that a timer does for all apps, one after the other: in a fair order, each within its own time.
 
-    ROOT/rounds.json     for each kind of work and app: when it was last begun, and whether it ended well
+ ROOT/rounds.json     for each kind of work and app: when it last began, and whether it ended well
 
-Who was not reached, because a round was cut off or one before it took long, comes first the next time; who failed, or
-took too long, comes last.
+Apps that a round did not reach, because it was interrupted or an earlier app took long, come first the next time.
+Apps that failed or took too long come last.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _Table = dict[str, dict[str, Turn]]
 
 
 class Round:
-    """One kind of work. `each` is the seconds that an app has for it."""
+    """One kind of work. `each` is an app's time in seconds."""
 
     def __init__(self, root: Root, kind: str, each: float) -> None:
         self._path = root.path / "rounds.json"
@@ -35,7 +35,7 @@ class Round:
         self._each = each
 
     def order(self, apps: Iterable[App]) -> list[App]:
-        """The apps in the order of their turns: those that ended well before the others, longest ago first."""
+        """The apps in order of their turns: those that ended well first, longest ago first."""
         turns = self._read().get(self._kind, {})
         never = Turn("", well=True)
         return sorted(
@@ -44,9 +44,9 @@ class Round:
 
     @contextlib.contextmanager
     def turn(self, app: App) -> Iterator[None]:
-        """An app's turn; HostError where its time is up. What it raises counts as not well."""
+        """An app's turn. Raises HostError when its time is up. An exception in the block counts as failed."""
         begun = Turn(now())
-        self._write(app, begun)  # before: one that ends this whole process comes last, too
+        self._write(app, begun)  # recorded first: an app that ends this whole process comes last, too
         with signals.deadline(self._each, f"app {app.name}: {self._kind}"):
             yield
         self._write(app, msgspec.structs.replace(begun, well=True))
@@ -54,7 +54,7 @@ class Round:
     def _read(self) -> _Table:
         with contextlib.suppress(OSError, msgspec.DecodeError):
             return msgspec.json.decode(self._path.read_bytes(), type=_Table)
-        return {}  # it is about the order alone
+        return {}  # only the order is lost
 
     def _write(self, app: App, turn: Turn) -> None:
         table = self._read()

@@ -1,10 +1,10 @@
 """What must not be pushed: `.env` files, private keys and tokens in a commit's tree.
 
-What can hold a secret is read, one file at a time: text of at most _LARGEST bytes. Of it only the places around a
-word that every pattern here contains are given to detect-secrets, the scanner the field uses. What that finds is
-looked at once more (`_is_real`), because its patterns also match inside of fonts in base64, in examples, and in code
-that only speaks of keys. Its own ways of saying "this is no secret" hold here too: a `pragma: allowlist secret`
-comment on the line, or an entry in `.secrets.baseline`.
+Only files that can hold a secret are read, one at a time: text of at most _LARGEST bytes. Of each, only the
+surroundings of a word that every pattern here contains go to detect-secrets, a widely used scanner. Its matches are
+checked once more (`_is_real`), because its patterns also match inside base64-encoded fonts, in examples, and in code
+that mentions keys. Its own markers for "not a secret" are respected: a `pragma: allowlist secret` comment on the
+line, or an entry in `.secrets.baseline`.
 """
 
 import json
@@ -27,18 +27,18 @@ _EXAMPLES = frozenset(
 # Words of the names of files that are made to be in Git: encrypted ones, and such as others are made from.
 _SEALED = frozenset(("age", "asc", "enc", "encrypted", "gpg", "j2", "erb", "schema", "sops", "vault"))
 _BASELINE = ".secrets.baseline"
-_LARGEST = 1_000_000  # bytes; a key or a token sits in a small text file
-_BINARY = 8000  # bytes at a file's beginning in which Git, too, looks for a NUL to know that it is no text
+_LARGEST = 1_000_000  # bytes; keys and tokens are in small text files
+_BINARY = 8000  # bytes at a file's beginning in which a NUL means binary, as in Git
 _TIME = 120.0  # seconds for all files of a commit; 100 MB of text take about 5
-_TOLD = 20  # finds that an error names
+_LISTED = 20  # matches that an error lists
 
-# Characters. A longer line (a bundle of JavaScript) is read only around the words below: some of the detectors'
-# own patterns take time that grows with the square of a line's length. Their longest sure find is some 150.
+# Characters. Of a longer line (a bundle of JavaScript) only the surroundings of the words below are read: the time of
+# some detectors' patterns grows with the square of a line's length. Their longest certain match is about 150.
 _LONG_LINE = 4000
 _BEFORE, _AFTER, _STEP = 200, 1300, 1000
 
-# The detectors of detect-secrets whose finds are certain enough to refuse a push (none that works by entropy),
-# and a regular expression for a part of what each looks for: no find is without it.
+# The detectors of detect-secrets that are certain enough to refuse a push (none that works by entropy), each with a
+# regular expression for a part of what it looks for: every match contains that part.
 _DETECTORS = {
     "PrivateKeyDetector": "PRIVATE KEY|PuTTY-User-Key-File",
     "AWSKeyDetector": "AKIA|ASIA|ABIA|ACCA|A3T|[aA][wW][sS].{0,48}['\"][0-9a-zA-Z/+]{40}['\"]",
@@ -52,8 +52,8 @@ _DETECTORS = {
 }
 _SUSPICIOUS = re.compile("|".join(_DETECTORS.values()))
 
-# The same for a whole file, some ten times as fast: each begins with letters that are always the same, which Python
-# looks for as such; and the file in lower case for words of which the case may differ.
+# The same for a whole file, about ten times as fast: each begins with fixed letters, which Python searches for as
+# such; words whose case may vary are searched for in the file in lower case.
 _FIRST = [
     re.compile(word)
     for word in (
@@ -74,8 +74,8 @@ def check(
 ) -> None:
     """Raise RepositoryError naming the files of the commit that must not be there.
 
-    `blobs` are its files, where they are known already. `known` are object names of files that have been looked
-    through before, so that a push costs as much as it changes.
+    `blobs` are its files, if known already. `known` are object names of files that were checked before, so that a
+    push costs only as much as it changes.
     """
     if blobs is None:
         blobs = list(git.tree(repository, commit, quarantine=quarantine))
@@ -83,25 +83,25 @@ def check(
     found = [f"{path}: an environment file with its values" for path in files]
     found += _find_secrets(repository, blobs, known, quarantine)
     if found:
-        more = f"; and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+        more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
         raise RepositoryError(
-            f"the commit holds what must not be in Git: {'; '.join(found[:_TOLD])}{more}",
+            f"the commit contains what must not be in Git: {'; '.join(found[:_LISTED])}{more}",
             where=f"commit {commit[:7]}",
             hint=_commands(files)
             if files and len(found) == len(files)
-            else "take it out of the commit (git rm --cached FILE, add it to .gitignore, git commit --amend), put "
+            else "remove it from the commit (git rm --cached FILE, add it to .gitignore, git commit --amend), put "
             "the values on the server with `pushrod secret import FILE`, and change any secret that was committed; "
-            "a false alarm goes into .secrets.baseline or gets a `pragma: allowlist secret` comment",
+            "record a false alarm in .secrets.baseline or with a `pragma: allowlist secret` comment",
         )
 
 
 def _commands(files: Sequence[str]) -> str:
-    """How to get environment files from Git to the server."""
-    named = shlex.join(files[:_TOLD])
+    """Commands that move environment files from Git to the server."""
+    named = shlex.join(files[:_LISTED])
     return (
         f"git rm --cached {named} && git commit --amend --no-edit; "
-        + "; ".join(f"pushrod secret import {shlex.quote(f)}" for f in files[:_TOLD])
-        + "; add it to .gitignore, and change what was pushed elsewhere with it"
+        + "; ".join(f"pushrod secret import {shlex.quote(f)}" for f in files[:_LISTED])
+        + "; add it to .gitignore, and change any secret that was pushed elsewhere"
     )
 
 
@@ -118,7 +118,7 @@ def _find_secrets(
     known: Collection[str],
     quarantine: Mapping[str, str] | None,
 ) -> Iterator[str]:
-    """Files are read once for all the paths they have."""
+    """Each file is read once, whatever the number of its paths."""
     paths: dict[str, list[str]] = {}
     for blob in blobs:
         if blob.size <= _LARGEST and blob.path != _BASELINE and blob.oid not in known:
@@ -136,7 +136,7 @@ def _find_secrets(
 
 
 def scan(raw: bytes, deadline: float = math.inf) -> Iterator[tuple[str, str, int]]:
-    """What a file's contents hold: the kind of each secret, a digest of it, and the number of its line.
+    """The secrets in a file's contents: the kind of each, a digest of it, and its line number.
 
     Raises RepositoryError past `deadline` (by the monotonic clock).
     """
@@ -171,7 +171,7 @@ def scan(raw: bytes, deadline: float = math.inf) -> Iterator[tuple[str, str, int
 
 
 def _suspicious(line: str) -> Iterator[str]:
-    """The line if it holds one of the words; of a long line, the places around them."""
+    """The line if it contains one of the words; of a long line, the surroundings of the words."""
     place = _SUSPICIOUS.search(line)
     if place and len(line) <= _LONG_LINE:
         yield line
@@ -181,19 +181,17 @@ def _suspicious(line: str) -> Iterator[str]:
         place = _SUSPICIOUS.search(line, place.start() + _STEP)
 
 
-# ---- what is no secret, though it looks like one ----------------------------------------------------------------
+# ---- false matches ----------------------------------------------------------------------------------------------
 
 _BASE64 = re.compile("[A-Za-z0-9+/]*")
-_LONG_RUN = (
-    40  # characters; a key with what a URL puts before and after it is shorter, base64 has 64 or 76 a line
-)
+_LONG_RUN = 40  # characters; a key with the rest of a URL around it is shorter, a line of base64 has 64 or 76
 _PLACEHOLDER = re.compile(
     r"example|sample|placeholder|your|change|abcdefgh|12345678|a1b2c3|qwerty|pacific|(.)\1{5}", re.IGNORECASE
 )
 _WORD = re.compile("[A-Z]?[a-z]{2,}")
-# The part of a name that is not in words is smaller; of 20 characters by chance it is so in one case of 2000.
+# A name has fewer characters outside words; of 20 random characters, one case in 2000 has as few.
 _NO_WORDS = 0.1
-_TOKENS = {  # the part that is made by chance, where the detector does not tell it
+_TOKENS = {  # the random part, if the detector does not report it
     "GitHub Token": re.compile("gh[pousr]_([A-Za-z0-9_]{36,255})"),
     "GitLab Token": re.compile(r"gl[a-z]{2,5}-([\w-]{20,255})|GR1348941([\w-]{20,255})"),
     "NPM tokens": re.compile("_authToken=\\s*(?:npm_([A-Za-z0-9]{30,255})|([A-Fa-f0-9-]{36}))"),
@@ -202,13 +200,13 @@ _TOKENS = {  # the part that is made by chance, where the detector does not tell
     ),
 }
 _BEGINS = re.compile(r"BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?\s?-{4,5}")
-_KEY_LINES = 12  # lines after which the body of a key has begun
+_KEY_LINES = 12  # lines within which the body of a key must begin
 _KEY_BODY = re.compile("[A-Za-z0-9+/=]{16,}")
-_AROUND_KEY = " \t\"'`+,;|>#*()[]\\"  # what stands around a key's lines in a source, a comment or a table
+_AROUND_KEY = " \t\"'`+,;|>#*()[]\\"  # what surrounds a key's lines in source code, a comment or a table
 
 
 def _is_real(kind: str, value: str, lines: Sequence[str], index: int) -> bool:
-    """Whether a find can be a secret, and is not data, an example, or text about one."""
+    """Whether a match can be a secret, and is not data, an example, or text about one."""
     if kind == "Private Key":
         return _is_private_key(lines, index)
     if kind == "AWS Access Key":
@@ -220,10 +218,9 @@ def _is_real(kind: str, value: str, lines: Sequence[str], index: int) -> bool:
 
 
 def _is_random(text: str) -> bool:
-    """Whether a text can have been made by chance: no placeholder, no name, and varied (Shannon entropy in bits a
-    character).
+    """Whether a text can be random: no placeholder, no name, and varied (Shannon entropy in bits per character).
 
-    16 characters by chance out of 32 have some 3.6, and less than 2.7 in one case of 100,000.
+    16 random characters out of 32 have about 3.6, and less than 2.7 in one case of 100,000.
     """
     counts = Counter(text).values()
     entropy = -sum(n / len(text) * math.log2(n / len(text)) for n in counts)
@@ -245,7 +242,7 @@ def _is_aws(value: str, line: str) -> bool:
 
 
 def _is_in_base64(line: str, found: re.Match[str]) -> bool:
-    """Whether a find is part of a longer run of base64: the data of a font or of an image."""
+    """Whether a match is part of a longer run of base64: the data of a font or of an image."""
     before = line[max(0, found.start() - _LONG_RUN) : found.start()][::-1]
     after = line[found.end() : found.end() + _LONG_RUN]
     run = sum(len(match[0]) for part in (before, after) if (match := _BASE64.match(part)))
@@ -253,7 +250,7 @@ def _is_in_base64(line: str, found: re.Match[str]) -> bool:
 
 
 def _is_private_key(lines: Sequence[str], index: int) -> bool:
-    """Whether a key follows the line that begins one: code and documentation name the line alone."""
+    """Whether a key follows its first line: code and documentation mention the line alone."""
     line = lines[index]
     if re.search(r"PuTTY-User-Key-File-\d: \S", line):
         return True
@@ -287,7 +284,7 @@ def _baseline(
     if blob is None:
         return set()
     if blob.size > _LARGEST:
-        raise RepositoryError(f"larger than {_LARGEST} bytes", where=_BASELINE, hint="make it anew")
+        raise RepositoryError(f"larger than {_LARGEST} bytes", where=_BASELINE, hint="create it again")
     ((_, raw),) = git.contents(repository, [blob.oid], quarantine=quarantine)
     try:
         results: dict[str, list[dict[str, Any]]] = json.loads(raw)["results"]

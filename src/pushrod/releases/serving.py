@@ -1,4 +1,4 @@
-"""What the edge serves of an app: which release it leads to, and with which certificate."""
+"""The app's site at the edge: which release it sends requests to, and with which certificate."""
 
 from pushrod.core.errors import EdgeError, PushrodError
 from pushrod.core.site import DRAIN_BUDGET, Site
@@ -9,20 +9,19 @@ from pushrod.ingress.protocol import Drain, Ingress
 from pushrod.releases.context import Context
 
 DRAIN = DRAIN_BUDGET - 10.0
-"""Seconds that requests have to finish before their instances get SIGTERM.
-
-By the stop_grace_period that Compose gives by default, this is shorter than what nginx gives its old workers: a
-WebSocket ends by neither itself nor nginx with a Close frame, only the app can, and while its worker still lives.
+"""Seconds that requests have to finish before their instances get SIGTERM. Together with Compose's default
+stop_grace_period this is shorter than what nginx gives its old workers: only the app can end a WebSocket with a Close
+frame, and only while its nginx worker lives.
 """
 
 
 def _addresses(release: Release, service: str) -> tuple[str, ...]:
-    """Where the edge finds a service's instances."""
+    """The addresses of a service's instances."""
     return tuple(f"{i.address}:{i.port}" for i in release.instances_of(service))
 
 
 class Serving:
-    """One app's place on the edge."""
+    """One app's site at the edge."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -33,7 +32,7 @@ class Serving:
         return self._context.engine.ingress
 
     def site(self, release: Release, kept: Kept | None = None) -> Site:
-        """What the edge has to know to serve a release; with `kept`, with this certificate."""
+        """What the edge must know to serve a release; `kept` is the certificate to use."""
         app = self._app
         return Site(
             app=app.name,
@@ -56,7 +55,7 @@ class Serving:
         return claims.wanted(release.domains, self._app.settings.port)
 
     def served(self) -> int | None:
-        """The release that the edge leads to (0: none); None where that cannot be told."""
+        """The release that the edge serves; 0 if none, None if that cannot be read."""
         try:
             site = self._ingress.site(self._app.name)
         except PushrodError:
@@ -64,28 +63,28 @@ class Serving:
         return site.release if site else 0
 
     def agrees(self, release: Release) -> bool:
-        """Whether the edge serves just what this release is."""
+        """Whether the edge serves exactly this release."""
         return self._ingress.site(self._app.name) == self.site(release)
 
     def switch(self, release: Release | None) -> Drain:
-        """Have the edge lead to a release, or nowhere."""
+        """Switch the edge to a release, or to none."""
         kept = [*self._context.releases.numbers(), *([release.number] if release else [])]
         self._context.sealing.static.pool(kept)
         return self._ingress.switch(self._app.name, self.site(release) if release else None)
 
     def drain(self, switch: Drain) -> None:
-        """Wait until the requests that were under way at a switch have ended, for DRAIN seconds at most."""
+        """Wait until the requests in progress at a switch have ended, for DRAIN seconds at most."""
         switch.wait(DRAIN)
 
     def lead_back(self, previous: int) -> None:
-        """Have the edge lead to the release of before, or nowhere; nothing to do where it never led elsewhere."""
+        """Switch the edge back to the previous release, or to none; does nothing if it never switched."""
         if previous and self.served() == previous and self._context.readable(previous) is None:
             return
         before = self._context.releases.read(previous) if previous else None
         self.drain(self.switch(before))
 
     def certify(self, release: Release, *, force: bool = False) -> Kept:
-        """Get a certificate for a release, renew it where it is time or with `force`, and have the edge serve it."""
+        """Obtain a certificate for a release, renew it if due or with `force`, and have the edge serve it."""
         names = ", ".join(certificates.names_for(release))
         with self._context.step("tls", names) as step:
             kept = self._context.certificates.obtain(release, self._ingress, force=force)
@@ -95,7 +94,7 @@ class Serving:
         return kept
 
     def _show(self, release: Release, kept: Kept) -> None:
-        """Have the edge serve a certificate, and look whether it does; if not, it serves what it did before."""
+        """Serve a certificate and check that clients receive it; if not, serve the previous one again."""
         ingress = self._ingress
         before, site = ingress.site(self._app.name), self.site(release, kept)
         ingress.switch(self._app.name, site)
@@ -105,7 +104,8 @@ class Serving:
         error = EdgeError(
             f"the edge shows {'another' if shown else 'no'} certificate after the switch",
             where=f"port {site.tls.port}, {', '.join(site.tls.names)}",
-            hint=f"see which: openssl s_client -connect 127.0.0.1:{site.tls.port}; another server may have the port",
+            hint=f"see which one: openssl s_client -connect 127.0.0.1:{site.tls.port}; "
+            "another server may have the port",
         )
         self._context.certificates.failed(release, error)
         raise error

@@ -1,4 +1,4 @@
-"""The steps of a promotion: each is timed, told to whoever watches, and recorded in the journal."""
+"""The steps of a promotion: each is timed, reported as progress, and recorded in the journal."""
 
 import contextlib
 import time
@@ -9,11 +9,11 @@ from pushrod.core.progress import Progress
 from pushrod.state.journal import Journal
 
 FAILURES = (PushrodError, OSError, KeyboardInterrupt)
-"""What a step may fail with, and what is undone because of it."""
+"""Errors with which a step may fail, and after which the promotion is undone."""
 
 
 class Step:
-    """A step under way; `detail` can be made more exact while it runs."""
+    """A running step; `detail` can be made more precise while it runs."""
 
     def __init__(self, detail: str) -> None:
         self.detail = detail
@@ -29,7 +29,7 @@ class Steps:
 
     @contextlib.contextmanager
     def step(self, name: str, detail: str, release: int = 0) -> Iterator[Step]:
-        """Run the block as a step; with `release`, put its time into the journal."""
+        """Run the block as a step; with `release`, record its time in the journal."""
         step = Step(detail)
         started = time.monotonic()
         self._progress.begin(name, detail)

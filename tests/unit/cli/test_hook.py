@@ -168,7 +168,7 @@ def test_a_push_with_an_environment_file_is_refused_by_name(served: App, tree: T
     commit = tree.commit("one", **{"config/.env": "A=1", "README": "x"})
     done = tree.git("push", "pushrod", "HEAD:main", check=False)
     assert done.returncode == 1
-    assert "remote: pushrod: the commit holds what must not be in Git: config/.env" in done.stderr
+    assert "remote: pushrod: the commit contains what must not be in Git: config/.env" in done.stderr
     assert "pushrod secret import" in done.stderr
     assert "Traceback" not in done.stderr
     assert not git.is_commit(served.repository, commit), "a refused secret stays on the server"

@@ -91,7 +91,7 @@ def test_a_release_that_has_no_history_is_named(app: App) -> None:
     (app.state / "releases" / "2" / "release.json").write_text("{")
     repairs = repaired(app)
     assert not repairs.tries.failed
-    assert repairs.done[0].startswith("release 2 cannot be had back, and is kept aside")
+    assert repairs.done[0].startswith("release 2 could not be restored, and was set aside")
     assert Releases(app).numbers() == [1]
     assert sorted(p.name for p in app.directory.glob("release-2.damaged.*/*")) == [
         "release.json",

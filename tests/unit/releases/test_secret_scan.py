@@ -54,7 +54,7 @@ SAMPLES = {
     "PypiTokenDetector": ["pypi-" + "AgEIcHlwaS5vcmc" + some(WORD, 80)],
 }
 TOKEN = SAMPLES["GitHubTokenDetector"][0]
-REFUSED = "the commit holds what must not be in Git"
+REFUSED = "the commit contains what must not be in Git"
 
 
 def found(tree: Tree) -> list[str]:
