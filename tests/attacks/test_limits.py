@@ -262,7 +262,7 @@ def test_a_container_that_fills_the_disk_is_stopped_and_stays_so(
         town.box.exec("systemctl", "start", "pushrod-watch.service")
         assert town.inspect(name)["State"] == found["State"]
         told = town.box.exec("cat", "/var/lib/pushrod/apps/attacker/watch.log").stdout
-        assert "MiB outside of its volumes, of 64 MiB" in told
+        assert "MiB outside its volumes, of 64 MiB" in told
         assert victim.get("/healthz").status == 200
     finally:
         town.ground.pushrod("host", "limits", "layer=default")

@@ -132,7 +132,7 @@ def test_a_volume_is_not_led_elsewhere_by_who_writes_above_what_it_binds(
     town.ground.pushrod("apps", "allow", "attacker", "/srv/media")
     try:
         said = attacker.refused({"compose.yaml": BOUND.replace("ROLE", role)})
-        assert "mounts /srv/media/x, above which the service web may write" in said.what
+        assert "mounts /srv/media/x, and the service web may write above that path" in said.what
         assert not town.container("attacker", "w")
     finally:
         town.ground.pushrod("apps", "allow", "attacker", "--remove", "/srv/media")
@@ -267,7 +267,7 @@ def test_no_volume_of_before_is_a_part_of_the_host(town: Town, attacker: Attacke
     try:
         done = attacker.pushes({"compose.yaml": OLD[kind]})
         assert not done.ok
-        assert "the volume attacker_data is mounted from what the host has (proc)" in done.err
+        assert "the volume attacker_data mounts a resource of the host (proc)" in done.err
         assert "docker volume rm attacker_data" in done.err
         mounted = town.box.docker("ps", "--quiet", "--filter=volume=attacker_data")
         assert mounted.strip() == ""

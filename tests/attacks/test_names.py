@@ -63,6 +63,6 @@ def test_no_app_is_called_like_what_another_has(town: Town, attacker: Attacker) 
     try:
         store = "  two-db:\n    image: valkey/valkey:9\n    volumes: [data:/data]\nvolumes: {data: {}}\n"
         refused = attacker.refused({"compose.yaml": MANIFEST + store})
-        assert "the name attacker-two-db is taken already" in refused
+        assert "the name attacker-two-db is already taken" in refused
     finally:
         town.ground.pushrod("apps", "destroy", "attacker-two", "--yes")

@@ -111,7 +111,7 @@ def test_without_a_check_an_error_at_the_root_is_noted(app: App, told: Path, wor
     done = app.tree.push()
     assert done.ok, done.err
     status = "400" if " " in words else words
-    assert f"note     web: answers {status} at /; that refuses nothing" in done.err
+    assert f"note     web: answers {status} at /; this is not an error" in done.err
     assert app.get("/api").status == 200
 
 

@@ -574,8 +574,8 @@ def test_a_tag_that_brings_more_than_what_is_deployed_is_refused(shop: App) -> N
     ("command", "mode", "ends", "told"),
     [
         ("./start.sh", 0o644, "\n", "start.sh is not executable in Git"),
-        ("./start.sh", 0o755, "\r\n", "start.sh has CRLF at its line ends"),
-        ("sh start.sh", 0o644, "\r\n", "start.sh has CRLF at its line ends"),
+        ("./start.sh", 0o755, "\r\n", "start.sh has CRLF line ends"),
+        ("sh start.sh", 0o644, "\r\n", "start.sh has CRLF line ends"),
     ],
 )
 def test_a_script_that_cannot_be_started_is_explained(

@@ -51,7 +51,7 @@ def build(lab: str, directory: Path, dockerfile: str, name: str = "made", **chan
         "target": "",
         "at": Path("/var/run/docker.sock"),
         "where": "backend/Dockerfile",
-        "say": lines.append,
+        "on_line": lines.append,
     }
     docker.tag(docker.build(directory, **(given | changes)), f"{lab}/{name}:1")  # type: ignore[arg-type]
     return lines
@@ -121,7 +121,7 @@ def test_arguments_cannot_change_dockers_own_program(
 def test_a_build_that_fails_says_where_and_has_said_why(lab: str, tmp_path: Path) -> None:
     lines: list[str] = []
     with pytest.raises(BuildError, match="could not be built") as caught:
-        build(lab, tmp_path, f"FROM {PYTHON}\nRUN echo the-reason && exit 3\n", say=lines.append)
+        build(lab, tmp_path, f"FROM {PYTHON}\nRUN echo the-reason && exit 3\n", on_line=lines.append)
     assert caught.value.exit_code == 5
     assert caught.value.where == "backend/Dockerfile"
     assert any("the-reason" in line for line in lines)

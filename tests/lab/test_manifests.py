@@ -466,7 +466,7 @@ def test_a_plan_from_elsewhere_is_that_of_the_host(shop: Rich) -> None:
     assert elsewhere == there
     lines = {(c["what"], c["name"], c["action"]): c["detail"] for c in there["changes"]}
     assert lines["image", "api", "new"] == f"built: pushrod/rich/api:{commit}"
-    assert lines["image", "db", "same"].endswith(" is here")
+    assert lines["image", "db", "same"].endswith(" exists already")
     assert "restarts on its data" in lines["store", "cache", "changed"]
     assert ("store", "db", "changed") not in lines
     assert {need["what"] for need in there["needs"]} == {"memory", "disk"}

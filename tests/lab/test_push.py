@@ -116,7 +116,7 @@ REFUSED = {
     "crash": (
         {"compose.yaml": COMPOSE.replace('TROUBLE: ""', "TROUBLE: crash")},
         8,
-        "web-1 is not healthy: ended while it started",
+        "web-1 is not healthy: ended while starting",
     ),
     "sick": (
         {"compose.yaml": COMPOSE.replace('TROUBLE: ""', "TROUBLE: sick").replace("20s", "3s")},

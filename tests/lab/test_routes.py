@@ -189,7 +189,7 @@ def test_a_route_to_a_service_without_a_port_is_refused(shop: Shop) -> None:
         refused = complaint(shop.push())
     finally:
         shop.tree.reset(good)
-    assert refused.what == "nothing says on which port bare listens"
+    assert refused.what == "the port of bare is unknown"
     assert refused.where == "services.bare"
     assert "expose" in refused.to_do
     assert shop.footprint() == before

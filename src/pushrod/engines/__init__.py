@@ -1,1 +1,1 @@
-"""Engines: what runs the services of a release."""
+"""Engines: the code that runs the services of a release."""

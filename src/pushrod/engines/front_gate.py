@@ -1,4 +1,4 @@
-"""The local nginx as a front gate: what `ingress.protocol.Ingress` asks of it, done with the edge."""
+"""The local nginx as a front gate: implements `ingress.protocol.Ingress` with the edge."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from pushrod.state.apps import App
 
 @dataclass(frozen=True)
 class WorkersDrain:
-    """The workers of before a switch, which finish their requests."""
+    """The workers from before a switch, which finish their requests."""
 
     edge: Edge
     switch: Switch
@@ -30,9 +30,9 @@ def _no_marker(_app: App, _number: int) -> str:
 
 
 class EdgeIngress:
-    """The edge of a root, which is found when it is first asked for something.
+    """The edge of a root, which is opened at its first use.
 
-    `marker` names the file without which the edge says that an app is starting; by default there is none.
+    `marker` returns the file without which the edge answers that an app is starting; by default there is none.
     """
 
     def __init__(self, edge: Callable[[], Edge], marker: Callable[[App, int], str] = _no_marker) -> None:
@@ -45,30 +45,30 @@ class EdgeIngress:
 
     @property
     def places(self) -> Places:
-        """Below the edge's directory; closed files belong to whoever nginx runs as."""
+        """Below the edge's directory; private files belong to the account that nginx runs as."""
         edge = self._edge
         owner = (edge.account.uid, edge.account.gid) if edge.account else None
         return Places(edge.static, edge.passwords, edge.challenges, owner)
 
     def site(self, app: str) -> Site | None:
-        """By the current tree."""
+        """From the current tree."""
         return self._edge.sites().get(app)
 
     def check(self, site: Site) -> None:
-        """nginx tests the tree it would be in."""
+        """nginx tests the tree that would contain it."""
         self._edge.check({site.app: site})
 
     def switch(self, app: str, site: Site | None) -> WorkersDrain:
-        """Once a worker of the new tree has answered."""
+        """Returns when a worker of the new tree has answered."""
         edge = self._edge
         return WorkersDrain(edge, edge.switch({app: site}))
 
     def certificate_shown(self, site: Site) -> str:
-        """Asked at the site's port."""
+        """As shown at the site's port."""
         return self._edge.serves(site)
 
     def certificates_in_use(self, app: str, generations: Collection[str]) -> Collection[str]:
-        """Those that a tree still names: an older tree may be the current one again."""
+        """Those that any tree names: an older tree may become the current one again."""
         named = self._edge.named(app)
         return [generation for generation in generations if generation in named]
 
@@ -80,18 +80,18 @@ class EdgeIngress:
         return log.follow(lines) if follow else log.last(lines)
 
     def ready_marker(self, app: App, number: int) -> str:
-        """As the engine says."""
+        """The engine's marker."""
         return self._marker(app, number)
 
     def repair_sites(self) -> bool:
-        """Begin anew with the sites of the last tree whose own can be read."""
+        """Restart with the sites of the last tree that can be read."""
         edge = self._edge
         if not os.path.lexists(edge.current):
-            return False  # nothing was ever served, or `Edge.prepare` begins with what the last tree has
+            return False  # nothing was ever served, or `Edge.prepare` starts from the last tree
         whole = edge.current.is_symlink()
         try:
             edge.sites()
-            with contextlib.suppress(HostError):  # without its program nothing can be told
+            with contextlib.suppress(HostError):  # without its program nothing can be checked
                 whole = whole and (edge.running() or edge.is_whole())
         except StateError:
             whole = False
@@ -100,5 +100,5 @@ class EdgeIngress:
         return not whole
 
     def remove_app(self, app: str) -> None:
-        """What nginx has kept of its answers, and older trees."""
+        """Remove nginx's cached answers, and older trees."""
         self._edge.forget(app)

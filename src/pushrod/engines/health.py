@@ -1,4 +1,4 @@
-"""Proving that an instance can serve: HTTP, an open port, or having settled. `health_rule` has the rule."""
+"""Proof that an instance can serve: HTTP, an open port, or having settled. `health_rule` defines the rule."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,13 +8,14 @@ from pushrod.engines import health_rule
 from pushrod.engines.health_rule import Probe
 from pushrod.system import probing
 
-_TIMEOUT = 5.0  # seconds one question may take, from its first packet to the end of the answer's head
-_PATIENCE = 3.0  # seconds that one without a check, which answers with an error, has to answer better
+_TIMEOUT = 5.0  # seconds for one probe, from its first packet to the end of the answer's head
+# seconds in which an instance without a check, which answers with an error, may still give a better answer
+_PATIENCE = 3.0
 _POLL = 0.2
 
 
 def probe(instance: Instance, health: Health) -> Probe | None:
-    """How an instance is asked over the network; None for one that has nothing to be asked."""
+    """The probe of an instance; None if it has neither a path nor a port."""
     if not instance.port:
         return None
     return health_rule.probe(
@@ -22,48 +23,48 @@ def probe(instance: Instance, health: Health) -> Probe | None:
     )
 
 
-def ask(instance: Instance, health: Health) -> str:
-    """Ask an instance over the network once; returns why it is not healthy yet, or nothing if it is.
+def problem(instance: Instance, health: Health) -> str:
+    """Probe an instance once; returns why it is not healthy yet, or an empty text if it is.
 
-    HTTP where the health has a path, else whether its port accepts. An instance with neither has nothing to
-    be asked here.
+    Uses HTTP if the health has a path, else checks that the port accepts. Always empty for an instance with neither.
     """
     asked = probe(instance, health)
     return health_rule.problems([asked], _TIMEOUT)[asked] if asked else ""
 
 
 def advice(why: str) -> str:
-    """What to do where an instance may not have known the name by which it was asked."""
-    return "`x-pushrod.health.host` has it asked by another name; " if "(Host: " in why else ""
+    """A hint for a probe that failed perhaps because the instance does not know the name in its Host header."""
+    return "`x-pushrod.health.host` sets another name for the probe; " if "(Host: " in why else ""
 
 
 def first_pages(
-    release: Release, instances: Sequence[Instance], deadline: float, look: Callable[[], object]
+    release: Release, instances: Sequence[Instance], deadline: float, check_running: Callable[[], object]
 ) -> list[str]:
-    """What instances that need only accept connections answer at `/`: notes, where that is an error.
+    """The answers at `/` of instances that only have to accept connections: notes on errors.
 
-    One that listens may still be starting, or about to fail: so each has until `deadline`, in seconds, to answer at
-    all, and a moment to answer without an error. `look` is called between two questions, and raises where one ends.
+    A listening instance may still be starting, or about to fail, so it has until `deadline`, in seconds, to answer at
+    all, and a moment to answer without an error. `check_running` is called between two rounds, and raises if an
+    instance ended.
     """
     began = time.monotonic()
     asked = {
         _first_page(i, release): i
         for i in instances
-        if i.port and i.service not in release.routing.called  # which know no other question than their own
+        if i.port and i.service not in release.routing.called  # gRPC instances answer nothing else
     }
-    found: dict[Probe, probing.Answer] = {}
-    while waiting := [p for p in asked if p not in found]:
+    final: dict[Probe, probing.Answer] = {}
+    while waiting := [p for p in asked if p not in final]:
         took = time.monotonic() - began
-        told = health_rule.answers(waiting, _TIMEOUT)
-        look()
-        for one, answer in told.items():
+        latest = health_rule.answers(waiting, _TIMEOUT)
+        check_running()
+        for one, answer in latest.items():
             silent = not answer.status and not answer.why.startswith("was ")
             failing = answer.status >= 500
             if took >= (deadline if silent else _PATIENCE if failing else 0.0):
-                found[one] = answer
-        if len(found) < len(asked):
+                final[one] = answer
+        if len(final) < len(asked):
             time.sleep(_POLL)
-    return _notes({asked[p].service: a for p, a in found.items()})
+    return _notes({asked[p].service: a for p, a in final.items()})
 
 
 def _first_page(instance: Instance, release: Release) -> Probe:
@@ -73,22 +74,22 @@ def _first_page(instance: Instance, release: Release) -> Probe:
 
 def _notes(answers: Mapping[str, probing.Answer]) -> list[str]:
     return [
-        f"{service}: answers {answer.status or 'nothing'} at /; that refuses nothing, because nothing says how it "
-        "proves its health (`x-pushrod: {health: /path}`, or a `healthcheck`)"
+        f"{service}: answers {answer.status or 'nothing'} at /; this is not an error, because the manifest "
+        "does not define how it proves its health (`x-pushrod: {health: /path}`, or a `healthcheck`)"
         for service, answer in answers.items()
         if not 200 <= answer.status < 400
     ]
 
 
-_STILL = 0.15  # seconds without any work after which a process has done with starting
+_STILL = 0.15  # seconds without any work after which a process has finished starting
 
 
 class Settling:
-    """Tells when a process that cannot be asked has started: it has come to wait for work.
+    """Detects that a process that cannot be probed has started: it has come to wait for work.
 
-    A process that starts uses the processor, reads files, or stands in the queue for either; one that is ready
-    sleeps until something arrives. So it has settled when it and its children have slept that long without using
-    the processor, or, if it finds work at once, when it has been up for `settle` seconds.
+    A starting process uses the processor, reads files, or queues for either; a ready one sleeps until something
+    arrives. So it has settled when it and its children have slept that long without using the processor or, if it
+    finds work at once, when it has been up for `settle` seconds.
     """
 
     def __init__(self) -> None:
@@ -97,7 +98,7 @@ class Settling:
         self._since = 0.0
 
     def settled(self, pid: int, settle: float) -> bool:
-        """Look at the process once more; to be asked again until it says so."""
+        """Check the process once more; call again until it returns true."""
         now = time.monotonic()
         asleep, used = _activity(pid)
         if not asleep or used != self._used:

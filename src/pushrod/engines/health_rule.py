@@ -1,11 +1,11 @@
-"""How an instance is asked whether it is well: the one rule for deployments, for boots and for the watch.
+"""How an instance's health is determined: one rule for deployments, boots and the watchdog.
 
-1. Where the manifest gives a path (`x-pushrod.health`), that is asked over HTTP and has to answer 2xx or 3xx.
-2. Else its own health check says it, where it has one.
-3. Else its port has to accept connections, where it has one.
+1. If the manifest gives a path (`x-pushrod.health`), an HTTP request for it must be answered with 2xx or 3xx.
+2. Else its own health check decides, if it has one.
+3. Else its port must accept connections, if it has one.
 
-It is asked by a name of its own (`Host`): an app may refuse to answer to any other. Standard library only: a copy
-lies below ROOT, for the programs that run there without pushrod.
+The request has a configured `Host`, because an app may refuse any other. Standard library only: a copy below ROOT is
+used by the programs that run there without pushrod.
 """
 
 import sys
@@ -15,22 +15,22 @@ from typing import Literal, NamedTuple
 
 try:
     from pushrod.system import probing
-except ImportError:  # a copy below ROOT: what it needs lies beside it
+except ImportError:  # the copy below ROOT has its modules in its own directory
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     import probing  # type: ignore[import-not-found, no-redef, unused-ignore]
 
 PROBE, HOSTS = "pushrod.probe", "pushrod.probe.hosts"
-"""The labels of a container that say where it is asked, and by which names."""
+"""The labels of a container with its probe and the host names for it."""
 
-_REFUSED_NAME = (400, 403, 404, 421)  # what servers answer to a Host that they do not know
+_REFUSED_NAME = (400, 403, 404, 421)  # what servers answer to an unknown Host
 
 Way = Literal["path", "check", "port", ""]
 
 
 class Probe(NamedTuple):
-    """Where an instance is asked: for a path, by names of which one has to do, or for its port alone.
+    """A probe of an instance: a request for a path, under one of several host names, or a connection to its port.
 
-    With `any_answer` it is enough that HTTP is answered.
+    With `any_answer` any HTTP answer is enough.
     """
 
     address: str
@@ -41,26 +41,27 @@ class Probe(NamedTuple):
 
     @property
     def target(self) -> str:
-        """The same in one word, as a label has it."""
+        """The path or port in one word, as in the label."""
         at = probing.at(self.address, self.port)
         return f"http://{at}{self.path}" if self.path else f"tcp://{at}"
 
     def labels(self) -> dict[str, str]:
-        """The labels of a container that is asked like this."""
+        """The labels of a container with this probe."""
         return {PROBE: self.target, **({HOSTS: " ".join(self.hosts)} if self.path else {})}
 
 
 def probe(address: str, port: int, path: str = "", host: str = "", *, any_answer: bool = False) -> Probe:
-    """How an instance at a port is asked. Where its app has no name, it is asked as whoever writes a health check
-    would do it, then by its address."""
+    """The probe of an instance at a port. If its app has no host name, the request uses the name that a health check
+    inside the container would use, then the address.
+    """
     hosts = (host,) if host else ("localhost", probing.at(address, port))
     return Probe(address, port, path, hosts if path else (), any_answer)
 
 
 def of_labels(labels: Mapping[str, str] | None) -> Probe | None:
-    """How a container is asked; None where nothing of it can be asked.
+    """The probe of a container, by its labels; None if there is none.
 
-    Labels of an older pushrod name no hosts: an address then, and `/` where nothing was said of a path.
+    Labels of an older pushrod have no host names: then the address is used, and `/` if there is no path.
     """
     kind, _, rest = (labels or {}).get(PROBE, "").partition("://")
     at, slash, path = rest.partition("/")
@@ -75,8 +76,9 @@ def of_labels(labels: Mapping[str, str] | None) -> Probe | None:
 
 
 def way(asked: Probe | None, health: str) -> Way:
-    """What says whether a container is well. `health` is Docker's word on its own health check; empty, or `none`,
-    where it has none."""
+    """What determines a container's health. `health` is Docker's status of its own health check; empty, or `none`, if
+    it has none.
+    """
     if asked and asked.path:
         return "path"
     if health not in ("", "none"):
@@ -85,26 +87,26 @@ def way(asked: Probe | None, health: str) -> Way:
 
 
 def problems(probes: Iterable[Probe], timeout: float = probing.TIMEOUT) -> dict[Probe, str]:
-    """Ask them all at the same time: for each why it is not well, or nothing if it is."""
+    """Run all probes at the same time; for each the problem, or an empty text if it is healthy."""
     return {one: _problem(one, answer) for one, answer in answers(probes, timeout).items()}
 
 
 def answers(probes: Iterable[Probe], timeout: float = probing.TIMEOUT) -> dict[Probe, probing.Answer]:
-    """What they answer, to the first of their names by which they are well, else to the first of all."""
-    found: dict[Probe, probing.Answer] = {}
+    """The answer to each probe under the first host name by which it is healthy, else under its first name."""
+    best: dict[Probe, probing.Answer] = {}
     left, turn = list(dict.fromkeys(probes)), 0
     while left:
         questions = [
             probing.Question(p.address, p.port, p.path, p.hosts[turn] if p.path else "") for p in left
         ]
-        told = dict(zip(left, probing.ask(questions, timeout), strict=True))
+        latest = dict(zip(left, probing.ask(questions, timeout), strict=True))
         turn += 1
-        for one, answer in told.items():
-            if one not in found or not _problem(one, answer):
-                found[one] = answer
-        left = [one for one, answer in told.items() if answer.status and _problem(one, answer)]
+        for one, answer in latest.items():
+            if one not in best or not _problem(one, answer):
+                best[one] = answer
+        left = [one for one, answer in latest.items() if answer.status and _problem(one, answer)]
         left = [one for one in left if turn < len(one.hosts)]
-    return found
+    return best
 
 
 def _problem(one: Probe, answer: probing.Answer) -> str:

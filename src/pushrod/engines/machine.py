@@ -1,16 +1,16 @@
-"""This machine as the limits of its apps see it: memory, processors, tasks."""
+"""This machine's memory, processors and tasks, from which the limits of apps are computed."""
 
 from pathlib import Path
 
 from pushrod.core.limits import Limits, Machine, resolve
 from pushrod.state.apps import HostSettings, Root, read_json
 
-_THREADS = Path("/proc/sys/kernel/threads-max")  # how many tasks the kernel makes (proc(5))
-_FEW = 8192  # tasks, where the kernel does not say
+_THREADS = Path("/proc/sys/kernel/threads-max")  # the kernel's limit on tasks (proc(5))
+_FEW = 8192  # tasks, if the kernel does not report a limit
 
 
 def measure() -> Machine:
-    """What there is of this machine."""
+    """Measure this machine."""
     import psutil
 
     tasks = int(_THREADS.read_text()) if _THREADS.exists() else _FEW
@@ -18,13 +18,12 @@ def measure() -> Machine:
 
 
 def of(root: Root, app: str = "") -> Limits:
-    """The limits of a root's apps, or of one of them; those of an embedded root are the defaults, and what is written
-    into its `limits.json`."""
+    """The limits of a root's apps, or of one app; an embedded root has the defaults, changed by its `limits.json`."""
     return limits(root.host_settings or HostSettings(limits=_own(root)), app)
 
 
 def limits(settings: HostSettings, app: str = "") -> Limits:
-    """The limits that a host's settings come to here, for all apps or for one."""
+    """The limits that a host's settings give on this machine, for all apps or for one."""
     return resolve(measure(), settings.limits, settings.app_limits.get(app, {}))
 
 

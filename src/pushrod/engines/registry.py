@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 def traits(root: Root) -> EngineTraits:
-    """What is particular about the engine of a root, by `host.json`, which only `pushrod host init` makes."""
+    """The traits of a root's engine, by `host.json`, which only `pushrod host init` creates."""
     return DOCKER if root.hosted else EMBEDDED
 
 
 def of(root: Root) -> "Engine":
-    """Docker where `pushrod host init` has made the root, else the embedded engine; starts nothing.
+    """The docker engine if `pushrod host init` has prepared the root, else the embedded engine; starts nothing.
 
-    Raises StateError when the root's `host.json` cannot be read. Each engine is imported where it is used.
+    Raises StateError if the root's `host.json` cannot be read. Each engine is imported only when used.
     """
     if root.host_settings is not None:
         from pushrod.engines.docker import engine as docker

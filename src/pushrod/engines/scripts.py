@@ -1,7 +1,7 @@
-"""What is wrong with a script of the commit that a service cannot be started with: its mode, or its line ends.
+"""Find scripts of the commit with which a service cannot start: by their mode or line ends.
 
-The kernel says neither: a file that Git does not have as executable is `permission denied`, or not found, and one
-whose first line ends in CRLF is `no such file or directory`, because no program is called `/bin/sh\\r`.
+The kernel's messages do not show this: a file that is not executable in Git is `permission denied`, or not found, and
+one whose first line ends in CRLF is `no such file or directory`, because no program is called `/bin/sh\r`.
 """
 
 import os
@@ -23,27 +23,27 @@ _CLOSED = re.compile(
 
 
 def explain(error: PushrodError, services: Sequence[Service], checkout: Path) -> None:
-    """Add to the hint of an error of a program that was to run what is wrong with its script.
+    """Add to the hint of a failed program's error what is wrong with its script.
 
-    CRLF is wrong whatever is said; that a file is not executable only where it could not be started.
+    CRLF is always reported; a missing executable bit only if the program could not be started.
     """
     if not isinstance(error, BuildError | ReadyError | ReleaseCommandError):
         return
     closed = _CLOSED.search("\n".join([error.what, error.hint, *error.log])) is not None
-    found = dict.fromkeys(f.told for f in faults(services, checkout) if closed or not f.of_mode)
-    if found:
-        error.hint = "; ".join([*found, *([error.hint] if error.hint else [])])
+    fixes = dict.fromkeys(f.message for f in faults(services, checkout) if closed or not f.of_mode)
+    if fixes:
+        error.hint = "; ".join([*fixes, *([error.hint] if error.hint else [])])
 
 
 class Fault(NamedTuple):
-    """What is wrong with a script, and how to mend it; `of_mode` says that it is not executable."""
+    """A script's fault with its fix; `of_mode` means that it is not executable."""
 
-    told: str
+    message: str
     of_mode: bool
 
 
 def faults(services: Sequence[Service], checkout: Path) -> Iterator[Fault]:
-    """What is wrong with the scripts that services are started with, and how to mend it."""
+    """The faults of the scripts that services start with, and their fixes."""
     for service in services:
         for argv in argvs(service, checkout):
             words = [word for text in argv for word in re.split(r"[\s;&|()'\"]+", text) if word]
@@ -55,7 +55,7 @@ def faults(services: Sequence[Service], checkout: Path) -> Iterator[Fault]:
 
 
 def argvs(service: Service, checkout: Path) -> list[Sequence[str]]:
-    """What a service may be started with: by the manifest, and by its Dockerfile."""
+    """The argvs a service may start with: from the manifest, and from its Dockerfile."""
     found: list[Sequence[str]] = [service.entrypoint, service.command, service.release]
     if service.build is not None:
         path = checkout / service.build.context / service.build.dockerfile
@@ -68,7 +68,7 @@ def argvs(service: Service, checkout: Path) -> list[Sequence[str]]:
 
 
 def tracked(word: str, service: Service, checkout: Path) -> Path | None:
-    """The file of the commit that a path in a container may be: by the longest end of it that is one."""
+    """The file of the commit for a path in a container: by the longest end of the path that exists."""
     parts = [part for part in posixpath.normpath(word).split("/") if part not in ("", ".", "..")]
     tops = [checkout / service.build.context] if service.build else []
     for start in range(len(parts)):
@@ -87,9 +87,9 @@ def _wrong(path: Path, checkout: Path, *, direct: bool) -> Iterator[Fault]:
     if not first.startswith(b"#!"):
         return
     if first.endswith(b"\r"):
-        told = (
+        cause = (
             "which its interpreter does not know: write `*.sh text eol=lf` into .gitattributes, then git add"
         )
-        yield Fault(f"{name} has CRLF at its line ends, {told} --renormalize {name}", of_mode=False)
+        yield Fault(f"{name} has CRLF line ends, {cause} --renormalize {name}", of_mode=False)
     if direct and not os.access(path, os.X_OK):
         yield Fault(f"{name} is not executable in Git: git update-index --chmod=+x {name}", of_mode=True)

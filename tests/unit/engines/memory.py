@@ -23,7 +23,7 @@ from pushrod.core.values import (
     Release,
     Service,
 )
-from pushrod.engines.protocols import Document, Engine, Say
+from pushrod.engines.protocols import Document, Engine, OnLine
 from pushrod.ingress.protocol import Places
 from pushrod.manifest.policy import Terms
 from pushrod.state.apps import App, Root
@@ -151,7 +151,7 @@ class Nothing:
         """Of each service."""
         return manifest.stateless
 
-    def build(self, app: App, commit: str, service: Service, checkout: Path, say: Say) -> Image:
+    def build(self, app: App, commit: str, service: Service, checkout: Path, on_line: OnLine) -> Image:
         """By name."""
         return Image(id=f"{service.name}:{commit}")
 
@@ -211,10 +211,10 @@ class Nothing:
         service: Service,
         argv: Sequence[str],
         environment: dict[str, str],
-        say: Say,
+        on_line: OnLine,
     ) -> int:
-        """Say what would run."""
-        say(" ".join(argv))
+        """OnLine what would run."""
+        on_line(" ".join(argv))
         return 0
 
     def run_program(

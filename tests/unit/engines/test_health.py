@@ -11,7 +11,7 @@ import pytest
 from pushrod.core.errors import ReadyError
 from pushrod.core.values import Health, Instance
 from pushrod.engines import health
-from pushrod.engines.health import Settling, ask
+from pushrod.engines.health import Settling, problem
 from pushrod.system import waits
 from tests.conftest import beside
 from tests.unit import samples
@@ -90,14 +90,14 @@ def head(status: str, *more: str) -> bytes:
 )
 def test_an_answer_in_the_2xx_or_3xx_is_healthy(answer: bytes, serve: Serve) -> None:
     server = serve(answer)
-    assert ask(server.instance, PATH) == ""
+    assert problem(server.instance, PATH) == ""
     assert len(server.asked) == 1, "a redirection is an answer and is not followed"
     assert server.asked[0].startswith(b"GET /healthz?deep=1 HTTP/1.1\r\n")
 
 
 @pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "500 Oops", "503 Busy"])
 def test_any_other_answer_says_which(status: str, serve: Serve) -> None:
-    answered = ask(serve(head(status)).instance, PATH)
+    answered = problem(serve(head(status)).instance, PATH)
     name = " (Host: localhost)" if status[0] == "4" else ""
     assert answered == f"GET /healthz?deep=1 answered {status[:3]}{name}"
 
@@ -108,41 +108,42 @@ def test_any_other_answer_says_which(status: str, serve: Serve) -> None:
     ids=["blank", "binary", "ssh", "no number", "endless"],
 )
 def test_garbage_is_not_healthy_and_not_shown(answer: bytes, serve: Serve) -> None:
-    said = ask(serve(answer).instance, PATH)
+    said = problem(serve(answer).instance, PATH)
     assert said.startswith("GET /healthz?deep=1 was not answered in HTTP")
     assert len(said) < 80
 
 
 def test_a_server_that_hangs_up_is_not_healthy(serve: Serve) -> None:
     assert (
-        ask(serve(b"").instance, PATH) == "GET /healthz?deep=1: Remote end closed connection without response"
+        problem(serve(b"").instance, PATH)
+        == "GET /healthz?deep=1: Remote end closed connection without response"
     )
 
 
 @pytest.mark.parametrize(("path", "asked"), [("/zdraví", "/zdrav%C3%AD"), ("/a b%20c", "/a%20b%20c")])
 def test_any_path_can_be_asked(path: str, asked: str, serve: Serve) -> None:
     server = serve(OK)
-    assert ask(server.instance, Health(path=path)) == ""
+    assert problem(server.instance, Health(path=path)) == ""
     assert server.asked[0].startswith(f"GET {asked} HTTP/1.1\r\n".encode())
 
 
 def test_a_server_that_hangs_is_not_healthy(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_TIMEOUT", 0.1)
-    assert ask(serve(None).instance, PATH) == "GET /healthz?deep=1: timed out"
+    assert problem(serve(None).instance, PATH) == "GET /healthz?deep=1: timed out"
 
 
 @pytest.mark.parametrize("given", [PATH, Health()])
 def test_a_port_that_refuses_is_not_healthy(given: Health, nobody: Instance) -> None:
-    assert ask(nobody, given) == f"nothing listens on its port ({nobody.port}, given in $PORT)"
+    assert problem(nobody, given) == f"nothing listens on its port ({nobody.port}, given in $PORT)"
 
 
 def test_without_a_path_accepting_is_enough(serve: Serve) -> None:
-    assert ask(serve(None).instance, Health()) == ""
+    assert problem(serve(None).instance, Health()) == ""
 
 
 @pytest.mark.parametrize("given", [PATH, Health()])
 def test_an_instance_without_a_port_has_nothing_to_be_asked(given: Health) -> None:
-    assert ask(Instance("worker-1", "worker"), given) == ""
+    assert problem(Instance("worker-1", "worker"), given) == ""
 
 
 # ---- the first page --------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ def found(checkout: Path, *words: str, dockerfile: str = "") -> list[str]:
     if dockerfile:
         (checkout / "Dockerfile").write_text(dockerfile)
     build = Build() if dockerfile else None
-    return [f.told for f in scripts.faults([service("web", command=words, build=build)], checkout)]
+    return [f.message for f in scripts.faults([service("web", command=words, build=build)], checkout)]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_what_an_interpreter_is_given_need_not_be_executable(tmp_path: Path) -> 
 def test_a_script_with_crlf_is_named(tmp_path: Path, words: tuple[str, ...]) -> None:
     script(tmp_path, text=SHELL.replace("\n", "\r\n"))
     (said,) = found(tmp_path, *words)
-    assert said.startswith("entrypoint.sh has CRLF at its line ends")
+    assert said.startswith("entrypoint.sh has CRLF line ends")
 
 
 def test_what_is_no_script_of_the_commit_is_none_of_it(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_a_journal_is_begun_anew_at_the_release_that_serves(app: App) -> None:
     app.journal.write_bytes(b"garbage\n")
     with pytest.raises(StateError):
         Journal(app.journal).story()
-    assert repaired(app).done == ["a new journal, live is release 1; the old one is kept beside it"]
+    assert repaired(app).done == ["the journal was rebuilt, live is release 1; the old one is kept beside it"]
     story = Journal(app.journal).story()
     assert (story.live, story.last, story.open) == (1, 3, None)
     kept = [p for p in app.directory.glob("journal.*") if p.name != "journal.corrupt"]

@@ -32,7 +32,7 @@ from pushrod.adapters.docker.container import (
     stop,
 )
 from pushrod.adapters.docker.local_images import (
-    Say,
+    OnLine,
     copy,
     image,
     images,
@@ -55,7 +55,7 @@ __all__ = [
     "REVISION",
     "SERVICE",
     "Container",
-    "Say",
+    "OnLine",
     "answers",
     "ask_ahead",
     "build",

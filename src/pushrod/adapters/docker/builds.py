@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pushrod.adapters.docker.commands import FULL, docker, environment, known, last_words
-from pushrod.adapters.docker.local_images import BUILD, Say
+from pushrod.adapters.docker.local_images import BUILD, OnLine
 from pushrod.core.errors import BuildError
 from pushrod.core.lines import split
 from pushrod.system import processes
@@ -26,7 +26,7 @@ def build(
     target: str,
     where: str,
     at: Path,
-    say: Say,
+    on_line: OnLine,
 ) -> str:
     """Build an image from a directory on an engine of the app's own; its ID. Raises BuildError, which says `where`.
 
@@ -44,8 +44,8 @@ def build(
     variables = environment(at) | private | {"BUILDKIT_PROGRESS": "plain", "DOCKER_BUILDKIT": "1"}
 
     def heard(line: str) -> None:
-        if told := _told(line):
-            say(told)
+        if shown := _progress(line):
+            on_line(shown)
 
     with tempfile.TemporaryDirectory() as scratch:
         written = Path(scratch) / "id"
@@ -54,7 +54,9 @@ def build(
         if (
             done.status != 0 and _NO_BUILDX in done.stdout
         ):  # a host whose owner has installed Docker without it
-            say("without BuildKit: the Docker client lacks buildx (docker-buildx, or docker-buildx-plugin)")
+            on_line(
+                "without BuildKit: the Docker client lacks buildx (docker-buildx, or docker-buildx-plugin)"
+            )
             done = processes.run(argv, env=variables | {"DOCKER_BUILDKIT": "0"}, timeout=BUILD, on_line=heard)
         if done.status == 0:
             return written.read_text().strip()
@@ -81,7 +83,7 @@ _CHATTER = re.compile(
 )
 
 
-def _told(line: str) -> str:
+def _progress(line: str) -> str:
     """A line of a build as people want to read it; empty for what the builder says of itself."""
     text = re.sub(r"^#\d+ (\d+\.\d+ )?", "", line).rstrip()
     return "" if _CHATTER.match(text.lstrip()) else text

@@ -13,7 +13,7 @@ from pushrod.system import processes
 
 BUILD = 3600.0  # seconds for a build or a pull
 
-Say = Callable[[str], None]
+OnLine = Callable[[str], None]
 
 _images: dict[str, dict[str, Any] | None] = {}
 _tags: dict[str, list[str]] = {}
@@ -76,10 +76,10 @@ def copy(reference: str, *, source: Path | None, target: Path | None) -> None:
         raise failed(done.stderr, f"docker load {reference}")
 
 
-def pull(reference: str, say: Say, *, at: Path | None = None, hint: str = "") -> None:
+def pull(reference: str, on_line: OnLine, *, at: Path | None = None, hint: str = "") -> None:
     """Have an engine fetch an image from its registry. Raises BuildError, whose hint `hint` ends, where it cannot."""
     _forget()
-    done = processes.run(["docker", "pull", reference], env=environment(at), timeout=BUILD, on_line=say)
+    done = processes.run(["docker", "pull", reference], env=environment(at), timeout=BUILD, on_line=on_line)
     if done.status != 0:
         raise known(done.stdout, f"image {reference}") or BuildError(
             f"the image cannot be pulled: {last_words(done.stdout)}",
@@ -88,9 +88,9 @@ def pull(reference: str, say: Say, *, at: Path | None = None, hint: str = "") ->
         )
 
 
-def load(archive: IO[bytes], say: Say) -> list[str]:
+def load(archive: IO[bytes], on_line: OnLine) -> list[str]:
     """Load the images of an archive that `docker save` wrote; their names. Raises BuildError if it is none."""
-    done = processes.run(["docker", "load"], env=environment(), stdin=archive, timeout=BUILD, on_line=say)
+    done = processes.run(["docker", "load"], env=environment(), stdin=archive, timeout=BUILD, on_line=on_line)
     names = [line.partition(": ")[2] for line in done.stdout.splitlines() if line.startswith("Loaded image")]
     _forget(*names)
     if done.status != 0 or not names:

@@ -1,4 +1,4 @@
-"""Whether systemd brings an app back when the machine starts: a link among its units, which a path unit watches."""
+"""Whether systemd starts an app at boot: a link among its units, which a path unit watches."""
 
 import os
 from pathlib import Path
@@ -12,16 +12,16 @@ _PATIENCE = 15.0  # seconds in which systemd has read its units again, and start
 
 
 def enable(app: App) -> bool:
-    """Have systemd bring the app back; whether it would not have done that before.
+    """Have systemd start the app at boot; returns whether that is a change.
 
-    Where something else stood in the link's place, systemd has stopped the unit, or is about to: so this waits until
-    the unit is up again. The app's lock is held, with which neither touches the app.
+    If another file was in the link's place, systemd has stopped the unit or is about to, so this waits until the unit
+    is active again. The caller holds the app's lock, so neither touches the app meanwhile.
     """
     link = _link(app)
     if link.is_symlink():
         return False
     damaged = os.path.lexists(link)
-    if damaged:  # no file of an app's, and in a directory that systemd reads
+    if damaged:  # not a file of the app, in a directory that systemd reads
         files.remove(link)
     before = systemd.ended("pushrod-apps.service") if damaged else ""
     files.point(link, "../pushrod-app@.service")
@@ -32,7 +32,7 @@ def enable(app: App) -> bool:
 
 
 def disable(app: App) -> bool:
-    """Have systemd leave the app down; whether it would not have done that before."""
+    """Stop systemd from starting the app at boot; returns whether that is a change."""
     there = os.path.lexists(_link(app))
     if there:
         files.remove(_link(app))

@@ -1,11 +1,11 @@
-"""Bring an app back: its stores, then the instances of its live release, and prove each before the next.
+"""Start an app: its stores, then the instances of its live release, each proved healthy before the next.
 
-This is the one way an app is raised on a Docker host: by a deployment, by its unit at boot, by hand. It reads the
-plain files in the app's state repository and runs Docker's own programs. Standard library only, and copied below
-ROOT, so that a server from which pushrod is removed goes on, and comes back after a reboot.
+This is the only way to start an app on a Docker host: for deployments, for its unit at boot, and by hand. It reads
+the plain files in the app's state repository and runs Docker's own programs. It uses only the standard library and is
+copied below ROOT, so a server keeps running, and starts after a reboot, even if pushrod is removed from it.
 
-    python3 -I -S bring_up.py up ROOT APP      exit 0: all of it runs and is healthy; 1: it does not
-    python3 -I -S bring_up.py down ROOT APP    instances first, then stores
+ python3 -I -S bring_up.py up ROOT APP      exit 0: everything runs and is healthy; 1: it does not
+ python3 -I -S bring_up.py down ROOT APP    instances first, then stores
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from pathlib import Path
 
 try:
     from pushrod.engines.docker import calls, container_health, gates, hooks, mounts
-except ImportError:  # a copy below ROOT: what it needs lies beside it
+except ImportError:  # the copy below ROOT has its modules in its own directory
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     import calls  # type: ignore[import-not-found, no-redef, unused-ignore]
     import container_health  # type: ignore[import-not-found, no-redef, unused-ignore]
@@ -29,17 +29,17 @@ except ImportError:  # a copy below ROOT: what it needs lies beside it
     import mounts  # type: ignore[import-not-found, no-redef, unused-ignore]
 
 
-STORES_DEADLINE = 300.0  # seconds; recovery after a power cut is part of it
+STORES_DEADLINE = 300.0  # seconds; includes recovery after a power cut
 INSTANCES_DEADLINE = 180.0
-_STOP = 1800.0  # seconds for stopping containers, each of which has a grace of its own
-_DRIVER = "volume-driver"  # the word of `grants` for volumes of any kind
+_STOP = 1800.0  # seconds for stopping containers, each of which has its own grace period
+_DRIVER = "volume-driver"  # the grant for volumes of any kind
 _BINDS = {"bind", "rbind"}  # mount(8)
 _INTERFACES = 32  # attempts: a container has far fewer interfaces
-_AT_ONCE = 8  # containers whose health is looked at, or stores that are connected, at the same time
+_AT_ONCE = 8  # health checks, or connections of stores, at the same time
 
 
 class HookTrouble(calls.Trouble):
-    """A hook that has failed: it says itself what is wrong with its command."""
+    """A hook that failed; its message already names the problem with its command."""
 
     def __init__(self, hook: hooks.Failed) -> None:
         super().__init__(hook.why)
@@ -47,11 +47,11 @@ class HookTrouble(calls.Trouble):
 
 
 Fail = Callable[[hooks.Failed], None]
-"""What is done about a hook that fails."""
+"""The reaction to a hook that fails."""
 
 
 class App:
-    """An app's places, as far as bringing it back needs them."""
+    """The paths of an app that are needed to start it."""
 
     def __init__(self, root: str, name: str) -> None:
         self.root, self.name = Path(root), name
@@ -61,16 +61,16 @@ class App:
         self.live = self.state / "live"
 
     def release(self) -> Path | None:
-        """The directory of the live release, resolved; None where nothing is live."""
+        """The resolved directory of the live release; None if there is none."""
         return self.live.resolve() if (self.live / "release.json").exists() else None
 
     def program(self) -> list[str]:
-        """Compose's own program: the host's copy, else Docker's plugin."""
+        """The Compose program: the host's copy, else Docker's plugin."""
         own = self.root / "programs" / "docker-compose"
         return [str(own)] if own.exists() else ["docker", "compose"]
 
     def compose(self, file: Path, *argv: str) -> str:
-        """Run Compose on one of the app's files, and return what it printed."""
+        """Run Compose on one of the app's files; returns its output."""
         return calls.run([*self.program(), "--file", str(file), "--progress", "quiet", *argv])
 
 
@@ -78,19 +78,19 @@ class App:
 
 
 def refuse(failed: hooks.Failed) -> None:
-    """Trouble about a hook that has failed."""
+    """Raise Trouble for a failed hook."""
     raise HookTrouble(failed)
 
 
-def tell(failed: hooks.Failed) -> None:
-    """Say that a hook has failed, and go on: where the app was live before, its health decides."""
-    say(failed.why)
+def report_hook(failed: hooks.Failed) -> None:
+    """Report a failed hook and continue: in an app that was live before, health checks decide."""
+    log(failed.why)
 
 
 def stores_up(app: App, containers: list[str], fail: Fail = refuse) -> None:
-    """Start an app's stores, those that already run as they are, and wait until each of these containers is up.
+    """Start an app's stores, leave running ones alone, and wait until each of these containers is up.
 
-    Their own health checks decide; a store without one is waited for by whoever knows its protocol.
+    Their own health checks decide. A store without one is waited for by code that knows its protocol.
     """
     hooked = hooks.read(app.stores.with_name(hooks.FILE))
     before = started(list(hooked))
@@ -104,13 +104,13 @@ def stores_up(app: App, containers: list[str], fail: Fail = refuse) -> None:
 
 
 def started(names: list[str]) -> dict[str, str]:
-    """Those of these containers that run, each with the moment at which it was started."""
+    """The running ones of these containers, each with its start time."""
     found = calls.inspect(names)
     return {n: str(c["State"]["StartedAt"]) for n, c in found.items() if c["State"]["Status"] == "running"}
 
 
 def join(app: App, directory: Path) -> None:
-    """Make a release's networks and containers, and connect the stores to it. Starts nothing."""
+    """Create a release's networks and containers, and connect the stores to it. Starts nothing."""
     app.compose(directory / "compose.yaml", "create", "--no-build", "--pull", "never", "--no-recreate")
     names = instances(app, directory)
     known = calls.inspect([*names, *(row["container"] for row in attachments(directory))])
@@ -119,10 +119,12 @@ def join(app: App, directory: Path) -> None:
 
 
 def apart(app: App, names: list[str], known: "dict[str, calls.Found] | None" = None) -> None:
-    """Trouble where a container may write above the source of a mount, of one of these or with one of these.
+    """Raise Trouble if a container may write above the source of a mount, where one of the two is among these
+    containers.
 
-    It could put a link in that source's way, to `/` for one, and Docker would follow it at the next start. No release
-    is sealed like that; one of an older pushrod can be, and host paths that the owner has allowed can be such.
+    It could replace a part of that path by a link, for example to `/`, and Docker would follow it at the next start.
+    No release is sealed like that, but one of an older pushrod can be, and so can host paths that the owner has
+    allowed.
     """
     own = {name: found for name, found in (known or calls.inspect(names)).items() if name in names}
     plain(app, {m["Name"] for found in own.values() for m in found["Mounts"] if m["Type"] == "volume"})
@@ -132,13 +134,13 @@ def apart(app: App, names: list[str], known: "dict[str, calls.Found] | None" = N
 
 
 def plain(app: App, volumes: set[str]) -> None:
-    """Trouble where one of these volumes is mounted from what the host has: its processes, a disk, another server.
+    """Raise Trouble if one of these volumes mounts a resource of the host: its processes, a disk, another server.
 
-    No release is sealed with such a volume that the owner has not allowed. But Docker makes a volume once, and takes
-    the one that is there: an older pushrod let it be made.
+    No release is sealed with such a volume unless the owner has allowed it. But Docker reuses an existing volume, and
+    an older pushrod may have created it.
     """
     allowed: list[str] = []
-    with contextlib.suppress(OSError, ValueError):  # settings that are damaged allow nothing
+    with contextlib.suppress(OSError, ValueError):  # damaged settings grant nothing
         allowed = json.loads((app.directory / "app.json").read_text()).get("allowed") or []
     if _DRIVER in allowed:
         return
@@ -147,35 +149,35 @@ def plain(app: App, volumes: set[str]) -> None:
         flags = {*options.get("o", "").split(",")}
         if its["Driver"] != "local" or (options and options.get("type") != "tmpfs" and not flags & _BINDS):
             raise calls.Trouble(
-                f"the volume {name} is mounted from what the host has ({options.get('type') or its['Driver']}). "
+                f"the volume {name} mounts a resource of the host ({options.get('type') or its['Driver']}). "
                 f"As root: pushrod apps allow {app.name} {_DRIVER}, or docker volume rm {name} and deploy again"
             )
 
 
 def app_filter(app: App) -> str:
-    """The option of Docker's lists for the containers of an app."""
+    """The filter option of Docker's list commands for an app's containers."""
     return f"--filter=label=pushrod.app={app.name}"
 
 
 def attachments(directory: Path) -> list[calls.Found]:
-    """Which store joins which network of a release, and where."""
+    """Which store joins which network of a release, and at which address."""
     rows: list[calls.Found] = json.loads((directory / "attachments.json").read_text())
     return rows
 
 
 def attach(directory: Path, known: "dict[str, calls.Found] | None" = None) -> None:
-    """Connect the stores to a release whose networks are there: a store that was made anew is on none of them."""
+    """Connect the stores to the existing networks of a release: a newly created store is on none of them."""
     rows = attachments(directory)
     connected = calls.networks(known or calls.inspect([row["container"] for row in rows]))
     with futures.ThreadPoolExecutor(
         _AT_ONCE
-    ) as pool:  # each takes Docker a moment, which all of them can share
+    ) as pool:  # each connection takes Docker a moment, so they run concurrently
         for done in [pool.submit(connect, row, connected.get(row["container"], {})) for row in rows]:
             done.result()
 
 
 def connect(row: calls.Found, networks: dict[str, str]) -> None:
-    """Connect a store to a release's network at its address, if `networks` does not have it there."""
+    """Connect a store to a release's network at its address, unless `networks` shows that it is connected."""
     known = networks.get(row["network"])
     if known == row["address"]:
         return
@@ -186,8 +188,11 @@ def connect(row: calls.Found, networks: dict[str, str]) -> None:
 
 
 def _connect(words: list[str]) -> None:
-    """A dockerd that was restarted beside a container counts its interfaces from eth0 anew, and meets those that are
-    there; with each attempt it goes one further (seen with Docker 26.1)."""
+    """Connect, and retry if Docker reports an existing interface.
+
+    A dockerd that was restarted while a container ran counts its interfaces from eth0 again and collides with
+    existing ones; each attempt goes one further (seen with Docker 26.1).
+    """
     for attempt in range(_INTERFACES):
         try:
             calls.run(["docker", "network", "connect", *words])
@@ -198,9 +203,9 @@ def _connect(words: list[str]) -> None:
 
 
 def start(app: App, directory: Path, fail: Fail = refuse) -> None:
-    """Start the instances of a release that do not run: in the order that Compose knows, where there is one.
+    """Start the stopped instances of a release, in Compose's order if dependencies define one.
 
-    One with commands for after its start has run them before those are started that depend on it.
+    A container with `post_start` commands has run them before its dependents are started.
     """
     hooked = {n: row for n, row in hooks.read(directory / hooks.FILE).items() if row.post_start}
     running = started(list(hooked))
@@ -213,7 +218,7 @@ def start(app: App, directory: Path, fail: Fail = refuse) -> None:
 
 
 def _start(app: App, directory: Path, names: list[str], services: list[str]) -> None:
-    """Start containers, or by Compose those of these services (none: all), with all that they depend on."""
+    """Start containers; or with Compose these services (none: all), including their dependencies."""
     file = directory / "compose.yaml"
     if "depends_on:" in file.read_text():
         options = ("--detach", "--no-build", "--pull", "never", "--no-recreate")
@@ -229,32 +234,34 @@ def instances(app: App, directory: Path) -> list[str]:
 
 
 def up(app: App) -> None:
-    """Stores, instances, and the edge's map, each proved before the next."""
+    """Start stores, then instances, then check the edge's map, each proved before the next."""
     directory = app.release()
     if directory is None:
-        say(f"{app.name}: no live release, nothing to bring back")
+        log(f"{app.name}: no live release, nothing to start")
         return
     release = json.loads((directory / "release.json").read_text())
     began = time.monotonic()
     (gates.GATES / app.name / gates.STOPPED).unlink(missing_ok=True)
     apart(app, [*(f"{app.name}-{s['name']}" for s in release["stores"]), *instances(app, directory)])
     if release["stores"]:
-        stores_up(app, [f"{app.name}-{s['name']}" for s in release["stores"]], tell)
-        say(f"{app.name}: stores are up: {', '.join(s['name'] for s in release['stores'])}")
+        stores_up(app, [f"{app.name}-{s['name']}" for s in release["stores"]], report_hook)
+        log(f"{app.name}: stores are up: {', '.join(s['name'] for s in release['stores'])}")
     gates.open_gate(app.name)
     join(app, directory)
-    start(app, directory, tell)
+    start(app, directory, report_hook)
     container_health.healthy(instances(app, directory), INSTANCES_DEADLINE)
     gates.open_edge(app.name, release["number"])
-    say(
+    log(
         f"{app.name}: release {release['number']} is up: {', '.join(i['name'] for i in release['instances'])}"
     )
     verify_edge(app, release)
-    say(f"{app.name}: back in {time.monotonic() - began:.1f} s")
+    log(f"{app.name}: started in{time.monotonic() - began:.1f} s")
 
 
 def down(app: App) -> None:
-    """Stop what runs of the app: instances, each within its grace, then stores. The watch lets it be."""
+    """Stop everything of the app: instances, each within its grace period, then stores. The watchdog leaves it
+    alone.
+    """
     if (gates.GATES / app.name).is_dir():
         gates.close_edge(app.name)
         (gates.GATES / app.name / gates.STOPPED).touch(mode=0o644)
@@ -267,23 +274,23 @@ def down(app: App) -> None:
         running = calls.run(["docker", "ps", "--format={{.Names}}", *filters]).split()
         if running:
             for failed in before_stop(app, running):
-                say(failed.why)
+                log(failed.why)
             calls.run(["docker", "stop", *running], timeout=_STOP)
-            say(f"{app.name}: {'instances' if label else 'stores'} stopped")
+            log(f"{app.name}: {'instances' if label else 'stores'} stopped")
 
 
 def hooks_of(app: App) -> dict[str, hooks.Hooks]:
-    """The hooks of all the app's containers, by container: of each release that is kept, and of its stores."""
+    """The hooks of all the app's containers, by container: those of each kept release, and of its stores."""
     places = (
         f"releases/*/{hooks.FILE}",
         f"releases/*/store-{hooks.FILE}",
-    )  # a store may be of no later release
+    )  # a store may be missing from later releases
     files = [*(path for place in places for path in app.state.glob(place)), app.stores.with_name(hooks.FILE)]
     return {name: row for file in files for name, row in hooks.read(file).items()}
 
 
 def before_stop(app: App, names: list[str], timeout: float | None = None) -> list[hooks.Failed]:
-    """Run what is to be run in containers before they are stopped; what has failed of it."""
+    """Run the `pre_stop` commands of containers; returns the failures."""
     hooked = {n: row for n, row in hooks_of(app).items() if n in names and row.pre_stop}
     graces = {n: c["Config"].get("StopTimeout") or 0 for n, c in calls.inspect(list(hooked)).items()}
     seconds = {n: timeout or max(hooks.BEFORE_STOP, grace) for n, grace in graces.items()}
@@ -291,7 +298,7 @@ def before_stop(app: App, names: list[str], timeout: float | None = None) -> lis
 
 
 def reached(app: App, release: calls.Found) -> list[str]:
-    """The containers of a release that the edge sends requests to; none where it serves another release."""
+    """The containers of a release that the edge sends requests to; none if it serves another release."""
     site = _site(app)
     if site is None or site["release"] != release["number"]:
         return []
@@ -306,25 +313,26 @@ def _site(app: App) -> "calls.Found | None":
 
 
 def verify_edge(app: App, release: calls.Found) -> None:
-    """Trouble where the edge does not serve the live release at its addresses."""
+    """Raise Trouble if the edge does not serve the live release at its addresses."""
     site = _site(app)
     wanted = [f"{i['address']}:{i['port']}" for i in release["instances"] if i["service"] == release["entry"]]
     if site is None or site["release"] != release["number"] or list(site["backends"]) != wanted:
         raise calls.Trouble(
-            f"the edge does not send {app.name} to release {release['number']}; deploy or roll back once more"
+            f"the edge does not serve {app.name} from release {release['number']}; deploy or roll back again"
         )
 
 
-def say(line: str) -> None:
-    """One line for the journal."""
-    print(line, flush=True)  # noqa: T201 - the unit's output is its story
+def log(line: str) -> None:
+    """Print one line for systemd's journal."""
+    print(line, flush=True)  # noqa: T201 - systemd records the unit's output
 
 
 @contextlib.contextmanager
 def alone(app: App) -> Iterator[bool]:
-    """Hold the app's lock; False where another command does."""
+    """Hold the app's lock; yields False if another command holds it."""
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-    if (app.directory / "lock").is_dir():  # the slash has it be one still when it is renamed
+    # with the slash, the path must still be a directory when it is renamed
+    if (app.directory / "lock").is_dir():
         os.rename(f"{app.directory / 'lock'}/", app.directory / f"lock.damaged-{os.getpid()}")  # noqa: PTH104
     with os.fdopen(os.open(app.directory / "lock", flags, 0o600), "a+") as lock:
         try:
@@ -333,27 +341,27 @@ def alone(app: App) -> Iterator[bool]:
             yield False
         else:
             lock.truncate(0)
-            lock.write(f"bringing it back (process {os.getpid()})")  # whoever waits says for what
+            lock.write(f"starting it (process {os.getpid()})")  # shown to commands that wait for the lock
             lock.flush()
             yield True
             lock.truncate(0)
 
 
 def main(arguments: list[str]) -> int:
-    """Do it, unless a command works on the app: that leaves it as it should be by itself."""
+    """Run the verb, unless a command works on the app: the command leaves it in its proper state."""
     verb, root, name = arguments
     app = App(root, name)
     if not app.directory.is_dir():
-        say(f"{name}: there is no such app")
+        log(f"{name}: there is no such app")
         return 0
     with alone(app) as held:
         if not held:
-            say(f"{name}: a command works on it, and leaves it as it should be")
+            log(f"{name}: a command works on it, and leaves it in its proper state")
             return 0
         try:
             {"up": up, "down": down}[verb](app)
         except (calls.Trouble, OSError, ValueError, KeyError) as e:
-            say(f"{name}: {e}")
+            log(f"{name}: {e}")
             return 1
     return 0
 

@@ -1,17 +1,17 @@
-"""The builder of one app, as it runs in its container: a Docker engine that builds and does nothing else.
+"""The builder of one app, as it runs in its container: a Docker engine that only builds.
 
-It has a data directory, a network and a cgroup of its own, so that what one app builds can neither read nor change
-what another does. It ends by itself once nobody has used it for a while. Standard library only, and copied below
-ROOT beside `bring_up`: the container has the host's /usr, and in it the system's Python and the engine's programs.
+It has its own data directory, network and cgroup, so that one app's builds can neither read nor change another's. It
+ends when it has not been used for a while. It uses only the standard library and is copied below ROOT beside
+`bring_up`: the container has the host's /usr, with the system's Python and the engine's programs.
 
-    python3 -I -S builder.py SETTINGS
+ python3 -I -S builder.py SETTINGS
 
-SETTINGS is a JSON object, see `Settings`. In the directory PLACE, which the host shares:
+SETTINGS is a JSON object, see `Settings`. In the directory PLACE, which is shared with the host:
 
-    docker.sock   the engine, for who may open the directory
-    export.sock   takes `{"image": ID, "name": NAME, "known": [CHAIN, …]}`, answers with an archive for `docker load`
-    ready         there once builds may begin
-    trouble       why it has ended, where that was not for want of use
+ docker.sock   the engine, for those who may open the directory
+ export.sock   takes `{"image": ID, "name": NAME, "known": [CHAIN, …]}`, answers with an archive for `docker load`
+ ready         exists while builds may begin
+ trouble       why the builder ended, unless it was idle
 """
 
 import base64
@@ -36,9 +36,9 @@ PLACE = Path("/builder")
 STORE = Path("/var/lib/docker")
 ENGINE, EXPORT, READY, TROUBLE = "docker.sock", "export.sock", "ready", "trouble"
 OVERFLOW = "overflow"
-"""Beside `trouble` where the data directory is to be begun anew."""
+"""Beside `trouble` if the data directory must be emptied."""
 
-_NAMES = ("containerd", "dockerd")  # in the order in which they are started
+_NAMES = ("containerd", "dockerd")  # in start order
 _CONTAINERD = Path("/run/containerd")
 _CONTAINERD_SETTINGS = """\
 version = 2
@@ -49,24 +49,24 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"
 address = "/run/containerd/containerd.sock"
 """
 _CGROUPS = Path("/sys/fs/cgroup")
-_MARK, _TABLE = 0x7075, "7075"  # of the probes' packets, and the table of routes that these go by
-_STARTS = 30.0  # seconds for both daemons
-_PROBE = 0.2  # seconds in which a host answers its own container; what is dropped is never answered
-_PROBES = 10.0  # seconds between two looks whether the host's services are out of reach
-_LOOK = 0.2  # seconds between two looks at the disk
-_STALLS = 600.0  # seconds in which who takes an image takes nothing
+_MARK, _TABLE = 0x7075, "7075"  # the mark of the probes' packets, and the routing table for them
+_STARTS = 30.0  # seconds until both daemons are up
+_PROBE = 0.2  # seconds in which a host answers its own container; dropped packets are never answered
+_PROBES = 10.0  # seconds between two checks that the host's services are unreachable
+_LOOK = 0.2  # seconds between two checks of the disk
+_STALLS = 600.0  # seconds without progress after which an export is abandoned
 _STOP = 5.0  # seconds for a daemon to end
-_SHARE = 16  # the data directory is measured again once the disk has lost this part of what it may hold
-_SPARE = 256 << 20  # bytes that a build may not have of the container's memory: the daemons'
+_SHARE = 16  # measure the data directory again when free space has shrunk by this fraction of its limit
+_SPARE = 256 << 20  # bytes of the container's memory that builds may not use: the daemons'
 
 
 class Settings(NamedTuple):
-    """What the host says: who may use it, what it may take, what it may not reach.
+    """The host's settings: who may use the builder, its limits, and what it must not reach.
 
     `group` owns the sockets. `idle` in seconds. `memory`, `disk` and `spare` in bytes: what builds may use, what the
-    data directory may hold, what must stay free on its file system. `processes` is how many a build may have.
-    `probes` are addresses, `HOST:PORT`, of which none may answer. `closed` are networks without a route to them.
-    `open` are name servers that lie in one of those. `options` are further ones of dockerd.
+    data directory may hold, what must stay free on its file system. `processes` is the limit for a build. `probes`
+    are addresses, `HOST:PORT`, none of which may answer. `closed` are networks without a route to them. `open` are
+    name servers inside those. `options` are further options of dockerd.
     """
 
     group: int
@@ -86,8 +86,8 @@ class Ended(Exception):
 
 
 def main(argv: list[str]) -> int:
-    """Run until nobody uses it any more, or something is wrong; 0, or 1 with the reason in `trouble`."""
-    os.environ["HOME"] = "/tmp"  # noqa: S108  the container's own
+    """Run until the builder is idle or something is wrong; returns 0, or 1 with the reason in `trouble`."""
+    os.environ["HOME"] = "/tmp"  # noqa: S108 in the container
     builder = Builder(Settings(**json.loads(argv[1])))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
@@ -103,7 +103,7 @@ def main(argv: list[str]) -> int:
 
 
 class Builder:
-    """The daemons, and what looks after them."""
+    """The daemons, and their supervision."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -117,9 +117,9 @@ class Builder:
     # ---- the daemons --------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Both daemons; ready only once the host's services have proved to be out of reach."""
+        """Start both daemons; ready only after the host's services have proved unreachable."""
         confine(self.settings)
-        with contextlib.suppress(Ended):  # a kernel without AppArmor has none
+        with contextlib.suppress(Ended):  # a kernel without AppArmor lacks it
             run("mount", "-t", "securityfs", "none", "/sys/kernel/security")
         _CONTAINERD.mkdir(parents=True, exist_ok=True)
         (_CONTAINERD / "config.toml").write_text(_CONTAINERD_SETTINGS)
@@ -128,7 +128,7 @@ class Builder:
         self._wait(_CONTAINERD / "containerd.sock")
         settings = {
             "builder": {"gc": {"enabled": True, "defaultKeepStorage": f"{self.settings.disk // 2}B"}},
-            # `export` reads what is kept without it.
+            # `export` reads the layer files that exist without it.
             "features": {"containerd-snapshotter": False},
         }
         Path("/run/dockerd.json").write_text(json.dumps(settings))
@@ -136,7 +136,7 @@ class Builder:
             *("dockerd", "--config-file=/run/dockerd.json", "--pidfile=/run/dockerd.pid", "--log-level=warn"),
             *(f"--host=unix://{PLACE / ENGINE}", f"--group={self.settings.group}", f"--data-root={STORE}"),
             *("--exec-root=/run/docker", f"--containerd={_CONTAINERD / 'containerd.sock'}"),
-            # Steps run in the container's own network, which nothing else is in: no bridge, no rules.
+            # Build steps run in the container's own network, which nothing else is in: no bridge, no rules.
             *("--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"),
             *("--userland-proxy=false", "--exec-opt=native.cgroupdriver=cgroupfs", "--cgroup-parent=/builds"),
             *self.settings.options,
@@ -158,15 +158,13 @@ class Builder:
         while not path.exists():
             self._check_daemons()
             if time.monotonic() > deadline:
-                raise Ended(f"{path.name} has not come up within {_STARTS:g} s")
+                raise Ended(f"{path.name} did not come up within {_STARTS:g} s")
             time.sleep(0.005)
 
     def _check_daemons(self) -> None:
         for daemon in self._daemons:
             if (status := daemon.poll()) is not None:
-                raise Ended(
-                    f"the builder's {_NAMES[self._daemons.index(daemon)]} has ended with status {status}"
-                )
+                raise Ended(f"the builder's {_NAMES[self._daemons.index(daemon)]} ended with status {status}")
 
     def stop(self) -> None:
         """End both, the engine first."""
@@ -177,18 +175,18 @@ class Builder:
         for name in (READY, EXPORT, ENGINE):
             (PLACE / name).unlink(missing_ok=True)
 
-    # ---- looking after them -------------------------------------------------------------------------------------
+    # ---- while it runs -------------------------------------------------------------------------------------------
 
     def serve(self) -> None:
-        """Answer who wants an image, watch the disk, until it is not used any more."""
-        assert self._export is not None  # noqa: S101  `start` has made it
+        """Answer requests for images and watch the disk, until the builder is idle."""
+        assert self._export is not None  # noqa: S101 created by `start`
         used = time.monotonic()
         while time.monotonic() - used < self.settings.idle:
             if select.select([self._export], [], [], _LOOK)[0]:
                 self._answer(self._export.accept()[0])
             self._exporting = [pid for pid in self._exporting if os.waitpid(pid, os.WNOHANG)[0] == 0]
             self._check_daemons()
-            self._look_at_disk()
+            self._check_disk()
             if time.monotonic() - self._probed > _PROBES:
                 self._probe()
             if self._exporting or connected():
@@ -196,12 +194,12 @@ class Builder:
         with contextlib.suppress(Ended):
             run("docker", f"--host=unix://{PLACE / ENGINE}", "image", "prune", "--force")
         (PLACE / READY).unlink(missing_ok=True)
-        if connected():  # who came in the meantime is served
+        if connected():  # a request that arrived in the meantime is answered
             (PLACE / READY).touch()
             self.serve()
 
     def _answer(self, connection: socket.socket) -> None:
-        """In a process of its own, which changes its root directory."""
+        """Export in a child process, which changes its root directory."""
         with connection:
             if pid := os.fork():
                 self._exporting.append(pid)
@@ -209,29 +207,31 @@ class Builder:
             status = 1
             try:
                 connection.settimeout(_STALLS)
-                with connection.makefile("rb") as asked, connection.makefile("wb") as out:
-                    wanted = json.loads(asked.readline())
-                    export(wanted["image"], wanted["name"], frozenset(wanted["known"]), out)
+                with connection.makefile("rb") as incoming, connection.makefile("wb") as out:
+                    request = json.loads(incoming.readline())
+                    export(request["image"], request["name"], frozenset(request["known"]), out)
                 status = 0
             finally:
                 os._exit(status)
 
-    # ---- what it may not reach ----------------------------------------------------------------------------------
+    # ---- what it must not reach ---------------------------------------------------------------------------------
 
     def _probe(self) -> None:
-        """Ended where the host, or an app's network, answers: then its rules are not in place."""
+        """Raise Ended if the host, or an app's network, answers: its packet rules are then missing."""
         if answered := reached(self.settings.probes):
-            raise Ended(f"builds would reach {answered}, which is the host's: its rules are not in place")
+            raise Ended(
+                f"builds could reach {answered}, which belongs to the host: its rules are not in place"
+            )
         self._probed = time.monotonic()
 
-    # ---- what it may take ---------------------------------------------------------------------------------------
+    # ---- limits -------------------------------------------------------------------------------------------------
 
-    def _look_at_disk(self) -> None:
-        """Ended where the data directory holds more than it may, or the file system has too little left."""
+    def _check_disk(self) -> None:
+        """Raise Ended if the data directory is over its limit, or the file system has too little free space."""
         left = free()
         if left < self.settings.spare:
             (PLACE / OVERFLOW).touch()
-            raise Ended(f"only {left // 1_000_000} MB are free on the disk, less than builds must leave")
+            raise Ended(f"only {left // 1_000_000} MB are free on the disk, less than builds must leave free")
         if self._measuring is None and self._free - left > self.settings.disk // _SHARE:
             argv = ["du", "--summarize", "--block-size=1", "--one-file-system", str(STORE)]
             self._measuring = subprocess.Popen(  # noqa: S603
@@ -239,13 +239,13 @@ class Builder:
             )
             self._free = left
         if self._measuring is not None and self._measuring.poll() is not None:
-            told = (self._measuring.communicate()[0] or "0").split()[0]
+            measured = (self._measuring.communicate()[0] or "0").split()[0]
             self._measuring = None
-            if int(told) > self.settings.disk:
+            if int(measured) > self.settings.disk:
                 (PLACE / OVERFLOW).touch()
                 raise Ended(
-                    f"the app's builds hold {int(told) // 1_000_000} MB of the disk, more than the "
-                    f"{self.settings.disk // 1_000_000} MB that they may"
+                    f"the app's builds hold {int(measured) // 1_000_000} MB of the disk, more than the "
+                    f"{self.settings.disk // 1_000_000} MB allowed"
                 )
 
 
@@ -253,34 +253,36 @@ class Builder:
 
 
 def confine(settings: Settings) -> None:
-    """Make the cgroup that builds run in, below the container's own: the daemons are left what they need.
+    """Create the cgroup that builds run in, below the container's own, so that the daemons keep their share.
 
-    Docker mounts the cgroups of a container read-only.
+    Docker mounts a container's cgroups read-only.
     """
     memory, processes = max(settings.memory - _SPARE, settings.memory // 2), settings.processes
     mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
     for place, _ in (m for m in mounts if m[1] in ("cgroup", "cgroup2")):
         run("mount", "-o", "remount,bind,rw", place)
     if [str(_CGROUPS), "cgroup2"] in mounts:
-        # A cgroup with processes in it can have none below (cgroups(7), "no internal processes").
+        # A cgroup that contains processes can have no children with controllers (cgroups(7), "no internal
+        # processes").
         (_CGROUPS / "daemons").mkdir(exist_ok=True)
         for pid in (_CGROUPS / "cgroup.procs").read_text().split():
             (_CGROUPS / "daemons" / "cgroup.procs").write_text(pid)
         for controller in (_CGROUPS / "cgroup.controllers").read_text().split():
-            with contextlib.suppress(OSError):  # one that cannot be had here
+            with contextlib.suppress(OSError):  # not available here
                 (_CGROUPS / "cgroup.subtree_control").write_text(f"+{controller}")
         limits = {"builds/pids.max": processes, "builds/memory.max": memory}
     else:
         limits = {"pids/builds/pids.max": processes, "memory/builds/memory.limit_in_bytes": memory}
     for name, value in limits.items():
         path = _CGROUPS / name
-        with contextlib.suppress(FileNotFoundError):  # a kernel without it: the container has no such limit
+        # not supported by this kernel: the container has no such limit
+        with contextlib.suppress(FileNotFoundError):
             path.parent.mkdir(exist_ok=True)
             path.write_text(str(value))
 
 
 def reached(probes: list[str]) -> str:
-    """The first of these addresses that answers, if only by saying no; empty where none does."""
+    """The first of these addresses that answers, even with a refusal; empty if none does."""
     waiting: dict[int, tuple[socket.socket, str]] = {}
     try:
         for probe in probes:
@@ -291,7 +293,7 @@ def reached(probes: list[str]) -> str:
             waiting[s.fileno()] = s, probe
             if s.connect_ex((host, int(port))) != errno.EINPROGRESS:
                 return probe
-        # A poll tells of what is connected, and of what was refused.
+        # select reports both connected and refused sockets
         found = select.select([], [s for s, _ in waiting.values()], [], _PROBE)[1]
         return waiting[found[0].fileno()][1] if found else ""
     finally:
@@ -300,9 +302,9 @@ def reached(probes: list[str]) -> str:
 
 
 def close(settings: Settings) -> None:
-    """Take the routes to what builds may not reach away, so that they are told at once.
+    """Remove the routes to what builds must not reach, so that their connections fail at once.
 
-    What holds them is the host's own rules; the probes go on by a table of their own to see that those are there.
+    The host's packet rules are the actual protection. The probes use their own routing table to check those rules.
     """
     default = run("ip", "route", "show", "default").split()
     if "via" not in default:
@@ -317,7 +319,7 @@ def close(settings: Settings) -> None:
 
 
 def run(*argv: str) -> str:
-    """What a program printed. Raises Ended where it fails."""
+    """Run a program; returns its output. Raises Ended if it fails."""
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
     if done.returncode:
         raise Ended(f"{' '.join(argv)}: {done.stderr.strip()}")
@@ -325,15 +327,15 @@ def run(*argv: str) -> str:
 
 
 def connected() -> bool:
-    """Whether anybody is connected to the engine, or to what exports images (/proc/net/unix, proc(5))."""
+    """Whether a client is connected to the engine or to the export socket (/proc/net/unix, proc(5))."""
     rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
     places = {str(PLACE / ENGINE), str(PLACE / EXPORT)}
-    # 02 is one that waits to be accepted.
+    # 02: waiting to be accepted
     return any(len(r) > 7 and r[7] in places and r[5] in ("02", "03") for r in rows)
 
 
 def free() -> int:
-    """Bytes that are free where the data directory is."""
+    """Free bytes on the file system of the data directory."""
     found = os.statvfs(STORE)
     return found.f_bavail * found.f_frsize
 
@@ -342,11 +344,11 @@ def free() -> int:
 
 
 def export(image: str, name: str, known: frozenset[str], out: BinaryIO) -> None:
-    """Write an archive for `docker load` that holds an image under a name, but for the layers that are known.
+    """Write an archive for `docker load` with an image under a name, without the layers that are known.
 
-    A layer is known by its chain ID (OCI image specification, "Layer ChainID"): an engine does not open the file of
-    one that it has. Each other is put together from what the engine keeps, as the engine itself does it
-    (github.com/vbatts/tar-split): byte for byte what it was, which the engine that loads it checks.
+    A layer is known by its chain ID (OCI image specification, "Layer ChainID"): an engine does not open the file of a
+    layer that it has. The other layers are reassembled from what the engine keeps, as the engine itself does it
+    (github.com/vbatts/tar-split), byte for byte; the loading engine verifies them.
     """
     kept = STORE / "image/overlay2"
     digest = image.removeprefix("sha256:")
@@ -369,7 +371,7 @@ def export(image: str, name: str, known: frozenset[str], out: BinaryIO) -> None:
             )
         _begin(out, f"{chain}.tar", size)
         with gzip.open(parts) as lines:
-            os.chroot(files)  # a link in the layer leads nowhere else
+            os.chroot(files)  # confines links in the layer
             for segment, path_in_layer, length in _parts(lines):
                 if segment is not None:
                     out.write(segment)
@@ -382,7 +384,7 @@ def export(image: str, name: str, known: frozenset[str], out: BinaryIO) -> None:
 
 
 def chained(layers: list[str]) -> list[str]:
-    """The chain IDs of an image's layers, without the name of the digest."""
+    """The chain IDs of an image's layers, without the digest's prefix."""
     chains: list[str] = []
     for layer in layers:
         above = f"sha256:{chains[-1]} " if chains else ""
@@ -392,7 +394,7 @@ def chained(layers: list[str]) -> list[str]:
 
 
 def _parts(lines: Any) -> Iterator[tuple[bytes | None, bytes, int]]:
-    """What a layer's archive is made of, in order: its own bytes, or a file's path and length."""
+    """The parts of a layer's archive, in order: literal bytes, or a file's path and length."""
     for line in lines:
         part = json.loads(line)
         if part["type"] == 2:
@@ -403,7 +405,7 @@ def _parts(lines: Any) -> Iterator[tuple[bytes | None, bytes, int]]:
 
 
 def _copy(path: bytes, length: int, out: BinaryIO) -> None:
-    with open(path, "rb") as source:  # noqa: PTH123  a path in bytes
+    with open(path, "rb") as source:  # noqa: PTH123 a path in bytes
         while length:
             piece = source.read(min(length, 1 << 20))
             if not piece:

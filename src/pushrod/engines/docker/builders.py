@@ -1,9 +1,10 @@
-"""The builders of apps: a Docker engine for each, in a container of the host's engine, that is there while it builds.
+"""The builders of apps: for each app a Docker engine in a container of the host's engine, running only while it
+builds.
 
-What one app builds is out of every other's reach: the cache of layers and the cache mounts, the images that a
-Dockerfile may name, the network that its steps and its `ADD` are in, the processes, memory and disk that they take.
-Of the host's images a builder is given those alone that the app's Dockerfiles name, and of a builder's images the
-host's engine is given the one that was built, under the app's own name. `builder.py` is what runs in the container.
+One app's builds cannot reach another's: the layer cache and cache mounts, the images that a Dockerfile may name, the
+network of build steps and `ADD`, processes, memory and disk. A builder gets only those of the host's images that the
+app's Dockerfiles name, and the host's engine gets only the image that was built, under the app's own name.
+`builder.py` runs in the container.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from typing import Any
 import psutil
 
 from pushrod.adapters import docker
-from pushrod.adapters.docker import Say
+from pushrod.adapters.docker import OnLine
 from pushrod.core.errors import BuildError, HostError, PushrodError
 from pushrod.engines.docker import builder
 from pushrod.engines.docker.builder import chained
@@ -31,27 +32,28 @@ from pushrod.state.apps import App, HostSettings, Root
 from pushrod.system import files, locks, waits
 
 LABEL = "pushrod.builder"
-"""On the container, the network and the volume of a builder: its app."""
+"""Label of a builder's container, network and volume; its value is the app."""
 
 INTERFACE = "pbuild-"
-"""What the names of the bridges of builders' networks begin with: the host's rules are for these."""
+"""Prefix of the bridges of builders' networks: the host's packet rules match it."""
 
 SLICE = "pushrodbuild.slice"
-"""The slice in which all builders share what is left to builds (adapters.systemd)."""
+"""The slice in which all builders share what is left for builds (adapters.systemd)."""
 
 _IMAGE = f"{image_refs.OWN}/builder:1"
-"""An image without a file: the container has the host's programs, mounted read-only."""
+"""An image without files: the container uses the host's programs, mounted read-only."""
 
-_IDLE = 60.0  # seconds without use after which a builder ends
-_PROCESSES = 2048  # that a build may have: half of what the slice allows all of them
-_DAEMONS = 512  # processes and threads of the builder itself, beside them
-_PART_OF_DISK = 2  # a builder may hold half of the file system
+_IDLE = 60.0  # idle seconds after which a builder ends
+_PROCESSES = 2048  # for one build: half of what the slice allows all of them
+_DAEMONS = 512  # processes and threads of the builder itself, in addition
+_PART_OF_DISK = 2  # a builder may use half of the file system
 _SPARE = 300 << 20  # bytes that builds leave free on it, for databases and logs
 _INIT = "as root: pushrod host init"
 _STARTS = 40.0  # seconds until a builder is ready
-_TELLS = 3.0  # seconds in which one that ends says why
-_EDGE = 80  # the port at which every host answers its own containers
-# Of a container that runs an engine: no device, no module, no clock; `--privileged` would give all of that.
+_TELLS = 3.0  # seconds in which a builder that ends reports why
+_EDGE = 80  # the port on which every host answers its own containers
+# Capabilities for a container that runs an engine: no device, no module, no clock; `--privileged` would give all of
+# that.
 _CAPABILITIES = (
     *(
         "AUDIT_WRITE",
@@ -80,10 +82,10 @@ _DIRECTORIES = (
 )
 _LINKS = {d: f"usr/{d}" for d in ("bin", "lib", "lib32", "lib64", "sbin")} | {
     "var/run": "/run",
-    "var/tmp": "/tmp",  # noqa: S108  the container's own
+    "var/tmp": "/tmp",  # noqa: S108 in the container
 }
 _NO_NETWORK = "169.254.0.0/16"
-"""Link-local: where clouds have the metadata of a machine, keys among them."""
+"""Link-local: clouds serve a machine's metadata there, including keys."""
 
 
 class Builder:
@@ -91,22 +93,22 @@ class Builder:
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self.name = f"pushrod.builder.{app.name}"  # a dot: no container of an app is called so
+        self.name = f"pushrod.builder.{app.name}"  # a dot: no container of an app has one in its name
         self.place = app.root.runtime / "builders" / app.name
         self.engine = self.place / builder.ENGINE
 
-    # ---- its life -------------------------------------------------------------------------------------------
+    # ---- lifetime -------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def awake(self) -> Iterator[None]:
-        """Have it run while the block does. Raises HostError where it cannot be started."""
-        held = self._held()
+        """Keep it running during the block. Raises HostError if it cannot be started."""
+        held = self._keep_running()
         if held is None:
             self._start()
-            held = self._held()
+            held = self._keep_running()
         if held is None:
             raise self._failed("the app's builder does not answer")
-        with held:  # it does not end while somebody is connected
+        with held:  # it does not end while a client is connected
             yield
 
     def _connect(self, path: Path) -> socket.socket | None:
@@ -120,22 +122,22 @@ class Builder:
 
     def _start(self) -> None:
         with self._changing():
-            if self._answers():  # another command has started it
+            if self._answers():  # another command started it
                 return
-            self._clear()
+            self._remove_ended()
             files.make_private(self.place)
             self._run()
             ready = waits.wait_until(lambda: self._is_up() or self.trouble() != "", _STARTS)
             if not ready or self.trouble():
-                raise self._failed(self.trouble() or "the app's builder has not started")
+                raise self._failed(self.trouble() or "the app's builder did not start")
 
     def _changing(self) -> contextlib.AbstractContextManager[None]:
-        """Nobody else starts or ends it meanwhile."""
+        """Keep other commands from starting or ending it meanwhile."""
         path = files.make_private(self.place.parent) / f"{self.app.name}.lock"
         return locks.lock(path, purpose="starting or ending a builder", timeout=120)
 
-    def _clear(self) -> None:
-        """Take away what one that has ended has left, and its data where they are too much."""
+    def _remove_ended(self) -> None:
+        """Remove the container of a builder that ended, and its data if there is too much."""
         self.end()
         if (self.place / builder.OVERFLOW).exists():
             docker.remove_volumes(docker.volumes({LABEL: self.app.name}))
@@ -144,10 +146,10 @@ class Builder:
     def _is_up(self) -> bool:
         return (self.place / builder.READY).exists()
 
-    def _held(self) -> socket.socket | None:
-        """A connection by which it does not end; None where it does not run, or is about to end.
+    def _keep_running(self) -> socket.socket | None:
+        """A connection that keeps it running; None if it does not run, or is about to end.
 
-        It takes `ready` away before it looks whether anybody is connected: so who is, looks for that afterwards.
+        The builder removes `ready` before it checks for connections, so `ready` is checked here after connecting.
         """
         found = self._connect(self.engine) if self._is_up() else None
         if found is not None and not self._is_up():
@@ -156,13 +158,13 @@ class Builder:
         return found
 
     def _answers(self) -> bool:
-        found = self._held()
+        found = self._keep_running()
         if found is not None:
             found.close()
         return found is not None
 
     def trouble(self) -> str:
-        """Why it has ended, where that was not for want of use."""
+        """Why it ended, unless it was idle."""
         path = self.place / builder.TROUBLE
         return path.read_text().strip() if path.exists() else ""
 
@@ -184,7 +186,7 @@ class Builder:
             f"--label={LABEL}={self.app.name}",
             f"--network={self.name}",
             "--cgroupns=private",
-            "--userns=host",  # where the host's engine maps accounts: the builder's is root of its own
+            "--userns=host",  # if the host's engine maps accounts: the builder's root is not mapped
             "--read-only",
         ]
         argv += ["--cap-drop=ALL", *(f"--cap-add={c}" for c in _CAPABILITIES)]
@@ -202,7 +204,7 @@ class Builder:
         ]
         program = self.app.root.programs / "builder.py"
         if not program.is_file():
-            raise HostError("this host lacks what builds run in", where=str(program), hint=_INIT)
+            raise HostError("this host lacks what builds need", where=str(program), hint=_INIT)
         argv += [f"--volume={program}:/builder.py:ro", *self._name_servers()]
         argv += [f"--env={name}={value}" for name, value in _proxies().items()]
         settings = json.dumps(self._settings(network)._asdict())
@@ -217,7 +219,7 @@ class Builder:
         docker.docker(*argv)
 
     def _network(self) -> ipaddress.IPv4Network:
-        """Its own network, made if need be: no other container is on it."""
+        """Create its network if missing: no other container is on it."""
         asked = ("network", "inspect", "--format", "{{(index .IPAM.Config 0).Subnet}}", self.name)
         if self.name not in docker.networks({LABEL: self.app.name}):
             bridge = INTERFACE + hashlib.sha256(self.app.name.encode()).hexdigest()[:8]
@@ -227,7 +229,7 @@ class Builder:
 
     def _name_servers(self) -> list[str]:
         servers = name_servers()
-        if not servers:  # the host's own alone: Docker's stand in for them, as for every container
+        if not servers:  # the host's own servers only: Docker's stand in for them, as for every container
             return []
         path = self.place / "resolv.conf"
         path.write_text("".join(f"nameserver {server}\n" for server in servers))
@@ -262,25 +264,25 @@ class Builder:
         docker.stop([c for c in found if c.running])
         docker.remove([c.name for c in found])
 
-    def forget(self) -> None:
-        """Remove it with its data; nothing where there is none."""
+    def remove(self) -> None:
+        """Remove it with its data, if it exists."""
         self.end()
         docker.remove_networks(docker.networks({LABEL: self.app.name}))
         docker.remove_volumes(docker.volumes({LABEL: self.app.name}))
         files.remove_tree(self.place)
         (self.place.parent / f"{self.app.name}.lock").unlink(missing_ok=True)
 
-    def prune(self, hours: int) -> None:
-        """Remove from its cache what was last used so many hours ago, and images without a name.
+    def remove_old_cache(self, hours: int) -> None:
+        """Remove cache entries that no build has used for this many hours, and images without a name.
 
-        What the host has given it stays: as many as the app's Dockerfiles have named.
+        Keeps images from the host: there are only as many as the app's Dockerfiles name.
         """
         if docker.has_volume(self.name):
             with self.awake():
                 docker.prune_builds(hours, at=self.engine)
                 docker.docker("image", "prune", "--force", at=self.engine)
 
-    # ---- what it does ---------------------------------------------------------------------------------------
+    # ---- building -------------------------------------------------------------------------------------------
 
     def build(
         self,
@@ -293,15 +295,15 @@ class Builder:
         target: str,
         named: Sequence[str],
         where: str,
-        say: Say,
+        on_line: OnLine,
     ) -> None:
-        """Build an image from a directory, and have the host's engine know it by a name.
+        """Build an image from a directory and load it into the host's engine under a name.
 
-        `named` are the images that the Dockerfile names. Raises BuildError, which says `where`.
+        `named` are the images that the Dockerfile names. Raises BuildError with `where`.
         """
         with self.awake(), ThreadPoolExecutor(1) as beside:
-            self._give(named, say)
-            known = beside.submit(self._known, named)  # it need not be waited for
+            self._copy_in(named, on_line)
+            known = beside.submit(self._known, named)  # meanwhile the build runs
             try:
                 built = docker.build(
                     context,
@@ -311,7 +313,7 @@ class Builder:
                     target=target,
                     where=where,
                     at=self.engine,
-                    say=say,
+                    on_line=on_line,
                 )
             except PushrodError as e:
                 if not self._answers():
@@ -319,39 +321,39 @@ class Builder:
                 if stopped := self._stopped(where):
                     raise stopped from e
                 raise
-            self._take(built, name, known.result())
+            self._load(built, name, known.result())
 
     def _stopped(self, where: str) -> BuildError | None:
-        """Why the builder has ended during a build; what it held of too much disk is given back at once."""
+        """Why the builder ended during a build; if its data took too much disk, it is removed at once."""
         trouble = self.trouble()
         if (self.place / builder.OVERFLOW).exists():
             with self._changing():
-                self._clear()
-            hint = "let it write less, or free some disk; the next build begins with an empty cache"
+                self._remove_ended()
+            hint = "make the build write less, or free some disk; the next build starts with an empty cache"
         else:
             hint = f"push again; docker logs {self.name} says more"
         return BuildError(f"the build was stopped: {trouble}", where=where, hint=hint) if trouble else None
 
-    def _give(self, named: Sequence[str], say: Say) -> None:
-        """Copy those of the images that the host has and the builder has not: no registry need have them."""
-        wanted = [
+    def _copy_in(self, named: Sequence[str], on_line: OnLine) -> None:
+        """Copy named images that the host has and the builder lacks, so that no registry is needed for them."""
+        references = [
             reference for reference in dict.fromkeys(named) if "@" not in reference
-        ]  # a digest is not saved
-        here = carrying(wanted, docker.images(wanted))
+        ]  # images named by digest cannot be saved
+        here = carrying(references, docker.images(references))
         there = carrying(list(here), docker.images(list(here), at=self.engine))
         for reference, found in here.items():
             if there.get(reference, {}).get("Id") != found["Id"]:
-                say(f"giving {reference} to the app's builder")
+                on_line(f"copying {reference} to the app's builder")
                 docker.copy(reference, source=None, target=self.engine)
 
     def _known(self, named: Sequence[str]) -> set[str]:
-        """The layers that the host's engine has of the app's images and of those that it begins from."""
+        """The layers that the host's engine has of the app's images and of their base images."""
         own = docker.tags(f"{image_refs.OWN}/{self.app.name}")
         found = docker.images([*own, *named])
         return {f"sha256:{chain}" for one in found for chain in chained(one["RootFS"]["Layers"])}
 
-    def _take(self, image: str, name: str, known: set[str]) -> None:
-        """Have the host's engine load an image; of its layers those that it lacks, as far as that can be told."""
+    def _load(self, image: str, name: str, known: set[str]) -> None:
+        """Load an image into the host's engine, if possible only the layers that it lacks."""
         for layers in (known, set()):
             with self._connect(self.place / builder.EXPORT) or contextlib.nullcontext() as connection:
                 if connection is None:
@@ -361,22 +363,22 @@ class Builder:
                 with connection.makefile("rb") as archive, contextlib.suppress(BuildError):
                     docker.load(archive, lambda _: None)
                     return
-        docker.copy(image, source=self.engine, target=None)  # an engine that keeps its images otherwise
+        docker.copy(image, source=self.engine, target=None)  # an engine with another image store
         docker.tag(image, name)
 
 
-def carrying(wanted: Sequence[str], found: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """For each name the image that carries it: an engine finds one by its ID and by the ID's beginning, too."""
+def carrying(references: Sequence[str], images: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """For each reference the image that carries it: an engine also finds images by their ID and by its beginning."""
     return {
         reference: image
-        for reference in wanted
-        for image in found
+        for reference in references
+        for image in images
         if image_refs.carried(reference, [*(image.get("RepoTags") or ()), *(image.get("RepoDigests") or ())])
     }
 
 
 def orphans(root: Root) -> list[str]:
-    """The names of apps that are gone and have left a builder."""
+    """The names of destroyed apps that left a builder behind."""
     argv = ("volume", "ls", "--filter", f"label={LABEL}", "--format", f'{{{{.Label "{LABEL}"}}}}')
     apps = {app.name for app in root.apps()}
     return sorted(name for name in docker.docker(*argv).split() if name not in apps)
@@ -385,7 +387,7 @@ def orphans(root: Root) -> list[str]:
 def name_servers(
     places: Sequence[str] = ("/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"),
 ) -> list[str]:
-    """The host's name servers that can be reached from elsewhere than the host's loopback."""
+    """The host's name servers that can be reached without the host's loopback."""
     for place in map(Path, places):
         if not place.exists():
             continue
@@ -406,12 +408,12 @@ def _within(address: str, network: str) -> bool:
 
 
 def _memory() -> int:
-    """Bytes that a builder may use: half of this machine's."""
+    """Bytes that a builder may use: half of the machine's memory."""
     return psutil.virtual_memory().total // 2
 
 
 def _proxies() -> dict[str, str]:
-    """What the host's engine fetches images by, the builder fetches them by, too."""
+    """The proxies of the host's engine; the builder fetches images through them too."""
     found = {
         n: str(docker.info().get(key) or "")
         for n, key in (("HTTP_PROXY", "HttpProxy"), ("HTTPS_PROXY", "HttpsProxy"), ("NO_PROXY", "NoProxy"))
@@ -420,7 +422,7 @@ def _proxies() -> dict[str, str]:
 
 
 def _registries() -> list[str]:
-    """The host's engine's mirrors, and registries without TLS."""
+    """The host engine's mirrors, and its registries without TLS."""
     found = docker.info().get("RegistryConfig") or {}
     indexes = (found.get("IndexConfigs") or {}).values()
     plain = [i["Name"] for i in indexes if not i.get("Secure", True)]
@@ -431,7 +433,7 @@ def _registries() -> list[str]:
 
 
 def _empty() -> bytes:
-    """The archive of the container's own files: directories for mounts, links to where Debian has its programs."""
+    """The archive of the container's own files: mount points, and links to where Debian has its programs."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         made: set[str] = set()

@@ -1,6 +1,6 @@
-"""Docker's own programs: run within a time, and what they say of containers.
+"""Run Docker's programs with a time-out, and read what they report about containers.
 
-Standard library only, and copied below ROOT beside `bring_up`, as that is.
+Standard library only; copied below ROOT beside `bring_up`.
 """
 
 import json
@@ -10,26 +10,28 @@ from typing import Any
 
 Found = dict[str, Any]
 
-_COMMAND = 300.0  # seconds for one command of Docker's
+_COMMAND = 300.0  # seconds for one Docker command
 _REASON = "Error response from daemon: "
 _FAILED = "failed to start containers: "
 
 
 class Trouble(Exception):
-    """What could not be done, in one sentence."""
+    """What failed, in one sentence."""
 
 
 def run(argv: list[str], timeout: float = _COMMAND) -> str:
-    """Run a program and return what it printed; Trouble with its last words if it fails."""
+    """Run a program and return its output. Raises Trouble with its last line if it fails."""
     done = ended(argv, timeout)
     if done.returncode != 0:
-        raise Trouble(reason(done.stderr or done.stdout) or f"{argv[0]} failed and said nothing")
+        raise Trouble(reason(done.stderr or done.stdout) or f"{argv[0]} failed without an error message")
     return done.stdout
 
 
-def reason(said: str) -> str:
-    """Why a program failed. Docker says why in lines of its own, and then which containers were not started."""
-    words = [line.strip() for line in said.splitlines() if line.strip()]
+def reason(output: str) -> str:
+    """Why a program failed. Docker reports the reasons on lines of their own, then the containers that were not
+    started.
+    """
+    words = [line.strip() for line in output.splitlines() if line.strip()]
     why = [line.partition(_REASON)[2] for line in words if _REASON in line]
     failed = [line.partition(_FAILED)[2] for line in words[-1:] if _FAILED in line]
     if not why:
@@ -41,8 +43,8 @@ def reason(said: str) -> str:
 
 
 def ended(argv: list[str], timeout: float = _COMMAND) -> "subprocess.CompletedProcess[str]":
-    """Run a program to its end, whatever that is; Trouble where it cannot be run, or takes too long."""
-    # Whoever calls this may have COMPOSE_PROFILES or the like in the environment, which would change what starts.
+    """Run a program to its end, whatever its status. Raises Trouble if it cannot be run or takes too long."""
+    # The caller's environment may have COMPOSE_PROFILES or similar variables, which would change what starts.
     variables = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
     try:
         return subprocess.run(
@@ -59,7 +61,7 @@ def ended(argv: list[str], timeout: float = _COMMAND) -> "subprocess.CompletedPr
 
 
 def inspect(names: list[str]) -> dict[str, Found]:
-    """The containers of these names that exist, as Docker has them, by name."""
+    """The existing containers of these names as Docker describes them, by name."""
     if not names:
         return {}
     done = ended(["docker", "container", "inspect", *names])

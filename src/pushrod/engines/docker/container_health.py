@@ -1,6 +1,6 @@
-"""Whether containers are healthy: by their own check, or as the manifest has them asked.
+"""Whether containers are healthy: by their own check, or by the manifest's probe.
 
-Standard library only, and copied below ROOT beside `bring_up`, as that is.
+Standard library only; copied below ROOT beside `bring_up`.
 """
 
 import subprocess
@@ -12,19 +12,19 @@ from pathlib import Path
 try:
     from pushrod.engines import health_rule
     from pushrod.engines.docker import calls
-except ImportError:  # a copy below ROOT: what it needs lies beside it
+except ImportError:  # the copy below ROOT has its modules in its own directory
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     import calls  # type: ignore[import-not-found, no-redef, unused-ignore]
     import health_rule  # type: ignore[import-not-found, no-redef, unused-ignore]
 
 _CHECK = 10.0  # seconds for one run of a container's own health check
-_LOOP = 5  # restarts while it is waited for: about 4 s, as Docker doubles the time between them from 0.1 s
+_LOOP = 5  # restarts while waiting: about 4 s, as Docker doubles the delay from 0.1 s
 _POLL = 0.2
-_AT_ONCE = 8  # containers whose health is looked at at the same time
+_AT_ONCE = 8  # containers that are checked at the same time
 
 
 def healthy(names: list[str], deadline: float) -> None:
-    """Wait until each container runs and says, or is seen, to be healthy; Trouble with the first that is not."""
+    """Wait until each container runs and is healthy. Raises Trouble if one keeps ending, or at the deadline."""
     end = time.monotonic() + deadline
     before: dict[str, int] = {}
     while True:
@@ -32,17 +32,17 @@ def healthy(names: list[str], deadline: float) -> None:
         for name, container in found.items():
             if container["RestartCount"] - before.setdefault(name, container["RestartCount"]) >= _LOOP:
                 status = container["State"]["ExitCode"]
-                raise calls.Trouble(f"{name} ends with status {status} as often as it is started")
+                raise calls.Trouble(f"{name} ends with status {status} each time it starts")
         with futures.ThreadPoolExecutor(
             _AT_ONCE
-        ) as pool:  # one that does not answer must not use up others' time
+        ) as pool:  # a container that does not answer must not use up the others' time
             why = dict(zip(found, pool.map(problem, found.values()), strict=True))
         waiting = {name: why.get(name, "is not there") for name in names}
-        told = ", ".join(f"{name} {why}" for name, why in waiting.items() if why)
-        if not told:
+        unhealthy = ", ".join(f"{name} {why}" for name, why in waiting.items() if why)
+        if not unhealthy:
             return
         if time.monotonic() >= end:
-            raise calls.Trouble(f"after {deadline:g} s: {told}")
+            raise calls.Trouble(f"after {deadline:g} s: {unhealthy}")
         time.sleep(_POLL)
 
 
@@ -62,13 +62,13 @@ def problem(container: calls.Found) -> str:
 
 
 def own_health(container: calls.Found) -> str:
-    """What Docker says of a container's own health check; empty where it has none."""
-    said: str = (container["State"].get("Health") or {}).get("Status", "")
-    return "" if said == "none" else said
+    """Docker's result of a container's own health check; empty if it has none."""
+    status: str = (container["State"].get("Health") or {}).get("Status", "")
+    return "" if status == "none" else status
 
 
 def checked(container: calls.Found) -> bool:
-    """Run a container's own health check now: Docker's first run of it comes only after a whole interval."""
+    """Run a container's own health check now: Docker first runs it after a whole interval."""
     test = (container["Config"].get("Healthcheck") or {}).get("Test") or ["NONE"]
     shell = container["Config"].get("Shell") or ["/bin/sh", "-c"]
     argv = test[1:] if test[0] == "CMD" else [*shell, *test[1:]] if test[0] == "CMD-SHELL" else []
@@ -83,6 +83,6 @@ def checked(container: calls.Found) -> bool:
 
 
 def ended_well(status: str, exit_code: int, started: str, policy: str) -> bool:
-    """Whether a container has done its work, and is not one that must run for ever. `started` is Docker's time."""
+    """Whether a container has finished its work and is not one that must run forever. `started` is Docker's time."""
     ended = status == "exited" and exit_code == 0 and not started.startswith("0001")
     return ended and policy in ("no", "on-failure", "")

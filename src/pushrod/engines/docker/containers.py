@@ -1,7 +1,7 @@
 """One container in a rendered compose file: what instances, stores and one-off runs have in common. Pure.
 
-Keys of the app's own document pass through, cut to the allow list; limits, capabilities, health check and mounts are
-pushrod's.
+Keys of the app's own document pass through, reduced to the allow list. pushrod sets limits, capabilities, health
+check and mounts.
 """
 
 import posixpath
@@ -31,8 +31,9 @@ _PASSED = {*keys.of_services("docker", "used", "bounded", "word")} - _REPLACED
 
 
 class Parts(NamedTuple):
-    """What rendering needs to know of an image: its name here, whether it begins as root, the directories that it
-    keeps data in (`VOLUME`), the port that it says it listens on (0: none), and its own health check's times."""
+    """What rendering needs to know about an image: its name on this host, whether it starts as root, the directories
+    in which it keeps data (`VOLUME`), the port it exposes (0: none), and the times of its own health check.
+    """
 
     name: str
     root: bool
@@ -42,8 +43,9 @@ class Parts(NamedTuple):
 
 
 class Room(NamedTuple):
-    """What bounds an app's containers: the host's limits, whether systemd keeps those of all of them together, and
-    whether Docker can keep what each writes outside of its volumes."""
+    """What limits an app's containers: the host's limits, whether systemd limits all of them together, and whether
+    Docker can limit what each writes outside its volumes.
+    """
 
     limits: Limits
     slices: bool = False
@@ -51,9 +53,10 @@ class Room(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where an app's files are, and what it may take: `bind` gives the path on this host for a bind mount's source,
-    which is there, `inner` the further sources that lie in it, each with its path there, and `file` the file of a
-    config or secret (its kind, its name, a reference to it and the service's image)."""
+    """An app's paths and limits: `bind` gives the path on this host for a bind mount's source, creating it, `inner`
+    the sources inside it, each with its path there and on this host, and `file` the file of a config or secret (its
+    kind, its name, a reference to it and the service's image).
+    """
 
     app: App
     bind: Callable[[str], str]
@@ -63,7 +66,7 @@ class Place(NamedTuple):
 
 
 def service_of(place: Place, document: Document, service: Service, image: Parts) -> Raw:
-    """What an instance, a store and a run have in common."""
+    """The part that instances, stores and one-off runs share."""
     raw = raw_of(document, service.name)
     kept = {k: v for k, v in raw.items() if k in _PASSED}
     volumes, tmpfs = mounted(document, service.name), _listed(raw.get("tmpfs"))
@@ -99,13 +102,13 @@ def service_of(place: Place, document: Document, service: Service, image: Parts)
 
 
 def as_root(document: Document, name: str, image: Parts) -> bool:
-    """Whether a service's containers begin as root."""
+    """Whether a service's containers start as root."""
     user = str(raw_of(document, name).get("user") or "")
     return _is_root(user) if user else image.root
 
 
 def _hooked_as_root(service: Service) -> bool:
-    """Whether a command is run as root in a service's containers, which may have begun as another account."""
+    """Whether a hook runs as root in a service's containers, even if they start as another account."""
     return any(_is_root(hook.user) for hook in (*service.post_start, *service.pre_stop))
 
 
@@ -114,7 +117,7 @@ def _is_root(user: str) -> bool:
 
 
 def capabilities(document: Document, service: Service, image: Parts) -> list[str]:
-    """Those that a service's containers have."""
+    """The capabilities of a service's containers."""
     raw = raw_of(document, service.name)
     asked = [grants.capability(str(c)) for c in raw.get("cap_add") or []]
     dropped = [grants.capability(str(c)) for c in raw.get("cap_drop") or []]
@@ -124,7 +127,7 @@ def capabilities(document: Document, service: Service, image: Parts) -> list[str
 
 
 def isolated(document: Document, service: Service) -> bool:
-    """Whether a service is to have no network at all."""
+    """Whether a service has no network at all."""
     return bool(raw_of(document, service.name).get("network_mode") == "none")
 
 
@@ -145,7 +148,7 @@ def raw_of(document: Document, name: str) -> Raw:
 
 
 def _limits(raw: Raw, limits: Limits) -> Raw:
-    """The bounds of a container. Compose wants each in one place: in `deploy.resources`, where that is there."""
+    """The limits of a container. Compose expects each in one place: in `deploy.resources` if that exists."""
     resources = ((raw.get("deploy") or {}).get("resources")) or {}
     most = raw.get("mem_limit") or limits.memory
     pids = raw.get("pids_limit") or min(PIDS, limits.pids)
@@ -156,13 +159,13 @@ def _limits(raw: Raw, limits: Limits) -> Raw:
 
 
 def _check(raw: Raw, service: Service, image: Parts, limits: Limits) -> Raw:
-    """The health check: what the manifest does not say of it is the image's own, which is bounded likewise."""
+    """The health check: the manifest's settings, completed from the image's own, within the host's bounds."""
     given: Raw = raw.get("healthcheck") or {}
     return given if service.store and not given else {**policy.paced(image.check, limits), **given}
 
 
 def _oom_score(raw: Raw, service: Service) -> int | None:
-    """The kernel, short of memory, ends instances before stores."""
+    """If the kernel runs out of memory, it ends instances before stores."""
     given = int(raw.get("oom_score_adj") or 0)
     return given or None if service.role == "store" else max(given, policy.EXPENDABLE)
 
@@ -178,10 +181,10 @@ def _logging(given: Raw) -> Raw:
 
 
 def _security(raw: Raw, *, becomes_root: bool) -> list[str]:
-    """Where a command becomes root in a container that did not begin as it, it could not with `no-new-privileges`."""
+    """Without `no-new-privileges` only if a hook must become root in a container that starts as another account."""
     given = [str(option) for option in raw.get("security_opt") or []]
-    said = any(option.startswith("no-new-privileges") for option in given)
-    return given if said or becomes_root else ["no-new-privileges", *given]
+    decided = any(option.startswith("no-new-privileges") for option in given)
+    return given if decided or becomes_root else ["no-new-privileges", *given]
 
 
 def is_bind(volume: Any) -> bool:
@@ -190,7 +193,7 @@ def is_bind(volume: Any) -> bool:
 
 
 def _mount(place: Place, volume: Any, taken: Collection[Any]) -> Iterator[Any]:
-    """A mount of a service, and the sources that lie in its own; not where something else is mounted."""
+    """A mount of a service, and the sources inside it, except where something else is mounted."""
     if not is_bind(volume):
         yield volume
         return
@@ -204,7 +207,7 @@ def _mount(place: Place, volume: Any, taken: Collection[Any]) -> Iterator[Any]:
 
 
 def _files(place: Place, raw: Raw, image: Parts) -> Iterator[Raw]:
-    """The configs and secrets of a service, as the mounts that Compose would make of files."""
+    """The configs and secrets of a service, as the mounts that Compose would make of them."""
     for kind, directory in (("configs", "/"), ("secrets", "/run/secrets")):
         for item in raw.get(kind) or []:
             reference = item if isinstance(item, dict) else {"source": item}

@@ -8,18 +8,18 @@ from pushrod.engines import machine
 from pushrod.state.apps import HostSettings, Root
 
 PORT = 80
-"""Where the edge always answers."""
+"""The address at which the edge always answers."""
 
 
 class Context:
-    """The root of a host. Creating the value starts nothing; its edge is known before it is a host."""
+    """The root of a host. Creating the value starts nothing; its edge is known before `pushrod host init` has run."""
 
     def __init__(self, root: Root) -> None:
         self.root = root
 
     @cached_property
     def settings(self) -> HostSettings:
-        """What `pushrod host init` decided; HostError where it has not been run."""
+        """The settings that `pushrod host init` wrote. Raises HostError if it has not run."""
         found = self.root.host_settings
         if found is None:
             raise HostError("no Docker host", where=str(self.root.path), hint="as root: pushrod host init")

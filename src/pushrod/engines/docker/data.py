@@ -1,8 +1,8 @@
-"""An app's data: a directory for each path that containers mount and Git does not track, all beside each other.
+"""An app's data: one directory for each path that containers mount and Git does not track, all beside each other.
 
-`media/photos` is data/media%2Fphotos. No container mounts `data` itself, so none can put a link in the place of one
-of them. An older pushrod kept them as a tree, data/media/photos; what is there is taken over, and a link left for
-the releases that it has sealed.
+`media/photos` is data/media%2Fphotos. No container mounts `data` itself, so none can replace one of them by a link.
+An older pushrod kept them as a tree, data/media/photos; such a tree is converted, with a link left for the releases
+that were sealed with it.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ from pushrod.core.errors import HostError, StateError
 from pushrod.system import files, trees
 from pushrod.system.trees import Names
 
-_LONGEST = 200  # bytes of a name; file systems take 255, and what is written beside one needs some
+_LONGEST = 200  # bytes of a name; file systems allow 255, and temporary names need some
 
 
 def name(names: Names) -> str:
-    """The names of a path as one: each path has its own."""
+    """The parts of a path as one directory name, different for each path."""
     whole = "%2F".join(part.replace("%", "%25") for part in names) or "%2F"
     if len(os.fsencode(whole)) <= _LONGEST:
         return whole
@@ -29,11 +29,10 @@ def name(names: Names) -> str:
 
 
 def make(data: Path, names: Names, within: Collection[Names] = ()) -> None:
-    """Make the directory of a path, open to whatever account a container has; what is there is kept. A new one has
-    the directories `within`.
+    """Create the directory of a path, writable for any account of a container, with the subdirectories `within`. An
+    existing directory is kept.
 
-    Raises HostError where what an older pushrod left cannot be taken over, StateError where something else has
-    its name.
+    Raises HostError if data of an older pushrod cannot be converted, StateError if something else has its name.
     """
     files.make_private(data)
     own = name(names)
@@ -51,9 +50,9 @@ def make(data: Path, names: Names, within: Collection[Names] = ()) -> None:
 
 
 def adopt(top: int, names: Names) -> bool:
-    """Take over what an older pushrod has kept under a path below an open directory; whether there was anything.
+    """Convert the data that an older pushrod kept at a path below an open directory; returns whether there was any.
 
-    Containers may write above it, so what was moved is looked at where they cannot.
+    Containers may write above it, so moved files are checked where no container can reach them.
     """
     if not left(top, names):
         return False
@@ -70,7 +69,7 @@ def adopt(top: int, names: Names) -> bool:
                 where=f"data/{path}",
                 hint="as root: pushrod host init",
             ) from e
-        if not trees.is_directory(own, top):  # something else has taken its place meanwhile
+        if not trees.is_directory(own, top):  # something else has replaced it meanwhile
             os.unlink(own, dir_fd=top)
             return False
         with contextlib.suppress(FileExistsError):
@@ -80,8 +79,9 @@ def adopt(top: int, names: Names) -> bool:
 
 
 def left(top: int, names: Names) -> bool:
-    """Whether an older pushrod has left data under a path that have not been taken over."""
-    if len(names) < 2 or _is_there(name(names), top):  # those of one name are where they were
+    """Whether unconverted data of an older pushrod exists under a path."""
+    # paths of one part are in the same place in both layouts
+    if len(names) < 2 or _is_there(name(names), top):
         return False
     with (
         contextlib.suppress(FileNotFoundError, NotADirectoryError),

@@ -1,8 +1,8 @@
-"""The docker engine: what the pipeline asks of it, done with Docker and Compose; systemd brings it back.
+"""The docker engine: implements the engine protocols with Docker and Compose; systemd starts apps at boot.
 
-Nothing of pushrod runs between deployments, but an app's builder for a minute after one that has built. A release
-is a compose project `<app>-r<number>` on networks of its own, its stores the project `<app>`; each is a plain file in
-the app's state repository (`rendering`), raised in one way, at a deployment as at boot (`bring_up`). The edge is the
+Between deployments nothing of pushrod runs, except an app's builder for a minute after a build. A release is a
+compose project `<app>-r<number>` on its own networks, its stores are the project `<app>`. Each is a plain file in the
+app's state repository (`rendering`), and deployments and boots start it in the same way (`bring_up`). The edge is the
 host's own nginx, run by systemd.
 """
 
@@ -37,5 +37,5 @@ def of(root: Root) -> Engine:
 
 
 def _ready_marker(app: App, number: int) -> str:
-    """A mark in the app's gate, on tmpfs: after a reboot the edge waits until the release has proved healthy."""
+    """A marker in the app's gate, on tmpfs: after a reboot the edge waits until the release has proved healthy."""
     return str(names.up(app, number))

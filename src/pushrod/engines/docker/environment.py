@@ -1,4 +1,4 @@
-"""Environments as files that Compose reads (`env_file`), and that nobody else may read. Pure but for `write`."""
+"""Environments as files that Compose reads (`env_file`), readable by nobody else. Pure except for `write`."""
 
 import re
 from collections.abc import Mapping
@@ -7,17 +7,19 @@ from pathlib import Path
 from pushrod.core.errors import ManifestError
 from pushrod.system import files
 
-# In double quotes Compose's reader knows these escapes, and expands what `$` begins (compose-go's dotenv; the values
-# that come out were compared with those that went in, with Compose 2.40).
+# In double quotes Compose's reader knows these escapes and expands `$` (compose-go's dotenv; a round trip was
+# compared value by value with Compose 2.40).
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "$": "\\$", "\n": "\\n", "\r": "\\r"}
 
-_NAME = re.compile(r"[\w.\[\]-]+")  # what that reader takes for a variable's name
+_NAME = re.compile(r"[\w.\[\]-]+")  # what that reader accepts as a variable's name
 
 _UNESCAPES = {"n": "\n", "r": "\r"}
 
 
 def render(variables: Mapping[str, str]) -> str:
-    """The text of an env file that gives exactly these values. ManifestError for one that no such file can hold."""
+    """The text of an env file with exactly these values. Raises ManifestError for a value that no such file can
+    hold.
+    """
     lines = []
     for name, value in sorted(variables.items()):
         if not _NAME.fullmatch(name):
@@ -28,14 +30,14 @@ def render(variables: Mapping[str, str]) -> str:
             raise ManifestError(
                 f"the value of {name} has a NUL character",
                 where=f"environment.{name}",
-                hint="no program could be given it: encode the value, as base64 for example",
+                hint="no program can receive it: encode the value, for example as base64",
             )
         lines.append(f'{name}="{"".join(_ESCAPES.get(c, c) for c in value)}"\n')
     return "".join(lines)
 
 
 def write(path: Path, variables: Mapping[str, str]) -> bool:
-    """Replace an env file (0600); whether that changed it."""
+    """Replace an env file (0600); returns whether that changed it."""
     text = render(variables)
     if files.holds(path, text):
         return False
@@ -45,7 +47,7 @@ def write(path: Path, variables: Mapping[str, str]) -> bool:
 
 
 def parse(text: str) -> dict[str, str]:
-    """The variables of a text that `render` made."""
+    """The variables of a text made by `render`."""
     found = {}
     for line in text.split("\n")[:-1]:
         name, _, quoted = line.partition("=")

@@ -1,6 +1,7 @@
-"""The capabilities that files of an image have (`setcap`): read from a container that is made for it, never started.
+"""The file capabilities in an image (`setcap`), read from a container that is created for it and never started.
 
-A program whose file has one that its container lacks is not executed: the kernel says `operation not permitted`.
+The kernel refuses to execute a program whose file has a capability that the container lacks: `operation not
+permitted`.
 """
 
 import contextlib
@@ -19,10 +20,10 @@ from pushrod.core.errors import HostError
 from pushrod.system import files, processes
 
 _PLACES = ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/bin", "/sbin")
-_NAME = "SCHILY.xattr.security.capability"  # how tar keeps the attribute (pax)
-_TIME = 10.0  # seconds for the files of one place
+_NAME = "SCHILY.xattr.security.capability"  # the attribute's key in a tar archive (pax)
+_TIME = 10.0  # seconds for the files of one directory
 
-# capabilities(7), linux/capability.h, by their numbers; those after are newer than what images give to files.
+# capabilities(7), linux/capability.h, by number; images do not give files the later ones
 _NAMES = (
     *("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP"),
     *(
@@ -56,20 +57,18 @@ _NAMES = (
     ),
 )
 
-_COPIED = re.compile(
-    r"\b(?:file|dir|multi):[0-9a-f]{64}"
-)  # how Docker's older builder tells of what it copied
-_AT_ONCE = 4  # places of an image that are read at the same time
-_MOST = 200  # images of which an app's file keeps what was found
+_COPIED = re.compile(r"\b(?:file|dir|multi):[0-9a-f]{64}")  # how Docker's older builder records a copy
+_AT_ONCE = 4  # directories of an image that are read at the same time
+_MOST = 200  # images whose results an app's file keeps
 
 Files = dict[str, frozenset[str]]
 
 
-class Found:
-    """What was found in an app's images, kept in a file.
+class Cache:
+    """The file capabilities in an app's images, cached in a file.
 
-    Images that were made by the same commands on the same first layer are looked into once. What was copied into them
-    may differ: a push whose code alone has changed must not wait for it, and code gives its files no capabilities.
+    Images made by the same commands on the same first layer are read once, even if the copied files differ: a push
+    that changes only code must not wait for it, and code gives its files no capabilities.
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,12 +78,14 @@ class Found:
             self._known = json.loads(path.read_text())
 
     def of_image(self, name: str) -> Files:
-        """The programs of an image whose files have capabilities, each with them; what cannot be read is left out."""
+        """The programs of an image whose files have capabilities, each with them; unreadable directories are left
+        out.
+        """
         identity = _identity(name)
         if identity not in self._known:
             read = {path: sorted(given) for path, given in _read(name).items()}
             self._known = dict([*self._known.items(), (identity, read)][-_MOST:])
-            with contextlib.suppress(OSError):  # it is only there to save time
+            with contextlib.suppress(OSError):  # the file only saves time
                 files.write(self._path, json.dumps(self._known))
         return {path: frozenset(given) for path, given in self._known[identity].items()}
 
@@ -125,7 +126,7 @@ def _below(container: str, place: str) -> list[tuple[str, frozenset[str]]]:
 
 
 def capabilities(raw: bytes) -> frozenset[str]:
-    """What the attribute of a file gives: its permitted set, of which the first half has all that are here."""
+    """The capabilities in a file's attribute: its permitted set, whose first half covers all that are named here."""
     if len(raw) < 8:
         return frozenset()
     (permitted,) = struct.unpack_from("<I", raw, 4)

@@ -1,6 +1,6 @@
-"""An app's gate: a directory on tmpfs whose files say what may be asked of the app. After a reboot there is none.
+"""An app's gate: a directory on tmpfs whose files state what the app is ready for. After a reboot it is gone.
 
-Standard library only, and copied below ROOT beside `bring_up`, as that is.
+Standard library only; copied below ROOT beside `bring_up`.
 """
 
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 try:
     from pushrod.system import host_paths
-except ImportError:  # a copy below ROOT: what it needs lies beside it
+except ImportError:  # the copy below ROOT has its modules in its own directory
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     import host_paths  # type: ignore[import-not-found, no-redef, unused-ignore]
 
@@ -16,10 +16,10 @@ GATES = host_paths.RUNTIME
 """See `names.GATES`: an app's directory here lets its instances start."""
 
 UP = "up-"
-"""See `names.UP`: with a release's number, a file in the directory that lets the edge send requests to it."""
+"""See `names.UP`: with a release's number, a file that lets the edge send requests to the release."""
 
 STOPPED = "stopped"
-"""See `names.STOPPED`: this file there has the watch leave the app alone."""
+"""See `names.STOPPED`: with this file the watchdog leaves the app alone."""
 
 
 def open_gate(app: str) -> None:
@@ -31,21 +31,21 @@ def open_gate(app: str) -> None:
 
 
 def open_edge(app: str, number: int) -> None:
-    """Let the edge send requests to the instances of a release: they have proved healthy."""
+    """Let the edge send requests to a release's instances: they have proved healthy."""
     (GATES / app / f"{UP}{number}").touch(mode=0o644)
 
 
 def close_edge(app: str, number: int | None = None) -> None:
-    """Have the edge say that the app is starting, until a release, or any, has proved healthy again."""
+    """Make the edge answer that the app is starting, until a release proves healthy again."""
     for mark in (GATES / app).glob(f"{UP}*" if number is None else f"{UP}{number}"):
         mark.unlink(missing_ok=True)
 
 
 def is_open(app: str, number: int) -> bool:
-    """Whether the edge may send requests to the instances of a release."""
+    """Whether the edge may send requests to a release's instances."""
     return (GATES / app / f"{UP}{number}").exists()
 
 
 def is_stopped(app: str) -> bool:
-    """Whether the app's unit was stopped, and nothing has brought the app up since."""
+    """Whether the app's unit was stopped and the app not started since."""
     return (GATES / app / STOPPED).exists()

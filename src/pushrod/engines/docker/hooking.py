@@ -1,6 +1,6 @@
-"""The hooks of a release's containers, as they are written down when it is sealed: see `hooks` for who runs them.
+"""The hooks of a release's containers, as they are recorded when it is sealed; `hooks` runs them.
 
-Their environment may hold secrets, so it is in files beside those of the services.
+Their environment may contain secrets, so it is in files beside those of the services.
 """
 
 import glob
@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 def texts(app: App, release: Release, manifest: Manifest, secrets: Mapping[str, str]) -> dict[str, str]:
-    """The files to be sealed beside a release, by name; the environments that they name are written.
+    """The files to seal beside a release, by name; also writes the environment files that they refer to.
 
     Raises ManifestError for an environment that cannot be given to a command.
     """
@@ -45,7 +45,7 @@ def texts(app: App, release: Release, manifest: Manifest, secrets: Mapping[str, 
 
 
 def of_stores(app: App, release: Release) -> dict[Path, str]:
-    """Every file of the stores' hooks, as they are to be while they run as in a release: its text."""
+    """The text of every file of the stores' hooks while a release runs."""
     sealed, running = names.files(app, release.number) / names.STORE_HOOKS, names.running_hooks(app)
     if not sealed.exists():
         return {running: hooks.render([])} if running.exists() else {}
@@ -55,22 +55,22 @@ def of_stores(app: App, release: Release) -> dict[Path, str]:
     return found | {running: sealed.read_text()}
 
 
-def forget(app: App, store: str) -> None:
-    """Remove the environments of the hooks of a store that is gone."""
+def remove_environments(app: App, store: str) -> None:
+    """Remove the environment files of a removed store's hooks."""
     for kind in ("post_start", "pre_stop"):
         for path in names.store_environment(app, "").parent.glob(f"{glob.escape(store)}.{kind}.*.hook"):
             path.unlink(missing_ok=True)
 
 
 def _in_order(services: Sequence[Service]) -> Sequence[str]:
-    """The services in the order in which Compose starts them: each after those that it depends on."""
+    """The services in the order in which Compose starts them: each after its dependencies."""
     known = {s.name: s for s in services}
     graph = {s.name: [n for n in s.depends_on if n in known] for s in services}
-    return tuple(TopologicalSorter(graph).static_order())  # the loader has refused circles
+    return tuple(TopologicalSorter(graph).static_order())  # the loader refuses cycles
 
 
 def _named(service: Service) -> Iterator[tuple[str, str, Hook]]:
-    """Each hook of a service, with its kind and the name of the file of its environment."""
+    """Each hook of a service, with its kind and the name of its environment file."""
     for kind, given in (("post_start", service.post_start), ("pre_stop", service.pre_stop)):
         for n, hook in enumerate(given):
             yield kind, f"{service.name}.{kind}.{n}.hook", hook
@@ -91,7 +91,7 @@ def _argv(container: str, hook: Hook, environment: Path) -> tuple[str, ...]:
 
 
 def _environment(given: Mapping[str, str | None], secrets: Mapping[str, str], service: str) -> str:
-    """A file as `docker exec --env-file` reads it: as it stands, line by line."""
+    """A file as `docker exec --env-file` reads it: each line taken literally."""
     lines = []
     for name, value in given.items():
         known = secrets.get(name) if value is None else value
@@ -99,7 +99,7 @@ def _environment(given: Mapping[str, str | None], secrets: Mapping[str, str], se
             raise ManifestError(
                 f"{name[:60]} cannot be in a hook's environment: a value is one line, and a name has no spaces",
                 where=f"services.{service}",
-                hint="give it to the service itself (`environment`): its hooks have that too",
+                hint="set it on the service itself (`environment`): its hooks get it too",
             )
         lines += [] if known is None else [f"{name}={known}\n"]
     return "".join(lines)

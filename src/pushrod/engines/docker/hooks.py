@@ -1,8 +1,8 @@
-"""What the manifest has done in a container after its start (`post_start`) and before it is stopped (`pre_stop`).
+"""Commands that the manifest runs in a container after its start (`post_start`) and before its stop (`pre_stop`).
 
-A file beside each compose file says it: a list of containers, in the order in which they are started, each with the
-commands for it. Deployments, boots and the watch run them, in the container and with its own rights. Standard library
-only: a copy lies below ROOT, for the programs that run there without pushrod.
+A file beside each compose file lists them: containers in start order, each with its commands. Deployments, boots and
+the watchdog run them, in the container and with its rights. Standard library only: a copy below ROOT is used by the
+programs that run there without pushrod.
 """
 
 import json
@@ -20,13 +20,13 @@ FILE = "hooks.json"
 """The name of the file."""
 
 AFTER_START = 300.0
-"""Seconds that all the commands after a container's start have together."""
+"""Seconds for all `post_start` commands of a container together."""
 
 BEFORE_STOP = 30.0
-"""Seconds that those before its stop have at least; as many as its grace, where that is more."""
+"""Minimum seconds for all `pre_stop` commands of a container; its grace period if that is longer."""
 
-_TAIL = 16384  # bytes that are kept of what a command prints
-_AT_ONCE = 8  # containers that are made ready to be stopped at the same time
+_TAIL = 16384  # bytes that are kept of a command's output
+_AT_ONCE = 8  # containers whose commands run at the same time
 _LINES = 20
 
 
@@ -40,7 +40,7 @@ class Hooks(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """What of a container's commands has failed, in one sentence, and the last lines that it has printed."""
+    """The failure of a container's command, in one sentence, and the last lines of its output."""
 
     why: str
     log: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ def render(rows: Iterable[Hooks]) -> str:
 
 
 def read(path: Path) -> dict[str, Hooks]:
-    """What a file says, by container, in its order; nothing where there is none."""
+    """The hooks in a file by container, in order; none if there is no file."""
     try:
         rows: list[dict[str, Any]] = json.loads(path.read_text())
     except FileNotFoundError:
@@ -68,14 +68,14 @@ def read(path: Path) -> dict[str, Hooks]:
 
 
 def after_start(hooks: Hooks, timeout: float = AFTER_START) -> "Failed | None":
-    """Run the commands for a container that has been started, one after the other; the first that fails ends it."""
+    """Run the commands of a started container, one after the other; returns the first failure."""
     return _run(hooks.container, "post_start", hooks.post_start, timeout)
 
 
 def before_stop(stopping: Sequence[tuple[Hooks, float]]) -> list[Failed]:
-    """Run the commands for containers that are about to be stopped, all at the same time, each within its seconds.
+    """Run the commands of containers that are about to be stopped, all at the same time, each within its seconds.
 
-    They are stopped whatever becomes of it.
+    Returns the failures; the containers are stopped anyway.
     """
     with futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         done = [pool.submit(_run, h.container, "pre_stop", h.pre_stop, timeout) for h, timeout in stopping]
@@ -85,19 +85,19 @@ def before_stop(stopping: Sequence[tuple[Hooks, float]]) -> list[Failed]:
 def _run(container: str, kind: str, commands: Sequence[Sequence[str]], timeout: float) -> "Failed | None":
     end = time.monotonic() + timeout
     for argv in commands:
-        status, said = _ended(argv, end - time.monotonic())
+        status, output = _ended(argv, end - time.monotonic())
         if status == 0:
             continue
         shown = shlex.join(argv[argv.index(container) + 1 :])
         how = f"did not end within {timeout:g} s" if status is None else f"ended with status {status}"
-        lines = tuple(said.splitlines()[-_LINES:])
+        lines = tuple(output.splitlines()[-_LINES:])
         last = f": {lines[-1].strip()}" if lines else ""
         return Failed(f"{container}: its {kind} command `{shown}` {how}{last}", lines)
     return None
 
 
 def _ended(argv: Sequence[str], timeout: float) -> "tuple[int | None, str]":
-    """The status of a program, or None where it takes longer than that; and the end of what it has printed."""
+    """The exit status of a program, or None if it timed out, and the end of its output."""
     tail, end = bytearray(), time.monotonic() + timeout
     quiet, both = subprocess.DEVNULL, subprocess.PIPE
     try:

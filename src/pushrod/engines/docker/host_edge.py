@@ -7,7 +7,7 @@ from pushrod.state.apps import Root
 
 
 def of(root: Root) -> Edge:
-    """The nginx of a host's root, run from the copies below it; works also before the machine is a host."""
+    """The nginx of a host's root, run from the copies below it; also available before `pushrod host init` has run."""
     return Context(root).edge
 
 

@@ -1,7 +1,7 @@
-"""Images of an app: built from a commit's checkout, or taken from what is there, under names of pushrod's own.
+"""Images of an app: built from a commit's checkout, or existing ones, under names of pushrod's own.
 
-A name of its own keeps what a release runs from moving under it (`nginx:latest` is another image tomorrow), and
-says what may be removed with it.
+A name of its own keeps a release's image fixed (`nginx:latest` is another image tomorrow), and shows what may be
+removed with the release.
 """
 
 import posixpath
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from pushrod.adapters import docker, dockerfile, git
-from pushrod.adapters.docker import Say
+from pushrod.adapters.docker import OnLine
 from pushrod.core.errors import BuildError
 from pushrod.core.values import Image, Manifest, Service
 from pushrod.engines import health_rule
@@ -26,25 +26,25 @@ _CHECK = {
     "timeout": "Timeout",
     "start_period": "StartPeriod",
     "start_interval": "StartInterval",
-}  # a health check's times, as Compose and as Docker call them
+}  # a health check's times, as Compose and Docker name them
 
 _READ = {docker.RELEASE, docker.INSTANCE, health_rule.PROBE, health_rule.HOSTS}
-"""Labels that tell containers apart and that not each of them is given: an image could stand in for them."""
+"""Labels that identify containers but are not set on each of them: an image could supply them."""
 
-_REGISTRY = "host-registry"  # the word of `grants`
+_REGISTRY = "host-registry"  # the grant
 _LONGEST = 256 << 10  # bytes of a Dockerfile
-_INDEX = 12  # digits of an image's id in the name of one that was pulled
+_INDEX = 12  # digits of an image's ID in the name of a pulled image
 
 
-def build(app: App, commit: str, service: Service, checkout: Path, say: Say) -> Image:
-    """A service's image: built, unless that commit's is there; or the one it names, pulled if it is absent.
+def build(app: App, commit: str, service: Service, checkout: Path, on_line: OnLine) -> Image:
+    """A service's image: built, unless the commit's image exists; or the one it names, pulled if missing.
 
-    The app's builder pulls it: a registry is whatever the manifest says, and leads on to wherever it likes.
+    The app's builder pulls it, because the manifest chooses the registry, which may redirect anywhere.
 
-    Raises BuildError when it cannot be built or pulled.
+    Raises BuildError if it cannot be built or pulled.
     """
     if service.build is None:
-        return _taken(app, service, say)
+        return _existing_or_pulled(app, service, on_line)
     name = identify(app, commit, service)
     if docker.image(name) is None:
         context, path, where = _sources(service, checkout)
@@ -57,14 +57,15 @@ def build(app: App, commit: str, service: Service, checkout: Path, say: Say) -> 
             target=service.build.target,
             named=[found.reference for found in _named(service, path)],
             where=where,
-            say=say,
+            on_line=on_line,
         )
-    return Image(id=_found(name)["Id"], location=name)
+    return Image(id=_inspected(name)["Id"], location=name)
 
 
 def check(service: Service, checkout: Path) -> None:
-    """Refuse a Dockerfile that names an image which no app may name. Raises ManifestError, or BuildError where it
-    is not there."""
+    """Raise ManifestError if a Dockerfile names an image that no app may name, BuildError if the Dockerfile is
+    missing.
+    """
     if service.build is not None:
         _, path, where = _sources(service, checkout)
         for found in _named(service, path):
@@ -72,12 +73,12 @@ def check(service: Service, checkout: Path) -> None:
 
 
 def _sources(service: Service, checkout: Path) -> tuple[Path, Path, str]:
-    """The context of a build, its Dockerfile, and what that is called."""
-    assert service.build is not None  # noqa: S101  whoever asks has seen to it
+    """The context of a build, its Dockerfile, and the Dockerfile's path in the commit."""
+    assert service.build is not None  # noqa: S101 checked by the caller
     wanted = posixpath.join(service.build.context, service.build.dockerfile)
     where = posixpath.normpath(wanted)
     hint = f"see services.{service.name}.build"
-    # Docker's program follows links, and would read what is ours, or another app's: so it is given none.
+    # Docker's program follows links and would read pushrod's or another app's files, so it gets none.
     try:
         context = checkout / trees.resolve(checkout, service.build.context).path
         path = checkout / trees.resolve(checkout, wanted).path
@@ -90,13 +91,13 @@ def _sources(service: Service, checkout: Path) -> tuple[Path, Path, str]:
 
 
 def _named(service: Service, path: Path) -> list[dockerfile.Named]:
-    """The images that a Dockerfile names. Raises BuildError for one that is too long to be read."""
-    assert service.build is not None  # noqa: S101  likewise
+    """The images that a Dockerfile names. Raises BuildError if it is too long."""
+    assert service.build is not None  # noqa: S101 checked by the caller
     if path.stat().st_size > _LONGEST:
         raise BuildError(
             f"the Dockerfile is longer than {_LONGEST >> 10} KiB",
             where=service.build.dockerfile,
-            hint="put what it does into files of the repository",
+            hint="move commands into scripts in the repository",
         )
     arguments = {n: v for n, v in service.build.arguments.items() if v is not None}
     return dockerfile.images(path.read_text(errors="replace"), arguments=arguments)
@@ -105,60 +106,60 @@ def _named(service: Service, path: Path) -> list[dockerfile.Named]:
 def identify(app: App, commit: str, service: Service) -> str:
     """The name of the image that a service of a commit runs."""
     if service.build is None:
-        found = present(app, service)
+        found = existing(app, service)
         return found.name if found else service.image
     version = commit
     if (
         service.role == "store"
-    ):  # only other contents make another one: each commit would restart it otherwise
+    ):  # only other contents give another name; otherwise each commit would restart the store
         version = git.tree_id(app.repository, commit, service.build.context)
     return names.image(app, service.build.of or service.name, version)
 
 
 def here(reference: str) -> dict[str, Any] | None:
-    """What the engine knows of the image that carries this name; what it finds only by an ID is not here."""
+    """What the engine knows of the image with this reference; None if the engine finds it only by ID."""
     found = docker.image(reference)
     return found if found is not None and carrying([reference], [found]) else None
 
 
-class Present(NamedTuple):
-    """An image that a service names and that is here: its name of the app's own, and what the engine knows of it."""
+class Existing(NamedTuple):
+    """An existing image that a service names: the name pushrod gives it, and what the engine knows of it."""
 
     name: str
     known: Mapping[str, Any]
 
 
-def present(app: App, service: Service) -> Present | None:
-    """The image that a service names, where it is here."""
+def existing(app: App, service: Service) -> Existing | None:
+    """The image that a service names, if it exists here."""
     if found := here(service.image):
-        return Present(_own_name(app, service, found["Id"]), found)
+        return Existing(_own_name(app, service, found["Id"]), found)
     name = _by_digest(app, service)
     given = docker.image(name) if name else None
-    return Present(name, given) if given else None
+    return Existing(name, given) if given else None
 
 
-def look(app: App, commit: str, manifest: Manifest) -> None:
-    """Ask for all images at once that a deployment will ask for one by one."""
+def prefetch(app: App, commit: str, manifest: Manifest) -> None:
+    """Query all images of a deployment in one call, so that later single queries are answered from its result."""
     services = (*manifest.stateless, *manifest.stores)
     images = [s.image if s.build is None else identify(app, commit, s) for s in services]
     docker.images([*docker.tags(names.images(app)), *images])
 
 
 def is_here(app: App, commit: str, service: Service) -> bool:
-    """Whether a service's image need be neither built nor pulled."""
+    """Whether a service's image exists, so that it need be neither built nor pulled."""
     if service.build is None:
-        return present(app, service) is not None
+        return existing(app, service) is not None
     return docker.image(identify(app, commit, service)) is not None
 
 
 def parts(name: str) -> Parts:
-    """What rendering needs to know of an image that is there."""
-    return _parts(name, _found(name))
+    """What rendering needs to know about an existing image."""
+    return _parts(name, _inspected(name))
 
 
 def of_pulled(app: App, service: Service) -> Parts:
-    """The same for an image that is here under the name the manifest gives it, as it will be named."""
-    found = present(app, service) or _gone(service.image)
+    """The same for an existing image that still has the manifest's name for it, under the name it will get."""
+    found = existing(app, service) or _gone(service.image)
     return _parts(found.name, found.known)
 
 
@@ -169,7 +170,7 @@ def _parts(name: str, found: Mapping[str, Any]) -> Parts:
     exposed = sorted(int(number) for number, _, protocol in ports if protocol in ("", "tcp"))
     data = tuple(sorted(config.get("Volumes") or {}))
     check = config.get("Healthcheck") or {}
-    # Docker has times in nanoseconds.
+    # Docker gives times in nanoseconds.
     times = {name: (check.get(known) or 0) / 1e9 for name, known in _CHECK.items()}
     _check_labels(name, config.get("Labels") or {})
     return Parts(
@@ -182,46 +183,49 @@ def _parts(name: str, found: Mapping[str, Any]) -> Parts:
 
 
 def _check_labels(name: str, labels: Mapping[str, str]) -> None:
-    """Refuse an image that calls itself what pushrod calls containers: those have the labels of their image."""
+    """Refuse an image with the labels by which pushrod identifies containers: a container inherits its image's
+    labels.
+    """
     if taken := sorted(_READ & {*labels}):
         raise BuildError(
             f"the image has the label `{taken[0][:60]}`, which is pushrod's own",
             where=name,
-            hint="take the LABEL out of its Dockerfile",
+            hint="remove the LABEL from its Dockerfile",
         )
 
 
-def prune(app: App, kept: Sequence[str], named: str = "") -> None:
-    """Take away every name of the app's images but those kept, and with it the image if that was its last. `named` is
-    a text in which others stand that are kept too."""
+def remove_unused(app: App, kept: Sequence[str], named: str = "") -> None:
+    """Remove every name of the app's images except those in `kept` and in the text `named`, and images without
+    names.
+    """
     for name in docker.tags(names.images(app)):
         if name not in kept and name not in named:
             docker.untag(name)
     docker.prune_images(app.name)
 
 
-def _taken(app: App, service: Service, say: Say) -> Image:
-    found = present(app, service)
+def _existing_or_pulled(app: App, service: Service, on_line: OnLine) -> Image:
+    found = existing(app, service)
     if found is None:
-        say(f"pulling {service.image}")
+        on_line(f"pulling {service.image}")
         if _REGISTRY in app.settings.allowed:
-            docker.pull(service.image, say)
+            docker.pull(service.image, on_line)
         else:
-            _pull(app, service, say)
-        found = present(app, service) or _gone(service.image)
+            _pull(app, service, on_line)
+        found = existing(app, service) or _gone(service.image)
     identity = found.known["Id"]
     if (docker.image(found.name) or {}).get("Id") != identity:
         docker.tag(identity, found.name)
     return Image(id=identity, location=found.name)
 
 
-def _pull(app: App, service: Service, say: Say) -> None:
-    """Have the app's builder pull an image, in its own network, and the host's engine know what has come."""
+def _pull(app: App, service: Service, on_line: OnLine) -> None:
+    """Pull an image in the app's builder, in its own network, and load the result into the host's engine."""
     builder, asked, name = Builder(app), service.image, _by_digest(app, service)
     hint = f"; a registry of the host's own network needs: pushrod apps allow {app.name} {_REGISTRY}"
     with builder.awake():
         had = bool(carrying([asked], docker.images([asked], at=builder.engine)))
-        docker.pull(asked, say, at=builder.engine, hint=hint)
+        docker.pull(asked, on_line, at=builder.engine, hint=hint)
         if name:
             docker.tag(asked, name, at=builder.engine)
         docker.copy(name or asked, source=builder.engine, target=None)
@@ -230,7 +234,7 @@ def _pull(app: App, service: Service, say: Say) -> None:
 
 
 def _by_digest(app: App, service: Service) -> str:
-    """What an image is called that is asked for by its digest, which no engine tells another; empty otherwise."""
+    """The name for an image that the manifest names by digest, which engines do not transfer; empty for others."""
     digest = service.image.partition("@")[2]
     return _own_name(app, service, digest) if digest else ""
 
@@ -239,7 +243,7 @@ def _own_name(app: App, service: Service, identity: str) -> str:
     return names.image(app, service.name, identity.partition(":")[2][:_INDEX])
 
 
-def _found(name: str) -> dict[str, Any]:
+def _inspected(name: str) -> dict[str, Any]:
     return docker.image(name) or _gone(name)
 
 

@@ -1,4 +1,4 @@
-"""What services run from on Docker: images, built in the app's own builder or fetched."""
+"""The images of services on Docker: built in the app's own builder, or fetched."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from pushrod.core.plan import Change, Need
 from pushrod.core.values import Image, Manifest, Service
 from pushrod.engines.docker import images, preflight, rights, sealed_files, sources
-from pushrod.engines.protocols import Document, Say
+from pushrod.engines.protocols import Document, OnLine
 from pushrod.state.apps import App
 
 
@@ -17,9 +17,9 @@ class Imaging:
         """All services: stores run from images too."""
         return (*manifest.stateless, *manifest.stores)
 
-    def build(self, app: App, commit: str, service: Service, checkout: Path, say: Say) -> Image:
-        """Build a service's image in the build slice, or take or pull the one it names."""
-        return images.build(app, commit, service, checkout, say)
+    def build(self, app: App, commit: str, service: Service, checkout: Path, on_line: OnLine) -> Image:
+        """Build a service's image in the build slice, or use or pull the one it names."""
+        return images.build(app, commit, service, checkout, on_line)
 
     def identify(self, app: App, commit: str, service: Service, checkout: Path) -> str:
         """The name of the image the service would run."""
@@ -28,8 +28,8 @@ class Imaging:
     def preview(
         self, app: App, commit: str, document: Document, manifest: Manifest, checkout: Path
     ) -> tuple[list[Change], list[Need]]:
-        """What happens for each image, which stores restart, and the memory and disk it takes."""
-        images.look(app, commit, manifest)
+        """What happens to each image, which stores restart, and the memory and disk required."""
+        images.prefetch(app, commit, manifest)
         place = sealed_files.place_of_stores(
             app, sealed_files.mounted(app, commit, manifest, document, checkout)
         )
@@ -40,5 +40,5 @@ class Imaging:
     def notes(
         self, app: App, document: Document, manifest: Manifest, checkout: Path, images: Mapping[str, str]
     ) -> Sequence[str]:
-        """On the capabilities that Docker gives every container, and pushrod does not, and on rights of files."""
+        """Notes on capabilities that Docker gives every container and pushrod does not, and on file rights."""
         return [*rights.remarks(app, document, manifest, checkout, images), *sources.remarks(document)]

@@ -1,13 +1,13 @@
-"""Look at what each container writes outside of its volumes, and stop one that writes more than the host gives.
+"""Measure what each container writes outside its volumes, and stop one that writes more than the host allows.
 
-Run by a timer. What a container writes there is gone with it, so only its own work is lost; the disk, which all apps
-and the host share, is not filled. A container that is stopped here stays stopped, for the watch too, until its app is
-deployed or restarted. Standard library only, and copied below ROOT, as `watchdog` is.
+Run by a timer. Data outside volumes is lost with the container anyway, so stopping it costs only its own work, and
+the disk, which all apps and the host share, does not fill up. A stopped container stays stopped, for the watchdog
+too, until its app is deployed or restarted. Standard library only; copied below ROOT like `watchdog`.
 
-Docker counts the files that have a name. A file that is taken away while a process has it open, or mapped, takes as
-much of the disk and is in no directory: those are looked for in /proc.
+Docker counts only files that have a name. A file that was deleted while a process has it open or mapped still takes
+disk space and is in no directory: those are found through /proc.
 
-    python3 -I -S layers.py ROOT LIMIT      LIMIT in bytes
+ python3 -I -S layers.py ROOT LIMIT      LIMIT in bytes
 """
 
 import contextlib
@@ -23,30 +23,31 @@ from typing import NamedTuple
 
 try:
     from pushrod.system import host_paths
-except ImportError:  # a copy below ROOT: what it needs lies beside it
+except ImportError:  # the copy below ROOT has its modules in its own directory
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     import host_paths  # type: ignore[import-not-found, no-redef, unused-ignore]
 
 WARNED = 0.8
-"""The part of the limit from which on it is said, once for a container."""
+"""The fraction of the limit from which a container gets one warning."""
 
 PATIENCE = 3
-"""Looks in a row at which an app could not be measured, before it is stopped: who has so many files that it cannot be
-known how much they take is not let go on."""
+"""Consecutive runs in which an app could not be measured before it is stopped: an app with too many files to count
+must not continue.
+"""
 
-_LIST = 30.0  # seconds for one question to Docker
+_LIST = 30.0  # seconds for one Docker command
 _MEASURE = 60.0  # seconds for measuring one app: Docker counts every file that its containers wrote
 _STOP = 60.0
-_GRACE = "10"  # seconds that a container which is stopped has to end
+_GRACE = "10"  # seconds that a stopped container has to end
 _MEMORY = host_paths.RUNTIME / "layers.json"
 _PROCESSES = Path("/proc")
 _CONTAINER = re.compile(rb"[0-9a-f]{64}")  # in the name of a control group
 _MAPPED = re.compile(r"([0-9a-f]+)-([0-9a-f]+) \S+ ([0-9a-f]+) (\S+) ([1-9][0-9]*) +(/.*) \(deleted\)")
-_IN_MEMORY = ("/memfd:", "/dev/", "/SYSV", "/[")  # which counts as memory, not as disk
+_IN_MEMORY = ("/memfd:", "/dev/", "/SYSV", "/[")  # memory, not disk
 
 
 class Running(NamedTuple):
-    """A container that runs."""
+    """A running container."""
 
     app: str
     name: str
@@ -54,7 +55,7 @@ class Running(NamedTuple):
 
 
 def docker(*argv: str, timeout: float) -> str:
-    """What Docker prints; nothing where it fails or takes too long."""
+    """Docker's output; empty if it fails or takes too long."""
     words = ["docker", *argv]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False)
@@ -64,7 +65,7 @@ def docker(*argv: str, timeout: float) -> str:
 
 
 def running() -> dict[str, list[Running]]:
-    """The containers that run, by app."""
+    """The running containers, by app."""
     line = '{{.Label "pushrod.app"}} {{.Names}} {{.ID}}'
     found: dict[str, list[Running]] = {}
     argv = ("ps", "--no-trunc", "--filter", "label=pushrod.app", "--format", line)
@@ -75,20 +76,21 @@ def running() -> dict[str, list[Running]]:
 
 
 def sizes(containers: Collection[Running]) -> dict[str, int]:
-    """The bytes that each container has written outside of its volumes, by name; none where that takes too long."""
+    """The bytes that each container has written outside its volumes, by name; empty if measuring takes too long."""
     format_ = "{{.Name}} {{.SizeRw}}"
     names = [one.name for one in containers]
-    told = docker("container", "inspect", "--size", "--format", format_, *names, timeout=_MEASURE)
-    rows = (line.lstrip("/").split() for line in told.splitlines())
+    table = docker("container", "inspect", "--size", "--format", format_, *names, timeout=_MEASURE)
+    rows = (line.lstrip("/").split() for line in table.splitlines())
     return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
 
 
-# ---- files that have no name any more -------------------------------------------------------------------------
+# ---- deleted files ------------------------------------------------------------------------------------------------
 
 
 def nameless(containers: Collection[Running]) -> dict[str, int]:
-    """The bytes of the files in each container's layer that its processes have open, or mapped, and that no directory
-    has any more, by name. Each file counts once."""
+    """The bytes of deleted files in each container's layer that its processes have open or mapped, by name. Each file
+    counts once.
+    """
     names = {one.id.encode(): one.name for one in containers}
     found: dict[str, dict[tuple[object, ...], int]] = {one.name: {} for one in containers}
     for process in _PROCESSES.glob("[0-9]*"):
@@ -102,7 +104,7 @@ def nameless(containers: Collection[Running]) -> dict[str, int]:
 
 
 def _opened(process: Path) -> Iterator[tuple[tuple[object, ...], int]]:
-    """The files of a process that are open, of the file system that its root is on."""
+    """The open files of a process on the file system of its root."""
     layer = (process / "root").stat().st_dev
     for link in (process / "fd").iterdir():
         with contextlib.suppress(OSError):
@@ -112,8 +114,9 @@ def _opened(process: Path) -> Iterator[tuple[tuple[object, ...], int]]:
 
 
 def _mapped(process: Path) -> Iterator[tuple[tuple[object, ...], int]]:
-    """The files of a process that are mapped and in none of its mounts: as far as the mapping goes, for nothing says
-    how much of it there is."""
+    """The files of a process that are mapped and in none of its mounts, counted as far as the mapping reaches: their
+    full size is unknown.
+    """
     mounts = [line.split(" ")[4] for line in (process / "mountinfo").read_text(errors="replace").splitlines()]
     others = tuple(f"{mount}/" for mount in mounts if mount != "/")
     for line in (process / "maps").read_text(errors="replace").splitlines():
@@ -123,26 +126,26 @@ def _mapped(process: Path) -> Iterator[tuple[tuple[object, ...], int]]:
             yield ("mapped", found[4], found[5]), offset + end - begin
 
 
-# ---- what is done about it ------------------------------------------------------------------------------------
+# ---- consequences -------------------------------------------------------------------------------------------------
 
 
 def judge(written: dict[str, int], limit: int, warned: set[str]) -> tuple[list[str], list[str]]:
-    """Which containers are to be stopped, and of which it is to be said that they come near it."""
+    """The containers to stop, and those to warn because they are near the limit."""
     stopped = [name for name, size in written.items() if size > limit]
     near = [n for n, size in written.items() if WARNED * limit < size <= limit and n not in warned]
     return stopped, near
 
 
 def stop(names: Collection[str]) -> None:
-    """Stop containers for good, all at once: with no policy to bring them back, the watch leaves them too."""
+    """Stop containers permanently, all at once: without a restart policy, the watchdog leaves them stopped too."""
     if names:
         docker("update", "--restart=no", *names, timeout=_LIST)
         docker("stop", "--time", _GRACE, *names, timeout=_STOP)
 
 
 def record(root: Path, app: str, name: str, why: str, did: str) -> None:
-    """One line for the journal, and one in the app's watch.log."""
-    print(f"{name} {why}: {did}", flush=True)  # noqa: T201 - the unit's output is its story
+    """Write one line to systemd's journal and one to the app's watch.log."""
+    print(f"{name} {why}: {did}", flush=True)  # noqa: T201 - systemd records the unit's output
     directory = root / "apps" / app
     if directory.is_dir():
         at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")  # noqa: UP017 - any Python 3
@@ -151,25 +154,25 @@ def record(root: Path, app: str, name: str, why: str, did: str) -> None:
 
 
 class Memory:
-    """What earlier looks have said and could not measure; on tmpfs."""
+    """Earlier warnings, and apps that could not be measured; on tmpfs."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.warned: set[str] = set()
         self.missed: dict[str, int] = {}
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            told = json.loads(path.read_text())
-            self.warned, self.missed = set(told["warned"]), dict(told["missed"])
+            stored = json.loads(path.read_text())
+            self.warned, self.missed = set(stored["warned"]), dict(stored["missed"])
 
     def save(self, warned: set[str], missed: dict[str, int]) -> None:
-        """Keep what this look has found, and forget all else."""
+        """Replace what is remembered by the results of this run."""
         temporary = self.path.with_suffix(".new")
         temporary.write_text(json.dumps({"warned": sorted(warned), "missed": missed}))
         temporary.replace(self.path)
 
 
 def main(arguments: list[str]) -> int:
-    """Look at each app by itself, each within its own time, so that one with many files does not hide the others."""
+    """Measure each app separately, within its own time, so that an app with many files does not hide the others."""
     root, limit, memory = Path(arguments[0]), int(arguments[1]), Memory(_MEMORY)
     seen: set[str] = set()
     missed: dict[str, int] = {}
@@ -185,13 +188,13 @@ def main(arguments: list[str]) -> int:
             stopped = [*written]
         stop(stopped)
         for name in stopped:
-            why = f"has written {written[name] >> 20} MiB outside of its volumes, of {limit >> 20} MiB"
+            why = f"has written {written[name] >> 20} MiB outside its volumes, of {limit >> 20} MiB"
             if lost:
-                why = f"has written so many files outside of its volumes that they are not counted in {_MEASURE:g} s"
-            record(root, app, name, why, "stopped; `pushrod restart` begins anew")
+                why = f"has written so many files outside its volumes that they cannot be counted in {_MEASURE:g} s"
+            record(root, app, name, why, "stopped; `pushrod restart` starts it again")
         for name in near:
-            why = f"has written {written[name] >> 20} MiB outside of its volumes"
-            record(root, app, name, why, f"it is stopped at {limit >> 20} MiB")
+            why = f"has written {written[name] >> 20} MiB outside its volumes"
+            record(root, app, name, why, f"it will be stopped at {limit >> 20} MiB")
         seen |= {*near, *(memory.warned & written.keys())}
     memory.save(seen, missed)
     return 0

@@ -1,4 +1,4 @@
-"""What an app's containers have printed, also those that are gone."""
+"""The output of an app's containers, including removed ones."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -12,18 +12,19 @@ from pushrod.core.values import Line
 from pushrod.state.apps import App
 from pushrod.system import files
 
-_KEPT = 5000  # lines of a container that are kept when it is removed
-_BYTES, _RELEASE = 1 << 20, 32 << 20  # of one container, and of all of a release; a line may be of any length
-_POLL = 0.3  # seconds between looks at the logs that are followed
-_MOST = 10_000  # lines of a container that one look reads
+_KEPT = 5000  # lines that are kept of a container when it is removed
+# bytes for one container, and for all of a release; a line may have any length
+_BYTES, _RELEASE = 1 << 20, 32 << 20
+_POLL = 0.3  # seconds between two reads while following
+_MOST = 10_000  # lines of a container that one read returns
 
 
 def keep(app: App, containers: list[Container]) -> None:
-    """Write down what containers have printed before they are removed, where there is room for it."""
+    """Save the output of containers before they are removed, if there is room for it."""
     most = min(_BYTES, _RELEASE // max(1, len(containers)))
     for container in containers:
         path = app.logs / f"r{container.labels[docker.RELEASE]}" / f"{_process(container)}.log"
-        with suppress(HostError, OSError):  # on a full disk removing them must go on
+        with suppress(HostError, OSError):  # on a full disk, removing them must still work
             found = docker.logs(container.name, _KEPT)
             text = "".join(f"{line}\n" for line in found).encode()
             cut = f"{CUT}\n".encode() if len(found) == _KEPT or len(text) > most else b""
@@ -31,9 +32,9 @@ def keep(app: App, containers: list[Container]) -> None:
 
 
 def lines(app: App, service: str, release: int, count: int) -> Iterator[Line]:
-    """The last `count` lines of each process: of the running ones, or of one release, also one that is gone.
+    """The last `count` lines of each process: of running ones, or of one release, even a removed one.
 
-    Raises UnknownNameError where there is none.
+    Raises UnknownNameError if there is none.
     """
     found = _containers(app, service, release)
     for container in found:
@@ -51,9 +52,9 @@ def lines(app: App, service: str, release: int, count: int) -> Iterator[Line]:
 
 
 def follow(app: App, service: str, release: int, count: int) -> Iterator[Line]:
-    """The same, and then what is printed from now on, by instances of new releases too. Does not end.
+    """The same, then new output as it is printed, including that of new releases. Does not end.
 
-    Raises UnknownNameError where a service is named that has no container.
+    Raises UnknownNameError if a named service has no container.
     """
     seen: dict[str, str] = {}
     if service and not _containers(app, service, release):

@@ -1,6 +1,6 @@
-"""What containers mount of the host, and that nobody may write above it.
+"""What containers mount from the host, and the check that nobody may write above a mount's source.
 
-Standard library only, and copied below ROOT beside `bring_up`, as that is.
+Standard library only; copied below ROOT beside `bring_up`.
 """
 
 import json
@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 try:
     from pushrod.engines.docker import calls, gates
-except ImportError:  # a copy below ROOT: what it needs lies beside it
+except ImportError:  # the copy below ROOT has its modules in its own directory
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     import calls  # type: ignore[import-not-found, no-redef, unused-ignore]
     import gates  # type: ignore[import-not-found, no-redef, unused-ignore]
 
 
 class Mount(NamedTuple):
-    """A bind mount of a container: its source as it was said, and where that leads now."""
+    """A bind mount of a container: its source as configured, and where that leads now."""
 
     container: str
     source: Path
@@ -32,7 +32,9 @@ def mounted(container: str, source: str, writable: bool) -> Mount:
 
 
 def mounts(containers: dict[str, calls.Found]) -> list[Mount]:
-    """The bind mounts of containers, but for the app's gate; also those that Docker makes of a volume's options."""
+    """The bind mounts of containers, without the app's gate; includes those that Docker makes from a volume's
+    options.
+    """
     every = [(name, mount) for name, container in containers.items() for mount in container["Mounts"]]
     devices = bound({mount["Name"] for _, mount in every if mount["Type"] == "volume"})
     found = []
@@ -47,13 +49,13 @@ def mounts(containers: dict[str, calls.Found]) -> list[Mount]:
 
 
 def bound(volumes: set[str]) -> dict[str, str]:
-    """The path that Docker binds for each of these volumes that is one, at each start of a container anew."""
+    """The path that Docker binds for each of these volumes that is a bind mount; Docker resolves it at each start."""
     options = {name: its.get("Options") or {} for name, its in described(volumes).items()}
     return {name: its["device"] for name, its in options.items() if its.get("device", "").startswith("/")}
 
 
 def described(volumes: set[str]) -> dict[str, calls.Found]:
-    """What Docker knows of those of these volumes that are there, by name."""
+    """Docker's description of the existing ones of these volumes, by name."""
     if not volumes:
         return {}
     done = calls.ended(["docker", "volume", "inspect", *sorted(volumes)])
@@ -63,20 +65,23 @@ def described(volumes: set[str]) -> dict[str, calls.Found]:
 
 
 def held(*filters: str) -> list[Mount]:
-    """What all containers mount, whether they run or not; or those that Docker's filters let through."""
+    """The mounts of all containers, running or not; with filters, of those that match Docker's filters."""
     return mounts(
         calls.inspect(calls.run(["docker", "ps", "--all", "--quiet", "--no-trunc", *filters]).split())
     )
 
 
 def separate(mine: list[Mount], everyone: list[Mount]) -> None:
-    """Trouble where one of everyone's may be written into above one of mine, or the other way round."""
+    """Raise Trouble if one of the mounts `mine` lies below a source that others may write into, or the other way
+    round.
+    """
     for lower, upper in ((mine, everyone), (everyone, mine)):
         writers = {path: m.container for m in upper if m.writable for path in m.paths}
         for mount in lower:
             above = {directory for path in mount.paths for directory in path.parents}
             for place in above & writers.keys():
                 raise calls.Trouble(
-                    f"{mount.container} mounts {mount.source}, above which {writers[place]} may write: it could lead"
-                    f" anywhere. Deploy a commit that does not mount both; where one runs: pushrod down, then deploy"
+                    f"{mount.container} mounts {mount.source}, and {writers[place]} may write above "
+                    "that path, so it could lead anywhere. Deploy a commit that does not mount both; if one is "
+                    "running: pushrod down, then deploy"
                 )

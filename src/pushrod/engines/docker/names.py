@@ -1,4 +1,4 @@
-"""What things are called on a Docker host, and where they are."""
+"""Names and paths of everything on a Docker host."""
 
 import contextlib
 import hashlib
@@ -15,22 +15,25 @@ from pushrod.engines.docker import gates
 from pushrod.state.apps import App
 
 GATES = gates.GATES
-"""Where the directory of each app is that its instances mount. It is on tmpfs, and made once the stores have proved
-healthy: so after a power cut dockerd cannot start an instance before its stores, whatever its restart policy."""
+"""The directory that contains each app's gate, which its instances mount. It is on tmpfs, and a gate is created once
+the stores have proved healthy: so after a power cut dockerd cannot start an instance before its stores, whatever its
+restart policy.
+"""
 
 UP = gates.UP
-"""What the name of a file in an app's gate begins with; the number of a release follows, whose instances have proved
-healthy since they were brought up: the edge waits for it."""
+"""Prefix of a file in an app's gate, followed by the number of a release whose instances have proved healthy since
+they were started: the edge waits for it.
+"""
 
 STOPPED = gates.STOPPED
-"""The file in an app's gate that says that its unit was stopped: the watch leaves it alone."""
+"""A file in an app's gate: the app's unit was stopped, so the watchdog leaves it alone."""
 
 UNITS = systemd.WANTED
-"""A link `pushrod-app@shop.service` here says that the app comes back at boot."""
+"""A link `pushrod-app@shop.service` here makes the app start at boot."""
 
 COMPOSE, STORES, ATTACHMENTS = "compose.yaml", "stores.yaml", "attachments.json"
 HOOKS, STORE_HOOKS = "hooks.json", "store-hooks.json"
-"""The files that are sealed beside `release.json`; those with hooks where there are any."""
+"""The files that are sealed beside `release.json`; hook files only if there are hooks."""
 
 
 _LIKE_RELEASE = re.compile(r".+-r[0-9]+(-.*)?")  # `shop-r7` is the seventh release of the app `shop`
@@ -48,22 +51,22 @@ class _Store(msgspec.Struct):
 
 
 class _Sealed(msgspec.Struct):
-    """Only what is needed here of a sealed release."""
+    """The fields of a sealed release that are needed here."""
 
     stores: tuple[_Store, ...] = ()
 
 
 def check_app(name: str) -> None:
-    """Refuse an app's name that a release of another app may have; UnknownNameError."""
+    """Raise UnknownNameError if a new app's name could be that of another app's release."""
     if _LIKE_RELEASE.fullmatch(name):
         raise UnknownNameError(
-            f"`{name}` cannot be an app's name: a release of another app may be called that",
+            f"`{name}` cannot be an app's name: it could also be the name of another app's release",
             hint="choose a name without `-r` and a number",
         )
 
 
 def foreign(app: App, stores: Collection[str], apps: Iterable[App]) -> list[str]:
-    """Those of an app's containers of stores that are another app's, by name, or may once be."""
+    """The app's store containers whose names belong to another app, or may one day."""
     others = [other for other in apps if other.name != app.name]
     below = [f"{other.name}-" for other in others if other.name.startswith(f"{app.name}-")]
     held = {name for other in others if app.name.startswith(f"{other.name}-") for name in _stores(other)}
@@ -71,20 +74,20 @@ def foreign(app: App, stores: Collection[str], apps: Iterable[App]) -> list[str]
 
 
 def within(name: str, apps: Iterable[App]) -> str:
-    """A container of an app that would have the name of one of a new app `name`; empty where there is none."""
+    """A container of an existing app whose name would belong to a new app `name`; empty if there is none."""
     held = (s for other in apps if name.startswith(f"{other.name}-") for s in _stores(other))
     return next((s for s in held if s.startswith(f"{name}-")), "")
 
 
 def _stores(app: App) -> Iterator[str]:
-    """The containers of an app's stores, of each release that is kept, whether they run or not."""
+    """The store containers of each kept release of an app, running or not."""
     for path in (app.state / "releases").glob("*/release.json"):
-        with contextlib.suppress(OSError, msgspec.DecodeError):  # a damaged file must stop nobody
+        with contextlib.suppress(OSError, msgspec.DecodeError):  # a damaged file must not stop other apps
             found = msgspec.json.decode(path.read_bytes(), type=_Sealed)
             yield from (store(app, s.name) for s in found.stores)
 
 
-# ---- what things are called -----------------------------------------------------------------------------------
+# ---- names and paths -----------------------------------------------------------------------------------------
 
 
 def project(app: App, number: int) -> str:
@@ -93,12 +96,12 @@ def project(app: App, number: int) -> str:
 
 
 def outside(app: App) -> str:
-    """The network by which stores of no known kind reach the world. `_` is in no app's name."""
+    """The network by which stores of no known kind reach the internet. No app's name contains `_`."""
     return f"{app.name}_outside"
 
 
 def stores_network(app: App, number: int) -> str:
-    """The internal network on which a release meets the stores."""
+    """The internal network that connects a release to the stores."""
     return f"{project(app, number)}-stores"
 
 
@@ -113,38 +116,39 @@ def instance(app: App, number: int, name: str) -> str:
 
 
 def slice(app: App, *, store: bool) -> str:
-    """The systemd slice of an app's instances, or of its stores. A dash in a slice's name leads into another one
-    (systemd.slice(5)), so that of an app's name, which has no underscore, becomes one."""
+    """The systemd slice of an app's instances, or of its stores. A dash in a slice's name nests it in another slice
+    (systemd.slice(5)), so dashes of the app's name become underscores, which no app's name contains.
+    """
     return f"{systemd.STORES if store else systemd.INSTANCES}{app.name.replace('-', '_')}.slice"
 
 
 def image(app: App, service: str, version: str) -> str:
-    """The name pushrod gives an image: of a commit, or of an image that was pulled."""
+    """pushrod's name for an image of a commit, or for a pulled image."""
     return f"pushrod/{app.name}/{_path(service)}:{version}"
 
 
 def images(app: App) -> str:
-    """What the names of all of an app's images begin with."""
+    """The common prefix of the names of all of an app's images."""
     return f"pushrod/{app.name}"
 
 
 def files(app: App, number: int) -> Path:
-    """Where a release's sealed files are."""
+    """The directory of a release's sealed files."""
     return app.state / "releases" / str(number)
 
 
 def running_stores(app: App) -> Path:
-    """The compose file that the stores run as now."""
+    """The compose file of the running stores."""
     return app.state / "stores" / COMPOSE
 
 
 def running_hooks(app: App) -> Path:
-    """The hooks of the stores as they run now."""
+    """The hooks of the running stores."""
     return app.state / "stores" / HOOKS
 
 
 def file_capabilities(app: App) -> Path:
-    """What was found of the files of the app's images."""
+    """The cached file capabilities of the app's images."""
     return app.directory / "file-capabilities.json"
 
 
@@ -154,22 +158,22 @@ def up(app: App, number: int) -> Path:
 
 
 def environments(app: App, number: int) -> Path:
-    """Where the environment of each of a release's services is, as a file of mode 0600."""
+    """The directory with the environment of each of a release's services, as files of mode 0600."""
     return app.secrets / "releases" / str(number)
 
 
 def private_files(app: App) -> Path:
-    """Where configs and secrets are whose text is not in the commit, each under a digest of it."""
+    """The directory of configs and secrets whose text is not in the commit, each named by its digest."""
     return app.secrets / "files"
 
 
 def store_environment(app: App, name: str) -> Path:
-    """The environment that a store runs with now."""
+    """The environment file of the running store."""
     return app.secrets / "stores" / f"{name}.env"
 
 
 def data(app: App) -> Path:
-    """Where bind mounts are whose source Git does not track: data, shared by all releases. See `data`."""
+    """The directory of bind mounts whose source Git does not track: data, shared by all releases. See `data`."""
     return app.directory / "data"
 
 
@@ -183,8 +187,9 @@ _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 
 
 def _path(service: str) -> str:
-    """A service's name as a part of an image's. One that the OCI distribution specification's grammar of names does
-    not allow (`Web`, `a..b`) is told apart by a digest from others that would look the same."""
+    """A service's name as a part of an image name. A name that the OCI distribution specification does not allow
+    there (`Web`, `a..b`) gets a digest, so that it cannot collide with another.
+    """
     if _PATH.fullmatch(service):
         return service
     plain = re.sub(r"[^a-z0-9]+", "-", service.lower()).strip("-") or "service"

@@ -1,7 +1,7 @@
 """Paths of the host that its owner has opened to an app, as sources of mounts.
 
-Below such a path a container may have put anything, a link to `/` for one, and Docker follows it. So what lies below
-one must be reached without any. That nobody changes it later is seen to where containers are started (`bring_up`).
+A container may have put anything below such a path, for example a link to `/`, and Docker follows it. So a path below
+one must not pass through a link. `bring_up` checks again when containers start, because a link may appear later.
 """
 
 import contextlib
@@ -21,8 +21,9 @@ from pushrod.system import trees
 
 
 def path(app: App, source: str) -> str:
-    """The source, an absolute path. Raises ManifestError where it leads through a link that a container may have
-    made."""
+    """The source, an absolute path. Raises ManifestError if it passes through a link that a container may have
+    made.
+    """
     for word in _words(app):
         if word not in ("/", source) and grants.below(source, word) and _linked(word, source):
             raise ManifestError(
@@ -34,10 +35,10 @@ def path(app: App, source: str) -> str:
 
 
 def apart(document: Mapping[str, Any]) -> None:
-    """Refuse a document by which, with all containers that are there, one may write above what another mounts.
+    """Refuse a document that lets one container write above what another mounts, including all existing containers.
 
-    Here also for stores, which start before the release's own containers are there to be looked at (`bring_up`).
-    Raises ManifestError.
+    Checks stores too, which start before the release's own containers exist and `bring_up` can check those. Raises
+    ManifestError.
     """
     mine = [
         mounts.mounted(f"the service {name}", source, not volume.get("read_only"))
@@ -53,7 +54,7 @@ def apart(document: Mapping[str, Any]) -> None:
 
 
 def _source(document: Mapping[str, Any], volume: Mapping[str, Any]) -> str:
-    """The path that a mount binds, by itself or by the options of its volume."""
+    """The path that a mount binds, directly or by its volume's options."""
     source = str(volume.get("source") or "")
     if volume.get("type") != "volume":
         return source
@@ -64,7 +65,7 @@ def _source(document: Mapping[str, Any], volume: Mapping[str, Any]) -> str:
 def _words(app: App) -> Iterator[str]:
     """The paths that are opened to any app of the host."""
     for other in app.root.apps():
-        with contextlib.suppress(PushrodError):  # settings of another app that are damaged stop nobody
+        with contextlib.suppress(PushrodError):  # damaged settings of another app must not stop this one
             yield from (grants.host_path(w) for w in other.settings.allowed if w.startswith("/"))
 
 
@@ -73,5 +74,5 @@ def _linked(top: str, source: str) -> bool:
     try:
         with trees.top(Path(top)) as held, trees.directory(held, tuple(above)) as parent:
             return stat.S_ISLNK(os.stat(last, dir_fd=parent, follow_symlinks=False).st_mode)
-    except OSError as e:  # what is not there, or only for root to see, Docker tells of
+    except OSError as e:  # Docker reports a path that is missing or readable only for root
         return e.errno in (errno.ELOOP, errno.ENOTDIR)

@@ -1,4 +1,4 @@
-"""The docker engine's own parts, which are Docker's and systemd's to run, and what they let an app be."""
+"""The engine-wide parts of the docker engine, which Docker and systemd run, and the conditions they set for apps."""
 
 import contextlib
 import os
@@ -18,16 +18,17 @@ from pushrod.system import files, waits
 
 
 class Platform:
-    """What a host has to have, and what it lets an app be."""
+    """The parts that a host must have, and the conditions for apps."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def open(self) -> None:
-        """HostError where Docker or the edge does not answer; both are systemd's to run."""
+        """Raise HostError if Docker or the edge does not answer; systemd runs both."""
         docker.answers()
         docker.ask_ahead()
-        if not os.access(names.UNITS, os.W_OK):  # found out now: a live app must be able to come back
+        # checked now, because a live app must be able to start at boot
+        if not os.access(names.UNITS, os.W_OK):
             raise HostError("cannot be written", where=str(names.UNITS), hint="as root: pushrod host init")
         if not waits.wait_until(self._context.edge.answering, timeout=10):
             raise HostError(
@@ -45,10 +46,10 @@ class Platform:
         )
 
     def stop_if_idle(self) -> None:
-        """Nothing: systemd keeps the edge, and Docker serves others too."""
+        """Nothing to stop: systemd runs the edge, and Docker serves other apps too."""
 
     def examine(self) -> Iterator[Diagnostic]:
-        """Whether Docker answers, and the edge."""
+        """Whether Docker and the edge answer."""
         try:
             yield Diagnostic("docker", "ok", f"engine {docker.answers()}")
             yield preflight.space()
@@ -64,7 +65,7 @@ class Platform:
         yield Diagnostic("edge", "ok" if up else "broken", "answers" if up else "does not answer", fix)
 
     def check_name(self, name: str) -> None:
-        """Refuse, before an app is made, a name by which other apps' things are called, or may be."""
+        """Refuse a new app's name that other apps' containers have, or may have."""
         names.check_app(name)
         if held := names.within(name, self._context.root.apps()):
             raise UnknownNameError(
@@ -74,11 +75,11 @@ class Platform:
 
     @contextlib.contextmanager
     def choose_port(self, port: int = 0) -> Iterator[int]:
-        """The port all apps share, unless another is asked for."""
+        """The port all apps share, unless another is requested."""
         yield port or PORT
 
     def terms(self, app: App, checkout: Path) -> Terms:
-        """What the host's owner lets the app ask for, within the host's limits."""
+        """The owner's grants to the app, within the host's limits."""
         return Terms(
             "docker",
             machine.of(self._context.root, app.name),
@@ -88,7 +89,7 @@ class Platform:
         )
 
     def check(self, app: App, document: Document, manifest: Manifest, checkout: Path) -> None:
-        """Refuse names that would be two things', and what nothing could reach."""
+        """Refuse ambiguous names, and services that nothing could reach."""
         self._check_names(app, manifest)
         for service in manifest.services:
             images.check(service, checkout)
@@ -96,11 +97,11 @@ class Platform:
             reached = service.role in ("entry", "store") or service.name in manifest.routing.services
             if reached and containers.isolated(document, service):
                 raise ManifestError(
-                    "nothing could reach it with `network_mode: none`", where=where, hint="take that out"
+                    "nothing could reach it with `network_mode: none`", where=where, hint="remove that line"
                 )
 
     def _check_names(self, app: App, manifest: Manifest) -> None:
-        """Refuse names that would be two things' on this host."""
+        """Refuse names that would belong to two things on this host."""
         names.check_app(app.name)
         services = {s.name for s in manifest.services}
         instances = {f"{s.name}-{n}" for s in manifest.stateless for n in range(1, s.replicas + 1)}
@@ -109,22 +110,22 @@ class Platform:
         wrong += names.foreign(app, stores, self._context.root.apps())
         if wrong:
             raise ManifestError(
-                f"the name {wrong[0]} is taken already", where="services", hint="rename the service"
+                f"the name {wrong[0]} is already taken", where="services", hint="rename the service"
             )
 
     def explain(self, app: App, error: PushrodError) -> None:
-        """By what a container has printed of what was not permitted."""
+        """Add what a container printed about missing permissions."""
         rights.explain(error, app.name)
 
 
 def _slices() -> Diagnostic:
-    """Whether systemd bounds what all containers of an app take together."""
+    """Whether systemd limits all containers of an app together."""
     driver = docker.info().get("CgroupDriver")
     if driver == "systemd":
-        return Diagnostic("limits", "ok", "each app has a slice of systemd's of its own")
+        return Diagnostic("limits", "ok", "each app has its own systemd slice")
     return Diagnostic(
         "limits",
         "warning",
-        f"the Docker engine's cgroup driver is {driver}: each container is bounded, but not all of an app together",
-        'say "exec-opts": ["native.cgroupdriver=systemd"] in /etc/docker/daemon.json, and restart the engine',
+        f"the Docker engine's cgroup driver is {driver}: each container is limited, but not all of an app together",
+        'set "exec-opts": ["native.cgroupdriver=systemd"] in /etc/docker/daemon.json, and restart the engine',
     )

@@ -1,4 +1,4 @@
-"""What a deployment will do on this host, and whether there is room for it, before it does any of it."""
+"""What a deployment will do on this host, and whether there is room for it, determined before it begins."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,20 +16,20 @@ from pushrod.engines.docker.stores import Stores
 from pushrod.state.apps import App
 from pushrod.system import files
 
-_INSTANCE = 128 << 20  # bytes of memory, for an instance of which nothing is known yet
-_IMAGE = 600 << 20  # bytes of disk, for an image that has never been here
+_INSTANCE = 128 << 20  # bytes of memory for an instance without any measurement
+_IMAGE = 600 << 20  # bytes of disk for an image that was never here
 _SPARE_MEMORY = 64 << 20
 _SPARE_DISK = 300 << 20  # bytes that stay free for databases and logs
 Document = Mapping[str, Any]
 
 
 def image_changes(app: App, commit: str, manifest: Manifest) -> list[Change]:
-    """What happens for each image: built, pulled, or there already."""
+    """What happens to each image: built, pulled, or reused."""
     found = []
     for service in (*manifest.stateless, *manifest.stores):
         name = images.identify(app, commit, service)
         if images.is_here(app, commit, service):
-            found.append(Change("image", service.name, "same", f"{name} is here"))
+            found.append(Change("image", service.name, "same", f"{name} exists already"))
         else:
             how = "built" if service.build else "pulled"
             found.append(Change("image", service.name, "new", f"{how}: {name}"))
@@ -37,12 +37,12 @@ def image_changes(app: App, commit: str, manifest: Manifest) -> list[Change]:
 
 
 def store_changes(app: App, manifest: Manifest, place: containers.Place, document: Document) -> list[Change]:
-    """The stores that will be made anew on their data, each of which is a short pause of the app.
+    """The stores that will be recreated on their data, each with a short pause of the app.
 
-    Those that are built, or whose image is not here yet, are known only once they are: nothing is said of any then.
+    Stores that are built, or whose image is not here yet, are only known afterwards: nothing is reported for them.
     """
     before = _running(app)
-    here = {s.name: images.present(app, s) for s in manifest.stores if s.image}
+    here = {s.name: images.existing(app, s) for s in manifest.stores if s.image}
     if not before or not all(here.values()) or any(s.build for s in manifest.stores):
         return []
     parts = {s.name: images.of_pulled(app, s) for s in manifest.stores}
@@ -55,14 +55,16 @@ def store_changes(app: App, manifest: Manifest, place: containers.Place, documen
 
 
 def _running(app: App) -> dict[str, Any]:
-    """The stores' services as they run; none where their file is gone or damaged: a start writes it anew."""
+    """The services of the running stores; none if their file is missing or damaged: the next start writes it
+    again.
+    """
     with suppress(OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         return rendering.services(names.running_stores(app).read_text())
     return {}
 
 
 def _changed(store: Service) -> str:
-    lost = "; what it keeps outside of its volumes is lost" if store.keeps else ""
+    lost = "; what it keeps outside its volumes is lost" if store.keeps else ""
     return f"its definition changed: it restarts on its data{lost}"
 
 
@@ -72,7 +74,7 @@ def _other_environment(app: App, store: Service) -> bool:
 
 
 def needs(app: App, commit: str, manifest: Manifest, document: Document) -> list[Need]:
-    """Memory for the new instances beside the old, and disk for images that are not here, against what is free."""
+    """Memory for the new instances beside the old ones, and disk for missing images, compared with what is free."""
     running = docker.containers({docker.APP: app.name})
     memory = sum(s.replicas * _memory(s, document, running) for s in manifest.stateless if s.role != "job")
     memory += sum(_memory(s, document, []) for s in manifest.stores if not _runs(s, running))
@@ -90,7 +92,7 @@ def needs(app: App, commit: str, manifest: Manifest, document: Document) -> list
 
 
 def space() -> Diagnostic:
-    """Whether there is room for one more image where the engine keeps them, for `pushrod doctor`."""
+    """Whether there is room for one more image in the engine's storage, for `pushrod doctor`."""
     free = files.free_space(_place())
     low = free < _IMAGE + _SPARE_DISK
     detail = f"{free // 1_000_000} MB free at {_place()}, where images and the stores' data are"
@@ -99,16 +101,16 @@ def space() -> Diagnostic:
 
 
 def _place() -> Path:
-    """Where the engine keeps images, and the volumes that stores have their data in."""
+    """Where the engine stores images, and the volumes with the stores' data."""
     return Path(docker.info()["DockerRootDir"])
 
 
 def _memory(service: Service, document: Document, running: list[docker.Container]) -> int:
-    """What one instance takes: as the manifest reserves, else as one of it uses now, else a guess."""
+    """The memory of one instance: the manifest's reservation, else what a running one uses, else a guess."""
     raw = (document.get("services") or {}).get(service.name) or {}
     reservations = (((raw.get("deploy") or {}).get("resources")) or {}).get("reservations") or {}
     if reserved := str(reservations.get("memory") or raw.get("mem_reservation") or ""):
-        return int(reserved)  # Compose writes sizes as bytes
+        return int(reserved)  # Compose writes sizes in bytes
     mine = [c for c in running if c.labels.get(docker.SERVICE) == service.name and c.running]
     used = max((_resident(c.pid) for c in mine), default=0)
     guess = used or _INSTANCE
@@ -116,7 +118,7 @@ def _memory(service: Service, document: Document, running: list[docker.Container
 
 
 def _resident(pid: int) -> int:
-    """Bytes that a process and all below it keep in memory; what they share counts more than once."""
+    """Resident bytes of a process and all below it; shared pages count more than once."""
     try:
         parent = psutil.Process(pid)
         return sum(p.memory_info().rss for p in (parent, *parent.children(recursive=True)))
@@ -129,7 +131,7 @@ def _runs(store: Service, running: list[docker.Container]) -> bool:
 
 
 def _disk(app: App, commit: str, service: Service) -> int:
-    """What an image may take that is not here: as much as the one before it, layers they share included."""
+    """The disk space for a missing image: the size of the previous one, including layers they share."""
     if images.is_here(app, commit, service):
         return 0
     own = names.image(app, service.name, "")

@@ -1,4 +1,4 @@
-"""A release as a project of Compose: its argv, its networks with the stores on them, and why it did not start."""
+"""A release as a Compose project: its argv, its networks with the stores on them, and why it did not start."""
 
 import re
 
@@ -21,7 +21,7 @@ def compose(app: App, release: Release, *argv: str) -> list[str]:
 
 
 def join(app: App, release: Release) -> None:
-    """The release's networks, with the stores on them."""
+    """Create the release's networks and connect the stores to them."""
     gates.open_gate(app.name)
     try:
         bring_up.join(place(app), names.files(app, release.number))
@@ -32,13 +32,15 @@ def join(app: App, release: Release) -> None:
 
 
 def not_started(app: App, release: Release, trouble: calls.Trouble) -> ReadyError:
-    """Compose's own words: a program that is not in the image, or an instance that others wait for has ended."""
+    """The error for Compose's failure: a missing program in the image, or an instance that others wait for has
+    ended.
+    """
     why = str(trouble)
     containers = {names.instance(app, release.number, i.name): i for i in release.instances}
     named = next((c for c in containers if re.search(rf"\b{re.escape(c)}(?![\w.-])", why)), "")
     hook = (
         trouble.hook if isinstance(trouble, bring_up.HookTrouble) else None
-    )  # which says itself what is wrong with its command
+    )  # its message already names the problem with its command
     log = hook.log if hook else tuple(docker.logs(named)) if named else ()
     cause = None if hook else causes.find(why, log)
     name = f"{containers[named].name} was not started: " if named and cause else ""

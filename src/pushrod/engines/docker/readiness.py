@@ -1,4 +1,4 @@
-"""Waiting until every instance of a release has proved that it can serve."""
+"""Wait until every instance of a release has proved that it can serve."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -13,10 +13,10 @@ from pushrod.core.values import Health, Instance, Release
 from pushrod.engines import health, health_rule
 from pushrod.engines.docker.container_health import ended_well
 
-_POLL = 0.1  # seconds between two looks at the containers
+_POLL = 0.1  # seconds between two checks of the containers
 _CHECK = 0.5  # seconds between two runs of a container's own check; each starts a process
 _CHECK_TIMEOUT = 10.0
-_DEADLINE = 60.0  # seconds for an instance of which nothing says how long it may take
+_DEADLINE = 60.0  # seconds for an instance without a configured deadline
 
 
 class Readiness:
@@ -30,9 +30,9 @@ class Readiness:
         self._restarts: dict[str, int] = {}
 
     def wait(self) -> list[str]:
-        """Until all are healthy; ReadyError as soon as one cannot be any more, or at its deadline.
+        """Wait until all are healthy; returns notes on healthy ones.
 
-        Returns what is to be said of those that are.
+        Raises ReadyError as soon as one cannot become healthy any more, or at its deadline.
         """
         began = time.monotonic()
         waiting = {i.name: i for i in self._release.instances}
@@ -49,26 +49,26 @@ class Readiness:
         return self._first_pages()
 
     def _first_pages(self) -> list[str]:
-        """What the entry answers at `/`, where it has proved no more than that it listens."""
+        """Request `/` from the entry, if it has only proved that it listens."""
         entries = self._release.instances_of(self._release.entry)
         found = {c.name: c for c in docker.inspect([self._name(i) for i in entries])}
         asked = [i for i in entries if _way(found.get(self._name(i))) == "port"]
         deadline = max((self._deadline(i, found) for i in asked), default=0.0)
 
-        def look() -> None:
+        def check_running() -> None:
             now = {c.name: c for c in docker.inspect([self._name(i) for i in asked])}
             for instance in asked:
                 self._problem(instance, now.get(self._name(instance)))
 
-        return health.first_pages(self._release, asked, deadline, look)
+        return health.first_pages(self._release, asked, deadline, check_running)
 
     def _deadline(self, instance: Instance, found: Mapping[str, Container]) -> float:
-        """As the manifest says; else as long as the image's own health check may take."""
+        """The manifest's deadline; else as long as the image's own health check may take."""
         given = self._release.service(instance.service).health
         container = found.get(self._name(instance))
         patience = container.patience if container else 0.0
-        said = msgspec.structs.replace(given, host="") != Health()
-        return given.deadline if said else max(_DEADLINE, patience)
+        configured = msgspec.structs.replace(given, host="") != Health()
+        return given.deadline if configured else max(_DEADLINE, patience)
 
     def _problem(self, instance: Instance, container: Container | None) -> str:
         """Why an instance is not healthy yet; empty once it is. Raises ReadyError for one that has ended."""
@@ -76,12 +76,13 @@ class Readiness:
             raise self._error(instance, "its container is gone")
         if ended_well(container.state, container.exit_code, container.started, container.policy):
             return ""
-        before = self._restarts.setdefault(instance.name, container.restarts)  # in a life that may be long
+        # an old container may have been restarted long ago
+        before = self._restarts.setdefault(instance.name, container.restarts)
         if container.state in ("exited", "dead", "restarting") or container.restarts > before:
-            # One that Docker has started again meanwhile no longer says how it ended.
+            # A restarted container no longer reports how it ended.
             status = "" if container.running else f", with status {container.exit_code}"
-            memory = "; it was ended for using more memory than it may" if container.out_of_memory else ""
-            raise self._error(instance, f"ended while it started{status}{memory}")
+            memory = "; it was killed because it exceeded its memory limit" if container.out_of_memory else ""
+            raise self._error(instance, f"ended while starting{status}{memory}")
         if not container.running:
             return f"is {container.state}"
         asked = health_rule.of_labels(container.labels)
@@ -90,13 +91,13 @@ class Readiness:
         if asked:
             return health_rule.problems([asked])[asked]
         settle = self._release.service(instance.service).health.settle
-        return "" if self._settling[instance.name].settled(container.pid, settle) else "has not come to rest"
+        return "" if self._settling[instance.name].settled(container.pid, settle) else "is still starting"
 
     def _own_check(self, instance: Instance, container: Container) -> str:
-        """The container's own health check: as Docker has found it, or found now by running it.
+        """The container's own health check: Docker's latest result, or the result of running it now.
 
-        Docker runs it first after one `interval`, which may be half a minute; an instance that serves by then has
-        nothing to wait for.
+        Docker first runs it after one `interval`, which may be half a minute; an instance that already serves need
+        not wait for that.
         """
         if container.health == "healthy":
             return ""
@@ -108,16 +109,16 @@ class Readiness:
         done = docker.execute(container.name, container.check, timeout=_CHECK_TIMEOUT)
         if done.status == 0:
             return ""
-        said = lines.split((done.stdout + done.stderr).strip())
-        return f"its health check ended with status {done.status}{': ' + said[-1] if said else ''}"
+        output = lines.split((done.stdout + done.stderr).strip())
+        return f"its health check ended with status {done.status}{': ' + output[-1] if output else ''}"
 
     def _error(self, instance: Instance, why: str) -> ReadyError:
         log = tuple(docker.logs(self._name(instance)))
         cause = causes.of_log(log) if why.startswith("ended") else None
-        said = f"{why}: {cause.what}" if cause else why
+        reason = f"{why}: {cause.what}" if cause else why
         hint = f"{cause.hint}; " if cause else health.advice(why)
         return ReadyError(
-            f"{instance.name} is not healthy: {said}",
+            f"{instance.name} is not healthy: {reason}",
             where=f"service {instance.service}",
             hint=f"{hint}its last lines are above; the live release is unchanged. Fix it and push again",
             log=log,

@@ -1,7 +1,7 @@
-"""The plain files of a release: compose files that `docker compose` alone can bring up. Pure: values in, text out.
+"""The plain files of a release: compose files that `docker compose` alone can start. Pure: values in, text out.
 
-The app's own document goes through almost as it is; what pushrod answers for takes the place of what it replaces:
-names, addresses, images, the environment's values (which never go into Git), volumes, limits and rights.
+The app's own document passes through almost unchanged. pushrod replaces names, addresses, images, the environment's
+values (which never go into Git), volumes, limits and rights.
 """
 
 import re
@@ -28,7 +28,7 @@ _HEADER = """\
 
 
 def release(place: Place, sealed: Release, document: Document, images: Mapping[str, Parts]) -> str:
-    """The compose file of a release's instances, and of what runs once from its images (profile `run`)."""
+    """The compose file of a release's instances, and of one-off runs from its images (profile `run`)."""
     app, number = place.app, sealed.number
     lower, upper = addresses.halves(sealed.network)
     networks: Raw = {"default": _network(names.project(app, number), lower, app, sealed)}
@@ -66,7 +66,7 @@ def release(place: Place, sealed: Release, document: Document, images: Mapping[s
         services[f"{service.name}.run"].pop("healthcheck", None)
     whole = {
         "name": names.project(app, number),
-        "services": {name: _present(value) for name, value in services.items()},
+        "services": {name: _without_none(value) for name, value in services.items()},
         "networks": networks,
         **_shared(place, document, services),
     }
@@ -75,7 +75,7 @@ def release(place: Place, sealed: Release, document: Document, images: Mapping[s
 
 
 def stores(place: Place, manifest: Manifest, document: Document, images: Mapping[str, Parts]) -> str:
-    """The compose file of an app's stores, on an internal network of their own."""
+    """The compose file of an app's stores, on their own internal network."""
     app = place.app
     services: Raw = {}
     for store in manifest.stores:
@@ -101,7 +101,7 @@ def stores(place: Place, manifest: Manifest, document: Document, images: Mapping
         networks[_OUTSIDE] = {"name": names.outside(app), "labels": labels}
     whole = {
         "name": app.name,
-        "services": {name: _present(value) for name, value in services.items()},
+        "services": {name: _without_none(value) for name, value in services.items()},
         "networks": networks,
         **_shared(place, document, services),
     }
@@ -134,7 +134,7 @@ def attachments(app: App, sealed: Release, document: Document) -> str:
 
 
 def _meeting(document: Document, sealed: Release) -> list[tuple[Service, str, list[str]]]:
-    """Each store with its address among a release's instances, and the names that they know it by."""
+    """Each store with its address among a release's instances, and the names by which they know it."""
     _, upper = addresses.halves(sealed.network)
     return [
         (store, upper.address(index), [store.name, *_aliases(document, store.name)])
@@ -143,8 +143,9 @@ def _meeting(document: Document, sealed: Release) -> list[tuple[Service, str, li
 
 
 def _hosts(document: Document, sealed: Release, service: Service) -> list[str]:
-    """The stores' names for a container's /etc/hosts: Docker's own name server is a part of dockerd, and so does not
-    answer while that is restarted, which the connections themselves do not notice."""
+    """The stores' names for a container's /etc/hosts: Docker's own name server is part of dockerd and does not answer
+    while dockerd restarts, which established connections survive.
+    """
     if containers.isolated(document, service):
         return []
     given = [str(line) for line in containers.raw_of(document, service.name).get("extra_hosts") or []]
@@ -154,7 +155,7 @@ def _hosts(document: Document, sealed: Release, service: Service) -> list[str]:
 
 
 def _healthcheck(store: Service) -> Raw | None:
-    """A check for a store of a kind we know that has none: so that Docker, and the watch, see when it hangs."""
+    """A check for a store of a known kind that has none, so that Docker and the watchdog notice when it hangs."""
     if not (test := registry.of(store.store).check(store)):
         return None
     # While it reads its data after a power cut it does not answer, and must not be restarted for that.
@@ -162,12 +163,14 @@ def _healthcheck(store: Service) -> Raw | None:
 
 
 def own_volume(store: str, path: str) -> str:
-    """The key of the volume for data that an image keeps and the manifest gives no volume."""
+    """The key of the volume for data that an image keeps and for which the manifest names no volume."""
     return f"{store}-{re.sub(r'[^a-zA-Z0-9_.]+', '-', path).strip('-')}"
 
 
 def _unnamed(document: Document, store: Service, image: Parts) -> list[str]:
-    """Where a store keeps data for which the manifest names no volume: what its image says, or an anonymous one."""
+    """Directories with a store's data for which the manifest names no volume: from its image, or an anonymous
+    volume.
+    """
     mounts = [v for v in containers.mounted(document, store.name) if isinstance(v, dict)]
     named = {str(v.get("target")).rstrip("/") for v in mounts if not _is_anonymous(v)}
     paths = [*image.data, *(str(v["target"]) for v in mounts if _is_anonymous(v))]
@@ -179,7 +182,7 @@ def _is_anonymous(volume: Any) -> bool:
 
 
 def volumes(app: App, document: Document, images: Mapping[str, Parts], manifest: Manifest) -> dict[str, Raw]:
-    """Every volume the app needs by its name on the host, with the manifest's own definition of it."""
+    """Every volume the app needs, by its name on the host, with the manifest's own definition."""
     found: dict[str, Raw] = {}
     declared = document.get("volumes") or {}
     for service in (*manifest.stateless, *manifest.stores):
@@ -194,7 +197,7 @@ def volumes(app: App, document: Document, images: Mapping[str, Parts], manifest:
 
 
 def volume_name(app: App, document: Document, key: str) -> str:
-    """What a volume of the manifest is called on the host: as Compose itself would call it."""
+    """The name of a manifest's volume on the host: the one Compose itself would use."""
     declared = (document.get("volumes") or {}).get(key) or {}
     return str(declared.get("name") or f"{app.name}_{key}")
 
@@ -205,12 +208,12 @@ def services(text: str) -> Raw:
 
 
 def dump(value: object) -> str:
-    """A compose document as YAML. `$` is doubled: what goes in is what Compose is to see, not to expand."""
+    """A compose document as YAML. `$` is doubled, so that Compose does not expand it."""
     return yaml.dump(_escaped(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Compose reads YAML 1.2, where `1e3` and `0o17` are numbers; PyYAML, which writes 1.1, would not quote them."""
+    """Compose reads YAML 1.2, in which `1e3` and `0o17` are numbers; PyYAML writes 1.1 and would not quote them."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -235,7 +238,7 @@ def _gate(app: App) -> Raw:
 
 
 def _restart(service: Service, document: Document) -> str:
-    """Compose's `restart`, where it is given; else an entry is always brought back, a worker after a failure."""
+    """Compose's `restart` if given; else an entry is always restarted, a worker after a failure."""
     raw = containers.raw_of(document, service.name)
     given = str(raw.get("restart") or "")
     condition = str((((raw.get("deploy") or {}).get("restart_policy")) or {}).get("condition") or "")
@@ -252,7 +255,7 @@ def _labels(app: App, document: Document, service: Service, sealed: Release | No
 
 
 def _probe(placed: Instance, service: Service, document: Document) -> Raw:
-    """How an instance is asked whether it is well, where its own health check does not say it."""
+    """The probe of an instance, unless its own health check decides."""
     test = (containers.raw_of(document, service.name).get("healthcheck") or {}).get("test") or ["NONE"]
     asked = health.probe(placed, service.health)
     if asked is None or containers.isolated(document, service) or (test != ["NONE"] and not asked.path):
@@ -261,11 +264,11 @@ def _probe(placed: Instance, service: Service, document: Document) -> Raw:
 
 
 def _dependencies(sealed: Release, document: Document, service: Service) -> Raw:
-    """The instances that Compose starts before: of this release only, because the stores are up by then."""
+    """The instances that Compose starts first: only this release's, because the stores are up by then."""
     raw = containers.raw_of(document, service.name).get("depends_on") or {}
-    wanted = raw if isinstance(raw, dict) else {name: {} for name in raw}
+    conditions = raw if isinstance(raw, dict) else {name: {} for name in raw}
     found: Raw = {}
-    for name, condition in wanted.items():
+    for name, condition in conditions.items():
         for placed in sealed.instances:
             if placed.service == name:
                 found[placed.name] = {"condition": "service_started", **(condition or {})}
@@ -274,7 +277,7 @@ def _dependencies(sealed: Release, document: Document, service: Service) -> Raw:
 
 
 def _aliases(document: Document, name: str) -> list[str]:
-    """Further names of a service: those the manifest gives it on a network, and those others link to it by."""
+    """Further names of a service: aliases from the manifest's networks, and names by which others link to it."""
     found: list[str] = []
     networks = containers.raw_of(document, name).get("networks")
     for network in (networks or {}).values() if isinstance(networks, dict) else ():
@@ -323,8 +326,8 @@ def _environment(app: App, number: int, name: str) -> str:
     return str(names.environments(app, number) / f"{name}.env")
 
 
-def _present(service: Raw) -> Raw:
-    # An empty `entrypoint` or `command` takes the image's away, so it is something.
+def _without_none(service: Raw) -> Raw:
+    # An empty `entrypoint` or `command` overrides the image's, so it is kept.
     empty = {k for k, v in service.items() if v in ({}, []) and k not in ("command", "entrypoint")}
     return {k: v for k, v in service.items() if v is not None and k not in empty}
 

@@ -1,4 +1,4 @@
-"""What releases on Docker take of the host: addresses, images, volumes, build caches, logs."""
+"""Resources of the host that releases on Docker use: addresses, images, volumes, build caches, logs."""
 
 import contextlib
 import re
@@ -26,13 +26,13 @@ from pushrod.state.apps import App
 from pushrod.state.releases import Releases
 from pushrod.system import files, locks
 
-_UNUSED = 7 * 24  # hours after which a build's cache is not kept for the next
+_UNUSED = 7 * 24  # hours without use after which a build's cache is removed
 _NETWORK = re.compile(r'"network": ?"([0-9.]+/[0-9]+)"')
-_KEPT_LOGS = 5  # releases that have failed or were pruned whose logs stay
+_KEPT_LOGS = 5  # failed and pruned releases whose logs are kept
 
 
 class Resources:
-    """What the apps of a host have together."""
+    """What the apps of a host share."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -63,8 +63,9 @@ class Resources:
         return sealed_files.render(app, release, document, manifest)
 
     def excess(self, app: App, older: Sequence[Release], live: Release) -> int:
-        """The app's share is of addresses; and where the disk has no room for one more image, one older release has
-        to do."""
+        """The share is one of addresses. If the disk has no room for one more image, only one older release is
+        kept.
+        """
         most, blocks = (
             addresses.share(self._context.settings.pool),
             [addresses.size(r.network) for r in older],
@@ -80,8 +81,8 @@ class Resources:
         kept_files = [*(app.state / "releases").glob("*/*.yaml"), names.running_stores(app)]
         named = "".join(path.read_text(errors="replace") for path in kept_files if path.exists())
         needed = [image.location for release in kept for image in release.images.values()]
-        images.prune(app, needed, named if damaged else "")
-        sources.prune(app, named)
+        images.remove_unused(app, needed, named if damaged else "")
+        sources.remove_unused(app, named)
         numbers = [*damaged, *(r.number for r in kept)]
         for directory in app.logs.glob("r*"):
             number = int(directory.name[1:])
@@ -89,26 +90,26 @@ class Resources:
                 files.remove_tree(directory)
 
     def remove_stale_builds(self) -> list[PushrodError]:
-        """Remove from each app's builder what no build has used for a week, and builders whose app is gone."""
-        docker.prune_builds(_UNUSED)  # what hosts have from the time when all apps shared the engine's own
+        """Remove from each app's builder what no build has used for a week, and builders of destroyed apps."""
+        docker.prune_builds(_UNUSED)  # left on older hosts, where all apps built in the engine itself
         failed: list[PushrodError] = []
         for app in self._context.root.apps():
             try:
-                Builder(app).prune(_UNUSED)
-            except PushrodError as e:  # one app's builder keeps no other's from being looked at
+                Builder(app).remove_old_cache(_UNUSED)
+            except PushrodError as e:  # an error in one app's builder must not stop the others
                 failed.append(e.of(app.name))
         for name in builders.orphans(self._context.root):
-            Builder(App(self._context.root, name)).forget()
+            Builder(App(self._context.root, name)).remove()
         return failed
 
     def remove_release_volumes(self, app: App, number: int) -> None:
-        """Remove the volumes that were made for a release which was never live."""
+        """Remove the volumes that were created for a release which was never live."""
         docker.remove_volumes(docker.volumes({docker.APP: app.name, docker.MADE_BY: str(number)}))
 
     def remove_directory(self, app: App, directory: Path) -> None:
-        """Remove a directory and all below it; what containers wrote there as another account, from a container.
+        """Remove a directory tree; uses a container for files that containers wrote as other accounts.
 
-        Raises HostError where that does not do either.
+        Raises HostError if that fails too.
         """
         try:
             files.remove_tree(directory)
@@ -128,8 +129,8 @@ class Resources:
         docker.remove([c.name for c in docker.containers({docker.APP: app.name})])
         docker.remove_networks(docker.networks({docker.APP: app.name}))
         docker.remove_volumes(docker.volumes({docker.APP: app.name}))
-        images.prune(app, [])
-        Builder(app).forget()
+        images.remove_unused(app, [])
+        Builder(app).remove()
         files.remove_tree(names.GATES / app.name)
         autostart.disable(app)
 
@@ -139,14 +140,14 @@ class Resources:
         for app in self._context.root.apps():
             held = found.setdefault(app.name, set())
             for path in Releases(app).placed():
-                # Not decoded: another app's file that is damaged must stop nobody.
+                # Not decoded: a damaged file of another app must not stop this one.
                 with contextlib.suppress(FileNotFoundError):
                     held.update(_NETWORK.findall(path.read_text(errors="replace")))
         return found
 
 
 def _holders(blocks: Mapping[str, Collection[str]]) -> str:
-    """Who has most of the pool, for whoever finds it full."""
+    """The apps with most addresses of the pool, for the error when it is full."""
     rows = sorted(
         ((sum(map(addresses.size, held)), name) for name, held in blocks.items() if held), reverse=True
     )
@@ -154,12 +155,12 @@ def _holders(blocks: Mapping[str, Collection[str]]) -> str:
 
 
 def _check_ports(manifest: Manifest, instances: Sequence[Instance]) -> None:
-    """Refuse a service that the edge could not reach: the entry, or one that a route leads to."""
+    """Refuse a service that the edge could not reach: the entry, or the target of a route."""
     reached = {manifest.entry.name, *manifest.routing.services}
     for instance in instances:
         if instance.service in reached and not instance.port:
             raise ManifestError(
-                f"nothing says on which port {instance.service} listens",
+                f"the port of {instance.service} is unknown",
                 where=f"services.{instance.service}",
                 hint='publish it (ports: ["8000:8000"]), `expose` it, or EXPOSE it in the Dockerfile',
             )

@@ -1,8 +1,8 @@
-"""Who seems to need what Docker lets every container do, and containers here may not: as far as that can be told.
+"""Detect services that seem to need capabilities which Docker gives every container and pushrod does not.
 
-Before anything runs, from what a service is started with: the programs that it names, the scripts of the commit that
-these words lead to, and what its Dockerfile gives to files. Then from its image, where a program's file has
-capabilities: one that the container lacks keeps it from being executed at all. At last from what a container printed.
+Before anything runs: from a service's command, the commit's scripts that it runs, and the file capabilities set by
+its Dockerfile. Then from its image: a program whose file has a capability that the container lacks cannot be executed
+at all. Finally from a container's output.
 """
 
 import posixpath
@@ -21,10 +21,10 @@ from pushrod.manifest.grants import DEFAULT_CAPABILITIES, ROOT_CAPABILITIES
 from pushrod.state.apps import App
 
 Evidence = dict[str, str]
-"""A capability, and what says that it is needed."""
+"""A capability, and why it seems needed."""
 
 TAKEN = DEFAULT_CAPABILITIES - {*ROOT_CAPABILITIES}
-"""The capabilities that a container has with Docker, and here only where the host's owner allows it."""
+"""The capabilities that Docker gives a container, and pushrod only if the host's owner allows it."""
 
 _MEANING = {
     "AUDIT_WRITE": "audit records",
@@ -42,7 +42,7 @@ _PROGRAMS = {
     "SETFCAP": "setcap",
     "SETPCAP": "capsh",
 }
-"""The programs that need one."""
+"""Programs that need one."""
 
 _IMAGES = {
     "NET_RAW": "smokeping|blackbox[_-]exporter|uptime-kuma|dhcpd",
@@ -56,7 +56,7 @@ _CALLS = {
     "MKNOD": r"\bmknod\s*\(",
     "SETFCAP": r"\bcap_set_file\b",
 }
-"""How code asks for them itself."""
+"""How code requests them itself."""
 
 _REFUSED = re.compile(r"operation not permitted|\bEPERM\b|errno 1\b", re.IGNORECASE)
 _SAID = {
@@ -67,12 +67,12 @@ _SAID = {
     "SETPCAP": r"capset|capability bounding",
     "AUDIT_WRITE": r"audit",
 }
-"""What a line is about that says that something was not permitted."""
+"""What a line that reports missing permission is about."""
 
-_LARGEST = 256 << 10  # bytes of a script that is looked into
+_LARGEST = 256 << 10  # bytes of a script that are searched
 _COMMENT = re.compile(r"^\s*(?:#|//).*$", re.MULTILINE)
 _SETCAP = re.compile(r"\bsetcap\b[^\n]*?((?:cap_[a-z_]+,?)+)\s*[=+]")
-# A program is the first word of a command of a shell, or a string of its own where code starts it.
+# A program is the first word of a shell command, or a whole string where code starts it.
 _STARTED = (
     r"""(?:^|[;&|(`'"]|\b(?:exec|sudo|if|while|until|then|do|else)\s)\s*(?:/[\w./-]*/)?"""
     r"""(?:{})(?=[\s;&|)'"`]|$)"""
@@ -86,21 +86,21 @@ def remarks(
     checkout: Path,
     named: Mapping[str, str],
 ) -> list[str]:
-    """What is to be said of an app's services. `named` are the names of those images that may be here."""
-    found, known = [], filecaps.Found(names.file_capabilities(app))
+    """Notes on an app's services. `named` are the names of their images, which may not exist here."""
+    notes, known = [], filecaps.Cache(names.file_capabilities(app))
     for service in (*manifest.stateless, *manifest.stores):
         raw = (document.get("services") or {}).get(service.name) or {}
         given = {grants.capability(str(c)) for c in raw.get("cap_add") or []}
         needed = of_image(document, service, named.get(service.name, ""), known) | needs(service, checkout)
-        said = " ".join(n for n in manifest.notes if n.partition(":")[0].split(", ").count(service.name))
-        lacking = {c: why for c, why in needed.items() if c not in given and c not in said}
+        noted = " ".join(n for n in manifest.notes if n.partition(":")[0].split(", ").count(service.name))
+        lacking = {c: why for c, why in needed.items() if c not in given and c not in noted}
         if lacking and not raw.get("privileged") and "ALL" not in given:
-            found.append(_remark(app.name, service.name, lacking))
-    return found
+            notes.append(_remark(app.name, service.name, lacking))
+    return notes
 
 
 def needs(service: Service, checkout: Path) -> Evidence:
-    """What a service is started with that needs a capability which containers here do not have."""
+    """The missing capabilities that a service's commands seem to need."""
     found: Evidence = {}
     words = [word for argv in _argvs(service, checkout) for word in argv]
     named = posixpath.basename(service.image.partition("@")[0]).partition(":")[0]
@@ -128,7 +128,7 @@ def _argvs(service: Service, checkout: Path) -> Iterator[Sequence[str]]:
 
 
 def _scripts(words: Sequence[str], service: Service, checkout: Path) -> Iterator[tuple[str, str]]:
-    """The files of the commit that words of a command lead to, without their comments."""
+    """The commit's files that a command refers to, without their comments."""
     seen = set()
     for word in re.split(r"[\s;&|()'\"]+", "\n".join(words)):
         path = scripts.tracked(word, service, checkout) if word else None
@@ -139,7 +139,7 @@ def _scripts(words: Sequence[str], service: Service, checkout: Path) -> Iterator
 
 
 def _given_to_files(service: Service, checkout: Path) -> Iterator[str]:
-    """The capabilities that a Dockerfile gives to files of its image, of those that containers do not have."""
+    """The capabilities missing in containers that a Dockerfile gives to files of its image."""
     if service.build is None:
         return
     path = checkout / service.build.context / service.build.dockerfile
@@ -151,10 +151,10 @@ def _given_to_files(service: Service, checkout: Path) -> Iterator[str]:
         yield from ({n.removeprefix("cap_").upper() for n in named.split(",")} & TAKEN)
 
 
-def of_image(document: Mapping[str, Any], service: Service, name: str, known: filecaps.Found) -> Evidence:
-    """The capabilities that files of an image have and containers do not; nothing where it is not here.
+def of_image(document: Mapping[str, Any], service: Service, name: str, known: filecaps.Cache) -> Evidence:
+    """The file capabilities in an image that its containers lack; none if it is not here.
 
-    One that does not begin as root lacks those of the others, too.
+    A container that does not start as root lacks those of root, too.
     """
     if not name or docker.image(name) is None:
         return {}
@@ -167,8 +167,8 @@ def _remark(app: str, service: str, lacking: Evidence) -> str:
     by_place: dict[str, list[str]] = {}
     for capability in sorted(lacking):
         meaning = _MEANING.get(capability)
-        told = f"{meaning} ({capability})" if meaning else capability
-        by_place.setdefault(lacking[capability], []).append(told)
+        label = f"{meaning} ({capability})" if meaning else capability
+        by_place.setdefault(lacking[capability], []).append(label)
     asked = "; ".join(f"{place}: {', '.join(those)}" for place, those in by_place.items())
     return f"{service}: seems to need capabilities that containers do not have here ({asked}). " + _remedy(
         app, lacking
@@ -176,17 +176,17 @@ def _remark(app: str, service: str, lacking: Evidence) -> str:
 
 
 def _remedy(app: str, capabilities: Iterable[str]) -> str:
-    wanted = sorted(capabilities)
-    words = " ".join(c for c in wanted if c in TAKEN)
+    requested = sorted(capabilities)
+    words = " ".join(c for c in requested if c in TAKEN)
     owner = f", and by the host's owner: pushrod apps allow {app} {words}" if words else ""
-    return f"To have them: `cap_add: [{', '.join(wanted)}]`{owner}"
+    return f"To have them: `cap_add: [{', '.join(requested)}]`{owner}"
 
 
-# ---- afterwards -----------------------------------------------------------------------------------------------
+# ---- from output ---------------------------------------------------------------------------------------------
 
 
 def in_log(lines: Iterable[str]) -> Evidence:
-    """What a container has printed that says so, by the capability that it is about."""
+    """The capabilities whose lack a container's output reports, each with the line."""
     found: Evidence = {}
     for line in lines:
         if _REFUSED.search(line):
@@ -195,25 +195,25 @@ def in_log(lines: Iterable[str]) -> Evidence:
     return found
 
 
-def from_log(app: str, service: str, lines: Iterable[str], given: Iterable[str], said: str) -> list[str]:
-    """What is to be said of what an instance printed. `given` are its capabilities, `said` what has been said."""
-    lacking = {c: why for c, why in in_log(lines).items() if c not in {*given} and c not in said}
+def from_log(app: str, service: str, lines: Iterable[str], given: Iterable[str], noted: str) -> list[str]:
+    """Notes on an instance's output. `given` are its capabilities, `noted` earlier notes."""
+    lacking = {c: why for c, why in in_log(lines).items() if c not in {*given} and c not in noted}
     return [_remark(app, service, lacking)] if lacking else []
 
 
 def explain(error: PushrodError, app: str) -> None:
-    """Add to the hint of an error what says in its log that a container could not do what Docker lets it."""
+    """Add to an error's hint which rights, normal under Docker, the container lacked according to its log."""
     lines = [error.what, *error.log]
-    told = [_remedy(app, found)] if (found := in_log(lines)) else []
+    hints = [_remedy(app, found)] if (found := in_log(lines)) else []
     text = "\n".join(lines)
     if re.search(r"no.new.privileges", text, re.IGNORECASE):
-        told.append(
-            "programs of another owner (sudo) gain nothing here: `security_opt: ['no-new-privileges:false']`, and by "
+        hints.append(
+            "setuid programs (sudo) gain no rights here: `security_opt: ['no-new-privileges:false']`, and by "
             f"the host's owner: pushrod apps allow {app} unconfined"
         )
-    if not told and re.search(r"exec\b.*operation not permitted", text, re.IGNORECASE):
-        told.append(
+    if not hints and re.search(r"exec\b.*operation not permitted", text, re.IGNORECASE):
+        hints.append(
             "its file has capabilities that the container lacks: getcap shows them, `cap_add` asks for them"
         )
-    if told:
-        error.hint = ". ".join([*told, *([error.hint] if error.hint else [])])
+    if hints:
+        error.hint = ". ".join([*hints, *([error.hint] if error.hint else [])])

@@ -1,4 +1,4 @@
-"""The instances of releases on Docker: containers, on networks of their release's own."""
+"""The instances of releases on Docker: containers, on their release's own networks."""
 
 from collections.abc import Collection, Iterator, Sequence
 
@@ -28,30 +28,30 @@ class Runtime:
             raise docker.known(str(e), f"app {app.name}") or not_started(app, release, e) from e
 
     def ready(self, app: App, release: Release) -> Sequence[str]:
-        """Wait until every instance is healthy; ReadyError at its deadline, or at once if it ends."""
+        """Wait until every instance is healthy. Raises ReadyError at its deadline, or at once if it ends."""
         notes = Readiness(release, lambda i: names.instance(app, release.number, i.name)).wait()
         gates.open_edge(app.name, release.number)
         return [*notes, *_not_permitted(app, release)]
 
     def stop(self, app: App, number: int) -> Sequence[str]:
-        """Stop a release's instances, each within its grace; keep what they printed; take their networks away."""
+        """Stop a release's instances, each within its grace period; keep their output; remove their networks."""
         gates.close_edge(app.name, number)
         found = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
         notes = stopping.stop(app, found)
         logs.keep(app, [c for c in found if docker.INSTANCE in c.labels])
         docker.remove([c.name for c in found])
         docker.remove_networks(docker.networks({docker.APP: app.name, docker.RELEASE: str(number)}))
-        # Docker goes on with what Compose had asked for when it was cut off.
+        # Docker may still execute what an interrupted Compose requested.
         late = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
         docker.remove([c.name for c in late])
         return notes
 
     def stop_instances(self, app: App, release: Release, instances: Collection[str]) -> Sequence[str]:
-        """Stop their containers, which Docker then does not start again by itself."""
+        """Stop their containers; Docker does not restart those."""
         return stopping.stop(app, list(_instances(app, release.number, instances).values()))
 
     def workers(self, app: App, release: Release) -> Collection[str]:
-        """The instances that answer nobody."""
+        """The instances that receive no requests."""
         silent = [i.name for i in release.instances if i.service not in release.serving]
         found = _instances(app, release.number, silent)
         return [name for name, c in found.items() if c.running and not network.listens(c.pid)]
@@ -62,7 +62,7 @@ class Runtime:
         return sorted(map(int, found))
 
     def states(self, app: App) -> list[ProcessState]:
-        """Every container of an app, stores first, and the edge before them."""
+        """The state of the edge, then of every container of an app, stores first."""
         found = [state_of(c) for c in docker.containers({docker.APP: app.name})]
         own = sorted(
             (s for s in found if s is not None), key=lambda s: (s.group != app.name, s.group, s.name)
@@ -72,26 +72,26 @@ class Runtime:
     def logs(
         self, app: App, service: str = "", release: int = 0, *, lines: int = 50, follow: bool = False
     ) -> Iterator[Line]:
-        """What an app's containers have printed."""
+        """The output of an app's containers."""
         return (logs.follow if follow else logs.lines)(app, service, release, lines)
 
     def set_autostart(self, app: App, enabled: bool) -> bool:
-        """By a link that systemd reads; a path unit sees it change."""
+        """By a link that systemd reads; a path unit notices the change."""
         return autostart.enable(app) if enabled else autostart.disable(app)
 
 
 def _not_permitted(app: App, release: Release) -> Iterator[str]:
-    """What instances have printed of what they could not do, where it was not said before."""
+    """Notes on missing rights in instances' output, unless noted before."""
     rendered = rendering.services((names.files(app, release.number) / names.COMPOSE).read_text())
     firsts = {i.service: i for i in reversed(release.instances)}
     for service, instance in sorted(firsts.items()):
         given = rendered[instance.name].get("cap_add") or []
-        said = " ".join(n for n in release.notes if n.startswith(f"{service}:"))
+        noted = " ".join(n for n in release.notes if n.startswith(f"{service}:"))
         printed = docker.logs(names.instance(app, release.number, instance.name))
-        yield from rights.from_log(app.name, service, printed, given, said)
+        yield from rights.from_log(app.name, service, printed, given, noted)
 
 
-def _instances(app: App, number: int, wanted: Collection[str]) -> dict[str, docker.Container]:
-    """Those containers of a release that are these instances, by the instances' names."""
-    found = docker.inspect([names.instance(app, number, name) for name in wanted])
+def _instances(app: App, number: int, instances: Collection[str]) -> dict[str, docker.Container]:
+    """The containers of a release for these instances, by the instances' names."""
+    found = docker.inspect([names.instance(app, number, name) for name in instances])
     return {c.labels[docker.INSTANCE]: c for c in found if docker.INSTANCE in c.labels}

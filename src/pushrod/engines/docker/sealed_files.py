@@ -1,4 +1,4 @@
-"""The plain files that are sealed with a release on Docker, and what they name: environments, volumes, copies."""
+"""The plain files that are sealed with a release on Docker, and what they refer to: environments, volumes, copies."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ from pushrod.state.secrets import Secrets
 def render(app: App, release: Release, document: Document, manifest: Manifest) -> dict[str, str]:
     """The compose files of the release and of its stores, and which store joins which network where.
 
-    The environments that they name are written beside the other secrets.
+    The environment files they refer to are written beside the other secrets.
     """
     _write_environments(app, release, manifest)
     found = {name: parts(image.location) for name, image in release.images.items()}
@@ -44,12 +44,12 @@ def render(app: App, release: Release, document: Document, manifest: Manifest) -
 
 
 def mounted(app: App, commit: str, manifest: Manifest, document: Document, checkout: Path) -> Sources:
-    """What services of a commit mount of its tree."""
+    """What the services of a commit mount from its tree."""
     return Sources(app, commit, checkout, document, {s.name for s in manifest.stores})
 
 
 def place_of_stores(app: App, mounted: Sources) -> containers.Place:
-    """Where the stores of an app are rendered for."""
+    """The paths and limits with which an app's stores are rendered."""
 
     def file(kind: str, name: str, reference: Mapping[str, Any], image: str) -> str:
         return mounted.file(kind, name, reference, image, store=True)
@@ -58,7 +58,7 @@ def place_of_stores(app: App, mounted: Sources) -> containers.Place:
 
 
 def place_of_instances(app: App, mounted: Sources) -> containers.Place:
-    """Where the instances of a release are rendered for."""
+    """The paths and limits with which a release's instances are rendered."""
 
     def file(kind: str, name: str, reference: Mapping[str, Any], image: str) -> str:
         return mounted.file(kind, name, reference, image, store=False)
@@ -67,18 +67,18 @@ def place_of_instances(app: App, mounted: Sources) -> containers.Place:
 
 
 def _room(app: App) -> containers.Room:
-    """What bounds the app's containers on this host."""
+    """The limits of the app's containers on this host."""
     found = docker.info()
     slices = (
         found.get("CgroupDriver") == "systemd"
-    )  # with cgroupfs a slice would be a directory that nobody bounds
+    )  # with cgroupfs a slice would be a directory without limits
     return containers.Room(machine.of(app.root, app.name), slices=slices)
 
 
 def _make_volume(
     app: App, number: int, name: str, declared: Mapping[str, Any], there: Mapping[str, str]
 ) -> None:
-    """Make one, unless it is `there`: volumes by their names, with their drivers."""
+    """Create a volume unless it is in `there`, which maps names of existing volumes to their drivers."""
     if not declared.get("external"):
         options, driver = declared.get("driver_opts") or {}, declared.get("driver") or "local"
         if (device := str(options.get("device") or "")).startswith("/"):
@@ -106,9 +106,9 @@ def _write_environments(app: App, release: Release, manifest: Manifest) -> None:
 def have_environments(app: App, release: Release) -> bool:
     """Whether each service and each store of a release has its environment file."""
     directory = names.environments(app, release.number)
-    wanted = [f"{s.name}{kind}.env" for s in release.services for kind in ("", ".release")]
-    wanted += [f"store.{s.name}.env" for s in release.stores]
-    return all((directory / name).is_file() for name in wanted)
+    expected = [f"{s.name}{kind}.env" for s in release.services for kind in ("", ".release")]
+    expected += [f"store.{s.name}.env" for s in release.stores]
+    return all((directory / name).is_file() for name in expected)
 
 
 def write_environments(app: App, release: Release, manifest: Manifest) -> None:
@@ -118,12 +118,13 @@ def write_environments(app: App, release: Release, manifest: Manifest) -> None:
 
 
 def _check_volumes(images: Mapping[str, containers.Parts], made: int, most: int) -> None:
-    """Refuse more volumes than the host takes of an app: an image too can ask for them, for each container of it."""
+    """Refuse more volumes than the host allows an app: an image can declare some too, for each of its containers."""
     asked = {"volumes": made} | {f"services.{name}": len(its.data) for name, its in images.items()}
     where, count = max(asked.items(), key=lambda item: item[1])
     if count > most:
         raise ManifestError(
-            f"{count} volumes, those that images ask for counted, and this host takes {most} of an app",
+            f"{count} volumes, including those declared by images, and this host allows an app {most}",
             where=where,
-            hint=f"use fewer (VOLUME, too); the host's owner can raise it: pushrod host limits volumes={count}",
+            hint="use fewer (VOLUME lines in images count); the host's owner can raise it: "
+            f"pushrod host limits volumes={count}",
         )

@@ -1,16 +1,16 @@
-"""What the containers of a commit mount of this host, and where that is.
+"""The sources of a commit's mounts, and where on this host they are.
 
-    apps/shop/data/uploads, data/media%2Fphotos    what Git does not track: data, shared by all releases. So is a
-                                                   directory of which Git has the place alone (`uploads/.gitkeep`)
-    apps/shop/copies/7/docker%2Fnginx              what it does: a copy of the seventh release's own
-    apps/shop/stores/files/3f9a…/init.sql          the same for stores, named by its contents
-    apps/shop/secrets/files/5b1c…                  configs and secrets that are no plain file of the commit
+ apps/shop/data/uploads, data/media%2Fphotos    not tracked by Git: data, shared by all releases; also a directory
+                                                of which Git only tracks a placeholder (`uploads/.gitkeep`)
+ apps/shop/copies/7/docker%2Fnginx              tracked by Git: a copy that belongs to release 7
+ apps/shop/stores/files/3f9a…/init.sql          the same for stores, named by its contents
+ apps/shop/secrets/files/5b1c…                  configs and secrets that are not plain files of the commit
 
-Docker resolves the path of a source anew at each start of a container, and follows links. So none of these places
-lies in another, nor in anything else that a container mounts: who may write into one can change no part of the path
-of another, now or later. What is read from the commit is read from its checkout, which no container sees. Where one
-source lies in another (`.` and `./media`), the containers of the outer one mount the inner one too, in its place, so
-that both see the same files, as with Compose.
+Docker resolves a source's path at each start of a container, and follows links. So none of these places contains
+another, or lies in anything else that a container mounts: write access to one cannot change any part of another's
+path. The commit's files are read from its checkout, which no container sees. If one source contains another (`.` and
+`./media`), the containers of the outer one also mount the inner one at its place, so that both see the same files, as
+with Compose.
 """
 
 import contextlib
@@ -32,13 +32,11 @@ from pushrod.system.trees import Names, Place
 
 Document = Mapping[str, Any]
 
-_LARGEST = (
-    1 << 20
-)  # bytes of a config or secret whose rights are given: what Docker itself allows for them (Swarm)
+_LARGEST = 1 << 20  # bytes of a config or secret with rights: Docker's own limit for them (Swarm)
 
 
 _PLACES = frozenset((".gitignore", ".gitkeep", ".keep", ".empty", ".placeholder"))
-"""Files that are only there because Git knows no empty directory."""
+"""Files that only exist because Git does not track empty directories."""
 
 
 class _Mount(NamedTuple):
@@ -50,7 +48,7 @@ class _Mount(NamedTuple):
 
 
 class _Rights(NamedTuple):
-    """Who may read a config or secret, as its reference says."""
+    """The rights of a config or secret, from its reference."""
 
     mode: int
     uid: int
@@ -58,7 +56,7 @@ class _Rights(NamedTuple):
 
 
 class Sources:
-    """The sources of one commit's mounts. Where each is is told at once; `make` makes those that were asked for.
+    """The sources of one commit's mounts. Methods return paths at once; `make` creates what they returned.
 
     `stores` are the names of the services whose containers outlive a release.
     """
@@ -74,15 +72,15 @@ class Sources:
         self._secrets = Secrets(app)
         self._own = (
             app.directory / "copies" / checkout.name
-        )  # as `App.copies`; what is only planned has no number
+        )  # as `App.copies`; a commit that is only planned has no number
         self._copies: dict[Path, Place] = {}
         self._data: dict[Path, Place] = {}
         self._texts: dict[Path, tuple[bytes, _Rights | None, str]] = {}
 
-    # ---- where they are -------------------------------------------------------------------------------------
+    # ---- paths ----------------------------------------------------------------------------------------------
 
     def instance(self, source: str) -> str:
-        """For an instance. An absolute path is the host's own, and was allowed by its owner."""
+        """A source's path for an instance. An absolute path is the host's own, allowed by its owner."""
         if source.startswith("/"):
             return opened.path(self._app, source)
         place = self._resolved(source)
@@ -95,14 +93,15 @@ class Sources:
         return str(path)
 
     def store(self, source: str) -> str:
-        """For a store: what Git tracks is copied to a place named by its contents, so that a commit that does not
-        change it does not change the store either."""
+        """A source's path for a store: tracked files are copied to a place named by their contents, so that a commit
+        that does not change them does not change the store.
+        """
         if source.startswith("/") or not self._seen(source).there:
             return self.instance(source)
         place = self._seen(source)
         try:
             identity = git.tree_id(self._app.repository, self._commit, place.path)
-        except RepositoryError:  # it is of a submodule
+        except RepositoryError:  # belongs to a submodule
             identity = trees.digest(self._checkout, place.path)
         path = self._app.stores / "files" / identity / (place.names[-1] if place.names else "tree")
         if not self._resolved(source).there and not path.exists():  # an older pushrod kept data there
@@ -111,10 +110,10 @@ class Sources:
         return str(path)
 
     def inner(self, source: str) -> list[tuple[str, str]]:
-        """The sources that lie in this one, each with its path there and where it is.
+        """The sources inside this one, each with its relative path and its path on the host.
 
-        Of instances alone, as a store's data are nobody else's; and of directories, where anybody writes into it or
-        into this one.
+        Only for instances, because a store's data is its own; and only for directories into one of which somebody
+        writes.
         """
         if source.startswith("/"):
             return []
@@ -123,9 +122,9 @@ class Sources:
         return [("/".join(p.names[depth:]), self.instance(p.path)) for p in self._in(outer)]
 
     def file(self, kind: str, name: str, reference: Mapping[str, Any], image: str, *, store: bool) -> str:
-        """The file of a config or secret, which any account of a container can read unless its reference says more.
+        """The file of a config or secret. Any account in the container can read it unless its reference sets rights.
 
-        `image` is the service's own. Raises ManifestError where nothing gives it.
+        `image` is the service's own. Raises ManifestError if the file has no content.
         """
         declared = (self._document.get(kind) or {}).get(name) or {}
         where, rights = f"{kind}.{name}", _rights(reference)
@@ -141,27 +140,28 @@ class Sources:
         self._texts[path] = (raw, rights, image)
         return str(path)
 
-    # ---- making them ----------------------------------------------------------------------------------------
+    # ---- creation -------------------------------------------------------------------------------------------
 
     def check(self, most: int) -> None:
-        """Refuse copies that come to more than twice `most` bytes, the most that a commit may have.
+        """Refuse copies of more than twice `most` bytes, the limit of a commit.
 
-        A tree that is mounted together with each of its own levels would be written as often.
+        A tree that is mounted together with each of its levels would be copied once per level.
         """
         places = [*self._copies.values()]
         total = sum(trees.size(self._checkout, p.path) for p in places) if len(places) > 2 else 0
         if total > 2 * most:
             raise ManifestError(
-                f"the copies of what it mounts of the commit come to {total >> 20} MiB, of at most {2 * most >> 20}",
+                f"the copies of the commit's mounted files take {total >> 20} MiB, of at most {2 * most >> 20}",
                 where="volumes",
-                hint="mount what is needed, and not its parts again; the limit is twice that of `tree-size`",
+                hint="mount only the directories that are needed, and not their subdirectories again; "
+                "the limit is twice that of `tree-size`",
             )
 
     def make(self, others: Collection[str]) -> None:
-        """Make what was asked for and is not there. `others` are the services that do not begin as root: what they
-        may write into, any account of theirs can.
+        """Create the returned paths that do not exist. `others` are the services that do not start as root:
+        directories that they may write into become writable for any account.
 
-        Raises HostError where data cannot be had, OSError where the disk is full.
+        Raises HostError if data cannot be converted, OSError if the disk is full.
         """
         for path, place in self._copies.items():
             if not os.path.lexists(path):
@@ -191,7 +191,7 @@ class Sources:
         files.sync_directory(path.parent)
 
     def _make_room(self, outer: Place, copy: Path, mode: int) -> None:
-        """Directories to mount the inner sources on: Docker would make them as root, or not at all."""
+        """Create directories on which the inner sources are mounted: Docker would create them as root, or fail."""
         for inner in self._in(outer):
             with trees.top(copy) as top:
                 trees.make_directory(top, inner.names[len(outer.names) :], mode=mode)
@@ -218,23 +218,23 @@ class Sources:
         return any(m.place == place and not m.read_only for m in self._mounts)
 
     def _written_by(self, place: Place, services: Collection[str]) -> bool:
-        """Whether one of them mounts it, or what it lies in, to write."""
+        """Whether one of these services mounts the place, or what contains it, for writing."""
         return any(
             m.place.names == place.names[: len(m.place.names)] and not m.read_only and m.service in services
             for m in self._mounts
         )
 
     def _is_file(self, place: Place) -> bool:
-        return place.there and (self._checkout / place.path).is_file()  # no link is left in its names
+        return place.there and (self._checkout / place.path).is_file()  # its names contain no links
 
     def _directories(self, place: Place) -> list[Names]:
-        """The directories that the commit has in a place of data, which programs expect there."""
+        """The directories that the commit has inside a place of data, which programs expect there."""
         top = self._checkout / place.path
         found = [Path(path).parent.parts for path in trees.files(top)] if top.is_dir() else []
         return sorted({parts for parts in found if parts})
 
     def _resolved(self, source: str) -> Place:
-        """Where a source leads; what Git has the place of alone is not there."""
+        """Where a source leads; a path with only a placeholder counts as missing."""
         place = self._seen(source)
         return place._replace(there=place.there and not is_a_place(self._checkout / place.path))
 
@@ -255,7 +255,7 @@ class Sources:
             raise ManifestError(
                 f"`{source}` cannot be given with `mode`, `uid` or `gid`: {_why(e)}",
                 where=where,
-                hint=f"a file of the commit of at most {_LARGEST >> 20} MiB can",
+                hint=f"use a file of the commit of at most {_LARGEST >> 20} MiB",
             ) from e
 
     def _text(self, where: str, declared: Mapping[str, Any]) -> str:
@@ -264,25 +264,25 @@ class Sources:
         variables, name = self._secrets.variables(), str(declared.get("environment"))
         if name not in variables:
             raise ManifestError(
-                f"nothing gives {name}", where=where, hint=f"set it: pushrod secret set {name}"
+                f"{name} has no value", where=where, hint=f"set it: pushrod secret set {name}"
             )
         return variables[name]
 
 
 def is_a_place(path: Path) -> bool:
-    """Whether Git has a directory only so that it is there: no file in it is more than a placeholder."""
+    """Whether Git tracks a directory only as a place: no file in it is more than a placeholder."""
     found = trees.files(path)
     first = next(found, "")
     return all(Path(name).name in _PLACES for name in itertools.chain([first], found))
 
 
 def tracked(checkout: Path, path: str) -> bool:
-    """Whether a commit has what is at a path, and not only a place for data."""
+    """Whether a commit contains the file or directory at a path, and not only a place for data."""
     return (checkout / path).exists() and not is_a_place(checkout / path)
 
 
 def remarks(document: Document) -> list[str]:
-    """What is not done of the rights that references give their files: one of the host has its own."""
+    """Notes on rights in references that do not apply, because a host's file has its own."""
     found = []
     for service, raw in (document.get("services") or {}).items():
         for kind in ("configs", "secrets"):
@@ -298,15 +298,15 @@ def remarks(document: Document) -> list[str]:
     return found
 
 
-def prune(app: App, needed: str) -> None:
-    """Remove every private file that the text `needed`, of all compose files that are kept, does not name."""
+def remove_unused(app: App, needed: str) -> None:
+    """Remove every private file that the text `needed`, of all kept compose files, does not name."""
     for path in names.private_files(app).glob("*"):
         if path.name not in needed:
             path.unlink(missing_ok=True)
 
 
 def _rights(reference: Mapping[str, Any]) -> _Rights | None:
-    """What a reference says of rights; the rest as Compose documents it: root's own, and all may read it."""
+    """The rights in a reference; by default, as Compose documents it, root owns it and all may read it."""
     if not {"mode", "uid", "gid"} & set(reference):
         return None
     mode, uid, gid = (
@@ -318,7 +318,7 @@ def _rights(reference: Mapping[str, Any]) -> _Rights | None:
         raise ManifestError(
             f"mode {mode}, uid {uid}, gid {gid}: not numbers",
             where=str(reference.get("source")),
-            hint="such as 0440",
+            hint="for example 0440",
         ) from e
 
 

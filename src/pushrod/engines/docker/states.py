@@ -1,4 +1,4 @@
-"""What a container, or the edge, does now, in the words that `pushrod status` shows."""
+"""The current state of a container, or of the edge, in the words that `pushrod status` shows."""
 
 import datetime
 from typing import Literal
@@ -24,7 +24,7 @@ _HEALTH: dict[str, Word] = {"starting": "starting", "unhealthy": "failed"}
 
 
 def state_of(container: Container) -> ProcessState | None:
-    """The state of an instance or a store; None for what runs once, and for a worker that has done its work."""
+    """The state of an instance or a store; None for a one-off run, and for a worker that has finished."""
     app, release = container.labels[docker.APP], container.labels.get(docker.RELEASE, "")
     name = container.labels.get(docker.INSTANCE) or ("" if release else container.labels[docker.SERVICE])
     if not name or ended_well(container.state, container.exit_code, container.started, container.policy):
@@ -50,13 +50,13 @@ def state_of(container: Container) -> ProcessState | None:
 
 
 def edge_state(edge: Edge) -> ProcessState:
-    """The edge: whether it answers."""
+    """The state of the edge: whether it answers."""
     mark = edge.mark()
     return ProcessState("edge", "nginx", "running" if mark else "failed", pid=mark.pid if mark else 0)
 
 
 def _age(at: str) -> float:
-    """Seconds since a time as Docker writes it, in UTC with nanoseconds; 0 where it never was."""
+    """Seconds since a time as Docker writes it, in UTC with nanoseconds; 0 for its zero time."""
     if not at or at.startswith("0001"):
         return 0.0
     then = datetime.datetime.fromisoformat(at[:19]).replace(tzinfo=datetime.UTC)

@@ -1,4 +1,4 @@
-"""Stopping containers: in their graces, after what is to be run in them before."""
+"""Stop containers within their grace periods, after their `pre_stop` commands."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ _ALIVE = ("running", "restarting", "paused")
 
 
 def stop(app: App, containers: Sequence[docker.Container]) -> list[str]:
-    """Stop containers, each within its grace, after what is to be run in them before."""
+    """Run the `pre_stop` commands of containers, then stop each within its grace period."""
     try:
         failed = bring_up.before_stop(place(app), [c.name for c in containers if c.running])
         notes = [one.why for one in failed]
     except calls.Trouble as e:
-        notes = [f"what was to be run before containers stop was not: {e}"]
+        notes = [f"`pre_stop` commands were not run: {e}"]
     docker.stop([c for c in containers if c.state in _ALIVE])
     return notes

@@ -1,4 +1,4 @@
-"""The stores of apps on Docker: containers in place, on the networks of their app's releases."""
+"""The stores of apps on Docker: containers updated in place, on the networks of their app's releases."""
 
 from collections.abc import Sequence
 
@@ -16,31 +16,33 @@ class Storage:
     """The stores of a host's apps."""
 
     def versions(self) -> dict[str, str]:
-        """None: the manifest names the image, and that is what runs."""
+        """None: the manifest's image determines the version."""
         return {}
 
     def endpoints(self, app: App, manifest: Manifest) -> list[Endpoint]:
-        """Where each store is for this app: under its service's name."""
+        """The address of each store for this app: its service's name."""
         return Stores(app).endpoints(manifest)
 
     def at(self, app: App, host: str, port: int) -> str:
-        """By its service's name, which is its host name in the networks of the releases."""
+        """By the service's name, which is the host name in the releases' networks."""
         return host if names.store_environment(app, host).exists() else ""
 
     def ensure(self, app: App, release: Release, *, ddl: bool) -> str:
-        """Bring the stores up in place, prove that they answer, ensure roles and databases."""
+        """Bring the stores up in place, wait until they answer, ensure roles and databases."""
         return Stores(app).ensure(release, ddl=ddl)
 
     def schema(self, app: App, stores: Sequence[Service]) -> str:
-        """A digest over the schemas of the databases that pushrod gives the app."""
+        """A digest of the schemas of the databases in which pushrod gives the app roles."""
         return Stores(app).schema(stores)
 
     def blockers(self, app: App, stores: Sequence[Service]) -> Sequence[str]:
-        """Asked of the databases that pushrod gives the app."""
+        """In the databases in which pushrod gives the app roles."""
         return Stores(app).waits(stores)
 
     def end_migrations(self, app: App, stores: Sequence[Service], since: str) -> None:
-        """In the databases that pushrod gives the app. A release command's container goes with its release."""
+        """In the databases in which pushrod gives the app roles. A release command's container is removed with its
+        release.
+        """
         Stores(app).end_migrations(stores, since)
 
     def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
@@ -48,12 +50,12 @@ class Storage:
         return Stores(app).archives(release.stores, ddl=ddl)
 
     def restore(self, app: App, release: Release | None, failed: int, *, running: bool) -> None:
-        """The stores as the live release has them; the gate closed where nothing is live."""
+        """Restore the stores to the live release's definition; close the gate if nothing is live."""
         Stores(app).restore(release, failed, running=running)
         if release is None:
             files.remove_tree(names.GATES / app.name)
 
     def stop(self, app: App) -> Sequence[str]:
-        """Stop the stores, each within its grace; their data stays."""
+        """Stop the stores, each within its grace period; their data stays."""
         found = [c for c in docker.containers({docker.APP: app.name}) if docker.RELEASE not in c.labels]
         return stopping.stop(app, found)

@@ -1,14 +1,13 @@
-"""Look at every app, and mend what should run and does not, or runs and is not healthy; Docker never does that.
+"""Repair apps: start what should run and does not, restart what runs and is unhealthy. Docker does neither.
 
-Run by a timer every few seconds: nothing stays in memory in between. What it did is told to the journal and written
-to `apps/<app>/watch.log`. Standard library only, and copied below ROOT beside `bring_up`, as that is.
+Run by a timer every few seconds; nothing stays in memory in between. Its actions go to systemd's journal and to
+`apps/<app>/watch.log`. Standard library only; copied below ROOT beside `bring_up`.
 
-No app can hold up another. One question to Docker tells of all containers, and those that have no health check of
-their own are asked at the same time, each within one time for the whole of it (`probing`). What is to be mended is
-mended apart, a few apps at once, each with a time of its own, while looks go on; who had help longest ago comes
-first, also after a run that was cut off.
+No app can delay another. One Docker command lists all containers; those without a health check of their own are
+probed concurrently, each within a total time (`probing`). A few apps are repaired at a time, each with its own
+deadline, while checks continue. The app that was repaired longest ago comes first, even after an interrupted run.
 
-    python3 -I -S watchdog.py ROOT
+ python3 -I -S watchdog.py ROOT
 """
 
 import contextlib
@@ -31,7 +30,7 @@ try:
     from pushrod.engines import health_rule
     from pushrod.engines.docker import bring_up, calls, container_health, gates, hooks
     from pushrod.system import host_paths
-except ImportError:  # a copy below ROOT: what it needs lies beside it
+except ImportError:  # the copy below ROOT has its modules in its own directory
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     import bring_up  # type: ignore[import-not-found, no-redef, unused-ignore]
     import calls  # type: ignore[import-not-found, no-redef, unused-ignore]
@@ -42,37 +41,38 @@ except ImportError:  # a copy below ROOT: what it needs lies beside it
     import host_paths  # type: ignore[import-not-found, no-redef, unused-ignore]
 
 UNITS = host_paths.WANTED
-"""The apps that should be up have a link here."""
+"""Each app that should be up has a link here."""
 
 PATIENCE = 3
-"""Looks in a row at which an instance without a health check of its own does not answer, before it is restarted."""
+"""Consecutive checks that an instance without its own health check must fail before it is restarted."""
 
 LIMIT = 6
-"""Restarts of one container in an hour, after which it is left for a person to look at."""
+"""Restarts of one container in an hour, after which it is left to a person."""
 
 AT_ONCE = 4
-"""Apps that are mended at the same time; as many again are brought up, which takes longer."""
+"""Apps that are repaired at the same time; as many again are brought up, which takes longer."""
 
 EVERY = 10.0
-"""Seconds between two looks while something is mended; as the timer's."""
+"""Seconds between two checks while something is repaired; the timer's interval."""
 
 RUN = 240.0
-"""Seconds after which a run looks no more, and begins nothing; what is under way has its time."""
+"""Seconds after which a run starts nothing new; repairs in progress keep their time."""
 
-ATTEND, UP = 60.0, 300.0
-"""Seconds for mending one app's containers, and for bringing it up where one is gone. An app that takes longer to
-come up goes on by itself: nothing of it is stopped."""
+REPAIR, UP = 60.0, 300.0
+"""Seconds for repairing one app's containers, and for bringing the app up if one is missing. An app that takes longer
+continues to start: none of it is stopped.
+"""
 
 _HOUR = 3600.0
 _FIRST, _LONGEST = 10.0, 600.0  # seconds between two restarts of a container: doubled each time
 _DONE = {"up": "brought up", "start": "started", "restart": "restarted"}
-_GRACE = "5"  # seconds that a container which does not answer has to end
-_COMMAND = 60.0  # seconds for one command of Docker's
+_GRACE = "5"  # seconds that an unresponsive container has to end
+_COMMAND = 60.0  # seconds for one Docker command
 _LIST = '{{json .Names}} {{json .Status}} {{json (.Label "pushrod.probe")}} {{json (.Label "pushrod.probe.hosts")}}'
 
 
 class Memory:
-    """What earlier looks saw, by container; on tmpfs, so that a boot begins anew. Threads may share it."""
+    """What earlier checks found, by container; on tmpfs, so that a boot starts empty. Thread-safe with `lock`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -85,12 +85,12 @@ class Memory:
         """What is remembered of one container."""
         return self.seen.setdefault(name, {"bad": 0, "restarts": [], "told": False})
 
-    def helped(self, names: Collection[str]) -> float:
-        """When one of these containers was last mended; 0 for never."""
+    def last_repaired(self, names: Collection[str]) -> float:
+        """When one of these containers was last repaired; 0 for never."""
         return max((at for n in names if n in self.seen for at in self.seen[n]["restarts"]), default=0.0)
 
     def save(self, names: Collection[str]) -> None:
-        """Keep what is known of these containers, and forget all others."""
+        """Store what is known of these containers and drop the rest."""
         with self.lock:
             text = json.dumps({n: m for n, m in self.seen.items() if n in names})
         temporary = self.path.with_suffix(f".{os.getpid()}")
@@ -98,8 +98,8 @@ class Memory:
         temporary.replace(self.path)
 
 
-class Glance(NamedTuple):
-    """What the list of all containers says of one: its status in Docker's words, and where it is to be asked."""
+class Listed(NamedTuple):
+    """A container's row in Docker's list: its status in Docker's words, and the labels with its probe."""
 
     status: str
     probe: str = ""
@@ -107,12 +107,12 @@ class Glance(NamedTuple):
 
     @property
     def fine(self) -> bool:
-        """Whether it runs, and Docker has not found it unhealthy, where that is what counts."""
+        """Whether it runs and, if its own health check decides, Docker does not report it unhealthy."""
         return self.status.startswith("Up ") and (self._way != "check" or "(unhealthy)" not in self.status)
 
     @property
     def asked(self) -> "health_rule.Probe | None":
-        """How it is to be asked; None where it is not."""
+        """Its probe; None if it is not probed."""
         return self._probe if self._way in ("path", "port") else None
 
     @property
@@ -133,15 +133,15 @@ class Live(NamedTuple):
 
 
 def wait_after(restarts: int) -> float:
-    """Seconds to let a container be after that many restarts in the last hour."""
+    """Seconds to leave a container alone after that many restarts in the last hour."""
     return 0.0 if not restarts else min(_FIRST * 2.0 ** (restarts - 1), _LONGEST)
 
 
-# ---- looking ------------------------------------------------------------------------------------------------
+# ---- checks -------------------------------------------------------------------------------------------------
 
 
 def live(app: bring_up.App) -> Live | None:
-    """What should run of an app; None where nothing should."""
+    """The app with everything that should run; None if nothing should."""
     directory = app.release()
     if directory is None or gates.is_stopped(app.name):
         return None
@@ -151,26 +151,29 @@ def live(app: bring_up.App) -> Live | None:
     return Live(app, release, tuple(names))
 
 
-def glances() -> dict[str, Glance]:
-    """Every container of every app, by name: one question to Docker, however many there are."""
+def listed() -> dict[str, Listed]:
+    """Every container of every app, by name, from one Docker command."""
     argv = ["docker", "ps", "--all", "--no-trunc", "--filter", "label=pushrod.app", "--format", _LIST]
-    found = {}
+    rows = {}
     for line in calls.run(argv, _COMMAND).splitlines():
         decoder, at, words = json.JSONDecoder(), 0, []
         for _ in range(4):
             word, at = decoder.raw_decode(line, at)
             words.append(str(word))
             at += 1
-        found[words[0]] = Glance(*words[1:])
-    return found
+        rows[words[0]] = Listed(*words[1:])
+    return rows
 
 
-def look(apps: list[Live], memory: Memory) -> Iterator[Live]:
-    """Look at all apps at once; those that may need something, who had help longest ago first. What Docker itself
-    knows comes before those that have to be asked, which may take their time."""
-    seen = glances()
-    told = [one for one in apps if _needs(one, {n for n in one.names if n not in seen or not seen[n].fine})]
-    yield from sorted(told, key=lambda one: memory.helped(one.names))
+def failing(apps: list[Live], memory: Memory) -> Iterator[Live]:
+    """Check all apps at once; yields those that may need repair, the one repaired longest ago first. Apps that Docker
+    reports come before those that have to be probed, which may take a while.
+    """
+    seen = listed()
+    reported = [
+        one for one in apps if _needs(one, {n for n in one.names if n not in seen or not seen[n].fine})
+    ]
+    yield from sorted(reported, key=lambda one: memory.last_repaired(one.names))
     running = {n: seen[n] for one in apps for n in one.names if n in seen and seen[n].fine}
     asked = {name: probe for name, glance in running.items() if (probe := glance.asked)}
     problems = health_rule.problems(asked.values())
@@ -180,23 +183,23 @@ def look(apps: list[Live], memory: Memory) -> Iterator[Live]:
             known = memory.of(name)
             known["bad"] = known["bad"] + 1 if problems[probe] else 0
             needy |= {name} if known["bad"] >= PATIENCE else set()
-    found = [one for one in apps if one not in told and needy & set(one.names)]
-    yield from sorted(found, key=lambda one: memory.helped(one.names))
+    probed = [one for one in apps if one not in reported and needy & set(one.names)]
+    yield from sorted(probed, key=lambda one: memory.last_repaired(one.names))
 
 
 def _needs(one: Live, ill: set[str]) -> bool:
     return bool(ill) or not gates.is_open(one.app.name, one.release["number"])
 
 
-def trouble(container: "calls.Found | None", known: dict[str, Any]) -> tuple[str, str]:
-    """What is wrong with a container, and what mends it: `start`, `restart` or `up`; nothing if nothing is."""
+def diagnose(container: "calls.Found | None", known: dict[str, Any]) -> tuple[str, str]:
+    """What is wrong with a container, and the remedy: `start`, `restart` or `up`; two empty strings if it is fine."""
     if container is None:
         return "is not there", "up"
     state, policy = container["State"], container["HostConfig"]["RestartPolicy"]["Name"]
     if container_health.ended_well(state["Status"], state["ExitCode"], state["StartedAt"], policy):
         return "", ""
     if state["Status"] in ("exited", "dead") and policy in ("no", ""):
-        return "", ""  # the manifest says that it is not to be brought back
+        return "", ""  # the manifest does not want it restarted
     if state["Status"] in ("exited", "created", "dead"):
         return f"is {state['Status']} (status {state['ExitCode']})", "start"
     asked, health = (
@@ -210,72 +213,76 @@ def trouble(container: "calls.Found | None", known: dict[str, Any]) -> tuple[str
     return "", ""
 
 
-# ---- mending ------------------------------------------------------------------------------------------------
+# ---- repairs ------------------------------------------------------------------------------------------------
 
 
-def attend(one: Live, memory: Memory, now: Callable[[], float] = time.time) -> bool:
-    """Look closer at one app, and mend what needs it, unless a command works on it: that leaves it as it should be.
+def repair(one: Live, memory: Memory, now: Callable[[], float] = time.time) -> bool:
+    """Check one app closely and repair it, unless a command works on it: the command leaves it in its proper state.
 
-    Returns whether it has to be brought up: a container is gone.
+    Returns whether the app must be brought up because a container is missing.
     """
-    end, missing = time.monotonic() + ATTEND, False
+    end, missing = time.monotonic() + REPAIR, False
     with bring_up.alone(one.app) as held:
         current = live(one.app) if held else None
         if current is None:
             return False
-        found = calls.inspect(list(current.names))
-        for name in sorted(current.names, key=lambda name: memory.helped([name])):
+        containers = calls.inspect(list(current.names))
+        for name in sorted(current.names, key=lambda name: memory.last_repaired([name])):
             if time.monotonic() > end:
                 break
-            why, act = _due(current.app, name, found.get(name), memory, now())
+            why, act = _due(current.app, name, containers.get(name), memory, now())
             missing = missing or act == "up"
             if act not in ("", "up"):
                 fix(current.app, name, why, act)
-        admit(current.app, current.release, found, end)
+        open_edge_if_healthy(current.app, current.release, containers, end)
     return missing
 
 
 def _due(
     app: bring_up.App, name: str, container: "calls.Found | None", memory: Memory, now: float
 ) -> tuple[str, str]:
-    """What is to be done now about a container, remembered as done; nothing where it is to be let be."""
+    """The action that is due for a container, recorded as taken; empty if it is to be left alone."""
     with memory.lock:
         known = memory.of(name)
-        why, act = trouble(container, known)
+        why, act = diagnose(container, known)
         if not act:
             return "", ""
         known["restarts"] = [at for at in known["restarts"] if now - at < _HOUR]
         if len(known["restarts"]) >= LIMIT:
-            told, known["told"] = known["told"], True
-            if not told:
+            known_before, known["told"] = known["told"], True
+            if not known_before:
                 record(app, name, why, f"left alone after {LIMIT} restarts in an hour: docker logs {name}")
             return "", ""
         if now - max(known["restarts"], default=0.0) < wait_after(len(known["restarts"])):
             return "", ""
-        known.update(bad=0, told=False, restarts=[*known["restarts"], now])
+        known.update(bad=0, known_before=False, restarts=[*known["restarts"], now])
         return why, act
 
 
-def admit(app: bring_up.App, release: dict[str, Any], found: dict[str, Any], end: float) -> None:
-    """Let the edge send requests to a release once all that it asks are healthy: where its unit gave up before, for
-    those or for a worker, and where an older pushrod has brought it up, which did not say so. Nobody is asked after
-    `end`, by the monotonic clock: checks of their own can take as long as they like, each for itself."""
+def open_edge_if_healthy(
+    app: bring_up.App, release: dict[str, Any], containers: dict[str, Any], end: float
+) -> None:
+    """Let the edge send requests to a release once all containers that it asks are healthy.
+
+    Needed when the app's unit gave up waiting, perhaps for a worker, and when an older pushrod started the app
+    without setting the marker. Stops checking at `end` (monotonic clock): own health checks can take any time.
+    """
     if gates.is_open(app.name, release["number"]) or not (gates.GATES / app.name).is_dir():
         return
 
     def well(name: str) -> bool:
-        return time.monotonic() < end and name in found and not container_health.problem(found[name])
+        return (
+            time.monotonic() < end and name in containers and not container_health.problem(containers[name])
+        )
 
     names = bring_up.reached(app, release)
     if names and all(map(well, names)):
         gates.open_edge(app.name, release["number"])
-        bring_up.say(
-            f"{app.name}: release {release['number']} is healthy, and the edge lets requests through"
-        )
+        bring_up.log(f"{app.name}: release {release['number']} is healthy, and the edge sends it requests")
 
 
 def fix(app: bring_up.App, name: str, why: str, act: str) -> None:
-    """Start or restart a container, or bring the whole app up where one is gone; and record it."""
+    """Start or restart a container, or bring the whole app up if one is missing, and record it."""
     began = time.monotonic()
     try:
         if act == "up":
@@ -284,39 +291,39 @@ def fix(app: bring_up.App, name: str, why: str, act: str) -> None:
             gates.open_gate(app.name)
             calls.run(["docker", "start", name], _COMMAND)
         else:
-            for unwell in bring_up.before_stop(app, [name], float(_GRACE)):
-                bring_up.say(unwell.why)
+            for failure in bring_up.before_stop(app, [name], float(_GRACE)):
+                bring_up.log(failure.why)
             calls.run(["docker", "restart", "-t", _GRACE, name], _COMMAND)
         row = bring_up.hooks_of(app).get(name) if act != "up" else None
         if row and (failed := hooks.after_start(row, _COMMAND)):
-            bring_up.say(failed.why)
+            bring_up.log(failed.why)
     except calls.Trouble as e:
-        record(app, name, why, f"could not be mended: {e}")
+        record(app, name, why, f"could not be repaired: {e}")
         return
     record(app, name, why, f"{_DONE[act]} in {time.monotonic() - began:.1f} s")
 
 
 def up(app: bring_up.App, timeout: float = UP) -> None:
-    """Bring an app up in a process of its own, which ends with all it has started when its time is up."""
+    """Bring an app up in a child process, which is killed with all its children when its time is up."""
     program = str(Path(__file__).resolve().with_name("bring_up.py"))
     argv = [sys.executable, "-I", "-S", program, "up", str(app.root), app.name]
     with subprocess.Popen(
         argv, stdout=subprocess.PIPE, text=True, errors="replace", start_new_session=True
     ) as child:
         try:
-            said = [line for line in child.communicate(timeout=timeout)[0].splitlines() if line.strip()]
+            output = [line for line in child.communicate(timeout=timeout)[0].splitlines() if line.strip()]
         except subprocess.TimeoutExpired as e:
             os.killpg(child.pid, signal.SIGKILL)
             raise calls.Trouble(f"it is not up after {timeout:g} s") from e
-    for line in said:
-        bring_up.say(line)
+    for line in output:
+        bring_up.log(line)
     if child.returncode:
-        raise calls.Trouble(said[-1] if said else "it could not be brought up")
+        raise calls.Trouble(output[-1] if output else "it could not be brought up")
 
 
 def record(app: bring_up.App, name: str, why: str, did: str) -> None:
-    """One line for the journal, and one in the app's watch.log."""
-    bring_up.say(f"{name} {why}: {did}")
+    """Write one line to systemd's journal and one to the app's watch.log."""
+    bring_up.log(f"{name} {why}: {did}")
     at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")  # noqa: UP017 - any Python 3
     with (app.directory / "watch.log").open("a") as log:
         log.write(json.dumps({"at": at, "container": name, "why": why, "did": did}) + "\n")
@@ -329,26 +336,26 @@ Do = TypeVar("Do")
 
 
 def _guarded(app: bring_up.App, do: Callable[[], Do]) -> "Do | None":
-    """What one app makes go wrong is told, and is nobody else's trouble."""
+    """Run `do` for one app; an error is reported and must not affect other apps."""
     try:
         return do()
     except (calls.Trouble, OSError, ValueError, KeyError, TypeError) as e:
-        bring_up.say(f"{app.name}: {e}")
+        bring_up.log(f"{app.name}: {e}")
         return None
 
 
-def wanted(root: Path) -> list[Live]:
+def apps_to_watch(root: Path) -> list[Live]:
     """The apps that should be up."""
-    found = []
+    apps = []
     for link in sorted(UNITS.glob("pushrod-app@*.service")):
         app = bring_up.App(str(root), link.name[len("pushrod-app@") : -len(".service")])
         if app.directory.is_dir() and (one := _guarded(app, partial(live, app))):
-            found.append(one)
-    return found
+            apps.append(one)
+    return apps
 
 
-class Mending:
-    """What is being mended, by app: containers in one pool, whole apps, which take longer, in another."""
+class RepairJobs:
+    """RepairJobs in progress, by app: containers in one pool, whole apps, which take longer, in another."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
@@ -356,19 +363,19 @@ class Mending:
         self._under_way: dict[str, futures.Future[Any]] = {}
 
     def begin(self, one: Live) -> None:
-        """Mend an app, unless that is under way."""
+        """Start repairing an app, unless that is in progress."""
         job = self._under_way.get(one.app.name)
         if job is None or job.done():
-            self._under_way[one.app.name] = self._quick.submit(_guarded, one.app, partial(self._attend, one))
+            self._under_way[one.app.name] = self._quick.submit(_guarded, one.app, partial(self._repair, one))
 
-    def _attend(self, one: Live) -> None:
-        if attend(one, self._memory):
+    def _repair(self, one: Live) -> None:
+        if repair(one, self._memory):
             up = partial(fix, one.app, one.app.name, "lacks a container", "up")
-            with contextlib.suppress(RuntimeError):  # the run is at its end: the next one comes to it
+            with contextlib.suppress(RuntimeError):  # the run is ending: the next one repairs it
                 self._under_way[one.app.name] = self._slow.submit(_guarded, one.app, up)
 
     def wait(self, timeout: float) -> bool:
-        """Wait until nothing is under way, or for so long; whether nothing is."""
+        """Wait until no repair is in progress, for `timeout` seconds at most; returns whether none is."""
         end = time.monotonic() + timeout
         while jobs := [job for job in list(self._under_way.values()) if not job.done()]:
             if time.monotonic() >= end:
@@ -377,27 +384,28 @@ class Mending:
         return True
 
     def end(self) -> None:
-        """Begin nothing more, and let what is under way end."""
+        """Start nothing more, and let repairs in progress finish."""
         for pool in (self._quick, self._slow):
             pool.shutdown(cancel_futures=True)
 
 
 def main(arguments: list[str]) -> int:
-    """Look at every app that should be up, and go on looking while one of them is mended; 0 also where something
-    could not be mended, which the record says."""
+    """Check every app that should be up, and keep checking while one is repaired; returns 0 even if a repair failed,
+    which is recorded.
+    """
     root, memory = Path(arguments[0]), Memory(gates.GATES / "watch.json")
-    mending, end = Mending(memory), time.monotonic() + RUN
+    repairs, end = RepairJobs(memory), time.monotonic() + RUN
     while True:
-        apps = wanted(root)
+        apps = apps_to_watch(root)
         try:
-            for one in look(apps, memory):
-                mending.begin(one)
+            for one in failing(apps, memory):
+                repairs.begin(one)
         except (calls.Trouble, OSError, ValueError) as e:
-            bring_up.say(str(e))
-        done = mending.wait(EVERY)
+            bring_up.log(str(e))
+        done = repairs.wait(EVERY)
         memory.save({name for one in apps for name in one.names})
         if done or time.monotonic() >= end:
-            mending.end()
+            repairs.end()
             return 0
 
 

@@ -1,1 +1,1 @@
-"""The embedded engine: real parts as supervised processes, without Docker."""
+"""The embedded engine: supervised processes, without Docker."""

@@ -1,9 +1,9 @@
-"""How a service is run without a container: which argv, with which environment, on which port.
+"""How a service runs without a container: its argv, environment and port.
 
-All of it is pure but `find`, which looks whether programs are there.
+Everything is pure except `find`, which looks for programs on disk.
 
-Compose's semantics hold: `entrypoint` replaces the image's ENTRYPOINT and drops its CMD, `command` replaces its
-CMD. What only a container needs goes: an init such as tini, and `uv run`, because the environment is there already.
+Compose's semantics apply: `entrypoint` replaces the image's ENTRYPOINT and drops its CMD, `command` replaces its CMD.
+What only a container needs is removed: an init such as tini, and `uv run`, because the environment exists already.
 """
 
 import os
@@ -20,22 +20,22 @@ from pushrod.adapters.dockerfile import Recipe
 from pushrod.core.errors import BuildError, ManifestError
 from pushrod.core.values import Service
 
-# Where programs of this machine are looked for, after those of the image: no login shell's additions, so that a
+# Where the machine's programs are searched, after those of the image: without a login shell's additions, so that a
 # push over SSH and a command in a terminal find the same.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# Of the image's environment these are about the container's own file system.
+# These variables of an image refer to the container's file system.
 _CONTAINER_ONLY = frozenset({"PATH", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "HOME"})
 _INITS = frozenset({"tini", "dumb-init", "catatonit"})
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
-# `uv run` and its like in front of a program, with options that take no value.
+# `uv run` and the like in front of a program, with options that take no value.
 _FLAGS = r"(?:(?:--(?:frozen|locked|no-sync|no-dev|no-project|offline|quiet|no-progress|active)|-q|--)\s+)*"
 _RUNNER = re.compile(rf"\b(?:uv\s+run|poetry\s+run|pipenv\s+run|pdm\s+run)\s+{_FLAGS}(?=[\w./])")
 _PROCESS = re.compile(r"^([A-Za-z0-9_-]+):\s*(\S.*)$", re.MULTILINE)
-_PLAIN = re.compile(r"[\w@%+=:,./ \t-]*(?:\$\{?PORT\}?[\w@%+=:,./ \t-]*)*")  # no shell is needed to read this
+_PLAIN = re.compile(r"[\w@%+=:,./ \t-]*(?:\$\{?PORT\}?[\w@%+=:,./ \t-]*)*")  # readable without a shell
 
 
 class Command(NamedTuple):
-    """What runs a service: its argv, and what the Dockerfile puts into its environment."""
+    """What runs a service: its argv, and the environment from its Dockerfile."""
 
     argv: tuple[str, ...]
     environment: dict[str, str]
@@ -50,15 +50,16 @@ class Bound(NamedTuple):
 
 
 def resolve(service: Service, dockerfile_text: str | None, procfile_text: str | None) -> Command:
-    """The argv and environment of a service: manifest, else Dockerfile, else the Procfile's line for it or `web`.
+    """The argv and environment of a service: from the manifest, else the Dockerfile, else the Procfile's line for it
+    or `web`.
 
-    Raises ManifestError when none of them names a command, or the Dockerfile cannot be read.
+    Raises ManifestError if none of them has a command, or the Dockerfile cannot be parsed.
     """
     recipe = recipe_of(service, dockerfile_text)
     argv = _composed(service, recipe) or _procfile(procfile_text or "", service.name)
     if not argv:
         raise ManifestError(
-            "no command: neither the manifest, nor a Dockerfile, nor a Procfile says what it runs",
+            "no command: neither the manifest, nor a Dockerfile, nor a Procfile names one",
             where=f"services.{service.name}",
             hint="write `command:` in the service",
         )
@@ -66,7 +67,7 @@ def resolve(service: Service, dockerfile_text: str | None, procfile_text: str | 
 
 
 def recipe_of(service: Service, dockerfile_text: str | None) -> Recipe:
-    """What the service's Dockerfile says; an empty recipe where there is none."""
+    """The parsed Dockerfile of a service; an empty recipe if there is none."""
     if dockerfile_text is None or service.build is None:
         return Recipe()
     where = posixpath.normpath(posixpath.join(service.build.context, service.build.dockerfile))
@@ -74,7 +75,7 @@ def recipe_of(service: Service, dockerfile_text: str | None) -> Recipe:
 
 
 def unwrapped(argv: Sequence[str]) -> tuple[str, ...]:
-    """The argv without an init in front of it and without `uv run`, also inside a shell's script."""
+    """The argv without an init or `uv run` in front of it, also inside a shell's script."""
     words = list(argv)
     while words and posixpath.basename(words[0]) in _INITS:
         words = words[1:]
@@ -113,7 +114,7 @@ def _procfile(text: str, name: str) -> tuple[str, ...]:
 
 
 def _script(argv: Sequence[str]) -> int:
-    """Where in an argv a shell's script stands; 0 when it runs no shell."""
+    """The index of a shell's script in an argv; 0 if it runs no shell."""
     if not argv or posixpath.basename(argv[0]) not in _SHELLS:
         return 0
     for at, word in enumerate(argv[1:-1], 1):
@@ -137,12 +138,12 @@ def find(
     key: str = "command",
     may_have: Callable[[str], bool] = lambda _: False,
 ) -> tuple[str, ...]:
-    """The argv with a program that is there: looked for on `path`, which begins with the image's own directory.
+    """The argv with its program found on `path`, which begins with the image's own directory.
 
-    A program given by a path of the container is what that path stands for: in a `bin` directory the program of
-    that name, below `workdir` the file of `directory`, where the service runs. `directory` None leaves a relative
-    path as it is. `key` is where the manifest says it. `may_have` tells, where the image is not built yet, whether it
-    may have a program of that name. Raises BuildError, naming service and program.
+    A program given by a container path is translated: in a `bin` directory to the program of that name, below
+    `workdir` to the file in `directory`, where the service runs. `directory` None leaves a relative path unchanged.
+    `key` is the program's key in the manifest. `may_have` returns, if the image is not built yet, whether it may have
+    a program of that name. Raises BuildError, naming service and program.
     """
     argv = unwrapped(argv)
     program = argv[0]
@@ -152,14 +153,14 @@ def find(
         raise BuildError(
             f"{service}: its program `{program}` is neither in its Python environment nor on this machine",
             where=f"services.{service}.{key}",
-            hint=f"add what provides `{name}` to the service's dependencies, or install it here; a program that only "
-            "its image has needs the Docker engine",
+            hint=f"add the package with `{name}` to the service's dependencies, or install it here; a program "
+            "that only its image has needs the Docker engine",
         )
     return (found or program, *argv[1:])
 
 
 def _program(program: str, path: str, directory: Path | None, workdir: str) -> str | None:
-    """Where a program is that an argv names; None where it is not."""
+    """The path of an argv's program; None if it does not exist."""
     if "/" not in program:
         return shutil.which(program, path=path)
     if not program.startswith("/"):
@@ -173,17 +174,17 @@ def _program(program: str, path: str, directory: Path | None, workdir: str) -> s
 
 
 def _is_in_bin(program: str) -> bool:
-    """Whether an image's own programs may have this one, by its name or its path."""
+    """Whether a program, by its name or its path, may be one of the image's own."""
     return "/" not in program or posixpath.basename(posixpath.dirname(program)) in ("bin", "sbin")
 
 
 def _inside(directory: Path, program: str) -> str | None:
-    """A program of the checkout by its path from where the service runs."""
+    """A program of the checkout by its path relative to the service's working directory."""
     path = directory / program
     return f"./{posixpath.normpath(program)}" if path.is_file() and os.access(path, os.X_OK) else None
 
 
-# What a shell does itself in a script that runs one program after the other.
+# Builtins of a shell in a script that runs one program after the other.
 _SHELLS_OWN = frozenset(
     (".", "cd", "echo", "exec", "export", "printf", "set", "source", "true", "ulimit", "umask")
 )
@@ -192,8 +193,9 @@ _SIMPLE = re.compile(r"(?:exec\s+)?((?:/[\w.-]+)+|[A-Za-z][\w.-]*)(?:\s+[^|&;<>(
 
 
 def called(argv: Sequence[str]) -> list[str]:
-    """The programs that an argv runs: its own, and where that is a shell, those that its script runs one after the
-    other by their names or whole paths; not where the script does more than that, or a login shell knows more."""
+    """The programs that an argv runs: its own and, if that is a shell, those that its script runs one after the
+    other, by name or absolute path. Nothing for scripts that do more, or for login shells.
+    """
     at = _script(argv)
     at = 0 if at and re.search("[il]", argv[at - 1]) else at
     found = [_SIMPLE.fullmatch(part.strip()) for part in argv[at].split("&&")] if at else []
@@ -213,17 +215,17 @@ _PORT_NAMED = re.compile(
     rf"[\"']?(?:{_ANY}?:)?(\d{{2,5}})\b"
     rf"|(?:^|[\s=/\"']){_ANY}?:(\d{{2,5}})\b"
 )
-# Servers that read their port from a variable of their own name in place of an option; gunicorn reads PORT.
+# Servers that read their port from a variable of their own instead of an option; gunicorn reads PORT.
 _PORT_VARIABLES = ("PORT", "UVICORN_PORT", "FLASK_RUN_PORT")
 
 
 def bind(argv: Sequence[str], environment: Mapping[str, str], port: int, container_port: int) -> Bound:
-    """The argv and environment of the instance that is given `port`; with port 0 nothing changes.
+    """The argv and environment of an instance that is given `port`; with port 0 nothing changes.
 
-    `$PORT`, `${PORT}` and `${PORT:-8000}` become it, except in a shell's script, whose shell does that; so does
-    the container port where the argv names it as what to listen on (`--port 8000`, `0.0.0.0:8000`), in a
-    script too. Where the container port is not known, or not named, the port that the argv plainly listens on
-    is taken for it. In the environment PORT is set, and every other `…PORT` that is the container port follows.
+    The port replaces `$PORT`, `${PORT}` and `${PORT:-8000}`, except in a shell's script, where the shell does that;
+    also the container port where the argv names it as the port to listen on (`--port 8000`, `0.0.0.0:8000`), in a
+    script too. If the container port is unknown or not in the argv, the port on which the argv plainly listens is
+    used instead. In the environment PORT is set, and every other `…PORT` that equals the container port follows.
     """
     if not port:
         return Bound(tuple(argv), dict(environment))
@@ -243,7 +245,7 @@ def _port_variables(environment: Mapping[str, str], port: int, container_port: i
 
 
 def port_named(argv: Sequence[str]) -> int:
-    """The port that an argv plainly says it listens on; 0 where it says none."""
+    """The port on which an argv plainly listens; 0 if there is none."""
     at = _script(argv)
     text = argv[at] if at else " ".join(argv)
     found = _PORT_NAMED.search(text)
@@ -251,14 +253,15 @@ def port_named(argv: Sequence[str]) -> int:
 
 
 def loopback(argv: Sequence[str]) -> tuple[str, ...]:
-    """The argv listening on this machine alone where it says on every address: no container is around it, and
-    only the edge is to reach it."""
+    """The argv listening on 127.0.0.1 instead of on every address: no container isolates it, and only the edge must
+    reach it.
+    """
     pattern = re.compile(r"(?<![\w.])0\.0\.0\.0(?![\w.])")
     return tuple(pattern.sub("127.0.0.1", word) for word in argv)
 
 
 def _replaced(words: Sequence[str], at: int, old: int, new: int) -> list[str]:
-    """The words with `old` replaced wherever it is what the program listens on."""
+    """The words with `old` replaced wherever it is the port or address to listen on."""
     if at:
         return [_in_text(w, "", old, new) if i == at else w for i, w in enumerate(words)]
     return [
@@ -268,7 +271,7 @@ def _replaced(words: Sequence[str], at: int, old: int, new: int) -> list[str]:
 
 
 def _in_text(text: str, before: str, old: int, new: int) -> str:
-    """`before` is the option in front of the text, for it says whether a bare number is a port."""
+    """Replace in one word; `before` is the option in front of it, which shows whether a bare number is a port."""
     host = rf"{_ANY}?:|/dev/tcp/{_ANY}/"  # the second is bash's own
     pattern = re.compile(rf"(?:(?<=[\s=\"'/,<>])|^)({host})?{old}(?=$|[\s\"'/,;)&|])")
 

@@ -13,7 +13,9 @@ from pushrod.state.apps import App, Root
 from pushrod.system import accounts, processes
 
 SYSTEM = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-"""The environment of the engine's own parts: the same whoever calls, or they would be started anew for nothing."""
+"""The environment of the engine's own processes: the same for every caller, because a difference would restart
+them.
+"""
 
 
 class Context:
@@ -25,7 +27,7 @@ class Context:
 
     @cached_property
     def account(self) -> accounts.Account | None:
-        """Who the children run as; None when that is ourselves."""
+        """The account that the children run as; None if it is our own."""
         return accounts.child_account(
             [self.root.path, Path(os.__file__), self.parts.nginx, self.parts.postgres]
         )
@@ -52,5 +54,5 @@ class Context:
 
 
 def group(app: App, number: int) -> str:
-    """A release's group in the supervisor."""
+    """The name of a release's group in the supervisor."""
     return f"{app.name}-r{number}"

@@ -1,4 +1,4 @@
-"""What is to be said of the embedded engine's own parts, for `pushrod doctor`. Changes nothing."""
+"""Diagnostics of the embedded engine's own parts, for `pushrod doctor`. Changes nothing."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,7 +12,7 @@ from pushrod.system import accounts, files
 
 
 def of_parts(parts: Sequence[Part]) -> Iterator[Diagnostic]:
-    """Which programs are in use, and where each comes from."""
+    """The programs in use, and the source of each."""
     for part in parts:
         if part.problem:
             yield Diagnostic(part.name, "broken", "cannot be used", part.problem)
@@ -21,7 +21,7 @@ def of_parts(parts: Sequence[Part]) -> Iterator[Diagnostic]:
 
 
 def of_account(find: Callable[[], accounts.Account | None]) -> Diagnostic:
-    """Who the children run as."""
+    """The account that the children run as."""
     try:
         account = find()
     except PushrodError as e:
@@ -33,13 +33,14 @@ def of_account(find: Callable[[], accounts.Account | None]) -> Diagnostic:
             "account",
             "warning",
             f"children run as {account.name} with CAP_{account.reach.upper()}: a directory above is closed to it",
-            "put the root and this installation where every user may pass, such as /opt and /var/lib",
+            "move the root and this installation below directories that every user may enter, for example /opt and "
+            "/var/lib",
         )
     return Diagnostic("account", "ok", f"children run as {account.name}")
 
 
 def of_files(root: Root) -> Iterator[Diagnostic]:
-    """Whether the files of a root are closed to the other accounts of the machine."""
+    """Whether the files of a root are closed to the machine's other accounts."""
     for path in (root.path, root.apps_directory, root.runtime):
         if path.exists() and path.stat().st_mode & 0o007:
             yield Diagnostic(
@@ -60,7 +61,7 @@ def of_boot(unit: BootUnit) -> Iterator[Diagnostic]:
 
 
 def of_edge(find: Callable[[], Edge], apps: Sequence[App]) -> Iterator[Diagnostic]:
-    """Whether nginx answers, where an app should be up."""
+    """Whether nginx answers, if an app should be up."""
     if not any(map(_wanted, apps)):
         return
     try:
@@ -72,12 +73,12 @@ def of_edge(find: Callable[[], Edge], apps: Sequence[App]) -> Iterator[Diagnosti
         yield Diagnostic("edge", "broken", e.what, e.hint)
         return
     log = files.tail(edge.logs / "error.log", 1)
-    mend = "`pushrod up` starts it, or says why not"
+    mend = "`pushrod up` starts it, or reports why it cannot"
     yield Diagnostic("edge", "broken", f"nginx does not answer: {' '.join(log)}", mend)
 
 
 def _wanted(app: App) -> bool:
     try:
         return not app.settings.down
-    except PushrodError:  # the app's own finding says so
+    except PushrodError:  # the app's own diagnostic reports it
         return False

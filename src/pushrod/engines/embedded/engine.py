@@ -1,7 +1,7 @@
 """The embedded engine: real nginx, PostgreSQL and Valkey, and the app itself, as supervised processes.
 
-No Docker and no root needed. A release's group in the supervisor is `<app>-r<number>`, the stores' is
-a store's `<app>_<store>`, the edge's `edge`; each is a plain file, so supervisord alone brings all of it back.
+Needs neither Docker nor root. A release's group in the supervisor is `<app>-r<number>`, a store's `<app>_<store>`,
+the edge's `edge`; each is a plain file, so supervisord alone can start everything.
 """
 
 from pushrod.core.traits import EMBEDDED
@@ -23,7 +23,7 @@ def of(root: Root) -> Engine:
 
 
 def compose(context: Context) -> Engine:
-    """The engine whose parts have this in common."""
+    """The engine whose parts share this context."""
     programs = Programs(context)
     return Engine(
         root=context.root,

@@ -1,19 +1,19 @@
 # ruff: noqa: PTH110, PTH113, PTH115, PTH116, PTH118, PTH123, PTH208
-# Only what is quick to import, so no pathlib and no typing: this runs before every start of every process.
-"""The first program of every supervised process: it makes sure the place is free, then becomes the process.
+# Imports only modules that load quickly, so no pathlib and no typing: this runs before every start of every process.
+"""The first program of every supervised process: it clears leftovers of an earlier run, then becomes the process.
 
-`python -I -S launch.py SPEC` reads the JSON file that `supervisor.specification` describes, and then
+`python -I -S launch.py SPEC` reads the JSON file that `supervisor_files.specification` describes, and then
 
-1. takes the process's lock. The lock is inherited by everything the process starts, so when it is held, or when
+1. takes the process's lock. The lock is inherited by everything the process starts, so if it is held, or if
    the last run's process group still has members, an earlier run left something behind (nginx workers whose
-   master was killed, holding the port): that is asked to end, then killed;
+   master was killed, holding the port): leftovers get the stop signal, then SIGKILL;
 2. waits until the ports in `wait_for` accept;
 3. changes to the working directory and executes the argv with exactly the environment of the spec.
 
-It needs the standard library alone, so supervisord and these files are all that a restart needs. Exit statuses,
-each with a line on standard error that says why: 66 the working directory is missing, 75 the place did not
-become free or a port did not accept (the supervisor tries again), 78 the spec cannot be read, 126 the program
-cannot be executed, 127 there is no such program.
+It uses only the standard library, so supervisord and these files are all that a restart needs. Exit statuses, each
+with a reason on standard error: 66 the working directory is missing, 75 leftovers could not be ended or a port did
+not accept (the supervisor tries again), 78 the spec cannot be read, 126 the program cannot be executed, 127 there is
+no such program.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-PORT_DEADLINE = 60.0  # seconds for the ports of `wait_for`: PostgreSQL replaying its log after a power cut
-_KILL_DEADLINE = 5.0  # seconds for the kernel to end what was sent SIGKILL
-_ORPHAN_GRACE = 5.0  # seconds for what lost its main process: nobody will stop it in order any more
+PORT_DEADLINE = 60.0  # seconds for the ports of `wait_for`: PostgreSQL may replay its log after a power cut
+_KILL_DEADLINE = 5.0  # seconds for the kernel to end processes after SIGKILL
+_ORPHAN_GRACE = 5.0  # seconds for processes whose main process died: nothing will stop them in order
 
 
 def main(path: str) -> NoReturn:
@@ -48,12 +48,12 @@ def main(path: str) -> NoReturn:
         sys.exit(130)
 
 
-def clear(path: str, signal_name: str, grace: float) -> bool:
-    """End whatever an earlier run left behind, and say whether the place is free now.
+def end_leftovers(path: str, signal_name: str, grace: float) -> bool:
+    """End the processes that an earlier run left behind; returns whether none is left.
 
-    `path` is the lock file, which holds the process group of that run. What is left gets the signal (its main
-    process alone while that lives), and SIGKILL after `grace` seconds. Only processes that hold the lock, or that
-    are in that group of that session, are touched: never one that merely has the same id today.
+    `path` is the lock file, which contains the process group of that run. Leftovers get the signal (only the main
+    process while it lives), and SIGKILL after `grace` seconds. Only processes that hold the lock, or belong to that
+    group of that session, are touched: never one that happens to have the same ID today.
     """
     if not os.path.exists(path):
         return True
@@ -66,7 +66,7 @@ def clear(path: str, signal_name: str, grace: float) -> bool:
         if waited > grace + _KILL_DEADLINE:
             return False
         found = remnants(path)
-        left, seen = found & seen, found  # seen twice: not one that only asked whether the lock is free
+        left, seen = found & seen, found  # seen twice: not a process that was only checking the lock
         main_process = left & {_recorded_group(path)}
         if waited > (grace if main_process else min(grace, _ORPHAN_GRACE)):
             _signal(left, signal.SIGKILL)
@@ -83,7 +83,7 @@ def remnants(path: str) -> set[int]:
     holders = {pid for pid in _processes() if pid != os.getpid() and _holds(pid, path)}
     group = _recorded_group(path)
     members = _members(group, _recorded(path)[1]) if group and group != os.getpgrp() else set()
-    # A living leader without the lock may be a newer process with the same id: then the group is not ours.
+    # A living leader without the lock may be a newer process with the same ID: then the group is not ours.
     return holders | members if group in holders or group not in members else holders
 
 
@@ -97,21 +97,21 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _hold(path: str, signal_name: str, grace: float) -> None:
-    """Take the lock, write our process group into it, and let it be inherited by all that follows."""
-    if not clear(path, signal_name, grace):
-        _fail(75, f"an earlier run does not end: processes {sorted(remnants(path))} hold {path}")
+    """Take the lock, write our process group into it, and make it inheritable."""
+    if not end_leftovers(path, signal_name, grace):
+        _fail(75, f"processes of an earlier run do not end: {sorted(remnants(path))} hold {path}")
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        _fail(75, f"another start of this process was quicker: {path} is held")
+        _fail(75, f"another start of this process already holds {path}")
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{os.getpgrp()} {os.getsid(0)} {_place(path)}".encode(), 0)
     os.set_inheritable(fd, True)
 
 
 def _await_ports(ports: list[int], parent: int) -> None:
-    """Wait until each port on 127.0.0.1 accepts; give up when the supervisor that started us is gone."""
+    """Wait until each port on 127.0.0.1 accepts; give up if the supervisor that started us is gone."""
     if not ports:
         return
     import socket
@@ -141,7 +141,8 @@ def _become(spec: dict[str, Any]) -> NoReturn:
     if not spec["stdin"]:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)  # Python, or whoever started the supervisor, may ignore these
+        # the process that started the supervisor may have left these ignored
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execve(argv[0] if "/" in argv[0] else program, argv, environment)  # noqa: S606
     except OSError as e:
@@ -149,13 +150,13 @@ def _become(spec: dict[str, Any]) -> NoReturn:
 
 
 def find(program: str, path: str) -> str:
-    """The file that `program` names, searched along `path` as execvp does; "" when there is none."""
+    """The file that `program` names, searched along `path` as execvp does; "" if there is none."""
     places = [program] if "/" in program else [os.path.join(d or ".", program) for d in path.split(":")]
     return next((p for p in places if os.path.isfile(p) and os.access(p, os.X_OK)), "")
 
 
 def _is_free(path: str) -> bool:
-    """Whether nobody holds the lock and nothing is left of the recorded group; mostly two system calls."""
+    """Whether nobody holds the lock and no member of the recorded group is left; usually two system calls."""
     with open(path, "rb") as f:
         try:
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -174,7 +175,7 @@ def _is_free(path: str) -> bool:
 
 
 def _recorded(path: str) -> tuple[int, int, str]:
-    """Process group, session and place of the last run; zeros when there is no record."""
+    """Process group, session and place of the last run; zeros if there is no record."""
     with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as f:
         group, session, place = f.read().split()
         return int(group), int(session), place
@@ -187,8 +188,9 @@ def _recorded_group(path: str) -> int:
 
 
 def _place(path: str) -> str:
-    """Where the process ids in a lock mean what they say: this boot, this process id namespace (a container has
-    its own), this very file. A copy of it, in a copied root, must not end the processes of the original."""
+    """Where the process IDs in a lock are valid: this boot, this process ID namespace (a container has its own), this
+    very file. A copy of it, in a copied root, must not end the processes of the original.
+    """
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as f:
         return f"{f.read().strip()}/{os.readlink('/proc/self/ns/pid')}/{os.stat(path).st_ino}"
 

@@ -1,8 +1,8 @@
 """Images of the embedded engine: for each service a Python environment with exactly its locked dependencies.
 
-An environment is named by a digest of what it is made from, lives in `<environments>/<digest>`, and is built once;
-the code itself stays in the release's checkout. It is built in its final place, because a Python environment
-cannot be moved, and is complete when its marker is there, which is written last.
+An environment is named by a digest of its inputs, is in `<environments>/<digest>`, and is built once; the code itself
+stays in the release's checkout. It is built in its final place, because a Python environment cannot be moved, and is
+complete once its marker file exists, which is written last.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ _UNUSED_FOR = 86400.0  # seconds; a younger environment may belong to a release 
 _INCLUDED = re.compile(r"^\s*(?:-r|--requirement|-c|--constraint)[ =]*(\S+)", re.MULTILINE)
 _LOCAL = re.compile(r"^\s*(?:-e|--editable|\.{1,2}(?:/|\[|\s*$)|file:|\S+\s*@\s*file:)", re.MULTILINE)
 _LOCAL_IN_LOCK = re.compile(r"source = \{ (?:editable|directory) = \"(?!\.\")")
-# Set by Git for its hooks; a `git` that uv runs would take our repository for its own.
+# Git sets these for its hooks; a `git` that uv runs would mistake our repository for its own.
 _OF_HOOKS = frozenset(
     {
         "GIT_DIR",
@@ -48,16 +48,16 @@ _OF_HOOKS = frozenset(
 
 
 class _Lock(NamedTuple):
-    """What an environment is made from: which kind of lock, its files (absolute), where uv runs."""
+    """What an environment is made from: the kind of lock, its files (absolute), and the directory for uv."""
 
     kind: str
     files: tuple[Path, ...]
     directory: Path
-    local: bool = False  # packages of the checkout itself are among the dependencies
+    local: bool = False  # packages of the checkout itself are dependencies too
 
 
 class _Source(NamedTuple):
-    """A service as the checkout has it."""
+    """A service in the checkout: its directory, lock and command."""
 
     command: commands.Command
     recipe: Recipe
@@ -67,10 +67,10 @@ class _Source(NamedTuple):
 
 
 def build(service: Service, checkout: Path, environments: Path, on_line: Callable[[str], None]) -> Image:
-    """The image of a service: its environment, built unless it is there, and the command that was found.
+    """The image of a service: its environment, built unless it exists, and its command.
 
-    `on_line` receives what uv prints. Raises BuildError when dependencies cannot be installed or the program is
-    not there, ManifestError when the service or its Dockerfile cannot be run as it stands.
+    `on_line` receives uv's output. Raises BuildError if dependencies cannot be installed or the program does not
+    exist, ManifestError if the embedded engine cannot run the service or its Dockerfile.
     """
     source = _source(service, checkout)
     if not _runs(service):
@@ -78,11 +78,11 @@ def build(service: Service, checkout: Path, environments: Path, on_line: Callabl
     place = None
     if source.lock is not None:
         place = _environment(service, source, checkout, environments, on_line)
-    argv = _found(service, source, checkout, place)
+    argv = _with_program(service, source, checkout, place)
     program = argv[0]
     path = f"{place}/bin{os.pathsep}{commands.PATH}" if place else commands.PATH
     if shutil.which(name := posixpath.basename(program), path=path) == program:
-        program = name  # its name says the same, and reads better
+        program = name  # the name is unique, and easier to read
     return Image(
         id=source.identity,
         location=str(place or ""),
@@ -93,49 +93,52 @@ def build(service: Service, checkout: Path, environments: Path, on_line: Callabl
 
 
 def identify(service: Service, checkout: Path) -> str:
-    """The identity of the image that `build` would give, without building it. Raises as `build` does."""
+    """The identity of the image that `build` would return, without building it. Raises like `build`."""
     return _source(service, checkout).identity
 
 
 def check(service: Service, checkout: Path, environments: Path) -> None:
-    """Refuse what `build` would refuse, as far as that shows before dependencies are installed. Raises as it does."""
+    """Refuse what `build` would refuse, as far as that is known before dependencies are installed. Raises like
+    `build`.
+    """
     source = _source(service, checkout)
     if not _runs(service):
         return
     lock, place = source.lock, environments / source.identity
     if lock is not None and _complete(place):
-        _found(service, source, checkout, place)
+        _with_program(service, source, checkout, place)
     elif lock is not None and lock.files:
-        _found(service, source, checkout, None, lambda _: True)
+        _with_program(service, source, checkout, None, lambda _: True)
     else:
         python = re.compile(r"python[0-9.]*" if lock else "")
-        _found(service, source, checkout, None, lambda name: python.fullmatch(name) is not None)
+        _with_program(service, source, checkout, None, lambda name: python.fullmatch(name) is not None)
 
 
-def _found(
+def _with_program(
     service: Service,
     source: _Source,
     checkout: Path,
     environment: Path | None,
     may_have: Callable[[str], bool] = lambda _: False,
 ) -> tuple[str, ...]:
-    """The argv of a service with its program found, and its release command's looked for."""
+    """The argv of a service with its program found; also checks the program of its release command."""
     directory, workdir = checkout / source.directory, source.recipe.workdir
     path = f"{environment}/bin{os.pathsep}{commands.PATH}" if environment else commands.PATH
     find = partial(
         commands.find, service.name, path=path, directory=directory, workdir=workdir, may_have=may_have
     )
     if service.release:
-        find(service.release, key="x-pushrod.release")  # said now, not when the stores are already up
+        find(service.release, key="x-pushrod.release")  # checked now, not after the stores have started
     for program in commands.called(source.command.argv)[1:]:
-        find((program,), directory=None)  # a script is not changed, so a path in it is this machine's
+        # a script is not changed, so its paths must be valid on this machine
+        find((program,), directory=None)
     argv = languages.placed(find(source.command.argv), directory, workdir)
     languages.check(service.name, argv, directory)
     return argv
 
 
-def prune(environments: Path, used: Collection[str]) -> list[str]:
-    """Remove the environments that no image in `used` (identities) needs; returns what was removed."""
+def remove_unused(environments: Path, used: Collection[str]) -> list[str]:
+    """Remove the environments whose identity is not in `used`; returns the removed ones."""
     removed = []
     for place in sorted(environments.iterdir()) if environments.is_dir() else ():
         marker = place / _MARKER
@@ -146,11 +149,11 @@ def prune(environments: Path, used: Collection[str]) -> list[str]:
     return removed
 
 
-# ---- what the checkout says -----------------------------------------------------------------------------------
+# ---- the checkout ---------------------------------------------------------------------------------------------
 
 
 def _runs(service: Service) -> bool:
-    """Whether anything of a service runs; one with no replicas often only gives others the name of its image."""
+    """Whether a service runs at all; one without replicas often only names an image for others."""
     return bool(service.replicas or service.release)
 
 
@@ -182,9 +185,9 @@ def _text(path: Path) -> str | None:
 
 
 def _directory(build: Build | None, recipe: Recipe, checkout: Path) -> str:
-    """The directory of the checkout that stands where the image's working directory is.
+    """The directory of the checkout that corresponds to the image's working directory.
 
-    That is what the Dockerfile copies there; else the context, or the Dockerfile's own directory where only that
+    This is the one that the Dockerfile copies there; else the context, or the Dockerfile's own directory if only that
     one looks like a project (a context of `.` with `dockerfile: backend/Dockerfile`).
     """
     if build is None:
@@ -211,7 +214,7 @@ def _has_project(directory: Path) -> bool:
 
 
 def _places(build: Build, directory: str, checkout: Path) -> list[Path]:
-    """Where dependencies may be declared, the likeliest first."""
+    """Directories where dependencies may be declared, the likeliest first."""
     own = posixpath.normpath(posixpath.join(build.context, posixpath.dirname(build.dockerfile)))
     inside = [d for d in (directory, build.context, own) if not d.startswith("..")]
     return [checkout / d for d in dict.fromkeys(inside)]
@@ -235,14 +238,14 @@ def _lock(places: Sequence[Path], named: Sequence[str], checkout: Path) -> _Lock
 
 
 def _named(places: Sequence[Path], name: str) -> Path | None:
-    """The file of the checkout that a Dockerfile installs from: it may have been copied to another directory."""
+    """The file of the checkout that a Dockerfile installs from, which may have copied it to another directory."""
     parts = posixpath.normpath(name).strip("/").split("/")
     endings = ["/".join(parts[i:]) for i in range(len(parts)) if parts[i] != ".."]
     return next((place / e for e in endings for place in places if (place / e).is_file()), None)
 
 
 def _declares(file: Path, checkout: Path) -> bool:
-    """Whether a pyproject.toml has dependencies that uv can read. Raises ManifestError where only Poetry can."""
+    """Whether a pyproject.toml has dependencies that uv can read. Raises ManifestError if only Poetry can."""
     import tomllib
 
     where = str(file.relative_to(checkout))
@@ -252,7 +255,7 @@ def _declares(file: Path, checkout: Path) -> bool:
         raise ManifestError(f"not valid TOML: {e}", where=where, hint="fix that line") from e
     if "project" not in project and "poetry" in project.get("tool", {}):
         raise ManifestError(
-            "its dependencies are in Poetry's own form, which only Poetry can install",
+            "its dependencies are in Poetry's own format, which only Poetry can install",
             where=where,
             hint="poetry export -f requirements.txt -o requirements.txt, and commit it; or move them to [project]",
         )
@@ -265,7 +268,7 @@ def _is_python(argv: Sequence[str], directory: Path) -> bool:
 
 
 def _identity(lock: _Lock | None, checkout: Path) -> str:
-    """A digest of the interpreter, the machine, and every file that decides what is installed."""
+    """A digest of the interpreter, the machine, and every file that determines what is installed."""
     digest = hashlib.sha256()
 
     def add(*words: str | bytes) -> None:
@@ -292,7 +295,7 @@ def _identity(lock: _Lock | None, checkout: Path) -> str:
 
 
 def _with_included(files: Iterable[Path]) -> list[Path]:
-    """Requirement files with those that they include, once each."""
+    """Requirement files and those that they include, once each."""
     found: dict[Path, None] = {}
     waiting = list(files)
     while waiting:
@@ -318,7 +321,7 @@ def _tree(directory: Path) -> list[Path]:
 def _environment(
     service: Service, source: _Source, checkout: Path, environments: Path, on_line: Callable[[str], None]
 ) -> Path:
-    """The directory of a complete environment; whoever comes while it is built waits for it."""
+    """The directory of a complete environment; waits if another command is building it."""
     place = environments / source.identity
     marker = place / _MARKER
     if _complete(place):
@@ -328,7 +331,7 @@ def _environment(
     purpose = f"installing the dependencies of {service.name}"
     with locks.lock(_lock_file(place), purpose=purpose, timeout=2 * _TIMEOUT, on_wait=on_line):
         if not _complete(place):
-            _sweep(environments)
+            _remove_interrupted(environments)
             files.remove_tree(place)
             try:
                 _install(service, source, checkout, place, on_line)
@@ -348,15 +351,17 @@ def _lock_file(place: Path) -> Path:
     return place.with_name(f"{place.name}.lock")
 
 
-def _sweep(environments: Path) -> None:
-    """Remove what a killed build left; one that is going on holds its lock."""
+def _remove_interrupted(environments: Path) -> None:
+    """Remove what an interrupted build left; a running build holds its lock."""
     for place in list(environments.iterdir()):
         if place.is_dir() and not _complete(place):
             _remove(place)
 
 
 def _remove(place: Path) -> bool:
-    """Remove an environment unless somebody is building it. The marker goes first: half of one is never used."""
+    """Remove an environment unless somebody is building it. The marker goes first, so that no partial one is ever
+    used.
+    """
     try:
         with locks.lock(_lock_file(place), purpose="removing it", timeout=0):
             (place / _MARKER).unlink(missing_ok=True)
@@ -376,28 +381,28 @@ def _install(
     if names:
         on_line(f"{service.name}: installing from {names[0]}")
 
-    def say(line: str) -> None:
+    def print_line(line: str) -> None:
         if not line.startswith(" + "):  # uv lists every package it has installed
             on_line(line)
 
     for argv in _argvs(lock, place):
         env = _uv_environment(os.environ, place)
-        # With us it dies, so that nothing still writes where the next build begins.
+        # It dies with us, so that it does not write into the next build.
         guarded = processes.as_account(argv, None, death_signal="KILL")
         result = processes.run(
-            guarded, cwd=lock.directory, env=env, timeout=_TIMEOUT, on_line=say, umask=0o022
+            guarded, cwd=lock.directory, env=env, timeout=_TIMEOUT, on_line=print_line, umask=0o022
         )
         if result.status:
             raise BuildError(
                 f"{service.name}: its dependencies cannot be installed",
                 where=names[0] if names else f"services.{service.name}",
-                hint="the last lines above are uv's own; fix the requirements, commit and push again",
+                hint="the last lines above are uv's output; fix the requirements, commit and push again",
                 log=tuple(lines.split(result.stdout)[-_LOG_LINES:]),
             )
 
 
 def _argvs(lock: _Lock, place: Path) -> list[list[str]]:
-    """The runs of uv that make an environment at `place`."""
+    """The argvs of uv that create an environment at `place`."""
     uv, python = str(Parts().uv), _interpreter()
     if lock.kind == "uv.lock":
         flags = ["--frozen", "--no-dev", "--no-install-project", "--no-editable"]
@@ -414,12 +419,14 @@ def _argvs(lock: _Lock, place: Path) -> list[list[str]]:
 
 
 def _interpreter() -> str:
-    """The Python below pushrod's own environment: what outlives an upgrade of pushrod."""
+    """The Python interpreter below pushrod's own environment, which outlives an upgrade of pushrod."""
     return str(getattr(sys, "_base_executable", "") or sys.executable)
 
 
 def _uv_environment(given: Mapping[str, str], place: Path) -> dict[str, str]:
-    """The user's environment (proxies, certificates, indexes, uv's own settings) without what would mislead uv."""
+    """The user's environment (proxies, certificates, indexes, uv's settings) without variables that would mislead
+    uv.
+    """
     kept = {
         name: value
         for name, value in given.items()

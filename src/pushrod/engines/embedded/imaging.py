@@ -1,4 +1,4 @@
-"""What services run from on the embedded engine: Python environments, built once for each lock."""
+"""The images of services on the embedded engine: Python environments, built once for each lock."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from pushrod.core.plan import Change, Need
 from pushrod.core.values import Image, Manifest, Service
 from pushrod.engines.embedded import images
 from pushrod.engines.embedded.context import Context
-from pushrod.engines.protocols import Document, Say
+from pushrod.engines.protocols import Document, OnLine
 from pushrod.state.apps import App
 
 
@@ -18,12 +18,12 @@ class Imaging:
         self._context = context
 
     def needed(self, manifest: Manifest) -> Sequence[Service]:
-        """The app's own services: the stores are this engine's parts."""
+        """The app's own services: stores use the engine's programs."""
         return manifest.stateless
 
-    def build(self, app: App, commit: str, service: Service, checkout: Path, say: Say) -> Image:
-        """The Python environment of a service, built once for each lock; its command found."""
-        return images.build(service, checkout, self._context.root.environments, say)
+    def build(self, app: App, commit: str, service: Service, checkout: Path, on_line: OnLine) -> Image:
+        """The Python environment of a service, built once for each lock, and its command."""
+        return images.build(service, checkout, self._context.root.environments, on_line)
 
     def identify(self, app: App, commit: str, service: Service, checkout: Path) -> str:
         """The identity of a service's image, without building it."""
@@ -32,7 +32,7 @@ class Imaging:
     def preview(
         self, app: App, commit: str, document: Document, manifest: Manifest, checkout: Path
     ) -> tuple[list[Change], list[Need]]:
-        """Nothing more than the plan itself says."""
+        """Nothing beyond the plan itself."""
         return [], []
 
     def notes(
@@ -43,5 +43,5 @@ class Imaging:
         checkout: Path,
         images: Mapping[str, str],
     ) -> Sequence[str]:
-        """None: processes have the rights of their account here, as the notes on keys say."""
+        """None: processes have the rights of their account, as the notes on keys explain."""
         return ()

@@ -1,8 +1,8 @@
-"""What a program needs that is run by another one: the file that it is in, and what only its language's own installer
-brings.
+"""Requirements of programs that another program interprets: the file to run, and dependencies that only the
+language's own installer provides.
 
-The embedded engine installs what Python programs need, and nothing else; of an image it runs what the commit has. So
-what only a build of the image would make is missed before anything starts, by its name.
+The embedded engine installs only Python dependencies, and has only the commit's files of an image. Files that only a
+build of the image would create are reported by name before anything starts.
 """
 
 import json
@@ -23,7 +23,7 @@ _DOCKER = "an image that is built needs the Docker engine"
 
 
 def placed(argv: Sequence[str], directory: Path, workdir: str) -> tuple[str, ...]:
-    """The argv with the file that an interpreter is given by its path in the container as the commit has it."""
+    """The argv with an interpreter's file, given by its path in the container, translated to the commit's file."""
     at = _file(argv)
     if not at or not argv[at].startswith("/") or Path(argv[at]).is_file():
         return tuple(argv)
@@ -33,31 +33,32 @@ def placed(argv: Sequence[str], directory: Path, workdir: str) -> tuple[str, ...
 
 
 def check(service: str, argv: Sequence[str], directory: Path) -> None:
-    """Raise BuildError where an argv runs a file that is not there, or a program without its dependencies."""
+    """Raise BuildError if an argv runs a file that does not exist, or a program without its dependencies."""
     at = _file(argv)
     if at and not (directory / argv[at]).is_file():
         raise BuildError(
-            f"{service}: it runs `{argv[at]}`, which the commit does not have",
+            f"{service}: it runs `{argv[at]}`, which is not in the commit",
             where=f"services.{service}.command",
-            hint=f"commit the file, or name it by its path there; what a build makes is not here: {_DOCKER}",
+            hint="commit the file, or use its path in the commit; files created by an image build do not exist here: "
+            f"{_DOCKER}",
         )
     programs = {posixpath.basename(program) for program in called(argv)}
-    if programs & _NODE and _wants(directory / "package.json", "dependencies"):
+    if programs & _NODE and _has_dependencies(directory / "package.json", "dependencies"):
         _installed(service, directory, "package.json", "node_modules", ".pnp.cjs")
-    if "php" in programs and _wants(directory / "composer.json", "require", "/"):
+    if "php" in programs and _has_dependencies(directory / "composer.json", "require", "/"):
         _installed(service, directory, "composer.json", "vendor")
 
 
 def _file(argv: Sequence[str]) -> int:
-    """Where in an argv the file stands that an interpreter is to run; 0 where there is none."""
+    """The index in an argv of the file that an interpreter runs; 0 if there is none."""
     if not argv or not _INTERPRETERS.fullmatch(posixpath.basename(argv[0])):
         return 0
     first = next((n for n, word in enumerate(argv[1:], 1) if word not in ("-u", "-jar", "-B", "-O")), 0)
     return first if first and _FILES.fullmatch(argv[first]) else 0
 
 
-def _wants(path: Path, key: str, part: str = "") -> bool:
-    """Whether a file of a language's own form names dependencies."""
+def _has_dependencies(path: Path, key: str, part: str = "") -> bool:
+    """Whether a language's own dependency file names dependencies."""
     try:
         named = json.loads(path.read_text(errors="replace")).get(key)
     except (OSError, ValueError, AttributeError):
@@ -68,7 +69,7 @@ def _wants(path: Path, key: str, part: str = "") -> bool:
 def _installed(service: str, directory: Path, file: str, *places: str) -> None:
     if not any((above / place).exists() for above in (directory, *directory.parents) for place in places):
         raise BuildError(
-            f"{service}: its dependencies are those of {file}, and the embedded engine installs Python's alone",
+            f"{service}: its dependencies are in {file}, and the embedded engine installs only Python's",
             where=f"services.{service}",
             hint=f"commit {places[0]}, or deploy to a host with Docker: {_DOCKER}",
         )

@@ -1,4 +1,4 @@
-"""The log files of an app's processes, as lines: the last ones, and those still to come."""
+"""The log files of an app's processes, as lines: the last ones, and future ones."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,18 +8,18 @@ from pushrod.core import lines as text
 from pushrod.core.values import Line
 from pushrod.system import files
 
-_POLL = 0.2  # seconds between looks at the logs that are followed
-_PATIENCE = 5  # looks for which the end of a line is waited for
-_MOST = 1 << 20  # bytes of a log that one look reads
+_POLL = 0.2  # seconds between two reads while following
+_PATIENCE = 5  # reads after which an incomplete line is returned
+_MOST = 1 << 20  # bytes of a log that one read returns
 
 
 def read(
     find: Callable[[], Sequence[Path]], files: Sequence[Path], lines: int, *, follow: bool
 ) -> Iterator[Line]:
-    """The last lines of `files`; with `follow` then the new ones of whatever `find` names, for ever.
+    """The last lines of `files`; with `follow` then new lines of all files that `find` returns, forever.
 
-    A log that was not there yet, or that was rotated, is read from its beginning. A line without its newline is the
-    last one of a process that has ended, or is still being written: who follows gets it a second later.
+    A new or rotated log is read from its beginning. A line without a newline is either the last one of a process that
+    has ended, or incomplete: with `follow` it is returned a second later.
     """
     logs: dict[Path, _Log] = {}
     for path in files:
@@ -40,10 +40,10 @@ class _Log:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
-        self._waiting = (0, 0)  # bytes of a line without its end, and how many looks have found just those
+        self._waiting = (0, 0)  # bytes of an incomplete line, and the number of reads that found the same
 
     def last(self, count: int, *, whole: bool) -> list[str]:
-        """Its last lines; with `whole` one without its newline is left to `new`."""
+        """Its last lines; with `whole`, an incomplete one is left to `new`."""
         try:
             with self._path.open("rb") as f:
                 if not whole:
@@ -58,10 +58,10 @@ class _Log:
             return []
 
     def new(self) -> list[str]:
-        """What has been written since."""
+        """What has been written since the last call."""
         try:
             with self._path.open("rb") as f:
-                if f.seek(0, 2) < self._offset:  # another file by now
+                if f.seek(0, 2) < self._offset:  # rotated: another file
                     self._offset = 0
                 f.seek(self._offset)
                 raw = f.read(_MOST)

@@ -1,4 +1,4 @@
-"""The embedded engine's own parts: the supervisor, the edge, and what keeps the edge's logs small."""
+"""The embedded engine's own parts: the supervisor, the edge, and the rotation of the edge's logs."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,43 +17,43 @@ from pushrod.system import files, locks, network, waits
 if TYPE_CHECKING:
     from pushrod.manifest.policy import Terms
 
-_LOGS = "pushrod-logs"  # a group of its own: were it of the edge's, taking it in would restart nginx
-_ROTATION = 10  # seconds between looks at how large the edge's logs are
-_EDGE = 30  # the supervisor starts what has the lower priority first, and stops it last
+_LOGS = "pushrod-logs"  # a group of its own: adding it to the edge's would restart nginx
+_ROTATION = 10  # seconds between checks of the size of the edge's logs
+_EDGE = 30  # the supervisor starts lower priorities first, and stops them last
 
 
 class Platform:
-    """What the engine needs to run, and what it lets an app be."""
+    """The parts that the engine needs to run, and the conditions it sets for apps."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def open(self) -> None:
-        """Make the supervisor and the edge run; HostError if a part is missing or does not come up."""
+        """Start the supervisor and the edge. Raises HostError if a part is missing or does not start."""
         self._context.root.create()
         with locks.lock(self._context.root.path / "engine.lock", purpose="starting", timeout=60):
             self._context.supervisor.ensure()
             self._context.edge.prepare()
             self._context.supervisor.apply("edge", (self._edge_process(),))
             self._context.supervisor.apply(_LOGS, (self._logs_process(),))
-            self._make_room()
+            self._repair_edge()
         if not waits.wait_until(self._edge_is_up, timeout=10):
             raise HostError(
-                "the edge (nginx) does not come up",
+                "the edge (nginx) does not start",
                 where=str(self._context.root.edge),
                 log=files.tail(self._context.root.supervisor / "nginx.log"),
                 hint="its last lines are above; `pushrod doctor` shows which nginx is in use",
             )
 
     def _edge_is_up(self) -> bool:
-        """Whether nginx runs and answers: workers go on answering after their master was killed."""
+        """Whether nginx runs and answers: after their master is killed, workers continue to answer."""
         return self._context.edge.running() and self._context.edge.answering()
 
-    def _make_room(self) -> None:
-        """If nginx cannot start because its tree is damaged, render the tree again; if somebody took an app's port,
-        take that app's site out of its way.
+    def _repair_edge(self) -> None:
+        """If nginx cannot start because its tree is damaged, render the tree again; if another program took an app's
+        port, remove that app's site.
 
-        One app's port must not keep the others down; the app itself hears of it when it is switched to.
+        One app's port must not keep the others down. The app itself gets the error at its next switch.
         """
         if waits.wait_until(self._edge_is_up, timeout=1):
             return
@@ -93,10 +93,10 @@ class Platform:
             if not any(self._context.root.apps()):
                 files.remove_tree(
                     self._context.root.runtime
-                )  # in /tmp where the root's own path is too long for sockets
+                )  # in /tmp if the root's own path is too long for sockets
 
     def examine(self) -> Iterator[Diagnostic]:
-        """The programs in use, who the children run as, and whether the edge answers."""
+        """The programs in use, the account of the children, and whether the edge answers."""
         yield from diagnostics.of_parts(self._context.parts.versions())
         yield diagnostics.of_account(lambda: self._context.account)
         yield from diagnostics.of_files(self._context.root)
@@ -104,28 +104,29 @@ class Platform:
         yield from diagnostics.of_edge(lambda: self._context.edge, list(self._context.root.apps()))
 
     def check_name(self, name: str) -> None:
-        """Nothing is refused: what divides an app's name from a store's or a release's number cannot be in it."""
+        """Nothing is refused: an app's name cannot contain the separators of other names."""
 
     @contextlib.contextmanager
     def choose_port(self, port: int = 0) -> Iterator[int]:
-        """A port of its own for an app at the edge: the one that is asked for, or the first that is free."""
+        """A port of its own for an app at the edge: the requested one, or the first free one."""
         with ports.choosing(self._context.root):
             yield ports.for_edge(self._context.root, port)
 
     def terms(self, app: App, checkout: Path) -> "Terms":
-        """What an app may ask for: instances are processes of this machine, and nothing else of it is given."""
+        """What an app may ask for: instances are processes of this machine, so there are no grants."""
         from pushrod.manifest.policy import Terms
 
         return Terms("embedded", machine.of(self._context.root))
 
     def check(self, app: App, document: Document, manifest: Manifest, checkout: Path) -> None:
-        """Refuse what is not here to be run. Rights are not looked at: an app's processes have no more of them than
-        whoever deploys it gives them."""
+        """Refuse services that cannot run here. Rights are not checked: an app's processes have those of the account
+        that deploys it.
+        """
         for service in manifest.stateless:
             images.check(service, checkout, self._context.root.environments)
 
     def explain(self, app: App, error: PushrodError) -> None:
-        """Nothing."""
+        """Nothing to add."""
 
     def _edge_process(self) -> Process:
         return Process(
@@ -154,7 +155,7 @@ class Platform:
 
 
 def _is_idle(app: App) -> bool:
-    """Whether an app is down and nobody works on it; not where it is damaged and that cannot be told."""
+    """Whether an app is down and nobody works on it; false if its state is too damaged to tell."""
     try:
         return app.settings.down and not locks.locked(app.lock)
     except StateError:

@@ -11,21 +11,21 @@ from pushrod.state.apps import App, Root, read_json
 from pushrod.state.releases import Releases
 from pushrod.system import locks, network
 
-# Below the ports the kernel hands to clients (net.ipv4.ip_local_port_range, 32768 and up), so that none of them
-# is taken by an outgoing connection.
+# Below the ports the kernel gives to clients (net.ipv4.ip_local_port_range, 32768 and up), so that no outgoing
+# connection can take one.
 INSTANCES = range(20000, 27000)
 STORES = range(27000, 30000)
 EDGE = range(8000, 9000)
 
 SHARE = len(INSTANCES) // 8
-"""Ports that the instances of one app's releases may have, those of the next one among them."""
+"""Ports that the instances of one app's releases may have, including those of the next one."""
 
 MOST_STORES = 32
-"""Stores of one app: each has a port for good, also one that no release has any more."""
+"""Stores of one app: each keeps its port forever, even if no release uses it any more."""
 
 
 class StoreRecord(Value, frozen=True):
-    """A store this app has: decided when it is first seen, kept for good."""
+    """A store of this app: decided when it is first used, kept forever."""
 
     name: str
     kind: StoreKind
@@ -33,13 +33,13 @@ class StoreRecord(Value, frozen=True):
 
 
 def store_records(app: App) -> list[StoreRecord]:
-    """The stores of an app, running or not: as they are written down, or else as their own configuration says."""
+    """The stores of an app, running or not: from the record, else from their own configuration files."""
     with contextlib.suppress(StateError):
         return read_json(app.stores / "stores.json", list[StoreRecord], restore="")
-    return list(_found(app))
+    return list(_from_configuration(app))
 
 
-def _found(app: App) -> Iterator[StoreRecord]:
+def _from_configuration(app: App) -> Iterator[StoreRecord]:
     """The stores that have data here, each with its kind and port."""
     kinds: list[tuple[StoreKind, str, str]] = [
         ("postgres", "data/postgresql.conf", r"^port = (\d+)$"),
@@ -54,20 +54,20 @@ def _found(app: App) -> Iterator[StoreRecord]:
 
 
 def choosing(root: Root) -> contextlib.AbstractContextManager[None]:
-    """Hold this while a port is chosen and until it is written down."""
+    """Hold this lock while a port is chosen and until it is written down."""
     return locks.lock(root.ports_lock, purpose="choosing ports", timeout=60)
 
 
 def free(root: Root, among: range) -> int:
-    """One port, as `several`."""
+    """One port, like `several`."""
     return several(root, among, 1)[0]
 
 
 def several(root: Root, among: range, count: int) -> list[int]:
-    """Ports of a range that nobody listens on and that belong to nobody; HostError if there are not as many.
+    """Ports of a range on which nobody listens and which belong to nobody. Raises HostError if there are too few.
 
-    At the edge it is the first. Elsewhere each root begins at a place of its own: the ports of another root on
-    this machine that are kept but not listened on, such as those of an older release, cannot be seen from here.
+    At the edge the search begins with the first. Elsewhere each root begins at a place of its own: ports that another
+    root on this machine keeps without listening, such as those of an older release, cannot be seen from here.
     """
     used, found = taken(root), list[int]()
     begin = 0 if among == EDGE else zlib.crc32(str(root.path).encode()) % len(among)
@@ -84,18 +84,18 @@ def several(root: Root, among: range, count: int) -> list[int]:
     return found
 
 
-def for_edge(root: Root, wanted: int = 0) -> int:
-    """A port for an app at the edge; HostError if the one wanted is taken."""
-    if not wanted:
+def for_edge(root: Root, requested: int = 0) -> int:
+    """A port for an app at the edge. Raises HostError if the requested one is taken."""
+    if not requested:
         return free(root, EDGE)
-    if wanted in taken(root):
-        raise HostError(f"port {wanted} belongs to another app", hint="choose another one with --port")
-    check(wanted, "the app", "choose another one with --port")
-    return wanted
+    if requested in taken(root):
+        raise HostError(f"port {requested} belongs to another app", hint="choose another one with --port")
+    check(requested, "the app", "choose another one with --port")
+    return requested
 
 
 def check(port: int, whose: str, hint: str) -> None:
-    """Raise HostError, naming who has it, if a port cannot be bound."""
+    """Raise HostError, naming the process that has it, if a port cannot be bound."""
     if not network.port_is_free(port):
         raise HostError(f"port {port} of {whose} is taken{_holder(port)}", hint=hint)
 
@@ -104,13 +104,14 @@ def taken(root: Root) -> set[int]:
     """Every port that belongs to an app: at the edge, of its stores, of the instances of each kept release."""
     found: set[int] = set()
     for app in root.apps():
-        with contextlib.suppress(StateError):  # a damaged app must not stop the others; it says so itself
+        # a damaged app must not stop the others; it reports the damage itself
+        with contextlib.suppress(StateError):
             found.add(app.settings.port)
         with contextlib.suppress(StateError):
             found.update(r.port for r in store_records(app))
         for path in Releases(app).placed():
             with contextlib.suppress(FileNotFoundError):  # it has just been sealed
-                # Not decoded: what can be read of a damaged file still counts.
+                # Not decoded: the readable part of a damaged file still counts.
                 found.update(
                     map(int, re.findall(r'"port": ?([0-9]{1,5})\b', path.read_text(errors="replace")))
                 )
@@ -118,7 +119,7 @@ def taken(root: Root) -> set[int]:
 
 
 def _holder(port: int) -> str:
-    """` by NAME (process PID)` for whoever listens on a port, where that can be seen."""
+    """` by NAME (process PID)` for the process that listens on a port, if that can be seen."""
     import psutil
 
     try:

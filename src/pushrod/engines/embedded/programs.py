@@ -7,7 +7,7 @@ from pathlib import Path
 from pushrod.core.values import Manifest, Program, Release, Service
 from pushrod.engines.embedded import commands
 from pushrod.engines.embedded.context import Context
-from pushrod.engines.protocols import Say
+from pushrod.engines.protocols import OnLine
 from pushrod.state.apps import App
 from pushrod.system import processes
 
@@ -15,17 +15,17 @@ _RUN = 3600.0  # seconds a release command may take
 
 
 class Programs:
-    """How programs of an app are run."""
+    """Runs programs of an app."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def has_environment(self, app: App, release: Release) -> bool:
-        """There are none: the supervisor's files are written when a release is started."""
+        """Always: there are no such files, because the supervisor's are written when a release starts."""
         return True
 
     def write_environment(self, app: App, release: Release, manifest: Manifest) -> None:
-        """Nothing."""
+        """Nothing to write."""
 
     def run(
         self,
@@ -34,18 +34,20 @@ class Programs:
         service: Service,
         argv: Sequence[str],
         environment: dict[str, str],
-        say: Say,
+        on_line: OnLine,
     ) -> int:
         """Run a one-shot program in a service's environment, as the children's account; it dies with us."""
         words = argv or release.images[service.name].command
         program = self.run_program(app, release, service, words, environment)
         cwd = Path(program.cwd)
-        return processes.run(program.argv, cwd=cwd, env=program.environment, timeout=_RUN, on_line=say).status
+        return processes.run(
+            program.argv, cwd=cwd, env=program.environment, timeout=_RUN, on_line=on_line
+        ).status
 
     def run_program(
         self, app: App, release: Release, service: Service, argv: Sequence[str], environment: dict[str, str]
     ) -> Program:
-        """How a one-shot program is run: as the children's account, with the stores' own clients in reach."""
+        """How a one-shot program is run: as the children's account, with the stores' own clients on its path."""
         variables = self.environment(app, release, service, environment, clients=True)
         directory = self.directory(app, release, service)
         program = commands.find(service.name, argv, variables["PATH"], directory=directory)
@@ -55,7 +57,7 @@ class Programs:
     def exec(
         self, app: App, release: Release, service: Service, argv: Sequence[str], environment: dict[str, str]
     ) -> Program:
-        """The same: an instance is a process beside others, with nothing around it to go into."""
+        """The same as `run_program`: an instance is a plain process, without a container to enter."""
         return self.run_program(app, release, service, argv, environment)
 
     def environment(
@@ -67,9 +69,9 @@ class Programs:
         *,
         clients: bool = False,
     ) -> dict[str, str]:
-        """The whole environment of a process: what the machine gives, the image's programs first, then the app's.
+        """The whole environment of a process: the machine's, with the image's programs first, then the app's.
 
-        With `clients` the stores' own come next, for `run pg_dump`: those of another version refuse to work.
+        With `clients` the stores' own clients come next, for `run pg_dump`: those of another version refuse to work.
         """
         base = _base_environment() | {"HOME": str(app.home), "PYTHONUNBUFFERED": "1"}
         context = self.directory(app, release, service)
@@ -82,7 +84,7 @@ class Programs:
         return base | environment
 
     def directory(self, app: App, release: Release, service: Service) -> Path:
-        """Where a service's programs are started: its directory in the release's checkout."""
+        """The directory in which a service's programs start: its directory in the release's checkout."""
         return app.checkout(release.number) / release.images[service.name].directory
 
 

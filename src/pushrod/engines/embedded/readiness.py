@@ -1,4 +1,4 @@
-"""Whether a release's instances are ready: each is asked until it is healthy, or has ended, or is out of time."""
+"""Whether a release's instances are ready: each is probed until it is healthy, has ended, or is out of time."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -11,12 +11,13 @@ from pushrod.engines.health import Settling
 from pushrod.system import files
 
 States = Callable[[], Iterable[ProcessState]]
-Command = Callable[[Instance], str]  # runs an instance's health command; why it is not healthy, or nothing
-_SURE = 5.0  # seconds on the manifest's own port after which a process will not come to the one it was given
+# runs an instance's health command; returns why it is not healthy, or an empty text
+Command = Callable[[Instance], str]
+_SURE = 5.0  # seconds on the manifest's own port after which a process will not use the one it was given
 
 
 class Readiness:
-    """One release on its way. `log` says where an instance's log is."""
+    """One starting release. `log` gives an instance's log."""
 
     def __init__(
         self, release: Release, states: States, command: Command, log: Callable[[str], Path]
@@ -30,14 +31,14 @@ class Readiness:
         self._elsewhere: dict[str, float] = {}  # since when an instance listens on the manifest's own port
 
     def wait(self) -> list[str]:
-        """Ask every instance until it is healthy. Raises ReadyError at the deadline of one, or once one ends.
+        """Probe every instance until it is healthy. Raises ReadyError at an instance's deadline, or once one ends.
 
-        Returns what is to be said of those that are.
+        Returns notes on healthy ones.
         """
         started = time.monotonic()
         waiting = list(self._release.instances)
         while waiting:
-            states = self._look()
+            states = self._running_states()
             reasons = {i.name: self._why_not(i, states[i.name]) for i in waiting}
             waiting = [i for i in waiting if reasons[i.name]]
             for instance in waiting:
@@ -48,19 +49,19 @@ class Readiness:
                     )
             if waiting:
                 time.sleep(min(self._service(i).health.interval for i in waiting))
-        self._look()
+        self._running_states()
         return self._first_pages()
 
     def _first_pages(self) -> list[str]:
-        """What the entry answers at `/`, where it has proved no more than that it listens."""
+        """Request `/` from the entry, if it has only proved that it listens."""
         checked = self._release.service(self._release.entry).health
         if checked.path or checked.command:
             return []
         entries = self._release.instances_of(self._release.entry)
-        return health.first_pages(self._release, entries, checked.deadline, self._look)
+        return health.first_pages(self._release, entries, checked.deadline, self._running_states)
 
-    def _look(self) -> Mapping[str, ProcessState]:
-        """What the supervisor says of every instance; ReadyError if one has ended, also one that was healthy."""
+    def _running_states(self) -> Mapping[str, ProcessState]:
+        """The supervisor's state of every instance. Raises ReadyError if one has ended, even if it was healthy."""
         states = {s.name: s for s in self._states()}
         for instance in self._release.instances:
             state = states.get(instance.name)
@@ -71,21 +72,22 @@ class Readiness:
         return states
 
     def _why_not(self, instance: Instance, state: ProcessState) -> str:
-        """Why an instance is not healthy yet, or nothing."""
+        """Why an instance is not healthy yet, or an empty text."""
         service = self._service(instance)
         if not state.pid:
             return "its process has not started"
         if service.health.command:
             return self._command(instance)
         if service.name in self._release.serving or service.health.path:
-            why = health.ask(instance, service.health)
+            why = health.problem(instance, service.health)
             return why and self._with_ports(instance, service, state.pid, why)
         settling = self._settlings.setdefault(instance.name, Settling())
         return "" if settling.settled(state.pid, service.health.settle) else "it is still starting"
 
     def _with_ports(self, instance: Instance, service: Service, pid: int, why: str) -> str:
-        """Why it is not healthy, with the ports that it listens on instead. ReadyError once it is sure that it
-        chooses its port itself: the manifest's, whatever it is given."""
+        """Why it is not healthy, with the ports that it listens on instead. Raises ReadyError once it is certain that
+        it uses the manifest's port, whatever it is given.
+        """
         found = listening(pid) or set()
         if not found or instance.port in found:
             return why
@@ -121,7 +123,7 @@ _PORT = (
 
 
 def listening(pid: int) -> set[int] | None:
-    """The TCP ports that a process and those below it listen on; None where that cannot be told."""
+    """The TCP ports that a process and those below it listen on; None if that cannot be determined."""
     import psutil
 
     try:

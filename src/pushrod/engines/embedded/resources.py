@@ -1,4 +1,4 @@
-"""What releases of the embedded engine take of the machine: ports, environments, logs."""
+"""Resources of the machine that releases of the embedded engine use: ports, environments, logs."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from pushrod.state.apps import App
 from pushrod.state.releases import Releases
 from pushrod.system import files
 
-_KEPT_LOGS = 5  # releases that have failed or were pruned whose logs stay
+_KEPT_LOGS = 5  # failed and pruned releases whose logs are kept
 
 
 class Resources:
@@ -39,11 +39,11 @@ class Resources:
         document: Document,
         manifest: Manifest,
     ) -> dict[str, str]:
-        """None: the supervisor's files name passwords, so they are kept apart from the state."""
+        """None: the supervisor's files contain passwords, so they are kept apart from the state."""
         return {}
 
     def excess(self, app: App, older: Sequence[Release], live: Release) -> int:
-        """The app's share is of the ports that instances listen on."""
+        """The share is one of ports that instances listen on."""
         total, gone = 2 * len(live.instances) + sum(len(r.instances) for r in older), 0
         while gone < len(older) and total > ports.SHARE:
             total, gone = total - len(older[gone].instances), gone + 1
@@ -58,22 +58,22 @@ class Resources:
                 and int(directory.name[1:]) < max(kept, default=0) - _KEPT_LOGS
             ):
                 files.remove_tree(directory)
-        with contextlib.suppress(StateError):  # which are used cannot be told while any app is damaged
+        with contextlib.suppress(StateError):  # while any app is damaged, it is unknown which are used
             used = {
                 i.id for a in self._context.root.apps() for r in Releases(a).all() for i in r.images.values()
             }
-            images.prune(self._context.root.environments, used)
+            images.remove_unused(self._context.root.environments, used)
 
     def remove_stale_builds(self) -> list[PushrodError]:
-        """Nothing: an environment that no release needs goes with the release."""
+        """Nothing: an environment that no release needs is removed with the release."""
         return []
 
     def remove_release_volumes(self, app: App, number: int) -> None:
-        """Nothing: a release makes nothing outside the app's directory here."""
+        """Nothing: a release creates nothing outside the app's directory."""
 
     def remove_directory(self, app: App, directory: Path) -> None:
-        """Remove a directory and all below it."""
+        """Remove a directory tree."""
         files.remove_tree(directory)
 
     def remove_app(self, app: App) -> None:
-        """Nothing: all that is kept of an app is in its own directory."""
+        """Nothing: everything of an app is in its own directory."""

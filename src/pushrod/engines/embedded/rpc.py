@@ -1,4 +1,4 @@
-"""Calls to supervisord over its unix socket. Imported only when there is something to call: it takes 40 ms."""
+"""Calls to supervisord over its unix socket. Imported only for a call, because importing takes 40 ms."""
 
 import http.client
 import socket
@@ -17,8 +17,8 @@ ALREADY_STARTED = 60
 
 _MEANING = {
     SHUTDOWN_STATE: "the supervisor is stopping",
-    10: "the supervisor knows no such process",
-    11: "the supervisor knows no such signal",
+    10: "the supervisor has no such process",
+    11: "the supervisor has no such signal",
     20: "a program of the process is missing",
     21: "a program of the process cannot be executed",
     40: "the process ended at once",
@@ -42,7 +42,7 @@ class Refused(HostError):
 def call(path: Path, method: str, *arguments: Any, timeout: float = 10.0) -> Any:
     """Call one method, such as `supervisor.getState`, with a time-out in seconds.
 
-    Raises Refused for a fault and HostError when nothing answers.
+    Raises Refused for a fault, and HostError if nothing answers.
     """
     transport = _Transport(path, timeout)
     body = xmlrpc.client.dumps(arguments, method).encode()
@@ -62,7 +62,7 @@ def call(path: Path, method: str, *arguments: Any, timeout: float = 10.0) -> Any
 
 
 def call_all(path: Path, calls: Sequence[tuple[str, tuple[Any, ...]]], ignore: Sequence[int] = ()) -> None:
-    """Make several calls in one exchange; raises Refused for the first fault that is not in `ignore`."""
+    """Make several calls in one exchange. Raises Refused for the first fault that is not in `ignore`."""
     batch = [{"methodName": method, "params": list(arguments)} for method, arguments in calls]
     for (method, arguments), answer in zip(calls, call(path, "system.multicall", batch), strict=True):
         if isinstance(answer, dict) and "faultCode" in answer and answer["faultCode"] not in ignore:

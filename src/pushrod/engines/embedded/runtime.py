@@ -17,7 +17,7 @@ from pushrod.state.apps import App
 from pushrod.state.secrets import Secrets
 from pushrod.system import files
 
-_INSTANCES = 20  # the supervisor starts what has the lower priority first, and stops it last
+_INSTANCES = 20  # the supervisor starts lower priorities first, and stops them last
 
 
 class Runtime:
@@ -28,7 +28,7 @@ class Runtime:
         self._programs = programs
 
     def start(self, app: App, release: Release, environments: dict[str, dict[str, str]]) -> None:
-        """Start a release's group; HostError if one of its ports is in use by somebody else."""
+        """Start a release's group. Raises HostError if another program uses one of its ports."""
         for image in release.images.values():
             if image.location and not Path(image.location).is_dir():
                 raise BuildError(
@@ -50,7 +50,7 @@ class Runtime:
         self._context.supervisor.apply(its, processes)
 
     def ready(self, app: App, release: Release) -> Sequence[str]:
-        """Ask every instance until it is healthy; ReadyError at its deadline, or at once if it ends."""
+        """Probe every instance until it is healthy. Raises ReadyError at its deadline, or at once if it ends."""
         its = group(app, release.number)
         return Readiness(
             release,
@@ -60,18 +60,18 @@ class Runtime:
         ).wait()
 
     def stop(self, app: App, number: int) -> Sequence[str]:
-        """Stop a release's group within its grace and take its files away."""
+        """Stop a release's group within its grace period and remove its files."""
         self._context.supervisor.remove(group(app, number))
         return ()
 
     def stop_instances(self, app: App, release: Release, instances: Collection[str]) -> Sequence[str]:
-        """Stop their processes; the supervisor does not start them again by itself."""
+        """Stop their processes; the supervisor does not restart those."""
         if instances and group(app, release.number) in self._context.supervisor.groups():
             self._context.supervisor.stop(group(app, release.number), instances)
         return ()
 
     def workers(self, app: App, release: Release) -> Collection[str]:
-        """The instances that answer nobody."""
+        """The instances that receive no requests."""
         services = {i.name: i.service for i in release.instances}
         return [
             state.name
@@ -85,7 +85,7 @@ class Runtime:
         return sorted(int(m[1]) for g in self._context.supervisor.groups() if (m := pattern.fullmatch(g)))
 
     def states(self, app: App) -> list[ProcessState]:
-        """Every process of an app: its stores and instances, and the edge before them."""
+        """The state of the edge, then of every process of an app: its stores and instances."""
         stores = {group_of(app, r.name) for r in store_records(app)}
         names = {"edge", *stores, *(group(app, n) for n in self.running(app))}
         return [s for s in self._context.supervisor.states() if s.group in names]
@@ -93,7 +93,7 @@ class Runtime:
     def logs(
         self, app: App, service: str = "", release: int = 0, *, lines: int = 50, follow: bool = False
     ) -> Iterator[Line]:
-        """The lines of its log files; UnknownNameError where there are none."""
+        """The lines of its log files. Raises UnknownNameError if there are none."""
         files = self._log_files(app, service, release)
         if not files:
             raise UnknownNameError(
@@ -102,7 +102,7 @@ class Runtime:
         return logs.read(lambda: self._log_files(app, service), files, lines, follow=follow)
 
     def set_autostart(self, app: App, enabled: bool) -> bool:
-        """Nothing: what the supervisor's files name starts with the supervisor."""
+        """Nothing: everything in the supervisor's files starts with the supervisor."""
         return False
 
     def _instance_process(

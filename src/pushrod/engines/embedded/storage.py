@@ -22,7 +22,7 @@ class Storage:
         return self._context.parts.store_versions()
 
     def endpoints(self, app: App, manifest: Manifest) -> list[Endpoint]:
-        """Where each store will be; decided once, before it exists."""
+        """The address of each future store; decided once, before it exists."""
         return self._context.stores(app).endpoints(manifest.stores)
 
     def at(self, app: App, host: str, port: int) -> str:
@@ -30,7 +30,7 @@ class Storage:
         return next((r.name for r in store_records(app) if host == "127.0.0.1" and r.port == port), "")
 
     def ensure(self, app: App, release: Release, *, ddl: bool) -> str:
-        """Initialise what is new, start all, wait until each answers; roles, databases and ACLs ensured."""
+        """Initialise new stores, start all, wait until each answers, ensure roles, databases and ACLs."""
         own, names = self._context.stores(app), {s.name for s in release.stores}
         for record in own.locked_out(names):
             self._context.supervisor.remove(group_of(app, record.name))
@@ -43,11 +43,11 @@ class Storage:
         return own.ensure(names, ddl=ddl)
 
     def schema(self, app: App, stores: Sequence[Service]) -> str:
-        """A digest over the schemas of the app's databases."""
+        """A digest of the schemas of the app's databases."""
         return self._context.stores(app).schema({s.name for s in stores})
 
     def blockers(self, app: App, stores: Sequence[Service]) -> Sequence[str]:
-        """Asked of the app's databases."""
+        """In the app's databases."""
         return self._context.stores(app).waits({s.name for s in stores})
 
     def end_migrations(self, app: App, stores: Sequence[Service], since: str) -> None:
@@ -59,7 +59,7 @@ class Storage:
         return self._context.stores(app).archives({s.name for s in release.stores}, ddl=ddl)
 
     def restore(self, app: App, release: Release | None, failed: int, *, running: bool) -> None:
-        """Stop the stores that the live release does not have; their data stays, as of every store."""
+        """Stop the stores that the live release does not have; as always, their data stays."""
         kept = {s.name for s in release.stores} if release else set()
         for record in store_records(app):
             if record.name not in kept:
@@ -67,7 +67,7 @@ class Storage:
 
     def stop(self, app: App) -> Sequence[str]:
         """Stop the stores: PostgreSQL by a fast shutdown, Valkey after writing its file."""
-        for group in self._context.supervisor.groups():  # not by their records: those may be damaged
+        for group in self._context.supervisor.groups():  # not by their records, which may be damaged
             if group.startswith(group_of(app, "")):
                 self._context.supervisor.remove(group)
         return ()

@@ -19,19 +19,19 @@ from pushrod.stores.kinds import Embedded, Endpoint, LocalStore, Server
 from pushrod.system import accounts, files, network, waits
 
 PRIORITY = 10  # the supervisor starts stores first and stops them last
-_DEADLINE = 60.0  # seconds until a store must answer; recovery after a power cut is part of it
+_DEADLINE = 60.0  # seconds until a store must answer; includes recovery after a power cut
 
 
 def group_of(app: App, store: str) -> str:
-    """A store's group in the supervisor, one for each so that a new one leaves the others alone.
+    """A store's group in the supervisor: one for each, so that a new one leaves the others alone.
 
-    `_` cannot be in an app's name, so no release's group is called that.
+    An app's name cannot contain `_`, so no release's group has this name.
     """
     return f"{app.name}_{store.replace('.', '-')}"
 
 
 class Stores:
-    """One app's stores. A store is decided once, by `endpoints`, and lives until the app is destroyed."""
+    """One app's stores. `endpoints` decides a store once; it lives until the app is destroyed."""
 
     def __init__(
         self,
@@ -47,20 +47,20 @@ class Stores:
         self._base = base
 
     def endpoints(self, stores: Sequence[Service]) -> list[Endpoint]:
-        """Ports and passwords of the stores; made on first use, then for good."""
+        """Ports and passwords of the stores; decided at first use, then kept forever."""
         with ports.choosing(self.app.root):
             records = [self._record(s) for s in stores]
         return [self._embedded(r).endpoint(self._local(r)) for r in records]
 
     def prepare(self, names: set[str]) -> list[tuple[Process, bool]]:
-        """What the supervisor runs for each store, and whether its configuration has just changed.
+        """The supervisor's processes for each store, and whether its configuration has just changed.
 
-        Data directories are made where they are missing.
+        Creates missing data directories.
         """
         return [self._prepare(r) for r in store_records(self.app) if r.name in names]
 
     def locked_out(self, names: set[str]) -> list[StoreRecord]:
-        """The clusters that are there, and whose superuser's password is not known any more."""
+        """The existing clusters whose superuser password is lost."""
         records = [r for r in store_records(self.app) if r.kind == "postgres" and r.name in names]
         return [
             r
@@ -70,7 +70,7 @@ class Stores:
         ]
 
     def let_in(self, record: StoreRecord) -> None:
-        """Give a cluster that does not run another password for its superuser; kept once it is the one."""
+        """Set a new superuser password in a stopped cluster; stored once it is set."""
         from pushrod.adapters import postgres
 
         password, data = self._secrets.new_password(), self.app.stores / record.name / "data"
@@ -78,24 +78,24 @@ class Stores:
         self._secrets.remember({f"{record.name}/superuser": password})
 
     def ensure(self, names: set[str], *, ddl: bool) -> str:
-        """Wait until each store answers, and make its roles, database and rights what they should be."""
+        """Wait until each store answers, and ensure its roles, database and rights."""
         return ", ".join(self._ensure(r, ddl=ddl) for r in store_records(self.app) if r.name in names)
 
     def schema(self, names: set[str]) -> str:
-        """A digest over the schemas of the stores."""
+        """A digest of the schemas of the stores."""
         return "".join(server.schema() for server in self._servers(names))
 
     def waits(self, names: set[str]) -> list[str]:
-        """Whom the release command waits for."""
+        """What the release command waits for, one sentence for each session."""
         return [told for server in self._servers(names) for told in server.waits()]
 
     def end_migrations(self, names: set[str], since: str) -> None:
-        """End what a release command has left behind since then."""
+        """End what a release command has left behind since a time (ISO 8601)."""
         for server in self._servers(names):
             server.end_migrations(since)
 
     def archives(self, names: set[str], *, ddl: bool) -> list[Archive]:
-        """What is backed up of each store."""
+        """What can be backed up of each store."""
         found = (server.archive(ddl=ddl) for server in self._servers(names))
         return [archive for archive in found if archive is not None]
 
@@ -109,12 +109,12 @@ class Stores:
             if record.name == store.name:
                 return record
         if store.store is None:
-            raise AssertionError("manifest.read lets only known kinds of stores through")
+            raise AssertionError("manifest.read accepts only known kinds of stores")
         if len(records) >= ports.MOST_STORES:
             raise StoreError(
-                f"an app has at most {ports.MOST_STORES} stores here, those that no release has any more among them",
+                f"an app has at most {ports.MOST_STORES} stores here, including stores that no release uses any more",
                 where=f"services.{store.name}",
-                hint="make another app for it",
+                hint="create another app for it",
             )
         record = StoreRecord(store.name, store.store, ports.free(self.app.root, ports.STORES))
         encoded = msgspec.json.format(msgspec.json.encode([*records, record]), indent=2)
@@ -147,12 +147,12 @@ class Stores:
         return f"{record.name} {version}" + (f", {remark}" if remark else "")
 
     def _check_listener(self, record: StoreRecord) -> None:
-        """Refuse a store whose port another user of this machine has taken: they would be told its password."""
+        """Refuse a store whose port another user of this machine has taken: that user would receive its password."""
         own = self._account.uid if self._account else os.geteuid()
         waits.wait_until(lambda: network.accepts(record.port), _DEADLINE)
-        if (who := network.listener(record.port)) not in (None, own):
+        if (user := network.listener(record.port)) not in (None, own):
             raise StoreError(
-                f"port {record.port} is taken by a process of user {who}",
+                f"port {record.port} is taken by a process of user {user}",
                 where=f"store {record.name}",
                 hint=f"end that process (`ss -ltnp sport = :{record.port}` as root shows it), then run this again",
             )
@@ -164,7 +164,7 @@ class Stores:
 
     def _embedded(self, record: StoreRecord) -> Embedded:
         if (found := registry.of(record.kind).embedded()) is None:
-            raise AssertionError("manifest.read lets only kinds through that the engine runs")
+            raise AssertionError("manifest.read accepts only kinds that the engine runs")
         return found
 
     def _local(self, record: StoreRecord) -> LocalStore:

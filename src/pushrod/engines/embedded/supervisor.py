@@ -1,10 +1,9 @@
-"""The process manager of the embedded engine: supervisord, configured by plain files and asked over its socket.
+"""The process manager of the embedded engine: supervisord, configured by plain files and controlled over its socket.
 
-The files are those of `supervisor_files`; the script `start` among them brings everything back, and none needs
-pushrod to be installed still. supervisord starts each process through `exec_wrapper` and is itself watched by
-`supervisord_watchdog`, so kill -9 of any one process heals. A process that ends is started again at once; one that
-ends within a second is started again after 1, 2, 3 ... seconds, without end, because nobody may be there to say when
-to try again.
+`supervisor_files` renders the files; the script `start` among them starts everything, and none needs pushrod
+installed. supervisord starts each process through `exec_wrapper` and is itself watched by `supervisord_watchdog`, so
+`kill -9` of any one process is repaired. A process that ends is restarted at once; one that ends within a second is
+restarted after 1, 2, 3 ... seconds, without limit, because there may be nobody to do it by hand.
 """
 
 import contextlib
@@ -48,10 +47,10 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Supervisor:
-    """The supervisor of one directory. `runtime` holds its socket and must have a short path. If `boot_unit` is
+    """The supervisor of one directory. `runtime` contains its socket and must have a short path. If `boot_unit` is
     installed, the supervisor is started as that unit.
 
-    Creating the value starts nothing. Every method may raise HostError; what it could not do can be tried again.
+    Creating the value starts nothing. Every method may raise HostError; a failed call can be repeated.
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class Supervisor:
         self.control = Control(self.place)
 
     def running(self) -> bool:
-        """Whether a supervisor accepts on the socket; HostError when it belongs to another account."""
+        """Whether a supervisor accepts on the socket. Raises HostError if it belongs to another account."""
         with socket.socket(socket.AF_UNIX) as s:
             s.settimeout(1.0)
             try:
@@ -70,34 +69,36 @@ class Supervisor:
             except PermissionError as e:
                 hint = "run pushrod as the account that started it"
                 raise HostError(
-                    "the supervisor is another account's", where=str(self.place.socket), hint=hint
+                    "the supervisor belongs to another account", where=str(self.place.socket), hint=hint
                 ) from e
             except OSError:
                 return False
             return True
 
     def ensure(self) -> None:
-        """Start the supervisor, and with it every group there is, unless it runs; return once it answers."""
+        """Start the supervisor, and with it every group, unless it runs; return once it answers."""
         if self.running() and self._answers():
             return
         with self._starting("starting the supervisor"):
-            # One that is on its way down still accepts for a moment.
+            # A supervisor that is stopping still accepts for a moment.
             waits.wait_until(lambda: not self.running() or self._answers(), _START_DEADLINE)
             if not self.running():
                 self._start()
 
     def shutdown(self) -> None:
-        """Stop every process in order, the highest priority first, then the supervisor; return when all is gone."""
+        """Stop every process in order, the highest priority first, then the supervisor; return when all have
+        ended.
+        """
         with self._starting("stopping the supervisor"):
             if self.running():
                 self._shut_down()
             for lock in self._locks():
-                self._clear(lock)
+                self._end_leftovers(lock)
 
     def apply(self, group: str, processes: tuple[Process, ...]) -> None:
-        """Make `group` be these processes and have them started; does not wait until they are ready.
+        """Make `group` consist of these processes and start them; does not wait until they are ready.
 
-        A group that is loaded and unchanged is left alone, except that what is stopped in it is started.
+        If a group is loaded and unchanged, only its stopped processes are started.
         """
         _check_names(group, processes)
         with self._changing(group):
@@ -116,7 +117,7 @@ class Supervisor:
                 self.control.start(group)
 
     def remove(self, group: str) -> None:
-        """Stop `group` in order and forget it, files and all. Nothing of it lives afterwards."""
+        """Stop `group` in order and remove its files. No process of it is left afterwards."""
         with self._changing(group):
             files.remove(self.place.group_conf(group))
             with self._starting("removing a group"):
@@ -125,23 +126,24 @@ class Supervisor:
                 self.control.stop(self.control.order(group))
                 self.control.call("supervisor.removeProcessGroup", group)
             for lock in self._locks(group):
-                self._clear(lock)
+                self._end_leftovers(lock)
                 files.remove(lock)
             files.remove(self.place.specs(group))
             files.remove(self._group_lock(group))
 
     def stop(self, group: str, names: Collection[str] = ()) -> None:
-        """Stop the processes of a group in order, or those of these names; they stay known, and start again with the
-        supervisor."""
+        """Stop the processes of a group, or those of these names, in order; they stay configured, and start again
+        with the supervisor.
+        """
         with self._changing(group):
             if self.running():
                 self.control.stop(t for t in self.control.order(group) if not names or t.name in names)
             for lock in self._locks(group):
                 if not names or lock.name.partition(".")[2] in names:
-                    self._clear(lock)
+                    self._end_leftovers(lock)
 
     def start(self, group: str) -> None:
-        """Start what is stopped in a group."""
+        """Start the stopped processes of a group."""
         with self._changing(group):
             self.control.known(group)
             self.control.start(group)
@@ -157,13 +159,13 @@ class Supervisor:
         self.control.call("supervisor.signalProcess", f"{group}:{name}", signal_name)
 
     def groups(self) -> tuple[str, ...]:
-        """The groups there are, running or not, and those whose making or removing was cut off."""
+        """The groups, running or not, and those whose creation or removal was interrupted."""
         names = {p.stem for p in (self.place.directory / "conf.d").glob("*.conf")}
         names |= {p.name for p in (self.place.directory / "specs").glob("*")}
         return tuple(sorted(names - {KEEPER_GROUP}))
 
     def states(self, group: str | None = None) -> tuple[ProcessState, ...]:
-        """The processes of a group, or of all; `stopped` when the supervisor does not run."""
+        """The processes of a group, or of all; `stopped` if the supervisor does not run."""
         if not self.running():
             return tuple(s for s in self._files_at_rest() if _shown(s.group, group))
         return tuple(s for s in self.control.states() if _shown(s.group, group))
@@ -171,7 +173,7 @@ class Supervisor:
     # ---- the daemon -----------------------------------------------------------------------------------------
 
     def ensure_directories(self) -> None:
-        """Make the directories there are none of, closed to others, and bring our programs in them up to date."""
+        """Create the missing directories, closed to others, and update the copies of our programs in them."""
         files.make_private(self.place.directory)
         for name in ("conf.d", "specs", "locks", "programs"):
             files.make_private(self.place.directory / name)
@@ -184,7 +186,7 @@ class Supervisor:
         self._check()
         self._end_unreachable()
         self.ensure_directories()
-        self._drop_foreign()
+        self._remove_foreign()
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         descriptors = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
         files.make_way(self.place.log)
@@ -204,12 +206,12 @@ class Supervisor:
             raise HostError(
                 "the supervisor does not start",
                 where=str(self.place.conf),
-                hint=f"run `{self.place.start} -n` to see it start",
+                hint=f"run `{self.place.start} -n` to see why",
                 log=(*files.tail(self.place.log, 20), *done.stderr.splitlines()[-5:]),
             )
 
     def _end_unreachable(self) -> None:
-        """End a supervisor whose socket somebody has removed, with all it has: nobody could stop or change that."""
+        """End a supervisor whose socket was removed, with all its processes: nothing could stop or change it."""
         import psutil
 
         with contextlib.suppress(OSError, ValueError, psutil.Error):
@@ -244,8 +246,10 @@ class Supervisor:
             death_signal="",
         )
 
-    def _drop_foreign(self) -> None:
-        """Forget groups of another directory that came here as a copy: they would run what is there, not here."""
+    def _remove_foreign(self) -> None:
+        """Remove groups of another directory from which this one was copied: they would run programs there, not
+        here.
+        """
         self._set_damaged_aside()
         for conf in (self.place.directory / "conf.d").glob("*.conf"):
             own = self.place.specs(conf.stem)
@@ -257,20 +261,23 @@ class Supervisor:
                 lock.unlink()
 
     def _set_damaged_aside(self) -> None:
-        """Take what is no group's configuration out of the way: supervisord would read none of the others either. It
-        is written again with its group."""
+        """Move files that are no group's configuration out of the way: supervisord would otherwise read no group at
+        all.
+
+        The file is written again with its group.
+        """
         for conf in (self.place.directory / "conf.d").glob("*.conf"):
             if not is_group(conf):
                 files.set_aside(conf)
 
     def _make_log_directories(self) -> None:
-        """supervisord refuses to start at all when the directory of one log is gone."""
+        """supervisord refuses to start if the directory of one log is missing."""
         for conf in (self.place.directory / "conf.d").glob("*.conf"):
             for log in re.findall(r"^stdout_logfile=(.*)$", conf.read_text(), re.MULTILINE):
                 Path(log.replace("%%%%", "%")).parent.mkdir(parents=True, exist_ok=True)
 
     def _answers(self) -> bool:
-        """Whether calls are taken: not while it is stopping."""
+        """Whether it takes calls: not while it is stopping."""
         from pushrod.engines.embedded import rpc
 
         try:
@@ -286,7 +293,7 @@ class Supervisor:
     def _shut_down(self) -> None:
         if self._answers():
             pid = self.control.call("supervisor.getPID")
-            self.control.stop(self.control.order())  # the keeper first, by its priority
+            self.control.stop(self.control.order())  # the keeper first, because of its priority
             self.control.call("supervisor.shutdown")
         else:
             pid = 0
@@ -294,14 +301,14 @@ class Supervisor:
             raise HostError(
                 f"the supervisor (process {pid}) does not end",
                 where=str(self.place.directory),
-                hint="look at its log; `kill -9` of that process ends its children too",
+                hint="read its log; `kill -9` of that process ends its children too",
                 log=files.tail(self.place.log, 20),
             )
 
     # ---- groups ---------------------------------------------------------------------------------------------
 
     def _write_group(self, group: str, processes: Sequence[Process]) -> None:
-        """Write specs, then the configuration that names them; what is as it was is not touched."""
+        """Write specs, then the configuration that names them; unchanged files are not touched."""
         files.make_private(self.place.specs(group))
         for process in processes:
             Path(process.log).parent.mkdir(parents=True, exist_ok=True)
@@ -320,13 +327,13 @@ class Supervisor:
     def _locks(self, group: str = "*") -> list[Path]:
         return sorted((self.place.directory / "locks").glob(f"{group}.*"))
 
-    def _clear(self, lock: Path) -> None:
-        """End what is left of a process: all of it if the supervisor was killed, or what outlived its stop."""
+    def _end_leftovers(self, lock: Path) -> None:
+        """End leftovers of a process: all of it if the supervisor was killed, or children that outlived its stop."""
         spec = self.place.spec(*lock.name.split(".", 1))
         known: dict[str, Any] = {}
-        with contextlib.suppress(OSError, ValueError):  # gone, or damaged: it ends by the usual signal
+        with contextlib.suppress(OSError, ValueError):  # missing or damaged: use the default signal
             known = dict(json.loads(spec.read_text()))
-        if not exec_wrapper.clear(
+        if not exec_wrapper.end_leftovers(
             str(lock), known.get("death_signal") or "TERM", known.get("stop_grace", 0.0)
         ):
             left = ", ".join(map(str, sorted(exec_wrapper.remnants(str(lock)))))
@@ -351,15 +358,15 @@ def _check_names(group: str, processes: Sequence[Process]) -> None:
         if not _NAME.fullmatch(name):
             raise HostError(f"{name!r} cannot be the name of a process or a group")
     if not processes or any(p.group != group for p in processes):
-        raise HostError(f"the processes of {group} must be some, all of that group")
+        raise HostError(f"{group} needs at least one process, all of that group")
 
 
-def _shown(group: str, wanted: str | None) -> bool:
-    return group == wanted if wanted else group != KEEPER_GROUP
+def _shown(group: str, only: str | None) -> bool:
+    return group == only if only else group != KEEPER_GROUP
 
 
 def _environment() -> dict[str, str]:
-    """What the supervisor and the keeper need themselves; nothing of the caller's secrets."""
+    """The variables that the supervisor and the keeper need; no secrets of the caller."""
     names = ("PATH", "HOME", "PYTHONPATH", "LD_LIBRARY_PATH")
     return {n: os.environ[n] for n in names if n in os.environ} | {"LC_ALL": "C.UTF-8"}
 
@@ -370,7 +377,7 @@ def _write_changed(path: Path, text: str, mode: int = 0o600) -> None:
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Whether two paths are one directory; the same path is, although nothing is there."""
+    """Whether two paths are one directory; equal paths are, even if nothing exists there."""
     try:
         return one == other or one.samefile(other)
     except OSError:
@@ -378,7 +385,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _lives(pid: int) -> bool:
-    """Whether the process runs; one that has ended and only waits to be reaped does not."""
+    """Whether the process runs; a zombie does not."""
     with contextlib.suppress(OSError):
         # proc_pid_stat(5): the state follows the name in brackets.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"

@@ -1,4 +1,4 @@
-"""What supervisord is asked over its socket: what runs, starting it, and stopping it in order."""
+"""Control of supervisord over its socket: what runs, starting it, and stopping it in order."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +10,7 @@ from pushrod.engines.embedded.supervisor_files import Place
 from pushrod.system import files
 
 _LONG = 60.0  # seconds of grace for a process that is no longer configured
-_STOP_MARGIN = 5.0  # seconds past a process's grace: supervisord looks once a second, then kills
+_STOP_MARGIN = 5.0  # seconds past a process's grace: supervisord checks once a second, then kills
 
 # supervisor.states.ProcessStates
 _STOPPED, _STARTING, _RUNNING, _BACKOFF, _STOPPING, _EXITED, _FATAL, _UNKNOWN = (
@@ -24,7 +24,7 @@ _STOPPED, _STARTING, _RUNNING, _BACKOFF, _STOPPING, _EXITED, _FATAL, _UNKNOWN = 
     1000,
 )
 _ACTIVE = (_STARTING, _RUNNING, _BACKOFF)
-_AT_REST = (_STOPPED, _FATAL, _UNKNOWN)  # not _EXITED: supervisord is about to start it again
+_AT_REST = (_STOPPED, _FATAL, _UNKNOWN)  # not _EXITED: supervisord is about to restart it
 _State = Literal["starting", "running", "backoff", "failed", "stopping", "stopped"]
 _STATES: Mapping[int, _State] = {
     _STOPPED: "stopped",
@@ -39,7 +39,7 @@ _STATES: Mapping[int, _State] = {
 
 
 class Target(NamedTuple):
-    """A process to stop or start: when, and how long it has."""
+    """A process to start or stop: its priority and its grace period."""
 
     group: str
     name: str
@@ -52,7 +52,7 @@ class Target(NamedTuple):
 
 
 class Control:
-    """The supervisord of one directory, which has to run. Every method may raise HostError."""
+    """The supervisord of one directory, which must run. Every method may raise HostError."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -68,15 +68,15 @@ class Control:
         return infos
 
     def states(self) -> Iterator[ProcessState]:
-        """All processes as they are now."""
+        """The current state of all processes."""
         yield from map(_state, self._infos())
 
     def loaded(self) -> set[str]:
-        """The groups that it has."""
+        """The loaded groups."""
         return {i["group"] for i in self._infos()}
 
     def order(self, group: str | None = None) -> list["Target"]:
-        """What supervisord has, with the priority and grace it was configured with; the highest first."""
+        """The loaded processes with their configured priority and grace period; the highest priority first."""
         found = [
             Target(c["group"], c["name"], c["process_prio"], c["stopwaitsecs"])
             for c in self.call("supervisor.getAllConfigInfo")
@@ -91,15 +91,15 @@ class Control:
         return sorted(found, key=lambda t: t.priority, reverse=True)
 
     def known(self, group: str, name: str | None = None) -> list["Target"]:
-        """Those of a group, or the one of this name; HostError where there is none."""
+        """The processes of a group, or the one of this name. Raises HostError if there is none."""
         order = [t for t in self.order(group) if name in (None, t.name)]
         if not order:
             hint = "`pushrod status` lists what there is"
-            raise HostError(f"the supervisor knows no process {group}:{name or '*'}", hint=hint)
+            raise HostError(f"the supervisor has no process {group}:{name or '*'}", hint=hint)
         return order
 
     def start(self, group: str, name: str | None = None) -> None:
-        """Start what is not active, the lowest priority first. supervisord starts a process within the call."""
+        """Start inactive processes, the lowest priority first. supervisord starts a process within the call."""
         idle = {i["name"] for i in self._infos() if i["group"] == group and i["state"] not in _ACTIVE}
         order = [t for t in self.order(group) if t.name in idle and name in (None, t.name)]
         order.sort(key=lambda t: (t.priority, t.name))
@@ -112,7 +112,7 @@ class Control:
             rpc.call_all(self._place.socket, calls, ignore=(rpc.ALREADY_STARTED,))
 
     def stop(self, order: Iterable["Target"]) -> None:
-        """Stop processes, one priority after the other, the highest first; return when they are at rest."""
+        """Stop processes, one priority after the other, the highest first; return when all have ended."""
         levels: dict[int, list[Target]] = {}
         for target in order:
             levels.setdefault(target.priority, []).append(target)

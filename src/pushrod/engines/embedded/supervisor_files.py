@@ -1,10 +1,10 @@
-"""What the supervisor's files say: pure rendering, one function for each file.
+"""The supervisor's files: pure rendering, one function for each file.
 
 DIRECTORY/start                     a shell script that starts the daemon; needs no pushrod
-DIRECTORY/programs/                 copies of our own small programs, which everything here refers to
+DIRECTORY/programs/                 copies of our own small programs, which the other files refer to
 DIRECTORY/supervisord.conf          the daemon
 DIRECTORY/conf.d/<group>.conf       one group with its programs: names and our own paths
-DIRECTORY/specs/<group>/<name>.json all of a process, its environment with passwords too (0600)
+DIRECTORY/specs/<group>/<name>.json everything about a process, including passwords in its environment (0600)
 DIRECTORY/locks/<group>.<name>      held by the process and its children: see `exec_wrapper`
 """
 
@@ -34,13 +34,13 @@ PROGRAMS = {
     "launch.py": "exec_wrapper.py",
     "wakeup.py": "supervisord_plugin.py",
 }
-"""The modules beside this one that run on their own, by their names below ROOT.
-They need the standard library, `daemon.py` and `wakeup.py` also
-`supervisor`, and nothing of pushrod: their copies go on working when the package is gone."""
+"""The modules beside this one that run on their own, with their names below ROOT. They use only the standard library
+(`daemon.py` and `wakeup.py` also `supervisor`), so their copies keep working when pushrod is removed.
+"""
 
 
 class Place(NamedTuple):
-    """Where the files of one supervisor are, and who its processes run as."""
+    """The paths of one supervisor's files, and the account its processes run as."""
 
     directory: Path
     socket: Path
@@ -79,7 +79,7 @@ class Place(NamedTuple):
         return self.directory / "specs" / group
 
     def spec(self, group: str, name: str) -> Path:
-        """What the launcher reads for a process."""
+        """The spec that `exec_wrapper` reads for a process."""
         return self.specs(group) / f"{name}.json"
 
     def process_lock(self, group: str, name: str) -> Path:
@@ -88,13 +88,13 @@ class Place(NamedTuple):
 
 
 def render_start(place: Place, python: str) -> str:
-    """The text of `start`. Where it has been copied or moved to, it starts nothing: its paths are absolute.
+    """The text of `start`. A copied or moved one refuses to start anything: its paths are absolute.
 
-    It is what we and the keeper start the daemon by too, so that it is no road which only an emergency takes.
+    pushrod and the keeper start the daemon by it too, so it is not a script that only emergencies test.
     """
     lines = [
         "#!/bin/sh",
-        "# Starts the supervisor of this directory and all it had running. Needs no pushrod. Rendered by pushrod.",
+        "# Starts the supervisor of this directory and its processes. Needs no pushrod. Rendered by pushrod.",
         f"directory={shlex.quote(str(place.directory))}",
         'if ! [ "$0" -ef "$directory/start" ]; then',
         """    echo "$0 was copied or moved from $directory: run 'pushrod up' with the new --root" >&2""",
@@ -107,7 +107,7 @@ def render_start(place: Place, python: str) -> str:
 
 
 def render_daemon(place: Place, *, descriptors: int, root: bool) -> str:
-    """The text of supervisord.conf. `descriptors` is how many open files it makes sure it may have."""
+    """The text of supervisord.conf. `descriptors` is the number of open files that it must be allowed."""
     lines = [
         "[supervisord]",
         f"logfile={_value(place.log)}",
@@ -122,7 +122,7 @@ def render_daemon(place: Place, *, descriptors: int, root: bool) -> str:
         "minprocs=1",
         *(
             ["user=0"] if root else []
-        ),  # said, or supervisord warns at every start; `exec_wrapper` changes the account
+        ),  # explicit, or supervisord warns at every start; `exec_wrapper` changes the account
         "",
         "[unix_http_server]",
         f"file={_value(place.socket)}",
@@ -144,9 +144,9 @@ def render_daemon(place: Place, *, descriptors: int, root: bool) -> str:
 
 
 def render_group(place: Place, group: str, processes: Sequence[Process], python: str) -> str:
-    """The text of conf.d/<group>.conf. It changes whenever a spec does, so that supervisord sees the change.
+    """The text of conf.d/<group>.conf. It changes whenever a spec does, so that supervisord notices the change.
 
-    A group starts and stops among the others by its lowest priority.
+    A group starts and stops among the others according to its lowest priority.
     """
     head = [
         f"[group:{group}]",
@@ -185,7 +185,7 @@ def _render_program(place: Place, process: Process, python: str) -> str:
 
 
 def specs_named(conf: str) -> list[Path]:
-    """The specs that the text of a group's configuration names; none for one that somebody else wrote."""
+    """The specs that a group's configuration names; none for a file that pushrod did not write."""
     found = []
     for command in re.findall(r"^command=(.*)$", conf, re.MULTILINE):
         with contextlib.suppress(ValueError):  # an open quote
@@ -196,7 +196,7 @@ def specs_named(conf: str) -> list[Path]:
 
 
 def is_group(conf: Path) -> bool:
-    """Whether supervisord can take a file as configuration: it refuses all files where it cannot take one."""
+    """Whether supervisord can parse a file as configuration: one bad file makes it refuse all."""
     parser = configparser.RawConfigParser(strict=False)
     try:
         parser.read_string(conf.read_text())
@@ -209,7 +209,9 @@ def is_group(conf: Path) -> bool:
 
 
 def specification(place: Place, process: Process) -> str:
-    """The JSON that `exec_wrapper` reads: all of a process that may be secret, or that an ini file could garble."""
+    """The JSON that `exec_wrapper` reads: everything about a process that may be secret, or that an ini file could
+    garble.
+    """
     keep = process.group == KEEPER_GROUP
     account = None if keep else place.account
     argv = processes.as_account(process.argv, account, death_signal=process.death_signal)
@@ -235,7 +237,7 @@ def _setpriv() -> str:
 
 
 def _program(process: Process) -> str:
-    return f"{process.group}.{process.name}"  # no name has a dot: unique
+    return f"{process.group}.{process.name}"  # no name contains a dot: unique
 
 
 def _value(text: str | Path) -> str:

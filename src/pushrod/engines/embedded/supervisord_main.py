@@ -1,7 +1,7 @@
-"""supervisord, with the plugin that lies beside this file in reach: `python -P daemon.py -c CONF`.
+"""supervisord, with the plugin in this file's directory on its path: `python -P daemon.py -c CONF`.
 
-It runs as a copy below the root (see `supervisor_files`), where `wakeup.py` belongs to no package. What it is
-imported by has no other way: supervisord takes plugins from Python's own path alone.
+It runs as a copy below the root (see `supervisor_files`), where `wakeup.py` is in no package, and supervisord finds
+plugins only on Python's path.
 """
 
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Be supervisord; its arguments are ours."""
+    """Run supervisord with our arguments."""
     sys.path.insert(0, str(Path(__file__).parent))
     from supervisor import supervisord  # type: ignore[import-untyped, unused-ignore]
 

@@ -1,14 +1,14 @@
-"""A plugin of supervisord that wakes its main loop at once when something happened.
+"""A plugin of supervisord that wakes its main loop as soon as something happens.
 
-supervisord asks for ended children once a second, or when it gets output or a request, and starts an ended one in
-the round after: up to two seconds. This adds a pipe to what it waits for and writes to it when a signal arrives
-(SIGCHLD above all) and when a process changes state or a group is added, so that a restart takes milliseconds.
-It is loaded as an `[rpcinterface:...]`, supervisord's documented way to extend it, and offers no methods. It runs
-as a copy (see `supervisor_files`), so it uses nothing of pushrod.
+supervisord checks for ended children once a second, or when it gets output or a request, and restarts an ended one in
+the next round: up to two seconds. This plugin adds a pipe to the descriptors it waits for, and writes to it when a
+signal arrives (SIGCHLD above all), when a process changes state and when a group is added, so that a restart takes
+milliseconds. It is loaded as an `[rpcinterface:...]`, supervisord's documented way to extend it, and offers no
+methods. It runs as a copy (see `supervisor_files`), so it uses nothing of pushrod.
 
-It also makes supervisord (4.3) forget descriptors that were closed. Left alone, it goes on polling the number of a
-closed connection; when that number is used again for the pipe to a process's standard input, and the process has
-closed its end, poll returns at once with an error that nobody handles, and supervisord takes a whole processor.
+It also makes supervisord (4.3) drop closed descriptors. Otherwise it keeps polling the number of a closed connection;
+when that number is reused for the pipe to a process's standard input, and the process has closed its end, poll
+returns at once with an error that nobody handles, and supervisord uses a whole processor.
 """
 
 import contextlib
@@ -29,15 +29,15 @@ class _Pipe:
             os.set_blocking(fd, False)
 
     def wake(self, _event: object) -> None:
-        with contextlib.suppress(BlockingIOError):  # full: it is going to wake up anyway
+        with contextlib.suppress(BlockingIOError):  # full: it wakes up anyway
             os.write(self.writer, b".")
 
     def readable(self) -> bool:
-        """Asked before every poll, which makes it the place to forget what must not be polled."""
-        self._forget()
+        """Called before every poll, which makes it the place to drop closed descriptors."""
+        self._drop_closed()
         return True
 
-    def _forget(self) -> None:
+    def _drop_closed(self) -> None:
         poller = self.supervisord.options.poller
         current = {**self.supervisord.options.get_socket_map(), **self.supervisord.get_process_map()}
         for fd in [fd for fd in poller.readables if not self._is_read(current.get(fd))]:
@@ -59,11 +59,11 @@ class _Pipe:
 
 
 class _NoMethods:
-    """What supervisord offers to RPC clients under the plugin's name."""
+    """The methods under the plugin's name for RPC clients: none."""
 
 
 def install(supervisord: Any) -> _NoMethods:
-    """Add the pipe to supervisord; called by it at its start, and again after a reload (SIGHUP)."""
+    """Add the pipe to supervisord, which calls this at its start, and again after a reload (SIGHUP)."""
     waited_for: dict[int, object] = supervisord.options.get_socket_map()
     for fd in [fd for fd, dispatcher in waited_for.items() if isinstance(dispatcher, _Pipe)]:
         del waited_for[fd]  # a reload has closed the descriptor

@@ -1,14 +1,14 @@
 # ruff: noqa: PTH108, PTH110, PTH118, PTH120, PTH123
-# Only what is quick to import and small in memory: this process sleeps beside every supervisor.
-"""Brings the supervisor back when it ends without having stopped its processes (kill -9, out of memory).
+# Imports only small modules that load quickly: this process sleeps beside every supervisor.
+"""Restarts the supervisor if it ended without having stopped its processes (kill -9, out of memory).
 
 `python -I -S keeper.py START SOCKET LOCK` is itself a supervised process, stopped before all others. Its standard
-input is a pipe that only the supervisor has the other end of: end of file means that the supervisor is gone. The
-kernel has then sent the other processes their death signal; the keeper runs the script START, and the supervisor
-that this leaves starts them again. If the keeper is killed, the supervisor starts it again.
+input is a pipe whose other end only the supervisor has: end of file means that the supervisor is gone. The kernel has
+then sent the other processes their death signal; the keeper runs the script START, and the new supervisor starts them
+again. If the keeper is killed, the supervisor restarts it.
 
-LOCK is held while starting, so that a pushrod command that starts the supervisor at the same moment and the
-keeper do not both do it. What the keeper does is written to supervisord.log.
+LOCK is held while starting, so that the keeper and a pushrod command do not both start the supervisor. The keeper
+writes its actions to supervisord.log.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _START_DEADLINE = 60.0  # seconds: it normally takes a third of one
-_LONGEST_PAUSE = 60.0  # seconds between attempts when the supervisor refuses to start
+_LONGEST_PAUSE = 60.0  # seconds between attempts if the supervisor refuses to start
 
 
 def main(start: str, socket_path: str, lock: str) -> None:
@@ -54,7 +54,7 @@ def answers(socket_path: str) -> bool:
 
 
 def _start(start: str, socket_path: str) -> bool:
-    """Start supervisord, which leaves a daemon that listens, and say whether it does."""
+    """Start supervisord, which leaves a listening daemon; returns whether it succeeded."""
     import subprocess
 
     with contextlib.suppress(FileNotFoundError):
@@ -79,7 +79,7 @@ def _start(start: str, socket_path: str) -> bool:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[None]:
-    """Hold the lock; without it after a deadline, since a start that hangs must not leave the host down."""
+    """Hold the lock. After a deadline, continue without it, because a hanging start must not leave the host down."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + 2 * _START_DEADLINE
     try:

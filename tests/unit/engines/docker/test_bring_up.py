@@ -22,7 +22,7 @@ def test_the_edge_must_serve_the_live_release(tmp_path: Path) -> None:
 def test_an_edge_that_serves_another_is_trouble(tmp_path: Path, wrong: dict[str, Any]) -> None:
     app = places.live(tmp_path)
     places.served(tmp_path, **wrong)
-    with pytest.raises(Trouble, match="does not send shop to release 7"):
+    with pytest.raises(Trouble, match="does not serve shop from release 7"):
         bring_up.verify_edge(app, json.loads((app.live / "release.json").read_text()))
 
 

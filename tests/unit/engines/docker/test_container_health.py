@@ -43,6 +43,6 @@ def test_one_that_ends_again_and_again_is_not_waited_for(monkeypatch: pytest.Mon
     counts = iter(range(7, 100))
     monkeypatch.setattr(calls, "inspect", lambda _: {"a": found("restarting", next(counts))})
     monkeypatch.setattr(container_health, "_POLL", 0)
-    with pytest.raises(Trouble, match="a ends with status 3 as often as it is started"):
+    with pytest.raises(Trouble, match="a ends with status 3 each time it starts"):
         container_health.healthy(["a"], 60)
     assert next(counts) == 7 + container_health._LOOP + 1

@@ -77,9 +77,9 @@ def test_those_of_stores_stay_where_they_are_from_release_to_release(app: App) -
     assert str(environment) in texts[0]
     environment.parent.mkdir(parents=True)
     environment.touch()
-    hooking.forget(app, "d")
+    hooking.remove_environments(app, "d")
     assert environment.exists()
-    hooking.forget(app, "db")
+    hooking.remove_environments(app, "db")
     assert not environment.exists()
 
 

@@ -210,5 +210,5 @@ def test_images_that_a_damaged_release_names_in_its_files_stay(
     monkeypatch.setattr(docker, "tags", lambda _prefix: tags)
     monkeypatch.setattr(docker, "untag", gone.append)
     monkeypatch.setattr(docker, "prune_images", lambda _app: None)
-    images.prune(app, tags[:1], "services:\n  web:\n    image: pushrod/shop/web:b2\n")
+    images.remove_unused(app, tags[:1], "services:\n  web:\n    image: pushrod/shop/web:b2\n")
     assert gone == tags[2:]

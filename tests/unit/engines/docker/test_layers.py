@@ -51,7 +51,7 @@ def test_what_is_too_much_is_stopped_for_good_and_what_comes_near_is_said_once(
     lines = [json.loads(line) for line in (tmp_path / "apps/shop/watch.log").read_text().splitlines()]
     assert [(line["container"], line["did"].partition(";")[0]) for line in lines] == [
         ("shop-r1-web-1", "stopped"),
-        ("shop-redis", "it is stopped at 100 MiB"),
+        ("shop-redis", "it will be stopped at 100 MiB"),
     ]
     assert not (tmp_path / "apps/blog/watch.log").exists()
     layers.main([str(tmp_path), str(100 * MIB)])

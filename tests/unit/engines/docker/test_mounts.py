@@ -50,7 +50,7 @@ def test_nobody_may_write_above_what_is_mounted(
     monkeypatch.setattr(calls, "inspect", lambda wanted: {n: containers[n] for n in wanted})
     monkeypatch.setattr(calls, "run", lambda _: "new running")
     if trouble:
-        with pytest.raises(Trouble, match="above which"):
+        with pytest.raises(Trouble, match="may write above that path"):
             bring_up.apart(app, ["new"])
     else:
         bring_up.apart(app, ["new"])
@@ -70,7 +70,7 @@ def test_nobody_may_write_above_what_a_volume_binds(
     monkeypatch.setattr(calls, "run", lambda _: "new running")
     monkeypatch.setattr(mounts, "bound", lambda found: dict.fromkeys(found, device))
     if trouble:
-        with pytest.raises(Trouble, match="new mounts /srv/media/x, above which running may write"):
+        with pytest.raises(Trouble, match="new mounts /srv/media/x, and running may write above that path"):
             bring_up.apart(app, ["new"])
     else:
         bring_up.apart(app, ["new"])

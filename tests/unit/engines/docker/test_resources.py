@@ -27,7 +27,7 @@ WANTED = Manifest(
 @pytest.mark.parametrize("without", ["backend", "api", "judge"])
 def test_what_the_edge_reaches_has_a_port(without: str) -> None:
     instances = [Instance(f"{s.name}-1", s.name, 0 if s.name == without else 8080) for s in WANTED.services]
-    with pytest.raises(ManifestError, match=f"on which port {without} listens") as refused:
+    with pytest.raises(ManifestError, match=f"the port of {without} is unknown") as refused:
         _check_ports(WANTED, instances)
     assert refused.value.where == f"services.{without}"
 

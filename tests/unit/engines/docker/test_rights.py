@@ -117,7 +117,7 @@ def test_nothing_is_said_of_what_it_has_or_has_been_told(tmp_path: Path, more: d
 def test_a_file_of_the_image_that_has_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker, "image", lambda name: {"Id": "1"} if name == "here" else None)
     files = {"/usr/bin/ping": frozenset({"NET_RAW"}), "/usr/bin/caddy": frozenset({"NET_BIND_SERVICE"})}
-    monkeypatch.setattr(filecaps.Found, "of_image", lambda _self, _name: files)
+    monkeypatch.setattr(filecaps.Cache, "of_image", lambda _self, _name: files)
     monkeypatch.setattr(images, "parts", lambda name: Parts(name, root=True))
     (found,) = remarks(tmp_path, {"web": "here"}, command=["app"])
     assert "(/usr/bin/ping: raw sockets (NET_RAW))" in found
@@ -168,7 +168,7 @@ def test_by_what_it_has_printed(line: str, capability: str) -> None:
     ],
 )
 def test_what_an_error_says_of_it(log: str, advice: str) -> None:
-    error = ReadyError("ended while it started", hint="mend it", log=("begin", log))
+    error = ReadyError("ended while starting", hint="mend it", log=("begin", log))
     rights.explain(error, "shop")
     assert advice in error.hint
     assert error.hint.endswith("mend it")
@@ -188,13 +188,13 @@ def test_images_that_are_made_alike_are_read_once(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(docker, "image", lambda name: {"RootFS": {"Layers": ["sha256:base", name]}})
     monkeypatch.setattr(filecaps, "_read", lambda name: read.append(name) or {"/x": frozenset({"NET_RAW"})})
     for name in ("one", "other", "two", "one"):
-        assert filecaps.Found(tmp_path / "kept").of_image(name) == {"/x": {"NET_RAW"}}
+        assert filecaps.Cache(tmp_path / "kept").of_image(name) == {"/x": {"NET_RAW"}}
     assert read == ["one", "two"]
     (tmp_path / "kept").write_text("{")
-    assert filecaps.Found(tmp_path / "kept").of_image("one")
+    assert filecaps.Cache(tmp_path / "kept").of_image("one")
     assert read == ["one", "two", "one"]
     monkeypatch.setattr(docker, "image", lambda name: {"RootFS": {"Layers": ["sha256:newer", name]}})
-    assert filecaps.Found(tmp_path / "kept").of_image("other")
+    assert filecaps.Cache(tmp_path / "kept").of_image("other")
     assert read == ["one", "two", "one", "other"]
 
 

@@ -33,7 +33,7 @@ def seen(root: Path, monkeypatch: pytest.MonkeyPatch, probe: str) -> Any:
     """An app that is live and let through, whose one container runs."""
     app = places.live(root)
     monkeypatch.setattr(
-        watchdog, "glances", lambda: {"shop-r7-backend-1": watchdog.Glance("Up 2 hours", probe)}
+        watchdog, "listed", lambda: {"shop-r7-backend-1": watchdog.Listed("Up 2 hours", probe)}
     )
     monkeypatch.setattr(gates, "is_open", lambda _app, _number: True)
     return watchdog.live(app)
@@ -60,7 +60,7 @@ def seen(root: Path, monkeypatch: pytest.MonkeyPatch, probe: str) -> Any:
     ],
 )  # fmt: skip
 def test_trouble(tmp_path: Path, found: dict[str, Any] | None, act: str) -> None:
-    assert watchdog.trouble(found, watchdog.Memory(tmp_path / "none").of("c"))[1] == act
+    assert watchdog.diagnose(found, watchdog.Memory(tmp_path / "none").of("c"))[1] == act
 
 
 def test_one_that_does_not_answer_is_given_some_looks(
@@ -72,8 +72,8 @@ def test_one_that_does_not_answer_is_given_some_looks(
     monkeypatch.setattr(health_rule, "problems", problems)
     memory = watchdog.Memory(tmp_path / "none")
     found = [
-        list(watchdog.look([one], memory))
-        and watchdog.trouble(container(probe="tcp://1:2"), memory.of(name))[1]
+        list(watchdog.failing([one], memory))
+        and watchdog.diagnose(container(probe="tcp://1:2"), memory.of(name))[1]
         for _ in range(6)
     ]
     assert found == [[], [], [], [], [], "restart"]
@@ -84,12 +84,12 @@ def test_whoever_had_help_longest_ago_comes_first(tmp_path: Path, monkeypatch: p
         watchdog.Live(bring_up.App(str(tmp_path), name), {"number": 1}, (f"{name}-r1-web-1",))
         for name in ("late", "never", "early", "well")
     ]
-    monkeypatch.setattr(watchdog, "glances", lambda: {"well-r1-web-1": watchdog.Glance("Up 2 hours")})
+    monkeypatch.setattr(watchdog, "listed", lambda: {"well-r1-web-1": watchdog.Listed("Up 2 hours")})
     monkeypatch.setattr(gates, "is_open", lambda _app, _number: True)
     memory = watchdog.Memory(tmp_path / "none")
     memory.of("late-r1-web-1")["restarts"] = [1.0, 9.0]
     memory.of("early-r1-web-1")["restarts"] = [2.0]
-    assert [one.app.name for one in watchdog.look(apps, memory)] == ["never", "early", "late"]
+    assert [one.app.name for one in watchdog.failing(apps, memory)] == ["never", "early", "late"]
 
 
 def test_what_docker_knows_is_mended_before_anybody_is_asked(
@@ -97,10 +97,10 @@ def test_what_docker_knows_is_mended_before_anybody_is_asked(
 ) -> None:
     gone, slow = (bring_up.App(str(tmp_path), name) for name in ("gone", "slow"))
     apps = [watchdog.Live(slow, {"number": 1}, ("slow",)), watchdog.Live(gone, {"number": 1}, ("gone",))]
-    monkeypatch.setattr(watchdog, "glances", lambda: {"slow": watchdog.Glance("Up 2 hours", "tcp://1:2")})
+    monkeypatch.setattr(watchdog, "listed", lambda: {"slow": watchdog.Listed("Up 2 hours", "tcp://1:2")})
     monkeypatch.setattr(gates, "is_open", lambda _app, _number: True)
     monkeypatch.setattr(health_rule, "problems", lambda _probes: pytest.fail("asked first"))
-    assert next(watchdog.look(apps, watchdog.Memory(tmp_path / "none"))).app is gone
+    assert next(watchdog.failing(apps, watchdog.Memory(tmp_path / "none"))).app is gone
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_what_docker_knows_is_mended_before_anybody_is_asked(
 def test_a_path_goes_before_the_own_check_and_that_before_a_port(
     status: str, probe: str, fine: bool, asked: bool
 ) -> None:
-    glance = watchdog.Glance(status, probe, "localhost")
+    glance = watchdog.Listed(status, probe, "localhost")
     assert (glance.fine, glance.asked is not None) == (fine, asked)
 
 
@@ -136,7 +136,7 @@ def test_a_path_goes_before_the_own_check_and_that_before_a_port(
     ],
 )
 def test_what_docker_lists(status: str, fine: bool) -> None:
-    assert watchdog.Glance(status).fine is fine
+    assert watchdog.Listed(status).fine is fine
 
 
 def test_all_containers_are_listed_by_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,9 +144,9 @@ def test_all_containers_are_listed_by_one_command(monkeypatch: pytest.MonkeyPatc
         '"a-r1-web-1" "Up 2 hours" "http://10.0.0.1:80/a \\"b\\"" "localhost x"\n"a-db" "Created" "" ""\n'
     )
     monkeypatch.setattr(calls, "run", lambda _argv, _timeout: printed)
-    assert watchdog.glances() == {
-        "a-r1-web-1": watchdog.Glance("Up 2 hours", 'http://10.0.0.1:80/a "b"', "localhost x"),
-        "a-db": watchdog.Glance("Created", ""),
+    assert watchdog.listed() == {
+        "a-r1-web-1": watchdog.Listed("Up 2 hours", 'http://10.0.0.1:80/a "b"', "localhost x"),
+        "a-db": watchdog.Listed("Created", ""),
     }
 
 
@@ -158,8 +158,8 @@ def test_one_app_that_takes_long_to_mend_holds_up_no_other(
         watchdog.Live(bring_up.App(str(tmp_path), n), {"number": 1}, (n,)) for n in ("slow", "quick")
     )
     turns, helped, release = iter([[slow], [quick], [quick]]), [], threading.Event()
-    monkeypatch.setattr(watchdog, "wanted", lambda _root: [slow, quick])
-    monkeypatch.setattr(watchdog, "look", lambda _apps, _memory: next(turns, []))
+    monkeypatch.setattr(watchdog, "apps_to_watch", lambda _root: [slow, quick])
+    monkeypatch.setattr(watchdog, "failing", lambda _apps, _memory: next(turns, []))
     monkeypatch.setattr(watchdog, "EVERY", 0.05)
     monkeypatch.setattr(gates, "GATES", tmp_path)
 
@@ -171,7 +171,7 @@ def test_one_app_that_takes_long_to_mend_holds_up_no_other(
             release.set()
         return False
 
-    monkeypatch.setattr(watchdog, "attend", attend)
+    monkeypatch.setattr(watchdog, "repair", attend)
     assert watchdog.main([str(tmp_path)]) == 0
     assert helped == ["slow", "quick", "quick"]
 
@@ -203,11 +203,11 @@ def test_after_the_limit_it_is_left_alone_and_told_once(
     monkeypatch.setattr(watchdog, "fix", lambda _app, name, _why, act: done.append(f"{act} {name}"))
     memory, now = watchdog.Memory(tmp_path / "watch.json"), 1e9
     for second in range(0, 3500, 10):
-        watchdog.attend(live(app), memory, partial(add, now, second))
+        watchdog.repair(live(app), memory, partial(add, now, second))
     assert done == ["start shop-r7-backend-1"] * watchdog.LIMIT
     lines = (app.directory / "watch.log").read_text().splitlines()
     assert [json.loads(line)["did"][:10] for line in lines] == ["left alone"]
-    watchdog.attend(live(app), memory, lambda: now + 7300)
+    watchdog.repair(live(app), memory, lambda: now + 7300)
     assert len(done) == watchdog.LIMIT + 1
 
 
@@ -229,10 +229,10 @@ def test_the_edge_is_opened_once_all_that_it_asks_are_healthy(
     found = {"shop-r7-backend-1": container(instance), "shop-r7-worker-1": container(worker)}
     monkeypatch.setattr(calls, "inspect", lambda _names: found)
     memory = watchdog.Memory(tmp_path / "watch.json")
-    watchdog.attend(live(app), memory)  # its stores are not up: there is no gate
+    watchdog.repair(live(app), memory)  # its stores are not up: there is no gate
     (tmp_path / "run" / "shop").mkdir(parents=True)
     assert not gates.is_open(app.name, 7)
-    watchdog.attend(live(app), memory)
+    watchdog.repair(live(app), memory)
     assert gates.is_open(app.name, 7) is opened
 
 
@@ -259,9 +259,9 @@ def test_checks_that_take_long_have_one_time_together(
 
     monkeypatch.setattr(container_health, "problem", problem)
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    watchdog.attend(live(app), watchdog.Memory(tmp_path / "watch.json"))
+    watchdog.repair(live(app), watchdog.Memory(tmp_path / "watch.json"))
     assert 0 < len(asked) < len(names)
-    assert clock[0] - 1000.0 < watchdog.ATTEND + 10
+    assert clock[0] - 1000.0 < watchdog.REPAIR + 10
     assert not gates.is_open(app.name, 7)
 
 
@@ -273,7 +273,7 @@ def test_the_edge_is_not_opened_for_a_release_that_it_does_not_serve(
     monkeypatch.setattr(gates, "GATES", tmp_path / "run")
     (tmp_path / "run" / "shop").mkdir(parents=True)
     monkeypatch.setattr(calls, "inspect", lambda _names: {"shop-r7-backend-1": container()})
-    watchdog.attend(live(app), watchdog.Memory(tmp_path / "watch.json"))
+    watchdog.repair(live(app), watchdog.Memory(tmp_path / "watch.json"))
     assert not gates.is_open(app.name, 7)
 
 

@@ -121,7 +121,7 @@ def test_lock_is_held_as_long_as_a_child_lives(lock: Path) -> None:
         child.wait()
         assert locks.locked(lock)
         assert len(exec_wrapper.remnants(str(lock))) == 1
-        assert exec_wrapper.clear(str(lock), "TERM", 1)
+        assert exec_wrapper.end_leftovers(str(lock), "TERM", 1)
         assert not locks.locked(lock)
 
 
@@ -167,7 +167,7 @@ def test_a_process_that_merely_has_the_id_is_never_touched(lock: Path) -> None:
         try:
             record(lock, other.pid, os.getsid(other.pid))
             assert exec_wrapper.remnants(str(lock)) == set()
-            assert exec_wrapper.clear(str(lock), "KILL", 0)
+            assert exec_wrapper.end_leftovers(str(lock), "KILL", 0)
             assert other.poll() is None
         finally:
             other.kill()
@@ -185,13 +185,13 @@ def test_a_group_of_another_session_boot_or_root_is_never_touched(lock: Path, fo
             os.getsid(orphan) + (foreign == "session"),
             "another/boot" if foreign == "machine" else "",
         )
-        assert exec_wrapper.clear(str(lock), "KILL", 0)
+        assert exec_wrapper.end_leftovers(str(lock), "KILL", 0)
         os.kill(orphan, 0)
         record(lock, os.getpgid(orphan), os.getsid(orphan))
         assert exec_wrapper.remnants(str(lock)) == {orphan}
         copy = lock.with_name("copy")
         shutil.copy2(lock, copy)
-        assert exec_wrapper.clear(str(copy), "KILL", 0)
+        assert exec_wrapper.end_leftovers(str(copy), "KILL", 0)
         assert exec_wrapper.remnants(str(lock)) == {orphan}
     finally:
         os.kill(orphan, signal.SIGKILL)
@@ -210,7 +210,7 @@ def test_one_that_only_looks_at_the_lock_is_not_a_holder(lock: Path) -> None:
 
 
 def test_clear_without_a_lock_file(lock: Path) -> None:
-    assert exec_wrapper.clear(str(lock), "TERM", 1)
+    assert exec_wrapper.end_leftovers(str(lock), "TERM", 1)
 
 
 def test_clear_says_when_it_cannot(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +218,7 @@ def test_clear_says_when_it_cannot(lock: Path, monkeypatch: pytest.MonkeyPatch) 
     lock.write_text("")
     with lock.open() as f:
         fcntl.flock(f, fcntl.LOCK_EX)  # held by this very process, which it does not end
-        assert not exec_wrapper.clear(str(lock), "TERM", 0)
+        assert not exec_wrapper.end_leftovers(str(lock), "TERM", 0)
 
 
 def test_waits_for_a_port(lock: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_free_place_costs_no_scan(lock: Path, monkeypatch: pytest.MonkeyPatch)
     assert run(spec(lock, "true"))[0] == 0
     # The group is gone once its leader was waited for.
     monkeypatch.setattr(exec_wrapper, "remnants", lambda _: pytest.fail("scanned"))
-    assert exec_wrapper.clear(str(lock), "TERM", 0)
+    assert exec_wrapper.end_leftovers(str(lock), "TERM", 0)
 
 
 def test_interrupted_while_waiting(lock: Path) -> None:

@@ -88,7 +88,7 @@ class TestLock:
     @pytest.mark.parametrize(
         ("text", "problem", "hint"),
         [
-            ("[tool.poetry]\nname='a'\n", "in Poetry's own form", "poetry export"),
+            ("[tool.poetry]\nname='a'\n", "in Poetry's own format", "poetry export"),
             ("[project", "not valid TOML", "fix that line"),
         ],
     )
@@ -302,12 +302,12 @@ class TestPrune:
         old = self.complete(tmp_path / "old", 2)
         building = tmp_path / "building"
         building.mkdir()
-        assert images.prune(tmp_path, {"used"}) == ["old"]
+        assert images.remove_unused(tmp_path, {"used"}) == ["old"]
         assert not old.exists()
         assert all(place.exists() for place in [*kept, building])
 
     def test_nothing_there(self, tmp_path: Path) -> None:
-        assert images.prune(tmp_path / "none", set()) == []
+        assert images.remove_unused(tmp_path / "none", set()) == []
 
 
 class TestCheck:

@@ -89,10 +89,10 @@ def test_groups_of_a_copied_directory_are_dropped(tmp_path: Path) -> None:
     own = two.place.group_conf("own")
     own.write_text("[program:x]\ncommand=true\n")
     assert two.groups() == ("own", "shop-r7")
-    two._drop_foreign()
+    two._remove_foreign()
     assert two.groups() == ("own",)
     assert not list(two.place.directory.rglob("*shop*"))
-    one._drop_foreign()
+    one._remove_foreign()
     assert one.groups() == ("shop-r7",)
     assert one.place.spec("shop-r7", "a").exists()
     assert one._locks("shop-r7")
@@ -101,7 +101,7 @@ def test_groups_of_a_copied_directory_are_dropped(tmp_path: Path) -> None:
 def test_groups_of_a_moved_directory_are_dropped(tmp_path: Path) -> None:
     _, two = copied(tmp_path)
     shutil.rmtree(tmp_path / "one")
-    two._drop_foreign()
+    two._remove_foreign()
     assert two.groups() == ()
 
 
@@ -109,12 +109,12 @@ def test_groups_stay_when_the_directory_is_named_by_a_link_to_it(tmp_path: Path)
     copied(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path / "one")
     link = Supervisor(tmp_path / "link" / "s", tmp_path / "link", None)
-    link._drop_foreign()
+    link._remove_foreign()
     assert link.groups() == ("shop-r7",)
 
 
 def test_a_group_whose_specs_are_gone_is_still_ours(tmp_path: Path) -> None:
     one, _ = copied(tmp_path)
     shutil.rmtree(one.place.directory / "specs")
-    one._drop_foreign()
+    one._remove_foreign()
     assert one.groups() == ("shop-r7",)

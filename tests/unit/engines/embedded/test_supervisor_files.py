@@ -57,7 +57,7 @@ files=conf.d/*.conf
 
 START = """\
 #!/bin/sh
-# Starts the supervisor of this directory and all it had running. Needs no pushrod. Rendered by pushrod.
+# Starts the supervisor of this directory and its processes. Needs no pushrod. Rendered by pushrod.
 directory=/srv/supervisor
 if ! [ "$0" -ef "$directory/start" ]; then
     echo "$0 was copied or moved from $directory: run 'pushrod up' with the new --root" >&2
