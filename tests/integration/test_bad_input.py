@@ -284,7 +284,7 @@ def test_a_commit_that_cannot_be_deployed(shop: App, case: Case) -> None:
     [
         ("20200101000000Z", "20210101000000Z", "the certificate expired on 2021-01-01"),
         ("20900101063000Z", "20910101000000Z", "the certificate is not valid before 2090-01-01 06:30 UTC"),
-        ("20200101000000Z", "20900101000000Z", "the private key is not that of the certificate"),
+        ("20200101000000Z", "20900101000000Z", "the private key does not belong to the certificate"),
     ],
 )
 def test_a_certificate_that_cannot_be_used(

@@ -393,7 +393,7 @@ def test_an_app_of_the_embedded_engine_with_tls(machine: Machine) -> None:
     both = machine.directory / "both.pem"
     both.write_text(pair.chain + other.key)
     refused = shop.pushrod("cert", "set", "--certificate", str(both))
-    assert complaint(refused).what == "the private key is not that of the certificate"
+    assert complaint(refused).what == "the private key does not belong to the certificate"
     done = shop.pushrod("cert", "set", "--certificate", "-", stdin=pair.chain + pair.key)
     assert done.ok and done.out.endswith("served\n"), done.err
     shown = ssl.get_server_certificate(("127.0.0.1", port))

@@ -624,7 +624,7 @@ def test_a_remote_include_is_not_fetched(checkout: Path, guarded: str) -> None:
     assert error.where.startswith("compose.yaml")
 
 
-OUTSIDE = "it reads what is no file of the commit"
+OUTSIDE = "it reads a file that is not in the commit"
 
 
 def test_what_the_kernel_refuses_has_its_key(checkout: Path) -> None:

@@ -470,7 +470,7 @@ def test_an_nginx_that_does_not_follow_in_time_is_led_back(
     monkeypatch.setattr(reload, "CONFIRM_BUDGET", 1.0)
     with (
         frozen(before.edge._master().pid),
-        pytest.raises(EdgeError, match="did not take the new configuration within 1 s"),
+        pytest.raises(EdgeError, match="did not load the new configuration within 1 s"),
     ):
         before.edge.switch(before.next())
     before.assert_untouched()

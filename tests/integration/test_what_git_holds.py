@@ -274,7 +274,7 @@ def test_a_redirection_is_not_followed(shop: App, machine: Machine, allowed: str
         Backend.asked.clear()
         said = apps.complaint(shop.tree.push())
     assert "302" in said.what
-    assert "without a redirection" in said.to_do
+    assert "without a redirect" in said.to_do
     assert not Backend.asked
 
 
@@ -451,7 +451,7 @@ def test_no_server_of_lfs_of_the_machine_is_asked(
 
 @pytest.mark.parametrize(
     ("sent", "why"),
-    [(b"what was meanT", "is not what the pointer names"), (None, "gone"), (b"long" * 99, "names")],
+    [(b"what was meanT", "does not match the pointer"), (None, "gone"), (b"long" * 99, "names")],
 )
 def test_what_the_server_of_lfs_has_otherwise_is_not_taken(
     shop: App, lfs_server: int, sent: bytes | None, why: str

@@ -167,7 +167,7 @@ def test_another_major_version_is_refused_over_its_data(shop: Shop) -> None:
     shop.tree.commit(tree(COMPOSE.replace("mariadb:11", "mariadb:12"), shop.domain), "a newer one")
     pushed = shop.push()
     assert not pushed.ok
-    assert "its data are of MariaDB 11, and the manifest names MariaDB 12" in pushed.err
+    assert "its data is from MariaDB 11, and the manifest names MariaDB 12" in pushed.err
     assert goods(shop) == NAMES
 
 

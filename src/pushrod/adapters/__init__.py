@@ -1,1 +1,1 @@
-"""Git, Compose, Docker, nginx, PostgreSQL, Redis, systemd and others, as pushrod drives them."""
+"""Adapters: code that drives Git, Compose, Docker, nginx, PostgreSQL, Redis, systemd and other external programs."""

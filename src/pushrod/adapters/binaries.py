@@ -1,8 +1,8 @@
-"""Where the embedded engine's parts are: nginx, PostgreSQL, Valkey, the Compose loader and uv.
+"""The programs of the embedded engine: nginx, PostgreSQL, Valkey, the Compose loader and uv.
 
-Each comes from a Python package of the `embedded` extra, whose binary is run directly: what the packages do
-themselves at import (creating users, changing modes) is none of pushrod's. A variable names an installed program
-in its place. Looking one up costs no import and no process; asking for versions starts each program once.
+Each comes from a Python package of the `embedded` extra, whose binary is run directly: the packages' own actions at
+import (creating users, changing modes) are skipped. A variable can name an installed program instead. Finding a
+program costs no import and no process; asking for versions starts each program once.
 """
 
 import importlib.util
@@ -18,13 +18,15 @@ from typing import NamedTuple
 from pushrod.core.errors import HostError, PushrodError
 from pushrod.system import processes
 
-_TIMEOUT = 10.0  # seconds that a program may take to say its version
+_TIMEOUT = 10.0  # seconds that a program may take to print its version
 _MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 _INSTALL = "pip install 'pushrod[embedded]'"
 
 
 class Part(NamedTuple):
-    """One part as `doctor` shows it. `source` is the package or variable it comes from, `problem` what is wrong."""
+    """One program as `doctor` shows it. `source` is the package or variable it comes from, `problem` what is
+    wrong.
+    """
 
     name: str
     version: str
@@ -33,7 +35,9 @@ class Part(NamedTuple):
 
 
 class _Wheel(NamedTuple):
-    """A part's package. `program` is below its directory, with `{}` for the platform; `mac` is its name for a Mac."""
+    """A program's package. `program` is its path in the package, with `{}` for the platform; `mac` is the platform's
+    name for a Mac.
+    """
 
     distribution: str
     package: str
@@ -49,9 +53,9 @@ _UV = _Wheel("uv", "uv", "uv", "PUSHROD_UV")
 
 
 class Parts:
-    """The parts on this machine. `environ` holds the variables that name others than the packages' own.
+    """The programs on this machine. `environ` contains the variables that replace packaged ones.
 
-    Every property raises HostError, saying what to install or which variable to set, when its part is missing.
+    Every property raises HostError if its program is missing, with the package to install or the variable to set.
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
@@ -92,7 +96,7 @@ class Parts:
         }
 
     def versions(self) -> tuple[Part, ...]:
-        """Every part with its version and where it comes from; what is missing or does not run says so."""
+        """Every program with its version and source; missing or broken ones with the problem."""
         wheels = {"nginx": _NGINX, "postgres": _POSTGRES, "redis": _VALKEY, "uv": _UV}
         programs = [_part(name, partial(self._program_part, wheel)) for name, wheel in wheels.items()]
         return (*programs, _part("compose", self._compose_part))
@@ -129,7 +133,9 @@ def _part(name: str, look: Callable[[], tuple[str, str]]) -> Part:
 
 
 def _platform(wheel: _Wheel) -> str:
-    """The directory of this platform in a package: `linux-x86_64`, `linux-aarch64`, or what it calls a Mac."""
+    """The directory of this platform in a package: `linux-x86_64`, `linux-aarch64`, or the package's name for a
+    Mac.
+    """
     machine = _MACHINES.get(os.uname().machine.lower(), os.uname().machine)
     return wheel.mac if sys.platform == "darwin" else f"{sys.platform}-{machine}"
 
@@ -145,7 +151,7 @@ def _packaged(wheel: _Wheel) -> Path | None:
 
 
 def _chosen(wheel: _Wheel, value: str) -> Path:
-    """The program that a variable names: a path, a name on PATH, or a directory that holds it."""
+    """The program that a variable names: a path, a name on PATH, or a directory that contains it."""
     path = Path(shutil.which(value) or value).absolute()
     if path.is_dir():
         path /= wheel.program.rpartition("/")[2]
@@ -168,7 +174,7 @@ def _missing(wheel: _Wheel) -> HostError:
 
 
 def _uv_program() -> Path | None:
-    """The uv of the package, which is not inside it but among the environment's programs."""
+    """The uv of its package, which puts it among the environment's programs."""
     if importlib.util.find_spec(_UV.package) is None:
         return None
     from uv import find_uv_bin
@@ -189,8 +195,8 @@ def _distribution(name: str) -> str:
 
 
 @cache
-def _said(program: str) -> str:
-    """What a program says of its version: nginx knows `-v` alone, the others `--version` alone."""
+def _version_output(program: str) -> str:
+    """The version text of a program: nginx accepts only `-v`, the others only `--version`."""
     option = "-v" if Path(program).name.startswith("nginx") else "--version"
     result = processes.run([program, option], timeout=_TIMEOUT)
     if result.status:
@@ -205,9 +211,9 @@ def _said(program: str) -> str:
 
 def _version(program: str) -> str:
     """`nginx version: nginx/1.31.3`, `postgres (PostgreSQL) 18.6`, `Valkey server v=9.1.2 sha=…`, `uv 0.9.1 (…)`."""
-    found = re.search(r"(?:^|[\s/v=])(\d+(?:\.\d+)+)", _said(program))
+    found = re.search(r"(?:^|[\s/v=])(\d+(?:\.\d+)+)", _version_output(program))
     return found[1] if found else "unknown"
 
 
 def _redis_product(program: str) -> str:
-    return "Valkey" if "valkey" in _said(program).lower() else "Redis"
+    return "Valkey" if "valkey" in _version_output(program).lower() else "Redis"

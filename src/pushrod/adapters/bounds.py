@@ -1,8 +1,8 @@
-"""What reading a compose file takes, known before anything is expanded: its size, its depth, and its values with
-those that aliases repeat. Pure.
+"""The cost of reading a compose file, determined before anything is expanded: its size, its depth, and its values
+including repetitions by aliases. Pure.
 
 Seven lines of YAML can stand for five million values (`&a [x, x, …]`, `&b [*a, *a, …]`, and so on). YAML's events
-name an alias without repeating what it stands for, so counting them takes as long as the file is.
+name an alias without repeating its value, so counting takes time proportional to the file.
 """
 
 import contextlib
@@ -13,37 +13,37 @@ from pushrod.core.errors import ManifestError
 from pushrod.core.limits import MIB, Limits, option, size
 
 _DEPTH = 64  # levels; Compose's own schema has 9
-_SLOW = MIB  # bytes that Python's own parser may be given: it takes seconds for them
+_SLOW = MIB  # bytes for Python's own parser, which takes seconds for them
 
 T = TypeVar("T")
 
 
 class Reading(NamedTuple):
-    """What may be read of one file: bytes, and values once all aliases are written out."""
+    """Limits for reading one file: bytes, and values with all aliases expanded."""
 
     size: int = MIB
     values: int = 100_000
 
     @classmethod
     def of(cls, limits: Limits) -> "Reading":
-        """What a host lets an app's files take."""
+        """A host's limits for an app's files."""
         return cls(limits.manifest_size, limits.manifest_values)
 
 
-def check_size(found: int, most: Reading, where: str) -> None:
-    """Raise ManifestError for a file of more bytes than may be read."""
-    if found > most.size:
+def check_size(length: int, most: Reading, where: str) -> None:
+    """Raise ManifestError for a file that is larger than the limit."""
+    if length > most.size:
         raise ManifestError(
-            f"{size(found)}, and what is read as a part of the manifest has at most {size(most.size)}",
+            f"{size(length)}, and a file that is read as part of the manifest may have at most {size(most.size)}",
             where=where,
-            hint=f"keep data out of it; the host's owner can raise it: {option('manifest_size', found)}",
+            hint=f"keep data out of it; the host's owner can raise it: {option('manifest_size', length)}",
         )
 
 
 def check_yaml(data: bytes, most: Reading, where: str) -> None:
-    """Raise ManifestError for YAML that is larger, deeper or, with its aliases written out, more than may be read.
+    """Raise ManifestError for YAML that is larger, deeper or, with its aliases expanded, longer than the limits.
 
-    What is no YAML passes: who reads it says why.
+    Invalid YAML passes: the parser reports it.
     """
     import yaml
 
@@ -59,8 +59,9 @@ def check_yaml(data: bytes, most: Reading, where: str) -> None:
 
 
 def read_yaml(read: Callable[[Any], T], length: int) -> T:
-    """What `read` gives with a safe loader of YAML: libyaml's, else Python's own, which is slow, and takes what Go's
-    parser takes: a block of text that begins with a tab. Raises yaml.YAMLError."""
+    """Call `read` with a safe YAML loader: libyaml's, else Python's own, which is slow but accepts what Go's parser
+    accepts: a block of text that begins with a tab. Raises yaml.YAMLError.
+    """
     import yaml
 
     fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -73,7 +74,7 @@ def read_yaml(read: Callable[[Any], T], length: int) -> T:
 
 
 class _Counter:
-    """Counts the values of a stream of events; an anchor's are known when it ends, and count for each alias."""
+    """Counts the values in a stream of events; an anchor's are known at its end, and count again for each alias."""
 
     def __init__(self, most: Reading, where: str) -> None:
         self._most = most
@@ -82,7 +83,7 @@ class _Counter:
         self._anchors: dict[str, int] = {}
         self._open: list[
             tuple[str | None, int]
-        ] = []  # of each collection: its anchor, and the values before it
+        ] = []  # for each collection: its anchor, and the values before it
 
     def count(self, event: Any) -> None:
         import yaml
@@ -90,8 +91,8 @@ class _Counter:
         if isinstance(event, yaml.DocumentStartEvent):
             self._anchors = {}
         elif isinstance(event, yaml.AliasEvent):
-            if (values := self._anchors.get(event.anchor or "")) is None:  # unknown, or within itself
-                self._refuse("an alias of itself, or of nothing", event)
+            if (values := self._anchors.get(event.anchor or "")) is None:  # unknown, or inside itself
+                self._refuse("an alias of itself, or an unknown alias", event)
             self._add(values or 0, event)
         elif isinstance(event, yaml.ScalarEvent):
             self._add(1, event)
@@ -113,9 +114,9 @@ class _Counter:
         if self._values > self._most.values:
             most = self._most.values
             self._refuse(
-                f"more than {most} values, those that aliases repeat counted as often",
+                f"more than {most} values, including those that aliases repeat",
                 event,
-                f"write less of it; the host's owner can raise it: {option('manifest_values', 2 * most)}",
+                f"make it shorter; the host's owner can raise it: {option('manifest_values', 2 * most)}",
             )
 
     def _refuse(self, what: str, event: Any, hint: str = "write it out, or make it flatter") -> None:

@@ -1,7 +1,7 @@
-"""Why a container was not started or ended at once, in words that say what to mend. Pure.
+"""Why a container was not started or ended at once, with a way to fix it. Pure.
 
-Docker says it in those of the program below it, behind three names of its own layers; and of a program that ends as
-soon as it is started, the one line that the kernel's refusal has left in its log.
+Docker passes on the message of the lower-level runtime, behind three names of its own layers. For a program that ends
+right after its start, the only clue is one line in its log with the kernel's refusal.
 """
 
 import re
@@ -16,7 +16,7 @@ _END = re.compile(r": unknown(?=$|: Are you trying)")
 
 
 class Cause(NamedTuple):
-    """What is wrong, and what mends it."""
+    """A cause, and how to fix it."""
 
     what: str
     hint: str
@@ -31,7 +31,7 @@ _CAUSES = (
     (
         r'exec: "([^"]*)": (?:stat [^:]+: )?no such file or directory',
         "`{0}` is not in the image",
-        "COPY it in the Dockerfile, or correct the path; what is mounted over its directory hides it",
+        "COPY it in the Dockerfile, or correct the path; a mount over its directory hides it",
     ),
     (
         r'exec: "([^"]*)": (?:permission denied|is a directory)',
@@ -51,7 +51,7 @@ _CAUSES = (
     (
         r'error mounting "([^"]*)" to rootfs at "([^"]*)".*not a directory',
         "{1} is a file on one side and a directory on the other: {0} cannot be mounted there",
-        "mount a directory on a directory, a file on a file; a source that Git does not track is made as a directory",
+        "mount a directory on a directory, a file on a file; a source not tracked by Git is created as a directory",
     ),
     (
         r'error mounting "([^"]*)" to rootfs at "([^"]*)": (.*)',
@@ -60,57 +60,57 @@ _CAUSES = (
     ),
     (
         r"bind source path does not exist: (\S+)",
-        "{0} is to be mounted, and is not on the host",
-        "make it there, or mount a path of the repository",
+        "{0} is to be mounted, but does not exist on the host",
+        "create it there, or mount a path of the repository",
     ),
     (
         r"Cannot mkdir: (\S+) is not a directory"
         r"|chdir to cwd \(\"([^\"]+)\"\)[^:]*: (?:not a directory|no such file.*)",
-        "the working directory {0} is no directory in the image",
+        "the working directory {0} is not a directory in the image",
         "correct `working_dir`, or the Dockerfile's WORKDIR",
     ),
     (
         r"chdir to cwd \(\"([^\"]+)\"\).*permission denied",
-        "its user may not enter the working directory {0}",
+        "its user has no access to the working directory {0}",
         "correct `user`, or the rights of that directory in the Dockerfile",
     ),
     (
         r"error setting rlimits? .*",
         "the host does not allow the limits that `ulimits` asks for",
-        "ask for less",
+        "lower them",
     ),
     (
         r"open /proc/sys/(\S+): (?:no such file or directory|permission denied)",
-        "`sysctls` asks for {0}, which a container of this host does not have",
-        "take it out",
+        "`sysctls` sets {0}, which containers on this host do not have",
+        "remove it",
     ),
     (
         r'error gathering device information while adding custom device "([^"]+)"',
         "the device {0} is not on the host",
-        "take it out of `devices`",
+        "remove it from `devices`",
     ),
     (
         r"argument list too long",
-        "its command and environment are larger than a program may be given",
+        "its command and environment are larger than the kernel allows",
         "a variable has at most 128 KB: mount a large one as a file (`secrets`, `configs`)",
     ),
     (
         r"does not match the (?:specified|detected) (?:host )?platform|no matching manifest for ",
         "the image is for another processor than this host's",
-        "name one that is for it too (docker image inspect says what an image is for), or build it on this host",
+        "name an image that supports it (docker image inspect shows an image's platform), or build it on this host",
     ),
 )
 
-# What the kernel refuses after the container's own start, as the last line of its log.
+# Refusals by the kernel after the container's own start, as the last line of its log.
 _REFUSED = (
     (
         r"exec (\S+): no such file or directory",
-        "`{0}` is there, but not what is to run it: its first line (#!) names a program that is not in the image",
-        "correct that line, or install the program; a line that ends in CRLF names another one",
+        "`{0}` exists, but its interpreter does not: its first line (#!) names a program that is not in the image",
+        "correct that line, or install the program; with a CRLF line end the line names another program",
     ),
     (
         r"exec (\S+): exec format error",
-        "`{0}` is no program for this host: it is for another processor, or a script without a first line (#!)",
+        "`{0}` cannot run on this host: it is for another processor, or a script without a first line (#!)",
         "build it for this host's processor (uname -m), or begin the script with a line such as #!/bin/sh",
     ),
     (
@@ -121,21 +121,21 @@ _REFUSED = (
 )
 
 
-def plain(said: str) -> str:
-    """Docker's words without the names of what is between it and the kernel."""
-    return _END.sub("", _LAYERS.sub("", said.strip()))
+def plain(output: str) -> str:
+    """Docker's message without the names of the layers between it and the kernel."""
+    return _END.sub("", _LAYERS.sub("", output.strip()))
 
 
-def find(said: str, log: Sequence[str] = ()) -> Cause | None:
-    """The cause that Docker's words or the end of a container's log name; None where they are of another kind."""
+def find(output: str, log: Sequence[str] = ()) -> Cause | None:
+    """The known cause in Docker's message or at the end of a container's log; None for any other."""
     for pattern, what, hint in _CAUSES:
-        if found := re.search(pattern, said):
+        if found := re.search(pattern, output):
             return Cause(what.format(*filter(None, found.groups())), hint)
     return of_log(log)
 
 
 def of_log(log: Sequence[str]) -> Cause | None:
-    """The cause that the last line of a container's log names: the program of its image was refused by the kernel."""
+    """The known cause in the last line of a container's log: the kernel refused to run its program."""
     for pattern, what, hint in _REFUSED:
         if log and (found := re.fullmatch(pattern, log[-1].strip())):
             return Cause(what.format(found[1]), hint)

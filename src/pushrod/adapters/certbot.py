@@ -1,7 +1,8 @@
 """certbot: certificates by the ACME protocol, proved by a file that the edge serves. Needs no root.
 
-certbot itself says whether a certificate is due: by what the server tells of it (ARI, RFC 9773), else when a third of
-its time is left. It is asked for from 4.1 on, which is the first that asks the server (certbot's list of changes).
+certbot itself decides whether a certificate is due: by the server's renewal information (ARI, RFC 9773), else when a
+third of its lifetime is left. Version 4.1 is required, the first that requests that information (certbot's list of
+changes).
 """
 
 import os
@@ -17,12 +18,12 @@ from pushrod.core.errors import HostError
 from pushrod.system import files, locks, processes
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
-_TIMEOUT = 180.0  # seconds; the server looks at each name from several places
+_TIMEOUT = 180.0  # seconds; the server checks each name from several places
 _LOCK = 600.0  # seconds to wait for another app's turn: certbot refuses to run twice in one directory
 
 
 class Request(NamedTuple):
-    """A certificate that is wanted: its name in certbot's directory, and the names that it is for."""
+    """A request for a certificate: its name in certbot's directory, and the host names that it covers."""
 
     name: str
     domains: Sequence[str]
@@ -31,20 +32,21 @@ class Request(NamedTuple):
 
 
 def server() -> str:
-    """The ACME server: Let's Encrypt, or what PUSHROD_ACME_SERVER names."""
+    """The ACME server: Let's Encrypt, or the one in PUSHROD_ACME_SERVER."""
     return os.environ.get("PUSHROD_ACME_SERVER") or LETS_ENCRYPT
 
 
 def obtain(request: Request, directory: Path, webroot: Path) -> Pair:
-    """The certificate for some names: the one that is there while certbot finds that it will do, else a new one.
+    """The certificate for some names: the existing one unless certbot considers it due, else a new one.
 
-    `directory` is where certbot keeps everything, `webroot` what the edge serves. Agrees to the server's terms.
-    Raises HostError where certbot is missing or the server refuses, cannot be reached, or cannot reach us.
+    `directory` contains all of certbot's files, `webroot` is what the edge serves. Agrees to the server's terms.
+    Raises HostError if certbot is missing or the server refuses, cannot be reached, or cannot reach us.
     """
     program = find()
     if program is None:
         raise HostError(
-            "certbot is not installed", hint="install pushrod[host] where pushrod is: it brings certbot"
+            "certbot is not installed",
+            hint="install pushrod[host] where pushrod is installed: it includes certbot",
         )
     live = directory / "config" / "live" / request.name
     with locks.lock(directory / "lock", purpose="getting a certificate", timeout=_LOCK):
@@ -55,13 +57,13 @@ def obtain(request: Request, directory: Path, webroot: Path) -> Pair:
 
 
 def find() -> str | None:
-    """The program that was installed with pushrod, else the machine's own; None where there is none."""
+    """The program that was installed with pushrod, else the machine's own; None if there is none."""
     beside = Path(sys.prefix) / "bin" / "certbot"
     return str(beside) if os.access(beside, os.X_OK) else shutil.which("certbot")
 
 
 def delete(name: str, directory: Path) -> None:
-    """Forget a certificate, if certbot has it."""
+    """Delete a certificate, if certbot has it."""
     for path in (directory / "config" / kind / name for kind in ("live", "archive")):
         files.remove_tree(path)
     (directory / "config" / "renewal" / f"{name}.conf").unlink(missing_ok=True)
@@ -80,29 +82,32 @@ def _argv(request: Request, directory: Path, webroot: Path) -> list[str]:
     ]
 
 
-# As certbot's log has it. What it prints is not enough: Debian 12's hides the reason behind an error of its own.
+# Patterns for certbot's log. Its output is not enough: Debian 12's certbot hides the reason behind its own error.
 _PROBLEM = re.compile(r"acme\.messages\.Error: urn:ietf:params:acme:error:(\w+) :: (?:[^:]+ :: )?(.+)")
 _DETAIL = re.compile(r"^\s*Detail: (.+)$", re.MULTILINE)
 _UNREACHABLE = ("ConnectionError", "Max retries exceeded", "Connection refused", "timed out")
 
 
-def _refused(said: str, log: Path) -> HostError:
-    """What certbot said, in one sentence, with what to do about it."""
-    lines = tuple(line for line in said.splitlines() if line.strip())[-12:]
+def _refused(output: str, log: Path) -> HostError:
+    """The error for certbot's output: one sentence, with what to do about it."""
+    lines = tuple(line for line in output.splitlines() if line.strip())[-12:]
     logged = "\n".join(files.tail(log, 1000))
     problems = _PROBLEM.findall(logged)
-    problems = [found for found in problems if found[0] != "badNonce"] or problems  # such are tried again
+    problems = [found for found in problems if found[0] != "badNonce"] or problems  # certbot retries these
     kind, detail = problems[-1] if problems else ("", "")
     if kind == "rateLimited":
-        what = f"the ACME server gives no more certificates for now: {detail}"
-        hint = "it is asked again twice a day; meanwhile what is served stays"
-    elif details := list(dict.fromkeys(_DETAIL.findall(said))):
+        what = f"the ACME server issues no more certificates for now: {detail}"
+        hint = "pushrod tries again twice a day; meanwhile the current certificate stays"
+    elif details := list(dict.fromkeys(_DETAIL.findall(output))):
         what = f"the ACME server could not prove the names: {'; '.join(details)}"
-        hint = "each name must lead to this server, with port 80 open to the world; then `pushrod cert renew`"
+        hint = "each name must resolve to this server, with port 80 open to the Internet; then `pushrod cert renew`"
     elif kind:
         what, hint = f"the ACME server refuses: {detail}", "fix that, then `pushrod cert renew`"
-    elif any(word in f"{said}\n{logged}" for word in _UNREACHABLE):
-        what, hint = "the ACME server cannot be reached", "check this machine's way out: DNS, port 443"
+    elif any(word in f"{output}\n{logged}" for word in _UNREACHABLE):
+        what, hint = (
+            "the ACME server cannot be reached",
+            "check this machine's Internet access: DNS, port 443",
+        )
     else:
-        what, hint = "certbot failed", f"{log} says why"
+        what, hint = "certbot failed", f"see {log}"
     return HostError(what, where=server(), hint=hint, log=lines)

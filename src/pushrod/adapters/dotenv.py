@@ -1,7 +1,7 @@
-"""A `.env` file, read by Compose itself: quotes over several lines, escapes, `${NAME:-default}`, `export`, CRLF, BOM.
+"""A `.env` file, read by Compose itself: multi-line quotes, escapes, `${NAME:-default}`, `export`, CRLF, BOM.
 
-It is given to the loader as the `env_file` of a service, in a directory of its own that only we may enter. It is not
-called `.env` there: what is in it must not steer the loader.
+The loader gets it as the `env_file` of a service, in a private directory. It is not called `.env` there, because its
+contents must not control the loader.
 """
 
 import re
@@ -18,9 +18,9 @@ _FORM = f"services:\n  it:\n    image: scratch\n    env_file:\n      - {_NAME}\n
 
 
 def read(text: str) -> dict[str, str]:
-    """The variables of a `.env` file, but for those it only names.
+    """The variables of a `.env` file, except those without a value.
 
-    Raises HostError, which says the line and nothing of what is in it, where Compose cannot read the file.
+    Raises HostError, with the line number but none of the contents, if Compose cannot read the file.
     """
     with tempfile.TemporaryDirectory(prefix="pushrod-") as place:
         directory = Path(place)
@@ -39,8 +39,8 @@ def read(text: str) -> dict[str, str]:
     environment = document["services"]["it"].get("environment") or {}
     found = {str(name): _text(value) for name, value in environment.items() if name and value is not None}
     if wrong := next((name for name in found if not _VARIABLE.fullmatch(name)), ""):
-        raise HostError(  # which may be a line of a key that nobody has put into quotes
-            "what stands before a `=` in it cannot be a variable's name",
+        raise HostError(  # which may be a line of a key that nobody put into quotes
+            "the text before a `=` in it cannot be a variable's name",
             where=f"line {text[: text.find(wrong)].count(chr(10)) + 1} of the file",
             hint="letters, digits, _ and `.`, not beginning with a digit; put a value of several lines into quotes",
         )

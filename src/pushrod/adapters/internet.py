@@ -1,7 +1,7 @@
-"""Which servers files of a push are fetched from: those that everybody on the Internet can reach.
+"""Which servers a push may fetch files from: those that everybody on the Internet can reach.
 
-An address is whatever somebody has pushed. The server must not be asked for what only this machine or its networks
-can reach: itself, apps, its private network.
+Whoever pushes chooses the address, so it must not lead to what only this machine or its networks can reach: itself,
+apps, its private network.
 """
 
 import re
@@ -18,7 +18,7 @@ _LONGEST = 1000  # characters of a URL; signed ones of object stores are longer
 
 
 class Server(NamedTuple):
-    """A server of HTTPS and a path on it."""
+    """An HTTPS server and a path on it."""
 
     host: str
     port: int
@@ -41,9 +41,9 @@ def parse(url: str, *, longest: int = _LONGEST) -> Server | None:
 
 
 def addresses(server: Server, allowed: Collection[str]) -> list[str]:
-    """The addresses at which a server may be asked, resolved once: a second look-up could give others.
+    """The addresses of a server, resolved once: a second look-up could give others.
 
-    `allowed` are servers that may be asked wherever they are. Raises OSError for a name without an address,
+    `allowed` are servers that may be contacted wherever they are. Raises OSError for a name without an address,
     NotPublicError for a server that is not on the Internet.
     """
     found = network.addresses(server.host, server.port)

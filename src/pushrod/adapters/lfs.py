@@ -1,8 +1,8 @@
-"""Files that Git LFS keeps outside of Git: a commit has a pointer in the place of each (git-lfs, docs/spec.md).
+"""Files that Git LFS keeps outside Git: a commit contains a pointer instead of each (git-lfs, docs/spec.md).
 
-What they hold is taken from where LFS keeps objects on this machine: beside the app's repository, where a push to a
-path leaves them, beside the work tree that is pushed from, or where `lfs_server` has fetched them to. An object is
-known by its SHA-256.
+Their contents are taken from this machine's stores of LFS objects: beside the app's repository, where a push to a
+path leaves them, beside the work tree that is pushed from, or where `lfs_server` stored them. An object is identified
+by its SHA-256.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pushrod.system import files
 
-_LARGEST = 1024  # bytes that a pointer has at most
+_LARGEST = 1024  # the largest pointer, in bytes
 _POINTER = re.compile(
     rb"\s*version https://(?:git-lfs\.github\.com|hawser\.github\.com)/spec/v1\r?\n"
     rb"(?:ext-[^\n]+\n)*oid sha256:([0-9a-f]{64})\r?\nsize ([0-9]{1,15})\s*"
@@ -21,7 +21,7 @@ _POINTER = re.compile(
 
 
 class Pointer(NamedTuple):
-    """A file of a checkout that stands for another: its path, and the SHA-256 and size of what it stands for."""
+    """A file of a checkout that stands for another: its path, and the SHA-256 and size of the other."""
 
     path: str
     oid: str
@@ -47,12 +47,12 @@ def _found(directory: Path, top: Path) -> Iterator[Pointer]:
 
 
 def place(store: Path, oid: str) -> Path:
-    """Where a store has an object, as the LFS client lays one out."""
+    """The path of an object in a store, as the LFS client arranges one."""
     return store / oid[:2] / oid[2:4] / oid
 
 
 def keep_only(store: Path, found: Sequence[Pointer]) -> None:
-    """Remove every object from a store but those of some pointers."""
+    """Remove every object from a store except those of the given pointers."""
     kept = {pointer.oid for pointer in found}
     for path in store.glob("*/*/*"):
         if path.name not in kept:
@@ -60,7 +60,7 @@ def keep_only(store: Path, found: Sequence[Pointer]) -> None:
 
 
 def fill(directory: Path, found: Sequence[Pointer], kept: Sequence[Path]) -> list[Pointer]:
-    """Put what pointers stand for in their places, from the first of some stores that has it; those that none has."""
+    """Replace pointers by their files, from the first store that has each; returns those that no store has."""
     return [pointer for pointer in found if not any(_filled(directory, pointer, store) for store in kept)]
 
 

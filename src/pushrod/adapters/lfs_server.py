@@ -1,7 +1,7 @@
-"""Files fetched from a server of Git LFS by its batch API (git-lfs, docs/api/batch.md and basic-transfers.md).
+"""Files fetched from a Git LFS server by its batch API (git-lfs, docs/api/batch.md and basic-transfers.md).
 
-The server is the one that the commit's `.lfsconfig` names. It and those that it sends us to are asked as
-`adapters/internet.py` allows; no redirection is followed, no credentials are sent.
+The commit's `.lfsconfig` names the server. The server, and those that it refers to, are contacted as
+`adapters/internet.py` allows; redirects are not followed, and no credentials are sent.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ import msgspec
 from pushrod.adapters import git, internet
 from pushrod.adapters.lfs import Pointer, place
 
-_BATCH = 100  # objects asked for at once, as the LFS client does by default
-_ANSWER = 1 << 20  # bytes of an answer to that
+_BATCH = 100  # objects per request, the LFS client's default
+_ANSWER = 1 << 20  # bytes of an answer to one
 _URL = 8000  # characters of an address that the server gives
 _TIMEOUT = 30.0  # seconds without a byte
 _DEADLINE = 300.0  # seconds for all files
@@ -59,15 +59,15 @@ class FetchError(Exception):
 
 
 def address(repository: Path, commit: str) -> str:
-    """The address of the LFS server that a commit's `.lfsconfig` names; empty where it names none."""
+    """The address of the LFS server in a commit's `.lfsconfig`; empty if there is none."""
     return dict(git.settings(repository, commit, ".lfsconfig", "lfs.")).get("lfs.url", "").rstrip("/")
 
 
 def fetch(url: str, pointers: Sequence[Pointer], store: Path, allowed: Collection[str]) -> None:
-    """Fetch what pointers stand for into a store of LFS objects, each checked against its SHA-256.
+    """Fetch the files of pointers into a store of LFS objects, each checked against its SHA-256.
 
-    `allowed` are servers that may be asked wherever they are. Raises FetchError at once when a server cannot be
-    asked, and after all others are fetched for files that it does not have: each reason once, with one file.
+    `allowed` are servers that may be contacted wherever they are. Raises FetchError at once if a server cannot be
+    contacted; for files that it does not have, after all others are fetched: each reason once, with one file.
     """
     by_oid = {pointer.oid: pointer for pointer in pointers}
     oids = sorted(by_oid)
@@ -86,7 +86,7 @@ def fetch(url: str, pointers: Sequence[Pointer], store: Path, allowed: Collectio
 
 
 class _Client:
-    """Asks servers over HTTPS, each over one connection as long as it lasts, all within one time."""
+    """Sends requests to servers over HTTPS, reusing one connection for each, all within one deadline."""
 
     def __init__(self, allowed: Collection[str]) -> None:
         self._allowed = allowed
@@ -101,7 +101,9 @@ class _Client:
     def ask(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, most: int
     ) -> Iterator[bytes]:
-        """The answer's body in pieces, `most` bytes and a few more at most; FetchError for any status but 200."""
+        """The answer's body in pieces, at most slightly more than `most` bytes. Raises FetchError for any status but
+        200.
+        """
         server = internet.parse(url, longest=_URL)
         if server is None:
             raise FetchError(f"{url[:200]!r} is no https:// address without a name or a password")
@@ -113,7 +115,7 @@ class _Client:
                 raise FetchError(f"{server.name} answers {answer.status} {answer.reason[:100]}")
             while most >= 0 and (piece := answer.read1(_PIECE)):
                 if time.monotonic() > self._end:
-                    raise FetchError(f"not all has come within {_DEADLINE:.0f} s")
+                    raise FetchError(f"the answer was incomplete after {_DEADLINE:.0f} s")
                 most -= len(piece)
                 yield piece
             if answer.isclosed() and not answer.will_close:
@@ -123,7 +125,7 @@ class _Client:
                 connection.close()
 
     def _connect(self, server: internet.Server) -> http.client.HTTPConnection:
-        """A connection to the first address that answers; the certificate is checked for the server's name."""
+        """A connection to the first address that answers; the certificate is checked against the server's name."""
         try:
             addresses = internet.addresses(server, self._allowed)
         except internet.NotPublicError as e:
@@ -160,7 +162,7 @@ def _batch(client: _Client, url: str, pointers: Sequence[Pointer]) -> list[_Obje
 
 
 def _download(client: _Client, found: _Object, pointer: Pointer, store: Path) -> str:
-    """Fetch one file into the store; why it is not there, as a phrase, or nothing."""
+    """Fetch one file into the store; returns why it is missing, as a phrase, or an empty text."""
     link = found.actions.download
     if found.error or not link:
         return found.error.message[:200] if found.error else "there is no such file"
@@ -176,7 +178,7 @@ def _download(client: _Client, found: _Object, pointer: Pointer, store: Path) ->
             f.flush()
             os.fsync(f.fileno())
         if size != pointer.size or digest.hexdigest() != pointer.oid:
-            return "what the server sends is not what the pointer names"
+            return "the server's file does not match the pointer"
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

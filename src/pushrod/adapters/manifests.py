@@ -1,7 +1,7 @@
-"""Where a commit has its compose file: at its top, as Compose finds it, or where the app's settings say.
+"""The path of a commit's compose file: at its top, as Compose finds it, or where the app's settings say.
 
-Compose's own rules hold for a file in a folder, as `docker compose -f deploy/compose.yaml` has them: it is the only
-one that is read (no override file), and paths in it are relative to its folder.
+A file in a directory follows Compose's own rules, like `docker compose -f deploy/compose.yaml`: only it is read (no
+override file), and paths in it are relative to its directory.
 """
 
 import itertools
@@ -17,16 +17,16 @@ _OVERRIDES = (
     "compose.override.yaml",
     "docker-compose.override.yml",
     "docker-compose.override.yaml",
-)  # likewise
+)  # the override file, likewise
 _ANY = re.compile(r"(?:docker-)?compose(?:[._-][\w.-]+)?\.ya?ml")
 _PASSED_OVER = {".git", "node_modules", "vendor"}  # other projects' files
 _DEEPEST, _MOST_FOLDERS, _MOST_TOLD = 4, 2000, 4
 
 
-def found(directory: Path, file: str = "", *, app: str = "APP") -> list[str]:
-    """The compose file of a checkout, by `file` or by name, and where Compose would take it, its override file.
+def compose_files(directory: Path, file: str = "", *, app: str = "APP") -> list[str]:
+    """The compose file of a checkout, by `file` or by name, and its override file if Compose would read one.
 
-    Raises ManifestError when it is not there, which names those that are elsewhere; `app` is for what to type.
+    Raises ManifestError if it does not exist, listing those elsewhere; `app` is for the suggested command.
     """
     if file:
         return [_chosen(directory, file, app)]
@@ -43,7 +43,9 @@ def passed_over(directory: Path, file: str = "") -> list[str]:
 
 
 def elsewhere(directory: Path) -> list[str]:
-    """Compose files that are not where Compose looks for one: the likeliest first. A large tree is not seen whole."""
+    """Compose files in places where Compose does not look, the likeliest first. A large tree is not searched
+    completely.
+    """
     places = []
     for place, folders, names in itertools.islice(os.walk(directory), _MOST_FOLDERS):
         depth = 0 if Path(place) == directory else len(Path(place).relative_to(directory).parts)
@@ -58,7 +60,7 @@ def elsewhere(directory: Path) -> list[str]:
 
 
 def _chosen(directory: Path, file: str, app: str) -> str:
-    """The file, which is a regular one of the commit: no link leads to it, and none is on its way."""
+    """The file, which must be a regular one of the commit, with no link in its path."""
     top = directory.resolve()
     path = top / file
     if not path.is_relative_to(top) or not path.is_file() or path.resolve() != path:
@@ -67,7 +69,7 @@ def _chosen(directory: Path, file: str, app: str) -> str:
         raise ManifestError(
             f"the commit has no file `{file}`, which the app's settings name as its compose file",
             where=f"there is {', '.join(there[:_MOST_TOLD])}" if there else "",
-            hint=f"{hint}pushrod apps set {app} file= has it looked for at the top again",
+            hint=f"{hint}pushrod apps set {app} file= looks for it at the top again",
         )
     return file
 
@@ -78,7 +80,7 @@ def _none(directory: Path, app: str) -> ManifestError:
         return ManifestError(
             "no compose file",
             where=looked,
-            hint="add a compose.yaml that says what runs, and commit it (`pushrod new` writes one to start from)",
+            hint="add a compose.yaml with the services, and commit it (`pushrod new` writes one to start from)",
         )
     return ManifestError(
         f"no compose file at the top of the commit; there is {', '.join(there[:_MOST_TOLD])}",

@@ -1,6 +1,6 @@
-"""MariaDB and MySQL in a container: asked as root over the socket, by the programs of the container's own image.
+"""MariaDB and MySQL in a container: queried as root over the socket, with the programs of the container's own image.
 
-The two have the same protocol and the same options, as far as they are used here, and other names for their programs.
+Both have the same protocol and the same options, as far as used here; only their programs have different names.
 """
 
 import re
@@ -31,7 +31,7 @@ exit 127
 """
 _CHANGES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _RIGHTS = (*_CHANGES, "EXECUTE", "SHOW VIEW", "CREATE TEMPORARY TABLES", "LOCK TABLES")
-_LONGEST = 32  # characters of an account's name in MySQL; MariaDB has more
+_LONGEST = 32  # characters of an account's name in MySQL; MariaDB allows more
 _SHOWN = 60  # characters of a statement
 _ESCAPES = {"\\n": "\n", "\\t": "\t", "\\0": "\0", "\\\\": "\\"}
 
@@ -39,7 +39,7 @@ Row = tuple[str, ...]
 
 
 class Command(NamedTuple):
-    """One of the programs, as it is run in the container; `where` is what errors say."""
+    """One of the programs, as run in the container; `where` is for errors."""
 
     argv: list[str]
     environment: Mapping[str, str]
@@ -47,7 +47,7 @@ class Command(NamedTuple):
 
 
 class Server:
-    """A running server. `password` gives that of root."""
+    """A running server. `password` is root's."""
 
     def __init__(self, container: str, password: Callable[[], str]) -> None:
         self._container = container
@@ -60,9 +60,9 @@ class Server:
     def query(
         self, sql: str, database: str = "", *, timeout: float = 60.0, user: str = ROOT, password: str = ""
     ) -> list[Row]:
-        """Run a script as root, or as another account, and return the rows it gives, NULL as `NULL`.
+        """Run a script as root, or as another account, and return its rows, NULL as `NULL`.
 
-        The first statement that fails ends it. Raises StoreError with what the server said.
+        The first statement that fails ends it. Raises StoreError with the server's message.
         """
         options = ("--batch", "--skip-column-names", "--connect-timeout=10")
         command = self.command(CLIENT, *options, *([database] if database else []), user=user)
@@ -73,7 +73,7 @@ class Server:
         return [tuple(map(_plain, line.split("\t"))) for line in done.stdout.splitlines()]
 
     def command(self, program: tuple[str, str], *argv: str, user: str = ROOT) -> Command:
-        """How a program is run, which has one of two names. The password is in no argv."""
+        """How to run a program that has one of two names. No argv contains the password."""
         inside = [
             "sh",
             "-c",
@@ -89,7 +89,7 @@ class Server:
         return Command(whole, variables, f"container {self._container}")
 
     def enters(self, user: str, password: str) -> bool:
-        """Whether an account may log in with a password."""
+        """Whether an account can log in with a password."""
         try:
             self.query("select 1", user=user, password=password)
         except StoreError as e:
@@ -103,26 +103,30 @@ class Server:
         return self.query("select version()")[0][0].partition("-")[0]
 
 
-def refusal(said: str, where: str) -> StoreError:
-    """What one of the programs printed as it failed, as an error."""
-    lines = tuple(said.splitlines()[-20:])
-    found = re.search(r"(?:ERROR|[Ee]rror:) ?(\d+)? ?(?:\(\w+\))?(?: at line \d+)?: (.+)", said)
-    what = found[2] if found else (said.strip().rpartition("\n")[2] or "the client failed and said nothing")
+def refusal(output: str, where: str) -> StoreError:
+    """The error for the output of a failed program."""
+    lines = tuple(output.splitlines()[-20:])
+    found = re.search(r"(?:ERROR|[Ee]rror:) ?(\d+)? ?(?:\(\w+\))?(?: at line \d+)?: (.+)", output)
+    what = (
+        found[2]
+        if found
+        else (output.strip().rpartition("\n")[2] or "the client failed without an error message")
+    )
     hint = "see its last lines: docker logs"
-    if "(28000)" in said or " 1045" in said:
-        hint = "its data were made with another password than its variables name now: put the old one back"
-    elif re.search(r"container \S+ is not running|No such container", said):
-        hint = "the store does not run: `docker logs` of its container says why"
+    if "(28000)" in output or " 1045" in output:
+        hint = "its data was created with another password than its variables have now: restore the old one"
+    elif re.search(r"container \S+ is not running|No such container", output):
+        hint = "the store does not run: `docker logs` of its container shows why"
     return StoreError(what, where=where, hint=hint, log=lines)
 
 
 def is_denied(error: StoreError) -> bool:
-    """Whether the server does not let the account in."""
+    """Whether the server refused the login."""
     return error.what.startswith("Access denied for user") and "using password" in error.what
 
 
 def url(user: str, password: str, host: str, port: int, database: str) -> str:
-    """The address of a database as programs take it: `mysql://user:password@db:3306/database`."""
+    """A database's address in the form that programs expect: `mysql://user:password@db:3306/database`."""
     return f"mysql://{quote(user, '')}:{quote(password, '')}@{host}:{port}/{quote(database, '')}"
 
 
@@ -151,15 +155,17 @@ class Roles(NamedTuple):
 
     @classmethod
     def of(cls, app: str) -> "Roles":
-        """The accounts of the app of that name. A server has those of one app, so a long name may be cut."""
+        """The accounts of the app of that name. A server has only one app's accounts, so a long name may be
+        shortened.
+        """
         return cls(*(f"{app[: _LONGEST - len(ending)]}{ending}" for ending in ("_migrator", "_app")))
 
 
 def ensure(server: Server, app: str, database: str, passwords: Mapping[str, str], *, ddl: bool) -> None:
-    """Make an app's accounts, its database and their rights what they should be; nothing is written if they are.
+    """Ensure an app's accounts, its database and their rights; writes nothing if they are correct.
 
     `passwords` has `migrator` and `app`. With `ddl` the app's own account changes the schema too. A right that
-    somebody has taken from an account that has others in the database stays taken.
+    somebody revoked from an account stays revoked while the account has other rights in the database.
     """
     roles = Roles.of(app)
     there = {row[0] for row in server.query("select user from mysql.user where host = '%'")}
@@ -202,7 +208,7 @@ def _account(role: str) -> str:
 
 
 def waiting(server: Server, app: str) -> Sequence[str]:
-    """Whom the sessions of an app's migrating account wait for, one sentence for each that may be it."""
+    """What the sessions of an app's migrating account wait for, one sentence for each possible blocker."""
     migrator = text(Roles.of(app).migrator)
     return [
         f"it waits for a lock that {who} may hold: connection {number}, in a transaction for {seconds} s: "
@@ -214,7 +220,7 @@ def waiting(server: Server, app: str) -> Sequence[str]:
 def end_sessions(server: Server, app: str, since: str) -> None:
     """End the statements of an app's migrating account that began at a time (ISO 8601) or later.
 
-    A session between two statements ends when its client has gone.
+    A session that is between two statements ends with its client.
     """
     rows = server.query(
         _RUNNING.replace("MIGRATOR", text(Roles.of(app).migrator)).replace("SINCE", text(since[:19]))
@@ -223,7 +229,7 @@ def end_sessions(server: Server, app: str, since: str) -> None:
 
 
 def kill(server: Server, connections: Collection[str]) -> None:
-    """End connections; one that has ended meanwhile is no error."""
+    """End connections; ignores those that have ended meanwhile."""
     command = server.command(CLIENT, "--force")
     sql = "".join(f"kill {int(number)};\n" for number in connections)
     if sql:

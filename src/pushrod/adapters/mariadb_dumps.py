@@ -1,7 +1,7 @@
-"""Dumps of an app's database in MariaDB or MySQL: taking, checking, restoring beside it, putting in its place.
+"""Dumps of an app's database in MariaDB or MySQL: take, check and restore them beside the database, and swap them in.
 
 A dump is SQL, compressed with gzip. Its rows are counted as they pass, so a restored database can be compared with
-what the dump holds, table by table.
+the dump, table by table.
 """
 
 import gzip
@@ -18,15 +18,15 @@ from pushrod.core.errors import StoreError
 from pushrod.system import processes, streams
 from pushrod.system.streams import Sink, Source
 
-_LEVEL = 3  # of gzip: a dump is bound by the server, not by this
-_PACKET = 1 << 30  # bytes of one statement: the most that the protocol knows
-_TRIES = 5  # at the moment in which no table may be in use
-_LOCK = 10  # seconds that a try waits for sessions that are in a transaction
+_LEVEL = 3  # gzip level: the server limits the speed of a dump, not this
+_PACKET = 1 << 30  # bytes of one statement: the protocol's maximum
+_TRIES = 5  # for the swap, during which no table may be in use
+_LOCK = 10  # seconds that one attempt waits for sessions in a transaction
 _OBJECTS = ("--routines", "--events", "--triggers", "--no-tablespaces", "--loose-set-gtid-purged=OFF")
 
 
 class Copy(dumps.Copy):
-    """The database of an app, as what is dumped and restored."""
+    """An app's database, as it is dumped and restored."""
 
     _longest = 64
 
@@ -39,7 +39,7 @@ class Copy(dumps.Copy):
         return self._server.version()
 
     def dump(self, sink: Sink) -> Rows:
-        """Write the database; how many rows each of its tables has in the dump. StoreError if it fails."""
+        """Write the database; returns the number of rows of each table in the dump. Raises StoreError if it fails."""
         options = ("--single-transaction", "--quick", "--hex-blob", f"--max-allowed-packet={_PACKET}")
         command = self._server.command(DUMP, *options, *_OBJECTS, self._database)
         counter = Counter()
@@ -51,21 +51,21 @@ class Copy(dumps.Copy):
         return counter.whole()
 
     def schema(self) -> str:
-        """A digest of what the database is, without its rows."""
+        """A digest of the database's structure, without its rows."""
         written = self._written("--no-data", "--skip-comments", *_OBJECTS, self._database)
         return hashlib.sha256(re.sub(r" AUTO_INCREMENT=\d+", "", written).encode()).hexdigest()
 
     def check(self, dump: Source) -> None:
-        """Read a dump to its end; StoreError where it is damaged, or cut off."""
+        """Read a dump to its end. Raises StoreError if it is damaged or incomplete."""
         counter = Counter()
         streams.copy(_Unpacked(dump), counter)
         counter.whole()
 
     def restore(self, dump: Source) -> str:
-        """Put what a dump holds in the place of the database; the name of the one in which the data before are kept.
+        """Replace the database by a dump; returns the name of the database in which the previous data is kept.
 
-        It is restored beside it, then all tables change their places by one statement: sessions are ended and begin
-        anew. Until then nothing of the database has changed; what an earlier restore kept is dropped before.
+        The dump is restored beside the database, then one statement swaps all tables: sessions are ended and
+        reconnect. Until then the database is unchanged; what an earlier restore kept is dropped first.
         """
         made, kept = self._beside("restoring"), self._beside("before_restore")
         self._load(dump, made)
@@ -89,7 +89,7 @@ class Copy(dumps.Copy):
             self._ask(f"set global max_allowed_packet = {int(most)}")
 
     def _create(self, database: str) -> None:
-        """An empty database, with the character set of the app's."""
+        """Create an empty database with the app's character set."""
         self._drop(database)
         of = f"from information_schema.schemata where schema_name = {text(self._database)}"
         found = self._ask(f"select default_character_set_name, default_collation_name {of}")
@@ -105,7 +105,9 @@ class Copy(dumps.Copy):
         return {row[0]: int(row[1]) for row in self._ask(";\n".join(counts), database)} if tables else {}
 
     def _swap(self, made: str, kept: str) -> None:
-        """Triggers cannot move with their tables, views, routines and events not at all: they are made anew."""
+        """Triggers cannot move with their tables, and views, routines and events not at all: they are created
+        again.
+        """
         old, here = self._objects(self._database), self._database
         new = self._objects(made)
         moves = [f"{name(here)}.{name(t)} to {name(kept)}.{name(t)}" for t in self._moving(here)]
@@ -133,7 +135,7 @@ class Copy(dumps.Copy):
                 if "Lock wait timeout" not in e.what or not left:
                     raise
 
-    # ---- what a database has ----------------------------------------------------------------------------------
+    # ---- contents ----------------------------------------------------------------------------------------------
 
     def _tables(self, database: str, types: str) -> list[str]:
         of = f"table_schema = {text(database)} and table_type in ({types})"
@@ -149,7 +151,7 @@ class Copy(dumps.Copy):
         return [r[0] for r in self._ask(f"select trigger_name from information_schema.triggers {of}")]  # noqa: S608
 
     def _drops(self, database: str) -> list[str]:
-        """What removes its views, routines and events."""
+        """The statements that drop its views, routines and events."""
         views = [f"drop view {name(v)}" for v in self._tables(database, "'VIEW'")]
         whose = text(database)
         routines = f"information_schema.routines where routine_schema = {whose}"
@@ -185,7 +187,7 @@ class Copy(dumps.Copy):
 
 
 class _Objects:
-    """What a database has besides tables, as SQL."""
+    """A database's triggers, views, routines and events, as SQL."""
 
     def __init__(self, triggers: str, others: str) -> None:
         self.triggers = triggers
@@ -193,24 +195,24 @@ class _Objects:
 
 
 class Counter:
-    """A sink that counts the rows in a dump as it passes, and sees whether its end is there.
+    """A sink that counts the rows in a dump as it passes, and checks that its end is there.
 
-    The programs write one statement after the other, each from the beginning of a line. In an INSERT no text has a
-    newline, so `;` and a newline end it, and a bracket outside of texts begins a row. Bodies of triggers and routines
-    stand between two lines with DELIMITER.
+    The programs write one statement after the other, each beginning on a new line. In an INSERT no text contains a
+    newline, so `;` and a newline end it, and a bracket outside texts begins a row. Bodies of triggers and routines
+    are between two DELIMITER lines.
     """
 
     def __init__(self) -> None:
         self.rows: Rows = {}
-        self._table = ""  # that of the INSERT that passes; empty outside of one
-        self._after = False  # whether VALUES has passed in it
-        self._quoted = False  # whether a text of it is open
-        self._body = False  # whether the body of a trigger or a routine passes
+        self._table = ""  # the table of the current INSERT; empty outside one
+        self._after = False  # whether its VALUES has passed
+        self._quoted = False  # whether a text in it is open
+        self._body = False  # whether this is the body of a trigger or a routine
         self._left = b""
         self._end = b""
 
     def write(self, block: bytes) -> None:
-        """Count what is in a block."""
+        """Count the rows in a block."""
         self._end = (self._end + block)[-_TAIL:]
         data = self._left + block
         while data:
@@ -221,13 +223,15 @@ class Counter:
         self._left = data
 
     def whole(self) -> Rows:
-        """The rows of each table; StoreError where the dump does not end as one does."""
+        """The rows of each table. Raises StoreError if the dump has no proper end."""
         if b"\n-- Dump completed" not in self._end:
-            raise StoreError("is no whole dump of a database", where="its dump", hint="take another backup")
+            raise StoreError(
+                "is not a complete dump of a database", where="its dump", hint="take another backup"
+            )
         return self.rows
 
     def _outside(self, data: bytes) -> bytes:
-        """Pass over lines up to the next INSERT; what is left begins with a line that is not whole."""
+        """Skip lines up to the next INSERT; what is left begins with an incomplete line."""
         for found in _LINE.finditer(data):
             line = found[0]
             if line.startswith(b"DELIMITER "):
@@ -241,10 +245,10 @@ class Counter:
         if not self._body and (insert := _INSERT.match(left)):
             self._table, self._after, self._quoted = _named(insert[1]), False, False
             return left[insert.end() :]
-        return left[:_HEAD]  # the rest of a line of which nothing is wanted but its beginning
+        return left[:_HEAD]  # only the beginning of this line matters; skip the rest
 
     def _inserted(self, data: bytes) -> bytes:
-        """Count the rows of an INSERT as far as it goes; what is left follows it, or is too little to tell."""
+        """Count the rows of an INSERT as far as it goes; what is left follows it, or is too short to interpret."""
         end = data.find(b";\n")
         part = data if end < 0 else data[:end]
         if not self._after:
@@ -272,8 +276,8 @@ class Counter:
         return data[end + 2 :]
 
 
-_TAIL = 256  # bytes in which the end of a dump is seen
-_HEAD = 512  # bytes of a line in which its kind is seen: a name has 64 characters
+_TAIL = 256  # bytes in which the end of a dump must be
+_HEAD = 512  # bytes of a line that show its kind: a name has 64 characters
 _LINE = re.compile(rb"^.*\n", re.MULTILINE)
 _TABLE = re.compile(rb"CREATE TABLE `((?:[^`]|``)+)`(?= )")
 _INSERT = re.compile(rb"INSERT INTO `((?:[^`]|``)+)`(?= )")
@@ -287,7 +291,7 @@ def _named(raw: bytes) -> str:
 
 
 class _Both:
-    """A sink that is two."""
+    """Two sinks as one."""
 
     def __init__(self, *sinks: Sink) -> None:
         self._sinks = sinks
@@ -298,7 +302,7 @@ class _Both:
 
 
 class _Unpacked:
-    """What a compressed source holds; StoreError where it is damaged, or cut off."""
+    """The contents of a compressed source. Raises StoreError if it is damaged or incomplete."""
 
     def __init__(self, source: Source) -> None:
         self._file = gzip.GzipFile(fileobj=cast(IO[bytes], source), mode="rb")
@@ -307,7 +311,7 @@ class _Unpacked:
         try:
             return self._file.read(size)
         except (EOFError, zlib.error, gzip.BadGzipFile) as e:
-            raise StoreError("is damaged, or cut off", where="its dump", hint="take another backup") from e
+            raise StoreError("is damaged or incomplete", where="its dump", hint="take another backup") from e
 
 
 def _ended(done: processes.Completed, command: Command) -> None:

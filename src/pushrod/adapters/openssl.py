@@ -1,4 +1,4 @@
-"""OpenSSL's program: what a certificate says, whether a key belongs to it, and an authority of this machine's own.
+"""OpenSSL's program: describe a certificate, check its key, and run an authority of this machine's own.
 
 Every Debian and Ubuntu with `ca-certificates` has it. Keys and certificates are PEM.
 """
@@ -15,11 +15,12 @@ from pushrod.core.values import Value
 from pushrod.system import files, processes
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\r?\n.+?-----END \1-----", re.DOTALL)
-_TIMEOUT = 30.0  # seconds for one call; an elliptic key takes milliseconds
+_TIMEOUT = 30.0  # seconds for one call; an elliptic-curve key takes milliseconds
 _CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
 _AUTHORITY_DAYS = 3650
 _DAYS = (
-    397  # within the 398 days that public authorities were held to until 2026, so that every client takes it
+    # within the 398 days that public authorities were limited to until 2026, so that every client accepts it
+    397
 )
 
 
@@ -31,7 +32,7 @@ class Pair(Value, frozen=True):
 
 
 class Described(Value, frozen=True):
-    """What a certificate says: its names, from when to when it is valid (ISO 8601, UTC), its issuer, its SHA-256."""
+    """A certificate's data: its names, its validity (ISO 8601, UTC), its issuer, its SHA-256."""
 
     names: tuple[str, ...]
     begins: str
@@ -41,7 +42,7 @@ class Described(Value, frozen=True):
 
     @property
     def left(self) -> float:
-        """Seconds until it ends; negative where it has."""
+        """Seconds until it ends; negative after that."""
         return (datetime.datetime.fromisoformat(self.ends) - _now()).total_seconds()
 
     @property
@@ -56,37 +57,37 @@ class Described(Value, frozen=True):
         return datetime.datetime.fromisoformat(self.begins) <= _now()
 
     def covers(self, name: str) -> bool:
-        """Whether it is for a name: literally, or by a wildcard for its first label (RFC 9525, 6.3)."""
+        """Whether it covers a name: literally, or by a wildcard for its first label (RFC 9525, 6.3)."""
         return name in self.names or f"*.{name.partition('.')[2]}" in self.names
 
 
 def pair(*texts: str) -> Pair:
-    """The certificates and the one private key among PEM texts. Raises StateError if something is missing."""
+    """The certificates and the one private key in some PEM texts. Raises StateError if something is missing."""
     blocks = [found for text in texts for found in _BLOCK.finditer(text)]
     chain = [b[0] for b in blocks if b[1] == "CERTIFICATE"]
     keys = [b[0] for b in blocks if b[1].endswith("PRIVATE KEY")]
     if not chain or len(keys) != 1:
         what = "there is no certificate" if not chain else f"there are {len(keys) or 'no'} private keys"
         raise StateError(
-            f"{what}, where a certificate with its intermediate ones and one private key are wanted",
+            f"{what}, expected a certificate with its intermediate ones and one private key",
             hint="give PEM files: they begin with -----BEGIN CERTIFICATE----- and -----BEGIN PRIVATE KEY-----",
         )
     return Pair("\n".join([*chain, ""]), f"{keys[0]}\n")
 
 
 def describe(chain: str) -> Described:
-    """What the first certificate of a chain says. Raises StateError where it cannot be read."""
+    """The data of the first certificate of a chain. Raises StateError if it cannot be read."""
     import hashlib
     import ssl
 
     argv = ("x509", "-noout", "-startdate", "-enddate", "-issuer", "-ext", "subjectAltName")
-    told = _openssl(*argv, stdin=chain, wrong="the certificate cannot be read")
+    output = _openssl(*argv, stdin=chain, wrong="the certificate cannot be read")
     first = _BLOCK.search(chain)
     der = ssl.PEM_cert_to_DER_cert(first[0]) if first else b""
-    dates = dict(re.findall(r"^not(Before|After)=(.+)$", told, re.MULTILINE))
-    issuer = re.search(r"^issuer=(.*)$", told, re.MULTILINE)
+    dates = dict(re.findall(r"^not(Before|After)=(.+)$", output, re.MULTILINE))
+    issuer = re.search(r"^issuer=(.*)$", output, re.MULTILINE)
     return Described(
-        names=tuple(name.lower() for name in re.findall(r"DNS:([^,\s]+)", told)),
+        names=tuple(name.lower() for name in re.findall(r"DNS:([^,\s]+)", output)),
         begins=_iso(dates["Before"]),
         ends=_iso(dates["After"]),
         issuer=issuer[1].strip() if issuer else "",
@@ -95,22 +96,24 @@ def describe(chain: str) -> Described:
 
 
 def match(found: Pair) -> Described:
-    """What a certificate says. Raises StateError, one message each: it or its key cannot be read; the key has a
-    passphrase, or is another's."""
+    """The data of a certificate. Raises StateError, with a message for each case: it or its key cannot be read; the
+    key has a passphrase, or belongs to another certificate.
+    """
     described = describe(found.chain)
-    told = "the private key cannot be read: it is damaged, or has a passphrase"
-    public = _openssl("pkey", "-pubout", "-passin", "pass:", stdin=found.key, wrong=told)
+    problem = "the private key cannot be read: it is damaged, or has a passphrase"
+    public = _openssl("pkey", "-pubout", "-passin", "pass:", stdin=found.key, wrong=problem)
     if public.strip() != _openssl("x509", "-noout", "-pubkey", stdin=found.chain).strip():
         raise StateError(
-            "the private key is not that of the certificate",
+            "the private key does not belong to the certificate",
             hint="give the key it was requested with; in a file of several, the site's own certificate comes first",
         )
     return described
 
 
 def check(found: Pair) -> Described:
-    """What a certificate says that can be served now. Raises StateError as `match`, and if it has expired, is not
-    valid yet, or has no name."""
+    """The data of a certificate that can be served now. Raises StateError like `match`, and if it has expired, is not
+    valid yet, or has no name.
+    """
     described = match(found)
     if described.left <= 0:
         raise StateError(f"the certificate expired on {described.ends[:10]}", hint="get a new one")
@@ -121,19 +124,19 @@ def check(found: Pair) -> Described:
         )
     if not described.names:
         raise StateError(
-            "the certificate has no names (subjectAltName)", hint="browsers take none without: get a new one"
+            "the certificate has no names (subjectAltName)", hint="browsers require them: get a new one"
         )
     return described
 
 
 def authority(name: str) -> Pair:
-    """A new authority, which signs certificates of this machine alone and no other authority."""
+    """A new authority, which signs only this machine's certificates and no other authority."""
     extensions = ("basicConstraints=critical,CA:TRUE,pathlen:0", "keyUsage=critical,keyCertSign,cRLSign")
     return _request(name, _AUTHORITY_DAYS, "-x509", *_added(extensions))
 
 
 def issue(issuer: Pair, names: Sequence[str], addresses: Sequence[str] = ()) -> Pair:
-    """A certificate for names and addresses, signed by an authority of ours."""
+    """A certificate for names and addresses, signed by an own authority."""
     wanted = ",".join([*(f"DNS:{n}" for n in names), *(f"IP:{a}" for a in addresses)])
     extensions = (
         *(f"subjectAltName={wanted}", "basicConstraints=critical,CA:FALSE"),
@@ -160,7 +163,7 @@ def _request(name: str, days: int, *words: str) -> Pair:
 
 @contextlib.contextmanager
 def _files(**texts: str) -> Iterator[Path]:
-    """A private directory with some files, gone afterwards: a key is neither an argument nor left behind."""
+    """A private directory with some files, deleted afterwards: a key is neither an argument nor left behind."""
     with tempfile.TemporaryDirectory() as directory:
         for name, text in texts.items():
             files.write(Path(directory) / name, text, mode=0o600)

@@ -1,8 +1,8 @@
-"""Redis: an app's own Valkey (or Redis, from version 7), reached on 127.0.0.1 by named users only.
+"""Redis: an app's own Valkey (or Redis, from version 7), reachable only on 127.0.0.1 by named users.
 
-The default user is off. The app's user may do everything with keys, channels and scripts, and nothing to the
-server; pushrod's own user may ask how the server is, and have it write a snapshot. Writes are in the append-only file
-and on disk within a second, so a crash of the machine costs at most that second.
+The default user is off. The app's user may do everything with keys, channels and scripts, and nothing to the server;
+pushrod's own user may query the server's state and make it write a snapshot. Writes are in the append-only file and
+on disk within a second, so a crash of the machine costs at most that second.
 """
 
 import functools
@@ -22,20 +22,20 @@ from pushrod.system.accounts import Account
 from pushrod.system.streams import Sink, Source
 
 STOP_SIGNAL = "TERM"
-"""The server ends its append-only file properly, then exits."""
+"""The server completes its append-only file, then exits."""
 
 APP_USER = "app"
 HEALTH_USER = "health"
 
-_MAGIC = 9  # bytes of a snapshot that say what it is; as many are its end
+_MAGIC = 9  # bytes that identify a snapshot; its end has as many
 _ENDING = 9 + 40  # bytes: that end, and the mark after it
-_POLL = 0.02  # seconds between two questions while a server starts
+_POLL = 0.02  # seconds between two queries while a server starts
 _ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
-# What each user may do. `@dangerous` holds some commands that are only so where several apps share a server, and
-# that common libraries need: INFO (queues read the version), KEYS, FLUSHDB (a framework's "clear the cache"), SORT,
-# ROLE, CLIENT LIST (queues count their workers by it). Still refused: FLUSHALL, CONFIG, DEBUG, SHUTDOWN, MONITOR,
-# ACL, MODULE, REPLICAOF, SAVE, MIGRATE, RESTORE, SWAPDB, CLIENT KILL and the rest of `@admin`.
+# What each user may do. `@dangerous` contains some commands that are only dangerous if several apps share a server,
+# and that common libraries need: INFO (queues read the version), KEYS, FLUSHDB (a framework's "clear the cache"),
+# SORT, ROLE, CLIENT LIST (queues count their workers by it). Still refused: FLUSHALL, CONFIG, DEBUG, SHUTDOWN,
+# MONITOR, ACL, MODULE, REPLICAOF, SAVE, MIGRATE, RESTORE, SWAPDB, CLIENT KILL and the rest of `@admin`.
 _RULES = {
     APP_USER: "~* &* +@all -@admin -@dangerous +info +keys +flushdb +sort +sort_ro +role +client|list",
     HEALTH_USER: "resetkeys resetchannels -@all +ping +info +acl|load +bgsave",
@@ -46,25 +46,25 @@ Reply: TypeAlias = str | int | list["Reply"] | None
 
 @functools.cache
 def version(program: Path) -> str:
-    """The version as the server's program says it, `9.1.2`; StoreError if it does not."""
-    said = processes.run([program, "--version"], timeout=10)
-    found = re.search(r"\bv=(\S+)", said.stdout)
-    if said.status != 0 or not found:
+    """The version as the server's program prints it, `9.1.2`. Raises StoreError if it does not."""
+    done = processes.run([program, "--version"], timeout=10)
+    found = re.search(r"\bv=(\S+)", done.stdout)
+    if done.status != 0 or not found:
         raise StoreError(
-            f"`{program} --version` ended with status {said.status}",
-            hint="name a redis-server or valkey-server, version 7 or later",
-            log=tuple(said.stderr.splitlines()),
+            f"`{program} --version` ended with status {done.status}",
+            hint="set it to a redis-server or valkey-server, version 7 or later",
+            log=tuple(done.stderr.splitlines()),
         )
     return found[1]
 
 
 def server_argv(program: Path, directory: Path) -> tuple[str, ...]:
-    """How the server of a store is started, in the foreground, logging to standard output."""
+    """The argv of a store's server: in the foreground, logging to standard output."""
     return (str(program), str(_configuration_file(directory)))
 
 
 def url(user: str, password: str, port: int, db: int = 0) -> str:
-    """The address of a database as programs take it: `redis://user:password@127.0.0.1:port/db`."""
+    """A database's address in the form that programs expect: `redis://user:password@127.0.0.1:port/db`."""
     return f"redis://{quote(user, '')}:{quote(password, '')}@127.0.0.1:{port}/{db}"
 
 
@@ -74,10 +74,10 @@ def url(user: str, password: str, port: int, db: int = 0) -> str:
 def configure(directory: Path, port: int, passwords: Mapping[str, str], account: Account | None) -> bool:
     """Write a store's configuration and users; returns whether anything changed (it then needs a restart).
 
-    `passwords` is by user, `app` and `health`. The data go into `data/` below `directory`; only that and the
-    users' file belong to the account, so that the server cannot change its own configuration. A user's own
-    settings belong into `local.conf`, which comes last and is never written here. StoreError if the data
-    belong to another account.
+    `passwords` is by user, `app` and `health`. The data goes into `data/` below `directory`; only that and the users'
+    file belong to the account, so that the server cannot change its own configuration. A user's own settings belong
+    in `local.conf`, which comes last and is never overwritten. Raises StoreError if the data belongs to another
+    account.
     """
     data = directory / "data"
     _make_data(data, account)
@@ -92,7 +92,7 @@ def configure(directory: Path, port: int, passwords: Mapping[str, str], account:
 
 
 def configuration(port: int, data: Path, users: Path, local: Path) -> str:
-    """The text of valkey.conf; the words are those that Redis 7 and Valkey share."""
+    """The text of valkey.conf, with directives that Redis 7 and Valkey share."""
     return f"""\
 # Written by pushrod, and written again whenever it differs. Your own settings: local.conf, beside this file.
 bind 127.0.0.1
@@ -135,12 +135,12 @@ def _make_data(data: Path, account: Account | None) -> None:
     if not data.exists():
         files.make_private(data)
         files.own(data, account)
-    wanted, owner = account.uid if account else os.geteuid(), data.stat().st_uid
-    if owner != wanted:
+    expected, owner = account.uid if account else os.geteuid(), data.stat().st_uid
+    if owner != expected:
         raise StoreError(
-            f"the data belong to user {owner}, and the server would run as user {wanted}",
+            f"the data belongs to user {owner}, and the server would run as user {expected}",
             where=str(data),
-            hint=f"run pushrod as before, or give them over: chown -R {wanted} {data}",
+            hint=f"run pushrod as before, or change their owner: chown -R {expected} {data}",
         )
 
 
@@ -153,7 +153,7 @@ def _users_file(directory: Path) -> Path:
 
 
 def _quoted(path: Path) -> str:
-    """A path as the configuration file takes it, whatever is in it."""
+    """A path quoted for the configuration file, whatever it contains."""
     return '"' + "".join(_ESCAPES.get(c, c) for c in str(path)) + '"'
 
 
@@ -161,9 +161,9 @@ def _quoted(path: Path) -> str:
 
 
 def ready(port: int, user: str, password: str, deadline: float, log: Path) -> None:
-    """Wait until the server has loaded its data and answers PING; StoreError after `deadline` seconds.
+    """Wait until the server has loaded its data and answers PING. Raises StoreError after `deadline` seconds.
 
-    A server that refuses the user fails at once. The error carries the end of `log`.
+    A server that refuses the user fails at once. The error contains the end of `log`.
     """
     end = time.monotonic() + deadline
     while True:
@@ -181,7 +181,7 @@ def ready(port: int, user: str, password: str, deadline: float, log: Path) -> No
 def command(port: int, user: str, password: str, *words: str, timeout: float = 5.0) -> Reply:
     """Run one command as a user and return its reply. `timeout` is in seconds, for each step.
 
-    Raises StoreError with the server's own words if it refuses, or with the system's if it is not there.
+    Raises StoreError with the server's message if it refuses, or with the system's if it cannot be reached.
     """
     where = f"Redis on port {port}"
     try:
@@ -193,7 +193,7 @@ def command(port: int, user: str, password: str, *words: str, timeout: float = 5
         raise StoreError(
             f"does not answer: {(e.strerror or str(e)).lower()}",
             where=where,
-            hint="see whether the server runs, and the end of its log",
+            hint="check whether the server runs, and read the end of its log",
         ) from e
 
 
@@ -201,14 +201,14 @@ def command(port: int, user: str, password: str, *words: str, timeout: float = 5
 
 
 def snapshot(directory: Path, port: int, user: str, password: str, sink: Sink, deadline: float) -> None:
-    """Have the server of a store write a snapshot, and hand it on.
+    """Make a store's server write a snapshot, and copy it to `sink`.
 
-    StoreError if the server cannot, or takes longer than `deadline` seconds.
+    Raises StoreError if the server cannot, or takes longer than `deadline` seconds.
     """
 
     def state() -> dict[str, str]:
-        said = str(command(port, user, password, "INFO", "persistence"))
-        return dict(line.split(":", 1) for line in said.splitlines() if ":" in line)
+        reply = str(command(port, user, password, "INFO", "persistence"))
+        return dict(line.split(":", 1) for line in reply.splitlines() if ":" in line)
 
     source = directory / "data" / "dump.rdb"
     before = source.stat().st_ino if source.exists() else 0
@@ -224,20 +224,22 @@ def snapshot(directory: Path, port: int, user: str, password: str, sink: Sink, d
         raise StoreError(
             "the server could not write a snapshot", where=str(source), hint="see the end of its log"
         )
-    # Whoever the server runs as may have put a link there.
+    # The server's account may have put a link there.
     with trees.opened(source.parent, source.name) as found, os.fdopen(os.dup(found), "rb") as data:
         streams.copy(data, sink)
 
 
 def check_snapshot(source: Source) -> None:
-    """StoreError for what does not begin and end as a snapshot (RDB) does.
+    """Raise StoreError for data that does not begin and end like a snapshot (RDB).
 
-    It ends with the byte 0xFF and a checksum of eight (rdb.c); the magic word is Valkey's own from its version 9 on.
+    It ends with the byte 0xFF and a checksum of eight bytes (rdb.c); Valkey has its own magic word from version 9 on.
     """
     ends = _Ends()
     streams.copy(source, ends)
     if not re.match(rb"REDIS\d{4}|VALKEY\d{3}", ends.first) or ends.last[-9:-8] != b"\xff":
-        raise StoreError("is no whole snapshot of a Redis", where="its snapshot", hint="take another backup")
+        raise StoreError(
+            "is not a complete snapshot of a Redis", where="its snapshot", hint="take another backup"
+        )
 
 
 class _Ends:
@@ -252,34 +254,35 @@ class _Ends:
 
 
 class Snapshot:
-    """What a server sends a replica becomes a snapshot: a mark of 40 characters that may follow it is taken off
-    (RDB_EOF_MARK_SIZE in server.h)."""
+    """Turns a server's data for a replica into a snapshot: removes a mark of 40 characters that may follow it
+    (RDB_EOF_MARK_SIZE in server.h).
+    """
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._held = b""
 
     def write(self, block: bytes) -> None:
-        """Pass on all but what may be the end."""
+        """Pass on everything except what may be the end."""
         self._held += block
         if len(self._held) > _ENDING:
             self._sink.write(self._held[:-_ENDING])
             self._held = self._held[-_ENDING:]
 
     def end(self) -> None:
-        """There is no more."""
+        """Pass on the rest."""
         marked = re.fullmatch(rb"\xff.{8}[0-9a-f]{40}", self._held, re.DOTALL)
         self._sink.write(self._held[:-40] if marked else self._held)
 
 
 def _request(*words: str) -> bytes:
-    """A command as RESP has it: an array of strings, each with its length in bytes."""
+    """A command in RESP: an array of strings, each with its length in bytes."""
     parts = [w.encode() for w in words]
     return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts)
 
 
 def _reply(replies: BinaryIO, where: str) -> Reply:
-    """Read one reply of RESP 2; raises StoreError for an error reply and ConnectionError at the end."""
+    """Read one reply of RESP 2. Raises StoreError for an error reply and ConnectionError at the end."""
     line = replies.readline()
     if not line.endswith(b"\r\n"):
         raise ConnectionResetError("the server closed the connection")
@@ -302,7 +305,7 @@ def _bulk(replies: BinaryIO, length: int) -> str:
     return raw[:length].decode(errors="replace")
 
 
-def _hint(said: str) -> str:
-    if said.startswith("WRONGPASS"):
-        return "the store was made with another password: restart it, or restore the app's secrets"
+def _hint(message: str) -> str:
+    if message.startswith("WRONGPASS"):
+        return "the store was created with another password: restart it, or restore the app's secrets"
     return ""

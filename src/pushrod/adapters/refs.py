@@ -1,4 +1,4 @@
-"""Where a branch of a repository is, without a program being started where that can be told from its file."""
+"""Where a branch of a repository is, read from its file if possible, without starting a program."""
 
 import re
 
@@ -9,11 +9,12 @@ _OID = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\n")
 
 
 def loose(repository: str, ref: str) -> str:
-    """What a ref's own file says that it leads to; nothing where it has none (gitrepository-layout(5)), or where that
-    says anything else: then Git has to be asked."""
+    """The object name in a ref's own file; empty if there is no file (gitrepository-layout(5)) or it contains
+    anything else: then Git must be asked.
+    """
     try:
         with open(f"{repository}/{ref}", encoding="ascii") as f:  # noqa: PTH123  without pathlib, which takes as long
-            said = f.read(80)
+            content = f.read(80)
     except (OSError, ValueError):
         return ""
-    return said.strip() if _OID.fullmatch(said) and said.strip("0\n") else ""
+    return content.strip() if _OID.fullmatch(content) and content.strip("0\n") else ""

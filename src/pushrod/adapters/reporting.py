@@ -1,8 +1,8 @@
-"""Git's `proc-receive` hook: tells Git where each ref is, which `pre-receive` has moved when the release went live.
+"""Git's `proc-receive` hook: tells Git where each ref is after `pre-receive` moved it when the release went live.
 
-    python -P -m pushrod.adapters.reporting        in the repository, called by Git
+ python -P -m pushrod.adapters.reporting        in the repository, called by Git
 
-Whoever pushes waits for it once all is over, so it imports next to nothing.
+A push waits for it at the end, so it imports very little.
 """
 
 import os
@@ -17,19 +17,19 @@ _DEPLOYED = f"refs/heads/{BRANCH}"
 def report(repository: str, source: BinaryIO, target: BinaryIO) -> None:
     """Answer Git's list of updates.
 
-    The protocol is that of githooks(5), `proc-receive`: both sides name version 1, Git lists the updates, and
-    each is answered by `ok REF`, with `option new-oid` where it is not at what was pushed: a tag leads to a commit.
+    The protocol is that of githooks(5), `proc-receive`: both sides name version 1, Git lists the updates, and each is
+    answered by `ok REF`, with `option new-oid` if the ref is not at what was pushed: a tag leads to a commit.
     """
     read_packets(source)
     _write_packets(target, ["version=1"])
-    told = []
+    answers = []
     for packet in read_packets(source):
         _, new, ref = packet.split(" ", 2)
-        told.append(f"ok {ref}")
+        answers.append(f"ok {ref}")
         at = _deployed(repository) if ref == _DEPLOYED else ""
         if at not in ("", new):
-            told.append(f"option new-oid {at}")
-    _write_packets(target, told)
+            answers.append(f"option new-oid {at}")
+    _write_packets(target, answers)
 
 
 def _deployed(repository: str) -> str:

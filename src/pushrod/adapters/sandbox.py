@@ -1,9 +1,10 @@
-"""A commit's compose file reads the commit alone: not another app's files, however it names them.
+"""A commit's compose file reads only the commit: not another app's files, however it names them.
 
-Three things see to it. The loader runs confined by the kernel (`landlock`) to the checkout and to programs, so what
-it prints cannot hold anything else. Before that, what the file names outright is looked at, for an error that says
-which key it is; where the kernel has no Landlock this look is strict, and refuses what it cannot see through. After
-it, the paths in the resolved document, which the loader does not open but others will, must not leave by a link.
+Three steps ensure this. The loader runs confined by the kernel (`landlock`) to the checkout and to programs, so its
+output cannot contain anything else. Before it runs, the paths that the file names plainly are checked, for an error
+that names the key; if the kernel has no Landlock this check is strict, and refuses what it cannot interpret.
+Afterwards, paths in the resolved document, which the loader does not open but others will, must not leave through a
+link.
 """
 
 import os
@@ -18,19 +19,20 @@ from pushrod.adapters import bounds, landlock
 from pushrod.adapters.bounds import Reading
 from pushrod.core.errors import HostError, ManifestError
 
-_SOFTWARE = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache")  # what a linked loader is made of
-_FILES = 100  # files that one manifest may name for the loader to read
+# directories that a dynamically linked loader needs
+_SOFTWARE = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache")
+_FILES = 100  # files that one manifest may make the loader read
 _READING = Reading()
 HINT = "commit the file and give its path inside the repository; for secrets: pushrod secret import .env"
 _NO_LANDLOCK = (
-    "this machine's kernel has no Landlock, so pushrod must see every file by its name: write the path out, in the "
-    "compose file itself; or switch Landlock on (Linux 5.13, boot parameter lsm=landlock,...)"
+    "this machine's kernel has no Landlock, so pushrod must know the name of every file: write the path out, in the "
+    "compose file itself; or enable Landlock (Linux 5.13, boot parameter lsm=landlock,...)"
 )
 
 
 def inside(checkout: Path, relative: str, *, where: str = "", place: Path | None = None) -> Path:
     """A path of a commit, with every symbolic link followed; it need not exist. It is relative to `place` in the
-    checkout, where one is given.
+    checkout, if that is given.
 
     Raises ManifestError, at `where`, if it is absolute or leaves the checkout, by `..` or by a link.
     """
@@ -49,19 +51,20 @@ def inside(checkout: Path, relative: str, *, where: str = "", place: Path | None
 def _resolved(path: Path, where: str) -> Path:
     try:
         return path.resolve()
-    except (OSError, RuntimeError, ValueError) as e:  # links in a circle, a name too long, a NUL in it
-        raise ManifestError(f"{path.name}: not a path that can be followed", where=where, hint=HINT) from e
+    # a cycle of links, a name that is too long, or a NUL in it
+    except (OSError, RuntimeError, ValueError) as e:
+        raise ManifestError(f"{path.name}: this path cannot be followed", where=where, hint=HINT) from e
 
 
 # ---- while the loader runs ------------------------------------------------------------------------------------
 
 
 def confined(argv: Sequence[str], directory: Path) -> list[str]:
-    """The argv that runs a loader so that it takes little memory and time, and can read `directory` and its own
-    program, and nothing else of ours.
+    """The argv that runs a loader with limited memory and time, and with access only to `directory` and its own
+    program.
 
-    Where the kernel has no Landlock it can read what we can; `check_named` is strict then. Raises HostError if the
-    program is not there.
+    If the kernel has no Landlock, the loader can read what we can; `check_named` is strict then. Raises HostError if
+    the program does not exist.
     """
     program = shutil.which(argv[0])
     if program is None:
@@ -72,7 +75,7 @@ def confined(argv: Sequence[str], directory: Path) -> list[str]:
     return [sys.executable, "-I", "-S", landlock.__file__, *known, "--", program, *argv[1:]]
 
 
-# ---- before: what the file names ------------------------------------------------------------------------------
+# ---- before: paths that the file names ----------------------------------------------------------------------
 
 
 class _Named(NamedTuple):
@@ -83,11 +86,11 @@ class _Named(NamedTuple):
 
 
 def check_named(directory: Path, file: str, most: Reading = _READING) -> None:
-    """Refuse a compose file that names files outside the directory for the loader to read, or that takes too much to
-    read: itself, or one of the files it names (`bounds`).
+    """Refuse a compose file that makes the loader read files outside the directory, or that is too large: itself, or
+    one of the files it names (`bounds`).
 
-    With Landlock this is for the sake of the message. Without it, it is all there is: then a path that is only
-    known after interpolation, or stands in a further compose file, is refused too. Raises ManifestError.
+    With Landlock this only improves the message. Without it, it is the only protection: then a path that is only
+    known after interpolation, or is in a further compose file, is refused too. Raises ManifestError.
     """
     strict = not landlock.version()
     top = inside(directory, file, where=file)
@@ -106,10 +109,10 @@ def check_named(directory: Path, file: str, most: Reading = _READING) -> None:
                 continue
             if path == top:
                 other = inside(directory, named.text, where=where, place=top.parent)
-            else:  # most often beside it; where it is not, the kernel sees to what may be read
+            else:  # most often beside it; if it is elsewhere, the kernel limits what may be read
                 other = Path(os.path.normpath(path.parent / named.text)).resolve()
             if other in seen or not other.is_relative_to(directory.resolve()) or not other.is_file():
-                continue  # of what is missing Compose says where it looked
+                continue  # if it is missing, Compose reports where it looked
             seen.add(other)
             if len(seen) > _FILES:
                 raise ManifestError(f"it reads more than {_FILES} files", where=where, hint="read fewer")
@@ -119,9 +122,9 @@ def check_named(directory: Path, file: str, most: Reading = _READING) -> None:
                 waiting.append(other)
 
 
-# What Go's programs, and Compose, say of a file that they could not have, with its path; and any that is absolute, in
-# a message about a file.
-_SAID = re.compile(
+# Messages of Go's programs, and of Compose, about a file that they could not open, with its path; and any absolute
+# path in a message about a file.
+_MENTIONED = re.compile(
     r"(?:open|l?stat|read|file) (.+?)(?: not found$| not found:|: (?:permission denied|no such file|not a directory"
     r"|is a directory|file name too long|too many levels))|^(.+?) is a directory"
 )
@@ -129,25 +132,26 @@ _ABSOLUTE = re.compile(r"(?<![\w./-])(/[^\s:'\"]+)")
 _OF_A_FILE = re.compile(r"director|file|found|open|permission|stat")
 
 
-def check_said(message: str, directory: Path, files: Sequence[str]) -> None:
-    """Refuse what a loader says of a file outside of the directory in the same words, whether it is there or not.
+def check_message(message: str, directory: Path, files: Sequence[str]) -> None:
+    """Refuse a loader's message about a file outside the directory with the same words whether the file exists or
+    not.
 
-    Raises ManifestError, at the keys that do not say outright what they name; nothing for another message.
+    Raises ManifestError, at the keys that do not name their file plainly; nothing for another message.
     """
-    said = [found[1] or found[2] for found in _SAID.finditer(message)]
-    said += _ABSOLUTE.findall(message) if _OF_A_FILE.search(message) else []
-    paths = [Path(directory, path).absolute() for path in said]
+    mentioned = [found[1] or found[2] for found in _MENTIONED.finditer(message)]
+    mentioned += _ABSOLUTE.findall(message) if _OF_A_FILE.search(message) else []
+    paths = [Path(directory, path).absolute() for path in mentioned]
     inside_ = all(os.path.realpath(p).startswith(f"{directory.resolve()}/") for p in paths)
     if (paths and not inside_) or "permission denied" in message:
         raise ManifestError(
-            "it reads what is no file of the commit",
+            "it reads a file that is not in the commit",
             where=_suspects(directory, files),
             hint="only files of the commit can be read: give a path inside the repository, not a link out of it",
         )
 
 
 def _suspects(directory: Path, files: Sequence[str]) -> str:
-    """Where such a file may have been named: the keys that do not say it outright."""
+    """The keys that may have named such a file, because they do not name one plainly."""
     found = [
         f"{file}: {_path(named.key)}"
         for file in files
@@ -158,9 +162,9 @@ def _suspects(directory: Path, files: Sequence[str]) -> str:
 
 
 def _named(data: bytes, file: str, *, strict: bool) -> Iterator[_Named]:
-    """What a compose file names for the loader to read; `strict` finds such keys anywhere, fragments included.
+    """The files that a compose file makes the loader read; `strict` finds such keys anywhere, including fragments.
 
-    The nodes are looked at, not the values they would give, so that merges and anchors hide nothing.
+    Inspects the nodes, not the values they would give, so that merges and anchors hide nothing.
     """
     import yaml
 
@@ -169,7 +173,7 @@ def _named(data: bytes, file: str, *, strict: bool) -> Iterator[_Named]:
     except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as e:
         if strict:
             raise ManifestError(f"it cannot be read: {e}", where=file, hint=_NO_LANDLOCK) from e
-        return  # Compose says it better
+        return  # Compose's own message is better
     seen: set[tuple[int, bool]] = set()
     waiting: list[tuple[tuple[str, ...], Any, bool]] = [((), d, False) for d in documents]
     while waiting:
@@ -180,7 +184,7 @@ def _named(data: bytes, file: str, *, strict: bool) -> Iterator[_Named]:
         seen.add((id(node), named))
         if (
             strict and node.tag == "tag:yaml.org,2002:binary"
-        ):  # Compose would decode it, so this cannot be seen
+        ):  # Compose would decode it, so its value is not visible here
             raise ManifestError("it has binary text", where=f"{file}: {_path(key)}", hint=_NO_LANDLOCK)
         if isinstance(node, yaml.SequenceNode):
             waiting += [((*key, str(n)), item, named) for n, item in enumerate(node.value)]
@@ -204,13 +208,13 @@ def _path(key: tuple[str, ...]) -> str:
     return re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", ".".join(key))
 
 
-# ---- after: what the document names ---------------------------------------------------------------------------
+# ---- after: paths in the document -----------------------------------------------------------------------------
 
 
 def check_resolved(document: Mapping[str, Any], directory: Path) -> None:
-    """Refuse a resolved document in which a path of the repository leads out of it through a symbolic link.
+    """Refuse a resolved document in which a path of the repository leaves it through a symbolic link.
 
-    What leaves by its very name is for others to judge: a build's context must not (`manifest`), a mount of the
+    Paths that leave by their own name are checked elsewhere: a build's context must not (`manifest`), a mount of the
     host may be allowed (`manifest.policy`). Raises ManifestError at the key.
     """
     for where, path in _paths(document):

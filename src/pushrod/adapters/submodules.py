@@ -1,10 +1,10 @@
-"""The submodules of a commit: other repositories' commits that belong into its tree (gitsubmodules(7)).
+"""The submodules of a commit: other repositories' commits that belong in its tree (gitsubmodules(7)).
 
-Git holds only the name of each commit. They are fetched by HTTPS from the addresses in `.gitmodules`, into one bare
-repository for each address, and written into the checkout. An address is whatever somebody has pushed: no other
-protocol is spoken (`ext::` runs a program, `file::` reads this machine's files), also where one leads to another; and
-the server goes only where everybody on the Internet can go, not to itself, to apps or to its own network. So the name
-is resolved once, Git is given what was found, and no redirection is followed.
+Git only stores each commit's name. The commits are fetched by HTTPS from the addresses in `.gitmodules`, into one
+bare repository for each address, and written into the checkout. Whoever pushes chooses the addresses, so no other
+protocol is allowed (`ext::` runs a program, `file::` reads this machine's files), not even after a redirect, and the
+server contacts only public addresses, not itself, apps or its own network. So a name is resolved once, Git gets the
+resulting addresses, and no redirect is followed.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from pushrod.adapters import git, internet
 from pushrod.core.errors import PushrodError, RepositoryError
 from pushrod.system import files, processes
 
-_MOST = 50  # submodules of one commit, those of submodules among them
+_MOST = 50  # submodules of one commit, including those of submodules
 _DEEPEST = 5
 _LARGEST = 1 << 30  # bytes of one pack
 _TIMEOUT = 300.0  # seconds for one fetch
@@ -27,7 +27,7 @@ _QUIETLY = ("-c", "credential.helper=", "-c", "fetch.fsckObjects=true", "-c", "m
 
 
 class Submodule(NamedTuple):
-    """A submodule: where it is in the tree, its commit, and what `.gitmodules` says of it."""
+    """A submodule: its path in the tree, its commit, and its settings in `.gitmodules`."""
 
     path: str
     commit: str
@@ -38,8 +38,8 @@ class Submodule(NamedTuple):
 class Kept:
     """The repositories of an app's submodules, below a directory.
 
-    `say` is told of what takes long; `fits` raises an error for a commit of a repository that is too large. `allowed`
-    are servers, as `host` or `host:port`, that the app `app` may be given files from wherever they are.
+    `say` receives messages about long work; `fits` raises an error for a commit of a repository that is too large.
+    `allowed` are servers, as `host` or `host:port`, from which the app `app` may get files wherever they are.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Kept:
         self._say = say
 
     def repository(self, submodule: Submodule, where: str) -> Path:
-        """The repository that has the submodule's commit, fetched unless it is there."""
+        """The repository that has the submodule's commit, fetched if necessary."""
         path = self.directory / _name(submodule.url)
         if new := not (path / "HEAD").exists():
             files.remove_tree(path)
@@ -72,19 +72,19 @@ class Kept:
         return path
 
     def _way(self, submodule: Submodule, where: str) -> tuple[str, ...]:
-        """What tells Git to ask a server at these addresses and no others.
+        """The options that make Git contact a server only at these addresses.
 
         Raises RepositoryError for a server that is neither on the Internet nor allowed.
         """
         server = internet.parse(submodule.url)
-        assert server is not None  # noqa: S101  _check has seen to it
+        assert server is not None  # noqa: S101 checked by _check
         try:
             addresses = internet.addresses(server, self._allowed)
         except OSError as e:
-            hint = "see whether the server's name is right"
+            hint = "check the server's name"
             raise _refused(where, f"{submodule.url}: {e.strerror}", hint) from e
         except internet.NotPublicError as e:
-            hint = "give an address that is on the Internet; the host's owner can allow this one: "
+            hint = "use an address that is on the Internet; the host's owner can allow this one: "
             hint += f"pushrod apps allow {self._app} submodules:{server.name}"
             why = f"it is not fetched from {server.name}, which is not on the Internet"
             raise _refused(where, why, hint) from e
@@ -93,9 +93,9 @@ class Kept:
 
 
 def place(repository: Path, commit: str, target: Path, kept: Kept) -> list[str]:
-    """Write the submodules of a commit into its checkout at `target`; the notes on those that are left out.
+    """Write the submodules of a commit into its checkout at `target`; returns notes on omitted ones.
 
-    Raises RepositoryError, naming the submodule, where one cannot be had.
+    Raises RepositoryError, naming the submodule, if one cannot be fetched.
     """
     found: list[str] = []
     notes: list[str] = []
@@ -104,12 +104,12 @@ def place(repository: Path, commit: str, target: Path, kept: Kept) -> list[str]:
         for submodule in of(repository, commit):
             where = f"{above}{submodule.path}"
             if submodule.update == "none":
-                notes.append(f"submodule {where} is left out, as its `update = none` in .gitmodules says")
+                notes.append(f"submodule {where} is left out, because .gitmodules has `update = none` for it")
                 continue
             found.append(where)
             if depth > _DEEPEST or len(found) > _MOST:
                 why = f"there are more than {_MOST}, or more than {_DEEPEST} levels of them"
-                raise _refused(where, why, "have fewer submodules")
+                raise _refused(where, why, "use fewer submodules")
             _check(submodule, where)
             source, inside = kept.repository(submodule, where), target / submodule.path
             kept.fits(source, submodule.commit)
@@ -121,7 +121,7 @@ def place(repository: Path, commit: str, target: Path, kept: Kept) -> list[str]:
 
 
 def of(repository: Path, commit: str) -> list[Submodule]:
-    """The submodules of a commit, without those of its submodules."""
+    """The submodules of a commit, without nested ones."""
     linked = git.links(repository, commit)
     if not linked:
         return []
@@ -136,18 +136,18 @@ def _check(submodule: Submodule, where: str) -> None:
             where, "`.gitmodules` has no address for it", "git submodule add URL PATH, or git rm PATH"
         )
     if "@" in url.partition("://")[2].partition("/")[0]:
-        raise _refused(where, "its address holds a name or a password", "give a public https:// address")
+        raise _refused(where, "its address contains a name or a password", "use a public https:// address")
     if not internet.parse(url):
-        hint = "in .gitmodules give an https:// address that the server can fetch from, or make the files part of "
+        hint = "in .gitmodules use an https:// address that the server can fetch from, or make the files part of "
         hint += "this repository (git subtree add); `update = none` there leaves it out"
         raise _refused(where, f"it cannot be fetched from {url[:200]!r}", hint)
 
 
 def _fetch(path: Path, submodule: Submodule, where: str, way: tuple[str, ...]) -> None:
-    """Fetch one commit, or, where a server does not give out single ones, all branches and tags."""
+    """Fetch one commit or, if a server does not provide single ones, all branches and tags."""
     exact = ("--depth=1", submodule.url, submodule.commit)
     whole = (submodule.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-    said = ""
+    problem = ""
     for words in (exact, whole):
         argv = ["git", "-C", str(path), *_SLOWEST, *_QUIETLY, *_STRAIGHT, *way]
         argv += ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--force", *words]
@@ -155,15 +155,15 @@ def _fetch(path: Path, submodule: Submodule, where: str, way: tuple[str, ...]) -
         try:
             done = processes.run(_bounded(argv), env=environment, timeout=_TIMEOUT)
         except PushrodError as e:
-            raise _refused(where, f"{submodule.url}: {e.what}", "see whether that server answers") from e
+            raise _refused(where, f"{submodule.url}: {e.what}", "check whether that server answers") from e
         if done.status == 0 and git.is_commit(path, submodule.commit):
             return
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        said = lines[-1].strip() if lines and done.status else "that commit is not there"
+        problem = lines[-1].strip() if lines and done.status else "that commit does not exist there"
     raise _refused(
         where,
-        f"{submodule.commit[:7]} cannot be fetched from {submodule.url}: {said}",
-        "push that commit there, and see that it can be read without a password and without a redirection",
+        f"{submodule.commit[:7]} cannot be fetched from {submodule.url}: {problem}",
+        "push that commit there, and make sure that it can be read without a password and without a redirect",
     )
 
 
@@ -182,7 +182,7 @@ def _name(url: str) -> str:
 
 
 def _read(settings: Sequence[tuple[str, str]]) -> dict[str, Submodule]:
-    """What `.gitmodules` says, by path: pairs such as `submodule.theme.url` and its value."""
+    """The settings in `.gitmodules` by path: pairs such as `submodule.theme.url` and its value."""
     found: dict[str, dict[str, str]] = {}
     for key, value in settings:
         name, _, what = key.removeprefix("submodule.").rpartition(".")

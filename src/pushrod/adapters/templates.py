@@ -1,7 +1,7 @@
-"""Text files of the package in which `@name@` stands where a value goes.
+"""Text files of the package in which `@name@` is replaced by a value.
 
-nginx's configuration and units of systemd are full of `$`, and units of `%`: none of Python's own templates leaves
-both alone.
+nginx's configuration and systemd's units contain many `$`, and units many `%`: none of Python's own template formats
+leaves both alone.
 """
 
 import functools
@@ -13,7 +13,7 @@ _REMARK = re.compile(r"^ *#: .*\n", re.MULTILINE)
 
 @functools.cache
 def read(path: Path) -> str:
-    """A template, without the lines that are for those who read the file itself (`#: …`)."""
+    """A template, without the comment lines for readers of the file itself (`#: …`)."""
     return _REMARK.sub("", path.read_text())
 
 
@@ -23,5 +23,5 @@ def beside(module: str, name: str) -> str:
 
 
 def fill(template: str, **values: str) -> str:
-    """A template with each `@name@` replaced; KeyError for one that is not given."""
+    """A template with each `@name@` replaced. Raises KeyError for a missing value."""
     return re.sub(r"@([a-z_]+)@", lambda found: values[found[1]], template)

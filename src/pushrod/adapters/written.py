@@ -1,4 +1,4 @@
-"""What a manifest itself writes, before Compose puts values in: which variables are part of a service's argv."""
+"""What a manifest's author wrote, before Compose inserts values: the variables in a service's argv."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ _ARGVS = (
 
 
 def in_argvs(document: Mapping[str, Any]) -> dict[str, set[str]]:
-    """For each service, the variables that its commands are made of; the document has references, not values."""
+    """For each service, the variables in its commands; the document contains references, not values."""
     services = document.get("services")
     return {
         str(name): {n for keys in _ARGVS for text in _texts(service, keys) for n in _REFERENCE.findall(text)}

@@ -125,7 +125,7 @@ def _heads() -> list[tuple[str, int, str]]:
     entry = account.entry()
     users = {0, *([entry.pw_uid] if entry else [])}
     heads = []
-    for user, text in systemd.told(audit.IDENTIFIER):
+    for user, text in systemd.journal_entries(audit.IDENTIFIER):
         words = re.fullmatch(r"chain (\w+) line (\d+) sha256 ([0-9a-f]{64})", text)
         if words and user in users:
             heads.append((words[1], int(words[2]), words[3]))

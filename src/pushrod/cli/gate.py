@@ -142,9 +142,9 @@ def _serve(root: Root, request: gate.Git, reach: Reach, turn: int, act: int) -> 
     events.unlink(missing_ok=True)
     try:
         with signals.uninterrupted():  # Git receives the signal too, and ends itself
-            environment |= reception.told_to(events)
+            environment |= reception.events_to(events)
             status = processes.attach(argv, cwd=Path("/"), env=environment, keep=[turn])
-        outcome = reception.told(events)
+        outcome = reception.outcome(events)
     finally:
         events.unlink(missing_ok=True)
     if outcome.problem:

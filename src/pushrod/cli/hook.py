@@ -127,7 +127,7 @@ def _remove_refused(app: App, commit: str, pack: Path) -> None:
         locks.lock(app.lock, purpose="removing a refused push", timeout=0),
     ):
         if commit not in {release.commit for release in Releases(app).all()}:
-            git.forget(app.repository, commit, pack)
+            git.remove_pack(app.repository, commit, pack)
 
 
 def _deploy(app: App, old: str, new: str, on_live: Callable[[], None]) -> None:

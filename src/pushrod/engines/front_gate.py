@@ -96,9 +96,9 @@ class EdgeIngress:
         except StateError:
             whole = False
         if not whole:
-            edge.begin_anew()
+            edge.rebuild()
         return not whole
 
     def remove_app(self, app: str) -> None:
         """Remove nginx's cached answers, and older trees."""
-        self._edge.forget(app)
+        self._edge.remove_app(app)

@@ -70,7 +70,7 @@ class Repairs:
         """Make sure the repository has every object of its branch, or create a new repository."""
         path = self.app.repository
         with self.tries.of("the repository"):
-            if path.exists() and (aside := git.mend_bare(path)):
+            if path.exists() and (aside := git.repair_bare(path)):
                 self.done.append(
                     f"Git can read its repository again; the damaged files are kept as {', '.join(aside)}"
                 )
@@ -88,7 +88,7 @@ class Repairs:
             try:
                 git.move_branch(self.app.repository, commit)
             except PushrodError:
-                git.clear_branch(self.app.repository, f"damaged.{now()}")
+                git.set_branch_aside(self.app.repository, f"damaged.{now()}")
                 git.move_branch(self.app.repository, commit)
                 self.done.append(f"the branch is at {commit[:7]} again")
 

@@ -65,7 +65,7 @@ def test_a_large_file_is_refused_by_its_size() -> None:
 
 
 def test_anchors_end_with_their_document() -> None:
-    with pytest.raises(ManifestError, match="of nothing"):
+    with pytest.raises(ManifestError, match="an unknown alias"):
         check_yaml(b"a: &a 1\n---\nb: *a\n", MOST, "f")
 
 

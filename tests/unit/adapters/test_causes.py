@@ -19,7 +19,7 @@ SAID = {
     f"{INIT}{MOUNTING}permission denied": "/etc cannot be mounted at /x/y: mount /etc:/x/y",
     'invalid mount config for type "bind": bind source path does not exist: /nope': "/nope is to be mounted, and is",
     "Cannot mkdir: /app/app.py is not a directory": "the working directory /app/app.py is no directory",
-    f'{INIT}chdir to cwd ("/root/x") set in config.json failed: permission denied': "its user may not enter the",
+    f'{INIT}chdir to cwd ("/root/x") set in config.json failed: permission denied': "its user has no access to the",
     f"{INIT}error setting rlimits for ready process: error setting rlimit type 7: operation": "the host does not",
     f"{INIT}open /proc/sys/net/core/nope: no such file or directory: unknown": "`sysctls` asks for net/core/nope",
     'error gathering device information while adding custom device "/dev/nope": no such': "the device /dev/nope is",

@@ -44,7 +44,7 @@ PREFIX = "acme.messages.Error: urn:ietf:params:acme:error:"
         (
             "",
             f"{PREFIX}rateLimited :: There were too many requests of a given type :: too many certificates",
-            "the ACME server gives no more certificates for now: too many certificates",
+            "the ACME server issues no more certificates for now: too many certificates",
         ),
         (
             "  Domain: shop.org\n  Type:   dns\n  Detail: DNS problem: NXDOMAIN looking up A for shop.org\n",

@@ -20,7 +20,7 @@ from pushrod.core.errors import HostError, ManifestError
 def test_composes_own_order(tmp_path: Path, names: list[str], found: str) -> None:
     for name in names:
         (tmp_path / name).write_text("")
-    assert manifests.found(tmp_path)[0] == found
+    assert manifests.compose_files(tmp_path)[0] == found
 
 
 def test_no_file(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ DIRECTORY = Path("/checkouts/7")
             "compose.yaml: services.a.image",
             "error while interpolating services.a.image: required variable TAG is missing a value: need",
         ),
-        ("", "compose.yaml", "Compose cannot read it, and does not say why"),
+        ("", "compose.yaml", "Compose cannot read it, and gives no reason"),
     ],
 )
 def test_the_loaders_messages(stderr: str, where: str, what: str) -> None:

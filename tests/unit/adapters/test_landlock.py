@@ -50,7 +50,7 @@ def test_nothing_is_written_even_there(place: Path) -> None:
 def test_a_program_that_is_not_there(place: Path) -> None:
     done = confined(place, "/nowhere/program")
     assert done.status == landlock.FAILED
-    assert done.stderr.startswith("/nowhere/program could not be confined and begun: ")
+    assert done.stderr.startswith("/nowhere/program could not be confined and started: ")
     assert "Traceback" not in done.stderr
 
 

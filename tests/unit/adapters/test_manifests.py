@@ -20,7 +20,7 @@ def tree(directory: Path, *names: str) -> Path:
 
 def refused(directory: Path, file: str = "") -> ManifestError:
     with pytest.raises(ManifestError) as caught:
-        manifests.found(directory, file, app="shop")
+        manifests.compose_files(directory, file, app="shop")
     return caught.value
 
 
@@ -28,8 +28,8 @@ def test_an_override_file_is_read_beside_the_one_at_the_top_alone(tmp_path: Path
     tree(
         tmp_path, "compose.yaml", "compose.override.yml", "deploy/compose.yaml", "deploy/compose.override.yml"
     )
-    assert manifests.found(tmp_path) == ["compose.yaml", "compose.override.yml"]
-    assert manifests.found(tmp_path, "deploy/compose.yaml") == ["deploy/compose.yaml"]
+    assert manifests.compose_files(tmp_path) == ["compose.yaml", "compose.override.yml"]
+    assert manifests.compose_files(tmp_path, "deploy/compose.yaml") == ["deploy/compose.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_only_a_regular_file_of_the_commit_is_one(tmp_path: Path) -> None:
         assert error.hint.startswith("pushrod apps set shop file=deploy/compose.yaml; ")
     for path in ("folder/compose.yaml", "away/secret.yaml", "../secret.yaml", str(tmp_path / "secret.yaml")):
         refused(checkout, path)
-    assert manifests.found(checkout, "real/compose.yaml") == ["real/compose.yaml"]
+    assert manifests.compose_files(checkout, "real/compose.yaml") == ["real/compose.yaml"]
 
 
 def test_one_that_is_gone_says_how_to_have_the_one_at_the_top(tmp_path: Path) -> None:
     error = refused(tree(tmp_path, "compose.yaml"), "deploy/compose.yaml")
-    assert error.hint.endswith("pushrod apps set shop file= has it looked for at the top again")
+    assert error.hint.endswith("pushrod apps set shop file= looks for it at the top again")

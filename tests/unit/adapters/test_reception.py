@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pushrod.adapters import git, reception
-from pushrod.adapters.reception import Told
+from pushrod.adapters.reception import Outcome
 from pushrod.system import files
 
 CHILD = '{"event":"child_start","sid":"a","child_id":0,"argv":["git","index-pack"]}\n'
@@ -15,7 +15,7 @@ ENDED = '{"event":"child_exit","sid":"a","child_id":0,"code":%d}\n'
 ERROR = '{"event":"error","sid":"a/b","msg":"no"}\n'
 
 
-def pushed(tmp_path: Path, *settings: str) -> tuple[int, Told]:
+def pushed(tmp_path: Path, *settings: str) -> tuple[int, Outcome]:
     """The status of a push of a 100 kB file, and the reported problem."""
     git.create_bare(tmp_path / "there")
     files.write(tmp_path / "there" / "hooks" / "pre-receive", "#!/bin/sh\ncat > /dev/null\n", mode=0o755)
@@ -25,15 +25,15 @@ def pushed(tmp_path: Path, *settings: str) -> tuple[int, Told]:
     for setting in settings:
         git.git(tmp_path / "there", "config", *setting.split("="))
     events = tmp_path / "events"
-    said = shlex.join(f"{name}={value}" for name, value in reception.told_to(events).items())
+    said = shlex.join(f"{name}={value}" for name, value in reception.events_to(events).items())
     there = f"env -u GIT_TRACE2_PARENT_SID {said} git receive-pack"
     argv = ["git", "-C", str(tmp_path), "push", "--quiet", f"--receive-pack={there}", "there", "HEAD:main"]
     done = subprocess.run(argv, env=git.environment(), capture_output=True, timeout=60, check=False)
-    return done.returncode, reception.told(events)
+    return done.returncode, reception.outcome(events)
 
 
 def test_a_push_that_is_taken_in(tmp_path: Path) -> None:
-    assert pushed(tmp_path) == (0, Told(taken=True))
+    assert pushed(tmp_path) == (0, Outcome(taken=True))
 
 
 @pytest.mark.parametrize("limit", ["receive.unpackLimit=1", "receive.unpackLimit=1000"])
@@ -53,7 +53,7 @@ def test_a_push_that_is_too_large(tmp_path: Path, limit: str) -> None:
         (CHILD + ERROR, ""),
         (CHILD + ERROR + ENDED % 0, ""),
         (CHILD + ERROR + ENDED % 128, "no"),
-        (CHILD + ENDED % -9, "it ended without a word"),
+        (CHILD + ENDED % -9, "it ended without a message"),
         (ERROR + (CHILD + ENDED % 128).replace('"a"', '"a/b"'), ""),
         ((CHILD + ERROR + ENDED % 128).replace("index-pack", "gc"), ""),
         (CHILD.replace('["git","index-pack"]', "[[]]") + ENDED % 128, ""),
@@ -61,4 +61,4 @@ def test_a_push_that_is_too_large(tmp_path: Path, limit: str) -> None:
 )
 def test_what_is_read_of_the_events(tmp_path: Path, text: str, found: str) -> None:
     (tmp_path / "events").write_text(text)
-    assert reception.told(tmp_path / "events") == Told(found)
+    assert reception.outcome(tmp_path / "events") == Outcome(found)

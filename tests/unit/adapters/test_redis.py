@@ -227,7 +227,7 @@ def test_a_whole_snapshot_is_taken(raw: bytes) -> None:
     [b"", WHOLE[:-1], WHOLE[:20], b"PGDMP" + WHOLE, WHOLE + b"0123456789abcdef0123456789abcdef01234567"],
 )
 def test_a_snapshot_that_is_none_or_cut_off_is_refused(raw: bytes) -> None:
-    with pytest.raises(StoreError, match="no whole snapshot"):
+    with pytest.raises(StoreError, match="not a complete snapshot"):
         redis.check_snapshot(io.BytesIO(raw))
 
 

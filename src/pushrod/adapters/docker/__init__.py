@@ -1,6 +1,6 @@
-"""Docker as pushrod drives it: its command line, asked in JSON, told in argv lists.
+"""Docker as pushrod drives it: through its command line, with argv lists and JSON output.
 
-The command line is the contract that every engine since 20.10 keeps; nothing here speaks the API itself.
+Every engine since 20.10 keeps the command line compatible; nothing here uses the API itself.
 """
 
 from pushrod.adapters.docker.builds import build, prune_builds

@@ -1,4 +1,4 @@
-"""Builds of images, and what of them a person is shown."""
+"""Builds of images, and the part of their output that a person sees."""
 
 import re
 import tempfile
@@ -12,9 +12,10 @@ from pushrod.core.lines import split
 from pushrod.system import processes
 
 _PRIVATE = re.compile(r"(?i)(?:\w+_)?(?:token|secret|password|passwd|key|credentials|dsn|url)")
-"""Build arguments that are taken for secrets by their names. None of these names means anything to Docker's programs,
-to what they start, or to the loader of programs."""
-_PRUNE = 300.0  # seconds to prune one cache of builds
+"""Build arguments that count as secrets because of their names. None of these names has a meaning for Docker's
+programs, their children, or ld.so.
+"""
+_PRUNE = 300.0  # seconds to prune one build cache
 
 
 def build(
@@ -28,55 +29,56 @@ def build(
     at: Path,
     on_line: OnLine,
 ) -> str:
-    """Build an image from a directory on an engine of the app's own; its ID. Raises BuildError, which says `where`.
+    """Build an image from a directory on an app's own engine; returns its ID. Raises BuildError with `where`.
 
-    An argument that is named like a secret reaches Docker's program through the environment, where other accounts
-    of the machine do not see it. No other does: LD_PRELOAD or DOCKER_CONFIG there would be a way to become us.
+    The value of an argument named like a secret is passed through the environment, where other accounts of the
+    machine cannot see it. All other names are passed in the argv: LD_PRELOAD or DOCKER_CONFIG in the environment
+    would give the app the rights of pushrod's account.
     """
     private = {n: v for n, v in arguments.items() if v is not None and _PRIVATE.fullmatch(n)}
-    # Its steps are in the network of the engine, which has no other.
+    # Build steps use the network of the engine, which has no other.
     argv = ["docker", "build", "--network=host", "--file", str(dockerfile)]
     argv += [word for label, value in labels.items() for word in ("--label", f"{label}={value}")]
     for argument, value in arguments.items():
         argv += ["--build-arg", argument if argument in private or value is None else f"{argument}={value}"]
     argv += ["--target", target] if target else []
-    # On an engine before 23 the client asks for the builder that came before BuildKit, unless it is told.
+    # On an engine before 23 the client uses the builder that preceded BuildKit unless this is set.
     variables = environment(at) | private | {"BUILDKIT_PROGRESS": "plain", "DOCKER_BUILDKIT": "1"}
 
-    def heard(line: str) -> None:
+    def on_output(line: str) -> None:
         if shown := _progress(line):
             on_line(shown)
 
     with tempfile.TemporaryDirectory() as scratch:
         written = Path(scratch) / "id"
         argv += ["--iidfile", str(written), str(context)]
-        done = processes.run(argv, env=variables, timeout=BUILD, on_line=heard)
-        if (
-            done.status != 0 and _NO_BUILDX in done.stdout
-        ):  # a host whose owner has installed Docker without it
+        done = processes.run(argv, env=variables, timeout=BUILD, on_line=on_output)
+        if done.status != 0 and _NO_BUILDX in done.stdout:  # a host whose owner installed Docker without it
             on_line(
                 "without BuildKit: the Docker client lacks buildx (docker-buildx, or docker-buildx-plugin)"
             )
-            done = processes.run(argv, env=variables | {"DOCKER_BUILDKIT": "0"}, timeout=BUILD, on_line=heard)
+            done = processes.run(
+                argv, env=variables | {"DOCKER_BUILDKIT": "0"}, timeout=BUILD, on_line=on_output
+            )
         if done.status == 0:
             return written.read_text().strip()
-    # Only the builder's own last words: a step of the build, or its text, may have such words too. But a full disk
-    # is found by a step, and told of before the lines of the Dockerfile that the builder shows.
+    # Only the builder's own last lines: a build step, or its text, may contain such words too. But a full disk is
+    # detected by a step, and reported before the Dockerfile lines that the builder shows.
     end = split(done.stdout)[-20:]
     own = [*filter(FULL.search, end), *(line for line in end[-5:] if not _STEP.match(line))]
     raise known("\n".join(own), "docker build") or BuildError(
         f"the image could not be built: {last_words(done.stdout).removeprefix('ERROR: ')}",
         where=where,
-        hint="the lines above are the build's own; `docker build` in the repository shows the same",
+        hint="the lines above are the build's output; `docker build` in the repository shows the same",
     )
 
 
 _NO_BUILDX = "buildx component is missing"
 
 _STEP = re.compile(r"#|>>>|-{3,}| *\d+ \||The command |.*process \".*did not complete successfully")
-"""What a builder shows of a step that has failed: its text and what it printed."""
+"""The builder's output about a failed step: its text and its output."""
 
-# What BuildKit and the older builder say of themselves, between the lines of the build.
+# BuildKit's and the older builder's messages about themselves, between the lines of the build.
 _CHATTER = re.compile(
     r"DONE|CACHED|\[internal\]|transferring |exporting |writing image|naming to|unpacking|building with|resolve "
     r"|sha256:|extracting |FROM |\.\.\.|\[auth\]|--->|Removing intermediate|Sending build context|-{6,}"
@@ -84,11 +86,11 @@ _CHATTER = re.compile(
 
 
 def _progress(line: str) -> str:
-    """A line of a build as people want to read it; empty for what the builder says of itself."""
+    """A line of a build as people want to read it; empty for the builder's messages about itself."""
     text = re.sub(r"^#\d+ (\d+\.\d+ )?", "", line).rstrip()
     return "" if _CHATTER.match(text.lstrip()) else text
 
 
 def prune_builds(hours: int, at: Path | None = None) -> None:
-    """Remove from an engine's cache of builds what was last used so many hours ago, or longer."""
+    """Remove entries of an engine's build cache that were last used this many hours ago, or earlier."""
     docker("builder", "prune", "--all", "--force", "--filter", f"until={hours}h", timeout=_PRUNE, at=at)

@@ -1,4 +1,4 @@
-"""Containers: found by their labels, read, stopped, removed, and used for what only root may do."""
+"""Containers: find them by label, read, stop and remove them, and use them for what only root may do."""
 
 import io
 import tarfile
@@ -13,18 +13,18 @@ from pushrod.adapters.docker.commands import QUICK, docker, environment, failed,
 from pushrod.core.values import Value
 from pushrod.system import files, processes
 
-_PUT = "/pushrod"  # where a file is unpacked in the container that is made for it
-_GRACE = 10.0  # seconds that Docker gives a container to stop which does not say how long it takes
+_PUT = "/pushrod"  # where a file is unpacked in the temporary container
+_GRACE = 10.0  # seconds that Docker gives a container to stop if it sets no time itself
 _TAIL = 50  # lines of a log
 
 
 class Container(Value, frozen=True):
-    """A container as `docker inspect` has it, in the few words that matter here.
+    """A container as `docker inspect` describes it, reduced to what is used here.
 
-    `health` is empty where the container has no health check of its own, `check` is that check as an argv.
-    `patience` is how long Docker lets it fail from its start before it is unhealthy, and `grace` how long it has to
-    stop, in seconds. `policy` is its restart policy. `networks` maps the name of each network it is connected to, to
-    its address there (empty while it does not run).
+    `health` is empty if the container has no health check of its own; `check` is that check as an argv. `patience` is
+    how long Docker lets it fail after its start before it is unhealthy, and `grace` how long it has to stop, both in
+    seconds. `policy` is its restart policy. `networks` maps each network it is connected to, to its address there
+    (empty while it does not run).
     """
 
     name: str
@@ -52,19 +52,19 @@ class Container(Value, frozen=True):
 
 
 def containers(labels: Mapping[str, str]) -> list[Container]:
-    """The containers, running or not, that have all of these labels (an empty value: with any value)."""
+    """The containers, running or not, that have all of these labels (an empty value matches any value)."""
     ids = docker("ps", "--all", "--quiet", "--no-trunc", *filters(labels)).split()
     return inspect(ids)
 
 
 def labelled(labels: Mapping[str, str], name: str) -> set[str]:
-    """What stands in one more label of those containers, without the rest being asked for."""
+    """The values of one more label of those containers, in one short query."""
     form = f'{{{{.Label "{name}"}}}}'
     return {*docker("ps", "--all", "--format", form, *filters(labels)).split()}
 
 
 def inspect(names: Sequence[str]) -> list[Container]:
-    """The containers of these names that exist."""
+    """The existing containers of these names."""
     if not names:
         return []
     done = processes.run(["docker", "container", "inspect", *names], env=environment(), timeout=QUICK)
@@ -113,9 +113,9 @@ def _patience(check: dict[str, Any]) -> float:
 
 
 def logs(name: str, lines: int = _TAIL, *, since: str = "", times: bool = False) -> list[str]:
-    """The last lines a container has printed, both of its streams in their order; none where there is no such one.
+    """The last lines of a container's output, both streams in order; none if there is no such container.
 
-    Only what was printed after `since`, a time as Docker writes it; with `times` each line begins with its own.
+    With `since`, a time as Docker writes it, only later output; with `times` each line begins with its time.
     """
     argv = ["docker", "logs", "--tail", str(lines), *(["--since", since] if since else [])]
     collected: list[str] = []
@@ -125,22 +125,23 @@ def logs(name: str, lines: int = _TAIL, *, since: str = "", times: bool = False)
 
 
 def execute(name: str, argv: Sequence[str], *, timeout: float = QUICK, user: str = "") -> processes.Completed:
-    """Run a program in a running container, and return how it ended."""
+    """Run a program in a running container; returns its result."""
     who = ["--user", user] if user else []
     return processes.run(["docker", "exec", *who, name, *argv], env=environment(), timeout=timeout)
 
 
 def stop(containers: Sequence[Container]) -> None:
-    """Stop containers at the same time, each within the grace it was made with."""
+    """Stop containers at the same time, each within its own grace period."""
     if containers:
         longest = max(c.grace for c in containers)
         docker("stop", *(c.name for c in containers), timeout=longest + QUICK)
 
 
 def empty(directory: Path, images: Sequence[str]) -> None:
-    """Remove what is in a directory, whoever's it is, by the `find` of the first of these images that has one.
+    """Remove the contents of a directory, whoever owns them, with the `find` of the first of these images that has
+    one.
 
-    That is a program of the app's choice, so it gets no more than it needs.
+    The app chose that program, so its container gets only the rights it needs.
     """
     mount = f"type=bind,source={directory},target=/emptied"
     rights = ("--user=0:0", "--cap-drop=ALL", "--cap-add=DAC_OVERRIDE", "--cap-add=FOWNER", "--network=none")
@@ -166,9 +167,9 @@ def empty(directory: Path, images: Sequence[str]) -> None:
 
 
 def put(path: Path, raw: bytes, rights: tuple[int, int, int], image: str) -> None:
-    """Write a file with a mode, user and group that only root can give it; its directory is there. It appears whole.
+    """Write a file with a mode, user and group that only root can set. Its directory must exist. It appears complete.
 
-    The engine unpacks it for a container of `image` that is made for this and never started.
+    The engine unpacks it for a temporary container of `image`, which never starts.
     """
     mode, uid, gid = rights
     entry = tarfile.TarInfo(f".{path.name}")
@@ -191,6 +192,6 @@ def put(path: Path, raw: bytes, rights: tuple[int, int, int], image: str) -> Non
 
 
 def remove(names: Sequence[str]) -> None:
-    """Remove containers with their anonymous volumes, also such as run."""
+    """Remove containers with their anonymous volumes, including running ones."""
     if names:
         docker("rm", "--force", "--volumes", *names)

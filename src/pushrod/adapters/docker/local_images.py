@@ -1,4 +1,4 @@
-"""Images: found, fetched, loaded, named, removed."""
+"""Images: find, fetch, load, name and remove them."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -17,19 +17,20 @@ OnLine = Callable[[str], None]
 
 _images: dict[str, dict[str, Any] | None] = {}
 _tags: dict[str, list[str]] = {}
-"""What `image`, `images` and `tags` have found, for this command's own life: they are asked for each image of an app
-many times. What gives or takes a name forgets it."""
+"""Results of `image`, `images` and `tags`, cached while this command runs, because they are needed for each image of
+an app many times. Whatever adds or removes a name drops them.
+"""
 
 
-def _forget(*names: str) -> None:
-    """What is known of these names may have changed; without any, all that is known."""
+def _drop_cached(*names: str) -> None:
+    """Drop the cached results for these names, or all."""
     _tags.clear()
     for name in names or tuple(_images):
         _images.pop(name, None)
 
 
 def image(reference: str) -> dict[str, Any] | None:
-    """What the engine knows of an image; None when it does not have it."""
+    """The engine's description of an image; None if the engine does not have it."""
     if reference not in _images:
         found = _inspected([reference])
         _images[reference] = found[0] if found else None
@@ -37,19 +38,21 @@ def image(reference: str) -> dict[str, Any] | None:
 
 
 def made_by(reference: str) -> list[str]:
-    """What each layer of an image was made by, the newest first; a copy of files does not tell which they were."""
+    """The command that created each layer of an image, the newest first; a copy of files does not show which."""
     return docker("history", "--no-trunc", "--format={{json .CreatedBy}}", reference).splitlines()
 
 
 def images(references: Sequence[str], at: Path | None = None) -> list[dict[str, Any]]:
-    """What an engine knows of those of these images that it has; of the host's, `image` knows them from then on."""
+    """An engine's descriptions of those of these images that it has; those of the host's engine are cached for
+    `image`.
+    """
     if at is not None:
         return _inspected(references, at)
     unknown = [reference for reference in dict.fromkeys(references) if reference not in _images]
     asked = _inspected(unknown)
     found = {name: its for its in asked for name in its.get("RepoTags") or () if name in unknown}
-    # Each that the engine has is told once, in whichever way it was called: if all have one of these names, it has
-    # none of the others.
+    # The engine describes each image once, however many names were asked for. If every description has one of these
+    # names, the other names do not exist.
     _images.update({name: found.get(name) for name in unknown if name in found or len(found) == len(asked)})
     known = [its for reference in dict.fromkeys(references) if (its := _images.get(reference)) is not None]
     return known + [its for its in asked if its not in known]
@@ -67,8 +70,8 @@ def _inspected(references: Sequence[str], at: Path | None = None) -> list[dict[s
 
 
 def copy(reference: str, *, source: Path | None, target: Path | None) -> None:
-    """Have one engine load what another has, None being the host's."""
-    _forget()
+    """Copy an image from one engine to another; None is the host's."""
+    _drop_cached()
     saving = processes.output_of(["docker", "save", reference], env=environment(source), timeout=BUILD)
     with saving as archive:
         done = processes.run(["docker", "load"], env=environment(target), stdin=archive, timeout=BUILD)
@@ -77,8 +80,8 @@ def copy(reference: str, *, source: Path | None, target: Path | None) -> None:
 
 
 def pull(reference: str, on_line: OnLine, *, at: Path | None = None, hint: str = "") -> None:
-    """Have an engine fetch an image from its registry. Raises BuildError, whose hint `hint` ends, where it cannot."""
-    _forget()
+    """Pull an image into an engine. Raises BuildError, whose hint ends with `hint`, if that fails."""
+    _drop_cached()
     done = processes.run(["docker", "pull", reference], env=environment(at), timeout=BUILD, on_line=on_line)
     if done.status != 0:
         raise known(done.stdout, f"image {reference}") or BuildError(
@@ -89,28 +92,30 @@ def pull(reference: str, on_line: OnLine, *, at: Path | None = None, hint: str =
 
 
 def load(archive: IO[bytes], on_line: OnLine) -> list[str]:
-    """Load the images of an archive that `docker save` wrote; their names. Raises BuildError if it is none."""
+    """Load the images of an archive that `docker save` wrote; returns their names. Raises BuildError if it is no such
+    archive.
+    """
     done = processes.run(["docker", "load"], env=environment(), stdin=archive, timeout=BUILD, on_line=on_line)
     names = [line.partition(": ")[2] for line in done.stdout.splitlines() if line.startswith("Loaded image")]
-    _forget(*names)
+    _drop_cached(*names)
     if done.status != 0 or not names:
         raise known(done.stdout, "docker load") or BuildError(
             f"no image could be loaded: {last_words(done.stdout) or 'it holds none'}",
             where="the archive",
-            hint="docker save IMAGE > FILE writes what is wanted",
+            hint="docker save IMAGE > FILE writes such an archive",
         )
     return names
 
 
 def tag(source: str, name: str, *, at: Path | None = None) -> None:
-    """Give an image a further name."""
-    _forget(name)
+    """Give an image another name."""
+    _drop_cached(name)
     docker("tag", source, name, at=at)
 
 
 def untag(name: str, *, at: Path | None = None) -> None:
-    """Take a name from an image, and remove the image if that was its last; nothing where it is gone or in use."""
-    _forget(name)
+    """Remove a name from an image, and the image if that was its last name; does nothing if it is gone or in use."""
+    _drop_cached(name)
     done = processes.run(["docker", "rmi", name], env=environment(at), timeout=QUICK)
     if done.status != 0 and not re.search(r"No such image|is using|in use", done.stderr):
         raise failed(done.stderr, "docker rmi")
@@ -127,5 +132,5 @@ def tags(prefix: str) -> list[str]:
 
 def prune_images(app: str) -> None:
     """Remove images without a name that were built for an app."""
-    _forget()
+    _drop_cached()
     docker("image", "prune", "--force", "--filter", f"label={APP}={app}")

@@ -20,9 +20,9 @@ def remove_network(name: str) -> None:
 
 
 def remove_networks(names: Sequence[str]) -> None:
-    """Remove networks, first taking off them whatever is still connected; nothing where one is not there.
+    """Remove networks, first disconnecting everything from them; ignores missing ones.
 
-    One that keeps the name of a container that is long gone (a fault of Docker's, until it is started again) stays.
+    A network that still records a container that is long gone (a Docker bug, until Docker restarts) stays.
     """
     if not names:
         return

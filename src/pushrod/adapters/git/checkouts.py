@@ -1,4 +1,4 @@
-"""The files of a commit, written from the repository alone: never a work tree that someone edits."""
+"""The files of a commit, written from the repository alone: never from a work tree that someone edits."""
 
 import os
 from pathlib import Path
@@ -11,17 +11,19 @@ _ATTRIBUTES = "* -export-ignore -export-subst -filter -text -eol -ident -working
 
 
 def write_attributes(repository: Path) -> None:
-    """Have a checkout's files be those of the commit: no `.gitattributes` of it leaves any out, changes their text,
-    or calls a program (gitattributes(5): what stands here goes first)."""
+    """Make a checkout's files exactly those of the commit: none of its `.gitattributes` omits any, changes their
+    text, or calls a program (gitattributes(5): this file takes precedence).
+    """
     path = repository / "info" / "attributes"
     if not path.exists() or path.read_text() != _ATTRIBUTES:
         files.write(path, _ATTRIBUTES)
 
 
 def checkout(repository: Path, commit: str, target: Path) -> None:
-    """Write the tree of a commit below `target`, from the repository alone: never a work tree someone edits.
+    """Write the tree of a commit below `target`, from the repository alone: never from a work tree that someone
+    edits.
 
-    Whoever an instance runs as can read it, whatever the umask. Raises FileExistsError where `target` is.
+    Every account of an instance can read it, whatever the umask. Raises FileExistsError if `target` exists.
     """
     files.make_open(target.parent)
     target.mkdir()
@@ -30,9 +32,9 @@ def checkout(repository: Path, commit: str, target: Path) -> None:
 
 
 def checkout_into(repository: Path, commit: str, target: Path) -> None:
-    """Write the tree of a submodule's commit below `target`, the empty directory that its own tree has there.
+    """Write the tree of a submodule's commit below `target`, the empty directory that its parent's tree has there.
 
-    Raises RepositoryError where something else is in that place.
+    Raises RepositoryError if something else is in that place.
     """
     if target.is_symlink() or not target.is_dir() or any(target.iterdir()):
         raise RepositoryError("something else is in a submodule's place", where=str(target))
@@ -51,13 +53,13 @@ def _extract(repository: Path, commit: str, target: Path, archive: Path) -> None
 
 
 def remove_checkout(target: Path) -> None:
-    """Take a checkout away, also one that was cut off before it was whole."""
+    """Remove a checkout, even an incomplete one."""
     remove_archive(target)
     files.remove_tree(target)
 
 
 def remove_archive(target: Path) -> None:
-    """Take away what a checkout that was cut off was written from."""
+    """Remove the archive from which an interrupted checkout was written."""
     _archive(target).unlink(missing_ok=True)
 
 

@@ -1,7 +1,7 @@
-"""How Git is called: with what environment, and what becomes of its errors.
+"""How Git is called: its environment, and the handling of its errors.
 
-Commands run with every inherited GIT_* variable removed, because a hook's environment points Git elsewhere;
-where a hook's quarantined objects are needed (gitquarantine in git-receive-pack(1)), that is passed on purpose.
+Commands run without any inherited GIT_* variable, because a hook's environment points Git elsewhere; a hook's
+quarantine of objects (gitquarantine in git-receive-pack(1)) is passed explicitly where it is needed.
 """
 
 import errno
@@ -27,7 +27,7 @@ PLAIN = (
 
 
 def environment(quarantine: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment Git commands get: ours without GIT_*, plus a hook's object directories if given."""
+    """The environment of Git commands: ours without GIT_*, plus a hook's object directories if given."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     kept |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
     kept |= {"GIT_NO_REPLACE_OBJECTS": "1", "GIT_ATTR_NOSYSTEM": "1"}
@@ -44,7 +44,7 @@ def git(
     stdin: str | None = None,
     timeout: float = 120.0,
 ) -> str:
-    """Run Git in a directory and return what it printed; RepositoryError with Git's own words if it fails."""
+    """Run Git in a directory and return its output. Raises RepositoryError with Git's message if it fails."""
     done = processes.run(
         ["git", "-C", where, *argv], env=environment(quarantine), stdin=stdin, timeout=timeout
     )
@@ -55,7 +55,7 @@ def git(
 
 
 def _verb(argv: Sequence[str]) -> str:
-    """The command of a call of Git: `tag` of `-c tag.gpgSign=false tag --force`."""
+    """The subcommand in an argv of Git: `tag` in `-c tag.gpgSign=false tag --force`."""
     start = 0
     while argv[start] == "-c":
         start += 2
@@ -63,7 +63,9 @@ def _verb(argv: Sequence[str]) -> str:
 
 
 def failed(program: str, words: str, where: Path) -> PushrodError:
-    """The error of a program that failed, in its own words; a full disk is the machine's, not the repository's."""
+    """The error for a failed program, with its message; a full disk is the machine's problem, not the
+    repository's.
+    """
     if re.search(r"no space left on device|out of diskspace|quota exceeded", words, re.IGNORECASE):
         return os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), str(where))
     last = " ".join(line.strip() for line in words.splitlines()[-3:])
@@ -72,6 +74,6 @@ def failed(program: str, words: str, where: Path) -> PushrodError:
 
 
 def config(directory: Path, name: str) -> str:
-    """What Git is configured to there, by the repository or its user; nothing where it is not."""
+    """A setting of Git in a directory, from the repository or its user; empty if it is not set."""
     done = processes.run(["git", "-C", directory, "config", "--get", name], env=environment())
     return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""What a commit is and what it holds: names, history, files, submodules."""
+"""Commits and their contents: names, history, files, submodules."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,10 +11,10 @@ from pushrod.core.lines import decode
 from pushrod.system import processes
 
 PATH = 1024
-"""Bytes of a path in a commit. The kernel takes 4,096, of which a release's own directory needs some."""
+"""Bytes of a path in a commit. The kernel's limit is 4,096, of which a release's own directory needs some."""
 
 ZERO = "0" * 40
-_NAME = 255  # bytes of a name in a directory, as file systems take them
+_NAME = 255  # bytes of a file name, the limit of file systems
 _BLOCK = 1 << 16  # bytes
 _SUBJECT = 200  # characters; Git itself advises 50
 
@@ -28,7 +28,7 @@ class Blob(NamedTuple):
 
 
 def resolve(directory: Path, ref: str, *, quarantine: Mapping[str, str] | None = None) -> str:
-    """The commit that a name means; RepositoryError if there is no such commit."""
+    """The commit that a name refers to. Raises RepositoryError if there is no such commit."""
     argv = ["git", "-C", str(directory), "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"]
     done = processes.run(argv, env=environment(quarantine))
     if done.status == 0:
@@ -38,14 +38,14 @@ def resolve(directory: Path, ref: str, *, quarantine: Mapping[str, str] | None =
             "the repository has no commit yet", where=str(directory), hint="git add -A && git commit -m first"
         )
     raise RepositoryError(
-        f"no commit `{ref}`", where=str(directory), hint="`git log --oneline` shows what there is"
+        f"no commit `{ref}`", where=str(directory), hint="`git log --oneline` lists commits"
     )
 
 
 def pushed_commit(
     repository: Path, name: str, ref: str, *, quarantine: Mapping[str, str] | None = None
 ) -> str:
-    """The commit that a pushed object is, or that its tags lead to; RepositoryError for a tree or a file."""
+    """The commit that a pushed object is, or that its tags lead to. Raises RepositoryError for a tree or a file."""
     argv = ["git", "-C", str(repository), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"]
     done = processes.run(argv, env=environment(quarantine))
     if done.status == 0:
@@ -65,11 +65,11 @@ def is_commit(directory: Path, name: str) -> bool:
 
 
 def subject(repository: Path, commit: str) -> str:
-    """The first line of a commit's message, or the beginning of one that is longer than anybody reads."""
+    """The first line of a commit's message, shortened if it is very long."""
     argv = ["git", "-C", str(repository), "log", "-1", "--format=%s", commit]
     with processes.output_of(argv, env=environment()) as out:
-        said = decode(out.read(4 * _SUBJECT + 1)).partition("\n")[0].strip()
-    return said if len(said) <= _SUBJECT else f"{said[:_SUBJECT]}…"
+        line = decode(out.read(4 * _SUBJECT + 1)).partition("\n")[0].strip()
+    return line if len(line) <= _SUBJECT else f"{line[:_SUBJECT]}…"
 
 
 def is_ancestor(
@@ -81,21 +81,21 @@ def is_ancestor(
 
 
 def is_zero(oid: str) -> bool:
-    """Whether an object name is that of nothing, in a repository of SHA-1 or of SHA-256."""
+    """Whether an object name is all zeros, in a repository of SHA-1 or of SHA-256."""
     return set(oid) == {"0"}
 
 
 def links(repository: Path, commit: str) -> list[tuple[str, str]]:
-    """The submodules of a commit's tree: the path of each, and the commit that belongs there."""
+    """The submodules of a commit's tree: the path of each, and its commit."""
     listing = git(repository, "ls-tree", "-r", "-z", "--full-tree", commit)
     rows = (line.split("\t", 1) for line in listing.split("\0")[:-1])
     return [(path, meta.split()[2]) for meta, path in rows if meta.startswith("160000 ")]
 
 
 def settings(repository: Path, commit: str, name: str, section: str) -> list[tuple[str, str]]:
-    """The settings that begin with `section` in one of a commit's files in the format of Git's configuration.
+    """The settings in a section of one of a commit's files in Git's configuration format.
 
-    In order; none where there is no such file, or one that Git cannot read.
+    In order; none if there is no such file, or Git cannot parse it.
     """
     argv = ["git", "-C", str(repository), "config", "--blob", f"{commit}:{name}", "--null", "--list"]
     lines = processes.run(argv, env=environment()).stdout.split("\0")[:-1]
@@ -104,17 +104,17 @@ def settings(repository: Path, commit: str, name: str, section: str) -> list[tup
 
 
 def tree(repository: Path, commit: str, *, quarantine: Mapping[str, str] | None = None) -> Iterator[Blob]:
-    """Every file of a commit. Raises RepositoryError as `entries` does."""
+    """Every file of a commit. Raises RepositoryError like `entries`."""
     return (e for e in entries(repository, commit, quarantine=quarantine) if isinstance(e, Blob))
 
 
 def entries(
     repository: Path, commit: str, *, quarantine: Mapping[str, str] | None = None
 ) -> Iterator[Blob | str]:
-    """All that a commit names, one after the other as Git lists it: who has seen enough need not hear the rest. Files
-    come with what Git knows of them; directories and submodules as their paths, for there may be many without a file.
+    """Everything in a commit's tree, one entry at a time as Git lists it, so that a caller can stop early. Files come
+    as values; directories and submodules as their paths, because there may be many without a file.
 
-    Raises RepositoryError for a path of more than PATH bytes, and where Git cannot go on.
+    Raises RepositoryError for a path of more than PATH bytes, and if Git fails.
     """
     argv = ["git", "-C", str(repository), "ls-tree", "-r", "-t", "-z", "--long", "--full-tree", commit]
     try:
@@ -134,13 +134,13 @@ def entries(
 
 
 def _entry(entry: bytes) -> Blob | str:
-    """A line of Git's listing."""
+    """One line of Git's listing."""
     meta, _, path = entry.partition(b"\t")
     if len(path) > PATH or any(len(name) > _NAME for name in path.split(b"/")):
         raise RepositoryError(
             f"a path of {len(path)} bytes, with names of up to {max(map(len, path.split(b'/')))}",
             where=f"{decode(path[:60])}…",
-            hint=f"the kernel takes {_NAME} bytes of a name, and pushrod {PATH} of a path: give it shorter ones",
+            hint=f"the kernel allows {_NAME} bytes in a name, and pushrod {PATH} in a path: use shorter ones",
         )
     words = meta.split()
     return Blob(decode(path), words[2].decode(), int(words[3])) if words[1] == b"blob" else decode(path)
@@ -153,9 +153,9 @@ def contents(
     timeout: float = 120.0,
     quarantine: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[str, bytes]]:
-    """The contents of files by their object names, one after the other; none is kept.
+    """The contents of files by their object names, one after the other; only one is in memory at a time.
 
-    Raises RepositoryError where one cannot be read, or where `timeout` seconds were not enough.
+    Raises RepositoryError if one cannot be read, or after `timeout` seconds.
     """
     if not oids:
         return
@@ -168,12 +168,12 @@ def contents(
             raw = out.read(size + 1) if size >= 0 else b""
             if size < 0 or len(raw) != size + 1:
                 raise RepositoryError(
-                    f"object {oid} cannot be read", where=str(repository), hint="git fsck --full says more"
+                    f"object {oid} cannot be read", where=str(repository), hint="git fsck --full shows more"
                 )
             yield oid, raw[:-1]
 
 
 def tree_id(repository: Path, commit: str, directory: str) -> str:
-    """The object name of a directory of a commit: equal where its contents are."""
+    """The object name of a directory of a commit: equal if its contents are equal."""
     path = "" if directory in ("", ".") else directory.strip("/")
     return git(repository, "rev-parse", f"{commit}:{path}").strip()

@@ -1,4 +1,4 @@
-"""The state repository: what pushrod itself commits."""
+"""The state repository, to which pushrod itself commits."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from pushrod.system import files, processes
 
 
 def create_state(path: Path) -> None:
-    """Make an app's state repository."""
+    """Create an app's state repository."""
     if not (path / ".git").exists():
         files.make_way(path, directory=True)
         path.mkdir(parents=True, exist_ok=True)
@@ -18,7 +18,7 @@ def create_state(path: Path) -> None:
 
 
 def is_sound(path: Path) -> bool:
-    """Whether Git can say what has changed in a repository of pushrod's own."""
+    """Whether Git can read a repository of pushrod's own and determine changes."""
     if not (path / ".git").is_dir():
         return False
     argv = ["git", "-C", str(path), *PLAIN, "status", "--porcelain"]
@@ -26,24 +26,24 @@ def is_sound(path: Path) -> bool:
 
 
 def history(path: Path, inside: str) -> list[str]:
-    """The commits of pushrod's own repository that have changed a file or directory, the newest first."""
+    """The commits of pushrod's own repository that changed a file or directory, the newest first."""
     return git(path, "log", "--format=%H", "--", inside).split()
 
 
 def restore(path: Path, commit: str, inside: str) -> bool:
-    """Have a file or directory be what it was in a commit of pushrod's own repository; whether it was there."""
+    """Restore a file or directory from a commit of pushrod's own repository; returns whether the commit has it."""
     (path / ".git" / "index.lock").unlink(missing_ok=True)
     argv = ["git", "-C", str(path), *PLAIN, "checkout", commit, "--", inside]
     return processes.run(argv, env=environment()).status == 0
 
 
 def restore_changed(path: Path, inside: Sequence[str]) -> list[str]:
-    """Have files of these directories be as they were last committed, where they have changed or are gone; which."""
+    """Restore changed or missing files of these directories to their last commit; returns their paths."""
     (path / ".git" / "index.lock").unlink(missing_ok=True)
     if not inside or not (path / ".git").is_dir():
         return []
-    told = git(path, *PLAIN, "diff", "--name-only", "-z", "--no-renames", "HEAD", "--", *inside)
-    changed = [name for name in told.split("\0") if name]
+    output = git(path, *PLAIN, "diff", "--name-only", "-z", "--no-renames", "HEAD", "--", *inside)
+    changed = [name for name in output.split("\0") if name]
     for name in changed:
         files.make_way(path / name)
     if changed:
@@ -52,13 +52,13 @@ def restore_changed(path: Path, inside: Sequence[str]) -> list[str]:
 
 
 def commit_all(path: Path, message: str) -> None:
-    """Commit everything below a repository of pushrod's own; nothing where nothing has changed.
+    """Commit everything below a repository of pushrod's own, if anything changed.
 
-    Needs the app's lock: nobody else writes there, so a lock of Git's was left by a command that was killed.
+    The caller must hold the app's lock: nobody else writes there, so a lock of Git's was left by a killed command.
     """
     for name in ("index.lock", "HEAD.lock", f"refs/heads/{BRANCH}.lock"):
         (path / ".git" / name).unlink(missing_ok=True)
-    if not (path / ".git").is_dir():  # Git would look for one above it
+    if not (path / ".git").is_dir():  # Git would search for one in the directories above
         raise RepositoryError("its history is gone", where=str(path), hint="pushrod doctor --repair")
     git(path, *PLAIN, "add", "--all")
     try:
@@ -69,9 +69,9 @@ def commit_all(path: Path, message: str) -> None:
 
 
 def shorten(path: Path, most: int) -> None:
-    """Forget all but the last commits of a repository of pushrod's own, once it has twice as many, and pack the rest.
+    """Drop all but the last commits of a repository of pushrod's own, once it has twice as many, and pack the rest.
 
-    The oldest that stays is written down as the end of the history, as Git does it for a shallow clone.
+    The oldest kept commit is recorded as the end of the history, as Git does for a shallow clone.
     """
     if int(git(path, "rev-list", "--count", "HEAD")) < 2 * most:
         return

@@ -1,4 +1,4 @@
-"""An app's bare repository: its settings and hooks, its branch and tags, its upkeep."""
+"""An app's bare repository: its settings and hooks, its branch and tags, its maintenance."""
 
 import contextlib
 import os
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 BRANCH = refs.BRANCH
 PLANS = "refs/plans"
-"""Below it commits can be pushed that are only to be planned: their objects are kept, and no ref is made."""
+"""Refs below it receive commits that are only to be planned: their objects are kept, and no ref is created."""
 
 THERE = "--there"
-"""What a client says after `git-receive-pack` whose push must not make the app, because it is only to be planned."""
+"""The word after `git-receive-pack` from a client whose push must not create the app, because it is only planned."""
 
 OWN_TAGS = "refs/tags/release"
-"""Below it are the tags that pushrod itself makes: what is pushed there is not taken."""
-# What the user has configured for all repositories (signing, hooks, ignored files) is not meant for pushrod's own.
+"""pushrod's own tags are below it: pushed refs below it are ignored."""
+# The user's settings for all repositories (signing, hooks, ignored files) do not apply to pushrod's own.
 _MANY_PACKS = 20
 
 
@@ -33,33 +33,36 @@ _SERVED = {
     "receive.denyDeletes": "true",
     "receive.autogc": "false",
     "receive.advertisePushOptions": "false",
-    # Git looks at the certificate of a push (git-push(1), --signed) also where it asked for none, and runs a program.
+    # Git verifies the certificate of a signed push (git-push(1), --signed) even if it requested none, and runs a
+    # program.
     **dict.fromkeys(("gpg.program", "gpg.openpgp.program", "gpg.x509.program", "gpg.ssh.program"), "false"),
-    "receive.shallowUpdate": "true",  # so that `pre-receive` hears of it, and says what is missing
+    "receive.shallowUpdate": "true",  # so that `pre-receive` is called, and can report what is missing
     "transfer.fsckObjects": "true",
     "transfer.advertiseSID": "false",
     "uploadpack.allowFilter": "false",
     "uploadpack.allowRefInWant": "false",
-    "core.bigFileThreshold": "16m",  # what is larger goes past memory in pieces, and is not compared with others
+    # larger objects are streamed instead of loaded into memory, and are not compared with others
+    "core.bigFileThreshold": "16m",
     "core.attributesFile": "/dev/null",
     "pack.threads": "2",
     "gc.auto": "0",
-    # Mistakes in the history of well-known repositories, which harm nobody (git-fsck(1)).
+    # Harmless mistakes in the history of well-known repositories (git-fsck(1)).
     **{
         f"receive.fsck.{fault}": "ignore"
         for fault in ("badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode", "missingEmail")
     },
 }
-"""What an app's repository is configured to: what a client may ask of Git, and what an object may be."""
+"""The settings of an app's repository: what a client may ask of Git, and which objects are valid."""
 
-_SPARE = 1 << 20  # bytes beside a file's contents
+_SPARE = 1 << 20  # bytes in addition to a file's contents
 _SETTINGS = (
-    "pushrod.config"  # a repository's file of the same, for a client that has the repository as a directory
+    # a file in the repository with the same settings, for a client that accesses it as a directory
+    "pushrod.config"
 )
 
 
 def branch_commit(repository: Path) -> str:
-    """What the deployed branch of an app's repository points to, or nothing."""
+    """The commit of the deployed branch of an app's repository; empty if there is none."""
     if at := refs.loose(str(repository), f"refs/heads/{BRANCH}"):
         return at
     argv = ["git", "-C", str(repository), "rev-parse", "--verify", "--quiet", f"refs/heads/{BRANCH}"]
@@ -67,28 +70,30 @@ def branch_commit(repository: Path) -> str:
 
 
 def move_branch(repository: Path, commit: str) -> None:
-    """Make the deployed branch point to a commit, or to the commit that a tag leads to. Needs the app's lock: what a
-    killed command has left of this is taken away."""
+    """Make the deployed branch point to a commit, or to the commit that a tag leads to. The caller must hold the
+    app's lock: locks left by a killed command are removed.
+    """
     ref = f"refs/heads/{BRANCH}"
-    for name in (ref, "HEAD"):  # a branch that HEAD leads to is moved under both locks
+    for name in (ref, "HEAD"):  # moving a branch that HEAD refers to takes both locks
         (repository / f"{name}.lock").unlink(missing_ok=True)
     try:
         git(repository, "update-ref", ref, commit)
-    except RepositoryError:  # Git leads no branch to a tag
+    except RepositoryError:  # a branch of Git cannot point to a tag
         commit = git(repository, "rev-parse", "--verify", f"{commit}^{{commit}}").strip()
         git(repository, "update-ref", ref, commit)
 
 
-def clear_branch(repository: Path, aside: str) -> None:
-    """Take what is in the deployed branch's place out of the way, as `aside` beside the repository's own files."""
+def set_branch_aside(repository: Path, aside: str) -> None:
+    """Move the file in the deployed branch's place aside, as `aside` beside the repository's own files."""
     path = repository / "refs" / "heads" / BRANCH
     if path.exists() or path.is_symlink():
         path.rename(repository / f"{BRANCH}.{aside}")
 
 
 def is_whole(repository: Path, *, history: bool = True) -> bool:
-    """Whether all objects are there that the deployed branch leads to, if there is one, or those of its last commit
-    alone."""
+    """Whether all objects of the deployed branch exist, if there is one; without `history`, only those of its last
+    commit.
+    """
     if not (repository / "objects").is_dir():
         return False
     if not branch_commit(repository):
@@ -109,12 +114,12 @@ def is_whole(repository: Path, *, history: bool = True) -> bool:
 
 
 def uses_sha256(directory: Path) -> bool:
-    """Whether the objects of a repository are named by SHA-256."""
+    """Whether a repository names objects by SHA-256."""
     return config(directory, "extensions.objectFormat") == "sha256"
 
 
 def create_bare(path: Path, *, sha256: bool = False) -> None:
-    """Make a bare repository without hooks."""
+    """Create a bare repository without hooks."""
     path.parent.mkdir(parents=True, exist_ok=True)
     words = ["init", "--quiet", "--bare", "--template=", f"--initial-branch={BRANCH}"]
     git(path.parent, *words, *(["--object-format=sha256"] if sha256 else []), str(path))
@@ -123,18 +128,19 @@ def create_bare(path: Path, *, sha256: bool = False) -> None:
 def create_repository(
     path: Path, hook: Sequence[str], reporting: Sequence[str] = (), *, sha256: bool = False
 ) -> None:
-    """Make an app's bare repository whose hooks call `hook` (an argv) with the hook's name added, or `reporting` for
-    `proc-receive`.
+    """Create an app's bare repository. Its hooks call `hook` (an argv) with the hook's name added; `proc-receive`
+    calls `reporting`.
 
-    `pre-receive` runs the pipeline and, at its commit point, moves the branch itself; `proc-receive`
-    (githooks(5), Git 2.29) then reports that to the client, so that a push that waited for another is judged
-    by where the branch is when its turn comes, not by where it was when it connected. It reports what is pushed
-    below PLANS and OWN_TAGS too, so that nothing is made of it. A push from a shallow clone comes to `pre-receive` as
-    well, which says what it lacks; Git itself would refuse it in words of its own.
+    `pre-receive` runs the pipeline and, at its commit point, moves the branch itself; `proc-receive` (githooks(5),
+    Git 2.29) then reports that to the client. So a push that waited for another is compared with the branch when its
+    turn comes, not when it connected. `proc-receive` also reports pushes below PLANS and OWN_TAGS, so that Git
+    creates no refs for them. A push from a shallow clone reaches `pre-receive` too, which reports what is missing;
+    Git itself would refuse it with a less helpful message.
     """
     if not path.exists():
         create_bare(path, sha256=sha256)
-    git(path, "config", "core.hooksPath", str(path / "hooks"))  # or the user's own setting would go before it
+    # or the user's own setting would take precedence
+    git(path, "config", "core.hooksPath", str(path / "hooks"))
     git(path, "config", "--replace-all", "receive.procReceiveRefs", f"refs/heads/{BRANCH}")
     git(path, "config", "--add", "receive.procReceiveRefs", PLANS)
     git(path, "config", "--add", "receive.procReceiveRefs", OWN_TAGS)
@@ -144,9 +150,10 @@ def create_repository(
         files.write(path / name, text, mode=0o644 if name == _SETTINGS else 0o755)
 
 
-def mend_bare(path: Path) -> list[str]:
-    """Have Git be able to read an app's repository again whose own files are damaged, and take away the locks that
-    killed commands have left. Needs the app's lock; says what is set aside."""
+def repair_bare(path: Path) -> list[str]:
+    """Make an app's repository readable for Git again, if its own files are damaged, and remove locks of killed
+    commands. The caller must hold the app's lock. Returns the names under which damaged files were set aside.
+    """
     for name in ("HEAD", "config", "packed-refs", "shallow", f"refs/heads/{BRANCH}"):
         files.remove(path / f"{name}.lock")
     argv = ["git", f"--git-dir={path}", "for-each-ref", "--count=1"]
@@ -160,14 +167,14 @@ def mend_bare(path: Path) -> list[str]:
 
 
 def is_current(path: Path, hook: Sequence[str], reporting: Sequence[str] = ()) -> bool:
-    """Whether a repository is what `create_repository` would make of it; not one that an older pushrod has made."""
+    """Whether a repository is as `create_repository` creates it; false for one of an older pushrod."""
     return reports(path) and all(
         files.holds(path / name, text) for name, text in _written(hook, reporting).items()
     )
 
 
 def reports(path: Path) -> bool:
-    """Whether a repository's settings have Git ask pushrod where the deployed branch is."""
+    """Whether a repository's settings make Git ask pushrod where the deployed branch is."""
     with contextlib.suppress(OSError):
         config = (path / "config").read_text(errors="replace")
         return "procreceiverefs" in config.lower()
@@ -175,7 +182,7 @@ def reports(path: Path) -> bool:
 
 
 def _written(hook: Sequence[str], reporting: Sequence[str]) -> dict[str, str]:
-    """The files of an app's repository that are pushrod's own, the last that are made of it."""
+    """The files in an app's repository that pushrod writes, in writing order."""
     called = {"pre-receive": [*hook, "pre-receive"], "proc-receive": reporting or [*hook, "proc-receive"]}
     hooks = {
         f"hooks/{n}": f"#!/bin/sh\n# written by pushrod\nexec {shlex.join(a)}\n" for n, a in called.items()
@@ -184,7 +191,7 @@ def _written(hook: Sequence[str], reporting: Sequence[str]) -> dict[str, str]:
 
 
 def _setting(pair: tuple[str, str]) -> str:
-    """A setting as a file of Git's configuration has it."""
+    """A setting as a line in Git's configuration format."""
     name, value = pair
     section, _, key = name.rpartition(".")
     head, _, tail = section.partition(".")
@@ -193,23 +200,21 @@ def _setting(pair: tuple[str, str]) -> str:
 
 
 def served(most: "Limits") -> dict[str, str]:
-    """The environment of Git's half of a push or a fetch, which takes at most `push_size` bytes from a client.
+    """The environment of Git's half of a push or a fetch, which accepts at most `push_size` bytes from a client.
 
-    What a delta grows to is not made where it would be larger than a file may be: Git has no setting for that, but a
-    bound on what it asks of memory at once.
-
-    What an app's repository is configured to is said once more (git-config(1), GIT_CONFIG_COUNT): it may be older
-    than a setting.
+    Git has no setting for the expanded size of a delta, but a limit on single memory allocations, which has the same
+    effect. The repository's settings are passed again (git-config(1), GIT_CONFIG_COUNT), because an older repository
+    may lack some.
     """
     settings = [*_SERVED.items(), ("receive.maxInputSize", str(most.push_size))]
-    said = {"GIT_CONFIG_COUNT": str(len(settings)), "GIT_ALLOC_LIMIT": str(most.file_size + _SPARE)}
+    variables = {"GIT_CONFIG_COUNT": str(len(settings)), "GIT_ALLOC_LIMIT": str(most.file_size + _SPARE)}
     for number, (name, value) in enumerate(settings):
-        said |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
-    return environment() | said
+        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return environment() | variables
 
 
 def tidy(repository: Path) -> None:
-    """Pack a repository anew that has come to many packs, without what no ref leads to and is older than a day."""
+    """Repack a repository with many packs, dropping unreachable objects that are older than a day."""
     if len(packs(repository)) > _MANY_PACKS:
         git(repository, "gc", "--quiet", "--prune=1.day.ago", timeout=1800)
 
@@ -219,7 +224,7 @@ def packs(repository: Path) -> list[Path]:
 
 
 def size(repository: Path) -> int:
-    """Bytes of the objects that a repository keeps, those of pushes under way among them."""
+    """Bytes of a repository's objects, including those of running pushes."""
     return sum(
         (Path(directory) / name).lstat().st_size
         for directory, _, names in os.walk(repository / "objects")
@@ -229,13 +234,14 @@ def size(repository: Path) -> int:
 
 
 def collect(repository: Path) -> None:
-    """Pack what a repository keeps, and remove what no ref leads to, once it is an hour old: a push that is under way
-    may need what is younger. Raises RepositoryError."""
+    """Pack a repository and remove unreachable objects that are older than an hour: a running push may need younger
+    ones. Raises RepositoryError.
+    """
     git(repository, "gc", "--quiet", "--prune=1.hour.ago", timeout=600)
 
 
 def tag(repository: Path, name: str, commit: str, message: str) -> None:
-    """Put an annotated tag on a commit, replacing one of the same name. Needs the app's lock."""
+    """Put an annotated tag on a commit, replacing one of the same name. The caller must hold the app's lock."""
     (repository / f"refs/tags/{name}.lock").unlink(missing_ok=True)
     git(
         repository,

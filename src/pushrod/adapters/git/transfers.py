@@ -1,4 +1,4 @@
-"""From one repository into another: a pushed commit outlives the hook's quarantine."""
+"""Copies from one repository into another: a pushed commit outlives the hook's quarantine."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,11 @@ from pushrod.system import processes
 def transfer(
     source: Path, repository: Path, commit: str, *, quarantine: Mapping[str, str] | None = None
 ) -> Path | None:
-    """Copy a commit and all it needs into an app's repository, past any quarantine; the new pack, where one was made.
+    """Copy a commit and everything it needs into an app's repository, out of any quarantine; returns the new pack, if
+    any.
 
-    Objects that a hook has received are thrown away if the hook fails or is killed; a release must be able to
-    outlive that, so its commit is stored before anything is built from it.
+    Git deletes objects that a hook has received if the hook fails or is killed. A release must be able to outlive
+    that, so its commit is stored before anything is built from it.
     """
     if quarantine is None and is_commit(repository, commit):
         return None
@@ -42,11 +43,11 @@ def transfer(
     return stored if stored not in before else None
 
 
-def forget(repository: Path, commit: str, pack: Path) -> None:
-    """Remove the pack in which a commit came that was refused; nothing where a ref leads to the commit.
+def remove_pack(repository: Path, commit: str, pack: Path) -> None:
+    """Remove the pack with a refused commit, unless a ref leads to the commit.
 
-    Only while nothing else of the app is under way: what somebody pushes who waits may be in it, too. That push then
-    fails, and says that its commit is not there.
+    Only while nothing else of the app runs: the pack may contain objects of another waiting push. That push then
+    fails, with the message that its commit is missing.
     """
     if git(repository, "for-each-ref", "--count=1", f"--contains={commit}"):
         return
@@ -55,7 +56,7 @@ def forget(repository: Path, commit: str, pack: Path) -> None:
 
 
 def _check_whole(source: Path, commit: str, known: str, quarantine: Mapping[str, str] | None) -> None:
-    """Refuse a commit of a shallow clone whose history ends before it comes to what the app's repository has."""
+    """Refuse a commit of a shallow clone whose history ends before it reaches what the app's repository has."""
     variables, ends = environment(quarantine), (quarantine or {}).get("GIT_SHALLOW_FILE", "")
     if quarantine is not None and ends:
         variables["GIT_SHALLOW_FILE"] = ends
@@ -69,14 +70,14 @@ def _check_whole(source: Path, commit: str, known: str, quarantine: Mapping[str,
     if done.status == 0 and not {*path.read_text().split()} & {*done.stdout.split()}:
         return
     raise RepositoryError(
-        "the clone is shallow: its history ends before what is live",
+        "the clone is shallow: its history ends before the live commit",
         where=f"commit {commit[:7]}",
-        hint="fetch all of it: `git fetch --unshallow`; in CI `fetch-depth: 0` (GitHub), `GIT_DEPTH: 0` (GitLab)",
+        hint="fetch all history: `git fetch --unshallow`; in CI `fetch-depth: 0` (GitHub), `GIT_DEPTH: 0` (GitLab)",
     )
 
 
 def _known(source: Path, oids: Sequence[str], quarantine: Mapping[str, str] | None) -> list[str]:
-    """Those of some objects that a repository, with a hook's quarantine, has."""
+    """The ones of these objects that a repository has, including a hook's quarantine."""
     asked = "".join(f"{oid}\n" for oid in oids)
     answer = git(source, "cat-file", "--batch-check", quarantine=quarantine, stdin=asked)
     return [line.split()[0] for line in answer.splitlines() if not line.endswith(" missing")]

@@ -10,7 +10,7 @@ from pushrod.system import processes
 
 
 def toplevel(directory: Path) -> Path:
-    """The work tree that a directory belongs to; RepositoryError if it belongs to none."""
+    """The work tree that contains a directory. Raises RepositoryError if there is none."""
     if not directory.is_dir():
         raise RepositoryError("no such directory", where=str(directory.absolute()), hint="check the path")
     done = processes.run(["git", "-C", directory, "rev-parse", "--show-toplevel"], env=environment())
@@ -25,34 +25,34 @@ def toplevel(directory: Path) -> Path:
         raise RepositoryError(
             "not a git repository",
             where=str(directory.absolute()),
-            hint=f"make one: git -C {shlex.quote(str(directory))} init, then commit what should be deployed",
+            hint=f"create one: git -C {shlex.quote(str(directory))} init, then commit what should be deployed",
         )
     return Path(done.stdout.strip())
 
 
 def remote_url(directory: Path, name: str = "pushrod") -> str:
-    """The URL of a remote, or nothing."""
+    """The URL of a remote; empty if there is none."""
     return config(directory, f"remote.{name}.url")
 
 
 def set_remote(directory: Path, url: str, name: str = "pushrod") -> None:
-    """Create a remote or move it to a new URL."""
+    """Add a remote, or change its URL."""
     verb = "set-url" if remote_url(directory, name) else "add"
     git(directory, "remote", verb, name, url)
 
 
 def remove_remote(directory: Path, name: str = "pushrod") -> None:
-    """Take a remote out of a work tree."""
+    """Remove a remote from a work tree."""
     git(directory, "remote", "remove", name)
 
 
 def init(directory: Path) -> None:
-    """Make a repository of a folder."""
+    """Create a repository in a directory."""
     git(directory, "init", "--quiet", f"--initial-branch={BRANCH}")
 
 
 def commit_first(directory: Path, message: str) -> None:
-    """Commit everything; as the user, or as a plain local name where Git has not been told who that is."""
+    """Commit everything, as the user, or under a local name if Git has no identity."""
     git(directory, "add", "--all")
     known = processes.run(["git", "-C", str(directory), "config", "--get", "user.email"], env=environment())
     identity = () if known.status == 0 else IDENTITY

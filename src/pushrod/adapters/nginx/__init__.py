@@ -1,4 +1,4 @@
-"""nginx, as the edge that stands in front of every app: what it can serve, and how it moves to it."""
+"""nginx as the edge in front of every app: what it can serve, and how it switches."""
 
 from pushrod.adapters.nginx.edge import Edge, Switch, everywhere
 from pushrod.adapters.nginx.sites import Bounds

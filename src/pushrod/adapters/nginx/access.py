@@ -1,6 +1,6 @@
-"""The edge's access log: how nginx writes a request down, and how the requests of one app are read again.
+"""The edge's access log: how nginx records a request, and how one app's requests are read.
 
-All apps share one file, which is rotated: `access.log`, then `access.log.1` and so on, the older ones.
+All apps share one file, which is rotated: `access.log`, then the older `access.log.1` and so on.
 """
 
 import contextlib
@@ -21,36 +21,36 @@ NAME = "access.log"
 
 _FORMAT = beside(__file__, "log_format.conf")
 
-_BLOCK = 1 << 18  # bytes that are read at once
-_POLL = 0.2  # seconds between looks at a log that is followed
+_BLOCK = 1 << 18  # bytes per read
+_POLL = 0.2  # seconds between two reads while following
 
 
 def log_format(name: str, app: str = "", release: int = 0) -> str:
-    """How the requests of an app are written down; without one, those for a name that no app has."""
+    """The log format for an app's requests; without an app, for requests with an unknown host name."""
     return fill(_FORMAT, name=name, app=app, release=str(release))
 
 
 class AccessLog:
-    """The requests of one app in the logs of a directory, whatever others are in there. Creating it reads nothing.
+    """The requests of one app in the logs of a directory. Creating the value reads nothing.
 
-    `told` is what becomes of a request: None for one that is not wanted.
+    `select` maps each request to the one to return, or None to skip it.
     """
 
     def __init__(
-        self, directory: Path, app: str, told: Callable[[Request], Request | None] = lambda request: request
+        self, directory: Path, app: str, select: Callable[[Request], Request | None] = lambda request: request
     ) -> None:
         self._path = directory / NAME
         self._app = app
-        self._told = told
+        self._select = select
 
     def last(self, count: int) -> list[Request]:
-        """The last requests that are wanted, oldest first; from older files too where there are not enough."""
+        """The last selected requests, oldest first; read from older files too if necessary."""
         with contextlib.ExitStack() as stack:
             files = [stack.enter_context(f) for f in self._open()]
             return self._last(count, [(f, f.seek(0, os.SEEK_END)) for f in files])
 
     def follow(self, count: int) -> Iterator[Request]:
-        """The same, and then those that come, without end; through rotations too."""
+        """The same, then future ones, without end, across rotations."""
         with contextlib.ExitStack() as stack:
             files = [stack.enter_context(f) for f in self._open()]
             ends = [_whole(f) for f in files]
@@ -59,7 +59,7 @@ class AccessLog:
             while True:
                 if self._replaced(growing):
                     with contextlib.suppress(FileNotFoundError):
-                        # Until all workers have opened the new one, some still write to the one before.
+                        # Until all workers have opened the new file, some still write to the previous one.
                         growing.append(_Growing(stack.enter_context(self._path.open("rb")), 0))
                         for file in growing[:-2]:
                             file.close()
@@ -74,7 +74,7 @@ class AccessLog:
         return list(found)[::-1]
 
     def _open(self) -> Iterator[BinaryIO]:
-        """The files, newest first, each once though they may be rotated meanwhile."""
+        """The files, newest first, each once even if they are rotated meanwhile."""
         seen = set()
         for number in itertools.count():
             path = self._path.with_name(f"{NAME}.{number}") if number else self._path
@@ -98,7 +98,7 @@ class AccessLog:
         return not growing or growing[-1].inode != inode
 
     def _read(self, line: bytes) -> Request | None:
-        """The request of a line, if it is one of ours; a line that was torn (a full disk) is none."""
+        """The request in a line, if it is this app's; None for an incomplete line (a full disk)."""
         if f'"app":"{self._app}"'.encode() not in line:
             return None
         try:
@@ -106,11 +106,11 @@ class AccessLog:
             datetime.datetime.fromisoformat(request.time)
         except (msgspec.DecodeError, ValueError):
             return None
-        return self._told(request) if request.app == self._app else None
+        return self._select(request) if request.app == self._app else None
 
 
 class _Growing:
-    """A file that is written to: its new lines, once they are whole."""
+    """A growing file: its new lines, once they are complete."""
 
     def __init__(self, file: BinaryIO, at: int) -> None:
         self._file = file
@@ -121,8 +121,8 @@ class _Growing:
         self._file.close()
 
     def lines(self) -> list[bytes]:
-        """What was written since the last call, up to the last whole line."""
-        if os.fstat(self._file.fileno()).st_size < self._at:  # somebody has emptied it
+        """The lines since the last call, up to the last complete one."""
+        if os.fstat(self._file.fileno()).st_size < self._at:  # the file was truncated
             self._at = 0
         self._file.seek(self._at)
         raw = self._file.read()
@@ -132,7 +132,7 @@ class _Growing:
 
 
 def _whole(file: BinaryIO) -> int:
-    """Where the last whole line of a file ends."""
+    """The end of the last complete line of a file."""
     size = file.seek(0, os.SEEK_END)
     start = max(0, size - _BLOCK)
     file.seek(start)

@@ -1,10 +1,10 @@
-"""The edge: one nginx that stands in front of every app of a root, and how it moves from release to release.
+"""The edge: one nginx in front of every app of a root, and how it switches between releases.
 
-Its configuration is a tree of plain files, `trees/<generation>/`, and the link `current` says which tree is
-in use. A switch never edits a tree: it renders a new one, has nginx itself test it, moves the link, sends
-SIGHUP, and believes only a worker that answers with the new generation. If none does, the link goes back.
-nginx goes on from these files without pushrod: the step before it, `start`, and what keeps its logs small,
-`rotation`, are copied beside them.
+Its configuration is a tree of plain files, `trees/<generation>/`, and the link `current` selects the tree in use. A
+switch never edits a tree: it renders a new one, has nginx test it, moves the link, sends SIGHUP, and waits for a
+worker that answers with the new generation. If none does, the link moves back. nginx keeps running from these files
+without pushrod: the wrapper that starts it, `start`, and the program that rotates its logs, `rotation`, are copied
+beside them.
 """
 
 import contextlib
@@ -42,13 +42,13 @@ _PROGRAMS = ("start.py", "rotation.py")
 
 _USUAL = Bounds()
 _PLACE = re.compile(r'^\s*(?:pid|listen) "(?:unix:)?((?:[^"\\]|\\.)*)";$', re.MULTILINE)
-"""The paths that only the nginx of one directory may have: its pid file, and the socket of its mark listener."""
+"""Paths that only the nginx of one directory may have: its pid file, and the socket of its mark listener."""
 
 
 class Switch(Value, frozen=True):
-    """What a switch did: the generation that serves now, and the workers that still finish older requests.
+    """The result of a switch: the generation that serves now, and the workers that still finish older requests.
 
-    `workers` are process ids. `reloaded` is false when the edge already served just this.
+    `workers` are process IDs. `reloaded` is false if the edge already served exactly this.
     """
 
     generation: str
@@ -57,7 +57,7 @@ class Switch(Value, frozen=True):
 
 
 def everywhere() -> tuple[str, ...]:
-    """The addresses to listen on so that every interface of this machine is reached, by IPv6 too where it has it."""
+    """The addresses that cover every interface of this machine, including IPv6 if available."""
     return ("0.0.0.0", "::") if network.has_ipv6() else ("0.0.0.0",)
 
 
@@ -65,9 +65,9 @@ def everywhere() -> tuple[str, ...]:
 class Edge:
     """The nginx of a root: its files below `directory`, the socket of its mark listener in `runtime`.
 
-    `program` is the nginx binary. `runtime` may be any directory of its own with a short path. `account` is
-    what nginx runs as when pushrod is root; it then owns `logs`, `run` and `runtime`, and nothing else. It listens
-    at `addresses`, and on `port` (0: none) also where no site asks for it.
+    `program` is the nginx binary. `runtime` may be any directory of its own with a short path. nginx runs as
+    `account` if pushrod is root; the account then owns `logs`, `run` and `runtime`, and nothing else. nginx listens
+    at `addresses`, and on `port` (0: none) even if no site uses it.
     """
 
     program: Path
@@ -85,33 +85,34 @@ class Edge:
 
     @property
     def trees(self) -> Path:
-        """Where the trees of the last generations are."""
+        """The directory of the last generations' trees."""
         return self.directory / "trees"
 
     @property
     def certificates(self) -> Path:
-        """Where the certificates of each app are, each with its key in a directory of its own."""
+        """The directory of each app's certificates, each with its key in a directory of its own."""
         return self.directory / "certificates"
 
     @property
     def static(self) -> Path:
-        """Where the files of each app's releases are that the edge itself answers with."""
+        """The directory of each app's files that the edge serves itself."""
         return self.directory / "static"
 
     @property
     def passwords(self) -> Path:
-        """Where the files are of those who may pass an app's closed routes: theirs whom nginx runs as, 0600."""
+        """The directory of each app's password files; they belong to nginx's account, mode 0600."""
         return self.directory / "passwords"
 
     @property
     def challenges(self) -> Path:
-        """The directory whose `.well-known/acme-challenge` an ACME server is shown."""
+        """The directory whose `.well-known/acme-challenge` is served to an ACME server."""
         return self.directory / "acme"
 
     @property
     def logs(self) -> Path:
-        """Where `access.log` (one JSON object a line) and `error.log` are. Closed to others: nginx's own
-        error lines show the query of a request."""
+        """The directory of `access.log` (one JSON object a line) and `error.log`. Closed to others: nginx's error
+        lines contain the query of a request.
+        """
         return self.directory / "logs"
 
     @property
@@ -121,19 +122,19 @@ class Edge:
 
     @property
     def version(self) -> tuple[int, ...]:
-        """The version of `program`. Raises HostError when it is not an nginx."""
+        """The version of `program`. Raises HostError if it is not nginx."""
         return build.version(self.version_output)
 
     @functools.cached_property
     def version_output(self) -> str:
-        """What `nginx -V` prints: its version, and what it was built with."""
+        """The output of `nginx -V`: its version and build options."""
         output = processes.run([self.program, "-V"], timeout=10).stderr
         if not build.version(output):
-            raise HostError("this program does not say which nginx it is", where=str(self.program))
+            raise HostError("this program does not report an nginx version", where=str(self.program))
         return output
 
     def argv(self, python: str = sys.executable) -> tuple[str, ...]:
-        """What a supervisor runs, in the foreground, as `account`; it ends at SIGQUIT when all is served."""
+        """The argv for a supervisor: in the foreground, as `account`; SIGQUIT ends it after the last request."""
         return (
             python,
             "-I",
@@ -144,12 +145,12 @@ class Edge:
         )
 
     def prepare(self) -> None:
-        """Make the directories and, where there is no tree yet, one without sites; can be repeated.
+        """Create the directories and, if there is no tree yet, one without sites; can be repeated.
 
-        A tree that came here with a copied or moved directory names the files of the old one: its sites are
-        rendered for this one, and the old one's nginx, which may be running, is not touched.
+        A tree in a copied or moved directory names the files of the old one: its sites are rendered again for this
+        directory, and the old directory's nginx, which may be running, is not touched.
 
-        Raises HostError when `runtime` is too long for a unix socket, StateError when such a tree cannot be read.
+        Raises HostError if `runtime` is too long for a unix socket, StateError if such a tree cannot be read.
         """
         if len(os.fsencode(self.socket)) > _SOCKET_PATH_BYTES:
             raise HostError(
@@ -166,14 +167,14 @@ class Edge:
         with self._locked("preparing the edge"):
             files.own(self.directory / "lock", self.account)  # what rotates the logs takes it, too
             self._copy_programs()
-            self._make_way()
+            self._set_aside_current()
             if not (self.current / "nginx.conf").exists():
-                files.point(self.current, f"trees/{self._write_first(self._last_known())}")
+                files.point(self.current, f"trees/{self._write_alone(self._last_known())}")
             elif not self._at_home():
-                files.point(self.current, f"trees/{self._write_first(self.sites())}")
+                files.point(self.current, f"trees/{self._write_alone(self.sites())}")
 
     def sites(self) -> dict[str, Site]:
-        """The sites of the current tree, by app. Raises StateError when they cannot be read."""
+        """The sites of the current tree, by app. Raises StateError if they cannot be read."""
         path = self.current / "sites.json"
         try:
             return msgspec.json.decode(path.read_bytes(), type=dict[str, Site])
@@ -185,24 +186,24 @@ class Edge:
             ) from e
 
     def is_whole(self) -> bool:
-        """Whether the current tree is just what its sites are rendered as."""
+        """Whether the current tree is exactly what its sites render to."""
         try:
             sites = self.sites()
         except StateError:
             return False
         return self._generations.has(self._generation, self._render(self._generation, sites))
 
-    def begin_anew(self) -> None:
-        """Have a new tree be the current one, with the sites of the last tree whose own can be read.
+    def rebuild(self) -> None:
+        """Switch to a new tree with the sites of the last readable tree.
 
-        For a tree that is damaged: an nginx that runs goes on with what it has read, until the next switch.
+        For a damaged tree: a running nginx keeps what it has read until the next switch.
         """
         with self._locked("beginning the edge's tree anew"):
-            self._make_way()
-            files.point(self.current, f"trees/{self._write_first(self._last_known())}")
+            self._set_aside_current()
+            files.point(self.current, f"trees/{self._write_alone(self._last_known())}")
 
-    def _make_way(self) -> None:
-        """Set aside what is in the place of the link `current` and is none."""
+    def _set_aside_current(self) -> None:
+        """Set aside a file in the place of the link `current`."""
         if self.current.exists() and not self.current.is_symlink():
             files.set_aside(self.current)
 
@@ -218,7 +219,7 @@ class Edge:
         return self._find_master() is not None
 
     def mark(self) -> Mark | None:
-        """What a worker says on the mark listener; None when none answers."""
+        """A worker's answer on the mark listener; None if none answers."""
         return workers.ask(self.socket)
 
     def answering(self) -> bool:
@@ -226,7 +227,7 @@ class Edge:
         return self.mark() is not None
 
     def serves(self, site: Site) -> str:
-        """The SHA-256 of the certificate that a client is shown who asks for this site with TLS; empty for none."""
+        """The SHA-256 of the certificate shown to a TLS client that asks for this site; empty if there is none."""
         if site.tls is None:
             return ""
         names = [n.replace("*.", "any.", 1) for n in site.tls.names] or ["localhost"]
@@ -234,8 +235,9 @@ class Edge:
         return network.certificate_at(address, site.tls.port, names[0])
 
     def check(self, changes: Mapping[str, Site | None]) -> None:
-        """Raise EdgeError if these sites could not be served beside the others: a name or a port is another app's, or
-        nginx refuses what they say. Nothing is changed."""
+        """Raise EdgeError if these sites could not be served with the others: a name or a port belongs to another
+        app, or nginx refuses them. Changes nothing.
+        """
         with self._locked("trying the edge's sites"):
             check(self._with(changes).values(), self._listening)
             before, after = self._generation, self._candidate(changes)
@@ -243,31 +245,31 @@ class Edge:
                 self._generations.remove(after)
 
     def place(self, changes: Mapping[str, Site | None]) -> None:
-        """Make `changes` part of what nginx starts with. Only while it does not run: nothing is reloaded.
+        """Add `changes` to the tree that nginx starts with. Only while it does not run: nothing is reloaded.
 
-        Raises EdgeError when it runs, or when nginx refuses the configuration.
+        Raises EdgeError if it runs, or if nginx refuses the configuration.
         """
         with self._locked("placing the edge's sites"):
             if self.running():
                 raise EdgeError("nginx is running", where=str(self.directory), hint="switch it instead")
             files.point(self.current, f"trees/{self._candidate(changes)}")
-            self._generations.prune(self._generation)
+            self._generations.remove_old(self._generation)
 
     def refresh(self) -> None:
-        """Serve what is served as this version renders it, and within the bounds as they are now."""
+        """Render the served sites again with this version and the current limits."""
         if self.running():
             self.switch({})
         else:
             self.place({})
 
     def switch(self, changes: Mapping[str, Site | None]) -> Switch:
-        """Serve these apps' sites (None: no longer), all others as they are, without losing a request.
+        """Serve these apps' sites (None: no longer) without losing a request; others stay unchanged.
 
-        Changes only: so two apps that deploy at the same time do not undo each other. What is served already
-        costs nothing. The instances of the old sites must live on until `drained`.
+        Takes only changes, so that two concurrent deployments do not undo each other. Sites that are served already
+        cost nothing. The instances of the old sites must live on until `drained`.
 
-        Raises EdgeError, and leaves everything as it was, when nginx does not run, refuses the configuration,
-        cannot bind a port, or does not answer with it within CONFIRM_BUDGET.
+        Raises EdgeError, and leaves everything as it was, if nginx does not run, refuses the configuration, cannot
+        bind a port, or does not answer with it within CONFIRM_BUDGET.
         """
         with self._locked("switching the edge"):
             master, before = self._master(), self._generation
@@ -277,18 +279,19 @@ class Edge:
             reload = Reload(master, self.current, self._generations, self._error_log, self.mark)
             before_it = workers.workers_of(master)
             reload.move(before, after, before_it)
-            self._generations.prune(self._generation)
+            self._generations.remove_old(self._generation)
             return Switch(after, workers=before_it, reloaded=True)
 
     def drained(self, switch: Switch, budget: float = DRAIN_BUDGET) -> bool:
-        """Wait at most `budget` seconds until the workers of before a switch are gone; whether they are.
+        """Wait at most `budget` seconds for the end of the workers from before a switch; returns whether they have
+        ended.
 
         Then no request is left on the instances they used. nginx ends them itself after DRAIN_BUDGET.
         """
         return waits.wait_until(lambda: not any(map(workers.title_of, switch.workers)), budget, 0.05)
 
-    def forget(self, app: str) -> None:
-        """Remove what is left of an app that is no longer served: what nginx has kept of its answers, older trees."""
+    def remove_app(self, app: str) -> None:
+        """Remove what is left of an app that is no longer served: its cached answers and older trees."""
         files.remove_tree(self.directory / "run" / f"cache-{app}")
         if self.current.is_symlink():
             with self._locked("removing an app's sites"):
@@ -297,17 +300,17 @@ class Edge:
                         files.remove_tree(path.parent.parent)
 
     def named(self, app: str) -> str:
-        """All that the trees say of an app, for whoever asks what of its files is still in use."""
+        """The text about an app in all trees, which shows which of its files are still in use."""
         return "".join(p.read_text() for p in self.trees.glob(f"*/sites/{app}.conf"))
 
     def rotation(self, python: str = sys.executable) -> tuple[str, ...]:
-        """What moves the logs aside that have grown, run as `account`: once, or with a number of seconds after it
-        every so often."""
+        """The argv that rotates large logs, as `account`: once, or with a number of seconds again and again."""
         return (python, "-I", "-S", str(self._copy("rotation.py")), str(self.directory))
 
     def _copy(self, module: str) -> Path:
-        """Where the copy of a module is that runs by itself; not beside the supervisor's, which nginx's account may
-        not read."""
+        """The path of the copy of a module that runs on its own; not with the supervisor's, which nginx's account may
+        not read.
+        """
         return self.directory / f"nginx_{module}"
 
     def _copy_programs(self) -> None:
@@ -340,7 +343,7 @@ class Edge:
         return (str(self.program), "-p", f"{self.directory}/", "-c", config, "-e", log)
 
     def _at_home(self) -> bool:
-        """Whether the current tree was rendered for this directory and this socket, by whatever path."""
+        """Whether the current tree was rendered for this directory and this socket, whatever path leads there."""
         found = _PLACE.findall((self.current / "nginx.conf").read_text(errors="replace"))
         directories = [Path(re.sub(r"\\(.)", r"\1", path)).parent for path in found]
         expected = [self._pid_file.parent, self.socket.parent]
@@ -367,7 +370,7 @@ class Edge:
         return after
 
     def _with(self, changes: Mapping[str, Site | None]) -> dict[str, Site]:
-        """The sites as they are once these have changed."""
+        """The current sites with these changes."""
         wanted = {**self.sites(), **changes}
         return {app: site for app, site in wanted.items() if site is not None}
 
@@ -381,8 +384,8 @@ class Edge:
             known=build.known(self.version_output),
         )
 
-    def _write_first(self, sites: Mapping[str, Site]) -> str:
-        """Write a new tree that is held against none before it; its name."""
+    def _write_alone(self, sites: Mapping[str, Site]) -> str:
+        """Write a new tree without comparing it to an older one; returns its name."""
         generation = self._generations.next()
         files.sync(self._generations.write(generation, self._render(generation, sites)))
         return generation
@@ -397,7 +400,7 @@ class Edge:
             raise EdgeError(
                 "nginx is not running",
                 where=str(self._pid_file),
-                hint="start the edge, then run the command again; its last words are in logs/error.log",
+                hint="start the edge, then run the command again; its last messages are in logs/error.log",
             )
         return master
 

@@ -1,4 +1,4 @@
-"""The trees of an edge on disk, one for each generation: written whole and durable, never edited."""
+"""The trees of an edge on disk, one for each generation: written completely and synced, never edited."""
 
 import contextlib
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 from pushrod.system import files
 
 KEPT_TREES = 3
-"""How many trees stay on disk, the current one among them."""
+"""Trees that are kept, including the current one."""
 
 
 class Generations:
@@ -19,13 +19,14 @@ class Generations:
         self._directory = directory
 
     def all(self) -> list[str]:
-        """Those that are there, the newest first."""
+        """The existing ones, the newest first."""
         names = (p.name for p in self._directory.iterdir())
         return sorted((n for n in names if re.fullmatch(r"\d+-[0-9a-f]{8}", n)), key=_number, reverse=True)
 
     def next(self) -> str:
-        """The name of a new tree. Part of it is random: a late answer of one that failed is never its own, and no
-        app's text has it."""
+        """The name of a new tree. Part of it is random: so a late answer of a failed generation never matches, and no
+        app's text contains it.
+        """
         return f"{max(map(_number, self.all()), default=0) + 1}-{secrets.token_hex(4)}"
 
     def read(self, generation: str) -> dict[str, str]:
@@ -34,7 +35,7 @@ class Generations:
         return {str(p.relative_to(tree)): p.read_text() for p in tree.rglob("*") if p.is_file()}
 
     def has(self, generation: str, texts: Mapping[str, str]) -> bool:
-        """Whether a tree is just these files; where its sites are others, nothing else is read."""
+        """Whether a tree consists of exactly these files; if its sites differ, nothing else is read."""
         try:
             table = (self._directory / generation / "sites.json").read_text()
             return table == texts["sites.json"] and self.read(generation) == texts
@@ -42,9 +43,9 @@ class Generations:
             return False
 
     def write(self, generation: str, texts: Mapping[str, str], before: str = "") -> list[Path]:
-        """Write a tree; what of it is not yet durable, contents before names.
+        """Write a tree; returns what is not yet synced, contents before names.
 
-        What the tree `before` has just so becomes one file with it: a switch among many apps would otherwise wait for
+        Files that are equal in the tree `before` become hard links: otherwise a switch among many apps would wait for
         the disk.
         """
         tree = self._directory / generation
@@ -62,7 +63,7 @@ class Generations:
 
     @contextlib.contextmanager
     def removed_on_failure(self, generation: str) -> Iterator[None]:
-        """Remove a tree that does not come to be used."""
+        """Remove a tree if the block fails."""
         try:
             yield
         except BaseException:
@@ -73,8 +74,8 @@ class Generations:
         """Remove a tree."""
         files.remove_tree(self._directory / generation)
 
-    def prune(self, current: str) -> None:
-        """Remove the oldest, beyond KEPT_TREES."""
+    def remove_old(self, current: str) -> None:
+        """Remove the oldest trees beyond KEPT_TREES."""
         older = [generation for generation in self.all() if generation != current]
         for generation in older[KEPT_TREES - 1 :]:
             self.remove(generation)

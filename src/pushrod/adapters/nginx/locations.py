@@ -1,4 +1,4 @@
-"""The routes of an app as nginx has them: a location each, or two, and what these need outside of a server. Pure."""
+"""The routes of an app as nginx locations, one or two each, and what they need outside the server block. Pure."""
 
 import hashlib
 import math
@@ -14,21 +14,24 @@ from pushrod.core.site import POOL, Site, group
 from pushrod.core.values import Auth, Cache, Rate, Route
 
 LONG = 3600
-"""Seconds that a WebSocket or a stream may be silent, where the manifest does not say."""
+"""Seconds that a WebSocket or a stream may be silent, unless the manifest sets another time."""
 
 _ON_DISK = 64 << 20
-"""Bytes of a body that may wait on the edge's disk until it is whole; a route for larger ones passes them on so."""
+"""Bytes of a body that the edge buffers on disk until it is complete; a route for larger bodies streams them."""
 
 _UNSAID = 1 << 20
-"""Bytes of a body that HTTP/2 brings without a length where the method needs none: it is not counted as an upload."""
+"""Bytes of an HTTP/2 body without an announced length, for methods that need no body: it does not count as an
+upload.
+"""
 
 _LEAST_HEADERS = 8 << 10
 
 CACHE_BYTES = "256m"
-"""The most an app's cache takes on disk."""
+"""The most disk space for an app's cache."""
 
-# A name is one of its content if its last part has eight or more characters, letters and digits: `index-BWgbA4nX.js`,
-# `main.3f2a9c1b.css`. Bundlers make them so (Vite 8 characters of base64url, webpack 20 of hex by default).
+# A name contains a content hash if its last part has eight or more characters with letters and digits:
+# `index-BWgbA4nX.js`, `main.3f2a9c1b.css`. Bundlers write it so (Vite 8 characters of base64url, webpack 20 of hex by
+# default).
 MAPS = r"""
     map $uri $immutable {
         default "";
@@ -46,32 +49,32 @@ if ($uri ~ "(?:^|/)\\.\\.(?:/|$)") {
     return 404;
 }
 """
-"""No file outside of a root: nginx sees to that for what clients ask, but not for what a snippet has rewritten."""
+"""No file outside the root: nginx ensures this for clients' paths, but not for paths rewritten by a snippet."""
 
 UNSAID = 597
-"""The status by which a server leads a request to such a place, which no program knows."""
+"""The status that leads a request to such a location; no program sends it."""
 
 _FILE_CACHE = "add_header Cache-Control $file_cache;\n"
 
 
 def upstream(site: Site, service: str) -> str:
-    """The name of the group that a site's requests to a service go to."""
+    """The name of the upstream group for a site's requests to a service."""
     return group(site.app, service, site.entry)
 
 
 def tag(*words: str) -> str:
-    """A short name for words that may hold anything: eight characters of their digest."""
+    """A short name for arbitrary words: eight characters of their digest."""
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:8]
 
 
 def routes(site: Site) -> tuple[Route, ...]:
-    """The routes of a site, with the one to the entry for what no other fits."""
+    """The routes of a site, including the default route to the entry."""
     found = site.routing.routes
     return found if any(r.prefix == "/" for r in found) else (*found, Route("/", service=site.entry))
 
 
 def zones(site: Site, directory: Path) -> str:
-    """What a site's routes need in `http`: the memory of rates, the cache, and what its conditions are."""
+    """What a site's routes need in the `http` block: zones for rates, the cache, and maps for conditions."""
     text = "".join(_zone(site, r, r.rate) for r in routes(site) if r.rate)
     text += _stripping(site) + _closed(site)
     caches = [r.cache for r in routes(site) if r.cache]
@@ -87,8 +90,9 @@ def zones(site: Site, directory: Path) -> str:
 
 
 def render(site: Site, directory: Path, shared: str, bounds: Bounds, *, http2: bool = False) -> str:
-    """The locations of a site's server. `shared` are the lines that add the edge's own headers; `http2` says that
-    clients may speak that to the server."""
+    """The locations of a site's server. `shared` are the lines that add the edge's own headers; `http2` means that
+    clients may use HTTP/2.
+    """
     parts = [_route(site, n, route, directory, shared, bounds, http2) for n, route in enumerate(routes(site))]
     return "\n".join(parts)
 
@@ -96,7 +100,7 @@ def render(site: Site, directory: Path, shared: str, bounds: Bounds, *, http2: b
 def _route(
     site: Site, number: int, route: Route, directory: Path, shared: str, bounds: Bounds, http2: bool
 ) -> str:
-    """A prefix means whole segments: `/api` is `/api` and all below `/api/`, but not `/apis`."""
+    """Prefixes match whole segments: `/api` matches `/api` and everything below `/api/`, but not `/apis`."""
     added = "".join(
         f"add_header {key} {word(value)} always;\n" for key, value in sorted(route.headers.items())
     )
@@ -115,10 +119,9 @@ def _route(
         if http2 and route.max_body <= _ON_DISK:
             least = msgspec.structs.replace(route, max_body=min(route.max_body or _UNSAID, _UNSAID))
             text = limits + _passed(site, number, least, shared, added)
-            beside = f"location {_unsaid(number)} {{\n{indented(text, 4)}}}\n"
-            inner = (
-                f"if ($unsaid) {{\n    set $unsaid_at {_unsaid(number)};\n    return {UNSAID};\n}}\n{inner}"
-            )
+            place = _without_length(number)
+            beside = f"location {place} {{\n{indented(text, 4)}}}\n"
+            inner = f"if ($unsaid) {{\n    set $unsaid_at {place};\n    return {UNSAID};\n}}\n{inner}"
     if route.auth and route.auth.service:
         beside += _question(site, number, route.auth)
     heads = [route.prefix] if route.prefix.endswith("/") else [f"= {route.prefix}", f"{route.prefix}/"]
@@ -140,15 +143,15 @@ def _passed(site: Site, number: int, route: Route, shared: str, added: str) -> s
     if silent:
         text += f"proxy_read_timeout {_milliseconds(silent)};\nproxy_send_timeout {_milliseconds(silent)};\n"
     if route.stream:
-        # The last on its connection: a draining worker keeps one open for 2 s, and who asks again over it so soon
-        # after the old instance has ended the stream would reach that instance.
+        # The last request on its connection: a draining worker keeps one open for 2 s, and a client that sends the
+        # next request on it right after the old instance ended the stream would reach that instance.
         text += "proxy_buffering off;\ngzip off;\nkeepalive_timeout 0;\n"
     if route.cache:
         text += _cached(site, route, route.cache)
         added = "add_header X-Cache-Status $upstream_cache_status always;\n" + added
     added = _kept_there(site, route) + added
     if route.auth and route.auth.passes:
-        text += headers.passed(*_believing(site))
+        text += headers.passed(*_trusting(site))
         text += "".join(f"proxy_set_header {p} {_learned(number, p)};\n" for p in route.auth.passes)
     text += shared + added if added else ""
     return (
@@ -159,12 +162,13 @@ def _passed(site: Site, number: int, route: Route, shared: str, added: str) -> s
 def _kept_there(site: Site, route: Route) -> str:
     """The cookie of a client that stays at one instance."""
     sticking = sticks(site, route.service)
-    return f"add_header Set-Cookie $stick_{stuck(site, route.service)};\n" if sticking else ""
+    return f"add_header Set-Cookie $stick_{sticky_name(site, route.service)};\n" if sticking else ""
 
 
 def _called(site: Site, number: int, route: Route, shared: str, added: str, bounds: Bounds) -> str:
-    """gRPC: messages are passed on as they come, in both directions, for as long as the call lasts. None of it waits
-    on disk, so a call is no upload."""
+    """gRPC: messages are streamed in both directions for the length of the call. Nothing is buffered on disk, so a
+    call is no upload.
+    """
     silent = _milliseconds(route.timeout or LONG)
     text = f"client_max_body_size {route.max_body};\n"
     text += f"limit_conn clients {bounds.requests};\nlimit_conn apps {bounds.of_app};\n"
@@ -172,7 +176,7 @@ def _called(site: Site, number: int, route: Route, shared: str, added: str, boun
     text += f"grpc_read_timeout {silent};\ngrpc_send_timeout {silent};\ngrpc_connect_timeout 2s;\n"
     text += f"grpc_buffer_size {_headers(route.max_headers or memory.HEADERS)};\n"
     text += "grpc_hide_header X-Request-Id;\ngrpc_hide_header X-Pushrod-Release;\n"
-    text += headers.called(*_believing(site))
+    text += headers.called(*_trusting(site))
     passes = route.auth.passes if route.auth else ()
     text += "".join(f"grpc_set_header {p} {_learned(number, p)};\n" for p in passes)
     added = _kept_there(site, route) + added
@@ -181,18 +185,19 @@ def _called(site: Site, number: int, route: Route, shared: str, added: str, boun
 
 
 def _headers(size: int) -> int:
-    """The bytes of a buffer: nginx refuses less than two of its others, and some sizes are dear (memory.py)."""
+    """The bytes of a buffer: nginx requires at least two of its others, and some sizes are expensive (memory.py)."""
     return memory.HEADERS if memory.KEPT < size <= memory.HEADERS else max(size, _LEAST_HEADERS)
 
 
-def _unsaid(number: int) -> str:
-    """Where a route's requests are passed on that may have a body of which nothing is said beforehand: nginx has no
-    limit that depends on a variable, but another place can have another limit."""
+def _without_length(number: int) -> str:
+    """The location for a route's requests that may have a body without an announced length: nginx's limit cannot
+    depend on a variable, but another location can have another limit.
+    """
     return f"@unsaid-{number}"
 
 
 def strips(route: Route) -> bool:
-    """Whether the prefix of a route is taken off before its service is asked."""
+    """Whether a route's prefix is removed before the request goes to its service."""
     return bool(route.strip and route.service and route.prefix != "/")
 
 
@@ -201,8 +206,9 @@ def _rest(route: Route) -> str:
 
 
 def _stripped(site: Site, route: Route) -> str:
-    """The path without its prefix, byte for byte as it was sent. Where something inside has led here, or the path has
-    dots in place of a name, it is as nginx understands it."""
+    """The path without its prefix, byte for byte as it was sent. After an internal redirect, or if the path has dots
+    instead of a name, the path as nginx normalised it.
+    """
     if not strips(route):
         return ""
     return (
@@ -213,8 +219,9 @@ def _stripped(site: Site, route: Route) -> str:
 
 
 def first(app: str) -> str:
-    """The variable with the path that a request came with, whatever has become of it since: a map keeps what it has
-    found once. For apps that strip prefixes."""
+    """The variable with the path of the incoming request, before any rewrite: a map keeps its first result. For apps
+    that strip prefixes.
+    """
     return f"$first_{name(app)}"
 
 
@@ -238,7 +245,7 @@ _DOTTED = """\
 
 
 def spelled(path: str) -> str:
-    """An expression for a path in all ways in which a client can write it: nginx takes each for the same."""
+    """An expression for a path in all spellings that a client can use: nginx normalises them to the same path."""
     return "".join(r"(?:/|%2[fF])+" if c == "/" else _letter(c) for c in path)
 
 
@@ -251,36 +258,37 @@ def _encoded(character: str) -> str:
 
 
 def _folded(character: str) -> str:
-    """The character however an app may be told of it; case is left to the expression's own flag."""
+    """The character in all forms in which an app may see it; the expression's own flag handles case."""
     if character == "/":
         return "(?:;[^/]*)?/"
     return f"(?:{re.escape(character)}|{_encoded(character.lower())}|{_encoded(character.upper())})"
 
 
-def _believing(site: Site) -> tuple[str, str]:
-    """The variable with the scheme of a site's clients, and the app where it believes proxies of its own."""
+def _trusting(site: Site) -> tuple[str, str]:
+    """The variable with the scheme of a site's clients, and the app if it trusts proxies of its own."""
     own = bool(site.routing.proxies)
     return (headers.scheme(site.app), site.app) if own else ("$client_scheme", "")
 
 
 def _target(site: Site, service: str) -> str:
-    return f"$pool_{stuck(site, service)}" if sticks(site, service) else upstream(site, service)
+    return f"$pool_{sticky_name(site, service)}" if sticks(site, service) else upstream(site, service)
 
 
 def sticks(site: Site, service: str) -> bool:
-    """Whether a client stays at one of a service's instances: only where there is a choice."""
+    """Whether a client stays at one of a service's instances: only if there are several."""
     return service in site.routing.sticky and len(site.services[service]) > 1
 
 
-def stuck(site: Site, service: str) -> str:
-    """What the variables of a sticky service are called by."""
+def sticky_name(site: Site, service: str) -> str:
+    """The name of a sticky service in variables."""
     return f"{name(site.app)}_{tag(service)}"
 
 
 def _cached(site: Site, route: Route, cache: Cache) -> str:
-    """Before the key that the manifest names comes what an app sees of every request and may answer by: by which name
-    and at which path it was asked, as it was sent. So no answer to one's spelling of these is given to another."""
-    scheme, app = _believing(site)
+    """The key begins with what an app sees of every request and may use in an answer, the name and path as sent,
+    followed by the manifest's key. So no client gets an answer to another spelling.
+    """
+    scheme, app = _trusting(site)
     seen = (scheme, "$client_host", *(headers.handed_on(app, h) for h in headers.SEEN_IN_ANSWERS if app))
     own = f"{site.release}:{route.prefix}:{':'.join(seen)}:$asked_path:"
     given = " ".join(_given(site, item) for item in cache.bypass)
@@ -316,8 +324,8 @@ def _access(route: Route) -> str:
     return text
 
 
-# What only who seeks a way past a password sends: dots in place of a name, a backslash, what is encoded twice.
-# Browsers resolve such a path before they send it; of apps some do, and some take it for another one than nginx.
+# Only a client that tries to bypass a password sends these: dots instead of a name, a backslash, double encoding.
+# Browsers resolve such a path before sending it; apps may resolve it, or interpret it differently from nginx.
 ODD = r"""
     map $asked_path $odd_path {
         default "";
@@ -327,22 +335,23 @@ ODD = r"""
 
 
 def is_closed(route: Route) -> bool:
-    """Whether not everybody may pass."""
+    """Whether a route is closed to some clients."""
     return bool(route.auth or route.allow or route.deny)
 
 
-def astray(app: str) -> str:
-    """The variable that says that a path is a closed route of the app, spelled in another way."""
+def disguised_path(app: str) -> str:
+    """The variable that is set if a path is another spelling of a closed route of the app."""
     return f"$astray_{name(app)}"
 
 
 def _closed(site: Site) -> str:
-    """A closed route is one path for nginx, and may be more for an app: in capitals, with parameters (`/admin;x/`),
-    encoded twice. What an app may take for a closed route and nginx does not is not there."""
+    """A closed route is one path for nginx but may be several for an app: in capitals, with parameters (`/admin;x/`),
+    double encoded. A path that an app may take for a closed route, and nginx does not, is answered with 404.
+    """
     closed = [r.prefix.rstrip("/") for r in site.routing.routes if is_closed(r)]
     if not closed:
         return ""
-    text = f'map $uri {astray(site.app)} {{\n    default $odd_path;\n    "~/(?:;[^/]*/|\\.{{1,2}};)" yes;\n'
+    text = f'map $uri {disguised_path(site.app)} {{\n    default $odd_path;\n    "~/(?:;[^/]*/|\\.{{1,2}};)" yes;\n'
     for prefix in filter(None, closed):
         folded = "".join(map(_folded, prefix))
         text += f'    "~*^(?!(?-i:{re.escape(prefix)})(?:/|$)){folded}(?:;[^/]*)?(?:/|$)" yes;\n'
@@ -350,7 +359,7 @@ def _closed(site: Site) -> str:
 
 
 def _zone(site: Site, route: Route, rate: Rate) -> str:
-    """nginx keeps a zone over a reload and refuses another key for it, so the key is part of its name."""
+    """nginx keeps a zone across a reload and refuses another key for it, so the key is part of its name."""
     zone, key = _rate(site, route, rate), "$binary_remote_addr"
     text = ""
     if rate.header:
@@ -388,7 +397,7 @@ def _learned(number: int, header: str) -> str:
 def _question(site: Site, number: int, auth: Auth) -> str:
     inner = (
         "internal;\nproxy_method GET;\nproxy_pass_request_body off;\n"
-        + headers.asked(*_believing(site))
+        + headers.asked(*_trusting(site))
         + f"proxy_pass http://{upstream(site, auth.service)}{auth.path};\n"
     )
     return f"location = /.pushrod/auth/{number} {{\n{indented(inner, 4)}}}\n"
@@ -398,7 +407,7 @@ def _question(site: Site, number: int, auth: Auth) -> str:
 
 
 def _files(site: Site, number: int, directory: Path) -> str:
-    """An index is looked for by `try_files`, so that a directory without one is what any missing file is."""
+    """`try_files` looks for an index, so that a directory without one is treated like any missing file."""
     own = quoted(_own(site, number, directory))
     return f"{INSIDE}root {own};\ntry_files $uri ${{uri}}index.html @missing-{number};\n"
 
@@ -408,8 +417,9 @@ def _own(site: Site, number: int, directory: Path) -> Path:
 
 
 def _missing(site: Site, number: int, route: Route, directory: Path, added: str) -> str:
-    """A directory's name gets its slash; then what an earlier release named by its content; then the fallback, which
-    is no answer to a question for such a file. Who may pass has been asked before."""
+    """A directory's name gets its slash; then files named by their content of earlier releases; then the fallback,
+    except for a request for such a file. Access was checked before.
+    """
     own = _own(site, number, directory)
     index = f'if (-f {quoted(own)[:-1]}$uri/index.html") {{\n    return 308 $uri/$is_args$args;\n}}\n'
     last = f"@page-{number}" if route.fallback else "=404"

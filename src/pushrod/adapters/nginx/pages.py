@@ -1,9 +1,9 @@
-"""What the edge itself answers in an app's place: short text, or a page for whoever reads HTML. Pure."""
+"""The edge's own answers for an app: short text, or a page for clients that accept HTML. Pure."""
 
 from pushrod.adapters.templates import beside, fill
 
 CLOSED, STARTING = "maintenance", "starting"
-"""The values of `$away` beside none: why the edge answers in the app's place."""
+"""The values of `$away`: why the edge answers for the app; empty if it does not."""
 
 MAPS = beside(__file__, "page_maps.conf")
 
@@ -13,5 +13,5 @@ _PAGE = beside(__file__, "page.html").replace("\n", "") + "\\n"
 
 
 def locations(app: str, headers: str) -> str:
-    """The two locations of a server that its `error_page` leads to, with these `add_header` lines."""
+    """The two locations of a server for its `error_page`, with these `add_header` lines."""
     return fill(_LOCATIONS, app=app, headers=headers, page=fill(_PAGE, app=app))

@@ -9,7 +9,7 @@ _UNQUOTABLE = re.compile(r"[$*?\[\x00-\x1f\x7f]")
 
 
 def quoted(path: Path, prefix: str = "") -> str:
-    """A path as one word of nginx's configuration; EdgeError for what nginx would expand in it."""
+    """A path as one word of nginx's configuration. Raises EdgeError for characters that nginx would expand."""
     if _UNQUOTABLE.search(str(path)):
         raise EdgeError(
             "nginx cannot use a path with $, *, ?, [ or a control character",
@@ -20,16 +20,16 @@ def quoted(path: Path, prefix: str = "") -> str:
 
 
 def word(text: str) -> str:
-    """Text as one word. A `$` in it is a variable."""
+    """Text as one word. A `$` in it begins a variable."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def name(text: str) -> str:
-    """Text as it can be part of a variable's name."""
+    """Text converted for use in a variable's name."""
     return re.sub(r"[^a-z0-9]", "_", text.lower())
 
 
 def indented(text: str, spaces: int) -> str:
-    """Lines, each that is not empty moved to the right."""
+    """Lines, each non-empty one indented."""
     return re.sub(r"^(?=.)", " " * spaces, text, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Moving a running nginx from one tree to another, and making sure that it has followed."""
+"""Move a running nginx from one tree to another, and make sure that it follows."""
 
 import re
 import signal
@@ -23,7 +23,7 @@ _BIND = re.compile(r"bind\(\) to (\S+):(\d+) failed \((.+)\)")
 
 @dataclass(frozen=True)
 class Reload:
-    """One move of an nginx: its master, the link to its tree, all its trees, its error log, what its workers say."""
+    """One move of an nginx: its master, the link to its tree, all its trees, its error log, and its workers' mark."""
 
     master: "psutil.Process"
     current: Path
@@ -32,7 +32,7 @@ class Reload:
     mark: Callable[[], Mark | None]
 
     def move(self, before: str, after: str, workers: tuple[int, ...]) -> None:
-        """Move to a tree and make sure; move back when nginx does not follow, or when we are interrupted."""
+        """Move to a tree and verify; move back if nginx does not follow, or if interrupted."""
         seen = _size(self.error_log)
         try:
             files.point(self.current, f"trees/{after}")
@@ -45,10 +45,10 @@ class Reload:
             raise
 
     def _followed(self, generation: str, workers: tuple[int, ...], seen: int) -> bool:
-        """Wait until `generation` answers and none of `workers` accepts any more; whether it answered.
+        """Wait until `generation` answers and none of `workers` accepts any more; returns whether it answered.
 
-        nginx lets old and new workers accept side by side for 0.1 s, so one answer settles the first question
-        and must not be asked for again.
+        nginx lets old and new workers accept at the same time for 0.1 s, so one answer settles the first question and
+        must not be repeated.
         """
         answered = False
 
@@ -62,7 +62,7 @@ class Reload:
         return answered
 
     def _revert(self, before: str, after: str) -> None:
-        """Back to the old tree, until no worker that may have the new one accepts requests."""
+        """Return to the old tree, until no worker that may have the new one accepts requests."""
         files.point(self.current, f"trees/{before}")
         workers = workers_of(self.master)
         if self.master.is_running():
@@ -79,9 +79,9 @@ class Reload:
         return mark is not None and mark.generation == generation
 
     def _emergencies(self, seen: int) -> tuple[str, ...]:
-        """Why nginx gave up a reload: the [emerg] lines it logged since the log had `seen` bytes.
+        """Why nginx abandoned a reload: the [emerg] lines since the log had `seen` bytes.
 
-        A failed bind() is tried again, so it counts only once nginx "still could not".
+        nginx retries a failed bind(), so it counts only after nginx "still could not".
         """
         if _size(self.error_log) <= seen:
             return ()
@@ -102,11 +102,11 @@ class Reload:
                 "`pushrod up --port N`",
                 log=lines,
             )
-        what = f"nginx did not take the new configuration within {CONFIRM_BUDGET:g} s"
+        what = f"nginx did not load the new configuration within {CONFIRM_BUDGET:g} s"
         if lines:
-            what = f"nginx did not take the new configuration: {lines[-1]}"
+            what = f"nginx did not load the new configuration: {lines[-1]}"
         elif not self.master.is_running():
-            what = "nginx ended while it was told to take the new configuration"
+            what = "nginx ended while it loaded the new configuration"
         return EdgeError(what, where=str(self.error_log), hint="the edge stays as it was", log=lines)
 
 

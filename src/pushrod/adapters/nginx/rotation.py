@@ -1,9 +1,9 @@
-"""Move the edge's logs aside once they have grown: at once, or every so often as long as it runs.
+"""Rotate the edge's large logs: once, or repeatedly while the edge runs.
 
-Beside a busy edge a day without that can fill a disk, so it does not wait for the next pushrod command. Standard
-library only, run with `-I -S` from a copy beside the edge's files, as whom nginx runs as.
+Beside a busy edge a day's logs can fill a disk, so this does not wait for the next pushrod command. Standard library
+only, run with `-I -S` from a copy beside the edge's files, as nginx's account.
 
-    python -I -S nginx_rotation.py EDGE [SECONDS]
+ python -I -S nginx_rotation.py EDGE [SECONDS]
 """
 
 import contextlib
@@ -21,9 +21,9 @@ LOGS = ("access.log", "error.log")
 
 
 def rotate(edge: Path, max_bytes: int = MAX_BYTES, keep: int = KEEP) -> tuple[str, ...]:
-    """Move aside each log above `max_bytes`, keeping the last `keep` as .1 (newest), .2 …; which it was.
+    """Rotate each log above `max_bytes`, keeping the last `keep` as .1 (newest), .2 …; returns the rotated ones.
 
-    nginx goes on in the file that was moved until it is told; then it makes a new one.
+    nginx keeps writing to the renamed file until it gets a signal; then it creates a new one.
     """
     grown = [edge / "logs" / name for name in LOGS if _size(edge / "logs" / name) > max_bytes]
     for log in grown:
@@ -37,7 +37,7 @@ def rotate(edge: Path, max_bytes: int = MAX_BYTES, keep: int = KEEP) -> tuple[st
 
 
 def master(edge: Path) -> int:
-    """The process id of this edge's nginx; 0 where it does not run: a killed one leaves its pid file."""
+    """The process ID of this edge's nginx; 0 if it does not run: a killed one leaves its pid file."""
     try:
         pid = int((edge / "run" / "nginx.pid").read_text())
         title = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode()
@@ -55,7 +55,7 @@ def _size(path: Path) -> int:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[bool]:
-    """Hold the edge's lock if nobody does; whether we do. A switch reads the error log while it goes on."""
+    """Hold the edge's lock if it is free; returns whether it was. A switch reads the error log while it runs."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -67,7 +67,7 @@ def _alone(path: Path) -> Iterator[bool]:
 
 
 def main(arguments: list[str]) -> None:
-    """Rotate once, or again and again."""
+    """Rotate once, or repeatedly."""
     edge, seconds = Path(arguments[0]), float(arguments[1]) if len(arguments) > 1 else 0.0
     while True:
         with _alone(edge / "lock") as alone:

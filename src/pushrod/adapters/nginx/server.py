@@ -11,14 +11,17 @@ from pushrod.adapters.templates import beside, fill
 from pushrod.core.site import CHAIN, KEY, Site, Tls
 
 CHALLENGES = "/.well-known/acme-challenge/"
-"""Where an ACME server looks for what proves a name (RFC 8555, 8.3): always answered without TLS."""
+"""Where an ACME server looks for its proof (RFC 8555, 8.3): always answered without TLS."""
 
 _BEHIND = 4
-"""How many instances stand behind the one at which a client stays: so that a hundred are not ten thousand lines."""
+"""Backup instances behind the one at which a client stays: limited, so that a hundred do not make ten thousand
+lines.
+"""
 
 _USUAL_MEMORY = 192 << 10
-"""Bytes that a request takes at most where an app's own lines do not say otherwise: 64k for an answer's headers, as
-much as a route can have, 128k for the rest."""
+"""Bytes that a request takes at most unless an app's own lines change it: 64k for an answer's headers, the most that
+a route can have, 128k for the rest.
+"""
 
 _LEAST_REQUESTS = 50
 
@@ -75,11 +78,11 @@ _HERE = """\
 
 
 def render(site: Site, *, listening: Listening, directory: Path, tree: Path, known: Known) -> str:
-    """The upstreams of one app, and its servers: one for the names it has a certificate for, one for the others.
+    """The upstreams of one app, and its servers: one for the names in its certificate, one for the others.
 
-    With several instances one that refuses is left out for 2 s (a supervisor brings it back in about that
-    time); a lone one is always tried, because leaving it out would answer nobody. `tree` is the directory of the
-    generation. Raises EdgeError for a site that cannot be served.
+    One of several instances that refuses is left out for 2 s (a supervisor restarts it in about that time); a single
+    one is always tried, because leaving it out would answer nobody. `tree` is the directory of the generation. Raises
+    EdgeError for a site that cannot be served.
     """
     validate(site)
     listening = msgspec.structs.replace(listening, bounds=_bounds(site, listening.bounds))
@@ -99,7 +102,7 @@ def render(site: Site, *, listening: Listening, directory: Path, tree: Path, kno
 
 
 def _bounds(site: Site, bounds: Bounds) -> Bounds:
-    """How much is taken at once of this app: fewer requests where each may take more memory than is usual."""
+    """The limits for this app's concurrent requests: lower if each may take more memory than usual."""
     if site.routing.memory <= _USUAL_MEMORY:
         return bounds
     fewer = max(_LEAST_REQUESTS, bounds.of_app * _USUAL_MEMORY // site.routing.memory)
@@ -107,7 +110,7 @@ def _bounds(site: Site, bounds: Bounds) -> Bounds:
 
 
 def _bounded(site: Site, bounds: Bounds) -> str:
-    """The lines that say so; one of them in a server hides all that is said for every server."""
+    """The lines with these limits; one such line in a server hides all that are set for every server."""
     if site.routing.memory <= _USUAL_MEMORY:
         return ""
     return (
@@ -125,16 +128,16 @@ def _upstreams(site: Site, service: str) -> str:
     # Without a zone each worker of nginx would count its own requests and failures.
     choice = f"    zone of-{group} 64k;\n    least_conn;\n" if several else ""
     text = fill(_UPSTREAM, name=group, servers=choice + servers)
-    return text + (_stuck(site, service, group, limit) if locations.sticks(site, service) else "")
+    return text + (_sticky(site, service, group, limit) if locations.sticks(site, service) else "")
 
 
-def _stuck(site: Site, service: str, group: str, limit: str) -> str:
-    """A group for each instance, with the others behind it, and the cookie that leads a client back there.
+def _sticky(site: Site, service: str, group: str, limit: str) -> str:
+    """A group for each instance, with the others as backups, and the cookie that leads a client back there.
 
-    Its value is the instance's number, so that it means the same in every release. A client whose instance is not
-    there, or does not answer, gets another one, and its cookie.
+    Its value is the instance's number, so that it means the same in every release. A client whose instance is gone,
+    or does not answer, gets another one, and its cookie.
     """
-    backends, variable = site.services[service], locations.stuck(site, service)
+    backends, variable = site.services[service], locations.sticky_name(site, service)
     cookie = f"pushrod_{name(site.app)}_{name(service)}"
     text, pools, cookies = "", "", ""
     for number, own in enumerate(backends, 1):
@@ -143,8 +146,8 @@ def _stuck(site: Site, service: str, group: str, limit: str) -> str:
         servers += "".join(f"    server {other} {limit} backup;\n" for other in others)
         text += fill(_UPSTREAM, name=f"{group}+{number}", servers=servers)
         pools += f'    "{number}" {group}+{number};\n'
-        said = f"{cookie}={number}; Path=/; HttpOnly; SameSite=Lax$cookie_secure"
-        cookies += f'    "{number}:{own}" "";\n    "~[: ]{_regex(own)}$" "{said}";\n'
+        cookie_line = f"{cookie}={number}; Path=/; HttpOnly; SameSite=Lax$cookie_secure"
+        cookies += f'    "{number}:{own}" "";\n    "~[: ]{_regex(own)}$" "{cookie_line}";\n'
     text += f"\nmap $cookie_{cookie} $pool_{variable} {{\n    default {group};\n{pools}}}\n"
     return text + (
         f'map "$cookie_{cookie}:$upstream_addr" $stick_{variable} {{\n    default "";\n{cookies}}}\n'
@@ -156,10 +159,10 @@ def _regex(address: str) -> str:
 
 
 def _maps(site: Site, directory: Path) -> str:
-    """What the site's servers need outside of them."""
+    """What the site's servers need outside the server blocks."""
     text, scheme = locations.zones(site, directory), _scheme(site)
     if site.routing.proxies:
-        text += headers.believed(site.app, site.routing.proxies)
+        text += headers.proxy_maps(site.app, site.routing.proxies)
         text += fill(_MUST_ENCRYPT, scheme=scheme, variable=_must_encrypt(site)) if site.tls else ""
         text += strict(site)
     if site.maintenance and site.maintenance.allow:
@@ -177,10 +180,10 @@ def _must_encrypt(site: Site) -> str:
 
 
 def strict(site: Site) -> str:
-    """The map that says for how long a client of this site must use nothing but TLS; none where it does not say so.
+    """The map with the time for which a client of this site must use only TLS; empty if the site does not set one.
 
-    Sites that believe nobody else about their clients share those of one time: each map makes a reload longer, by
-    0.9 ms, measured with a hundred.
+    Sites without trusted proxies and with the same time share one map: each map makes a reload longer, by 0.9 ms,
+    measured with a hundred.
     """
     seconds = _strictly(site)
     return fill(_STRICT, variable=_hsts(site), seconds=str(seconds), scheme=_scheme(site)) if seconds else ""
@@ -191,7 +194,7 @@ def _strictly(site: Site) -> int:
 
 
 def _hsts(site: Site) -> str:
-    """The variable with the header; empty, there is none."""
+    """The variable with the header; if it is empty, the header is not sent."""
     return f"$hsts_{name(site.app) if site.routing.proxies else _strictly(site)}"
 
 
@@ -253,7 +256,7 @@ def _listening(
 
 
 def _port(port: int) -> str:
-    """A port in an address, where it is not its protocol's own."""
+    """A port in an address, unless it is its protocol's default."""
     return "" if port in (80, 443) else f":{port}"
 
 
@@ -266,7 +269,7 @@ def _shared(site: Site, tls: Tls | None) -> str:
 
 
 def _leading(site: Site, listening: Listening, directory: Path, known: Known) -> list[str]:
-    """The servers of the names that lead to another one: with a certificate for them those that have it."""
+    """The servers of names that redirect to another one: with a certificate for the names that have one."""
     groups: dict[tuple[str, bool], list[str]] = {}
     for source, target in site.routing.redirects.items():
         if source in site.domains:
@@ -301,31 +304,33 @@ def _challenged(directory: Path) -> str:
 
 
 def _away(site: Site) -> str:
-    """Whether the edge answers in the app's place, and why; maintenance goes before a start."""
+    """Whether and why the edge answers for the app; maintenance takes precedence over starting."""
     reasons = ""
     if site.ready_marker:
         reasons += f"    if (!-f {quoted(Path(site.ready_marker))}) {{\n        set $away {pages.STARTING};\n    }}\n"
     if site.maintenance:
-        told = f"set $away {pages.CLOSED};\n        set $retry_after {site.maintenance.retry_after};"
+        settings = f"set $away {pages.CLOSED};\n        set $retry_after {site.maintenance.retry_after};"
         if site.maintenance.allow:
-            reasons += f"    if ($closed_{name(site.app)}) {{\n        {told}\n    }}\n"
+            reasons += f"    if ($closed_{name(site.app)}) {{\n        {settings}\n    }}\n"
         else:
-            reasons += f"    if ($uri) {{\n        {told}\n    }}\n"
+            reasons += f"    if ($uri) {{\n        {settings}\n    }}\n"
     return fill(_AWAY, reasons=reasons) if reasons else _HERE
 
 
 def _kept(site: Site) -> str:
-    """What is looked at before a request finds its route."""
+    """Checks before a request is routed."""
     text = ""
     if any(map(locations.is_closed, site.routing.routes)):
-        text += fill(_ASTRAY, variable=locations.astray(site.app))
+        text += fill(_ASTRAY, variable=locations.disguised_path(site.app))
     if any(map(locations.strips, site.routing.routes)):
         text += fill(_FIRST, first=locations.first(site.app))
     return text
 
 
 def h2c(port: int, listening: Listening, indent: int = 0) -> str:
-    """Says that a server without TLS speaks HTTP/2 too. nginx asks the first one of a port, so all of them say it."""
+    """Lets a server without TLS speak HTTP/2 too. nginx reads this from the first server of a port, so all of them
+    have it.
+    """
     return " " * indent + "http2 on;\n" if port in listening.h2c else ""
 
 

@@ -1,4 +1,4 @@
-"""What nginx can serve of the sites: refused is what it would misread, and what two apps want. Pure."""
+"""Checks of sites: nginx must not misread them, and no two apps may claim the same. Pure."""
 
 import ipaddress
 import re
@@ -20,11 +20,11 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Known(Value, frozen=True):
-    """What this nginx knows that an older one does not.
+    """The features of this nginx that an older one lacks.
 
     `keepalive_min_timeout` keeps a draining worker from closing a connection just as a client uses it. `http2` is a
-    directive; before, it was a word of `listen`. `gives_back` says that memory goes back to the system after each
-    request (musl), but for what the configuration can hold.
+    directive; before, it was a word of `listen`. `gives_back` means that memory returns to the system after each
+    request (musl), except what the configuration holds.
     """
 
     keepalive_min: bool = True
@@ -33,9 +33,10 @@ class Known(Value, frozen=True):
 
 
 class Bounds(Value, frozen=True):
-    """What an edge takes at once: `files` that each of its two workers may have open; of one client's address
-    `requests` in all, and `uploads` with a body of 1 MB or more; of all clients together `app` requests to one app
-    (0: as many as take half of the connections of a worker that has all of them)."""
+    """Limits of an edge: `files` that each of its two workers may have open; `requests` in progress for one client
+    address, and `uploads` with a body of 1 MB or more; `app` requests to one app from all clients (0: as many as take
+    half of the connections of one worker).
+    """
 
     files: int = 65536
     requests: int = 1000
@@ -44,18 +45,19 @@ class Bounds(Value, frozen=True):
 
     @property
     def connections(self) -> int:
-        """Connections of a worker, with clients and with instances: each may have a file beside it."""
+        """Connections of a worker, with clients and with instances: each may need one more file."""
         return max(256, self.files // 4)
 
     @property
     def of_app(self) -> int:
-        """Requests to one app, each of which can have two connections: a client's and an instance's."""
+        """Requests to one app, each of which can take two connections: a client's and an instance's."""
         return self.app or self.connections // 4
 
 
 class Listening(Value, frozen=True):
-    """Where an edge listens: at these addresses, and on `port` (0: none) also where no site asks for it; within which
-    bounds, and at which ports HTTP/2 is spoken without TLS."""
+    """Where an edge listens: at these addresses, and on `port` (0: none) even if no site uses it; its limits; and the
+    ports with HTTP/2 without TLS.
+    """
 
     addresses: tuple[str, ...] = ("127.0.0.1",)
     port: int = 0
@@ -107,7 +109,7 @@ def _networks(site: Site) -> list[str]:
 
 
 def _backend(text: str) -> Backend | None:
-    """The address and port of an instance (`127.0.0.1:20001`, `[::1]:20001`); None where it is not that."""
+    """The address and port of an instance (`127.0.0.1:20001`, `[::1]:20001`); None if the text is neither."""
     address, _, port = text.rpartition(":")
     bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
     try:
@@ -119,7 +121,7 @@ def _backend(text: str) -> Backend | None:
 
 
 def check(sites: Iterable[Site], listening: Listening) -> None:
-    """Raise EdgeError where two sites ask for the same, or the edge would be its own backend.
+    """Raise EdgeError if two sites claim the same, or the edge would be its own backend.
 
     nginx itself only warns about two servers with one name on one port, and then serves the first for both.
     """
@@ -139,7 +141,7 @@ def check(sites: Iterable[Site], listening: Listening) -> None:
                 raise EdgeError(
                     f"the domain {domain} is {other}'s",
                     where=f"{other} and {site.app}",
-                    hint="take it out of `x-pushrod.domains` of one of them, or destroy the app that is not used",
+                    hint="remove it from `x-pushrod.domains` of one of them, or destroy the app that is not used",
                 )
     encrypted = {s.tls.port: s.app for s in sites if s.tls}
     for site in sites:

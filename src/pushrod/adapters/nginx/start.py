@@ -1,10 +1,10 @@
-"""Start nginx after a crash as after a clean end: what the supervisor runs in the place of nginx itself.
+"""Start nginx after a crash like after a clean end: the supervisor runs this instead of nginx itself.
 
-An nginx that is killed leaves the file of its unix socket behind, and the next one cannot bind there ("Address
-in use", five tries, exit). So a socket file that nobody listens on is removed first; then this process
-becomes nginx. Standard library only and run with `-I -S`, because it stands in the way of every start.
+A killed nginx leaves the file of its unix socket behind, and the next one cannot bind there ("Address in use", five
+tries, exit). So a socket file without a listener is removed first; then this process becomes nginx. Standard library
+only, and run with `-I -S`, because it delays every start.
 
-    python -I -S nginx_start.py SOCKET PROGRAM ARGUMENT...
+ python -I -S nginx_start.py SOCKET PROGRAM ARGUMENT...
 """
 
 import os
@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 
 PATIENCE = 1.0
-"""Seconds that a listener has to go: a killed process is seen as gone a moment before its sockets close."""
+"""Seconds for a listener to disappear: a killed process seems gone slightly before its sockets close."""
 
 
 def listened(path: Path) -> bool:
-    """Whether something listens on the unix socket `path`; so we take it where we cannot find out."""
+    """Whether something listens on the unix socket `path`; true if that cannot be determined."""
     with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(PATIENCE)
         try:
@@ -30,8 +30,8 @@ def listened(path: Path) -> bool:
     return True
 
 
-def clear(path: Path, patience: float = PATIENCE) -> None:
-    """Remove the socket of a process that is gone, or goes within `patience` seconds; leave all else alone."""
+def remove_stale_socket(path: Path, patience: float = PATIENCE) -> None:
+    """Remove the socket of a process that is gone, or goes within `patience` seconds; leave any other file alone."""
     deadline = time.monotonic() + patience
     while path.is_socket():
         if not listened(path):
@@ -42,10 +42,10 @@ def clear(path: Path, patience: float = PATIENCE) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Clear the way, then become the program."""
+    """Remove a stale socket, then become the program."""
     path, *argv = arguments
-    clear(Path(path))
-    os.execv(argv[0], argv)  # noqa: S606 - no shell is wanted here
+    remove_stale_socket(Path(path))
+    os.execv(argv[0], argv)  # noqa: S606 - without a shell
 
 
 if __name__ == "__main__":

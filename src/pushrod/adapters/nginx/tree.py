@@ -1,4 +1,4 @@
-"""The files nginx serves a root's apps by, one tree for each generation: rendered, never edited. Pure."""
+"""The files with which nginx serves a root's apps, one tree for each generation: rendered, never edited. Pure."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,10 +12,12 @@ from pushrod.adapters.templates import beside, fill
 from pushrod.core.site import DRAIN_BUDGET, Site
 
 HEADERS_WITHIN = 15.0
-"""Seconds in which a client has to send all headers of a request, or to shake hands; then it is cut off."""
+"""Seconds in which a client must send all headers of a request, or complete the handshake; then its connection
+closes.
+"""
 
 NO_SUCH_NAME = "No app on this host answers to that name.\n"
-"""What a request for a name that no app has is answered, with status 404."""
+"""The answer to a request for an unknown host name, with status 404."""
 
 TYPES = beside(__file__, "types.conf")
 _MAIN = beside(__file__, "nginx.conf")
@@ -40,10 +42,10 @@ def render_main(
     known: Known,
 ) -> str:
     """nginx.conf of a generation: everything the sites share, the mark listener, the apps' sites, and for each port
-    on which no site answers to every name a server that says so: with TLS, one that rejects the handshake.
+    without a catch-all site a server that answers 404; with TLS, one that rejects the handshake.
 
-    The sites are included from this generation's own tree, never through `current`, so that a start in the
-    middle of a switch cannot mix two trees; only the headers that all answers carry are read beside nginx.conf.
+    The sites are included from this generation's own tree, never through `current`, so that a start during a switch
+    cannot mix two trees; only the headers that all answers carry are read beside nginx.conf.
     """
     sites = sorted(sites, key=lambda s: s.app)
     tree = directory / "trees" / generation
@@ -85,9 +87,9 @@ def render_main(
 
 
 def _hosts(sites: Iterable[Site]) -> str:
-    """How a client says the names it may ask for: with a port where that is not its protocol's own.
+    """The host names as clients send them: with a port unless it is the protocol's default.
 
-    Each once: a map that names one twice is refused, where a `server_name` is only warned about.
+    Each only once: nginx refuses a map that names one twice, while it only warns about a `server_name`.
     """
     return "".join(
         f'"{domain} {domain}{port}" $http_host;\n'
@@ -99,8 +101,9 @@ def _hosts(sites: Iterable[Site]) -> str:
 
 
 def _default(port: int, listening: Listening, directory: Path, *, tls: bool = False) -> str:
-    """The server of a port that answers where no site does: for a name that no app has, which with TLS it can only be
-    asked after a handshake for another one, and to what is no request at all."""
+    """The server of a port for requests that no site answers: for an unknown name, which with TLS is only possible
+    after a handshake for another one, and for invalid requests.
+    """
     return fill(
         _DEFAULT,
         listen=indented(server.listen_at(port, listening, f"{' ssl' if tls else ''} default_server"), 8),
@@ -156,6 +159,6 @@ def render_tree(
 
 
 def table(sites: Mapping[str, Site]) -> str:
-    """The sites as values, which a later tree is rendered from."""
+    """The sites as values, from which a later tree is rendered."""
     encoded = msgspec.json.encode({app: sites[app] for app in sorted(sites)})
     return msgspec.json.format(encoded).decode() + "\n"

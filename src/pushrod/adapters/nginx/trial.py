@@ -1,4 +1,4 @@
-"""Whether nginx takes a tree: it reads it itself, within bounds, before anything moves."""
+"""Test a tree: nginx reads it, within limits, before anything moves."""
 
 import re
 import signal
@@ -10,16 +10,17 @@ from pushrod.system import processes
 from pushrod.system.accounts import Account
 
 TEST_SECONDS, TEST_MEMORY = 10, 512 << 20
-"""Processor seconds and bytes of its own memory that nginx may take to read a tree before the tree is accepted: each
-reload takes as much, whoever's change it is for."""
+"""Processor seconds and bytes of its own memory that nginx may take to read a tree: each reload takes as much,
+whichever app's change it is for.
+"""
 
 _EMERGENCY = re.compile(r"\[emerg\] (?:\d+#\d+: )?(.+)")
 
 
 def test(tree: Path, argv: Sequence[str], directory: Path, account: Account | None) -> None:
-    """Have nginx (`argv`) read a tree, as the account it runs as: it makes logs and temporary directories.
+    """Let nginx (`argv`) read a tree, as the account it runs as, because it creates logs and temporary directories.
 
-    Raises EdgeError where nginx refuses it, or takes too much.
+    Raises EdgeError if nginx refuses it, or takes too much.
     """
     limits = (f"--cpu={TEST_SECONDS}", f"--data={TEST_MEMORY}")
     tested = ["prlimit", *limits, "--", *argv, "-t"]
@@ -27,14 +28,14 @@ def test(tree: Path, argv: Sequence[str], directory: Path, account: Account | No
     if done.status in (-signal.SIGXCPU, -signal.SIGKILL):
         raise EdgeError(
             f"reading the new configuration takes nginx more than {TEST_SECONDS} s, and each reload would",
-            hint="make it shorter: routes, addresses, names, own lines; the edge stays as it was",
+            hint="use fewer routes, addresses, names or own lines; the edge stays as it was",
         )
     if done.status != 0:
         raise _refused(tree, tuple(done.stderr.splitlines()))
 
 
 def _refused(tree: Path, lines: tuple[str, ...]) -> EdgeError:
-    """nginx's own words about a tree it refuses, with the line they mean, because the tree does not stay.
+    """nginx's error about a tree, with the line that it refers to, because the tree is removed.
 
     A snippet is named as it is in the repository.
     """

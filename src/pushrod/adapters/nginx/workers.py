@@ -1,6 +1,6 @@
-"""nginx's processes as they say of themselves who they are: by their titles, and on the mark listener.
+"""nginx's processes, identified by their titles and by their answers on the mark listener.
 
-A process is known by its title, not by its start time, which in psutil moves with the machine's clock.
+A process is identified by its title, not by its start time, which in psutil moves with the machine's clock.
 """
 
 import contextlib
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     import psutil
 
 _LEAVING = "is shutting down"
-"""What nginx puts into the title of a worker that finishes its requests and accepts no more."""
+"""Part of the title of a worker that finishes its requests and accepts no more."""
 
 
 class Mark(NamedTuple):
-    """Who answered on the mark listener: the generation a worker was started with, and its process id."""
+    """An answer on the mark listener: the generation a worker was started with, and its process ID."""
 
     generation: str
     pid: int
 
 
 def ask(socket: Path) -> Mark | None:
-    """What a worker says on the mark listener; None when none answers."""
+    """A worker's answer on the mark listener; None if none answers."""
     answer = network.exchange(socket, b"GET / HTTP/1.0\r\n\r\n")
     found = re.fullmatch(rb"HTTP/1\.1 200 .*\r\n\r\n(\S+) (\d+)\n", answer, re.DOTALL)
     return Mark(found[1].decode(), int(found[2])) if found else None
@@ -45,7 +45,7 @@ def find_master(pid_file: Path, directory: Path) -> "psutil.Process | None":
 
 
 def workers_of(master: "psutil.Process", *, leaving: bool = False) -> tuple[int, ...]:
-    """The process ids of nginx's workers; with `leaving` only of those that accept nothing new."""
+    """The process IDs of nginx's workers; with `leaving`, only those that accept nothing new."""
     import psutil
 
     found = []
@@ -56,12 +56,12 @@ def workers_of(master: "psutil.Process", *, leaving: bool = False) -> tuple[int,
 
 
 def accepting(workers: tuple[int, ...]) -> bool:
-    """Whether any of `workers` still takes new connections."""
+    """Whether any of `workers` still accepts new connections."""
     return any(title and _LEAVING not in title for title in map(title_of, workers))
 
 
 def title_of(pid: int) -> str:
-    """What an nginx process calls itself; empty for another process, and for a dead one not yet collected."""
+    """The title of an nginx process; empty for another process, and for a zombie."""
     import psutil
 
     try:

@@ -1,7 +1,7 @@
-"""PostgreSQL: an app's own cluster, its roles, and what its schema is.
+"""PostgreSQL: an app's own cluster, its roles, and a digest of its schema.
 
-Each store has a cluster of its own, reached on 127.0.0.1 with a password and nothing else. The superuser's
-password stays with pushrod; the app gets a role that changes rows and one that changes the schema.
+Each store has a cluster of its own, reachable only on 127.0.0.1 with a password. pushrod keeps the superuser's
+password; the app gets a role that changes rows and one that changes the schema.
 """
 
 from pushrod.adapters.postgres.cluster import configure, initialise, set_password

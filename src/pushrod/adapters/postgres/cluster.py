@@ -1,4 +1,4 @@
-"""A store's data directory: made once and whole, configured at every start."""
+"""A store's data directory: created once and completely, configured at every start."""
 
 import os
 import re
@@ -18,10 +18,10 @@ _BUILTIN_SINCE = (
 
 
 def initialise(programs: Programs, data: Path, password: str, account: Account | None) -> None:
-    """Make the cluster of a store, once: the data directory appears whole, by a rename, or not at all.
+    """Create a store's cluster, once: the data directory appears complete, by a rename, or not at all.
 
-    `password` becomes the superuser's. Data that are there already are left as they are; StoreError if this
-    PostgreSQL or this account cannot serve them, or if initdb fails.
+    `password` becomes the superuser's. Existing data is left as it is. Raises StoreError if this PostgreSQL or this
+    account cannot serve it, or if initdb fails.
     """
     if (data / "PG_VERSION").exists():
         _check_version(programs, data)
@@ -49,7 +49,7 @@ def _initdb(programs: Programs, work: Path, password: str, account: Account | No
     files.write(secret, checked(password) + "\n", mode=0o600)
     os.chown(secret, work.stat().st_uid, work.stat().st_gid, follow_symlinks=False)
     argv = initdb_argv(programs, work / "data", secret)
-    # It must not go on writing after we are gone: then the next try starts from nothing.
+    # It must not write after we are gone: the next attempt starts from nothing.
     done = processes.run(
         processes.as_account(argv, account, death_signal="KILL"),
         cwd=Path("/"),
@@ -60,15 +60,14 @@ def _initdb(programs: Programs, work: Path, password: str, account: Account | No
         raise StoreError(
             f"initdb ended with status {done.status}",
             where=str(work.parent),
-            hint="nothing was left behind; the lines above are what initdb said",
+            hint="nothing was left behind; the lines above are initdb's output",
             log=tuple((done.stdout + done.stderr).splitlines()[-20:]),
         )
 
 
 def set_password(programs: Programs, data: Path, password: str, account: Account | None) -> None:
-    """Give the superuser of a cluster another password, where nobody knows the one it has; its server must not run.
-
-    Raises StoreError where it cannot be done.
+    """Set another superuser password, if the current one is lost; the server must not run. Raises StoreError on
+    failure.
     """
     statement = f"alter role {SUPERUSER} password '{verifier(password)}'"
     argv = [programs.postgres, "--single", "-D", str(data), "postgres"]
@@ -79,18 +78,18 @@ def set_password(programs: Programs, data: Path, password: str, account: Account
         stdin=f"{statement}\n",
         timeout=120,
     )
-    said = done.stdout + done.stderr
-    if done.status != 0 or re.search(r"(?:ERROR|FATAL|PANIC): ", said):
+    output = done.stdout + done.stderr
+    if done.status != 0 or re.search(r"(?:ERROR|FATAL|PANIC): ", output):
         raise StoreError(
-            "its superuser's password is lost, and another one could not be given to it",
+            "its superuser's password is lost, and a new one could not be set",
             where=str(data),
             hint="restore the app's secrets from a backup of this machine",
-            log=tuple(line for line in said.splitlines() if "SCRAM" not in line)[-20:],
+            log=tuple(line for line in output.splitlines() if "SCRAM" not in line)[-20:],
         )
 
 
 def initdb_argv(programs: Programs, data: Path, password_file: Path) -> list[str]:
-    """The argv that makes a cluster: UTF-8, the same order of text on every machine, checksums, no trust."""
+    """The argv that creates a cluster: UTF-8, the same text order on every machine, checksums, no trust."""
     locale = ["--locale=C.UTF-8", "--encoding=UTF8"]
     if int(programs.major()) >= _BUILTIN_SINCE:
         locale += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
@@ -99,7 +98,7 @@ def initdb_argv(programs: Programs, data: Path, password_file: Path) -> list[str
 
 
 def _remove_leftovers(data: Path) -> None:
-    """Take away what an initialisation that was killed left; nothing refers to it."""
+    """Remove what an interrupted initialisation left; nothing refers to it."""
     for leftover in data.parent.glob(f".{data.name}.*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
@@ -108,42 +107,44 @@ def _check_version(programs: Programs, data: Path) -> None:
     found = (data / "PG_VERSION").read_text().strip()
     if found != programs.major():
         raise StoreError(
-            f"the data are of PostgreSQL {found}, and the PostgreSQL here is {programs.version()}",
+            f"the data is from PostgreSQL {found}, and the PostgreSQL here is {programs.version()}",
             where=str(data),
-            hint=f"the data were not touched; use PostgreSQL {found}, or dump them with it and restore them here",
+            hint=f"the data was not touched; use PostgreSQL {found}, or dump them with it and restore them here",
         )
 
 
 def _check_owner(data: Path, account: Account | None) -> None:
-    wanted = account.uid if account else os.geteuid()
+    expected = account.uid if account else os.geteuid()
     owner = data.stat().st_uid
-    if owner != wanted:
+    if owner != expected:
         raise StoreError(
-            f"the data belong to user {owner}, and the server would run as user {wanted}",
+            f"the data belongs to user {owner}, and the server would run as user {expected}",
             where=str(data),
-            hint=f"run pushrod as before, or give them over: chown -R {wanted} {data}",
+            hint=f"run pushrod as before, or change their owner: chown -R {expected} {data}",
         )
 
 
 def configure(data: Path, port: int) -> bool:
     """Write the server's configuration; returns whether anything changed (it then needs a restart).
 
-    postgresql.conf is pushrod's whole, so that it says all there is to know. What a user sets belongs into
-    `local.conf` beside it, or into ALTER SYSTEM: both come after it and are never written again. The files
-    are readable to others because the directory is not, and stay ours so that the server cannot change them.
+    pushrod owns all of postgresql.conf, so that it is complete. A user's own settings belong in `local.conf` beside
+    it, or in ALTER SYSTEM: both take precedence and are never overwritten. Others may read the files because the
+    directory is closed to them; the files belong to us so that the server cannot change them.
     """
-    wanted = {data / "postgresql.conf": configuration(port), data / "pg_hba.conf": hba()}
-    changed = [p for p, text in wanted.items() if not files.holds(p, text)]
+    expected = {data / "postgresql.conf": configuration(port), data / "pg_hba.conf": hba()}
+    changed = [p for p, text in expected.items() if not files.holds(p, text)]
     if not (data / "local.conf").exists():
-        wanted[data / "local.conf"] = "# Your own settings; they come after pushrod's.\n"
+        expected[data / "local.conf"] = "# Your own settings; they come after pushrod's.\n"
         changed.append(data / "local.conf")
     for path in changed:
-        files.write(path, wanted[path], mode=0o644)
+        files.write(path, expected[path], mode=0o644)
     return bool(changed)
 
 
 def configuration(port: int) -> str:
-    """The text of postgresql.conf. Memory is for a server of 1 to 4 GB that PostgreSQL shares with the app."""
+    """The text of postgresql.conf. The memory settings suit a server of 1 to 4 GB that PostgreSQL shares with the
+    app.
+    """
     return f"""\
 # Written by pushrod, and written again whenever it differs. Your own settings: local.conf, beside this file.
 listen_addresses = '127.0.0.1'

@@ -1,7 +1,7 @@
-"""Dumps of an app's database: taken, read whole, tried out beside it, put in its place.
+"""Dumps of an app's database: take, check and restore them beside it, and swap them in.
 
-A dump is pg_dump's custom format. What is in it is counted in the snapshot that it is taken in, so that a restored
-database can be compared with what was there, row for row.
+A dump has pg_dump's custom format. Its rows are counted in the same snapshot, so that a restored database can be
+compared with the original, row count by row count.
 """
 
 import contextlib
@@ -15,15 +15,15 @@ from pushrod.core.errors import StoreError
 from pushrod.system import processes
 from pushrod.system.streams import Sink, Source
 
-_LONG = 6 * 3600.0  # seconds for a dump, a restore, or one statement of counting
-_LOCK = 60  # seconds that a dump waits for whoever changes a table's schema
-_TRIES = 5  # at the moment in which the database has to be without sessions
+_LONG = 6 * 3600.0  # seconds for a dump, a restore, or one counting statement
+_LOCK = 60  # seconds that a dump waits for a session that changes a table's schema
+_TRIES = 5  # for the swap, during which the database must have no sessions
 
 
 class Copy(dumps.Copy):
-    """The database of an app, as what is dumped and restored.
+    """An app's database, as it is dumped and restored.
 
-    `ensure` makes the roles and rights of a database what they should be, given its name.
+    `ensure` ensures the roles and rights of the database of a name.
     """
 
     _longest = 63
@@ -38,7 +38,7 @@ class Copy(dumps.Copy):
         return self._ask("show server_version")[0][0].split()[0]
 
     def dump(self, sink: Sink) -> Rows:
-        """Write the database; how many rows each of its tables has in the dump. StoreError if it fails."""
+        """Write the database; returns the number of rows of each table in the dump. Raises StoreError if it fails."""
         with self._snapshot() as snapshot:
             options = ("--format=custom", "--no-password", f"--lock-wait-timeout={_LOCK}s")
             command = self._command("pg_dump", *options, f"--snapshot={snapshot}", database=self._database)
@@ -46,14 +46,14 @@ class Copy(dumps.Copy):
             return self._count(self._database, snapshot)
 
     def check(self, dump: Source) -> None:
-        """Read a dump to its end; StoreError where it is damaged, or cut off."""
+        """Read a dump to its end. Raises StoreError if it is damaged or incomplete."""
         self._read("pg_restore", "--file=/dev/null", dump=dump)
 
     def restore(self, dump: Source) -> str:
-        """Put what a dump holds in the place of the database; the name of the one before, which is kept.
+        """Replace the database by a dump; returns the name of the previous database, which is kept.
 
-        It is restored beside it, roles and rights are ensured, then the names are swapped: sessions are ended and
-        begin anew. Until then nothing of the database has changed; what an earlier restore kept is dropped before.
+        The dump is restored beside the database, roles and rights are ensured, then the names are swapped: sessions
+        are ended and reconnect. Until then the database is unchanged; what an earlier restore kept is dropped first.
         """
         made, kept = self._beside("restoring"), self._beside("before_restore")
         self._load(dump, made)
@@ -67,7 +67,7 @@ class Copy(dumps.Copy):
 
     @contextlib.contextmanager
     def _snapshot(self) -> Iterator[str]:
-        """A snapshot of the database that other sessions can look at during the block."""
+        """A snapshot of the database that other sessions can use during the block."""
         psql = self._server.command("psql", *FORM, database=self._database, timeout=_LONG)
         with processes.beside(psql.argv, env=psql.environment, stdin=_EXPORT) as said:
             if not re.fullmatch(r"[0-9A-F-]+", said):
@@ -98,7 +98,7 @@ class Copy(dumps.Copy):
         self._ask(_named(database=database) + _DROP)
 
     def _ask(self, sql: str, database: str = "") -> list[tuple[str, ...]]:
-        # Not from the database that is renamed, nor from one that an image was told not to make.
+        # Neither from the database that is renamed, nor from one that an image may not create.
         return self._server.query(sql, database or "template1", timeout=_LONG)
 
     def _read(self, program: str, *argv: str, database: str = "", dump: Source) -> None:
@@ -124,7 +124,7 @@ begin isolation level repeatable read, read only;
 select pg_catalog.pg_export_snapshot();
 """
 
-# As the database is, or as template0 where somebody has dropped it.
+# Like the database, or like template0 if somebody dropped it.
 _CREATE = r"""
 select format('create database %I template template0 encoding %L lc_collate %L lc_ctype %L',
               :'made', pg_encoding_to_char(encoding), datcollate, datctype)
@@ -150,7 +150,7 @@ alter database :"made" rename to :"database";
 commit;
 """
 
-# Not what belongs to an extension: restoring makes the extension anew.
+# Without what belongs to an extension: restoring creates the extension again.
 _COUNT = r"""
 select format('select %L, count(*) from only %s', c.oid::regclass, c.oid::regclass)
   from pg_class c join pg_namespace n on n.oid = c.relnamespace

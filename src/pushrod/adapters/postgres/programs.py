@@ -1,4 +1,4 @@
-"""PostgreSQL's programs: where they are, which version, and how its server is started and stopped."""
+"""PostgreSQL's programs: their path, their version, and how its server is started and stopped."""
 
 import functools
 import os
@@ -10,20 +10,20 @@ from pushrod.core.errors import StoreError
 from pushrod.system import processes
 
 STOP_SIGNAL = "INT"
-"""A fast shutdown: sessions are ended, what is committed is written. TERM would wait for every client to leave."""
+"""A fast shutdown: ends sessions and writes what is committed. TERM would wait for every client to disconnect."""
 
 SUPERUSER = "postgres"
 
 
 @dataclass(frozen=True)
 class Programs:
-    """The directory PostgreSQL's programs are in."""
+    """The directory of PostgreSQL's programs."""
 
     bin: Path
 
     @property
     def initdb(self) -> str:
-        """Makes a cluster."""
+        """Creates a cluster."""
         return str(self.bin / "initdb")
 
     @property
@@ -33,37 +33,37 @@ class Programs:
 
     @property
     def psql(self) -> str:
-        """The client that every question of pushrod goes through."""
+        """The client for all of pushrod's queries."""
         return str(self.bin / "psql")
 
     def version(self) -> str:
-        """The version as the server says it, `18.6`; HostError if it cannot be run."""
+        """The version as the server prints it, `18.6`. Raises HostError if it cannot be run."""
         return _version(self.postgres)
 
     def major(self) -> str:
-        """The major version, `18`: data of one are not readable by another."""
+        """The major version, `18`: another one cannot read its data."""
         return self.version().partition(".")[0]
 
 
 @functools.cache
 def _version(program: str) -> str:
-    said = processes.run([program, "--version"], env=environment(), timeout=10)
-    found = re.search(r"\d+[.\w]*", said.stdout)
-    if said.status != 0 or not found:
+    done = processes.run([program, "--version"], env=environment(), timeout=10)
+    found = re.search(r"\d+[.\w]*", done.stdout)
+    if done.status != 0 or not found:
         raise StoreError(
-            f"`{program} --version` ended with status {said.status}",
+            f"`{program} --version` ended with status {done.status}",
             hint="check that this is PostgreSQL's own program for this machine",
-            log=tuple(said.stderr.splitlines()),
+            log=tuple(done.stderr.splitlines()),
         )
     return found[0]
 
 
 def server_argv(programs: Programs, data: Path) -> tuple[str, ...]:
-    """How the server of a data directory is started, in the foreground, logging to standard error."""
+    """The argv of the server of a data directory: in the foreground, logging to standard error."""
     return (programs.postgres, "-D", str(data))
 
 
 def environment() -> dict[str, str]:
-    """The whole environment of PostgreSQL's programs: no PG* variable, locale or time zone of whoever runs us."""
+    """The whole environment of PostgreSQL's programs: no PG* variable, locale or time zone of our caller."""
     passed = {n: os.environ[n] for n in ("LD_LIBRARY_PATH",) if n in os.environ}
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8", **passed}

@@ -1,7 +1,7 @@
 """An app's roles, its database and their rights.
 
-`<app>_owner` owns the database and all that migrations make; `<app>_migrator` logs in for the release command
-and acts as the owner; `<app>_app` logs in for the instances and may read and write rows, but change no schema.
+`<app>_owner` owns the database and everything migrations create; `<app>_migrator` logs in for the release command and
+acts as the owner; `<app>_app` logs in for the instances and may read and write rows, but change no schema.
 """
 
 import re
@@ -17,7 +17,7 @@ LOCK_TIMEOUT = 60
 
 _GONE_AFTER = 10  # seconds within which PostgreSQL 14 and later notices that a statement's client is gone
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")  # PostgreSQL cuts identifiers after 63 bytes
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")  # PostgreSQL truncates identifiers after 63 bytes
 
 
 class Roles(NamedTuple):
@@ -34,11 +34,11 @@ class Roles(NamedTuple):
 
 
 def ensure(server: Database, app: str, database: str, passwords: Mapping[str, str], *, ddl: bool) -> None:
-    """Make an app's roles, its database and its rights what they should be; nothing is written if they are.
+    """Ensure an app's roles, its database and its rights; writes nothing if they are correct.
 
-    `passwords` has `migrator` and `app`. With `ddl` the app's own role acts as the owner too, for an app that
-    changes its schema itself. A right that a migration takes from the app's role (`revoke delete on audit
-    from shop_app`) stays taken. StoreError if PostgreSQL refuses something.
+    `passwords` has `migrator` and `app`. With `ddl` the app's own role acts as the owner too, for an app that changes
+    its schema itself. A right that a migration revokes from the app's role (`revoke delete on audit from shop_app`)
+    stays revoked. Raises StoreError if PostgreSQL refuses something.
     """
     names = Roles.of(app)
     verifiers = {row[0]: row[1] for row in server.query(ensure_sql(app, database, ddl=ddl))}
@@ -51,7 +51,7 @@ def ensure(server: Database, app: str, database: str, passwords: Mapping[str, st
 
 
 def ensure_sql(app: str, database: str, *, ddl: bool) -> str:
-    """The psql script of `ensure`; it gives the password verifiers of the two roles that log in."""
+    """The psql script of `ensure`, which returns the password verifiers of the two roles that log in."""
     for name in (app, database):
         if not _NAME.fullmatch(name):
             raise StoreError(f"`{name}` cannot name a database or its roles", hint="letters, digits, - and _")
@@ -79,7 +79,7 @@ select format(case when acts then 'grant %I to %I' else 'revoke %I from %I' end,
 commit;
 """
 
-# create database cannot be part of a transaction, but is whole or not there by itself.
+# create database cannot be part of a transaction, but is atomic.
 _DATABASE = r"""
 select format('create database %I owner %I template template0', :'database', :'owner')
  where not exists (select from pg_database where datname = :'database')

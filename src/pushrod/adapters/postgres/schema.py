@@ -4,11 +4,11 @@ from pushrod.adapters.postgres.server import Database
 
 
 def schema_digest(server: Database, database: str) -> str:
-    """A digest of what a database's schema is, without its rows: it changes when a migration changed something.
+    """A digest of a database's schema, without its rows: it changes when a migration changed something.
 
-    It is over tables, columns, constraints, indexes, sequences (not where they stand), views, routines,
-    triggers, policies, types and extensions; not over rights, owners and comments. Compare only digests made by
-    the same pushrod and the same PostgreSQL.
+    Includes tables, columns, constraints, indexes, sequences (not their positions), views, routines, triggers,
+    policies, types and extensions; not rights, owners and comments. Compare only digests made by the same pushrod and
+    the same PostgreSQL.
     """
     return server.query(_DIGEST, database)[0][0]
 

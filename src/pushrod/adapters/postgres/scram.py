@@ -1,4 +1,4 @@
-"""Password verifiers as PostgreSQL keeps them, made here so that no statement ever holds a password."""
+"""Password verifiers as PostgreSQL stores them, computed here so that no statement contains a password."""
 
 import base64
 import hashlib
@@ -9,14 +9,14 @@ import secrets
 from pushrod.core.errors import StoreError
 
 ITERATIONS = 4096
-"""PostgreSQL's own default (`scram_iterations`); the passwords are random, so more would buy nothing."""
+"""PostgreSQL's own default (`scram_iterations`); the passwords are random, so more iterations would gain nothing."""
 
 
 def verifier(password: str, salt: bytes = b"", iterations: int = ITERATIONS) -> str:
-    """The verifier PostgreSQL keeps instead of a password, made here so that no statement ever holds one.
+    """The verifier that PostgreSQL stores instead of a password.
 
-    `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, the keys as RFC 5802 section 3 defines them.
-    An empty salt means a new random one of 16 bytes. StoreError if the password is not printable ASCII.
+    `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, the keys as RFC 5802 section 3 defines them. An empty
+    salt means a new random one of 16 bytes. Raises StoreError if the password is not printable ASCII.
     """
     salt = salt or secrets.token_bytes(16)
     salted = hashlib.pbkdf2_hmac("sha256", checked(password).encode(), salt, iterations)
@@ -35,7 +35,9 @@ def matches(known: str, password: str) -> bool:
 
 
 def checked(password: str) -> str:
-    """Other characters would have to be normalised (RFC 4013) before hashing; pushrod's own are hexadecimal."""
+    """Refuse other characters, which would have to be normalised (RFC 4013) before hashing; pushrod's own are
+    hexadecimal.
+    """
     if not password or not all(" " <= c <= "~" for c in password):
         raise StoreError("a password of PostgreSQL must be printable ASCII", hint="choose another password")
     return password

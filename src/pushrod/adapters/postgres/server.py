@@ -1,4 +1,4 @@
-"""A running server: asking it as the superuser, waiting for it, and its address for others."""
+"""A running server: query it as the superuser, wait for it, and build its address for clients."""
 
 import csv
 import io
@@ -15,13 +15,13 @@ from pushrod.core.errors import StoreError
 from pushrod.system import files, network, processes, waits
 
 _CONNECT_TIMEOUT = 5  # seconds; the server is on this machine
-_POLL = 0.02  # seconds between two questions while a server starts
+_POLL = 0.02  # seconds between two queries while a server starts
 
 Row = tuple[str, ...]
 
 
 class Command(NamedTuple):
-    """One of PostgreSQL's programs, as it is run on a server as the superuser; `where` is what errors say."""
+    """One of PostgreSQL's programs, as run on a server as the superuser; `where` is for errors."""
 
     argv: list[str]
     environment: Mapping[str, str]
@@ -29,36 +29,36 @@ class Command(NamedTuple):
 
 
 class Database(Protocol):
-    """A server that can be asked as its superuser."""
+    """A server that can be queried as its superuser."""
 
     def query(self, sql: str, database: str = "postgres", *, timeout: float = 30.0) -> list[Row]:
-        """Run a psql script and return the rows it gives, NULL as an empty string."""
+        """Run a psql script and return its rows, NULL as an empty string."""
 
     def command(self, program: str, *argv: str, database: str = "", timeout: float = 30.0) -> Command:
-        """How one of PostgreSQL's programs, of the server's own version, is run as its superuser, on a database or,
-        where none is named, on none. `timeout` is in seconds, for each statement."""
+        """How to run one of PostgreSQL's programs, of the server's own version, as its superuser, on a database or,
+        without a name, on none. `timeout` is in seconds, for each statement.
+        """
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server on this machine and the superuser's password to it."""
+    """A running server on this machine, with its superuser's password."""
 
     programs: Programs
     port: int
     password: str = field(repr=False)
 
     def query(self, sql: str, database: str = "postgres", *, timeout: float = 30.0) -> list[Row]:
-        """Run a psql script as the superuser and return the rows it gives, NULL as an empty string.
+        """Run a psql script as the superuser and return its rows, NULL as an empty string.
 
-        The first failing statement ends it; a script that wants to be all or nothing says begin and commit.
-        Names must carry their schema: `search_path` is empty, because whoever owns a schema could otherwise
-        have the superuser call their functions. `timeout` is in seconds, for each statement. Raises StoreError
-        with what PostgreSQL said.
+        The first failing statement ends it; an atomic script contains begin and commit. Names must include their
+        schema: `search_path` is empty, because a schema's owner could otherwise make the superuser call their
+        functions. `timeout` is in seconds, for each statement. Raises StoreError with PostgreSQL's message.
         """
         return _query(self.command("psql", *FORM, database=database, timeout=timeout), sql, timeout)
 
     def command(self, program: str, *argv: str, database: str = "", timeout: float = 30.0) -> Command:
-        """As `Database.command`; the programs are those beside the server's."""
+        """Like `Database.command`, with the programs beside the server's."""
         at = ["--host=127.0.0.1", f"--port={self.port}", f"--username={SUPERUSER}", *_on(database)]
         variables = environment() | {
             "PGPASSWORD": self.password,
@@ -73,19 +73,20 @@ class Server:
 
 @dataclass(frozen=True)
 class ContainerServer:
-    """A running server in a container, asked from inside it: over its own socket, as its superuser `user`, whom the
-    official image trusts there (its `pg_hba.conf`). `docker` is the environment of Docker's program."""
+    """A running server in a container, queried from inside it: over its own socket, as its superuser `user`, whom the
+    official image trusts there (its `pg_hba.conf`). `docker` is the environment of Docker's program.
+    """
 
     container: str
     user: str
     docker: Mapping[str, str] = field(repr=False)
 
     def query(self, sql: str, database: str = "postgres", *, timeout: float = 30.0) -> list[Row]:
-        """As `Server.query`."""
+        """Like `Server.query`."""
         return _query(self.command("psql", *FORM, database=database, timeout=timeout), sql, timeout)
 
     def command(self, program: str, *argv: str, database: str = "", timeout: float = 30.0) -> Command:
-        """As `Database.command`; the programs are the container's."""
+        """Like `Database.command`, with the container's programs."""
         given = [w for name, value in _variables(timeout).items() for w in ("--env", f"{name}={value}")]
         words = [program, *argv, f"--username={self.user}", *_on(database)]
         whole = ["docker", "exec", "--interactive", *given, self.container, *words]
@@ -104,9 +105,9 @@ def _variables(timeout: float) -> dict[str, str]:
     return {"PGOPTIONS": options, "PGAPPNAME": "pushrod", "PGCLIENTENCODING": "UTF8"}
 
 
-def refusal(said: str, where: str) -> StoreError:
-    """What one of PostgreSQL's programs printed as it failed, as an error."""
-    return StoreError(_message(said), where=where, hint=_hint(said), log=tuple(said.splitlines()[-20:]))
+def refusal(output: str, where: str) -> StoreError:
+    """The error for the output of a failed program of PostgreSQL."""
+    return StoreError(_message(output), where=where, hint=_hint(output), log=tuple(output.splitlines()[-20:]))
 
 
 def _query(psql: Command, sql: str, timeout: float) -> list[Row]:
@@ -116,54 +117,56 @@ def _query(psql: Command, sql: str, timeout: float) -> list[Row]:
     return [tuple(row) or ("",) for row in csv.reader(io.StringIO(done.stdout, newline=""))]
 
 
-def _message(said: str) -> str:
-    """The sentence that matters in what psql printed, without the place it puts before it."""
-    found = re.search(r"(?:ERROR|FATAL|PANIC): +(.+)", said) or re.search(r"error: (.+)", said)
-    return found[1] if found else (said.strip() or "psql failed and said nothing")
+def _message(output: str) -> str:
+    """The decisive sentence in psql's output, without the location in front of it."""
+    found = re.search(r"(?:ERROR|FATAL|PANIC): +(.+)", output) or re.search(r"error: (.+)", output)
+    return found[1] if found else (output.strip() or "psql failed without an error message")
 
 
-def _hint(said: str) -> str:
-    if "password authentication failed" in said:
-        return "the store was made with another password: restore the app's secrets from where they were"
-    if "statement timeout" in said:
-        return "another session may hold a lock: look into pg_stat_activity"
-    if re.search(r"container \S+ is not running|No such container", said):
-        return "the store does not run: `docker logs` of its container says why"
-    if "failed: FATAL" not in said and "connection to server" in said:
-        return "see whether the server runs, and the end of its log"
+def _hint(output: str) -> str:
+    if "password authentication failed" in output:
+        return "the store was created with another password: restore the app's secrets from a backup"
+    if "statement timeout" in output:
+        return "another session may hold a lock: see pg_stat_activity"
+    if re.search(r"container \S+ is not running|No such container", output):
+        return "the store does not run: `docker logs` of its container shows why"
+    if "failed: FATAL" not in output and "connection to server" in output:
+        return "check whether the server runs, and read the end of its log"
     return ""
 
 
 def ready(server: Server, deadline: float, log: Path) -> None:
-    """Wait until the server answers `select 1`; StoreError with the end of `log` after `deadline` seconds.
+    """Wait until the server answers `select 1`. Raises StoreError with the end of `log` after `deadline` seconds.
 
-    A server that refuses us (another password) fails at once. One that recovers from a crash is waited for.
+    A server that refuses the login (another password) fails at once; one that recovers from a crash is waited for.
     """
     end = time.monotonic() + deadline
-    said = "nothing listens on its port"
+    problem = "nothing listens on its port"
     if waits.wait_until(lambda: network.accepts(server.port), deadline, _POLL):
         while True:
             try:
                 server.query("select 1")
                 return
             except StoreError as e:
-                said = e.what
+                problem = e.what
                 if not _is_starting("\n".join(e.log)) or time.monotonic() >= end:
-                    raise _not_ready(server, said, e.hint, log) from e
+                    raise _not_ready(server, problem, e.hint, log) from e
             time.sleep(_POLL)
-    raise _not_ready(server, f"{said} after {deadline:g} s", "the lines above are the end of its log", log)
+    raise _not_ready(server, f"{problem} after {deadline:g} s", "the lines above are the end of its log", log)
 
 
-def _is_starting(said: str) -> bool:
-    """Whether a refusal will pass: the server said that it is coming up, or had no time to say anything."""
-    return "the database system is" in said or ("FATAL" not in said and "connection to server" in said)
+def _is_starting(output: str) -> bool:
+    """Whether a refusal is temporary: the server reported that it is starting, or ended the connection without a
+    message.
+    """
+    return "the database system is" in output or ("FATAL" not in output and "connection to server" in output)
 
 
-def _not_ready(server: Server, said: str, hint: str, log: Path) -> StoreError:
+def _not_ready(server: Server, problem: str, hint: str, log: Path) -> StoreError:
     where = f"PostgreSQL on port {server.port}"
-    return StoreError(f"PostgreSQL is not ready: {said}", where=where, hint=hint, log=files.tail(log))
+    return StoreError(f"PostgreSQL is not ready: {problem}", where=where, hint=hint, log=files.tail(log))
 
 
 def url(user: str, password: str, port: int, database: str, host: str = "127.0.0.1") -> str:
-    """The address of a database as programs take it: `postgresql://user:password@127.0.0.1:port/database`."""
+    """A database's address in the form that programs expect: `postgresql://user:password@127.0.0.1:port/database`."""
     return f"postgresql://{quote(user, '')}:{quote(password, '')}@{host}:{port}/{quote(database, '')}"

@@ -1,6 +1,6 @@
-"""The sessions of a release command in PostgreSQL: who holds them up, and how they are ended.
+"""The sessions of a release command in PostgreSQL: what blocks them, and how they are ended.
 
-PostgreSQL goes on with the statement of a client that is gone, and with the locks it holds or waits for.
+PostgreSQL keeps executing the statement of a client that is gone, and keeps the locks it holds or waits for.
 """
 
 from pushrod.adapters.postgres.roles import Roles
@@ -11,17 +11,18 @@ _SHOWN = 60  # characters of a statement
 
 
 def end_sessions(server: Database, app: str, since: str) -> int:
-    """End the sessions of an app's migrating role that were opened at a time (ISO 8601) or later; how many.
+    """End the sessions of an app's migrating role that were opened at a time (ISO 8601) or later; returns their
+    number.
 
-    Those from before are somebody's own: `pushrod run psql`.
+    Earlier ones belong to a person: `pushrod run psql`.
     """
     ended = server.query(_set(migrator=Roles.of(app).migrator, since=since) + _END)
     return len(ended)
 
 
 def waiting(server: Database, app: str) -> list[str]:
-    """Whom the sessions of an app's migrating role wait for, one sentence for each."""
-    return [_told(row) for row in server.query(_set(migrator=Roles.of(app).migrator) + _WAITING)]
+    """What the sessions of an app's migrating role wait for, one sentence for each blocker."""
+    return [_sentence(row) for row in server.query(_set(migrator=Roles.of(app).migrator) + _WAITING)]
 
 
 def _set(**values: str) -> str:
@@ -30,7 +31,7 @@ def _set(**values: str) -> str:
     return "".join(f"\\set {name} '{value}'\n" for name, value in values.items())
 
 
-def _told(row: tuple[str, ...]) -> str:
+def _sentence(row: tuple[str, ...]) -> str:
     pid, who, state, seconds, statement = row
     shown = statement if len(statement) <= _SHOWN else f"{statement[:_SHOWN]}…"
     return f"it waits for a lock that {who} holds: process {pid}, {state}, in a transaction for {seconds} s: {shown}"

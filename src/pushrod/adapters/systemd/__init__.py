@@ -1,7 +1,7 @@
-"""systemd as pushrod drives it: the units of a host, rendered, and the few questions asked of the manager."""
+"""systemd as pushrod drives it: the units of a host, rendered, and a few calls to the manager."""
 
 from pushrod.adapters.systemd.boot_unit import BootUnit
-from pushrod.adapters.systemd.manager import attach, call, ended, is_active, is_enabled, journal, told
+from pushrod.adapters.systemd.manager import attach, call, ended, is_active, is_enabled, journal, journal_entries
 from pushrod.adapters.systemd.slices import INSTANCES, STORES, rebound, slices
 from pushrod.adapters.systemd.units import (
     DIRECTORY,
@@ -34,11 +34,11 @@ __all__ = [
     "is_active",
     "is_enabled",
     "journal",
+    "journal_entries",
     "mount_unit",
     "mounts",
     "rebound",
     "render",
     "slices",
     "tmpfiles",
-    "told",
 ]

@@ -1,28 +1,29 @@
-"""The questions asked of systemd's manager and its journal, and the few orders given."""
+"""Calls to systemd's manager and queries of its journal."""
 
 import json
 
 from pushrod.core.errors import HostError
 from pushrod.system import processes
 
-_TIMEOUT = 60.0  # seconds for one call of systemctl; starting an app is not waited for
+_TIMEOUT = 60.0  # seconds for one call of systemctl; it does not wait for an app to start
 
 
 def call(*argv: str, timeout: float = _TIMEOUT) -> str:
-    """Run systemctl and return what it printed; HostError with its own words if it fails."""
+    """Run systemctl and return its output. Raises HostError with its message if it fails."""
     done = processes.run(["systemctl", *argv], timeout=timeout)
     if done.status != 0:
         raise HostError(
             f"systemctl {' '.join(argv)} failed: {done.stderr.strip() or f'status {done.status}'}",
-            hint=f"`journalctl -e -u {argv[-1]}` says more",
+            hint=f"`journalctl -e -u {argv[-1]}` shows more",
             log=journal(argv[-1]) if argv[-1].startswith("pushrod") else (),
         )
     return done.stdout.strip()
 
 
 def attach(unit: str, process: int) -> str:
-    """Move a process of ours into the control group of a unit that is delegated to us; what the manager says against
-    it, nothing where it is done (org.freedesktop.systemd1(5))."""
+    """Move one of our processes into the control group of a unit that is delegated to us; returns the manager's
+    objection, empty on success (org.freedesktop.systemd1(5)).
+    """
     manager = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
     call = ("AttachProcessesToUnit", "ssau", unit, "", "1", str(process))
     done = processes.run(["busctl", "--system", "--quiet", "call", *manager, *call], timeout=_TIMEOUT)
@@ -35,13 +36,15 @@ def is_active(unit: str) -> bool:
 
 
 def ended(unit: str) -> str:
-    """When the program of a unit last ended, by the clock of the kernel."""
+    """The time at which a unit's program last ended, by the kernel's clock."""
     argv = ["systemctl", "show", "--value", "--property=ExecMainExitTimestampMonotonic", unit]
     return processes.run(argv, timeout=_TIMEOUT).stdout.strip()
 
 
-def told(identifier: str) -> list[tuple[int, str]]:
-    """What the system's journal was told under a name, with the user who told it, oldest first; what we may read."""
+def journal_entries(identifier: str) -> list[tuple[int, str]]:
+    """The journal's entries with an identifier, each with the user who wrote it, oldest first; only those we may
+    read.
+    """
     argv = ["journalctl", "--no-pager", "--output=json", "--output-fields=MESSAGE,_UID"]
     done = processes.run([*argv, f"--identifier={identifier}"], timeout=_TIMEOUT)
     found = []
@@ -53,7 +56,7 @@ def told(identifier: str) -> list[tuple[int, str]]:
 
 
 def is_enabled(unit: str) -> bool:
-    """Whether a unit comes back at boot."""
+    """Whether a unit starts at boot."""
     return processes.run(["systemctl", "is-enabled", "--quiet", unit], timeout=_TIMEOUT).status == 0
 
 

@@ -1,4 +1,4 @@
-"""What bounds an app's containers, and all apps together: slices, and what each has by drop-ins."""
+"""Limits of an app's containers, and of all apps together: slices, configured by drop-ins."""
 
 from collections.abc import Mapping
 
@@ -7,15 +7,17 @@ from pushrod.adapters.systemd.units import WRITTEN
 from pushrod.core.limits import Limits
 
 INSTANCES, STORES = "pushrod-app-", "pushrod-store-"
-"""What the names of the slices begin with that hold an app's instances and its stores; apart, so that an instance
-that takes all it can get leaves its own database what that needs."""
+"""Prefixes of the slices with an app's instances and its stores; separate, so that an instance at its limit leaves
+its own database enough.
+"""
 
 
 def slices(limits: Limits, apps: Mapping[str, Limits]) -> dict[str, str]:
-    """What bounds an app's containers, all apps, and what each writes: files by their path below `DIRECTORY`.
+    """The limits of an app's containers, of all apps, and of each container's disk writes: files by their path below
+    `DIRECTORY`.
 
-    Docker asks systemd for a scope in a slice of the app's name, and systemd makes that slice: it takes no root. Its
-    limits are a drop-in for whatever begins with that prefix (systemd.unit(5)); `apps` have their own.
+    Docker asks systemd for a scope in a slice named after the app, and systemd creates that slice, without root. Its
+    limits are a drop-in for every name with that prefix (systemd.unit(5)); `apps` have their own.
     """
     found = {"pushrod.slice": _slice(_together(limits), unit=True)}
     found["pushrod-layers.service.d/10-limit.conf"] = (
@@ -49,7 +51,7 @@ def bounds(kind: str, limits: Limits) -> dict[str, int]:
 
 
 def rebound(limits: Limits, apps: Mapping[str, Limits]) -> None:
-    """Give slices that are there what the files say, which systemd reads only when it makes one.
+    """Apply the files' values to existing slices: systemd reads them only when it creates a slice.
 
     `apps` are all apps of the host.
     """
@@ -67,8 +69,9 @@ def _together(limits: Limits) -> dict[str, int]:
     return {"MemoryMax": limits.all_memory, "CPUWeight": 100, "IOWeight": 100}
 
 
-# By default a shutdown stops a slice at once (systemd.slice(5)), with every container in it, stores too, and beside
-# the app's unit. That one first closes the edge, then stops instances, then stores, each within its grace.
+# By default a shutdown stops a slice at once (systemd.slice(5)), with every container in it, including stores, at the
+# same time as the app's unit. The unit first closes the edge, then stops instances, then stores, each within its
+# grace period.
 _LASTING = "DefaultDependencies=no\n"
 
 

@@ -1,8 +1,8 @@
 """The units of a host: the files in `files/units`, with the values of this host. Pure.
 
-The units run programs below ROOT/programs with the system's own Python, so that a server goes on, and reboots,
-without the pushrod package. Where they do call pushrod, its absence is no failure. Each is closed as far as its
-work allows (systemd.exec(5)): `systemd-analyze security` rates how far.
+The units run programs below ROOT/programs with the system's own Python, so that a server keeps running, and reboots,
+without the pushrod package. Units that do call pushrod do not fail without it. Each is sandboxed as far as its work
+allows (systemd.exec(5)); `systemd-analyze security` rates this.
 """
 
 import re
@@ -18,7 +18,7 @@ DIRECTORY, WANTED, RUNTIME = host_paths.UNITS, host_paths.WANTED, host_paths.RUN
 TARGET = "pushrod.target"
 
 VOLUMES = Path("/var/lib/docker/volumes")
-"""Where Docker keeps volumes, unless its owner has put its data elsewhere."""
+"""Where Docker keeps volumes, unless its owner moved its data."""
 
 WRITTEN = "# Written by `pushrod host init`. To change a unit, add a drop-in: systemctl edit NAME\n"
 PYTHON = "/usr/bin/python3"
@@ -29,9 +29,10 @@ _PLAIN = re.compile(r"/[A-Za-z0-9._/-]+")
 
 
 class Layout(NamedTuple):
-    """What the units name: the root, the pushrod program, the account, the edge's argv and that of what rotates its
-    logs, the pool of addresses, the networks that no build may reach, and how many connections
-    one address can have with the edge, and one release with what is outside of its network."""
+    """The values in the units: the root, the pushrod program, the account, the argv of the edge and of its log
+    rotation, the pool of addresses, the networks that no build may reach, and the numbers of connections that one
+    address may have with the edge, and one release with addresses outside its network.
+    """
 
     root: Path
     pushrod: Path
@@ -64,7 +65,7 @@ def _unit(path: Path, values: Mapping[str, str]) -> str:
 
 
 def _values(layout: Layout) -> dict[str, str]:
-    from pushrod.adapters.nginx import Bounds  # which what asks for names alone does not need
+    from pushrod.adapters.nginx import Bounds  # commands that only need the names work without it
     from pushrod.core.site import DRAIN_BUDGET
 
     unreachable = (f"{_UNREACHABLE} -d {network} -j DROP\n" for network in layout.closed)
@@ -90,16 +91,19 @@ def _values(layout: Layout) -> dict[str, str]:
 
 
 def mounts(root: Path) -> tuple[Path, ...]:
-    """The directories that are mounted on themselves, so that nothing in them is setuid or a device: what containers
-    write into, of bind mounts and of volumes."""
+    """The directories that are mounted on themselves with nosuid and nodev: those that containers write into, of bind
+    mounts and of volumes.
+    """
     return (root / "apps", VOLUMES)
 
 
 def mount_unit(place: Path) -> str:
-    """The unit that mounts a directory: systemd wants it named by the path (systemd.mount(5), systemd-escape(1))."""
+    """The unit that mounts a directory: systemd requires a name made from the path (systemd.mount(5),
+    systemd-escape(1)).
+    """
     return str(place).strip("/").replace("-", r"\x2d").replace("/", "-") + ".mount"
 
 
 def tmpfiles(layout: Layout) -> str:
-    """The line that makes RUNTIME at every boot (tmpfiles.d(5))."""
+    """The line that creates RUNTIME at every boot (tmpfiles.d(5))."""
     return f"{WRITTEN}d {RUNTIME} 0700 {layout.account} {layout.account}\n"

@@ -58,7 +58,7 @@ class Platform:
         if waits.wait_until(self._edge_is_up, timeout=1):
             return
         if not self._context.edge.running() and not self._context.edge.is_whole():
-            self._context.edge.begin_anew()
+            self._context.edge.rebuild()
             self._context.supervisor.restart("edge")
         sites = self._context.edge.sites().items()
         stolen = {name: None for name, site in sites if not all(map(network.port_is_free, site.ports))}

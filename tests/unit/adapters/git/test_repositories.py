@@ -157,12 +157,12 @@ def test_a_repository_that_git_cannot_read_is_mended(
     (repository / name).unlink()
     if text is not None:
         (repository / name).write_bytes(text)
-    git.mend_bare(repository)
+    git.repair_bare(repository)
     git.create_repository(repository, ["false"])
     assert git.branch_commit(repository) == commit
     assert git.is_whole(repository)
     assert git.reports(repository)
-    assert git.mend_bare(repository) == []
+    assert git.repair_bare(repository) == []
 
 
 @pytest.mark.slow

@@ -71,13 +71,13 @@ def test_a_refused_commit_goes_with_its_pack_and_nothing_else(tree: Tree, reposi
     pack = git.transfer(tree.path, repository, refused)
     assert pack is not None
     assert git.is_commit(repository, refused)
-    git.forget(repository, refused, pack)
+    git.remove_pack(repository, refused, pack)
     assert not git.is_commit(repository, refused)
     assert git.is_commit(repository, kept)
     again = git.transfer(tree.path, repository, refused)
     assert again is not None
     git.move_branch(repository, refused)
-    git.forget(repository, refused, again)  # it is live meanwhile
+    git.remove_pack(repository, refused, again)  # it is live meanwhile
     assert git.is_commit(repository, refused)
     assert git.git(repository, "fsck", "--full") == ""
 

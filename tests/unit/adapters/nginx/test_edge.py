@@ -55,7 +55,7 @@ def test_the_version(tmp_path: Path, runtime: Path, says: str, version: tuple[in
 
 
 def test_a_program_that_is_no_nginx(tmp_path: Path, runtime: Path) -> None:
-    with pytest.raises(HostError, match="does not say which nginx it is"):
+    with pytest.raises(HostError, match="does not report an nginx version"):
         _ = Edge(program(tmp_path / "nginx", "hello"), tmp_path, runtime).version
 
 

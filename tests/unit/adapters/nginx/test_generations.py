@@ -46,5 +46,5 @@ def test_the_newest_stay_and_the_current_one(trees: Generations) -> None:
     names = [f"{number}-00000000" for number in range(1, 7)]
     for name in names:
         trees.write(name, TEXTS)
-    trees.prune(names[1])
+    trees.remove_old(names[1])
     assert trees.all() == [*reversed(names[-KEPT_TREES + 1 :]), names[1]]

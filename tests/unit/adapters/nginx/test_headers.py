@@ -29,7 +29,7 @@ def test_a_request_has_all_of_them_or_none() -> None:
 
 
 def test_an_app_believes_its_proxies_and_this_machine() -> None:
-    text = headers.believed("my-shop", ("198.51.100.0/24",))
+    text = headers.proxy_maps("my-shop", ("198.51.100.0/24",))
     assert "geo $realip_remote_addr $peer_my_shop {" in text
     assert re.findall(r"(?m)^    (\S+) near;", text) == ["127.0.0.0/8", "::1", "198.51.100.0/24"]
     assert f"{headers.scheme('my-shop')} {{" in text

@@ -29,19 +29,19 @@ def listen(path: Path) -> socket.socket:
 
 def test_a_socket_that_somebody_listens_on_stays(path: Path) -> None:
     with listen(path):
-        start.clear(path, patience=0.1)
+        start.remove_stale_socket(path, patience=0.1)
         assert path.is_socket()
 
 
 def test_a_socket_whose_listener_is_gone_is_removed(path: Path) -> None:
     listen(path).close()
-    start.clear(path)
+    start.remove_stale_socket(path)
     assert not path.exists()
 
 
 def test_a_listener_that_is_about_to_go_is_waited_for(path: Path) -> None:
     listener = listen(path)
-    waiting = threading.Thread(target=start.clear, args=(path, 20.0))
+    waiting = threading.Thread(target=start.remove_stale_socket, args=(path, 20.0))
     waiting.start()
     listener.accept()[0].close()
     listener.close()
@@ -50,10 +50,10 @@ def test_a_listener_that_is_about_to_go_is_waited_for(path: Path) -> None:
 
 
 def test_nothing_and_an_ordinary_file_are_left_alone(path: Path) -> None:
-    start.clear(path)
+    start.remove_stale_socket(path)
     assert not path.exists()
     path.write_text("text")
-    start.clear(path)
+    start.remove_stale_socket(path)
     assert path.read_text() == "text"
 
 

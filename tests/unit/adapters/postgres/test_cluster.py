@@ -44,7 +44,7 @@ def test_data_of_another_major_version_are_refused_and_named(tmp_path: Path) -> 
     (data / "PG_VERSION").write_text("15\n")
     with pytest.raises(StoreError) as caught:
         cluster.initialise(programs(tmp_path, "18.6"), data, "x", None)
-    assert caught.value.what == "the data are of PostgreSQL 15, and the PostgreSQL here is 18.6"
+    assert caught.value.what == "the data is from PostgreSQL 15, and the PostgreSQL here is 18.6"
     assert caught.value.where == str(data)
     assert "not touched" in caught.value.hint
     assert [p.name for p in data.iterdir()] == ["PG_VERSION"]
