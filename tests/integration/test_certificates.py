@@ -240,8 +240,8 @@ def test_a_server_that_has_given_enough(
     served.pipeline.certify()
     with limiting(acme, tmp_path / "pebble") as url:
         monkeypatch.setenv("PUSHROD_ACME_SERVER", url)
-        refused(served, "gives no more certificates for now: too many certificates", force=True)
-    assert "gives no more certificates for now" in served.problem(sealed)
+        refused(served, "issues no more certificates for now: too many certificates", force=True)
+    assert "issues no more certificates for now" in served.problem(sealed)
 
 
 @needs_pebble

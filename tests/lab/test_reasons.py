@@ -56,9 +56,9 @@ REASONS = {
     "no such file": (tree('    command: ["/srv/nope.sh"]\n'), "`/srv/nope.sh` is not in the image"),
     "not executable": (tree("    command: /app/app.py\n"), "`/app/app.py` may not be run"),
     "a directory": (tree("    command: /app\n"), "`/app` may not be run"),
-    "no interpreter": (tree("    command: bin/odd\n", COPIED), "not what is to run it"),
-    "another processor": (tree("    command: bin/foreign\n", COPIED), "is no program for this host"),
-    "no first line": (tree("    command: bin/bare\n", COPIED), "is no program for this host"),
+    "no interpreter": (tree("    command: bin/odd\n", COPIED), "its interpreter does not"),
+    "another processor": (tree("    command: bin/foreign\n", COPIED), "cannot run on this host"),
+    "no first line": (tree("    command: bin/bare\n", COPIED), "cannot run on this host"),
     "no such user": (tree("    user: nobodyhere\n"), "the image has no user `nobodyhere`"),
     "a directory over a file": (
         tree("    volumes: ['./dir:/app/app.py']\n"),

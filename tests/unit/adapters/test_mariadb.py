@@ -24,7 +24,7 @@ from pushrod.core.errors import StoreError
             False,
         ),
         ("Error response from daemon: Container 1f is not running\n", None, False),
-        ("", "the client failed and said nothing", False),
+        ("", "the client failed without an error message", False),
     ],
 )
 def test_what_a_program_says_as_it_fails(said: str, what: str | None, denied: bool) -> None:

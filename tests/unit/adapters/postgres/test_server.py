@@ -54,7 +54,7 @@ def test_rows_keep_separators_quotes_and_lines(tmp_path: Path) -> None:
         ('psql: error: connection to server at "127.0.0.1" failed: FATAL:  sorry', "sorry"),
         ("psql: error: could not do it", "could not do it"),
         ("killed", "killed"),
-        ("", "psql failed and said nothing"),
+        ("", "psql failed without an error message"),
     ],
 )
 def test_error_is_what_postgresql_said(tmp_path: Path, said: str, what: str) -> None:

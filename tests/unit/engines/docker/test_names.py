@@ -83,7 +83,7 @@ def test_a_container_has_one_owner(tmp_path: Path, app: str, store: str, foreign
 
 @pytest.mark.parametrize("name", ["shop-r7", "shop-r7-web-1", "shop-r7-stores"])
 def test_no_app_is_called_like_a_release(name: str) -> None:
-    with pytest.raises(UnknownNameError, match="a release of another app"):
+    with pytest.raises(UnknownNameError, match="another app's release"):
         names.check_app(name)
 
 
