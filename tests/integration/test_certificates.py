@@ -336,7 +336,7 @@ def test_old_certificates_do_not_pile_up(served: Served, authority: openssl.Pair
         renewal.give(served.app, served, served.progress, pair)  # type: ignore[arg-type]
     kept = [p for p in (served.edge.certificates / "shop").iterdir() if p.is_dir() and not p.is_symlink()]
     assert len(kept) <= 4
-    served.certificates.forget()
+    served.certificates.remove_all()
     assert not (served.edge.certificates / "shop").exists()
 
 

@@ -1,1 +1,1 @@
-"""The edge in front of an app: names, certificates, access, files, the request log."""
+"""The edge in front of an app: host names, certificates, access control, static files, the request log."""

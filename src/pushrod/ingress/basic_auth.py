@@ -51,13 +51,13 @@ class Passwords:
             generations[name] = generation
         return generations
 
-    def prune(self, used: Collection[str]) -> None:
+    def remove_unused(self, used: Collection[str]) -> None:
         """Remove the files that no kept release uses."""
         for path in self.directory.glob("*"):
             if path.name not in used:
                 path.unlink()
 
-    def forget(self) -> None:
+    def remove_all(self) -> None:
         """Remove all password files of the app."""
         files.remove_tree(self.directory)
 

@@ -34,7 +34,7 @@ _AGAIN = (
 )
 _LATE = 1 / 4  # of its lifetime left: renewal, due at a third, has failed for days
 _DUE = 1 / 3
-_RESTORE = "`pushrod doctor --repair` mends it"
+_RESTORE = "`pushrod doctor --repair` fixes it"
 
 
 class Kept(Value, frozen=True):
@@ -123,7 +123,7 @@ class Certificates:
                 pair = _read(self._current)
                 openssl.pair(pair.chain, pair.key)
         except PermissionError:
-            return None  # it is another account's
+            return None  # it belongs to another account
         except PushrodError as e:
             where, what = e.where or str(self._current), e.what
         except (OSError, UnicodeDecodeError) as e:
@@ -181,9 +181,10 @@ class Certificates:
         self.given.unlink(missing_ok=True)
         return there
 
-    def mend(self) -> list[str]:
-        """Have what is here be readable again, and say what was done. What cannot be is set aside, and the next
-        deployment or renewal obtains another."""
+    def repair(self) -> list[str]:
+        """Make the stored certificate readable again; returns the repairs. Unreadable files are set aside, and the
+        next deployment or renewal obtains another certificate.
+        """
         aside = [files.make_way(self.directory, directory=True), files.make_way(self._failure)]
         if os.path.lexists(self._current) and not self._current.is_symlink():
             aside.append(files.set_aside(self._current))
@@ -191,7 +192,7 @@ class Certificates:
             self.failure()
         except StateError:
             aside.append(files.set_aside(self._failure))
-        done = [f"what cannot be read of its certificates is kept as {path.name}" for path in aside if path]
+        done = [f"unreadable certificate files are kept as {path.name}" for path in aside if path]
         if not self._current.is_symlink():
             return done
         place = self._current.parent / self._current.readlink()
@@ -210,10 +211,10 @@ class Certificates:
                 return done
         files.make_way(place / _RECORD)
         self._record(Kept(place.name, self._source(pair), described))
-        return [*done, "what was recorded of its certificate is made anew"]
+        return [*done, "the record of its certificate was rebuilt"]
 
     def _source(self, pair: Pair) -> str:
-        """Where a certificate came from, by the files that are still there."""
+        """The source of a certificate, determined from the files that exist."""
         with contextlib.suppress(OSError, UnicodeDecodeError):
             if pair.chain.endswith((self.authority / CHAIN).read_text()):
                 return "local"
@@ -222,7 +223,7 @@ class Certificates:
                 return "files"
         return "acme"
 
-    def forget(self) -> None:
+    def remove_all(self) -> None:
         """Remove everything about an app's certificates that is stored outside its own directory."""
         files.remove_tree(self.directory)
         certbot.delete(self.app.name, self.certbot)
@@ -301,15 +302,17 @@ def examine(app: App, release: Release | None) -> Iterator[Diagnostic]:
         return
     kept, failure, lacking = certificates.current(), certificates.failure(), certificates.lacking(release)
     why = f": {failure.why}" if failure else ""
-    mend = (failure.hint if failure else "") or f"pushrod cert renew --app {app.name}"
+    repair = (failure.hint if failure else "") or f"pushrod cert renew --app {app.name}"
     if lacking:
-        yield Diagnostic(what, "warning", f"no certificate for {', '.join(lacking)}{why}", mend)
+        yield Diagnostic(what, "warning", f"no certificate for {', '.join(lacking)}{why}", repair)
     elif kept and kept.certificate.left <= 0:
         yield Diagnostic(
-            what, "broken", f"its certificate expired on {kept.certificate.ends[:10]}{why}", mend
+            what, "broken", f"its certificate expired on {kept.certificate.ends[:10]}{why}", repair
         )
     elif kept and (_ends(kept.certificate, _LATE) or failure):
-        yield Diagnostic(what, "warning", f"its certificate ends on {kept.certificate.ends[:10]}{why}", mend)
+        yield Diagnostic(
+            what, "warning", f"its certificate ends on {kept.certificate.ends[:10]}{why}", repair
+        )
 
 
 def _read(place: Path) -> Pair:

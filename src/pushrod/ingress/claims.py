@@ -36,7 +36,7 @@ def of(app: App) -> tuple[str, ...]:
     return tuple(sorted({*_written(app), *_live(app)}))
 
 
-def wanted(domains: Sequence[str], port: int) -> tuple[str, ...]:
+def requested_names(domains: Sequence[str], port: int) -> tuple[str, ...]:
     """The names an app with these domains answers to: without any, every other name on its port (`:80`)."""
     return tuple(domains) or (f":{port}",)
 
@@ -151,6 +151,6 @@ def _live(app: App) -> tuple[str, ...]:
     try:
         raw = (app.state / "live" / "release.json").read_bytes()
         domains = msgspec.json.decode(raw, type=_Sealed).domains
-        return domains or wanted((), app.settings.port)
+        return domains or requested_names((), app.settings.port)
     except (OSError, msgspec.DecodeError, StateError):
         return ()

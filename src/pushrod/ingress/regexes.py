@@ -151,7 +151,7 @@ class _Reader:
             characters = self._escaped()
         elif c in "*+?{}])" or not " " <= c <= "~":
             raise UnreadableError(
-                f"`{c if ' ' <= c <= '~' else '�'}` as it stands there: put a backslash before it"
+                f"`{c if ' ' <= c <= '~' else '�'}` must be escaped here: put a backslash before it"
             )
         else:
             characters = _set(c)
@@ -161,7 +161,7 @@ class _Reader:
         kind = next((k for k in _GROUPS if self.text.startswith(k, self.at)), "(")
         self.at += len(kind)
         if self._next() == "?" and kind == "(":
-            raise UnreadableError("a group that begins with `(?` and is none of (?: (?= (?! (?<= (?<!")
+            raise UnreadableError("a group that begins with `(?` but is none of (?: (?= (?! (?<= (?<!")
         kept = kind == "("
         self.groups += kept
         self.nested = self.nested or (kept and self._open > 0)
@@ -226,7 +226,7 @@ class _Reader:
         if c == "\\":
             return self._escaped()
         if c in ("", "[", "]") or not " " <= c <= "~":
-            raise UnreadableError("what is in a class: put a backslash before it")
+            raise UnreadableError("an unescaped special character in a class: put a backslash before it")
         return _set(c)
 
     def _repeated(self, characters: int) -> _Characters:

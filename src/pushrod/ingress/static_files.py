@@ -82,7 +82,7 @@ class Static:
         """Remove a release's own files."""
         files.remove_tree(self.directory / str(number))
 
-    def forget(self) -> None:
+    def remove_all(self) -> None:
         """Remove all static files of the app."""
         files.remove_tree(self.directory)
 

@@ -1,7 +1,7 @@
 """The manifest: an app's compose file as values, and every error that a user can make in it.
 
-Compose itself has read the file before (`adapters.compose`) and checked its own rules. Checked here is what pushrod
-needs: roles, one entry, the `x-pushrod` keys, stores that the engine can run.
+Compose has already read the file (`adapters.compose`) and checked its own rules. This package checks pushrod's:
+roles, one entry, the `x-pushrod` keys, stores that the engine can run.
 """
 
 from typing import TYPE_CHECKING, Any

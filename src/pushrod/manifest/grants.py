@@ -79,7 +79,7 @@ def check_word(text: str) -> str:
         return capability(text)
     near = difflib.get_close_matches(text, (*WORDS, *CAPABILITIES), n=1)
     raise UnknownNameError(
-        f"`{text}` is nothing that can be allowed",
+        f"`{text}` is not a grant",
         hint=(f"did you mean `{near[0]}`? " if near else "")
         + f"{', '.join(WORDS)}, a capability such as NET_ADMIN, an absolute path, volume:NAME, domain:NAME "
         "or submodules:HOST[:PORT]",
@@ -90,7 +90,9 @@ def _domain(text: str) -> str:
     try:
         return domains.normal(text)
     except ValueError as e:
-        raise UnknownNameError(f"`{text}` is no host name", hint=str(e) or "such as shop.example.com") from e
+        raise UnknownNameError(
+            f"`{text}` is not a host name", hint=str(e) or "such as shop.example.com"
+        ) from e
 
 
 def capability(text: str) -> str:

@@ -1,9 +1,9 @@
-"""Pulled services of no known kind that Compose would leave alone from one `up` to the next. Pure.
+"""Pulled services of unknown kind that Compose would leave alone from one `up` to the next. Pure.
 
-Compose recreates a container when its definition changes, and that of a pulled image hardly ever does. So a
-database that pushrod does not know may keep its data in its container or in an anonymous volume; if it were
-replaced like an instance, each push would delete the data. A service is kept if others connect to it, or if it is a
-server as its image has it; if it connects to none of them, and is not a part of this app.
+Compose recreates a container when its definition changes, and that of a pulled image rarely does. So a database that
+pushrod does not know may keep its data in its container or in an anonymous volume; if it were replaced like an
+instance, each push would delete the data. A service is kept if others connect to it, or if its image marks it as a
+server; it must connect to none of them, and must not be a part of this app.
 """
 
 from collections.abc import Sequence

@@ -200,7 +200,9 @@ def _python(drafts: Sequence[Draft]) -> Iterable[str]:
         return draft.reference.name == "python" and len(named) > 1 and named[:2] != mine
 
     return _note(
-        f"its Dockerfile names another Python; the embedded engine runs it on {_PYTHON}", drafts, other
+        f"its Dockerfile names another Python version; the embedded engine runs it on {_PYTHON}",
+        drafts,
+        other,
     )
 
 

@@ -133,7 +133,7 @@ def _unused_labels(
             continue
         if target.guard and not draft.key.get("x-pushrod").get("routes").given:
             raise ManifestError(
-                f"a proxy would not let everybody in to {draft.name} (`{target.guard}`); the edge would",
+                f"a proxy would restrict access to {draft.name} (`{target.guard}`); the edge would not",
                 where=f"{draft.key.path}.labels",
                 hint="restrict it at the edge: `x-pushrod: {routes: {/: {auth: {basic: SECRET}}}}`, or `allow`",
             )

@@ -121,9 +121,9 @@ def destroy(app: App, engine: Engine) -> None:
         for directory in place.iterdir() if place.is_dir() else ():
             engine.resources.remove_directory(app, directory)
     engine.resources.remove_app(app)
-    Certificates(app).forget()
-    Static(app, engine.ingress.places).forget()
-    Passwords(app, engine.ingress.places).forget()
+    Certificates(app).remove_all()
+    Static(app, engine.ingress.places).remove_all()
+    Passwords(app, engine.ingress.places).remove_all()
     engine.ingress.remove_app(app.name)
     for path in (app.journal, app.settings_path):  # without both, it no longer counts as an app
         files.remove(path)

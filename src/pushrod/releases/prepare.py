@@ -163,7 +163,7 @@ class Sealing:
         self.passwords.check(manifest.routing)
         with _explained(manifest, checkout):
             self.engine.platform.check(self.app, document, manifest, checkout)
-        names = claims.wanted(self._domains(manifest), self.app.settings.port)
+        names = claims.requested_names(self._domains(manifest), self.app.settings.port)
         claims.check(self.app, names, self._may_push)
         return document, manifest
 
@@ -314,7 +314,7 @@ class Sealing:
         kept, damaged = self.releases.whole()
         self.static.pool(self.releases.numbers())
         if not damaged:  # once repaired, the releases show again which files they need
-            self.passwords.prune({generation for r in kept for generation in r.passwords.values()})
+            self.passwords.remove_unused({generation for r in kept for generation in r.passwords.values()})
 
     def _check_argv(self, manifest: Manifest, checkout: Path, file: str, reading: Reading) -> None:
         """Refuse a manifest that puts a secret into an argv: other users can read it there, and it is part of the

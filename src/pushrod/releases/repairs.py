@@ -48,7 +48,7 @@ class Repairs:
         with self.tries.of("the secrets"):
             self._secrets()
         with self.tries.of("its certificate"):
-            self.done += Certificates(self.app).mend()
+            self.done += Certificates(self.app).repair()
         self.sealed()
 
     def sealed(self) -> None:

@@ -52,7 +52,7 @@ class Serving:
 
     def names(self, release: Release) -> tuple[str, ...]:
         """The host names that a release claims."""
-        return claims.wanted(release.domains, self._app.settings.port)
+        return claims.requested_names(release.domains, self._app.settings.port)
 
     def served(self) -> int | None:
         """The release that the edge serves; 0 if none, None if that cannot be read."""

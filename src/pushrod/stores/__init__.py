@@ -1,1 +1,1 @@
-"""What differs by the kind of a store."""
+"""The kinds of stores, and what differs between them."""

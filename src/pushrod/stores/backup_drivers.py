@@ -1,6 +1,7 @@
-"""What is backed up of a store: its data as one stream, written, read back, and put in their place.
+"""Backups of a store's data as one stream: written, read back, and restored.
 
-Each kind has its driver. None of them knows where the bytes go to or come from: that is the destination's business.
+Each kind of store has its driver. Drivers do not know where the bytes go to or come from; that is the destination's
+concern.
 """
 
 from typing import Protocol
@@ -11,7 +12,7 @@ from pushrod.system.streams import Sink, Source
 
 
 class Archive(Protocol):
-    """One store of an app, as backups take it. Everything here may raise the error of its kind."""
+    """One store of an app, as backups take it. Every method may raise the error of its kind."""
 
     store: str
     suffix: str
@@ -20,16 +21,18 @@ class Archive(Protocol):
         """The version of the store's server."""
 
     def save(self, sink: Sink) -> Rows:
-        """Write the data; the rows of each table, where there are tables. After an error what was written is void."""
+        """Write the data; returns the rows of each table, if there are tables. After an error, the written data is
+        invalid.
+        """
 
     def check(self, source: Source) -> None:
-        """Read what was written to its end; StoreError where it is damaged, or cut off."""
+        """Read a backup to its end. Raises StoreError if it is damaged or incomplete."""
 
     def rehearse(self, source: Source) -> Rows | None:
-        """Restore it somewhere beside, and count its rows; None where that cannot be done."""
+        """Restore it beside the live data and count its rows; None if that is not possible."""
 
     def restore(self, source: Source) -> str | None:
-        """Put the data in place; where the data before are kept. None where it has to be done by hand."""
+        """Replace the live data; returns where the previous data is kept. None if that must be done by hand."""
 
 
 class Dumps:

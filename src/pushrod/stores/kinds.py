@@ -1,11 +1,11 @@
-"""What a kind of store is: all that differs by it, as one value. `registry` has the list of them.
+"""A kind of store: everything that differs by kind, as one value. `registry` lists them.
 
-A kind is asked three times: when a manifest is read (which images are of it, what has to be said), when a release is
-sealed (what the store runs with, where the app finds it), and while the store runs, as a `Server`. What a kind does
-not override holds for a store of no known kind: it runs as it is, and pushrod never speaks to it.
+A kind is used three times: when a manifest is read (its images, notes), when a release is sealed (the store's
+environment, its address for the app), and while the store runs, as a `Server`. Methods that a kind does not override
+apply to a store of unknown kind: it runs as it is, and pushrod never speaks to it.
 
-Most commands only need to know which kinds there are. So a kind's module imports what speaks to a running store, its
-driver, in the methods that need it.
+Most commands only need the list of kinds. So a kind's module imports the code that speaks to a running store, its driver,
+only in the methods that need it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from pushrod.adapters.binaries import Parts
 
 Password = Callable[[str], str]
-"""A store's passwords, by whose they are. Each is made on first use, and kept."""
+"""A store's passwords, by role. Each is generated at first use, and kept."""
 
 
 class Endpoint(Value, frozen=True):
-    """Where a store is for this app. `url` is for its instances, `migrating_url` for the release command.
+    """The address of a store for this app. `url` is for its instances, `migrating_url` for the release command.
 
-    With `adopts` an address in the manifest that has the store's name as its host becomes this one. With `spring` it
-    is also told in the variables of Spring Boot.
+    With `adopts`, an address in the manifest with the store's name as its host becomes this one. With `spring`, it is
+    also set in the variables of Spring Boot.
     """
 
     store: str
@@ -39,7 +39,7 @@ class Endpoint(Value, frozen=True):
 
 
 class ContainerStore(NamedTuple):
-    """A store of an app in its container; `service` has the environment that it runs with."""
+    """An app's store in its container; `service` has the environment that it runs with."""
 
     app: str
     service: Service
@@ -48,7 +48,7 @@ class ContainerStore(NamedTuple):
 
 
 class LocalStore(NamedTuple):
-    """A store of an app as a process of this machine: where its files are, and as whom it runs."""
+    """An app's store as a process of this machine: the path of its files, and the account it runs as."""
 
     app: str
     name: str
@@ -61,26 +61,27 @@ class LocalStore(NamedTuple):
 
 
 class Server:
-    """A running store, as it is asked. Everything here may raise StoreError."""
+    """A running store that can be queried. Every method may raise StoreError."""
 
     def ensure(self, *, ddl: bool) -> str:
-        """Make the app's roles and its database what they should be; with `ddl` the app's own role changes the
-        schema. Returns what has to be said of it, empty for nothing."""
+        """Ensure the app's roles and its database; with `ddl` the app's own role may change the schema. Returns a
+        remark, empty if there is none.
+        """
         return ""
 
     def schema(self) -> str:
-        """A digest of the database's schema, to tell whether a release command migrated."""
+        """A digest of the database's schema, which shows whether a release command migrated."""
         return ""
 
     def waits(self) -> Sequence[str]:
-        """Whom the release command waits for, one sentence for each."""
+        """What the release command waits for, one sentence for each session."""
         return ()
 
     def end_migrations(self, since: str) -> None:
-        """End what a release command that began at a time (ISO 8601) has left behind."""
+        """End what a release command has left behind since a time (ISO 8601)."""
 
     def archive(self, *, ddl: bool) -> Archive | None:
-        """What is backed up of it; None where pushrod cannot ask it."""
+        """What can be backed up; None if pushrod cannot query the store."""
         return None
 
 
@@ -90,13 +91,15 @@ class Embedded(Protocol):
     stop_signal: str
 
     def endpoint(self, store: LocalStore) -> Endpoint:
-        """Where the app finds it."""
+        """Its address for the app."""
 
     def prepare(self, store: LocalStore) -> tuple[tuple[str, ...], bool]:
-        """Its data directory and configuration as they should be; the server's argv, and whether they changed."""
+        """Create its data directory and configuration; returns the server's argv, and whether the configuration
+        changed.
+        """
 
     def ready(self, store: LocalStore, deadline: float) -> str:
-        """Wait until it answers; the server's version. StoreError after `deadline` seconds."""
+        """Wait until it answers; returns the server's version. Raises StoreError after `deadline` seconds."""
 
     def server(self, store: LocalStore) -> Server:
         """The running store."""
@@ -105,11 +108,11 @@ class Embedded(Protocol):
 class Kind:
     """One kind of store.
 
-    `title` is what people call it. `images` are the last parts of the names of its images, each with its product;
-    `extensions` is what some of them are chosen for and the embedded engine lacks. `variable` has the address of the
-    first such store; a service with one of the `usual` names is taken for the first. `spring` are the variables of
-    Spring Boot, that of the address first, and `jdbc` is how such addresses begin. With `numbered` an address ends in
-    the number of a database, which stays as it is written. With `embeddable` the embedded engine runs it.
+    `title` is its name for people. `images` maps the last parts of its images' names to their products; `extensions`
+    are features of some of them that the embedded engine lacks. `variable` contains the address of the first such
+    store; a service with one of the `usual` names counts as the first. `spring` are the variables of Spring Boot,
+    beginning with that of the address, and `jdbc` is the prefix of such addresses. With `numbered` an address ends in
+    the number of a database, which stays as written. With `embeddable` the embedded engine can run it.
     """
 
     name: StoreKind = ""
@@ -126,39 +129,41 @@ class Kind:
     # ---- when a manifest is read ------------------------------------------------------------------------------
 
     def period(self, store: Service) -> Literal["day", "never"]:
-        """How often it is backed up where the manifest says nothing."""
+        """How often it is backed up by default."""
         return "never"
 
     def remark(self, store: Service) -> str:
-        """What is said of such a store on Docker; empty for nothing."""
+        """A note about such a store on Docker; empty if there is none."""
         return ""
 
     # ---- when a release is sealed -----------------------------------------------------------------------------
 
     def environment(self, store: Service, app: str, password: Password) -> dict[str, str]:
-        """What its container runs with."""
+        """The environment of its container."""
         return {name: value for name, value in store.environment.items() if value is not None}
 
     def endpoint(self, store: Service, app: str, password: Password, *, ours: bool) -> Endpoint | None:
-        """Where the app finds its container, None where pushrod cannot tell. `ours` is the manifest's."""
+        """The address of its container for the app, None if pushrod does not know it. `ours` comes from the
+        manifest.
+        """
         return None
 
     def spring_variables(self, given: str, url: str) -> dict[str, str]:
-        """What Spring Boot is told of an address; `given` is the one that the manifest has, or nothing."""
+        """The variables of Spring Boot for an address; `given` is the manifest's address, or empty."""
         return {}
 
     def check(self, store: Service) -> list[str]:
-        """The test of a health check for a container that has none, as Compose writes it."""
+        """The test of a health check for a container that has none, in Compose's form."""
         return []
 
     # ---- while its container runs -----------------------------------------------------------------------------
 
     def series(self, store: Service, image: Mapping[str, str]) -> str:
-        """Of an image, by its environment, which data it can have: `PostgreSQL 17`. Empty where it does not say."""
+        """The version series of an image's data, from its environment: `PostgreSQL 17`. Empty if unknown."""
         return ""
 
     def answers(self, store: ContainerStore) -> bool:
-        """Whether it takes connections: here, whether it runs, and does not say that it is not well."""
+        """Whether it accepts connections: by default, whether it runs and is not unhealthy."""
         from pushrod.adapters import docker
 
         found = docker.inspect([store.container])

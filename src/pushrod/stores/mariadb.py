@@ -36,7 +36,7 @@ exec "$@" --user=root --protocol=tcp --host=127.0.0.1 --port=PORT --connect-time
 
 
 class _Family(Kind):
-    """What the two have in common. `prefixes` begin the names of an image's variables, the first is its own."""
+    """What MariaDB and MySQL have in common. `prefixes` begin the names of an image's variables, its own first."""
 
     prefixes: tuple[str, ...] = ()
     variable = "DATABASE_URL"
@@ -49,7 +49,7 @@ class _Family(Kind):
         return next(filter(None, found), "")
 
     def _has_root(self, store: Service) -> bool:
-        """Whether the manifest says how to log in as root, or that this is nobody's business."""
+        """Whether the manifest sets root's password, or disables it."""
         return any(self._given(store, f"{what}{end}") for what in _OF_ROOT for end in ("", "_FILE"))
 
     def _speaks(self, store: Service) -> bool:
@@ -57,7 +57,7 @@ class _Family(Kind):
         return not any(word in store.image for word in _OTHER_IMAGES)
 
     def _unknown(self, store: Service) -> str:
-        """Why pushrod leaves a store alone; empty where it does not."""
+        """Why pushrod leaves a store alone; empty if it does not."""
         if not self._speaks(store):
             return "its image has other variables than the official one"
         if not self._has_root(store):
@@ -69,7 +69,7 @@ class _Family(Kind):
         return ""
 
     def period(self, store: Service) -> Literal["day", "never"]:
-        """Every day, where pushrod can ask it."""
+        """Every day, if pushrod can query it."""
         return "never" if self._unknown(store) else "day"
 
     def remark(self, store: Service) -> str:
@@ -77,10 +77,10 @@ class _Family(Kind):
         why = self._unknown(store)
         return f"pushrod gives it no accounts, no address and no backups: {why}" if why else ""
 
-    # ---- what becomes of it -----------------------------------------------------------------------------------
+    # ---- environment and addresses ----------------------------------------------------------------------------
 
     def environment(self, store: Service, app: str, password: Password) -> dict[str, str]:
-        """The manifest's own; where that says nothing of root, a password for it, and the app's database."""
+        """The manifest's own; without a root password, also a generated one and the app's database."""
         given, prefix = super().environment(store, app, password), self.prefixes[0]
         if not self._speaks(store) or self._has_root(store):
             return given
@@ -88,8 +88,9 @@ class _Family(Kind):
         return given | {f"{prefix}_ROOT_PASSWORD": password("superuser")} | database
 
     def endpoint(self, store: Service, app: str, password: Password, *, ours: bool) -> Endpoint | None:
-        """Under its service's name, as an account of the app's. Addresses in the manifest stay as they are if the
-        manifest has accounts of its own."""
+        """Its service's name, with an account of the app's. Addresses in the manifest stay as they are if the
+        manifest has accounts of its own.
+        """
         if self._unknown(store):
             return None
         from pushrod.adapters import mariadb
@@ -112,8 +113,9 @@ class _Family(Kind):
         return ["CMD-SHELL", _answers(store)]
 
     def series(self, store: Service, image: Mapping[str, str]) -> str:
-        """Data of one major version of MariaDB, or one series of MySQL, are not another's; with MARIADB_AUTO_UPGRADE
-        the image upgrades them."""
+        """Data of another major version of MariaDB, or series of MySQL, is incompatible; with MARIADB_AUTO_UPGRADE
+        the image upgrades it.
+        """
         if "MARIADB_VERSION" in image:
             major = image["MARIADB_VERSION"].rpartition(":")[2].partition(".")[0]
             return "MariaDB" if self._given(store, "AUTO_UPGRADE") else f"MariaDB {major}"
@@ -121,13 +123,13 @@ class _Family(Kind):
         return f"MySQL {version}" if version else ""
 
     def answers(self, store: ContainerStore) -> bool:
-        """As its health check has it."""
+        """By its health check."""
         from pushrod.adapters import docker
 
         return docker.execute(store.container, ["sh", "-c", _answers(store.service)], timeout=15).status == 0
 
     def server(self, store: ContainerStore) -> Server:
-        """Asked in its container, as root."""
+        """Queried in its container, as root."""
         name = self._given(store.service, "DATABASE")
         if self._unknown(store.service) or not name:
             return Server()
@@ -138,7 +140,7 @@ class _Family(Kind):
 
 
 def _port(store: Service) -> int:
-    """Where it listens: at what its command says, else 3306."""
+    """The port in its command, else 3306."""
     words = re.findall(r"--port[= ](\d{1,5})\b", " ".join((*store.entrypoint, *store.command)))
     return int(words[-1]) if words else _PORT
 

@@ -1,7 +1,7 @@
-"""PostgreSQL, and images that are a PostgreSQL with extensions.
+"""PostgreSQL, and images of PostgreSQL with extensions.
 
-What an image promises is from the official one's documentation (https://hub.docker.com/_/postgres). Bitnami's images
-are other ones under the same names: they run as they are, and the app is given no roles in them.
+The contract is that of the official image (https://hub.docker.com/_/postgres). Bitnami's images are different ones
+with the same names: they run as they are, and the app gets no roles in them.
 """
 
 import re
@@ -19,14 +19,14 @@ _ANSWERS = ("pg_isready", "--quiet", "--host=127.0.0.1")
 
 
 def takes_roles(store: Service) -> bool:
-    """Whether an image reads `POSTGRES_USER` and the like, and trusts that user on its socket."""
+    """Whether an image reads `POSTGRES_USER` and related variables, and trusts that user on its socket."""
     return "bitnami" not in store.image and not any(n.startswith("POSTGRESQL_") for n in store.environment)
 
 
 def database(store: Service, default: str) -> str:
-    """The database in which the app is given roles; empty where it is given none.
+    """The database in which the app gets roles; empty if it gets none.
 
-    The image makes POSTGRES_DB, by default named as its user; where the manifest names neither, it is `default`.
+    The image creates POSTGRES_DB, by default named after its user; if the manifest sets neither, it is `default`.
     """
     given = store.environment
     if not takes_roles(store) or {"POSTGRES_DB_FILE", "POSTGRES_USER_FILE"} & given.keys():
@@ -55,7 +55,7 @@ class Postgres(Kind):
         return "day"
 
     def environment(self, store: Service, app: str, password: Password) -> dict[str, str]:
-        """The manifest's own, and a password where the official image insists on one."""
+        """The manifest's own, and a generated password if the official image requires one."""
         given = super().environment(store, app, password)
         trusts = given.get("POSTGRES_HOST_AUTH_METHOD") == "trust"
         if not takes_roles(store) or trusts or any(n.startswith("POSTGRES_PASSWORD") for n in given):
@@ -63,7 +63,7 @@ class Postgres(Kind):
         return given | {"POSTGRES_PASSWORD": password("superuser")}
 
     def endpoint(self, store: Service, app: str, password: Password, *, ours: bool) -> Endpoint | None:
-        """Under its service's name, as a role of the app's."""
+        """Its service's name, with a role of the app's."""
         from pushrod.stores import postgres_driver
 
         name = database(store, app)
@@ -81,7 +81,7 @@ class Postgres(Kind):
         return ["CMD", *_ANSWERS]
 
     def series(self, store: Service, image: Mapping[str, str]) -> str:
-        """Data of one major version cannot be read by another."""
+        """Another major version cannot read the data."""
         return f"PostgreSQL {image['PG_MAJOR']}" if image.get("PG_MAJOR") else ""
 
     def answers(self, store: ContainerStore) -> bool:
@@ -91,7 +91,7 @@ class Postgres(Kind):
         return docker.execute(store.container, [*_ANSWERS, "--timeout=3"], timeout=15).status == 0
 
     def server(self, store: ContainerStore) -> Server:
-        """Asked in its container, over the socket."""
+        """Queried in its container, over the socket."""
         if not (name := database(store.service, store.app)):
             return Server()
         from pushrod.stores import postgres_driver

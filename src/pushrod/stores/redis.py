@@ -1,6 +1,6 @@
 """Redis and Valkey.
 
-What an image promises is from the official ones' documentation (https://hub.docker.com/_/redis), and Bitnami's.
+The contract is that of the official images (https://hub.docker.com/_/redis), and Bitnami's.
 """
 
 import re
@@ -16,14 +16,14 @@ _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
 def port(store: Service) -> int:
-    """Where it listens: at what its command says, else 6379."""
+    """The port in its command, else 6379."""
     words = _words(store)
     given = words[words.index("--port") + 1 :][:1] if "--port" in words else []
     return int(given[0]) if given and re.fullmatch(r"[0-9]{1,5}", given[0]) else _PORT
 
 
 def password(store: Service) -> str | None:
-    """What it asks of its clients: nothing (empty), a password, or None where that cannot be known."""
+    """The password that clients need: empty for none, None if it is unknown."""
     if "bitnami" in store.image:
         return store.environment.get("REDIS_PASSWORD", "")
     words = _words(store)
@@ -38,7 +38,7 @@ def password(store: Service) -> str | None:
 
 
 def _words(store: Service) -> list[str]:
-    """The words of a store's argv, those of a script in it too."""
+    """The words of a store's argv, including those of a shell script."""
     found: list[str] = []
     before = ""
     for word in (*store.entrypoint, *store.command):
@@ -63,13 +63,13 @@ class Redis(Kind):
     embeddable = True
 
     def remark(self, store: Service) -> str:
-        """Where its password is not known, neither is its address."""
+        """If its password is unknown, so is its address."""
         if password(store) is not None:
             return ""
         return "REDIS_URL does not refer to it, because its password is unknown"
 
     def endpoint(self, store: Service, app: str, passwords: Password, *, ours: bool) -> Endpoint | None:
-        """Under its service's name, with the password that its command or image has."""
+        """Its service's name, with the password from its command or image."""
         if (secret := password(store)) is None:
             return None
         user = f":{quote(secret, '')}@" if secret else ""
@@ -81,19 +81,19 @@ class Redis(Kind):
         return spring.redis(url)
 
     def check(self, store: Service) -> list[str]:
-        """A refusal is an answer too."""
+        """A refusal counts as an answer."""
         ping = f"-p {port(store)} ping"
         asked = f"{{ redis-cli {ping} || valkey-cli {ping}; }} 2>&1 | grep -q -e PONG -e NOAUTH -e NOPERM"
         return ["CMD-SHELL", asked]
 
     def answers(self, store: ContainerStore) -> bool:
-        """Asked on the app's own network."""
+        """Queried on the app's own network."""
         from pushrod.stores import redis_driver
 
         return redis_driver.answers(store, port(store.service))
 
     def server(self, store: ContainerStore) -> Server:
-        """Asked in its container."""
+        """Queried in its container."""
         secret = password(store.service)
         if secret is None:
             return Server()

@@ -15,7 +15,7 @@ _OTHER = Kind()
 
 
 def of(name: StoreKind | None) -> Kind:
-    """A kind by its name. None is the kind of a store that pushrod knows nothing of."""
+    """A kind by its name. None is the kind of an unknown store."""
     if name is None:
         return _OTHER
     for kind in KINDS:
@@ -23,11 +23,12 @@ def of(name: StoreKind | None) -> Kind:
             return kind
     raise StateError(
         f"there is a store of the kind `{name}`, which this pushrod does not know",
-        hint="install the pushrod that deployed it, or a newer one",
+        hint="install the version of pushrod that deployed it, or a newer one",
     )
 
 
 def by_image(name: str) -> Kind | None:
     """The kind whose images have this as the last part of their names, so that mirrors and other publishers' builds
-    count: docker.io/library/postgres, bitnami/postgresql, ghcr.io/x/pgvector."""
+    count: docker.io/library/postgres, bitnami/postgresql, ghcr.io/x/pgvector.
+    """
     return next((kind for kind in KINDS if name in kind.images), None)

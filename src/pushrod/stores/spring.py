@@ -1,7 +1,7 @@
-"""Where stores are, in the variables that Spring Boot binds to its own properties. Pure.
+"""Addresses of stores, in the variables that Spring Boot binds to its properties. Pure.
 
-JDBC wants an address without an account in front of the host, so address, account and password are apart. They go
-before what the application's own `application.properties` says: Spring Boot takes the environment before its files.
+JDBC requires an address without an account in front of the host, so address, account and password are separate. They
+take precedence over the application's own `application.properties`, because Spring Boot reads the environment first.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ REDIS = (
     "SPRING_DATA_REDIS_USERNAME",
     "SPRING_DATA_REDIS_PASSWORD",
 )
-_ACCOUNT = ("user", "password")  # drivers take these from the address before all others
+_ACCOUNT = ("user", "password")  # drivers prefer these parameters of the address to all others
 
 
 def host(value: str, schemes: Iterable[str]) -> str | None:
@@ -29,8 +29,9 @@ def host(value: str, schemes: Iterable[str]) -> str | None:
 
 
 def address(given: str, url: str) -> str:
-    """The JDBC address of a store, with its account and password; the driver that `given` names and its other
-    parameters stay."""
+    """The JDBC address of a store, with its account and password; keeps the driver and the other parameters of
+    `given`.
+    """
     store, scheme = urlsplit(url), given.partition("//")[0]
     account = f"user={quote(_user(store), '')}&password={quote(_password(store), '')}"
     others = _without_account(given)
@@ -38,8 +39,9 @@ def address(given: str, url: str) -> str:
 
 
 def datasource(given: str, url: str, jdbc: str) -> dict[str, str]:
-    """`spring.datasource`, of a store. `given` is the address that the manifest has, or nothing; then `jdbc` is how
-    one begins."""
+    """`spring.datasource` of a store. `given` is the manifest's address, or empty; then `jdbc` is the prefix to
+    use.
+    """
     store, scheme = urlsplit(url), given.partition("//")[0] if "//" in given else jdbc
     others = _without_account(given)
     values = (f"{scheme}{_bare(store)}{f'?{others}' if others else ''}", _user(store), _password(store))
@@ -47,7 +49,7 @@ def datasource(given: str, url: str, jdbc: str) -> dict[str, str]:
 
 
 def redis(url: str) -> dict[str, str]:
-    """`spring.data.redis`, of a store. What it lacks, a user of its own or a password, is left out."""
+    """`spring.data.redis` of a store; without a user or a password, those variables are left out."""
     store = urlsplit(url)
     values = (store.hostname or "", str(store.port or 6379), _user(store), _password(store))
     return {name: value for name, value in zip(REDIS, values, strict=True) if value}

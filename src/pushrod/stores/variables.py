@@ -1,8 +1,8 @@
-"""The environment a service receives: pure, from the manifest, the image, the secrets and the stores.
+"""The environment of a service: pure, from the manifest, the image, the secrets and the stores.
 
-What comes later wins: the image's own, the app's secrets, the stores' addresses, the manifest's `environment`,
-pushrod's. A value, of the manifest or a secret, that is the address of a store
-(`postgresql://…@postgres:5432/shop`) means the store, not that host: it becomes the address this app was given.
+Later sources take precedence: the image, the app's secrets, the stores' addresses, the manifest's `environment`,
+pushrod. A value of the manifest or a secret that is the address of a store (`postgresql://…@postgres:5432/shop`)
+refers to the store, not to that host: it is replaced by the store's address for this app.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,9 +27,10 @@ def store_variables(endpoints: Iterable[Endpoint], *, migrating: bool = False) -
 
 
 def _in_order(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
-    """The first store of each kind first. One whose own name makes the variable of its kind (`database`, `redis`)
-    goes before all, or another would take it. Of kinds that share a variable the one that is first in the registry
-    has it."""
+    """The first store of each kind first. A store whose own name gives the variable of its kind (`database`, `redis`)
+    comes before all, or another would get that variable. If kinds share a variable, the first kind in the registry
+    has it.
+    """
     usual = {name for kind in registry.KINDS for name in kind.usual}
 
     def place(endpoint: Endpoint) -> tuple[int, bool, bool]:
@@ -42,7 +43,7 @@ def _in_order(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
 
 
 def provided(services: Iterable[Service], endpoints: Iterable[Endpoint]) -> set[str]:
-    """The names that the stores' addresses have in any of these services."""
+    """The names of the stores' addresses in any of these services."""
     endpoints = list(endpoints)
     return {*store_variables(endpoints)}.union(*(_spring(s, {}, endpoints, False) for s in services))
 
@@ -85,8 +86,9 @@ def resolve(
 def _spring(
     service: Service, own: Mapping[str, str], endpoints: list[Endpoint], migrating: bool
 ) -> dict[str, str]:
-    """What Spring Boot reads, for a service that is Java or has a variable of Spring's: nothing where the manifest
-    names another server. They stay together: an address with another store's account would open nothing."""
+    """The variables of Spring Boot, for a service that runs Java or has a variable of Spring's; none if the manifest
+    names another server. They are set together: an address with another store's account would not work.
+    """
     found: dict[str, str] = {}
     if not service.java and not any(name.startswith(spring.PREFIX) for name in service.environment):
         return found

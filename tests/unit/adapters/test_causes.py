@@ -17,11 +17,11 @@ SAID = {
     "unable to find user nobodyhere: no matching entries in passwd file": "the image has no user `nobodyhere`",
     f"{INIT}{MOUNTING}not a directory: unknown: Are you trying": "/x/y is a file on one side and a directory on the",
     f"{INIT}{MOUNTING}permission denied": "/etc cannot be mounted at /x/y: mount /etc:/x/y",
-    'invalid mount config for type "bind": bind source path does not exist: /nope': "/nope is to be mounted, but does",
+    'invalid mount config for type "bind": bind source path does not exist: /nope': "/nope is to be mounted",
     "Cannot mkdir: /app/app.py is not a directory": "the working directory /app/app.py is not a directory",
     f'{INIT}chdir to cwd ("/root/x") set in config.json failed: permission denied': "its user has no access to the",
     f"{INIT}error setting rlimits for ready process: error setting rlimit type 7: operation": "the host does not",
-    f"{INIT}open /proc/sys/net/core/nope: no such file or directory: unknown": "`sysctls` asks for net/core/nope",
+    f"{INIT}open /proc/sys/net/core/nope: no such file or directory: unknown": "`sysctls` sets net/core/nope",
     'error gathering device information while adding custom device "/dev/nope": no such': "the device /dev/nope is",
     "no matching manifest for linux/amd64 in the manifest list entries": "the image is for another processor",
 }
@@ -39,8 +39,8 @@ def test_a_cause_is_found_in_dockers_words(said: str) -> None:
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ("exec /x/odd: no such file or directory", "`/x/odd` is there, but not what is to run it"),
-        ("exec /x/arm: exec format error", "`/x/arm` is no program for this host"),
+        ("exec /x/odd: no such file or directory", "`/x/odd` exists, but its interpreter does not"),
+        ("exec /x/arm: exec format error", "`/x/arm` cannot run on this host"),
         ("exec /x/y: permission denied", "`/x/y` may not be run by the container's user"),
     ],
 )

@@ -118,7 +118,9 @@ def refused(pair: Pair) -> PushrodError:
 
 @pytest.mark.slow
 def test_a_key_of_another_certificate_is_refused(good: Pair, authority: Pair) -> None:
-    assert refused(Pair(good.chain, authority.key)).what == "the private key does not belong to the certificate"
+    assert (
+        refused(Pair(good.chain, authority.key)).what == "the private key does not belong to the certificate"
+    )
 
 
 @pytest.mark.slow

@@ -213,7 +213,7 @@ class Nothing:
         environment: dict[str, str],
         on_line: OnLine,
     ) -> int:
-        """OnLine what would run."""
+        """Report what would run."""
         on_line(" ".join(argv))
         return 0
 

@@ -61,9 +61,9 @@ def test_the_same_secret_is_the_same_file_and_another_is_another(passwords: Pass
     passwords.secrets.store({"ADMINS": "ann:battery staple"})
     other = passwords.write(ROUTING)
     assert other != one
-    passwords.prune(other.values())
+    passwords.remove_unused(other.values())
     assert [p.name for p in passwords.directory.iterdir()] == [other["ADMINS"]]
-    passwords.forget()
+    passwords.remove_all()
     assert not passwords.directory.exists()
 
 

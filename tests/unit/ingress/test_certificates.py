@@ -204,7 +204,7 @@ DAMAGE = [cut, garbled, a_directory]
 @pytest.mark.slow
 def test_what_is_whole_is_not_mended(app: App) -> None:
     found, kept = obtained(app)
-    assert found.mend() == []
+    assert found.repair() == []
     assert (found.current(), found.damage()) == (kept, None)
 
 
@@ -214,8 +214,8 @@ def test_a_damaged_record_of_a_certificate_is_made_anew(way: Callable[[Path], No
     found, kept = obtained(app)
     way(found.directory / "current" / "certificate.json")
     assert found.damage() or way is Path.unlink
-    assert found.mend() == ["what was recorded of its certificate is made anew"]
-    assert (found.current(), found.damage(), found.mend()) == (kept, None, [])
+    assert found.repair() == ["the record of its certificate was rebuilt"]
+    assert (found.current(), found.damage(), found.repair()) == (kept, None, [])
 
 
 @pytest.mark.parametrize("way", [*DAMAGE, Path.unlink])
@@ -227,9 +227,9 @@ def test_a_damaged_certificate_is_kept_aside(name: str, way: Callable[[Path], No
     (problem,) = certificates.examine(app, wanted("local", "shop.localhost"))
     assert (problem.state, problem.remedy) == ("broken", "`pushrod doctor --repair` mends it")
     assert str(found.directory) in problem.detail
-    (done,) = found.mend()
+    (done,) = found.repair()
     assert done == f"its certificate cannot be read, and is kept as {kept.generation}.damaged-1"
-    assert (found.current(), found.mend()) == (None, [])
+    assert (found.current(), found.repair()) == (None, [])
     assert found.due(wanted("local", "shop.localhost"))
 
 
@@ -244,8 +244,8 @@ def test_what_is_in_the_place_of_another_file_is_kept_aside(
     path.unlink(missing_ok=True)
     way(path)
     assert found.damage()
-    assert found.mend() == [f"what cannot be read of its certificates is kept as {name}.damaged-1"]
-    assert (found.failure(), found.damage(), found.mend()) == (None, None, [])
+    assert found.repair() == [f"unreadable certificate files are kept as {name}.damaged-1"]
+    assert (found.failure(), found.damage(), found.repair()) == (None, None, [])
 
 
 @pytest.mark.parametrize("source", ["local", "files", "acme"])
@@ -261,5 +261,5 @@ def test_where_a_certificate_came_from_is_told_by_what_is_still_there(source: st
     if source == "files":
         found.give(pair)
     (found.directory / "current" / "certificate.json").unlink()
-    found.mend()
+    found.repair()
     assert found.current() == msgspec.structs.replace(kept, source=source)

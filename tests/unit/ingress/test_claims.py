@@ -152,8 +152,8 @@ def test_every_other_name_is_one_apps_too(root: Root) -> None:
     made(root, "victim", down=True)
     other = made(root, "other", live=False)
     with pytest.raises(EdgeError, match="would both answer to every name on port 80"):
-        claims.take(other, claims.wanted((), 80), nobody)
-    claims.take(other, claims.wanted((), 8000), nobody)
+        claims.take(other, claims.requested_names((), 80), nobody)
+    claims.take(other, claims.requested_names((), 8000), nobody)
 
 
 def test_of_two_at_once_one_has_it(root: Root) -> None:

@@ -100,7 +100,7 @@ def test_the_pool_has_what_is_named_by_content_of_the_releases_that_are_kept(
     static.remove(1)
     static.pool([2])
     assert below(static.directory) == ["2/0/a/app-0000bbbb.js", "2/0/index.html", "pool/a/app-0000bbbb.js"]
-    static.forget()
+    static.remove_all()
     assert not static.directory.exists()
 
 

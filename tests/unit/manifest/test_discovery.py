@@ -87,7 +87,7 @@ def test_what_is_said(service: dict[str, Any], expected: Target) -> None:
 @pytest.mark.parametrize("engine", ["docker", "embedded"])
 def test_what_keeps_somebody_out_is_not_dropped(labels: dict[str, str], engine: EngineName) -> None:
     web = {"build": {"context": "."}, "command": ["serve"], "labels": ROUTER | labels}
-    with pytest.raises(ManifestError, match="would not let everybody in to web") as refused:
+    with pytest.raises(ManifestError, match="would restrict access to web") as refused:
         read({"web": web, "traefik": TRAEFIK}, engine)
     assert refused.value.where == "services.web.labels"
     assert read({"web": {**web, "x-pushrod": {"routes": {"/": {"allow": ["10.0.0.0/8"]}}}}}, engine).entry

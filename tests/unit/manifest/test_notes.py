@@ -111,7 +111,7 @@ def test_keys_that_have_no_effect() -> None:
 def test_another_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notes, "_PYTHON", "3.11")
     assert said({}, bases={"web": "python:3.13-slim"}) == [
-        "web: its Dockerfile names another Python; the embedded engine runs it on 3.11"
+        "web: its Dockerfile names another Python version; the embedded engine runs it on 3.11"
     ]
     assert said({}, bases={"web": "python:3.11.9"}) == []
     assert said({}, bases={"web": "python:3"}) == []

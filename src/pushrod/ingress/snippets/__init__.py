@@ -1,8 +1,8 @@
-"""An app's own lines of nginx's configuration: files of the commit that become part of its server.
+"""An app's own lines of nginx configuration: files of the commit that become part of its server.
 
-All apps share one nginx, and whoever may push one of them is not root on the host. So a snippet may shape its own
-app's requests and answers, and nothing else: no file of the host, no other server, no address of its choice, unless
-the host's owner allows it (`pushrod apps allow shop nginx`).
+All apps share one nginx, and a person who may push one app is not root on the host. So a snippet may only affect its
+own app's requests and answers: no host file, no other server, no address of its choice, unless the host's owner
+allows it (`pushrod apps allow shop nginx`).
 """
 
 from pushrod.ingress.snippets.amounts import Spent

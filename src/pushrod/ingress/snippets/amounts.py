@@ -1,4 +1,4 @@
-"""Amounts as nginx reads them, and what the snippets of an app come to together."""
+"""Amounts as nginx reads them, and the totals of an app's snippets."""
 
 import dataclasses
 import math
@@ -8,25 +8,25 @@ from collections.abc import Mapping, Sequence
 from pushrod.core.errors import ManifestError
 
 MEMORY = re.compile(r".*_buffers?(?:_size)?")
-_SHARES = frozenset(("proxy_busy_buffers_size",))  # of the memory that others take
-MOST_MEMORY = 1 << 20  # bytes, for one request
+_SHARES = frozenset(("proxy_busy_buffers_size",))  # the memory that other directives take
+MOST_MEMORY = 1 << 20  # bytes for one request
 _MOST_TOGETHER = 2 * MOST_MEMORY
 _SECONDS: Mapping[str, float] = {
     "ms": 0.001, "s": 1, "": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "M": 2592000, "y": 31536000,
 }  # fmt: skip
 _MOST_DIRECTIVES = 400
 _MOST_VARIABLES = 200
-_MOST_CHANGES = 60  # `set`, `auth_request_set`, `rewrite`: nginx may come to each eleven times in one request
-MOST_STEPS = 2_000_000  # of regular expressions, see `regexes`: some 10 ms
+_MOST_CHANGES = 60  # `set`, `auth_request_set`, `rewrite`: nginx may execute each eleven times in one request
+MOST_STEPS = 2_000_000  # of regular expressions, see `regexes`: about 10 ms
 SHORTEST, MOST_GROWN = (
     4,
     4,
-)  # characters that are looked for in all of an answer; how many times as long it becomes
+)  # characters to search for in all of an answer; the factor by which an answer may grow
 
 
 @dataclasses.dataclass
 class Spent:
-    """What the snippets of an app have come to so far; `memory` is what each directive lets a request take."""
+    """The totals of an app's snippets so far; `memory` is what each directive allows one request to take."""
 
     characters: int = 0
     directives: int = 0
@@ -38,7 +38,7 @@ class Spent:
     everywhere: bool = False
 
     def check(self, at: str, owner: str) -> None:
-        """Raise ManifestError where it is more than an app's share."""
+        """Raise ManifestError if a total is above an app's share."""
         for found, most, what in (
             (self.directives, _MOST_DIRECTIVES, "lines"),
             (self.variables, _MOST_VARIABLES, "variables in their values"),
@@ -67,7 +67,7 @@ def count_memory(name: str, arguments: Sequence[str], spent: Spent) -> None:
 
 
 def seconds(text: str) -> float:
-    """A time as nginx reads it (`1h 30m`, `500ms`), in seconds; longer than allowed where it is none."""
+    """A time as nginx reads it (`1h 30m`, `500ms`), in seconds; longer than allowed if it is invalid."""
     parts = re.findall(r"([0-9]{1,9})(ms|[smhdwMy]?)", text)
     if "".join(f"{n}{unit}" for n, unit in parts) != text.replace(" ", ""):
         return math.inf
@@ -75,6 +75,6 @@ def seconds(text: str) -> float:
 
 
 def amount(arguments: Sequence[str]) -> int:
-    """What `8 16k` comes to; what is no number, nginx refuses."""
+    """The product of numbers such as `8 16k`; nginx itself refuses invalid ones."""
     found = filter(None, (re.fullmatch(r"([0-9]{1,18})([kKmMgG]?)", a) for a in arguments))
     return math.prod(int(n[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[n[2].lower()] for n in found)

@@ -1,4 +1,4 @@
-"""What a snippet may say: each directive by its name, and by what it takes."""
+"""The directives that a snippet may contain, by name, with the arguments each allows."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -14,12 +14,12 @@ from pushrod.ingress.snippets.amounts import (
     count_memory,
     seconds,
 )
-from pushrod.ingress.snippets.expressions import ALL, ALWAYS, MARKED, steps_of, told_apart
+from pushrod.ingress.snippets.expressions import ALL, ALWAYS, MARKED, split_expressions, steps_of
 from pushrod.ingress.snippets.reader import Line, lines
 from pushrod.ingress.snippets.variables import OWN_VARIABLE, check_growth, check_variables, growing
 
 ALLOWED = "nginx"
-"""The word of `pushrod apps allow` for snippets of any content."""
+"""The grant of `pushrod apps allow` for snippets of any content."""
 
 _BLOCKS = frozenset(("if", "limit_except", "location", "types"))
 _PLAIN = frozenset((
@@ -41,7 +41,7 @@ _PLAIN = frozenset((
 ))  # fmt: skip
 _DIRECTIVES = _BLOCKS | _PLAIN | ALWAYS | MARKED | ALL
 _NAMED_GROUP = re.compile(r"\(\?P?(?:<(?![=!])|')")
-_BODY = "client_max_body_size"  # of which 0 is no end
+_BODY = "client_max_body_size"  # for which 0 means unlimited
 _DISK = frozenset((_BODY, "proxy_max_temp_file_size"))
 _MOST_DISK = 64 << 20  # bytes, likewise
 _LONGEST_WAIT = 3600.0  # seconds
@@ -49,13 +49,15 @@ _MOST_REQUESTS = 100_000  # of one connection
 LONGEST = 64 * 1024  # characters
 _DEEPEST = 5  # nested blocks
 _MOST_PACKED = (
-    4  # of nine: from here to the next the worst case triples, from 30 MB a second to 10, then 3, at last 0.2
+    # of nine levels: from each level to the next the worst case triples, from 30 MB a second to 10, then 3, finally
+    # 0.2
+    4
 )
 _TYPES = "types"
 
 
 def memory(texts: Mapping[str, str]) -> int:
-    """The bytes that a request can take by what these snippets, which have been checked, let it."""
+    """The bytes of memory that these checked snippets allow one request to take."""
     spent = Spent()
     for where, text in texts.items():
         for line in filter(lambda line: line.words, lines(text, where)):
@@ -72,10 +74,10 @@ def check(
     free: bool = False,
     spent: "Spent | None" = None,
 ) -> None:
-    """Raise ManifestError, with file and line, for what is no part of one server, or not allowed.
+    """Raise ManifestError, with file and line, for lines that do not belong in one server or are not allowed.
 
-    With `free` only its blocks have to be whole; what is in them is nginx's to judge. `spent` is what other files of
-    the app have come to.
+    With `free` only the blocks must be complete; nginx judges their contents. `spent` are the totals of the app's
+    other files.
     """
     spent = spent or Spent()
     spent.characters += len(text)
@@ -104,7 +106,7 @@ def check(
 def _check_line(line: Line, at: str, app: str, groups: Collection[str], spent: Spent, *, types: bool) -> None:
     name, *arguments = line.words
     owner = f"the host's owner can allow it: pushrod apps allow {app} {ALLOWED}"
-    # In `types` there is nothing but media types; `include` would be known there too.
+    # `types` contains only media types; `include` would be accepted there too.
     known = name in (_BLOCKS if line.ends == "{" else _DIRECTIVES)
     if not ("/" in name and line.ends == ";" if types else known):
         raise ManifestError(
@@ -153,7 +155,7 @@ def _check_line(line: Line, at: str, app: str, groups: Collection[str], spent: S
             hint="take less",
         )
     count_memory(name, arguments, spent)
-    expressions_, texts = told_apart(name, arguments, at)
+    expressions_, texts = split_expressions(name, arguments, at)
     for text in expressions_:
         spent.steps += steps_of(text, at, owner)
     spent.variables += sum(len(check_variables(text, name, at, owner)) for text in texts)
@@ -171,7 +173,7 @@ def _check_line(line: Line, at: str, app: str, groups: Collection[str], spent: S
 
 
 def _check_work(name: str, arguments: Sequence[str], at: str, owner: str, spent: Spent) -> None:
-    """What is done to each byte of an answer, which nginx does in one go for all that it has of it."""
+    """Limits for work on each byte of an answer, which nginx does without interruption."""
     if name == "gzip_comp_level" and not re.fullmatch(f"[1-{_MOST_PACKED}]", " ".join(arguments)):
         raise ManifestError(
             f"`gzip_comp_level` is 1 to {_MOST_PACKED}: more can take a hundred times as long, and all apps wait",

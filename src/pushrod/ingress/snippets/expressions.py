@@ -7,15 +7,15 @@ from pushrod.core.errors import ManifestError
 from pushrod.ingress import regexes
 from pushrod.ingress.snippets.amounts import MOST_STEPS
 
-# Those that know regular expressions, by nginx's documentation of each; `if` and `location` do too.
+# Directives with regular expressions, by nginx's documentation of each; also `if` and `location`.
 ALWAYS = frozenset(("rewrite",))  # as their first word
 MARKED = frozenset((
     "proxy_cookie_domain", "proxy_cookie_flags", "proxy_cookie_path", "proxy_redirect", "valid_referers",
 ))  # behind a `~`  # fmt: skip
-ALL = frozenset(("gzip_disable",))  # each word; `msie6` stands for one
+ALL = frozenset(("gzip_disable",))  # each word; `msie6` is an alias
 
 
-def told_apart(name: str, arguments: Sequence[str], at: str) -> tuple[list[str], list[str]]:
+def split_expressions(name: str, arguments: Sequence[str], at: str) -> tuple[list[str], list[str]]:
     """The words of a directive that nginx reads as regular expressions, and the others."""
     if name == "if":
         return _condition(arguments, at)
@@ -32,7 +32,7 @@ def told_apart(name: str, arguments: Sequence[str], at: str) -> tuple[list[str],
 
 
 def _condition(arguments: Sequence[str], at: str) -> tuple[list[str], list[str]]:
-    """As nginx reads it: a variable, or one, an operator and a word, in brackets."""
+    """nginx's own syntax: a variable, or a variable, an operator and a word, in brackets."""
     words = list(arguments)
     if words and words[0].startswith("(") and words[-1].endswith(")") and words != ["("]:
         words[0] = words[0][1:]

@@ -1,4 +1,4 @@
-"""Which files of the commit are an app's snippets."""
+"""An app's snippets: which files of the commit they are, and their text."""
 
 import errno
 import fnmatch
@@ -11,18 +11,18 @@ from pushrod.ingress.snippets.amounts import Spent
 from pushrod.ingress.snippets.directives import ALLOWED, LONGEST, check
 from pushrod.system import trees
 
-# What all snippets of an app may come to. They are read anew at each switch of any app; and of what is counted here
-# each may take memory, or time, of the one process that serves all apps, for each request.
+# Totals for all snippets of an app. They are read again at each switch of any app, and each counted thing may take
+# memory, or time, of the one process that serves all apps, for each request.
 _MOST_FILES = 20
 
 
 def read(
     patterns: Sequence[str], checkout: Path, app: str, groups: Collection[str], allowed: Collection[str]
 ) -> dict[str, str]:
-    """The text of each file that a pattern names, by its path in the repository.
+    """The text of each file that matches a pattern, by its path in the repository.
 
-    `groups` are the names by which nginx knows the app's instances. Raises ManifestError where a pattern names no
-    file, or one says what a snippet must not.
+    `groups` are nginx's names for the app's instances. Raises ManifestError if a pattern matches no file, or a file
+    contains something that is not allowed.
     """
     known = [name for name in trees.files(checkout) if name.endswith(".conf")]
     found: set[str] = set()
@@ -56,7 +56,7 @@ def _words_of(pattern: str) -> list[str]:
 
 
 def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether the names of a path are as a pattern's words say; `**` stands for any number of directories."""
+    """Whether the parts of a path match a pattern's words; `**` matches any number of directories."""
 
     def onward(at: set[int]) -> set[int]:
         for n, word in enumerate(pattern):
@@ -64,7 +64,7 @@ def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
                 at.add(n + 1)
         return at
 
-    at = onward({0})  # how many words of the pattern may lie behind
+    at = onward({0})  # the number of the pattern's words that the rest may match
     for name in names:
         held = {n for n in at if pattern[n : n + 1] == ["**"]}
         passed = {n + 1 for n in at - held if n < len(pattern) and fnmatch.fnmatchcase(name, pattern[n])}

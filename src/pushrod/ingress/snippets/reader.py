@@ -1,4 +1,6 @@
-"""Snippets as directives, by a reader smaller than nginx's own: what both might read differently is refused."""
+"""Parses snippets into directives, with a smaller grammar than nginx's: anything that both might read differently is
+refused.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -18,7 +20,7 @@ _MEANT: Mapping[str, str] = {"t": "\t", "r": "\r", "n": "\n"}
 
 
 class Line(NamedTuple):
-    """A directive with its arguments, and where it begins; `ends` is the mark behind it."""
+    """A directive with its arguments, and where it begins; `ends` is the character after it."""
 
     number: int
     words: tuple[str, ...]
@@ -26,7 +28,7 @@ class Line(NamedTuple):
 
 
 def lines(text: str, where: str) -> Iterator[Line]:
-    """Every directive. What this reader and nginx might read in two ways is refused."""
+    """Every directive. Refuses anything that this parser and nginx might read in two ways."""
     words: list[str] = []
     at, began = 0, 1
     while at < len(text):

@@ -1,4 +1,4 @@
-"""Variables of nginx that a snippet may use, and how they may be joined: what a request keeps must not double."""
+"""nginx variables that a snippet may use, and how they may be combined: a request's stored values must not double."""
 
 import re
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ _VARIABLES = frozenset((
     "uri",
 ))  # fmt: skip
 _FAMILY = re.compile(r"(?:own|arg|cookie|http|sent_http|upstream_cookie|upstream_http)_[A-Za-z0-9_]+")
-# What can be made longer by what was made of it before.
+# Variables that can grow by containing their own earlier value.
 _GROWING = re.compile(r"own_\w+|[1-9]|args|query_string|arg_\w+")
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([1-9])|([A-Za-z_][A-Za-z0-9_]*)|)")
 OWN_VARIABLE = re.compile(r"\$(?:own_[A-Za-z0-9_]+|args|limit_rate)")
-_MOST_JOINED = 4  # variables in one value that is kept
+_MOST_JOINED = 4  # variables in one stored value
 _MOST_ADDED = 100  # characters beside a variable that can grow
 _NEAR = "those of the request and the answer, such as $host, $request_uri, $http_origin, and $own_… are"
 
 
 def check_variables(text: str, name: str, at: str, owner: str) -> list[str]:
-    """The variables of a word, which are those that a snippet may use."""
+    """Check the variables of a word: only those that a snippet may use."""
     found = ["".join(filter(None, m.groups())) for m in _VARIABLE.finditer(text)]
     for variable in found:
         if (
@@ -49,7 +49,9 @@ def growing(text: str) -> list[str]:
 
 
 def check_growth(name: str, arguments: Sequence[str], at: str, owner: str) -> None:
-    """What a request keeps must not double: nginx can come to the same line again, and to others made of it."""
+    """A request's stored values must not double: nginx can execute the same line again, and others that use its
+    result.
+    """
     if name != "rewrite":
         parts, final = [" ".join(arguments[1:])], False
     else:

@@ -1,9 +1,9 @@
-"""A resolved compose document becomes one that holds only what is allowed, within the host's limits. Pure.
+"""Reduces a resolved compose document to what is allowed, within the host's limits. Pure.
 
-`manifest.keys` says what becomes of each key, `rules` has the rule for each value. What nobody has classified, and
-what needs a word that the host's owner has not given, is refused by name: whoever may push an app is not root on the
-host, so whatever would make a container part of the host has a word that allows it (`grants.WORDS`); what can never
-work beside other releases is refused without one.
+`manifest.keys` has the treatment of each key, `rules` the rule for each value. Unknown keys, and values that need a
+grant the host's owner has not given, are refused by name: a person who may push an app is not root on the host, so
+anything that would make a container part of the host needs a grant (`grants.WORDS`). Values that can never work with
+two releases running at once are refused without one.
 """
 
 from pushrod.manifest.policy.amounts import EXPENDABLE, LOG_FILES, LOG_SIZE

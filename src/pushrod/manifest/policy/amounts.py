@@ -7,20 +7,20 @@ from pushrod.manifest.policy.counts import too_many
 from pushrod.manifest.policy.reading import GONE, Document, Reading, Rule, at_most, limit_option, listed
 
 LOG_SIZE, LOG_FILES = 10 << 20, 3
-"""Bytes of one log file, and how many of them, of a container that says nothing."""
+"""Bytes of one log file, and the number of files, unless the manifest sets them."""
 
 EXPENDABLE = 200
-"""The least OOM score of an instance (proc(5), `oom_score_adj`): the kernel ends it before stores and the host."""
+"""The lowest OOM score of an instance (proc(5), `oom_score_adj`): the kernel ends it before stores and the host."""
 
 HOUR, TEN_MINUTES, _RETRIES = 3600.0, 600.0, 100
-_SHARES = (2, 1024)  # Docker's least, and what a container has that says nothing
-# Limits of a process that only take away, or that the container's memory and tasks bound anyway.
+_SHARES = (2, 1024)  # Docker's minimum, and its default
+# Limits of a process that only restrict it, or that the container's memory and tasks bound anyway.
 _ULIMITS = ("as", "cpu", "data", "fsize", "locks", "memlock", "nofile", "nproc", "rss", "stack")
 _TMPFS = re.compile(r"mode=[0-7]{3,4}|[ug]id=[0-9]{1,10}|exec|noexec|nosuid|nodev|ro|rw")
 
 
 def _whole(key: Key) -> int:
-    """A whole number, also one below zero or written as text."""
+    """A whole number, which may be negative or written as text."""
     value = key.value
     if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
         value = int(value)
@@ -30,7 +30,7 @@ def _whole(key: Key) -> int:
 
 
 def _bytes(key: Key) -> int:
-    """A size as Compose prints it (bytes), or as it is written (`10m`, `1gb`); below zero where it has no bound."""
+    """A size as Compose prints it (bytes) or as it is written (`10m`, `1gb`); negative if it is unlimited."""
     found = re.fullmatch(r"(-?[0-9]{1,18})(?:\.[0-9]{1,9})?\s*([kmgt]?)i?b?", key.text().lower())
     if not found:
         key.wrong("a size such as 512m")
@@ -88,7 +88,7 @@ def shares(on: Reading, key: Key) -> object:
 
 
 def swap(on: Reading, key: Key) -> object:
-    """Memory and swap together: Docker takes no less than the memory alone."""
+    """Memory and swap together: Docker does not accept less than the memory alone."""
     resources = on.owner.get("deploy").get("resources").get("limits").get("memory")
     given = resources if resources.given else on.owner.get("mem_limit")
     memory = min((_bytes(given) if given.given else 0) or on.limits.memory, on.limits.memory)
@@ -131,7 +131,7 @@ def _one_tmpfs(on: Reading, key: Key) -> str:
 
 
 def tmpfs_options(on: Reading, key: Key, text: str) -> str:
-    """The options of a tmpfs that are allowed, with a size, which is bounded."""
+    """The allowed options of a tmpfs, including a size within the limits."""
     kept, bytes_ = [], on.limits.tmpfs
     for option in filter(None, text.split(",")):
         name, _, value = option.partition("=")
@@ -162,7 +162,7 @@ def period(most: float, *, floor: bool = False) -> "Rule":
 
 
 def start_interval(on: Reading, key: Key) -> object:
-    """Compose takes it only beside a `start_period`."""
+    """Compose accepts it only together with `start_period`."""
     beside = on.owner.get("healthcheck").get("start_period").given or not on.owner.given
     return period(HOUR, floor=True)(on, key) if beside else on.leave(key)
 

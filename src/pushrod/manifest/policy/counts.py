@@ -11,21 +11,23 @@ from pushrod.manifest.document import Key
 from pushrod.manifest.policy.reading import limit_option
 
 
-def within(wanted: Manifest, limits: Limits) -> Manifest:
-    """The manifest, with `keep` within the host's limit. ManifestError for too many instances and stores."""
-    count = sum(s.replicas for s in wanted.stateless if s.role != "job") + len(wanted.stores)
+def within(manifest: Manifest, limits: Limits) -> Manifest:
+    """The manifest with `keep` reduced to the host's limit. Raises ManifestError for too many instances and
+    stores.
+    """
+    count = sum(s.replicas for s in manifest.stateless if s.role != "job") + len(manifest.stores)
     if count > limits.containers:
         too_many("containers", count, limits.containers, "services")
-    if wanted.keep <= limits.releases:
-        return wanted
+    if manifest.keep <= limits.releases:
+        return manifest
     note = (
         f"`x-pushrod.keep` is {limits.releases}, the most that this host allows ({limit_option('releases')})"
     )
-    return msgspec.structs.replace(wanted, keep=limits.releases, notes=(*wanted.notes, note))
+    return msgspec.structs.replace(manifest, keep=limits.releases, notes=(*manifest.notes, note))
 
 
 def count_each(top: Key, limits: Limits) -> None:
-    """ManifestError where a document has more of a thing than the host's limits."""
+    """Raise ManifestError if a document has more of a thing than the host allows."""
     bounds = {
         "services": limits.services,
         "networks": limits.volumes,
@@ -39,7 +41,7 @@ def count_each(top: Key, limits: Limits) -> None:
 
 
 def too_many(kind: str, count: int, most: int, where: str) -> NoReturn:
-    """Refuse a number of things, naming the limit that would have to be raised."""
+    """Raise ManifestError for a number of things, with the limit that would have to be raised."""
     limit = {"networks": "volumes", "configs": "files", "secrets": "files"}.get(kind, kind)
     raise ManifestError(
         f"{count} {kind}, and this host allows {most} per app",

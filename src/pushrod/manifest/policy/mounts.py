@@ -1,4 +1,4 @@
-"""The rules for mounts, volumes, configs and secrets: which paths and volumes of the host they ask for. Pure."""
+"""The rules for mounts, volumes, configs and secrets: the host paths and volumes that they need. Pure."""
 
 import posixpath
 import re
@@ -13,12 +13,12 @@ from pushrod.manifest.policy.reading import (
 )
 from pushrod.manifest.policy.refusals import Want, unsupported
 
-# The others carry mounts of the container to the host.
+# The others propagate mounts of the container to the host.
 _PROPAGATION = ("rprivate", "private", "rslave", "slave")
 
 
 def _mount(on: Reading, key: Key) -> object:
-    """A mount, which the loader prints as a mapping, however it is written."""
+    """A mount; the loader prints a mapping, however it is written."""
     if not isinstance(key.value, dict):
         key.wrong("a mount as a mapping")
     if key.get("type").text() == "bind" and not key.get("source").text():
@@ -28,8 +28,9 @@ def _mount(on: Reading, key: Key) -> object:
     if target.given and not target.text().startswith("/"):
         unsupported(
             target,
-            f"`{target.text()[:60]}` is no absolute path in the container",
-            "give one; Compose reads one letter before a `:` as a drive of Windows, so a volume needs a longer name",
+            f"`{target.text()[:60]}` is not an absolute path in the container",
+            "use an absolute path; Compose reads one letter before a `:` as a Windows drive, "
+            "so a volume needs a longer name",
         )
     found = on.mapping(key, "services.*.volumes")
     if found.get("type") == "tmpfs":
@@ -73,7 +74,7 @@ def file(on: Reading, key: Key) -> object:
 
 
 def volume(on: Reading, key: Key) -> object:
-    """A volume as a whole: whose it is by its name, and what it is by its driver and options."""
+    """A volume as a whole: its owner, by its name, and its kind, by its driver and options."""
     name = key.path.partition(".")[2]
     on.wants += _volume_wants(name, key, on.app, on.terms.private)
     found = on.mapping(key, "volumes.*") if key.given else {}
@@ -84,17 +85,17 @@ def volume(on: Reading, key: Key) -> object:
     return found
 
 
-# ---- what they ask for of the host ----------------------------------------------------------------------------
+# ---- grants that are needed ---------------------------------------------------------------------------------
 
-# What half of all compose files mount; they say nothing of the host.
+# Half of all compose files mount these; they contain no information about the host.
 _READABLE = ("/etc/localtime", "/etc/timezone")
 # The mount options of a plain bind mount.
 _BINDING = {"bind", "rbind", "ro", "rw", "nosuid", "nodev", "noexec"}
-_MOUNTED = {"device", "o", "type"}  # what says one; of its type the kernel takes no notice
+_MOUNTED = {"device", "o", "type"}  # marks a bind mount; the kernel then ignores its type
 
 
 def _mount_wants(volume: Key, private: str) -> Iterator[Want]:
-    """What a mount of a service asks for: a bind mount of a path of the host."""
+    """The grants that a service's mount needs: a bind mount of a host path needs one."""
     kind, source = volume.get("type"), volume.get("source")
     if kind.text() not in ("bind", "volume", "tmpfs"):
         unsupported(kind, f"`{kind.text()}` mounts are not supported", "use a volume or a bind mount")
@@ -104,7 +105,7 @@ def _mount_wants(volume: Key, private: str) -> Iterator[Want]:
 
 
 def _path_wants(key: Key, private: str) -> Iterator[Want]:
-    """A path of the checkout, which needs nothing, or one of the host."""
+    """The grants for a path: none for one in the checkout, the path itself for one of the host."""
     path = key.text().removeprefix("/") if key.text().startswith("/~") else key.text()
     if not path.startswith("/"):
         normal = posixpath.normpath(path or ".")
@@ -114,30 +115,31 @@ def _path_wants(key: Key, private: str) -> Iterator[Want]:
                 f"`{path[:60]}` is a path of Windows",
                 "write paths of the repository with `/`: `./app`, and no drive",
             )
-        if path.startswith("~"):  # the loader has made it one of compose.HOME
+        if path.startswith("~"):  # the loader has replaced it by one of compose.HOME
             unsupported(
                 key,
                 f"`{path}` begins with `~`, which on a server is the home of pushrod's account, not yours",
-                "give a path inside the repository, a volume, or an absolute path of the host",
+                "use a path inside the repository, a volume, or an absolute path of the host",
             )
         if normal == ".." or normal.startswith("../") or "\0" in path:
             unsupported(
                 key,
-                f"`{path}` leaves the repository: there are no files of yours beside a checkout on the host",
-                "give a path inside the repository, a volume, or an absolute path of the host",
+                f"`{path}` leaves the repository: on the host there are no files beside a checkout",
+                "use a path inside the repository, a volume, or an absolute path of the host",
             )
         return
     path = grants.host_path(path)
     if private and grants.below(path, grants.host_path(private)):
         unsupported(
-            key, f"`{path}` is among pushrod's own files", "give a path inside the repository, or a volume"
+            key, f"`{path}` is among pushrod's own files", "use a path inside the repository, or a volume"
         )
     yield Want(key, "docker-socket" if grants.is_socket(path) else path)
 
 
 def _context_wants(given: Key, private: str) -> Iterator[Want]:
-    """What a build's `additional_contexts` ask for: directories of the host. An image that no app may name is
-    refused (`image_refs.check`)."""
+    """The grants for a build's `additional_contexts`: host directories need one. Images that no app may name are
+    refused (`image_refs.check`).
+    """
     for key in given.options().values():
         value = key.text() if isinstance(given.value, dict) else key.text().partition("=")[2]
         scheme, colon, rest = value.partition("://")
@@ -150,7 +152,7 @@ def _context_wants(given: Key, private: str) -> Iterator[Want]:
 
 
 def _volume_wants(name: str, volume: Key, project: str, private: str) -> Iterator[Want]:
-    """A volume must be the app's own: one by another name may be another app's."""
+    """A volume must be the app's own: one with another name may belong to another app."""
     called = volume.get("name").text() or (name if volume.get("external").value else "")
     if called and not (project and called.startswith(f"{project}_")):
         yield Want(volume.get("name") if volume.get("name").given else volume, f"{grants.VOLUME}{called}")
@@ -169,14 +171,15 @@ def _volume_wants(name: str, volume: Key, project: str, private: str) -> Iterato
                 "mount the directory itself, such as ./uploads:/uploads",
             )
         yield from _path_wants(device, private)
-    # Docker mounts it as the host: what else there is to mount is a part of the host, or a server that the host asks.
+    # Docker mounts it with the host's rights: anything else is a part of the host, or a server that the host can
+    # reach.
     plain = binds and flags <= _BINDING and set(options.mapping()) <= _MOUNTED
     if options.value and kind != "tmpfs" and not plain:
         yield Want(options, "volume-driver")
 
 
 def _file_wants(key: Key, tracked: Tracked, private: str) -> Iterator[Want]:
-    """What the file of a config or secret is: one of the commit, or one of the host."""
+    """The grants for the file of a config or secret: none for one in the commit, the path for one of the host."""
     yield from _path_wants(key, private)
     if not key.text().startswith("/") and not tracked(posixpath.normpath(key.text())):
         unsupported(

@@ -1,4 +1,4 @@
-"""The walk through a document: `keys` says what becomes of each key, a rule what is left of its value. Pure."""
+"""The walk through a document: `keys` has the treatment of each key, a rule reduces its value. Pure."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -15,12 +15,13 @@ from pushrod.manifest.policy.refusals import Want, refuse_key
 Document = dict[str, Any]
 Tracked = Callable[[str], bool]
 Rule = Callable[["Reading", Key], object]
-"""Takes the value of a key and returns what is left of it, or `GONE`."""
+"""Takes the value of a key and returns the allowed part of it, or `GONE`."""
 
 
 class Terms(NamedTuple):
-    """What an app may ask for: `allowed` are words of `grants`; `tracked` says whether the commit has a path (a
-    file, or a directory with files in it); `private` is the directory of pushrod's own files, which no word opens."""
+    """What an app may ask for: `allowed` are grants; `tracked` returns whether the commit has a path (a file, or a
+    directory with files in it); `private` is the directory of pushrod's own files, which no grant opens.
+    """
 
     engine: EngineName
     limits: Limits
@@ -30,7 +31,7 @@ class Terms(NamedTuple):
 
 
 class Permitted(NamedTuple):
-    """The document with what is allowed of it, and notes about what is not."""
+    """The allowed part of the document, and notes about the rest."""
 
     document: Document
     notes: tuple[str, ...]
@@ -39,11 +40,11 @@ class Permitted(NamedTuple):
 _OWNERS = ("services", "networks", "volumes", "configs", "secrets")
 
 GONE = object()
-"""What a rule returns of a value of which nothing is left."""
+"""The result of a rule that allows no part of a value."""
 
 
 class Reading:
-    """One document on its way: what is wanted of the owner, and what is noted."""
+    """A document while it is reduced: the grants it needs, and notes."""
 
     def __init__(self, terms: Terms, app: str, rules: Mapping[str, Rule]) -> None:
         self.terms, self.limits, self.app = terms, terms.limits, app
@@ -55,7 +56,7 @@ class Reading:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was said, each once, for all the services that it holds for."""
+        """The notes, each once, with all services to which it applies."""
         said = self._said | {f"{listed(words)} not applied": whose for words, whose in self._by_words()}
         return tuple(f"{', '.join(dict.fromkeys(whose))}: {what}" for what, whose in said.items())
 
@@ -66,11 +67,11 @@ class Reading:
         yield from whose.items()
 
     def note(self, what: str) -> None:
-        """Say that the app gets other than what its file asks for."""
+        """Note that the app gets something other than what its file asks for."""
         self._said.setdefault(what, []).append(self._whose())
 
     def leave(self, key: Key) -> object:
-        """Leave a key out, and say so."""
+        """Leave a key out, with a note."""
         self._left.setdefault(self._whose(), []).append(self.name(key))
         return GONE
 
@@ -83,16 +84,16 @@ class Reading:
         return name if kind == "services" else f"{kind.removesuffix('s')} {name}"
 
     def has(self, word: str) -> bool:
-        """Whether the owner has given a word."""
+        """Whether the owner has given this grant."""
         return grants.covered(word, self.terms.allowed)
 
     def want(self, key: Key, word: str) -> object:
-        """Keep a value that needs the owner's word."""
+        """Keep a value that needs a grant."""
         self.wants.append(Want(key, word))
         return key.value
 
     def value(self, key: Key, path: str) -> object:
-        """What is left of a value."""
+        """The allowed part of a value."""
         row, rule = keys.TABLE.get(path), self.rules.get(path)
         if row is not None:
             return self._ruled(key, row)
@@ -108,7 +109,7 @@ class Reading:
         return key.wrong("a mapping")
 
     def mapping(self, key: Key, path: str) -> Document:
-        """What is left of a mapping; a key that has no row is refused by its name."""
+        """The allowed part of a mapping; a key without a row is refused by name."""
         found: Document = {}
         for name, item in key.mapping().items():
             if path in _OWNERS:
@@ -128,7 +129,9 @@ class Reading:
         return found
 
     def _is_replaced(self, key: Key, path: str) -> bool:
-        """Whether the edge takes a service's place, which finds the others by Docker's socket and is not given it."""
+        """Whether the edge replaces this service, which discovers others through Docker's socket and has no grant for
+        it.
+        """
         named = path == "services" and BY_NAME[self.terms.engine].containers
         if not named or self.has("docker-socket") or not discovery.asks_docker(key):
             return False
@@ -162,12 +165,12 @@ class Reading:
 
 
 def listed(words: Iterable[str]) -> str:
-    """Words for a note."""
+    """Words, formatted for a note."""
     return ", ".join(f"`{word}`" for word in words)
 
 
 def at_most(on: Reading, key: Key, value: int, name: str) -> int:
-    """A number that is at most the limit of that name; none, or one below zero, asks for no bound at all."""
+    """A number, at most the limit of that name; a missing or negative value means unlimited and becomes the limit."""
     most: int = getattr(on.limits, name)
     if 0 < value <= most:
         return value
@@ -178,5 +181,5 @@ def at_most(on: Reading, key: Key, value: int, name: str) -> int:
 
 
 def limit_option(name: str) -> str:
-    """How a note names the limit that decides (`pushrod host limits`)."""
+    """The name of the limit (`pushrod host limits`) in a note."""
     return f"limit {name.replace('_', '-')}"

@@ -1,4 +1,4 @@
-"""How a manifest is refused what it may not have: by name, with the word that would allow it. Pure."""
+"""Refusals of what a manifest may not have: by name, with the grant that would allow it. Pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
@@ -32,29 +32,29 @@ _REFUSED = {
 
 
 def refuse_key(key: Key) -> NoReturn:
-    """Refuse a key that is refused whatever its value."""
+    """Raise ManifestError for a key that is refused whatever its value."""
     what, hint = _REFUSED[key.path.rpartition(".")[2]]
     raise ManifestError(what, where=key.path, hint=hint)
 
 
 class Want(NamedTuple):
-    """Something of the host that a key asks for, and the word that allows it."""
+    """Something of the host that a key asks for, and the grant that allows it."""
 
     key: Key
     word: str
 
 
 def refuse(wants: Sequence[Want], app: str) -> NoReturn:
-    """Raise ManifestError about the first of these; its hint names the words for all of them."""
+    """Raise ManifestError about the first of these; the hint names the grants for all of them."""
     words = " ".join("privileged" if w == "ALL" else w for w in dict.fromkeys(w.word for w in wants))
     raise ManifestError(
-        f"{_said(wants[0])}, which this host does not allow the app",
+        f"{_described(wants[0])}, which this host does not allow the app",
         where=wants[0].key.path,
         hint=f"the host's owner can allow it: pushrod apps allow {app} {words}",
     )
 
 
-def _said(want: Want) -> str:
+def _described(want: Want) -> str:
     word = want.word
     if word in WORDS:
         return f"it asks for {WORDS[word].partition(' (')[0].partition(':')[0].partition(';')[0]}"
@@ -66,5 +66,5 @@ def _said(want: Want) -> str:
 
 
 def unsupported(key: Key, what: str, hint: str) -> NoReturn:
-    """Refuse a key that no word allows."""
+    """Raise ManifestError for a key that no grant allows."""
     raise ManifestError(what, where=key.path, hint=hint)

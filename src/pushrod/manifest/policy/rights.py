@@ -7,8 +7,8 @@ from pushrod.manifest.document import Key
 from pushrod.manifest.policy.reading import GONE, Reading, Rule, listed
 from pushrod.manifest.policy.refusals import unsupported
 
-# Sysctls of a container's own namespaces that Docker takes and that cost nobody else anything: its network's (queues
-# and time-outs, ports) and its IPC's, which its memory limit bounds.
+# Sysctls of a container's own namespaces that Docker accepts and that cost nobody else anything: its network's
+# (queues and time-outs, ports) and its IPC's, which its memory limit bounds.
 _SYSCTLS = re.compile(
     r"net\.core\.somaxconn|net\.ipv4\.(ip_unprivileged_port_start|ip_local_port_range|ping_group_range)"
     r"|net\.ipv4\.tcp_(keepalive_(time|intvl|probes)|fin_timeout|syn_retries|synack_retries|syncookies|tw_reuse"
@@ -26,7 +26,7 @@ _NAMESPACES = {
     "cgroup": ("host-cgroup", ("private",)),
     "network_mode": ("host-network", ("none", "bridge", "default")),
 }
-# Options that leave a container as confined as Docker makes it, `:` written as `=`.
+# Options that leave a container as confined as Docker makes it, with `:` written as `=`.
 _CONFINED = ("seccomp=builtin", "apparmor=docker-default")
 
 
@@ -77,7 +77,7 @@ def security(on: Reading, key: Key) -> object:
             if value in ("", "true") or on.has("unconfined"):
                 kept.append(item.value)
             else:
-                on.note("`no-new-privileges` stays on: programs of another owner (setuid) gain nothing")
+                on.note("`no-new-privileges` stays on: setuid programs gain no rights")
         elif option in _CONFINED:
             kept.append(item.value)
         else:

@@ -1,4 +1,4 @@
-"""Which rule holds for which key, and what is left of a whole document. Pure."""
+"""The rule for each key, and the reduction of a whole document. Pure."""
 
 from collections.abc import Mapping
 
@@ -14,8 +14,8 @@ from pushrod.manifest.policy.refusals import refuse
 def apply(document: object, terms: Terms) -> Permitted:
     """The part of a resolved document that may run on an engine.
 
-    Raises ManifestError about the first key that is unknown, refused, of no use, or needs a word that the owner has
-    not given; that one's hint names the words for all such keys.
+    Raises ManifestError about the first key that is unknown, refused or useless, or that needs a grant the owner has
+    not given; in that case the hint names the grants for all such keys.
     """
     top = Key("", document)
     reading = Reading(terms, top.get("name").text(), RULES)
@@ -28,7 +28,7 @@ def apply(document: object, terms: Terms) -> Permitted:
 
 
 def paced(check: Mapping[str, float], limits: Limits) -> Document:
-    """What an image's own health check says beyond the host's limits, brought down: keys of Compose's `healthcheck`.
+    """An image's own health check reduced to the host's limits: the keys of Compose's `healthcheck` that change.
 
     `check` has its times in seconds, by Compose's names; 0 is Docker's default.
     """
@@ -36,7 +36,7 @@ def paced(check: Mapping[str, float], limits: Limits) -> Document:
     given = {name: Key(name, value) for name, value in check.items() if value}
     bounded = {n: RULES[f"services.*.healthcheck.{n}"](reading, k) for n, k in given.items()}
     found = {name: value for name, value in bounded.items() if value != given[name].value}
-    if "start_interval" in found:  # Compose takes it only beside the other
+    if "start_interval" in found:  # Compose accepts it only together with the other
         found.setdefault("start_period", f"{check.get('start_period', 0):g}s")
     return found
 
@@ -98,4 +98,4 @@ RULES: Mapping[str, Rule] = {
     "configs.*.file": mounts.file,
     "secrets.*.file": mounts.file,
 }
-"""The rule of each key that is bounded or needs a word, and of some others whose form is checked."""
+"""The rule of each key that is limited or needs a grant, and of some others whose form is checked."""
