@@ -314,8 +314,8 @@ def _fold(drafts: list[Draft], jobs: Sequence[Draft]) -> tuple[list[Draft], list
         same.sort(key=lambda d: d.service.role != "entry")
         if not same or not argv:
             raise ManifestError(
-                f"{job.name} must end before other services start; the embedded engine runs only services that stay up, "
-                "and one release command per service",
+                f"{job.name} must end before other services start; the embedded engine runs only services that stay "
+                "up, and one release command per service",
                 where=job.key.path,
                 hint="put its command under `x-pushrod: {release: ...}` in the service it prepares for, and give "
                 "the job a profile so that only plain Compose runs it",
