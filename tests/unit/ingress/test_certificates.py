@@ -225,7 +225,7 @@ def test_a_damaged_certificate_is_kept_aside(name: str, way: Callable[[Path], No
     found, kept = obtained(app)
     way(found.directory / "current" / name)
     (problem,) = certificates.examine(app, wanted("local", "shop.localhost"))
-    assert (problem.state, problem.remedy) == ("broken", "`pushrod doctor --repair` mends it")
+    assert (problem.state, problem.remedy) == ("broken", "`pushrod doctor --repair` fixes it")
     assert str(found.directory) in problem.detail
     (done,) = found.repair()
     assert done == f"its certificate cannot be read, and is kept as {kept.generation}.damaged-1"

@@ -40,9 +40,9 @@ PROFILE = """
     ssl_session_timeout 1d;
     ssl_session_cache shared:pushrod:10m; # about 40000 sessions; they outlive a reload
     ssl_session_tickets off;
-    # Pieces of the 16k that is the default go back to the system too: two page faults a request, half its time again.
+    # Blocks of the default 16k return to the system too: two page faults a request, half of its time more.
     ssl_buffer_size 8k;
-    map $client_scheme $must_encrypt { # which is all that a request by TLS costs
+    map $client_scheme $must_encrypt { # this is all a request over TLS has to evaluate
         default "";
         http $proves_nothing;
     }
