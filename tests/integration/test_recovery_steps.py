@@ -321,7 +321,7 @@ def test_a_certificate_that_cannot_be_read(encrypted: App, name: str) -> None:
     way(path)
     doctor = shop.pushrod("doctor", "--app", shop.name)
     assert "Traceback" not in doctor.err
-    assert name.endswith(": gone") or "`pushrod doctor --repair` mends it" in doctor.out or place == "."
+    assert name.endswith(": gone") or "`pushrod doctor --repair` fixes it" in doctor.out or place == "."
     before = shop.live
     said(shop.pushrod("rollback", "--app", shop.name))
     assert shop.live < before

@@ -66,7 +66,7 @@ REASONS = {
     ),
     "no directory to work in": (
         tree("    working_dir: /app/app.py\n"),
-        "the working directory /app/app.py is no directory",
+        "the working directory /app/app.py is not a directory",
     ),
     "a worker": (tree(more=WORKER), "`nope` is not in the image"),
     "a service that waits": (

@@ -34,7 +34,7 @@ def read(text: str) -> dict[str, str]:
             raise HostError(
                 "Compose cannot read it as a .env file",
                 where=where,
-                hint="NAME=value lines; quote what has spaces, quotes or several lines",
+                hint="write NAME=value lines; quote values with spaces, quotes or several lines",
             ) from None
     environment = document["services"]["it"].get("environment") or {}
     found = {str(name): _text(value) for name, value in environment.items() if name and value is not None}

@@ -106,7 +106,7 @@ class _Client:
         """
         server = internet.parse(url, longest=_URL)
         if server is None:
-            raise FetchError(f"{url[:200]!r} is no https:// address without a name or a password")
+            raise FetchError(f"{url[:200]!r} is not an https:// address without a name or a password")
         connection = self._open.pop(server.name, None) or self._connect(server)
         try:
             connection.request(method, server.path, body, dict(headers))

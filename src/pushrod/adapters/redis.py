@@ -140,7 +140,7 @@ def _make_data(data: Path, account: Account | None) -> None:
         raise StoreError(
             f"the data belongs to user {owner}, and the server would run as user {expected}",
             where=str(data),
-            hint=f"run pushrod as before, or change their owner: chown -R {expected} {data}",
+            hint=f"run pushrod as before, or change its owner: chown -R {expected} {data}",
         )
 
 

@@ -302,7 +302,7 @@ class Sealing:
     def discard(self, number: int) -> None:
         """Remove everything of a release except its history and its logs."""
         self.releases.remove(number)
-        self.secrets.forget(number)
+        self.secrets.remove(number)
         self.static.remove(number)
         git.remove_archive(self.app.checkout(number))
         for directory in (self.app.checkout(number), self.app.copies(number)):
@@ -427,8 +427,8 @@ def _lacking_files(lacking: Sequence[lfs.Pointer], why: str) -> list[str]:
         return []
     named = ", ".join(p.path for p in lacking[:5]) + (", …" if len(lacking) > 5 else "")
     return [
-        f"Git LFS keeps what {len(lacking)} of the commit's files hold, and it is not here{why}, but LFS's "
-        f"pointers, in {named}. Put them into Git itself (git lfs migrate export), or fetch them in the image's build"
+        f"{len(lacking)} of the commit's files are in Git LFS and could not be fetched{why}; only LFS's pointers are "
+        f"here: {named}. Put the files into Git itself (git lfs migrate export), or fetch them in the image's build"
     ]
 
 

@@ -106,7 +106,7 @@ def not_taken(git_output: str, most: Limits) -> RepositoryError:
                 hint="remove what does not belong in Git from the new commits, for example with `git rebase`; "
                 f"the host's owner can raise it: {limits.option(name, 2 * limit)}",
             )
-    hint = "`git fsck --full` in the clone says more"
+    hint = "`git fsck --full` in the clone shows more"
     return RepositoryError(f"Git refuses the pushed objects: {git_output}", hint=hint)
 
 

@@ -16,7 +16,7 @@ from pushrod.core.values import Value
 from pushrod.state.apps import now
 from pushrod.system import files
 
-_REPAIR = "`pushrod doctor --repair` begins a new journal at the release that serves now"
+_REPAIR = "`pushrod doctor --repair` starts a new journal at the release that serves now"
 
 Event = Literal["prepare", "promote", "step", "live", "done", "failed"]
 

@@ -137,7 +137,7 @@ class Secrets:
         """The environment of each service of a sealed release."""
         return read_json(self._sealed(number), dict[str, Variables], restore=_RESOLVE)
 
-    def forget(self, number: int) -> None:
+    def remove(self, number: int) -> None:
         """Remove a release's environment, and the files that an engine made from it."""
         for path in (self._sealed(number), *files.kept_aside(self._sealed(number)).values()):
             files.remove(path)

@@ -22,7 +22,7 @@ def of(name: StoreKind | None) -> Kind:
         if kind.name == name:
             return kind
     raise StateError(
-        f"there is a store of the kind `{name}`, which this pushrod does not know",
+        f"a store has the kind `{name}`, which this version of pushrod does not know",
         hint="install the version of pushrod that deployed it, or a newer one",
     )
 

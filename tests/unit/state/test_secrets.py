@@ -81,8 +81,8 @@ def test_the_environment_of_a_release_is_kept_with_it(secrets: Secrets) -> None:
     secrets.seal(2, {"backend": {"A": "2"}})
     place = secrets.app.secrets / "releases"
     (place / "2.json.damaged-1").write_text('{"backend": {"A": "')
-    secrets.forget(2)
-    secrets.forget(2)
+    secrets.remove(2)
+    secrets.remove(2)
     assert secrets.sealed(1) == {"backend": {"A": "1"}, "worker": {}}
     with pytest.raises(StateError):
         secrets.sealed(2)

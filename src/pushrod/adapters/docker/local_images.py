@@ -100,7 +100,7 @@ def load(archive: IO[bytes], on_line: OnLine) -> list[str]:
     _drop_cached(*names)
     if done.status != 0 or not names:
         raise known(done.stdout, "docker load") or BuildError(
-            f"no image could be loaded: {last_words(done.stdout) or 'it holds none'}",
+            f"no image could be loaded: {last_words(done.stdout) or 'it contains none'}",
             where="the archive",
             hint="docker save IMAGE > FILE writes such an archive",
         )

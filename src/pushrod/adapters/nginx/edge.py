@@ -198,7 +198,7 @@ class Edge:
 
         For a damaged tree: a running nginx keeps what it has read until the next switch.
         """
-        with self._locked("beginning the edge's tree anew"):
+        with self._locked("rebuilding the edge's tree"):
             self._set_aside_current()
             files.point(self.current, f"trees/{self._write_alone(self._last_known())}")
 
@@ -238,7 +238,7 @@ class Edge:
         """Raise EdgeError if these sites could not be served with the others: a name or a port belongs to another
         app, or nginx refuses them. Changes nothing.
         """
-        with self._locked("trying the edge's sites"):
+        with self._locked("testing the edge's sites"):
             check(self._with(changes).values(), self._listening)
             before, after = self._generation, self._candidate(changes)
             if after != before:

@@ -87,14 +87,14 @@ def validate(site: Site) -> None:
     problems += [f"{d!r} is not a domain" for d in site.domains if not _DOMAIN.fullmatch(d)]
     problems += [f"{n!r} is not a snippet" for n in site.routing.snippets if not SNIPPET.fullmatch(n)]
     problems += [
-        f"{p!r} is no file of passwords" for p in site.passwords.values() if not _GENERATION.fullmatch(p)
+        f"{p!r} is not a password file" for p in site.passwords.values() if not _GENERATION.fullmatch(p)
     ]
     if not 0 < site.port < 65536:
         problems.append("its port is not between 1 and 65535")
     if site.tls and not 0 < site.tls.port < 65536:
         problems.append("its port for TLS is not between 1 and 65535")
     if site.tls and not _GENERATION.fullmatch(site.tls.generation):
-        problems.append(f"{site.tls.generation!r} is no certificate's directory")
+        problems.append(f"{site.tls.generation!r} is not a certificate directory")
     if site.tls and (
         not set(site.tls.names) <= set(site.domains) or bool(site.tls.names) != bool(site.domains)
     ):

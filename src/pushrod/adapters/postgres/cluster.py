@@ -109,7 +109,7 @@ def _check_version(programs: Programs, data: Path) -> None:
         raise StoreError(
             f"the data is from PostgreSQL {found}, and the PostgreSQL here is {programs.version()}",
             where=str(data),
-            hint=f"the data was not touched; use PostgreSQL {found}, or dump them with it and restore them here",
+            hint=f"the data was not touched; use PostgreSQL {found}, or dump the data with it and restore it here",
         )
 
 
@@ -120,7 +120,7 @@ def _check_owner(data: Path, account: Account | None) -> None:
         raise StoreError(
             f"the data belongs to user {owner}, and the server would run as user {expected}",
             where=str(data),
-            hint=f"run pushrod as before, or change their owner: chown -R {expected} {data}",
+            hint=f"run pushrod as before, or change its owner: chown -R {expected} {data}",
         )
 
 

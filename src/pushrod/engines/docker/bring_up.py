@@ -255,7 +255,7 @@ def up(app: App) -> None:
         f"{app.name}: release {release['number']} is up: {', '.join(i['name'] for i in release['instances'])}"
     )
     verify_edge(app, release)
-    log(f"{app.name}: started in{time.monotonic() - began:.1f} s")
+    log(f"{app.name}: started in {time.monotonic() - began:.1f} s")
 
 
 def down(app: App) -> None:

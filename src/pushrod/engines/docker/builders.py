@@ -175,7 +175,7 @@ class Builder:
             where=self.name,
             hint=f"{_INIT}, or systemctl restart pushrod-builds"
             if rules
-            else f"docker logs {self.name} says more",
+            else f"docker logs {self.name} shows more",
             log=tuple(docker.logs(self.name, 10)),
         )
 
@@ -331,7 +331,7 @@ class Builder:
                 self._remove_ended()
             hint = "make the build write less, or free some disk; the next build starts with an empty cache"
         else:
-            hint = f"push again; docker logs {self.name} says more"
+            hint = f"push again; docker logs {self.name} shows more"
         return BuildError(f"the build was stopped: {trouble}", where=where, hint=hint) if trouble else None
 
     def _copy_in(self, named: Sequence[str], on_line: OnLine) -> None:

@@ -46,7 +46,9 @@ def make(data: Path, names: Names, within: Collection[Names] = ()) -> None:
             if e.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
             where = data / own
-            raise StateError("is no directory", where=str(where), hint=f"as root: mv {where} /root/") from e
+            raise StateError(
+                "is not a directory", where=str(where), hint=f"as root: mv {where} /root/"
+            ) from e
 
 
 def adopt(top: int, names: Names) -> bool:
@@ -65,7 +67,7 @@ def adopt(top: int, names: Names) -> bool:
             os.rename(names[-1], own, src_dir_fd=above, dst_dir_fd=top)
         except PermissionError as e:
             raise HostError(
-                "the data of an older pushrod belong to an account of a container, and only root can move them",
+                "the data of an older pushrod belongs to an account of a container, and only root can move it",
                 where=f"data/{path}",
                 hint="as root: pushrod host init",
             ) from e

@@ -34,7 +34,7 @@ class Platform:
             raise HostError(
                 "the edge (nginx) is not running",
                 where=str(self._context.root.edge),
-                hint="as root: systemctl start pushrod-edge; journalctl -u pushrod-edge says why it stopped",
+                hint="as root: systemctl start pushrod-edge; journalctl -u pushrod-edge shows why it stopped",
                 log=files.tail(self._context.root.edge / "logs" / "error.log", 10),
             )
 
@@ -60,7 +60,7 @@ class Platform:
         fix = (
             ""
             if up
-            else "as root: systemctl start pushrod-edge; journalctl -u pushrod-edge says why it stopped"
+            else "as root: systemctl start pushrod-edge; journalctl -u pushrod-edge shows why it stopped"
         )
         yield Diagnostic("edge", "ok" if up else "broken", "answers" if up else "does not answer", fix)
 

@@ -96,8 +96,10 @@ def space() -> Diagnostic:
     free = files.free_space(_place())
     low = free < _IMAGE + _SPARE_DISK
     detail = f"{free // 1_000_000} MB free at {_place()}, where images and the stores' data are"
-    mend = "free some: `docker system df` shows what takes it, `pushrod prune` removes what no kept release needs"
-    return Diagnostic("disk", "warning", detail, mend) if low else Diagnostic("disk", "ok", detail)
+    fix = (
+        "free some: `docker system df` shows what uses it, `pushrod prune` removes what no kept release needs"
+    )
+    return Diagnostic("disk", "warning", detail, fix) if low else Diagnostic("disk", "ok", detail)
 
 
 def _place() -> Path:

@@ -116,9 +116,9 @@ class Readiness:
 
 
 _PORT = (
-    "on the embedded engine instances are processes beside each other, so each has a port of its own: read PORT in "
-    "the code, or name the port in the command (`--port 8000`), where it is replaced; a host with Docker takes it as "
-    "it is"
+    "on the embedded engine all instances are processes of one machine, so each has its own port: read PORT in the "
+    "code, or write the port in the command (`--port 8000`), where pushrod replaces it; on a host with Docker, "
+    "nothing has to change"
 )
 
 

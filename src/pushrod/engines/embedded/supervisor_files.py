@@ -245,7 +245,7 @@ def _value(text: str | Path) -> str:
     value = str(text)
     if re.search(r"[\n\r*?\[]| [;#]|^\s|\s$", value):
         raise HostError(
-            "supervisord cannot have this path: it has a line break, `*`, `?`, `[`, or `;` or `#` after a space",
+            "supervisord cannot use this path: it has a line break, `*`, `?`, `[`, or `;` or `#` after a space",
             where=value,
             hint="choose another directory with --root",
         )

@@ -67,7 +67,7 @@ def check_growth(name: str, arguments: Sequence[str], at: str, owner: str) -> No
             raise ManifestError(
                 "a `rewrite` can only use $1 to $9, each once before the `?` and once after it",
                 where=at,
-                hint="groups must not be nested; `return 302 …` and `rewrite … redirect` know all variables; "
+                hint="groups must not be nested; `return 302 …` and `rewrite … redirect` accept all variables; "
                 + owner,
             )
         if not final and _names(parts[1]) and not target.endswith("?") and flag not in ("last", "break"):

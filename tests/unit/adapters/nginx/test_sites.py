@@ -77,7 +77,7 @@ def test_a_container_may_have_the_port_that_the_edge_has() -> None:
 @pytest.mark.parametrize(
     ("tls", "problem"),
     [
-        (Tls("../../etc", ("blog.org",)), "no certificate's directory"),
+        (Tls("../../etc", ("blog.org",)), "not a certificate directory"),
         (Tls(GENERATION, ("other.org",)), "other names"),
         (Tls(GENERATION, ()), "other names"),
         (Tls(GENERATION, ("blog.org",), 0), "port for TLS"),
@@ -116,7 +116,7 @@ def test_whoever_is_let_in_is_a_network(change: dict[str, Any]) -> None:
         ({"routing": Routing((Route("/a/", service="api"),))}, "api has no instances"),
         ({"others": {"api": ()}}, "api has no instances"),
         ({"others": {"a b": ("127.0.0.1:1",)}}, "'a b' is not a service"),
-        ({"passwords": {"ADMINS": "../x"}}, "no file of passwords"),
+        ({"passwords": {"ADMINS": "../x"}}, "not a password file"),
         *[
             ({"routing": Routing(snippets={name: ""})}, "is not a snippet")
             for name in (

@@ -69,7 +69,7 @@ def test_a_link_above_it_is_not_followed(tmp_path: Path) -> None:
 def test_a_link_in_the_place_of_one_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "media%2Fphotos").symlink_to("/")
-    with pytest.raises(StateError, match="is no directory"):
+    with pytest.raises(StateError, match="is not a directory"):
         data.make(tmp_path / "data", ("media", "photos"))
 
 

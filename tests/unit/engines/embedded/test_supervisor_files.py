@@ -180,7 +180,7 @@ def test_paths_with_spaces_quotes_and_percent_signs() -> None:
 
 @pytest.mark.parametrize("bad", ["/a ;b", "/a #b", "/a\nb", "/a*", "/[a]", "/a "])
 def test_paths_that_supervisord_cannot_have(bad: str) -> None:
-    with pytest.raises(HostError, match="cannot have this path"):
+    with pytest.raises(HostError, match="cannot use this path"):
         render_daemon(Place(Path("/x"), Path(bad), None), descriptors=1, root=False)
 
 
