@@ -90,8 +90,8 @@ def examine(root: Root) -> Iterator[Diagnostic]:
             owners.setdefault(name, []).append(app.name)
     for name, apps in owners.items():
         if len(apps) > 1:
-            mend = "remove it from `x-pushrod.domains` of all but one and deploy, or destroy unused apps"
-            yield Diagnostic("names", "broken", f"{name} belongs to {' and '.join(apps)}", mend)
+            fix = "remove it from `x-pushrod.domains` of all but one and deploy, or destroy unused apps"
+            yield Diagnostic("names", "broken", f"{name} belongs to {' and '.join(apps)}", fix)
 
 
 def _others(app: App) -> Iterator[App]:

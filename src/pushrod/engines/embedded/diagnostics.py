@@ -73,8 +73,8 @@ def of_edge(find: Callable[[], Edge], apps: Sequence[App]) -> Iterator[Diagnosti
         yield Diagnostic("edge", "broken", e.what, e.hint)
         return
     log = files.tail(edge.logs / "error.log", 1)
-    mend = "`pushrod up` starts it, or reports why it cannot"
-    yield Diagnostic("edge", "broken", f"nginx does not answer: {' '.join(log)}", mend)
+    fix = "`pushrod up` starts it, or reports why it cannot"
+    yield Diagnostic("edge", "broken", f"nginx does not answer: {' '.join(log)}", fix)
 
 
 def _wanted(app: App) -> bool:
