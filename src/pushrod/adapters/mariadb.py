@@ -169,11 +169,11 @@ def ensure(server: Server, app: str, database: str, passwords: Mapping[str, str]
     """
     roles = Roles.of(app)
     there = {row[0] for row in server.query("select user from mysql.user where host = '%'")}
-    wanted = {roles.migrator: passwords["migrator"], roles.app: passwords["app"]}
+    account_passwords = {roles.migrator: passwords["migrator"], roles.app: passwords["app"]}
     sql = [f"create database if not exists {name(database)};"]
     sql += [
         f"create user {_account(role)} identified by {text(password)};"
-        for role, password in wanted.items()
+        for role, password in account_passwords.items()
         if role not in there
     ]
     held = {role: _rights(server, role, database) for role in roles}
@@ -184,7 +184,7 @@ def ensure(server: Server, app: str, database: str, passwords: Mapping[str, str]
         held[roles.app] = set()
     if not held[roles.app]:
         sql.append(_grant(("ALL",) if ddl else _RIGHTS, database, roles.app))
-    for role, password in wanted.items():
+    for role, password in account_passwords.items():
         if role in there and not server.enters(role, password):
             sql.append(f"alter user {_account(role)} identified by {text(password)};")
     server.query("\n".join(sql))

@@ -137,9 +137,9 @@ def authority(name: str) -> Pair:
 
 def issue(issuer: Pair, names: Sequence[str], addresses: Sequence[str] = ()) -> Pair:
     """A certificate for names and addresses, signed by an own authority."""
-    wanted = ",".join([*(f"DNS:{n}" for n in names), *(f"IP:{a}" for a in addresses)])
+    alternative_names = ",".join([*(f"DNS:{n}" for n in names), *(f"IP:{a}" for a in addresses)])
     extensions = (
-        *(f"subjectAltName={wanted}", "basicConstraints=critical,CA:FALSE"),
+        *(f"subjectAltName={alternative_names}", "basicConstraints=critical,CA:FALSE"),
         *("keyUsage=critical,digitalSignature", "extendedKeyUsage=serverAuth"),
     )
     with _files(ca=issuer.chain, cakey=issuer.key) as place:

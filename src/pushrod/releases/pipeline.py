@@ -259,17 +259,19 @@ class Pipeline:
         """
         checkout = self.app.checkouts / f"plan-{os.getpid()}"
         try:
-            document, wanted = self.sealing.load(commit, checkout, planned=True, file=file)
+            document, manifest = self.sealing.load(commit, checkout, planned=True, file=file)
             images = {
                 s.name: self.engine.images.identify(self.app, commit, s, checkout)
-                for s in self.engine.images.needed(wanted)
+                for s in self.engine.images.needed(manifest)
             }
-            changes = plan.compare(self.context.live(), wanted.stateless, wanted.stores, images)
-            foreseen, needs = self.engine.images.preview(self.app, commit, document, wanted, checkout)
-            lacking = self.sealing.lacking(document, wanted, checkout, file)
-            remarks = self.engine.images.notes(self.app, document, wanted, checkout, images)
-            notes = (*wanted.notes, *remarks, *self.sealing.unprovided(checkout, file))
-            return plan.Plan(wanted.because, self.app.name, commit, changes + foreseen, needs, notes, lacking)
+            changes = plan.compare(self.context.live(), manifest.stateless, manifest.stores, images)
+            foreseen, needs = self.engine.images.preview(self.app, commit, document, manifest, checkout)
+            lacking = self.sealing.lacking(document, manifest, checkout, file)
+            engine_notes = self.engine.images.notes(self.app, document, manifest, checkout, images)
+            notes = (*manifest.notes, *engine_notes, *self.sealing.unprovided(checkout, file))
+            return plan.Plan(
+                manifest.because, self.app.name, commit, changes + foreseen, needs, notes, lacking
+            )
         finally:
             git.remove_checkout(checkout)
 

@@ -183,8 +183,8 @@ class Recovery:
         else:
             repairs.sealed()
             self._engine.platform.open()
-        for mended in repairs.done:
-            self._progress.note(mended)
+        for repair in repairs.done:
+            self._progress.note(repair)
         for failed in repairs.tries.failed:
             self._progress.note(f"cannot be repaired: {failed}")
 

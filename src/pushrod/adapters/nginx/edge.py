@@ -371,8 +371,8 @@ class Edge:
 
     def _with(self, changes: Mapping[str, Site | None]) -> dict[str, Site]:
         """The current sites with these changes."""
-        wanted = {**self.sites(), **changes}
-        return {app: site for app, site in wanted.items() if site is not None}
+        sites = {**self.sites(), **changes}
+        return {app: site for app, site in sites.items() if site is not None}
 
     def _render(self, generation: str, sites: Mapping[str, Site]) -> dict[str, str]:
         return render_tree(

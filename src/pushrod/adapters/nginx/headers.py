@@ -20,7 +20,7 @@ LEFT_OUT_OF_CALLS = "left_out_of_calls.conf"
 
 def left_out(verb: str = "proxy_set_header") -> str:
     """The text of that file."""
-    head = "# What no app is told. Rendered by pushrod; a change made here is lost at the next switch.\n"
+    head = "# Headers that no app receives. Rendered by pushrod; a change made here is lost at the next switch.\n"
     return head + "".join(f'{verb} {header} "";\n' for header in (*FROM_PROXIES, *DROPPED))
 
 

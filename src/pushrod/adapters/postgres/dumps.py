@@ -69,10 +69,10 @@ class Copy(dumps.Copy):
     def _snapshot(self) -> Iterator[str]:
         """A snapshot of the database that other sessions can use during the block."""
         psql = self._server.command("psql", *FORM, database=self._database, timeout=_LONG)
-        with processes.beside(psql.argv, env=psql.environment, stdin=_EXPORT) as said:
-            if not re.fullmatch(r"[0-9A-F-]+", said):
-                raise refusal(said, psql.where)
-            yield said
+        with processes.beside(psql.argv, env=psql.environment, stdin=_EXPORT) as snapshot:
+            if not re.fullmatch(r"[0-9A-F-]+", snapshot):
+                raise refusal(snapshot, psql.where)
+            yield snapshot
 
     def _load(self, dump: Source, database: str) -> None:
         self._drop(database)

@@ -42,8 +42,8 @@ def ensure(server: Database, app: str, database: str, passwords: Mapping[str, st
     """
     names = Roles.of(app)
     verifiers = {row[0]: row[1] for row in server.query(ensure_sql(app, database, ddl=ddl))}
-    wanted = {names.migrator: passwords["migrator"], names.app: passwords["app"]}
-    changed = {n: p for n, p in wanted.items() if not scram.matches(verifiers[n], p)}
+    login_passwords = {names.migrator: passwords["migrator"], names.app: passwords["app"]}
+    changed = {n: p for n, p in login_passwords.items() if not scram.matches(verifiers[n], p)}
     if changed:
         server.query(
             "".join(f"alter role \"{n}\" password '{scram.verifier(p)}';\n" for n, p in changed.items())
@@ -103,7 +103,7 @@ select format('grant connect, temporary on database %I to %I', current_database(
     or not has_database_privilege(:'app', current_database(), 'temporary')
 \gexec
 
--- Sessions that may change the schema act as the owner, so that the owner owns all they make.
+-- Sessions that may change the schema act as the owner, so that the owner owns everything they create.
 select case when wanted.acts
             then format('alter role %I in database %I set role = %L', name, current_database(), :'owner')
             else format('alter role %I in database %I reset role', name, current_database()) end
@@ -115,8 +115,8 @@ select case when wanted.acts
           and s.setconfig @> array['role=' || :'owner'])
 \gexec
 
--- While one who changes the schema waits for a lock, all who come later wait too; and PostgreSQL goes on with the
--- statement of a client that is gone. What somebody has set otherwise stays.
+-- While a schema change waits for a lock, every later session waits too; and PostgreSQL keeps executing the
+-- statement of a client that is gone. Settings made by somebody else stay.
 select format('alter role %I in database %I set lock_timeout = %L', :'migrator', current_database(), :'lock_timeout')
  where not exists (
        select from pg_db_role_setting s, unnest(s.setconfig) as setting
@@ -145,7 +145,7 @@ select format('grant usage on schema public to %I', :'app')
   from pg_namespace where nspname = 'public' and not has_schema_privilege(:'app', oid, 'usage')
 \gexec
 
--- Once: what the owner makes from now on, and what is there. Functions need nothing, PUBLIC may call them.
+-- Once: for everything that the owner creates from now on, and for what exists. PUBLIC may call functions anyway.
 select not exists (
        select from pg_default_acl d, aclexplode(d.defaclacl) a
         where d.defaclrole = (select oid from pg_roles where rolname = :'owner')

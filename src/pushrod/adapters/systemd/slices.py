@@ -55,10 +55,12 @@ def rebound(limits: Limits, apps: Mapping[str, Limits]) -> None:
 
     `apps` are all apps of the host.
     """
-    wanted = {"pushrod.slice": _together(limits)}
+    properties_of = {"pushrod.slice": _together(limits)}
     for name, its in apps.items():
-        wanted |= {f"{kind}{name.replace('-', '_')}.slice": bounds(kind, its) for kind in (INSTANCES, STORES)}
-    for unit, properties in wanted.items():
+        properties_of |= {
+            f"{kind}{name.replace('-', '_')}.slice": bounds(kind, its) for kind in (INSTANCES, STORES)
+        }
+    for unit, properties in properties_of.items():
         if is_active(unit):
             call(
                 "set-property", "--runtime", unit, *(f"{name}={value}" for name, value in properties.items())

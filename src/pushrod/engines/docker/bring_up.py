@@ -315,8 +315,10 @@ def _site(app: App) -> "calls.Found | None":
 def verify_edge(app: App, release: calls.Found) -> None:
     """Raise Trouble if the edge does not serve the live release at its addresses."""
     site = _site(app)
-    wanted = [f"{i['address']}:{i['port']}" for i in release["instances"] if i["service"] == release["entry"]]
-    if site is None or site["release"] != release["number"] or list(site["backends"]) != wanted:
+    expected = [
+        f"{i['address']}:{i['port']}" for i in release["instances"] if i["service"] == release["entry"]
+    ]
+    if site is None or site["release"] != release["number"] or list(site["backends"]) != expected:
         raise calls.Trouble(
             f"the edge does not serve {app.name} from release {release['number']}; deploy or roll back again"
         )

@@ -75,13 +75,13 @@ def check(service: Service, checkout: Path) -> None:
 def _sources(service: Service, checkout: Path) -> tuple[Path, Path, str]:
     """The context of a build, its Dockerfile, and the Dockerfile's path in the commit."""
     assert service.build is not None  # noqa: S101 checked by the caller
-    wanted = posixpath.join(service.build.context, service.build.dockerfile)
-    where = posixpath.normpath(wanted)
+    dockerfile = posixpath.join(service.build.context, service.build.dockerfile)
+    where = posixpath.normpath(dockerfile)
     hint = f"see services.{service.name}.build"
     # Docker's program follows links and would read pushrod's or another app's files, so it gets none.
     try:
         context = checkout / trees.resolve(checkout, service.build.context).path
-        path = checkout / trees.resolve(checkout, wanted).path
+        path = checkout / trees.resolve(checkout, dockerfile).path
     except OSError as e:
         what = "the build leads out of the commit, through a link"
         raise BuildError(what, where=where, hint=hint) from e

@@ -76,8 +76,8 @@ def follow(app: App, service: str, release: int, count: int) -> Iterator[Line]:
 def _containers(app: App, service: str, release: int) -> list[Container]:
     labels: Mapping[str, str] = {docker.APP: app.name, **({docker.RELEASE: str(release)} if release else {})}
     found = docker.containers(labels)
-    wanted = [c for c in found if not service or service in (c.labels.get(docker.SERVICE), _process(c))]
-    return sorted(wanted, key=lambda c: (docker.RELEASE in c.labels, c.name))
+    selected = [c for c in found if not service or service in (c.labels.get(docker.SERVICE), _process(c))]
+    return sorted(selected, key=lambda c: (docker.RELEASE in c.labels, c.name))
 
 
 def _unknown(app: App, service: str) -> UnknownNameError:

@@ -106,7 +106,7 @@ class Stores:
 
     def waits(self, stores: Sequence[Service]) -> list[str]:
         """What the release command waits for, one sentence for each session."""
-        return [told for s in stores for told in self._server(s).waits()]
+        return [blocker for s in stores for blocker in self._server(s).waits()]
 
     def end_migrations(self, stores: Sequence[Service], since: str) -> None:
         """End what a release command has left behind since a time (ISO 8601)."""

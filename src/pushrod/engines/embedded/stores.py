@@ -87,7 +87,7 @@ class Stores:
 
     def waits(self, names: set[str]) -> list[str]:
         """What the release command waits for, one sentence for each session."""
-        return [told for server in self._servers(names) for told in server.waits()]
+        return [blocker for server in self._servers(names) for blocker in server.waits()]
 
     def end_migrations(self, names: set[str], since: str) -> None:
         """End what a release command has left behind since a time (ISO 8601)."""

@@ -51,14 +51,14 @@ class Reading:
         self.rules = rules
         self.wants: list[Want] = []
         self.owner = Key("", None)  # the service, or volume, that is being read
-        self._said: dict[str, list[str]] = {}
+        self._noted: dict[str, list[str]] = {}
         self._left: dict[str, list[str]] = {}
 
     @property
     def notes(self) -> tuple[str, ...]:
         """The notes, each once, with all services to which it applies."""
-        said = self._said | {f"{listed(words)} not applied": whose for words, whose in self._by_words()}
-        return tuple(f"{', '.join(dict.fromkeys(whose))}: {what}" for what, whose in said.items())
+        notes = self._noted | {f"{listed(words)} not applied": whose for words, whose in self._by_words()}
+        return tuple(f"{', '.join(dict.fromkeys(whose))}: {what}" for what, whose in notes.items())
 
     def _by_words(self) -> Iterator[tuple[tuple[str, ...], list[str]]]:
         whose: dict[tuple[str, ...], list[str]] = {}
@@ -68,7 +68,7 @@ class Reading:
 
     def note(self, what: str) -> None:
         """Note that the app gets something other than what its file asks for."""
-        self._said.setdefault(what, []).append(self._whose())
+        self._noted.setdefault(what, []).append(self._whose())
 
     def leave(self, key: Key) -> object:
         """Leave a key out, with a note."""
