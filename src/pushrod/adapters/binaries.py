@@ -211,8 +211,8 @@ def _version_output(program: str) -> str:
 
 def _version(program: str) -> str:
     """`nginx version: nginx/1.31.3`, `postgres (PostgreSQL) 18.6`, `Valkey server v=9.1.2 sha=…`, `uv 0.9.1 (…)`."""
-    found = re.search(r"(?:^|[\s/v=])(\d+(?:\.\d+)+)", _version_output(program))
-    return found[1] if found else "unknown"
+    match = re.search(r"(?:^|[\s/v=])(\d+(?:\.\d+)+)", _version_output(program))
+    return match[1] if match else "unknown"
 
 
 def _redis_product(program: str) -> str:

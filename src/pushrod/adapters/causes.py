@@ -129,14 +129,14 @@ def plain(output: str) -> str:
 def find(output: str, log: Sequence[str] = ()) -> Cause | None:
     """The known cause in Docker's message or at the end of a container's log; None for any other."""
     for pattern, what, hint in _CAUSES:
-        if found := re.search(pattern, output):
-            return Cause(what.format(*filter(None, found.groups())), hint)
+        if match := re.search(pattern, output):
+            return Cause(what.format(*filter(None, match.groups())), hint)
     return of_log(log)
 
 
 def of_log(log: Sequence[str]) -> Cause | None:
     """The known cause in the last line of a container's log: the kernel refused to run its program."""
     for pattern, what, hint in _REFUSED:
-        if log and (found := re.fullmatch(pattern, log[-1].strip())):
-            return Cause(what.format(found[1]), hint)
+        if log and (match := re.fullmatch(pattern, log[-1].strip())):
+            return Cause(what.format(match[1]), hint)
     return None

@@ -93,7 +93,9 @@ def _refused(output: str, log: Path) -> HostError:
     lines = tuple(line for line in output.splitlines() if line.strip())[-12:]
     logged = "\n".join(files.tail(log, 1000))
     problems = _PROBLEM.findall(logged)
-    problems = [found for found in problems if found[0] != "badNonce"] or problems  # certbot retries these
+    problems = [
+        problem for problem in problems if problem[0] != "badNonce"
+    ] or problems  # certbot retries these
     kind, detail = problems[-1] if problems else ("", "")
     if kind == "rateLimited":
         what = f"the ACME server issues no more certificates for now: {detail}"

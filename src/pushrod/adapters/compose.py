@@ -148,10 +148,10 @@ def _config(directory: Path, file: str, project: str, most: Reading) -> tuple[li
 def projects(directory: Path, app: str, file: str = "") -> tuple[str, ...]:
     """Compose's project names: the one in the compose file, and the app's name."""
     text = (directory / manifests.compose_files(directory, file)[0]).read_text(errors="replace")
-    found = re.search(
+    match = re.search(
         r"""^name:[ \t]+["']?([a-z0-9][a-z0-9_-]{0,62})["']?[ \t]*(?:#|$)""", text, re.MULTILINE
     )
-    return (found[1], app) if found and found[1] != app else (app,)
+    return (match[1], app) if match and match[1] != app else (app,)
 
 
 def wants_env_file(directory: Path, file: str = "") -> bool:
@@ -166,7 +166,7 @@ def bases(document: Mapping[str, Any], directory: Path, most: Reading = _READING
 
     Raises ManifestError for a Dockerfile that is larger than `most` allows.
     """
-    found: dict[str, str] = {}
+    base_images: dict[str, str] = {}
     for name, service in (document.get("services") or {}).items():
         build = service.get("build")
         if not isinstance(build, dict):
@@ -175,13 +175,13 @@ def bases(document: Mapping[str, Any], directory: Path, most: Reading = _READING
         if path.is_file() and path.resolve().is_relative_to(directory.resolve()):
             arguments = {k: v for k, v in (build.get("args") or {}).items() if v is not None}
             bounds.check_size(path.stat().st_size, most, os.path.relpath(path, directory))
-            found[name] = dockerfile.read(
+            base_images[name] = dockerfile.read(
                 path.read_text(errors="replace"),
                 target=build.get("target") or "",
                 arguments=arguments,
                 where=os.path.relpath(path, directory),
             ).base
-    return found
+    return base_images
 
 
 # ---- the loader ---------------------------------------------------------------------------------------------
@@ -203,13 +203,13 @@ def is_packaged(argv: tuple[str, ...]) -> bool:
 def version(argv: tuple[str, ...] | None = None) -> str:
     """The version of a loader, by default of the one in use. Raises HostError if it does not run."""
     argv = argv or loader()
-    found = _version(argv)
-    if not found:
+    number = _version(argv)
+    if not number:
         raise HostError(
             f"`{' '.join(argv)} version` does not work",
             hint="check PUSHROD_COMPOSE; it names a docker-compose v2 program",
         )
-    return found
+    return number
 
 
 @cache
@@ -270,10 +270,10 @@ def _missing_env_file(message: str, directory: Path) -> Path | None:
     """The env file that the loader missed, if it is one that is usually kept out of Git: `.env` or
     `.env.<something>`.
     """
-    found = re.search(r"env file (.+?) not found", message)
-    if not found:
+    match = re.search(r"env file (.+?) not found", message)
+    if not match:
         return None
-    path = Path(found[1])
+    path = Path(match[1])
     inside = path.parent.resolve().is_relative_to(directory)
     private = path.name == ".env" or path.name.startswith(".env.")
     return path if inside and private and path.parent.is_dir() else None
@@ -372,8 +372,8 @@ def _error(messages: list[str], name: str) -> ManifestError:
     """The loader's last message (warnings come before it), with the file, line or key that it is about."""
     errors = [m for m in messages if "variable is not set" not in m and "is obsolete" not in m]
     message = " ".join(errors) or "Compose cannot read it, and gives no reason"
-    if found := re.match(r"(?:failed to parse|validating) (\S+): ", message):
-        name, message = found[1], message[found.end() :]
+    if match := re.match(r"(?:failed to parse|validating) (\S+): ", message):
+        name, message = match[1], message[match.end() :]
     where = name
     if line := _LINE.search(message):
         where, message = f"{name}:{line[1]}", message.replace(line[0], "", 1)
@@ -383,8 +383,8 @@ def _error(messages: list[str], name: str) -> ManifestError:
 
 
 def _hint(message: str) -> str:
-    if found := re.search(r"required variable (\w+) is missing", message):
-        return f"set it: pushrod secret set {found[1]}"
+    if match := re.search(r"required variable (\w+) is missing", message):
+        return f"set it: pushrod secret set {match[1]}"
     if "env file" in message and "not found" in message:
         return "give pushrod a file that is not in Git separately: pushrod secret import .env"
     return "`docker compose config` in the repository shows the same"

@@ -68,7 +68,7 @@ def read(
 
 def runs(text: str) -> list[str]:
     """The command of each RUN line, of all stages."""
-    return [found.value for found in _instructions(text) if found.name == "RUN"]
+    return [instruction.value for instruction in _instructions(text) if instruction.name == "RUN"]
 
 
 class Named(NamedTuple):
@@ -84,10 +84,10 @@ def images(text: str, *, arguments: Mapping[str, str] | None = None) -> list[Nam
     Names with a variable that only the builder knows are left out, and so are unreadable instructions, which the
     builder refuses.
     """
-    found, variables = [], dict(arguments or {})
+    named, variables = [], dict(arguments or {})
     stages = {"scratch"}
     if syntax := _SYNTAX.match(text):
-        found.append(Named(syntax[1], text.count("\n", 0, syntax.start(1)) + 1))
+        named.append(Named(syntax[1], text.count("\n", 0, syntax.start(1)) + 1))
     count, inside = 0, False
     for line, name, value in _instructions(text):
         words = value.split()
@@ -97,7 +97,7 @@ def images(text: str, *, arguments: Mapping[str, str] | None = None) -> list[Nam
         elif name == "FROM":
             inside = True
             words = [w for w in words if w[:2] != "--"]
-            found += (
+            named += (
                 [Named(_expand(words[0], variables), line)]
                 if words and words[0].lower() not in stages
                 else []
@@ -107,8 +107,8 @@ def images(text: str, *, arguments: Mapping[str, str] | None = None) -> list[Nam
         elif name in ("COPY", "RUN"):
             flags = takewhile(lambda word: word.startswith("--"), words)
             sources = [m[1] for m in (_FROM_FLAG.search(_expand(f, variables)) for f in flags) if m]
-            found += [Named(source, line) for source in sources if source.lower() not in stages]
-    return [n for n in found if n.reference and "$" not in n.reference and n.reference.lower() not in stages]
+            named += [Named(source, line) for source in sources if source.lower() not in stages]
+    return [n for n in named if n.reference and "$" not in n.reference and n.reference.lower() not in stages]
 
 
 _FROM_FLAG = re.compile(r"^--(?:from=|mount=(?:[^\s]*,)?from=)[\"']?([^\s,\"']+)")
@@ -128,9 +128,9 @@ def _instructions(text: str) -> list[_Instruction]:
 
     parser = DockerfileParser(fileobj=io.BytesIO(_without_heredocs(text).encode()))
     return [
-        _Instruction(found["startline"] + 1, found["instruction"], found["value"])
-        for found in parser.structure
-        if found["instruction"] != "COMMENT"
+        _Instruction(parsed["startline"] + 1, parsed["instruction"], parsed["value"])
+        for parsed in parser.structure
+        if parsed["instruction"] != "COMMENT"
     ]
 
 
@@ -143,8 +143,8 @@ def _without_heredocs(text: str) -> str:
             awaited = "" if line.strip("\t") == awaited else awaited
             kept.append("")
             continue
-        if re.match(r"\s*(RUN|COPY|ADD)\s", line, re.IGNORECASE) and (found := _HEREDOC.search(line)):
-            awaited = found[2]
+        if re.match(r"\s*(RUN|COPY|ADD)\s", line, re.IGNORECASE) and (heredoc := _HEREDOC.search(line)):
+            awaited = heredoc[2]
         kept.append(line)
     return "\n".join(kept)
 
@@ -209,10 +209,10 @@ class _Stage:
         from dockerfile_parse.util import get_key_val_dictionary
 
         plain = _defaulted(value, self._variables())
-        found = get_key_val_dictionary(
+        variables = get_key_val_dictionary(
             plain, env_replace=True, args=self._values, envs=self.recipe.environment
         )
-        self.recipe = replace(self.recipe, environment=self.recipe.environment | found)
+        self.recipe = replace(self.recipe, environment=self.recipe.environment | variables)
 
     def _workdir(self, value: str) -> None:
         path = _expand(value.strip().strip("\"'"), self._variables())
@@ -242,14 +242,14 @@ class _Stage:
         paths = [w for w in words if not w.startswith("--")]
         if len(paths) < 2 or any(f.startswith("--from=") for f in flags):
             return
-        found = Copy(tuple(paths[:-1]), self._inside(paths[-1]))
-        self.recipe = replace(self.recipe, copies=(*self.recipe.copies, found))
+        copy = Copy(tuple(paths[:-1]), self._inside(paths[-1]))
+        self.recipe = replace(self.recipe, copies=(*self.recipe.copies, copy))
 
     _add = _copy
 
     def _run(self, value: str) -> None:
-        found = tuple(_REQUIREMENTS.findall(value))
-        self.recipe = replace(self.recipe, requirements=(*self.recipe.requirements, *found))
+        requirements = tuple(_REQUIREMENTS.findall(value))
+        self.recipe = replace(self.recipe, requirements=(*self.recipe.requirements, *requirements))
 
     def _argv(self, value: str) -> tuple[str, ...]:
         words = _json_words(value)
@@ -277,10 +277,10 @@ def _json_words(value: str) -> tuple[str, ...] | None:
 
 
 def _expand(text: str, variables: Mapping[str, str]) -> str:
-    def value(found: re.Match[str]) -> str:
-        if found[0] == "\\$":
+    def value(match: re.Match[str]) -> str:
+        if match[0] == "\\$":
             return "$"
-        name, sign, other = found[1] or found[4], found[2], found[3]
+        name, sign, other = match[1] or match[4], match[2], match[3]
         known = variables.get(name, "")
         if sign == "-":
             return known or str(other)
@@ -293,4 +293,4 @@ def _expand(text: str, variables: Mapping[str, str]) -> str:
 
 def _defaulted(text: str, variables: Mapping[str, str]) -> str:
     """The text with `${NAME:-value}` and `${NAME:+value}` expanded, which the library does not support."""
-    return re.sub(r"\$\{\w+:?[-+][^{}]*\}", lambda found: _expand(found[0], variables), text)
+    return re.sub(r"\$\{\w+:?[-+][^{}]*\}", lambda match: _expand(match[0], variables), text)

@@ -37,14 +37,14 @@ def read(text: str) -> dict[str, str]:
                 hint="write NAME=value lines; quote values with spaces, quotes or several lines",
             ) from None
     environment = document["services"]["it"].get("environment") or {}
-    found = {str(name): _text(value) for name, value in environment.items() if name and value is not None}
-    if wrong := next((name for name in found if not _VARIABLE.fullmatch(name)), ""):
+    variables = {str(name): _text(value) for name, value in environment.items() if name and value is not None}
+    if wrong := next((name for name in variables if not _VARIABLE.fullmatch(name)), ""):
         raise HostError(  # which may be a line of a key that nobody put into quotes
             "the text before a `=` in it cannot be a variable's name",
             where=f"line {text[: text.find(wrong)].count(chr(10)) + 1} of the file",
             hint="letters, digits, _ and `.`, not beginning with a digit; put a value of several lines into quotes",
         )
-    return found
+    return variables
 
 
 def _text(value: object) -> str:

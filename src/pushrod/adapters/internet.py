@@ -36,8 +36,8 @@ class NotPublicError(Exception):
 
 def parse(url: str, *, longest: int = _LONGEST) -> Server | None:
     """The server of an `https://` URL without a name or a password; None for any other text."""
-    found = _URL.fullmatch(url) if len(url) <= longest else None
-    return Server(found["host"].lower(), int(found["port"] or _PORT), found["path"]) if found else None
+    match = _URL.fullmatch(url) if len(url) <= longest else None
+    return Server(match["host"].lower(), int(match["port"] or _PORT), match["path"]) if match else None
 
 
 def addresses(server: Server, allowed: Collection[str]) -> list[str]:
@@ -46,7 +46,9 @@ def addresses(server: Server, allowed: Collection[str]) -> list[str]:
     `allowed` are servers that may be contacted wherever they are. Raises OSError for a name without an address,
     NotPublicError for a server that is not on the Internet.
     """
-    found = network.addresses(server.host, server.port)
-    if server.name not in allowed and not all(network.is_public(a) and not network.is_own(a) for a in found):
+    resolved = network.addresses(server.host, server.port)
+    if server.name not in allowed and not all(
+        network.is_public(a) and not network.is_own(a) for a in resolved
+    ):
         raise NotPublicError(server.name)
-    return found
+    return resolved

@@ -59,9 +59,9 @@ def bound() -> None:
 
 def restrict(places: Sequence[Path]) -> None:
     """Limit this process permanently to reading and executing what is below `places`. Raises OSError."""
-    found = version()
-    attributes = struct.pack("=Q", (1 << _RIGHTS.get(found, _NEWEST_RIGHTS)) - 1)
-    attributes += struct.pack("=Q", _NETWORK) if found >= 4 else b""
+    supported = version()
+    attributes = struct.pack("=Q", (1 << _RIGHTS.get(supported, _NEWEST_RIGHTS)) - 1)
+    attributes += struct.pack("=Q", _NETWORK) if supported >= 4 else b""
     rules = _call(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), ctypes.c_uint32(0))
     for place in places:
         _allow(rules, place, _EXECUTE | _READ_FILE | (_READ_DIRECTORY if place.is_dir() else 0))

@@ -51,17 +51,17 @@ def place(store: Path, oid: str) -> Path:
     return store / oid[:2] / oid[2:4] / oid
 
 
-def keep_only(store: Path, found: Sequence[Pointer]) -> None:
+def keep_only(store: Path, selected: Sequence[Pointer]) -> None:
     """Remove every object from a store except those of the given pointers."""
-    kept = {pointer.oid for pointer in found}
+    kept = {pointer.oid for pointer in selected}
     for path in store.glob("*/*/*"):
         if path.name not in kept:
             path.unlink()
 
 
-def fill(directory: Path, found: Sequence[Pointer], kept: Sequence[Path]) -> list[Pointer]:
+def fill(directory: Path, selected: Sequence[Pointer], kept: Sequence[Path]) -> list[Pointer]:
     """Replace pointers by their files, from the first store that has each; returns those that no store has."""
-    return [pointer for pointer in found if not any(_filled(directory, pointer, store) for store in kept)]
+    return [pointer for pointer in selected if not any(_filled(directory, pointer, store) for store in kept)]
 
 
 def _filled(directory: Path, pointer: Pointer, store: Path) -> bool:

@@ -76,9 +76,11 @@ def fetch(url: str, pointers: Sequence[Pointer], store: Path, allowed: Collectio
         with contextlib.closing(_Client(allowed)) as client:
             for start in range(0, len(oids), _BATCH):
                 some = [by_oid[oid] for oid in oids[start : start + _BATCH]]
-                for found in _batch(client, url, some):
-                    if found.oid in by_oid and (why := _download(client, found, by_oid[found.oid], store)):
-                        missing.setdefault(why, by_oid[found.oid].path)
+                for described in _batch(client, url, some):
+                    if described.oid in by_oid and (
+                        why := _download(client, described, by_oid[described.oid], store)
+                    ):
+                        missing.setdefault(why, by_oid[described.oid].path)
     except (OSError, http.client.HTTPException, ValueError) as e:
         raise FetchError(getattr(e, "strerror", None) or str(e) or type(e).__name__) from e
     if missing:
@@ -161,11 +163,11 @@ def _batch(client: _Client, url: str, pointers: Sequence[Pointer]) -> list[_Obje
     return msgspec.json.decode(body, type=_Answer).objects
 
 
-def _download(client: _Client, found: _Object, pointer: Pointer, store: Path) -> str:
+def _download(client: _Client, described: _Object, pointer: Pointer, store: Path) -> str:
     """Fetch one file into the store; returns why it is missing, as a phrase, or an empty text."""
-    link = found.actions.download
-    if found.error or not link:
-        return found.error.message[:200] if found.error else "there is no such file"
+    link = described.actions.download
+    if described.error or not link:
+        return described.error.message[:200] if described.error else "there is no such file"
     target = place(store, pointer.oid)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}")

@@ -106,10 +106,10 @@ class Server:
 def refusal(output: str, where: str) -> StoreError:
     """The error for the output of a failed program."""
     lines = tuple(output.splitlines()[-20:])
-    found = re.search(r"(?:ERROR|[Ee]rror:) ?(\d+)? ?(?:\(\w+\))?(?: at line \d+)?: (.+)", output)
+    match = re.search(r"(?:ERROR|[Ee]rror:) ?(\d+)? ?(?:\(\w+\))?(?: at line \d+)?: (.+)", output)
     what = (
-        found[2]
-        if found
+        match[2]
+        if match
         else (output.strip().rpartition("\n")[2] or "the client failed without an error message")
     )
     hint = "see its last lines: docker logs"
@@ -141,7 +141,7 @@ def text(value: str) -> str:
 
 
 def _plain(field: str) -> str:
-    return re.sub(r"\\[nt0\\]", lambda found: _ESCAPES[found[0]], field)
+    return re.sub(r"\\[nt0\\]", lambda match: _ESCAPES[match[0]], field)
 
 
 # ---- roles ---------------------------------------------------------------------------------------------------

@@ -92,8 +92,10 @@ class Copy(dumps.Copy):
         """Create an empty database with the app's character set."""
         self._drop(database)
         of = f"from information_schema.schemata where schema_name = {text(self._database)}"
-        found = self._ask(f"select default_character_set_name, default_collation_name {of}")
-        options = f" character set {found[0][0]} collate {found[0][1]}" if found else ""
+        character_set = self._ask(f"select default_character_set_name, default_collation_name {of}")
+        options = (
+            f" character set {character_set[0][0]} collate {character_set[0][1]}" if character_set else ""
+        )
         self._ask(f"create database {name(database)}{options}")
 
     def _drop(self, database: str) -> None:
@@ -159,8 +161,8 @@ class Copy(dumps.Copy):
         rows = self._ask(
             f"select routine_type, routine_name from {routines}; select 'EVENT', event_name from {events}"  # noqa: S608
         )
-        found = views + [f"drop {kind} {name(routine)}" for kind, routine in rows if kind != "PACKAGE BODY"]
-        return [f"use {name(database)}", *found]
+        drops = views + [f"drop {kind} {name(routine)}" for kind, routine in rows if kind != "PACKAGE BODY"]
+        return [f"use {name(database)}", *drops]
 
     def _objects(self, database: str) -> "_Objects":
         bare = ("--no-data", "--no-tablespaces", "--loose-set-gtid-purged=OFF")
@@ -232,13 +234,13 @@ class Counter:
 
     def _outside(self, data: bytes) -> bytes:
         """Skip lines up to the next INSERT; what is left begins with an incomplete line."""
-        for found in _LINE.finditer(data):
-            line = found[0]
+        for statement in _LINE.finditer(data):
+            line = statement[0]
             if line.startswith(b"DELIMITER "):
                 self._body = line.strip() != b"DELIMITER ;"
             elif not self._body and (table := _TABLE.match(line)):
                 self.rows.setdefault(_named(table[1]), 0)
-            elif not self._body and (insert := _INSERT.match(data, found.start())):
+            elif not self._body and (insert := _INSERT.match(data, statement.start())):
                 self._table, self._after, self._quoted = _named(insert[1]), False, False
                 return data[insert.end() :]
         left = data[data.rfind(b"\n") + 1 :]

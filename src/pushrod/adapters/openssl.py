@@ -63,7 +63,7 @@ class Described(Value, frozen=True):
 
 def pair(*texts: str) -> Pair:
     """The certificates and the one private key in some PEM texts. Raises StateError if something is missing."""
-    blocks = [found for text in texts for found in _BLOCK.finditer(text)]
+    blocks = [block for text in texts for block in _BLOCK.finditer(text)]
     chain = [b[0] for b in blocks if b[1] == "CERTIFICATE"]
     keys = [b[0] for b in blocks if b[1].endswith("PRIVATE KEY")]
     if not chain or len(keys) != 1:
@@ -95,14 +95,14 @@ def describe(chain: str) -> Described:
     )
 
 
-def match(found: Pair) -> Described:
+def match(given: Pair) -> Described:
     """The data of a certificate. Raises StateError, with a message for each case: it or its key cannot be read; the
     key has a passphrase, or belongs to another certificate.
     """
-    described = describe(found.chain)
+    described = describe(given.chain)
     problem = "the private key cannot be read: it is damaged, or has a passphrase"
-    public = _openssl("pkey", "-pubout", "-passin", "pass:", stdin=found.key, wrong=problem)
-    if public.strip() != _openssl("x509", "-noout", "-pubkey", stdin=found.chain).strip():
+    public = _openssl("pkey", "-pubout", "-passin", "pass:", stdin=given.key, wrong=problem)
+    if public.strip() != _openssl("x509", "-noout", "-pubkey", stdin=given.chain).strip():
         raise StateError(
             "the private key does not belong to the certificate",
             hint="give the key it was requested with; in a file of several, the site's own certificate comes first",
@@ -110,11 +110,11 @@ def match(found: Pair) -> Described:
     return described
 
 
-def check(found: Pair) -> Described:
+def check(given: Pair) -> Described:
     """The data of a certificate that can be served now. Raises StateError like `match`, and if it has expired, is not
     valid yet, or has no name.
     """
-    described = match(found)
+    described = match(given)
     if described.left <= 0:
         raise StateError(f"the certificate expired on {described.ends[:10]}", hint="get a new one")
     if not described.begun:

@@ -58,6 +58,6 @@ def _stores_objects(event: dict[str, Any]) -> bool:
 
 def _event(line: bytes) -> dict[str, Any]:
     with contextlib.suppress(ValueError):
-        found = json.loads(line)
-        return found if isinstance(found, dict) else {}
+        decoded = json.loads(line)
+        return decoded if isinstance(decoded, dict) else {}
     return {}

@@ -48,14 +48,14 @@ Reply: TypeAlias = str | int | list["Reply"] | None
 def version(program: Path) -> str:
     """The version as the server's program prints it, `9.1.2`. Raises StoreError if it does not."""
     done = processes.run([program, "--version"], timeout=10)
-    found = re.search(r"\bv=(\S+)", done.stdout)
-    if done.status != 0 or not found:
+    match = re.search(r"\bv=(\S+)", done.stdout)
+    if done.status != 0 or not match:
         raise StoreError(
             f"`{program} --version` ended with status {done.status}",
             hint="set it to a redis-server or valkey-server, version 7 or later",
             log=tuple(done.stderr.splitlines()),
         )
-    return found[1]
+    return match[1]
 
 
 def server_argv(program: Path, directory: Path) -> tuple[str, ...]:
@@ -215,9 +215,9 @@ def snapshot(directory: Path, port: int, user: str, password: str, sink: Sink, d
     command(port, user, password, "BGSAVE", "SCHEDULE")
 
     def written() -> bool:
-        found = state()
-        done = found["rdb_bgsave_in_progress"] == "0" and found["aof_rewrite_in_progress"] == "0"
-        failed = done and found["rdb_last_bgsave_status"] != "ok"
+        now = state()
+        done = now["rdb_bgsave_in_progress"] == "0" and now["aof_rewrite_in_progress"] == "0"
+        failed = done and now["rdb_last_bgsave_status"] != "ok"
         return failed or (done and source.exists() and source.stat().st_ino != before)
 
     if not waits.wait_until(written, deadline, 0.1) or state()["rdb_last_bgsave_status"] != "ok":

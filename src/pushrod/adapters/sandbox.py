@@ -138,7 +138,7 @@ def check_message(message: str, directory: Path, files: Sequence[str]) -> None:
 
     Raises ManifestError, at the keys that do not name their file plainly; nothing for another message.
     """
-    mentioned = [found[1] or found[2] for found in _MENTIONED.finditer(message)]
+    mentioned = [match[1] or match[2] for match in _MENTIONED.finditer(message)]
     mentioned += _ABSOLUTE.findall(message) if _OF_A_FILE.search(message) else []
     paths = [Path(directory, path).absolute() for path in mentioned]
     inside_ = all(os.path.realpath(p).startswith(f"{directory.resolve()}/") for p in paths)
@@ -152,13 +152,13 @@ def check_message(message: str, directory: Path, files: Sequence[str]) -> None:
 
 def _suspects(directory: Path, files: Sequence[str]) -> str:
     """The keys that may have named such a file, because they do not name one plainly."""
-    found = [
+    keys = [
         f"{file}: {_path(named.key)}"
         for file in files
         for named in _named((directory / file).read_bytes(), file, strict=False)
         if "$" in named.text or not {"include", "extends"}.isdisjoint(named.key)
     ]
-    return ", ".join(found) or files[0]
+    return ", ".join(keys) or files[0]
 
 
 def _named(data: bytes, file: str, *, strict: bool) -> Iterator[_Named]:

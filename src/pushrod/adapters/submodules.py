@@ -183,12 +183,12 @@ def _name(url: str) -> str:
 
 def _read(settings: Sequence[tuple[str, str]]) -> dict[str, Submodule]:
     """The settings in `.gitmodules` by path: pairs such as `submodule.theme.url` and its value."""
-    found: dict[str, dict[str, str]] = {}
+    sections: dict[str, dict[str, str]] = {}
     for key, value in settings:
         name, _, what = key.removeprefix("submodule.").rpartition(".")
-        found.setdefault(name, {})[what.lower()] = value
+        sections.setdefault(name, {})[what.lower()] = value
     return {
         s["path"]: Submodule(s["path"], "", s.get("url", ""), s.get("update", ""))
-        for s in found.values()
+        for s in sections.values()
         if "path" in s
     }

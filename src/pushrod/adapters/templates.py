@@ -24,4 +24,4 @@ def beside(module: str, name: str) -> str:
 
 def fill(template: str, **values: str) -> str:
     """A template with each `@name@` replaced. Raises KeyError for a missing value."""
-    return re.sub(r"@([a-z_]+)@", lambda found: values[found[1]], template)
+    return re.sub(r"@([a-z_]+)@", lambda match: values[match[1]], template)

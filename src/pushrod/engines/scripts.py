@@ -56,15 +56,15 @@ def faults(services: Sequence[Service], checkout: Path) -> Iterator[Fault]:
 
 def argvs(service: Service, checkout: Path) -> list[Sequence[str]]:
     """The argvs a service may start with: from the manifest, and from its Dockerfile."""
-    found: list[Sequence[str]] = [service.entrypoint, service.command, service.release]
+    possible: list[Sequence[str]] = [service.entrypoint, service.command, service.release]
     if service.build is not None:
         path = checkout / service.build.context / service.build.dockerfile
         try:
             recipe = dockerfile.read(path.read_text(errors="replace"), target=service.build.target)
         except (OSError, PushrodError):
-            return found
-        found += [recipe.entrypoint, recipe.command]
-    return found
+            return possible
+        possible += [recipe.entrypoint, recipe.command]
+    return possible
 
 
 def tracked(word: str, service: Service, checkout: Path) -> Path | None:

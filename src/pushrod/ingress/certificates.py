@@ -297,8 +297,8 @@ def examine(app: App, release: Release | None) -> Iterator[Diagnostic]:
     if release is None or app.settings.down or release.tls.source == "off":
         return
     what, certificates = f"app {app.name}", Certificates(app)
-    if found := certificates.damage():
-        yield found
+    if damage := certificates.damage():
+        yield damage
         return
     kept, failure, lacking = certificates.current(), certificates.failure(), certificates.lacking(release)
     why = f": {failure.why}" if failure else ""

@@ -252,7 +252,7 @@ def _draft(
         key=key,
         chosen=own.get("role").choice("edge", "entry", "worker", "store"),
         reference=reference,
-        listening=frozenset(evidence for evidence, found in listening.items() if found),
+        listening=frozenset(evidence for evidence, holds in listening.items() if holds),
         published=port.published,
         holds_data=any(_is_volume(volume) for volume in key.get("volumes").sequence()),
         awaits=_awaited(depends_on),

@@ -33,7 +33,7 @@ def measure(
     `beside` are files of other commits in the same tree: a submodule's parent, and submodules before it. Raises
     RepositoryError as soon as one limit is exceeded, without reading further.
     """
-    found: list[git.Blob] = []
+    accepted: list[git.Blob] = []
     total = sum(blob.size for blob in beside)
     for count, blob in enumerate(
         git.entries(repository, commit, quarantine=quarantine), start=1 + len(beside)
@@ -44,9 +44,9 @@ def measure(
         if isinstance(blob, str):
             continue
         total += blob.size
-        found.append(blob)
+        accepted.append(blob)
         check_size(commit, blob.path, blob.size, total, most)
-    return found
+    return accepted
 
 
 def check_size(commit: str, path: str, size: int, total: int, most: Limits) -> None:

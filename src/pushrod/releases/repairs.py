@@ -223,12 +223,12 @@ def _variables(release: Release, sealed: Mapping[str, Mapping[str, str]]) -> dic
     them.
     """
     environments = [dict(sealed[s.name]) for s in release.services if s.name in sealed]
-    found = environments[0] if environments else {}
+    first = environments[0] if environments else {}
     given = {name for image in release.images.values() for name in image.environment}
     written = {name for s in release.services for name in s.environment if tells_nothing(name)}
     return {
         name: value
-        for name, value in found.items()
+        for name, value in first.items()
         if value
         and all(e.get(name) == value for e in environments)
         and name not in given | written

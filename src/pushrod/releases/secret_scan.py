@@ -80,15 +80,15 @@ def check(
     if blobs is None:
         blobs = list(git.tree(repository, commit, quarantine=quarantine))
     files = [b.path for b in blobs if is_environment_file(b.path)]
-    found = [f"{path}: an environment file with its values" for path in files]
-    found += _find_secrets(repository, blobs, known, quarantine)
-    if found:
-        more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+    problems = [f"{path}: an environment file with its values" for path in files]
+    problems += _find_secrets(repository, blobs, known, quarantine)
+    if problems:
+        more = f"; and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
         raise RepositoryError(
-            f"the commit contains what must not be in Git: {'; '.join(found[:_LISTED])}{more}",
+            f"the commit contains what must not be in Git: {'; '.join(problems[:_LISTED])}{more}",
             where=f"commit {commit[:7]}",
             hint=_commands(files)
-            if files and len(found) == len(files)
+            if files and len(problems) == len(files)
             else "remove it from the commit (git rm --cached FILE, add it to .gitignore, git commit --amend), put "
             "the values on the server with `pushrod secret import FILE`, and change any secret that was committed; "
             "record a false alarm in .secrets.baseline or with a `pragma: allowlist secret` comment",
@@ -155,9 +155,9 @@ def scan(raw: bytes, deadline: float = math.inf) -> Iterator[tuple[str, str, int
         for index, line in enumerate(lines):
             if not _SUSPICIOUS.search(line):
                 continue
-            found = {}
+            secrets = {}
             for part in _suspicious(line):
-                found.update(
+                secrets.update(
                     {(s.type, s.secret_hash): s.secret_value or "" for s in scan_line(part) if s.secret_hash}
                 )
                 if time.monotonic() > deadline:
@@ -165,7 +165,7 @@ def scan(raw: bytes, deadline: float = math.inf) -> Iterator[tuple[str, str, int
                         f"looking for secrets took longer than {_TIME:g} s",
                         hint="keep large generated files out of the commit",
                     )
-            for (kind, digest), value in sorted(found.items()):
+            for (kind, digest), value in sorted(secrets.items()):
                 if _is_real(kind, value, lines, index):
                     yield kind, digest, index + 1
 
@@ -212,8 +212,8 @@ def _is_real(kind: str, value: str, lines: Sequence[str], index: int) -> bool:
     if kind == "AWS Access Key":
         return _is_aws(value, lines[index])
     if kind in _TOKENS:
-        found = _TOKENS[kind].finditer(lines[index])
-        return any(_is_random(next(filter(None, token.groups()))) for token in found)
+        matches = _TOKENS[kind].finditer(lines[index])
+        return any(_is_random(next(filter(None, token.groups()))) for token in matches)
     return _is_random(re.sub(r"^\w{2,9}[_.-]", "", value))
 
 
@@ -236,17 +236,17 @@ def _is_made_of_words(text: str) -> bool:
 def _is_aws(value: str, line: str) -> bool:
     if len(value) == 20 and re.fullmatch("A[A-Z0-9]+", value):
         places = re.finditer(rf"(?<![A-Za-z0-9_]){value}(?![A-Za-z0-9_])", line)
-        return _is_random(value[4:]) and any(not _is_in_base64(line, found) for found in places)
+        return _is_random(value[4:]) and any(not _is_in_base64(line, place) for place in places)
     mixed = all(re.search(letters, value) for letters in ("[A-Z]", "[a-z]", "[0-9+/]"))
     return mixed and _is_random(value)
 
 
-def _is_in_base64(line: str, found: re.Match[str]) -> bool:
+def _is_in_base64(line: str, candidate: re.Match[str]) -> bool:
     """Whether a match is part of a longer run of base64: the data of a font or of an image."""
-    before = line[max(0, found.start() - _LONG_RUN) : found.start()][::-1]
-    after = line[found.end() : found.end() + _LONG_RUN]
+    before = line[max(0, candidate.start() - _LONG_RUN) : candidate.start()][::-1]
+    after = line[candidate.end() : candidate.end() + _LONG_RUN]
     run = sum(len(match[0]) for part in (before, after) if (match := _BASE64.match(part)))
-    return run + len(found[0]) > _LONG_RUN
+    return run + len(candidate[0]) > _LONG_RUN
 
 
 def _is_private_key(lines: Sequence[str], index: int) -> bool:
@@ -254,10 +254,10 @@ def _is_private_key(lines: Sequence[str], index: int) -> bool:
     line = lines[index]
     if re.search(r"PuTTY-User-Key-File-\d: \S", line):
         return True
-    found = _BEGINS.search(line)
-    if found is None:
+    beginning = _BEGINS.search(line)
+    if beginning is None:
         return False
-    first = line[found.end() : found.end() + _LONG_LINE]
+    first = line[beginning.end() : beginning.end() + _LONG_LINE]
     text = "\n".join(
         [first, *(following[:_LONG_LINE] for following in lines[index + 1 : index + _KEY_LINES])]
     )

@@ -166,8 +166,8 @@ class Kind:
         """Whether it accepts connections: by default, whether it runs and is not unhealthy."""
         from pushrod.adapters import docker
 
-        found = docker.inspect([store.container])
-        return bool(found) and found[0].running and found[0].health in ("", "healthy")
+        containers = docker.inspect([store.container])
+        return bool(containers) and containers[0].running and containers[0].health in ("", "healthy")
 
     def server(self, store: ContainerStore) -> Server:
         """The running store."""

@@ -45,8 +45,8 @@ class _Family(Kind):
     # ---- what a manifest gives --------------------------------------------------------------------------------
 
     def _given(self, store: Service, what: str) -> str:
-        found = (store.environment.get(f"{prefix}_{what}") for prefix in self.prefixes)
-        return next(filter(None, found), "")
+        values = (store.environment.get(f"{prefix}_{what}") for prefix in self.prefixes)
+        return next(filter(None, values), "")
 
     def _has_root(self, store: Service) -> bool:
         """Whether the manifest sets root's password, or disables it."""

@@ -32,22 +32,22 @@ def password(store: Service) -> str | None:
     given = words[words.index("--requirepass") + 1 :][:1] if "--requirepass" in words else []
     if not given:
         return None
-    if found := _VARIABLE.fullmatch(given[0]):
-        return store.environment.get(found[1] or found[2]) or None
+    if match := _VARIABLE.fullmatch(given[0]):
+        return store.environment.get(match[1] or match[2]) or None
     return None if "$" in given[0] else given[0]
 
 
 def _words(store: Service) -> list[str]:
     """The words of a store's argv, including those of a shell script."""
-    found: list[str] = []
+    words: list[str] = []
     before = ""
     for word in (*store.entrypoint, *store.command):
         try:
-            found += shlex.split(word) if before == "-c" else [word]
+            words += shlex.split(word) if before == "-c" else [word]
         except ValueError:
-            found.append(word)
+            words.append(word)
         before = word
-    return found
+    return words
 
 
 class Redis(Kind):

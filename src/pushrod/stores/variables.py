@@ -89,11 +89,11 @@ def _spring(
     """The variables of Spring Boot, for a service that runs Java or has a variable of Spring's; none if the manifest
     names another server. They are set together: an address with another store's account would not work.
     """
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     if not service.java and not any(name.startswith(spring.PREFIX) for name in service.environment):
-        return found
+        return variables
     for kind in registry.KINDS:
-        if not kind.spring or kind.spring[0] in found:
+        if not kind.spring or kind.spring[0] in variables:
             continue
         address = own.get(kind.spring[0], "")
         mine = [e for e in _in_order(endpoints) if e.kind == kind.name and e.spring]
@@ -102,8 +102,8 @@ def _spring(
         if not mine or (not mine[0].adopts and any(name in own for name in kind.spring)):
             continue
         url = mine[0].migrating_url if migrating else mine[0].url
-        found |= kind.spring_variables(address, url)
-    return found
+        variables |= kind.spring_variables(address, url)
+    return variables
 
 
 def _address(value: str, endpoints: list[Endpoint], migrating: bool) -> str:

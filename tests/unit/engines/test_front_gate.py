@@ -62,7 +62,7 @@ def test_an_edge_that_has_no_tree_has_nothing_to_repair(edge: Edge) -> None:
 
 def test_sites_that_cannot_be_read_are_begun_anew(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
-    monkeypatch.setattr(Edge, "begin_anew", lambda _edge: done.append("anew"))
+    monkeypatch.setattr(Edge, "rebuild", lambda _edge: done.append("anew"))
     tree(edge, "1-00000000", msgspec.json.encode({"shop": SHOP}).decode())
     gate = EdgeIngress(lambda: edge)
     assert (gate.repair_sites(), done) == (False, [])

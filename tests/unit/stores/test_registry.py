@@ -83,7 +83,7 @@ def test_a_store_of_no_known_kind_runs_as_it_is() -> None:
 
 
 def test_a_kind_that_a_newer_pushrod_has_written_is_told() -> None:
-    with pytest.raises(StateError, match="of the kind `newer`"):
+    with pytest.raises(StateError, match="has the kind `newer`"):
         registry.of("newer")
 
 

@@ -37,11 +37,11 @@ def environment(at: Path | None = None) -> dict[str, str]:
     `at` is the socket of an engine other than the host's.
     """
     names = ("PATH", "HOME", "LANG", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-    found = {n: v for n, v in os.environ.items() if n in names or n.startswith("DOCKER_")} | git.NOWHERE
+    variables = {n: v for n, v in os.environ.items() if n in names or n.startswith("DOCKER_")} | git.NOWHERE
     if at is not None:
-        found.pop("DOCKER_CONTEXT", None)  # it would take precedence over the socket
-        found["DOCKER_HOST"] = f"unix://{at}"
-    return found
+        variables.pop("DOCKER_CONTEXT", None)  # it would take precedence over the socket
+        variables["DOCKER_HOST"] = f"unix://{at}"
+    return variables
 
 
 def docker(
@@ -85,8 +85,8 @@ def known(output: str, where: str) -> HostError | None:
         )
     if FULL.search(output):
         return files.os_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), where)
-    if found := re.search(r"Bind for (\S+):(\d+) failed: port is already allocated", output):
-        return HostError(f"port {found[2]} is in use", where=where, hint=f"ss -ltnp sport = :{found[2]}")
+    if match := re.search(r"Bind for (\S+):(\d+) failed: port is already allocated", output):
+        return HostError(f"port {match[2]} is in use", where=where, hint=f"ss -ltnp sport = :{match[2]}")
     if re.search(r"non-overlapping IPv4 address pool|address pools have been fully subnetted", output):
         return HostError(
             "the Docker engine has no addresses left for another network",
@@ -144,8 +144,8 @@ def ask_ahead() -> None:
 @cache
 def info() -> dict[str, Any]:
     """The engine's information (`docker info`); it does not change while a command runs."""
-    found: dict[str, Any] = msgspec.json.decode(_ahead.pop().result() if _ahead else docker(*_INFO))
-    return found
+    engine: dict[str, Any] = msgspec.json.decode(_ahead.pop().result() if _ahead else docker(*_INFO))
+    return engine
 
 
 def filters(labels: Mapping[str, str]) -> list[str]:

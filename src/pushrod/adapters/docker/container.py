@@ -70,29 +70,29 @@ def inspect(names: Sequence[str]) -> list[Container]:
     done = processes.run(["docker", "container", "inspect", *names], env=environment(), timeout=QUICK)
     if done.status != 0 and "No such container" not in done.stderr:
         raise failed(done.stderr, "docker inspect")
-    return [_container(found) for found in msgspec.json.decode(done.stdout or "[]")]
+    return [_container(description) for description in msgspec.json.decode(done.stdout or "[]")]
 
 
-def _container(found: dict[str, Any]) -> Container:
-    state = found["State"]
-    networks = found["NetworkSettings"].get("Networks") or {}
+def _container(described: dict[str, Any]) -> Container:
+    state = described["State"]
+    networks = described["NetworkSettings"].get("Networks") or {}
     return Container(
-        name=found["Name"].lstrip("/"),
-        labels=found["Config"].get("Labels") or {},
-        image=found["Image"],
+        name=described["Name"].lstrip("/"),
+        labels=described["Config"].get("Labels") or {},
+        image=described["Image"],
         state=state["Status"],
         health=(state.get("Health") or {}).get("Status", "").replace("none", ""),
         exit_code=state["ExitCode"],
         pid=state["Pid"],
-        restarts=found.get("RestartCount", 0),
+        restarts=described.get("RestartCount", 0),
         started=state["StartedAt"],
         finished=state["FinishedAt"],
         error=state.get("Error", ""),
-        policy=found["HostConfig"]["RestartPolicy"]["Name"],
+        policy=described["HostConfig"]["RestartPolicy"]["Name"],
         out_of_memory=state.get("OOMKilled", False),
-        check=_check(found["Config"]),
-        patience=_patience(found["Config"].get("Healthcheck") or {}),
-        grace=float(found["Config"].get("StopTimeout") or _GRACE),
+        check=_check(described["Config"]),
+        patience=_patience(described["Config"].get("Healthcheck") or {}),
+        grace=float(described["Config"].get("StopTimeout") or _GRACE),
         networks={name: (n or {}).get("IPAddress", "") for name, n in networks.items()},
     )
 

@@ -32,8 +32,8 @@ def _drop_cached(*names: str) -> None:
 def image(reference: str) -> dict[str, Any] | None:
     """The engine's description of an image; None if the engine does not have it."""
     if reference not in _images:
-        found = _inspected([reference])
-        _images[reference] = found[0] if found else None
+        described = _inspected([reference])
+        _images[reference] = described[0] if described else None
     return _images[reference]
 
 
@@ -50,10 +50,12 @@ def images(references: Sequence[str], at: Path | None = None) -> list[dict[str, 
         return _inspected(references, at)
     unknown = [reference for reference in dict.fromkeys(references) if reference not in _images]
     asked = _inspected(unknown)
-    found = {name: its for its in asked for name in its.get("RepoTags") or () if name in unknown}
+    by_name = {name: its for its in asked for name in its.get("RepoTags") or () if name in unknown}
     # The engine describes each image once, however many names were asked for. If every description has one of these
     # names, the other names do not exist.
-    _images.update({name: found.get(name) for name in unknown if name in found or len(found) == len(asked)})
+    _images.update(
+        {name: by_name.get(name) for name in unknown if name in by_name or len(by_name) == len(asked)}
+    )
     known = [its for reference in dict.fromkeys(references) if (its := _images.get(reference)) is not None]
     return known + [its for its in asked if its not in known]
 
@@ -65,8 +67,8 @@ def _inspected(references: Sequence[str], at: Path | None = None) -> list[dict[s
     done = processes.run(argv, env=environment(at), timeout=QUICK)
     if done.status != 0 and not re.search("no such image", done.stderr, re.IGNORECASE):
         raise failed(done.stderr, "docker image inspect")
-    found: list[dict[str, Any]] = msgspec.json.decode(done.stdout or "[]")
-    return found
+    described: list[dict[str, Any]] = msgspec.json.decode(done.stdout or "[]")
+    return described
 
 
 def copy(reference: str, *, source: Path | None, target: Path | None) -> None:

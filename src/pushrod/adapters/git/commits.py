@@ -99,8 +99,8 @@ def settings(repository: Path, commit: str, name: str, section: str) -> list[tup
     """
     argv = ["git", "-C", str(repository), "config", "--blob", f"{commit}:{name}", "--null", "--list"]
     lines = processes.run(argv, env=environment()).stdout.split("\0")[:-1]
-    found = (line.partition("\n") for line in lines)
-    return [(key, value) for key, _, value in found if key.startswith(section)]
+    pairs = (line.partition("\n") for line in lines)
+    return [(key, value) for key, _, value in pairs if key.startswith(section)]
 
 
 def tree(repository: Path, commit: str, *, quarantine: Mapping[str, str] | None = None) -> Iterator[Blob]:

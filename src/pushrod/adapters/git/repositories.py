@@ -159,8 +159,8 @@ def repair_bare(path: Path) -> list[str]:
     argv = ["git", f"--git-dir={path}", "for-each-ref", "--count=1"]
     if processes.run(argv, env=environment()).status == 0:
         return []
-    found = [path / name for name in ("HEAD", "config") if os.path.lexists(path / name)]
-    aside = [files.set_aside(p).name for p in found]
+    damaged = [path / name for name in ("HEAD", "config") if os.path.lexists(path / name)]
+    aside = [files.set_aside(p).name for p in damaged]
     branch = path / "refs" / "heads" / BRANCH
     create_bare(path, sha256=branch.is_file() and len(branch.read_bytes().strip()) == 64)
     return aside

@@ -70,8 +70,8 @@ class AccessLog:
 
     def _last(self, count: int, files: list[tuple[BinaryIO, int]]) -> list[Request]:
         lines = itertools.chain.from_iterable(_backwards(f, end) for f, end in files)
-        found = itertools.islice(filter(None, map(self._read, lines)), max(0, count))
-        return list(found)[::-1]
+        requests = itertools.islice(filter(None, map(self._read, lines)), max(0, count))
+        return list(requests)[::-1]
 
     def _open(self) -> Iterator[BinaryIO]:
         """The files, newest first, each once even if they are rotated meanwhile."""

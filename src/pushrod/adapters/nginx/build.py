@@ -16,8 +16,8 @@ _MUSL = ("(Alpine ", "--with-debug")
 
 def version(output: str) -> tuple[int, ...]:
     """The version; empty if this is not nginx."""
-    found = re.search(r"/(\d+)\.(\d+)\.(\d+)", output)
-    return tuple(int(part) for part in found.groups()) if found else ()
+    match = re.search(r"/(\d+)\.(\d+)\.(\d+)", output)
+    return tuple(int(part) for part in match.groups()) if match else ()
 
 
 def known(output: str) -> Known:

@@ -344,8 +344,8 @@ class Edge:
 
     def _at_home(self) -> bool:
         """Whether the current tree was rendered for this directory and this socket, whatever path leads there."""
-        found = _PLACE.findall((self.current / "nginx.conf").read_text(errors="replace"))
-        directories = [Path(re.sub(r"\\(.)", r"\1", path)).parent for path in found]
+        named = _PLACE.findall((self.current / "nginx.conf").read_text(errors="replace"))
+        directories = [Path(re.sub(r"\\(.)", r"\1", path)).parent for path in named]
         expected = [self._pid_file.parent, self.socket.parent]
         return len(directories) == 2 and all(map(_same, directories, expected))
 

@@ -69,8 +69,8 @@ def tag(*words: str) -> str:
 
 def routes(site: Site) -> tuple[Route, ...]:
     """The routes of a site, including the default route to the entry."""
-    found = site.routing.routes
-    return found if any(r.prefix == "/" for r in found) else (*found, Route("/", service=site.entry))
+    own = site.routing.routes
+    return own if any(r.prefix == "/" for r in own) else (*own, Route("/", service=site.entry))
 
 
 def zones(site: Site, directory: Path) -> str:
@@ -428,15 +428,15 @@ def _missing(site: Site, number: int, route: Route, directory: Path, added: str)
         + added
         + _FILE_CACHE
     )
-    found = f"location @missing-{number} {{\n{indented(text, 4)}}}\n"
+    location = f"location @missing-{number} {{\n{indented(text, 4)}}}\n"
     if route.fallback:
         place = f"{route.prefix.rstrip('/')}/{route.fallback}"
         text = (
             "if ($immutable) {\n    return 404;\n}\n"
             f"root {quoted(own)};\ntry_files {word(place)} =404;\n{added}add_header Cache-Control no-cache;\n"
         )
-        found += f"location @page-{number} {{\n{indented(text, 4)}}}\n"
-    return found
+        location += f"location @page-{number} {{\n{indented(text, 4)}}}\n"
+    return location
 
 
 def _milliseconds(seconds: float) -> str:

@@ -113,11 +113,11 @@ def _backend(text: str) -> Backend | None:
     address, _, port = text.rpartition(":")
     bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
     try:
-        found = ipaddress.ip_address(bare)
+        ip = ipaddress.ip_address(bare)
     except ValueError:
         return None
-    good = (found.version == 6) == (bare != address) and re.fullmatch(r"[0-9]{1,5}", port)
-    return Backend(found, int(port)) if good and 0 < int(port) < 65536 else None
+    good = (ip.version == 6) == (bare != address) and re.fullmatch(r"[0-9]{1,5}", port)
+    return Backend(ip, int(port)) if good and 0 < int(port) < 65536 else None
 
 
 def check(sites: Iterable[Site], listening: Listening) -> None:

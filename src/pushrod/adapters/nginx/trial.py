@@ -41,14 +41,14 @@ def _refused(tree: Path, lines: tuple[str, ...]) -> EdgeError:
     """
     message = next((m[1] for m in map(_EMERGENCY.search, lines) if m), "no reason given")
     where, hint = str(tree), "the edge stays as it was"
-    found = re.search(r"^(.+) in (.+):(\d+)$", message)
-    if found and Path(found[2]).is_relative_to(tree):
-        path, number = Path(found[2]), int(found[3])
+    match = re.search(r"^(.+) in (.+):(\d+)$", message)
+    if match and Path(match[2]).is_relative_to(tree):
+        path, number = Path(match[2]), int(match[3])
         name = path.relative_to(tree)
         if re.fullmatch(r"sites/[^/]+\.d", "/".join(name.parts[:2])):
             name, hint = Path(*name.parts[2:]), f"fix that line; {hint}"
         shown = path.read_text().split("\n")[number - 1].strip()
-        message, where = found[1], f"{name}:{number}: {shown}"
+        message, where = match[1], f"{name}:{number}: {shown}"
     return EdgeError(
         f"nginx refuses the new configuration: {message}",
         where=where,

@@ -27,8 +27,8 @@ class Mark(NamedTuple):
 def ask(socket: Path) -> Mark | None:
     """A worker's answer on the mark listener; None if none answers."""
     answer = network.exchange(socket, b"GET / HTTP/1.0\r\n\r\n")
-    found = re.fullmatch(rb"HTTP/1\.1 200 .*\r\n\r\n(\S+) (\d+)\n", answer, re.DOTALL)
-    return Mark(found[1].decode(), int(found[2])) if found else None
+    match = re.fullmatch(rb"HTTP/1\.1 200 .*\r\n\r\n(\S+) (\d+)\n", answer, re.DOTALL)
+    return Mark(match[1].decode(), int(match[2])) if match else None
 
 
 def find_master(pid_file: Path, directory: Path) -> "psutil.Process | None":
@@ -48,11 +48,11 @@ def workers_of(master: "psutil.Process", *, leaving: bool = False) -> tuple[int,
     """The process IDs of nginx's workers; with `leaving`, only those that accept nothing new."""
     import psutil
 
-    found = []
+    workers = []
     with contextlib.suppress(psutil.Error):
         titles = {child.pid: title_of(child.pid) for child in master.children()}
-        found = [pid for pid, title in titles.items() if title and (_LEAVING in title or not leaving)]
-    return tuple(sorted(found))
+        workers = [pid for pid, title in titles.items() if title and (_LEAVING in title or not leaving)]
+    return tuple(sorted(workers))
 
 
 def accepting(workers: tuple[int, ...]) -> bool:

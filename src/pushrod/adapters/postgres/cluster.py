@@ -104,12 +104,12 @@ def _remove_leftovers(data: Path) -> None:
 
 
 def _check_version(programs: Programs, data: Path) -> None:
-    found = (data / "PG_VERSION").read_text().strip()
-    if found != programs.major():
+    major = (data / "PG_VERSION").read_text().strip()
+    if major != programs.major():
         raise StoreError(
-            f"the data is from PostgreSQL {found}, and the PostgreSQL here is {programs.version()}",
+            f"the data is from PostgreSQL {major}, and the PostgreSQL here is {programs.version()}",
             where=str(data),
-            hint=f"the data was not touched; use PostgreSQL {found}, or dump the data with it and restore it here",
+            hint=f"the data was not touched; use PostgreSQL {major}, or dump the data with it and restore it here",
         )
 
 

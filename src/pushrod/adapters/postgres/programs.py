@@ -48,14 +48,14 @@ class Programs:
 @functools.cache
 def _version(program: str) -> str:
     done = processes.run([program, "--version"], env=environment(), timeout=10)
-    found = re.search(r"\d+[.\w]*", done.stdout)
-    if done.status != 0 or not found:
+    match = re.search(r"\d+[.\w]*", done.stdout)
+    if done.status != 0 or not match:
         raise StoreError(
             f"`{program} --version` ended with status {done.status}",
             hint="check that this is PostgreSQL's own program for this machine",
             log=tuple(done.stderr.splitlines()),
         )
-    return found[0]
+    return match[0]
 
 
 def server_argv(programs: Programs, data: Path) -> tuple[str, ...]:

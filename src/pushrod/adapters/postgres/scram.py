@@ -28,10 +28,10 @@ def verifier(password: str, salt: bytes = b"", iterations: int = ITERATIONS) -> 
 
 def matches(known: str, password: str) -> bool:
     """Whether a verifier (or none at all, an empty string) was made from this password."""
-    found = re.fullmatch(r"SCRAM-SHA-256\$(\d+):([\w+/=]+)\$.+", known)
-    if not found:
+    match = re.fullmatch(r"SCRAM-SHA-256\$(\d+):([\w+/=]+)\$.+", known)
+    if not match:
         return False
-    return hmac.compare_digest(known, verifier(password, base64.b64decode(found[2]), int(found[1])))
+    return hmac.compare_digest(known, verifier(password, base64.b64decode(match[2]), int(match[1])))
 
 
 def checked(password: str) -> str:

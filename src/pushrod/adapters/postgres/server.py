@@ -119,8 +119,8 @@ def _query(psql: Command, sql: str, timeout: float) -> list[Row]:
 
 def _message(output: str) -> str:
     """The decisive sentence in psql's output, without the location in front of it."""
-    found = re.search(r"(?:ERROR|FATAL|PANIC): +(.+)", output) or re.search(r"error: (.+)", output)
-    return found[1] if found else (output.strip() or "psql failed without an error message")
+    match = re.search(r"(?:ERROR|FATAL|PANIC): +(.+)", output) or re.search(r"error: (.+)", output)
+    return match[1] if match else (output.strip() or "psql failed without an error message")
 
 
 def _hint(output: str) -> str:

@@ -47,12 +47,12 @@ def journal_entries(identifier: str) -> list[tuple[int, str]]:
     """
     argv = ["journalctl", "--no-pager", "--output=json", "--output-fields=MESSAGE,_UID"]
     done = processes.run([*argv, f"--identifier={identifier}"], timeout=_TIMEOUT)
-    found = []
+    entries = []
     for line in done.stdout.splitlines():
         entry = json.loads(line)
         if isinstance(text := entry.get("MESSAGE"), str):
-            found.append((int(entry.get("_UID", -1)), text))
-    return found
+            entries.append((int(entry.get("_UID", -1)), text))
+    return entries
 
 
 def is_enabled(unit: str) -> bool:

@@ -19,18 +19,18 @@ def slices(limits: Limits, apps: Mapping[str, Limits]) -> dict[str, str]:
     Docker asks systemd for a scope in a slice named after the app, and systemd creates that slice, without root. Its
     limits are a drop-in for every name with that prefix (systemd.unit(5)); `apps` have their own.
     """
-    found = {"pushrod.slice": _slice(_together(limits), unit=True)}
-    found["pushrod-layers.service.d/10-limit.conf"] = (
+    files = {"pushrod.slice": _slice(_together(limits), unit=True)}
+    files["pushrod-layers.service.d/10-limit.conf"] = (
         f"{WRITTEN}\n[Service]\nEnvironment=LIMIT={limits.layer}\n"
     )
-    found["pushrod-.slice.d/10-shutdown.conf"] = f"{WRITTEN}\n[Unit]\n{_LASTING}"
+    files["pushrod-.slice.d/10-shutdown.conf"] = f"{WRITTEN}\n[Unit]\n{_LASTING}"
     for name, its in {"": limits, **apps}.items():
         part = name.replace("-", "_")  # as in `names.slice`
         for kind in (INSTANCES, STORES):
-            found[f"{kind}{part}.slice.d/{'50-app' if name else '10-pushrod'}.conf"] = _slice(
+            files[f"{kind}{part}.slice.d/{'50-app' if name else '10-pushrod'}.conf"] = _slice(
                 bounds(kind, its)
             )
-    return found
+    return files
 
 
 def bounds(kind: str, limits: Limits) -> dict[str, int]:

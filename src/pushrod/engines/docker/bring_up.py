@@ -105,8 +105,10 @@ def stores_up(app: App, containers: list[str], fail: Fail = refuse) -> None:
 
 def started(names: list[str]) -> dict[str, str]:
     """The running ones of these containers, each with its start time."""
-    found = calls.inspect(names)
-    return {n: str(c["State"]["StartedAt"]) for n, c in found.items() if c["State"]["Status"] == "running"}
+    containers = calls.inspect(names)
+    return {
+        n: str(c["State"]["StartedAt"]) for n, c in containers.items() if c["State"]["Status"] == "running"
+    }
 
 
 def join(app: App, directory: Path) -> None:
@@ -126,8 +128,10 @@ def apart(app: App, names: list[str], known: "dict[str, calls.Found] | None" = N
     No release is sealed like that, but one of an older pushrod can be, and so can host paths that the owner has
     allowed.
     """
-    own = {name: found for name, found in (known or calls.inspect(names)).items() if name in names}
-    plain(app, {m["Name"] for found in own.values() for m in found["Mounts"] if m["Type"] == "volume"})
+    own = {name: container for name, container in (known or calls.inspect(names)).items() if name in names}
+    plain(
+        app, {m["Name"] for container in own.values() for m in container["Mounts"] if m["Type"] == "volume"}
+    )
     if mine := mounts.mounts(own):
         others = [app_filter(app)] if all(m.source.is_relative_to(app.directory) for m in mine) else []
         mounts.separate(mine, mounts.held(*others))
@@ -303,8 +307,8 @@ def reached(app: App, release: calls.Found) -> list[str]:
     if site is None or site["release"] != release["number"]:
         return []
     at = {*site["backends"], *(address for others in site.get("others", {}).values() for address in others)}
-    found = [i["name"] for i in release["instances"] if f"{i['address']}:{i['port']}" in at]
-    return [f"{app.name}-r{release['number']}-{name}" for name in found]
+    names = [i["name"] for i in release["instances"] if f"{i['address']}:{i['port']}" in at]
+    return [f"{app.name}-r{release['number']}-{name}" for name in names]
 
 
 def _site(app: App) -> "calls.Found | None":

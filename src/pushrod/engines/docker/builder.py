@@ -294,8 +294,8 @@ def reached(probes: list[str]) -> str:
             if s.connect_ex((host, int(port))) != errno.EINPROGRESS:
                 return probe
         # select reports both connected and refused sockets
-        found = select.select([], [s for s, _ in waiting.values()], [], _PROBE)[1]
-        return waiting[found[0].fileno()][1] if found else ""
+        ready = select.select([], [s for s, _ in waiting.values()], [], _PROBE)[1]
+        return waiting[ready[0].fileno()][1] if ready else ""
     finally:
         for s, _ in waiting.values():
             s.close()
@@ -336,8 +336,8 @@ def connected() -> bool:
 
 def free() -> int:
     """Free bytes on the file system of the data directory."""
-    found = os.statvfs(STORE)
-    return found.f_bavail * found.f_frsize
+    status = os.statvfs(STORE)
+    return status.f_bavail * status.f_frsize
 
 
 # ---- images -----------------------------------------------------------------------------------------------------

@@ -112,13 +112,13 @@ class Builder:
             yield
 
     def _connect(self, path: Path) -> socket.socket | None:
-        found = socket.socket(socket.AF_UNIX)
+        connection = socket.socket(socket.AF_UNIX)
         try:
-            found.connect(str(path))
+            connection.connect(str(path))
         except OSError:
-            found.close()
+            connection.close()
             return None
-        return found
+        return connection
 
     def _start(self) -> None:
         with self._changing():
@@ -151,17 +151,17 @@ class Builder:
 
         The builder removes `ready` before it checks for connections, so `ready` is checked here after connecting.
         """
-        found = self._connect(self.engine) if self._is_up() else None
-        if found is not None and not self._is_up():
-            found.close()
+        connection = self._connect(self.engine) if self._is_up() else None
+        if connection is not None and not self._is_up():
+            connection.close()
             return None
-        return found
+        return connection
 
     def _answers(self) -> bool:
-        found = self._keep_running()
-        if found is not None:
-            found.close()
-        return found is not None
+        connection = self._keep_running()
+        if connection is not None:
+            connection.close()
+        return connection is not None
 
     def trouble(self) -> str:
         """Why it ended, unless it was idle."""
@@ -239,9 +239,7 @@ class Builder:
         settings = self.app.root.host_settings or HostSettings()
         pool = ipaddress.IPv4Network(settings.pool)
         whole = psutil.disk_usage(docker.info()["DockerRootDir"]).total
-        own = {
-            a.address for found in psutil.net_if_addrs().values() for a in found if a.family == socket.AF_INET
-        }
+        own = {a.address for own in psutil.net_if_addrs().values() for a in own if a.family == socket.AF_INET}
         engines = [p["Base"] for p in docker.info().get("DefaultAddressPools") or ()]
         closed = [settings.pool, *engines, _NO_NETWORK, "127.0.0.0/8"]
         closed += [f"{a}/32" for a in sorted(own) if not any(_within(a, network) for network in closed)]
@@ -260,9 +258,9 @@ class Builder:
 
     def end(self) -> None:
         """End it, if it runs; its data stays."""
-        found = docker.inspect([self.name])
-        docker.stop([c for c in found if c.running])
-        docker.remove([c.name for c in found])
+        containers = docker.inspect([self.name])
+        docker.stop([c for c in containers if c.running])
+        docker.remove([c.name for c in containers])
 
     def remove(self) -> None:
         """Remove it with its data, if it exists."""
@@ -336,21 +334,20 @@ class Builder:
 
     def _copy_in(self, named: Sequence[str], on_line: OnLine) -> None:
         """Copy named images that the host has and the builder lacks, so that no registry is needed for them."""
-        references = [
-            reference for reference in dict.fromkeys(named) if "@" not in reference
-        ]  # images named by digest cannot be saved
+        # images named by digest cannot be saved
+        references = [reference for reference in dict.fromkeys(named) if "@" not in reference]
         here = carrying(references, docker.images(references))
         there = carrying(list(here), docker.images(list(here), at=self.engine))
-        for reference, found in here.items():
-            if there.get(reference, {}).get("Id") != found["Id"]:
+        for reference, image in here.items():
+            if there.get(reference, {}).get("Id") != image["Id"]:
                 on_line(f"copying {reference} to the app's builder")
                 docker.copy(reference, source=None, target=self.engine)
 
     def _known(self, named: Sequence[str]) -> set[str]:
         """The layers that the host's engine has of the app's images and of their base images."""
         own = docker.tags(f"{image_refs.OWN}/{self.app.name}")
-        found = docker.images([*own, *named])
-        return {f"sha256:{chain}" for one in found for chain in chained(one["RootFS"]["Layers"])}
+        images = docker.images([*own, *named])
+        return {f"sha256:{chain}" for one in images for chain in chained(one["RootFS"]["Layers"])}
 
     def _load(self, image: str, name: str, known: set[str]) -> None:
         """Load an image into the host's engine, if possible only the layers that it lacks."""
@@ -393,13 +390,13 @@ def name_servers(
             continue
         words = [line.split() for line in place.read_text(errors="replace").splitlines()]
         servers = [w[1] for w in words if w[:1] == ["nameserver"] and len(w) > 1]
-        found = []
+        reachable = []
         for server in servers:
             with contextlib.suppress(ValueError):
                 if not ipaddress.ip_address(server).is_loopback:
-                    found.append(server)
-        if found:
-            return found
+                    reachable.append(server)
+        if reachable:
+            return reachable
     return []
 
 
@@ -414,20 +411,20 @@ def _memory() -> int:
 
 def _proxies() -> dict[str, str]:
     """The proxies of the host's engine; the builder fetches images through them too."""
-    found = {
+    proxies = {
         n: str(docker.info().get(key) or "")
         for n, key in (("HTTP_PROXY", "HttpProxy"), ("HTTPS_PROXY", "HttpsProxy"), ("NO_PROXY", "NoProxy"))
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in proxies.items() if value}
 
 
 def _registries() -> list[str]:
     """The host engine's mirrors, and its registries without TLS."""
-    found = docker.info().get("RegistryConfig") or {}
-    indexes = (found.get("IndexConfigs") or {}).values()
+    config = docker.info().get("RegistryConfig") or {}
+    indexes = (config.get("IndexConfigs") or {}).values()
     plain = [i["Name"] for i in indexes if not i.get("Secure", True)]
     return [
-        *(f"--registry-mirror={m}" for m in found.get("Mirrors") or ()),
+        *(f"--registry-mirror={m}" for m in config.get("Mirrors") or ()),
         *(f"--insecure-registry={p}" for p in plain),
     ]
 

@@ -70,12 +70,12 @@ def inspect(names: list[str]) -> dict[str, Found]:
     return {c["Name"].lstrip("/"): c for c in json.loads(done.stdout or "[]")}
 
 
-def networks(found: dict[str, Found]) -> dict[str, dict[str, str]]:
+def networks(containers: dict[str, Found]) -> dict[str, dict[str, str]]:
     """The networks each container is connected to, with its fixed address there."""
     return {
         name: {
             network: ((n or {}).get("IPAMConfig") or {}).get("IPv4Address", "")
             for network, n in (c["NetworkSettings"]["Networks"] or {}).items()
         }
-        for name, c in found.items()
+        for name, c in containers.items()
     }

@@ -28,15 +28,15 @@ def healthy(names: list[str], deadline: float) -> None:
     end = time.monotonic() + deadline
     before: dict[str, int] = {}
     while True:
-        found = calls.inspect(names)
-        for name, container in found.items():
+        containers = calls.inspect(names)
+        for name, container in containers.items():
             if container["RestartCount"] - before.setdefault(name, container["RestartCount"]) >= _LOOP:
                 status = container["State"]["ExitCode"]
                 raise calls.Trouble(f"{name} ends with status {status} each time it starts")
         with futures.ThreadPoolExecutor(
             _AT_ONCE
         ) as pool:  # a container that does not answer must not use up the others' time
-            why = dict(zip(found, pool.map(problem, found.values()), strict=True))
+            why = dict(zip(containers, pool.map(problem, containers.values()), strict=True))
         waiting = {name: why.get(name, "is not there") for name in names}
         unhealthy = ", ".join(f"{name} {why}" for name, why in waiting.items() if why)
         if not unhealthy:

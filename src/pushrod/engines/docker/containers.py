@@ -134,17 +134,17 @@ def isolated(document: Document, service: Service) -> bool:
 def mounted(document: Document, name: str) -> list[Any]:
     """What a service mounts, by its own `volumes` and by those of the services in its `volumes_from`."""
     raw = raw_of(document, name)
-    found = list(raw.get("volumes") or [])
+    volumes = list(raw.get("volumes") or [])
     for word in raw.get("volumes_from") or []:
         other, _, mode = str(word).partition(":")
         for volume in raw_of(document, other).get("volumes") or []:
-            found.append({**volume, "read_only": True} if mode == "ro" else volume)
-    return found
+            volumes.append({**volume, "read_only": True} if mode == "ro" else volume)
+    return volumes
 
 
 def raw_of(document: Document, name: str) -> Raw:
-    found: Raw = (document.get("services") or {}).get(name) or {}
-    return found
+    raw: Raw = (document.get("services") or {}).get(name) or {}
+    return raw
 
 
 def _limits(raw: Raw, limits: Limits) -> Raw:

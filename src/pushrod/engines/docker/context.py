@@ -20,10 +20,10 @@ class Context:
     @cached_property
     def settings(self) -> HostSettings:
         """The settings that `pushrod host init` wrote. Raises HostError if it has not run."""
-        found = self.root.host_settings
-        if found is None:
+        settings = self.root.host_settings
+        if settings is None:
             raise HostError("no Docker host", where=str(self.root.path), hint="as root: pushrod host init")
-        return found
+        return settings
 
     @cached_property
     def edge(self) -> nginx.Edge:

@@ -48,8 +48,8 @@ def write(path: Path, variables: Mapping[str, str]) -> bool:
 
 def parse(text: str) -> dict[str, str]:
     """The variables of a text made by `render`."""
-    found = {}
+    variables = {}
     for line in text.split("\n")[:-1]:
         name, _, quoted = line.partition("=")
-        found[name] = re.sub(r"\\(.)", lambda m: _UNESCAPES.get(m[1], m[1]), quoted[1:-1])
-    return found
+        variables[name] = re.sub(r"\\(.)", lambda m: _UNESCAPES.get(m[1], m[1]), quoted[1:-1])
+    return variables

@@ -103,13 +103,13 @@ def _read(name: str) -> Files:
     made = docker.docker("create", "--network=none", "--entrypoint=none", name).strip()
     try:
         with futures.ThreadPoolExecutor(_AT_ONCE) as pool:
-            return dict(found for below in pool.map(partial(_below, made), places) for found in below)
+            return dict(file for below in pool.map(partial(_below, made), places) for file in below)
     finally:
         docker.remove([made])
 
 
 def _below(container: str, place: str) -> list[tuple[str, frozenset[str]]]:
-    found = []
+    capable = []
     argv = ["docker", "cp", f"{container}:{place}", "-"]
     try:
         with (
@@ -119,10 +119,10 @@ def _below(container: str, place: str) -> list[tuple[str, frozenset[str]]]:
             for member in tar:
                 if raw := member.pax_headers.get(_NAME):
                     path = posixpath.join(posixpath.dirname(place), member.name)
-                    found.append((path, capabilities(raw.encode("utf-8", "surrogateescape"))))
+                    capable.append((path, capabilities(raw.encode("utf-8", "surrogateescape"))))
     except (HostError, tarfile.TarError, UnicodeError):
         return []
-    return found
+    return capable
 
 
 def capabilities(raw: bytes) -> frozenset[str]:

@@ -39,8 +39,8 @@ def texts(app: App, release: Release, manifest: Manifest, secrets: Mapping[str, 
                 text = _environment(hook.environment, secrets, service.name)
                 files.make_private(directory)
                 files.write(directory / f"{prefix}{name}", text, mode=0o600)
-    found = {names.HOOKS: rows, names.STORE_HOOKS: of_stores}
-    given = {name: [r for r in those if r.post_start or r.pre_stop] for name, those in found.items()}
+    sealed = {names.HOOKS: rows, names.STORE_HOOKS: of_stores}
+    given = {name: [r for r in those if r.post_start or r.pre_stop] for name, those in sealed.items()}
     return {name: hooks.render(those) for name, those in given.items() if those}
 
 
@@ -51,8 +51,8 @@ def of_stores(app: App, release: Release) -> dict[Path, str]:
         return {running: hooks.render([])} if running.exists() else {}
     kept = names.store_environment(app, "").parent
     environments = names.environments(app, release.number).glob("store.*.hook")
-    found = {kept / path.name.removeprefix("store."): path.read_text() for path in environments}
-    return found | {running: sealed.read_text()}
+    files = {kept / path.name.removeprefix("store."): path.read_text() for path in environments}
+    return files | {running: sealed.read_text()}
 
 
 def remove_environments(app: App, store: str) -> None:

@@ -55,7 +55,7 @@ def build(app: App, commit: str, service: Service, checkout: Path, on_line: OnLi
             labels=_labels(app, commit, service),
             arguments=service.build.arguments,
             target=service.build.target,
-            named=[found.reference for found in _named(service, path)],
+            named=[image.reference for image in _named(service, path)],
             where=where,
             on_line=on_line,
         )
@@ -68,8 +68,8 @@ def check(service: Service, checkout: Path) -> None:
     """
     if service.build is not None:
         _, path, where = _sources(service, checkout)
-        for found in _named(service, path):
-            image_refs.check(found.reference, f"{where}:{found.line}")
+        for image in _named(service, path):
+            image_refs.check(image.reference, f"{where}:{image.line}")
 
 
 def _sources(service: Service, checkout: Path) -> tuple[Path, Path, str]:
@@ -106,8 +106,8 @@ def _named(service: Service, path: Path) -> list[dockerfile.Named]:
 def identify(app: App, commit: str, service: Service) -> str:
     """The name of the image that a service of a commit runs."""
     if service.build is None:
-        found = existing(app, service)
-        return found.name if found else service.image
+        image = existing(app, service)
+        return image.name if image else service.image
     version = commit
     if (
         service.role == "store"
@@ -118,8 +118,8 @@ def identify(app: App, commit: str, service: Service) -> str:
 
 def here(reference: str) -> dict[str, Any] | None:
     """What the engine knows of the image with this reference; None if the engine finds it only by ID."""
-    found = docker.image(reference)
-    return found if found is not None and carrying([reference], [found]) else None
+    image = docker.image(reference)
+    return image if image is not None and carrying([reference], [image]) else None
 
 
 class Existing(NamedTuple):
@@ -131,8 +131,8 @@ class Existing(NamedTuple):
 
 def existing(app: App, service: Service) -> Existing | None:
     """The image that a service names, if it exists here."""
-    if found := here(service.image):
-        return Existing(_own_name(app, service, found["Id"]), found)
+    if image := here(service.image):
+        return Existing(_own_name(app, service, image["Id"]), image)
     name = _by_digest(app, service)
     given = docker.image(name) if name else None
     return Existing(name, given) if given else None
@@ -159,12 +159,12 @@ def parts(name: str) -> Parts:
 
 def of_pulled(app: App, service: Service) -> Parts:
     """The same for an existing image that still has the manifest's name for it, under the name it will get."""
-    found = existing(app, service) or _gone(service.image)
-    return _parts(found.name, found.known)
+    image = existing(app, service) or _gone(service.image)
+    return _parts(image.name, image.known)
 
 
-def _parts(name: str, found: Mapping[str, Any]) -> Parts:
-    config = found["Config"]
+def _parts(name: str, image: Mapping[str, Any]) -> Parts:
+    config = image["Config"]
     user = str(config.get("User") or "").split(":")[0]
     ports = [p.partition("/") for p in config.get("ExposedPorts") or {}]
     exposed = sorted(int(number) for number, _, protocol in ports if protocol in ("", "tcp"))
@@ -205,18 +205,18 @@ def remove_unused(app: App, kept: Sequence[str], named: str = "") -> None:
 
 
 def _existing_or_pulled(app: App, service: Service, on_line: OnLine) -> Image:
-    found = existing(app, service)
-    if found is None:
+    image = existing(app, service)
+    if image is None:
         on_line(f"pulling {service.image}")
         if _REGISTRY in app.settings.allowed:
             docker.pull(service.image, on_line)
         else:
             _pull(app, service, on_line)
-        found = existing(app, service) or _gone(service.image)
-    identity = found.known["Id"]
-    if (docker.image(found.name) or {}).get("Id") != identity:
-        docker.tag(identity, found.name)
-    return Image(id=identity, location=found.name)
+        image = existing(app, service) or _gone(service.image)
+    identity = image.known["Id"]
+    if (docker.image(image.name) or {}).get("Id") != identity:
+        docker.tag(identity, image.name)
+    return Image(id=identity, location=image.name)
 
 
 def _pull(app: App, service: Service, on_line: OnLine) -> None:

@@ -67,12 +67,12 @@ def docker(*argv: str, timeout: float) -> str:
 def running() -> dict[str, list[Running]]:
     """The running containers, by app."""
     line = '{{.Label "pushrod.app"}} {{.Names}} {{.ID}}'
-    found: dict[str, list[Running]] = {}
+    containers: dict[str, list[Running]] = {}
     argv = ("ps", "--no-trunc", "--filter", "label=pushrod.app", "--format", line)
     for words in map(str.split, docker(*argv, timeout=_LIST).splitlines()):
         if len(words) == 3:
-            found.setdefault(words[0], []).append(Running(*words))
-    return found
+            containers.setdefault(words[0], []).append(Running(*words))
+    return containers
 
 
 def sizes(containers: Collection[Running]) -> dict[str, int]:
@@ -92,15 +92,15 @@ def nameless(containers: Collection[Running]) -> dict[str, int]:
     counts once.
     """
     names = {one.id.encode(): one.name for one in containers}
-    found: dict[str, dict[tuple[object, ...], int]] = {one.name: {} for one in containers}
+    deleted: dict[str, dict[tuple[object, ...], int]] = {one.name: {} for one in containers}
     for process in _PROCESSES.glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
             groups = {*_CONTAINER.findall((process / "cgroup").read_bytes())}
             for name in (names[id_] for id_ in groups & names.keys()):
-                found[name].update(_opened(process))
+                deleted[name].update(_opened(process))
                 for file, size in _mapped(process):
-                    found[name][file] = max(size, found[name].get(file, 0))
-    return {name: sum(files.values()) for name, files in found.items()}
+                    deleted[name][file] = max(size, deleted[name].get(file, 0))
+    return {name: sum(files.values()) for name, files in deleted.items()}
 
 
 def _opened(process: Path) -> Iterator[tuple[tuple[object, ...], int]]:
@@ -120,10 +120,10 @@ def _mapped(process: Path) -> Iterator[tuple[tuple[object, ...], int]]:
     mounts = [line.split(" ")[4] for line in (process / "mountinfo").read_text(errors="replace").splitlines()]
     others = tuple(f"{mount}/" for mount in mounts if mount != "/")
     for line in (process / "maps").read_text(errors="replace").splitlines():
-        found = _MAPPED.fullmatch(line)
-        if found and not found[6].startswith((*_IN_MEMORY, *others)):
-            begin, end, offset = (int(found[n], 16) for n in (1, 2, 3))
-            yield ("mapped", found[4], found[5]), offset + end - begin
+        mapping = _MAPPED.fullmatch(line)
+        if mapping and not mapping[6].startswith((*_IN_MEMORY, *others)):
+            begin, end, offset = (int(mapping[n], 16) for n in (1, 2, 3))
+            yield ("mapped", mapping[4], mapping[5]), offset + end - begin
 
 
 # ---- consequences -------------------------------------------------------------------------------------------------

@@ -25,9 +25,9 @@ def keep(app: App, containers: list[Container]) -> None:
     for container in containers:
         path = app.logs / f"r{container.labels[docker.RELEASE]}" / f"{_process(container)}.log"
         with suppress(HostError, OSError):  # on a full disk, removing them must still work
-            found = docker.logs(container.name, _KEPT)
-            text = "".join(f"{line}\n" for line in found).encode()
-            cut = f"{CUT}\n".encode() if len(found) == _KEPT or len(text) > most else b""
+            printed = docker.logs(container.name, _KEPT)
+            text = "".join(f"{line}\n" for line in printed).encode()
+            cut = f"{CUT}\n".encode() if len(printed) == _KEPT or len(text) > most else b""
             files.write(path, cut + text[-most:])
 
 
@@ -36,11 +36,11 @@ def lines(app: App, service: str, release: int, count: int) -> Iterator[Line]:
 
     Raises UnknownNameError if there is none.
     """
-    found = _containers(app, service, release)
-    for container in found:
+    containers = _containers(app, service, release)
+    for container in containers:
         for text in docker.logs(container.name, count):
             yield Line(_process(container), text)
-    if found:
+    if containers:
         return
     kept = sorted((app.logs / f"r{release}").glob("*.log")) if release else []
     kept = [p for p in kept if not service or service in (p.stem, p.stem.rpartition("-")[0])]
@@ -62,10 +62,10 @@ def follow(app: App, service: str, release: int, count: int) -> Iterator[Line]:
     while True:
         for container in _containers(app, service, release):
             since = seen.get(container.name, "")
-            found = docker.logs(container.name, _MOST if since else count, since=since, times=True)
-            if since and len(found) == _MOST:
+            printed = docker.logs(container.name, _MOST if since else count, since=since, times=True)
+            if since and len(printed) == _MOST:
                 yield Line(_process(container), CUT)
-            for stamped in found:
+            for stamped in printed:
                 at, _, text = stamped.partition(" ")
                 if at != since:
                     seen[container.name] = at
@@ -75,8 +75,10 @@ def follow(app: App, service: str, release: int, count: int) -> Iterator[Line]:
 
 def _containers(app: App, service: str, release: int) -> list[Container]:
     labels: Mapping[str, str] = {docker.APP: app.name, **({docker.RELEASE: str(release)} if release else {})}
-    found = docker.containers(labels)
-    selected = [c for c in found if not service or service in (c.labels.get(docker.SERVICE), _process(c))]
+    containers = docker.containers(labels)
+    selected = [
+        c for c in containers if not service or service in (c.labels.get(docker.SERVICE), _process(c))
+    ]
     return sorted(selected, key=lambda c: (docker.RELEASE in c.labels, c.name))
 
 

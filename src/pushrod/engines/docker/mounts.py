@@ -37,15 +37,15 @@ def mounts(containers: dict[str, calls.Found]) -> list[Mount]:
     """
     every = [(name, mount) for name, container in containers.items() for mount in container["Mounts"]]
     devices = bound({mount["Name"] for _, mount in every if mount["Type"] == "volume"})
-    found = []
+    bind_mounts = []
     for name, mount in every:
         source = mount["Source"] if mount["Type"] == "bind" else devices.get(mount.get("Name", ""), "")
         path = Path(source)
         if source and gates.GATES not in (path, *path.parents):
-            found.append(
+            bind_mounts.append(
                 Mount(name, path, frozenset((path, Path(os.path.realpath(path)))), bool(mount["RW"]))
             )
-    return found
+    return bind_mounts
 
 
 def bound(volumes: set[str]) -> dict[str, str]:

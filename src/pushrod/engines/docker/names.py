@@ -83,8 +83,8 @@ def _stores(app: App) -> Iterator[str]:
     """The store containers of each kept release of an app, running or not."""
     for path in (app.state / "releases").glob("*/release.json"):
         with contextlib.suppress(OSError, msgspec.DecodeError):  # a damaged file must not stop other apps
-            found = msgspec.json.decode(path.read_bytes(), type=_Sealed)
-            yield from (store(app, s.name) for s in found.stores)
+            sealed = msgspec.json.decode(path.read_bytes(), type=_Sealed)
+            yield from (store(app, s.name) for s in sealed.stores)
 
 
 # ---- names and paths -----------------------------------------------------------------------------------------

@@ -25,15 +25,15 @@ Document = Mapping[str, Any]
 
 def image_changes(app: App, commit: str, manifest: Manifest) -> list[Change]:
     """What happens to each image: built, pulled, or reused."""
-    found = []
+    changes = []
     for service in (*manifest.stateless, *manifest.stores):
         name = images.identify(app, commit, service)
         if images.is_here(app, commit, service):
-            found.append(Change("image", service.name, "same", f"{name} exists already"))
+            changes.append(Change("image", service.name, "same", f"{name} exists already"))
         else:
             how = "built" if service.build else "pulled"
-            found.append(Change("image", service.name, "new", f"{how}: {name}"))
-    return found
+            changes.append(Change("image", service.name, "new", f"{how}: {name}"))
+    return changes
 
 
 def store_changes(app: App, manifest: Manifest, place: containers.Place, document: Document) -> list[Change]:
@@ -138,4 +138,4 @@ def _disk(app: App, commit: str, service: Service) -> int:
         return 0
     own = names.image(app, service.name, "")
     before = [docker.image(tag) for tag in docker.tags(names.images(app)) if tag.startswith(own)]
-    return max((found["Size"] for found in before if found), default=_IMAGE)
+    return max((image["Size"] for image in before if image), default=_IMAGE)

@@ -37,12 +37,12 @@ class Readiness:
         began = time.monotonic()
         waiting = {i.name: i for i in self._release.instances}
         while waiting:
-            found = {c.name: c for c in docker.inspect([self._name(i) for i in waiting.values()])}
+            containers = {c.name: c for c in docker.inspect([self._name(i) for i in waiting.values()])}
             for instance in list(waiting.values()):
-                why = self._problem(instance, found.get(self._name(instance)))
+                why = self._problem(instance, containers.get(self._name(instance)))
                 if not why:
                     del waiting[instance.name]
-                elif time.monotonic() - began >= (deadline := self._deadline(instance, found)):
+                elif time.monotonic() - began >= (deadline := self._deadline(instance, containers)):
                     raise self._error(instance, f"after {deadline:g} s: {why}")
             if waiting:
                 time.sleep(_POLL)
@@ -51,9 +51,9 @@ class Readiness:
     def _first_pages(self) -> list[str]:
         """Request `/` from the entry, if it has only proved that it listens."""
         entries = self._release.instances_of(self._release.entry)
-        found = {c.name: c for c in docker.inspect([self._name(i) for i in entries])}
-        asked = [i for i in entries if _way(found.get(self._name(i))) == "port"]
-        deadline = max((self._deadline(i, found) for i in asked), default=0.0)
+        containers = {c.name: c for c in docker.inspect([self._name(i) for i in entries])}
+        asked = [i for i in entries if _way(containers.get(self._name(i))) == "port"]
+        deadline = max((self._deadline(i, containers) for i in asked), default=0.0)
 
         def check_running() -> None:
             now = {c.name: c for c in docker.inspect([self._name(i) for i in asked])}
@@ -62,10 +62,10 @@ class Readiness:
 
         return health.first_pages(self._release, asked, deadline, check_running)
 
-    def _deadline(self, instance: Instance, found: Mapping[str, Container]) -> float:
+    def _deadline(self, instance: Instance, containers: Mapping[str, Container]) -> float:
         """The manifest's deadline; else as long as the image's own health check may take."""
         given = self._release.service(instance.service).health
-        container = found.get(self._name(instance))
+        container = containers.get(self._name(instance))
         patience = container.patience if container else 0.0
         configured = msgspec.structs.replace(given, host="") != Health()
         return given.deadline if configured else max(_DEADLINE, patience)

@@ -150,8 +150,8 @@ def _hosts(document: Document, sealed: Release, service: Service) -> list[str]:
         return []
     given = [str(line) for line in containers.raw_of(document, service.name).get("extra_hosts") or []]
     taken = {line.replace("=", ":").partition(":")[0] for line in given}
-    found = [(name, address) for _, address, known in _meeting(document, sealed) for name in known]
-    return given + [f"{name}:{address}" for name, address in found if name not in taken]
+    hosts = [(name, address) for _, address, known in _meeting(document, sealed) for name in known]
+    return given + [f"{name}:{address}" for name, address in hosts if name not in taken]
 
 
 def _healthcheck(store: Service) -> Raw | None:
@@ -183,17 +183,17 @@ def _is_anonymous(volume: Any) -> bool:
 
 def volumes(app: App, document: Document, images: Mapping[str, Parts], manifest: Manifest) -> dict[str, Raw]:
     """Every volume the app needs, by its name on the host, with the manifest's own definition."""
-    found: dict[str, Raw] = {}
+    definitions: dict[str, Raw] = {}
     declared = document.get("volumes") or {}
     for service in (*manifest.stateless, *manifest.stores):
         for volume in containers.mounted(document, service.name):
             if isinstance(volume, dict) and volume.get("type") == "volume" and volume.get("source"):
                 key = volume["source"]
-                found[volume_name(app, document, key)] = dict(declared.get(key) or {})
+                definitions[volume_name(app, document, key)] = dict(declared.get(key) or {})
     for store in manifest.stores:
         for path in _unnamed(document, store, images[store.name]):
-            found[volume_name(app, document, own_volume(store.name, path))] = {}
-    return found
+            definitions[volume_name(app, document, own_volume(store.name, path))] = {}
+    return definitions
 
 
 def volume_name(app: App, document: Document, key: str) -> str:
@@ -267,41 +267,41 @@ def _dependencies(sealed: Release, document: Document, service: Service) -> Raw:
     """The instances that Compose starts first: only this release's, because the stores are up by then."""
     raw = containers.raw_of(document, service.name).get("depends_on") or {}
     conditions = raw if isinstance(raw, dict) else {name: {} for name in raw}
-    found: Raw = {}
+    dependencies: Raw = {}
     for name, condition in conditions.items():
         for placed in sealed.instances:
             if placed.service == name:
-                found[placed.name] = {"condition": "service_started", **(condition or {})}
-                found[placed.name]["required"] = True
-    return found
+                dependencies[placed.name] = {"condition": "service_started", **(condition or {})}
+                dependencies[placed.name]["required"] = True
+    return dependencies
 
 
 def _aliases(document: Document, name: str) -> list[str]:
     """Further names of a service: aliases from the manifest's networks, and names by which others link to it."""
-    found: list[str] = []
+    aliases: list[str] = []
     networks = containers.raw_of(document, name).get("networks")
     for network in (networks or {}).values() if isinstance(networks, dict) else ():
-        found += (network or {}).get("aliases") or []
+        aliases += (network or {}).get("aliases") or []
     hostname = containers.raw_of(document, name).get("hostname")
     container = containers.raw_of(document, name).get("container_name")
-    found += [str(n) for n in (hostname, container) if n]
+    aliases += [str(n) for n in (hostname, container) if n]
     for other in (document.get("services") or {}).values():
         for link in other.get("links") or []:
             target, _, alias = str(link).partition(":")
             if target == name and alias:
-                found.append(alias)
-    return [alias for alias in dict.fromkeys(found) if alias != name]
+                aliases.append(alias)
+    return [alias for alias in dict.fromkeys(aliases) if alias != name]
 
 
 def _networks(sealed: Release, placed: Instance, index: int, aliases: Sequence[str]) -> Raw:
     names_here = [placed.service, *aliases]
-    found: Raw = {"default": {"ipv4_address": placed.address, "aliases": names_here}}
+    networks: Raw = {"default": {"ipv4_address": placed.address, "aliases": names_here}}
     if sealed.stores:
         _, upper = addresses.halves(sealed.network)
-        found["stores"] = {"ipv4_address": upper.address(index)}
+        networks["stores"] = {"ipv4_address": upper.address(index)}
         if any(map(_reaches_out, sealed.stores)):
-            found["stores"]["aliases"] = names_here
-    return found
+            networks["stores"]["aliases"] = names_here
+    return networks
 
 
 def _network(name: str, subnet: addresses.Subnet, app: App, sealed: Release) -> Raw:
@@ -312,14 +312,14 @@ def _network(name: str, subnet: addresses.Subnet, app: App, sealed: Release) -> 
 
 def _shared(place: Place, document: Document, services: Mapping[str, Raw]) -> Raw:
     """The volumes that these services use."""
-    found: Raw = {}
+    shared: Raw = {}
     mounted = [v for s in services.values() for v in s.get("volumes", []) if isinstance(v, dict)]
     keys = {v["source"] for v in mounted if v.get("type") == "volume" and v.get("source")}
     if keys:
-        found["volumes"] = {
+        shared["volumes"] = {
             key: {"name": volume_name(place.app, document, key), "external": True} for key in sorted(keys)
         }
-    return found
+    return shared
 
 
 def _environment(app: App, number: int, name: str) -> str:

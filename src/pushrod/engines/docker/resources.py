@@ -136,14 +136,14 @@ class Resources:
 
     def _blocks(self) -> dict[str, set[str]]:
         """The blocks of every kept release of every app, and of those that are being sealed."""
-        found: dict[str, set[str]] = {}
+        blocks: dict[str, set[str]] = {}
         for app in self._context.root.apps():
-            held = found.setdefault(app.name, set())
+            held = blocks.setdefault(app.name, set())
             for path in Releases(app).placed():
                 # Not decoded: a damaged file of another app must not stop this one.
                 with contextlib.suppress(FileNotFoundError):
                     held.update(_NETWORK.findall(path.read_text(errors="replace")))
-        return found
+        return blocks
 
 
 def _holders(blocks: Mapping[str, Collection[str]]) -> str:

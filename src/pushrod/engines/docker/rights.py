@@ -101,24 +101,24 @@ def remarks(
 
 def needs(service: Service, checkout: Path) -> Evidence:
     """The missing capabilities that a service's commands seem to need."""
-    found: Evidence = {}
+    evidence: Evidence = {}
     words = [word for argv in _argvs(service, checkout) for word in argv]
     named = posixpath.basename(service.image.partition("@")[0]).partition(":")[0]
     for capability, called in _IMAGES.items():
         if service.build is None and re.fullmatch(called, named):
-            found[capability] = f"the image {named}"
+            evidence[capability] = f"the image {named}"
     for capability, programs in _PROGRAMS.items():
         for word in words:
             if started := re.search(_STARTED.format(programs), word, re.MULTILINE):
-                found[capability] = f"`{started[0].strip(' ;&|(`').split()[-1]}`"
+                evidence[capability] = f"`{started[0].strip(' ;&|(`').split()[-1]}`"
     for path, text in _scripts(words, service, checkout):
         for capability in TAKEN:
             programs, calls = _PROGRAMS.get(capability, "(?!)"), _CALLS.get(capability, "(?!)")
             if re.search(f"{calls}|{_STARTED.format(programs)}", text, re.MULTILINE):
-                found.setdefault(capability, path)
+                evidence.setdefault(capability, path)
     for capability in _given_to_files(service, checkout):
-        found.setdefault(capability, "setcap in its Dockerfile")
-    return found
+        evidence.setdefault(capability, "setcap in its Dockerfile")
+    return evidence
 
 
 def _argvs(service: Service, checkout: Path) -> Iterator[Sequence[str]]:
@@ -187,12 +187,12 @@ def _remedy(app: str, capabilities: Iterable[str]) -> str:
 
 def in_log(lines: Iterable[str]) -> Evidence:
     """The capabilities whose lack a container's output reports, each with the line."""
-    found: Evidence = {}
+    evidence: Evidence = {}
     for line in lines:
         if _REFUSED.search(line):
             about = (c for c, words in _SAID.items() if re.search(words, line, re.IGNORECASE))
-            found |= {c: f"`{line.strip()[:120]}`" for c in about if c not in found}
-    return found
+            evidence |= {c: f"`{line.strip()[:120]}`" for c in about if c not in evidence}
+    return evidence
 
 
 def from_log(app: str, service: str, lines: Iterable[str], given: Iterable[str], noted: str) -> list[str]:
@@ -204,7 +204,7 @@ def from_log(app: str, service: str, lines: Iterable[str], given: Iterable[str],
 def explain(error: PushrodError, app: str) -> None:
     """Add to an error's hint which rights, normal under Docker, the container lacked according to its log."""
     lines = [error.what, *error.log]
-    hints = [_remedy(app, found)] if (found := in_log(lines)) else []
+    hints = [_remedy(app, evidence)] if (evidence := in_log(lines)) else []
     text = "\n".join(lines)
     if re.search(r"no.new.privileges", text, re.IGNORECASE):
         hints.append(

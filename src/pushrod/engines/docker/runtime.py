@@ -36,10 +36,10 @@ class Runtime:
     def stop(self, app: App, number: int) -> Sequence[str]:
         """Stop a release's instances, each within its grace period; keep their output; remove their networks."""
         gates.close_edge(app.name, number)
-        found = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
-        notes = stopping.stop(app, found)
-        logs.keep(app, [c for c in found if docker.INSTANCE in c.labels])
-        docker.remove([c.name for c in found])
+        containers = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
+        notes = stopping.stop(app, containers)
+        logs.keep(app, [c for c in containers if docker.INSTANCE in c.labels])
+        docker.remove([c.name for c in containers])
         docker.remove_networks(docker.networks({docker.APP: app.name, docker.RELEASE: str(number)}))
         # Docker may still execute what an interrupted Compose requested.
         late = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
@@ -53,19 +53,19 @@ class Runtime:
     def workers(self, app: App, release: Release) -> Collection[str]:
         """The instances that receive no requests."""
         silent = [i.name for i in release.instances if i.service not in release.serving]
-        found = _instances(app, release.number, silent)
-        return [name for name, c in found.items() if c.running and not network.listens(c.pid)]
+        containers = _instances(app, release.number, silent)
+        return [name for name, c in containers.items() if c.running and not network.listens(c.pid)]
 
     def running(self, app: App) -> list[int]:
         """The releases of an app that have containers."""
-        found = docker.labelled({docker.APP: app.name, docker.INSTANCE: ""}, docker.RELEASE)
-        return sorted(map(int, found))
+        numbers = docker.labelled({docker.APP: app.name, docker.INSTANCE: ""}, docker.RELEASE)
+        return sorted(map(int, numbers))
 
     def states(self, app: App) -> list[ProcessState]:
         """The state of the edge, then of every container of an app, stores first."""
-        found = [state_of(c) for c in docker.containers({docker.APP: app.name})]
+        states = [state_of(c) for c in docker.containers({docker.APP: app.name})]
         own = sorted(
-            (s for s in found if s is not None), key=lambda s: (s.group != app.name, s.group, s.name)
+            (s for s in states if s is not None), key=lambda s: (s.group != app.name, s.group, s.name)
         )
         return [edge_state(self._context.edge), *own] if own else []
 
@@ -93,5 +93,5 @@ def _not_permitted(app: App, release: Release) -> Iterator[str]:
 
 def _instances(app: App, number: int, instances: Collection[str]) -> dict[str, docker.Container]:
     """The containers of a release for these instances, by the instances' names."""
-    found = docker.inspect([names.instance(app, number, name) for name in instances])
-    return {c.labels[docker.INSTANCE]: c for c in found if docker.INSTANCE in c.labels}
+    containers = docker.inspect([names.instance(app, number, name) for name in instances])
+    return {c.labels[docker.INSTANCE]: c for c in containers if docker.INSTANCE in c.labels}

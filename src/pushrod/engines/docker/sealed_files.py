@@ -23,23 +23,25 @@ def render(app: App, release: Release, document: Document, manifest: Manifest) -
     The environment files they refer to are written beside the other secrets.
     """
     _write_environments(app, release, manifest)
-    found = {name: parts(image.location) for name, image in release.images.items()}
+    image_parts = {name: parts(image.location) for name, image in release.images.items()}
     its = mounted(app, release.commit, manifest, document, app.checkout(release.number))
     rendered = {
-        names.COMPOSE: rendering.release(place_of_instances(app, its), release, document, found),
-        names.STORES: rendering.stores(place_of_stores(app, its), manifest, document, found),
+        names.COMPOSE: rendering.release(place_of_instances(app, its), release, document, image_parts),
+        names.STORES: rendering.stores(place_of_stores(app, its), manifest, document, image_parts),
         names.ATTACHMENTS: rendering.attachments(app, release, document),
         **hooking.texts(app, release, manifest, Secrets(app).variables()),
     }
     limits = machine.of(app.root, app.name)
     its.check(limits.tree_size)
-    volumes = rendering.volumes(app, document, found, manifest)
-    _check_volumes(found, len(volumes), limits.volumes)
+    volumes = rendering.volumes(app, document, image_parts, manifest)
+    _check_volumes(image_parts, len(volumes), limits.volumes)
     opened.apart(document)
     there = docker.drivers() if volumes else {}
     for name, declared in volumes.items():
         _make_volume(app, release.number, name, declared, there)
-    its.make({s.name for s in manifest.stateless if not containers.as_root(document, s.name, found[s.name])})
+    its.make(
+        {s.name for s in manifest.stateless if not containers.as_root(document, s.name, image_parts[s.name])}
+    )
     return rendered
 
 
@@ -68,9 +70,9 @@ def place_of_instances(app: App, mounted: Sources) -> containers.Place:
 
 def _room(app: App) -> containers.Room:
     """The limits of the app's containers on this host."""
-    found = docker.info()
+    info = docker.info()
     slices = (
-        found.get("CgroupDriver") == "systemd"
+        info.get("CgroupDriver") == "systemd"
     )  # with cgroupfs a slice would be a directory without limits
     return containers.Room(machine.of(app.root, app.name), slices=slices)
 

@@ -230,8 +230,8 @@ class Sources:
     def _directories(self, place: Place) -> list[Names]:
         """The directories that the commit has inside a place of data, which programs expect there."""
         top = self._checkout / place.path
-        found = [Path(path).parent.parts for path in trees.files(top)] if top.is_dir() else []
-        return sorted({parts for parts in found if parts})
+        directories = [Path(path).parent.parts for path in trees.files(top)] if top.is_dir() else []
+        return sorted({parts for parts in directories if parts})
 
     def _resolved(self, source: str) -> Place:
         """Where a source leads; a path with only a placeholder counts as missing."""
@@ -271,9 +271,9 @@ class Sources:
 
 def is_a_place(path: Path) -> bool:
     """Whether Git tracks a directory only as a place: no file in it is more than a placeholder."""
-    found = trees.files(path)
-    first = next(found, "")
-    return all(Path(name).name in _PLACES for name in itertools.chain([first], found))
+    contents = trees.files(path)
+    first = next(contents, "")
+    return all(Path(name).name in _PLACES for name in itertools.chain([first], contents))
 
 
 def tracked(checkout: Path, path: str) -> bool:
@@ -283,7 +283,7 @@ def tracked(checkout: Path, path: str) -> bool:
 
 def remarks(document: Document) -> list[str]:
     """Notes on rights in references that do not apply, because a host's file has its own."""
-    found = []
+    notes = []
     for service, raw in (document.get("services") or {}).items():
         for kind in ("configs", "secrets"):
             for item in raw.get(kind) or []:
@@ -292,10 +292,10 @@ def remarks(document: Document) -> list[str]:
                 asked = [f"`{key}`" for key in ("mode", "uid", "gid") if name and key in item]
                 if asked and path.startswith("/"):
                     whose = f"{kind.removesuffix('s')} {name}"
-                    found.append(
+                    notes.append(
                         f"{service}: {', '.join(asked)} of the {whose} not applied: {path} is the host's"
                     )
-    return found
+    return notes
 
 
 def remove_unused(app: App, needed: str) -> None:

@@ -57,5 +57,5 @@ class Storage:
 
     def stop(self, app: App) -> Sequence[str]:
         """Stop the stores, each within its grace period; their data stays."""
-        found = [c for c in docker.containers({docker.APP: app.name}) if docker.RELEASE not in c.labels]
-        return stopping.stop(app, found)
+        containers = [c for c in docker.containers({docker.APP: app.name}) if docker.RELEASE not in c.labels]
+        return stopping.stop(app, containers)

@@ -36,11 +36,11 @@ class Stores:
 
     def endpoints(self, manifest: Manifest) -> list[Endpoint]:
         """The address of each store: its service's name, in the network of each release."""
-        found = (
+        addresses = (
             registry.of(s.store).endpoint(s, self.app.name, self._password(s), ours=manifest.ours)
             for s in manifest.stores
         )
-        return [endpoint for endpoint in found if endpoint is not None]
+        return [endpoint for endpoint in addresses if endpoint is not None]
 
     def ensure(self, release: Release, *, ddl: bool) -> str:
         """Bring the stores to the release's definition, wait until each answers, ensure roles; returns a summary.
@@ -115,8 +115,8 @@ class Stores:
 
     def archives(self, stores: Sequence[Service], *, ddl: bool) -> list[Archive]:
         """What can be backed up of the stores that pushrod can query."""
-        found = (self._server(s).archive(ddl=ddl) for s in stores)
-        return [archive for archive in found if archive is not None]
+        drivers = (self._server(s).archive(ddl=ddl) for s in stores)
+        return [archive for archive in drivers if archive is not None]
 
     # ---- definitions ----------------------------------------------------------------------------------------
 
@@ -126,13 +126,13 @@ class Stores:
     def _definitions(self, release: Release) -> dict[Path, str]:
         """The text of each file that defines the stores of a release."""
         environments = names.environments(self.app, release.number)
-        found = {
+        texts = {
             names.store_environment(self.app, s.name): (environments / f"store.{s.name}.env").read_text()
             for s in release.stores
         }
         rendered = names.files(self.app, release.number) / names.STORES
         hooks = hooking.of_stores(self.app, release)
-        return found | hooks | {names.running_stores(self.app): rendered.read_text()}
+        return texts | hooks | {names.running_stores(self.app): rendered.read_text()}
 
     def _redefine(self, definitions: Mapping[Path, str], containers: Sequence[str]) -> None:
         """Write the stores' definition and apply it; running releases keep their connections."""
@@ -189,14 +189,14 @@ class Stores:
 
     def _healthy(self, containers: Sequence[str]) -> bool:
         """Whether all of them exist and Docker reports them healthy."""
-        found = docker.inspect(containers)
-        return len(found) == len(containers) and all(c.running and c.health == "healthy" for c in found)
+        states = docker.inspect(containers)
+        return len(states) == len(containers) and all(c.running and c.health == "healthy" for c in states)
 
     def _check_versions(self, release: Release) -> None:
         """Refuse an image that would not start on the data of the previous one."""
         for store in release.stores:
-            found = docker.inspect([names.store(self.app, store.name)])
-            before = self._series(store, found[0].image) if found else ""
+            running = docker.inspect([names.store(self.app, store.name)])
+            before = self._series(store, running[0].image) if running else ""
             after = self._series(store, release.images[store.name].location)
             if before and after and before != after:
                 raise StoreError(
@@ -231,8 +231,10 @@ class Stores:
         while not kind.answers(placed):
             if time.monotonic() >= end:
                 raise self._not_up(f"{name} does not answer after {_DEADLINE:g} s", [name])
-            found = docker.inspect([name])
-            if not found or (found[0].state in ("exited", "dead", "restarting") and found[0].restarts > 2):
+            running = docker.inspect([name])
+            if not running or (
+                running[0].state in ("exited", "dead", "restarting") and running[0].restarts > 2
+            ):
                 raise self._not_up(f"{name} ends right after its start", [name])
             time.sleep(0.1)
 

@@ -86,8 +86,8 @@ def unwrapped(argv: Sequence[str]) -> tuple[str, ...]:
         words[at] = _RUNNER.sub("", words[at])
         return tuple(words)
     line = " ".join(words[:8])
-    found = _RUNNER.match(line)
-    return tuple(words[len(found[0].split()) :] if found else words)
+    runner = _RUNNER.match(line)
+    return tuple(words[len(runner[0].split()) :] if runner else words)
 
 
 def _composed(service: Service, recipe: Recipe) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ def _kept(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _procfile(text: str, name: str) -> tuple[str, ...]:
-    lines = {found[1]: found[2].strip() for found in _PROCESS.finditer(text)}
+    lines = {match[1]: match[2].strip() for match in _PROCESS.finditer(text)}
     line = lines.get(name) or lines.get("web")
     if not line:
         return ()
@@ -148,15 +148,15 @@ def find(
     argv = unwrapped(argv)
     program = argv[0]
     name = posixpath.basename(program)
-    found = _program(program, path, directory, workdir)
-    if found is None and not (_is_in_bin(program) and may_have(name)):
+    located = _program(program, path, directory, workdir)
+    if located is None and not (_is_in_bin(program) and may_have(name)):
         raise BuildError(
             f"{service}: its program `{program}` is neither in its Python environment nor on this machine",
             where=f"services.{service}.{key}",
             hint=f"add the package with `{name}` to the service's dependencies, or install it here; a program "
             "that only its image has needs the Docker engine",
         )
-    return (found or program, *argv[1:])
+    return (located or program, *argv[1:])
 
 
 def _program(program: str, path: str, directory: Path | None, workdir: str) -> str | None:
@@ -165,12 +165,12 @@ def _program(program: str, path: str, directory: Path | None, workdir: str) -> s
         return shutil.which(program, path=path)
     if not program.startswith("/"):
         return program if directory is None else _inside(directory, program)
-    found = shutil.which(posixpath.basename(program), path=path) if _is_in_bin(program) else None
-    found = found or shutil.which(program)
+    place = shutil.which(posixpath.basename(program), path=path) if _is_in_bin(program) else None
+    place = place or shutil.which(program)
     copied = posixpath.relpath(program, workdir)
-    if found is None and directory is not None and not copied.startswith(".."):
+    if place is None and directory is not None and not copied.startswith(".."):
         return _inside(directory, copied)
-    return found
+    return place
 
 
 def _is_in_bin(program: str) -> bool:
@@ -198,9 +198,9 @@ def called(argv: Sequence[str]) -> list[str]:
     """
     at = _script(argv)
     at = 0 if at and re.search("[il]", argv[at - 1]) else at
-    found = [_SIMPLE.fullmatch(part.strip()) for part in argv[at].split("&&")] if at else []
-    names = [m[1] for m in found if m]
-    plain = len(names) == len(found) and not _CONDITIONS & {*names}
+    parts = [_SIMPLE.fullmatch(part.strip()) for part in argv[at].split("&&")] if at else []
+    names = [m[1] for m in parts if m]
+    plain = len(names) == len(parts) and not _CONDITIONS & {*names}
     return [argv[0], *(name for name in names if name not in _SHELLS_OWN and plain)]
 
 
@@ -248,8 +248,8 @@ def port_named(argv: Sequence[str]) -> int:
     """The port on which an argv plainly listens; 0 if there is none."""
     at = _script(argv)
     text = argv[at] if at else " ".join(argv)
-    found = _PORT_NAMED.search(text)
-    return int(found[1] or found[2]) if found else 0
+    match = _PORT_NAMED.search(text)
+    return int(match[1] or match[2]) if match else 0
 
 
 def loopback(argv: Sequence[str]) -> tuple[str, ...]:
@@ -275,11 +275,11 @@ def _in_text(text: str, before: str, old: int, new: int) -> str:
     host = rf"{_ANY}?:|/dev/tcp/{_ANY}/"  # the second is bash's own
     pattern = re.compile(rf"(?:(?<=[\s=\"'/,<>])|^)({host})?{old}(?=$|[\s\"'/,;)&|])")
 
-    def value(found: re.Match[str]) -> str:
-        host = found[1] or ""
-        option = _OPTION.search(before + text[: found.start()])
-        if not host and (text[: found.start()].endswith("/") or (option and not _LISTENS.search(option[1]))):
-            return found[0]
+    def value(match: re.Match[str]) -> str:
+        host = match[1] or ""
+        option = _OPTION.search(before + text[: match.start()])
+        if not host and (text[: match.start()].endswith("/") or (option and not _LISTENS.search(option[1]))):
+            return match[0]
         return f"{host}{new}"
 
     return pattern.sub(value, text)

@@ -65,8 +65,8 @@ def end_leftovers(path: str, signal_name: str, grace: float) -> bool:
         waited = time.monotonic() - start
         if waited > grace + _KILL_DEADLINE:
             return False
-        found = remnants(path)
-        left, seen = found & seen, found  # seen twice: not a process that was only checking the lock
+        remaining = remnants(path)
+        left, seen = remaining & seen, remaining  # seen twice: not a process that was only checking the lock
         main_process = left & {_recorded_group(path)}
         if waited > (grace if main_process else min(grace, _ORPHAN_GRACE)):
             _signal(left, signal.SIGKILL)
@@ -217,14 +217,14 @@ def _locked(fdinfo: str) -> bool:
 
 def _members(group: int, session: int) -> set[int]:
     """The living processes of a process group, if they are of that session."""
-    found = set()
+    members = set()
     for pid in _processes():
         with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as f:
             # proc_pid_stat(5): the fields after the name in brackets are state, ppid, pgrp, session.
             state, _, pgrp, sid = f.read().rpartition(b")")[2].split()[:4]
             if (int(pgrp), int(sid)) == (group, session) and state not in (b"Z", b"X"):
-                found.add(pid)
-    return found
+                members.add(pid)
+    return members
 
 
 def _signal(pids: set[int], number: int) -> None:

@@ -194,9 +194,9 @@ def _directory(build: Build | None, recipe: Recipe, checkout: Path) -> str:
         return "."
     copied = [s for c in recipe.copies if c.destination.rstrip("/") == recipe.workdir for s in c.sources]
     inside = [posixpath.normpath(posixpath.join(build.context, source.lstrip("/"))) for source in copied]
-    found = [d for d in inside if not d.startswith("..") and (checkout / d).is_dir()]
-    if found:
-        return build.context if build.context in found else found[0]
+    directories = [d for d in inside if not d.startswith("..") and (checkout / d).is_dir()]
+    if directories:
+        return build.context if build.context in directories else directories[0]
     own = posixpath.normpath(posixpath.join(build.context, posixpath.dirname(build.dockerfile)))
     if (
         not _has_project(checkout / build.context)
@@ -296,17 +296,17 @@ def _identity(lock: _Lock | None, checkout: Path) -> str:
 
 def _with_included(files: Iterable[Path]) -> list[Path]:
     """Requirement files and those that they include, once each."""
-    found: dict[Path, None] = {}
+    seen: dict[Path, None] = {}
     waiting = list(files)
     while waiting:
         file = waiting.pop(0)
-        if file in found or not file.is_file():
+        if file in seen or not file.is_file():
             continue
-        found[file] = None
+        seen[file] = None
         if file.suffix in (".txt", ".in", ".pip"):
             names = _INCLUDED.findall(file.read_text(errors="replace"))
             waiting += [Path(os.path.normpath(file.parent / name)) for name in names if "://" not in name]
-    return list(found)
+    return list(seen)
 
 
 def _tree(directory: Path) -> list[Path]:

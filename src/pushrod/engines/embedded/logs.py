@@ -48,12 +48,12 @@ class _Log:
             with self._path.open("rb") as f:
                 if not whole:
                     return files.tail_of(f, count)[0]
-                found, self._offset = files.tail_of(f, count + 1)
+                lines, self._offset = files.tail_of(f, count + 1)
                 f.seek(max(0, self._offset - text.LONGEST))
                 rest = f.read(min(text.LONGEST, self._offset)).rpartition(b"\n")[2]
                 self._offset -= len(rest)
-                found = found[:-1] if rest else found
-                return found[max(0, len(found) - count) :]
+                lines = lines[:-1] if rest else lines
+                return lines[max(0, len(lines) - count) :]
         except FileNotFoundError:
             return []
 

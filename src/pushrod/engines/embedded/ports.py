@@ -49,8 +49,8 @@ def _from_configuration(app: App) -> Iterator[StoreRecord]:
         for kind, file, pattern in kinds:
             with contextlib.suppress(OSError):
                 text = (directory / file).read_text(errors="replace")
-                if found := re.search(pattern, text, re.MULTILINE):
-                    yield StoreRecord(directory.name, kind, int(found[1]))
+                if match := re.search(pattern, text, re.MULTILINE):
+                    yield StoreRecord(directory.name, kind, int(match[1]))
 
 
 def choosing(root: Root) -> contextlib.AbstractContextManager[None]:
@@ -69,19 +69,19 @@ def several(root: Root, among: range, count: int) -> list[int]:
     At the edge the search begins with the first. Elsewhere each root begins at a place of its own: ports that another
     root on this machine keeps without listening, such as those of an older release, cannot be seen from here.
     """
-    used, found = taken(root), list[int]()
+    used, ports = taken(root), list[int]()
     begin = 0 if among == EDGE else zlib.crc32(str(root.path).encode()) % len(among)
     order: list[int] = [*among[begin:], *among[:begin]]
     for port in order:
-        if len(found) == count:
+        if len(ports) == count:
             break
         if port not in used and network.port_is_free(port):
-            found.append(port)
-    if len(found) < count:
+            ports.append(port)
+    if len(ports) < count:
         raise HostError(
             f"no free port from {among.start} to {among.stop - 1}", hint="destroy an app that is not used"
         )
-    return found
+    return ports
 
 
 def for_edge(root: Root, requested: int = 0) -> int:
@@ -102,20 +102,20 @@ def check(port: int, whose: str, hint: str) -> None:
 
 def taken(root: Root) -> set[int]:
     """Every port that belongs to an app: at the edge, of its stores, of the instances of each kept release."""
-    found: set[int] = set()
+    ports: set[int] = set()
     for app in root.apps():
         # a damaged app must not stop the others; it reports the damage itself
         with contextlib.suppress(StateError):
-            found.add(app.settings.port)
+            ports.add(app.settings.port)
         with contextlib.suppress(StateError):
-            found.update(r.port for r in store_records(app))
+            ports.update(r.port for r in store_records(app))
         for path in Releases(app).placed():
             with contextlib.suppress(FileNotFoundError):  # it has just been sealed
                 # Not decoded: the readable part of a damaged file still counts.
-                found.update(
+                ports.update(
                     map(int, re.findall(r'"port": ?([0-9]{1,5})\b', path.read_text(errors="replace")))
                 )
-    return found
+    return ports
 
 
 def _holder(port: int) -> str:

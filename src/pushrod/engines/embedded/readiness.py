@@ -88,10 +88,10 @@ class Readiness:
         """Why it is not healthy, with the ports that it listens on instead. Raises ReadyError once it is certain that
         it uses the manifest's port, whatever it is given.
         """
-        found = listening(pid) or set()
-        if not found or instance.port in found:
+        ports = listening(pid) or set()
+        if not ports or instance.port in ports:
             return why
-        if service.port not in found:
+        if service.port not in ports:
             self._elsewhere.pop(instance.name, None)
         elif time.monotonic() - self._elsewhere.setdefault(instance.name, time.monotonic()) > _SURE:
             raise self._error(
@@ -99,7 +99,7 @@ class Readiness:
                 f"listens on port {service.port}, not on {instance.port}, which it is given in $PORT",
                 _PORT,
             )
-        return f"{why}; it listens on {', '.join(map(str, sorted(found)))}"
+        return f"{why}; it listens on {', '.join(map(str, sorted(ports)))}"
 
     def _service(self, instance: Instance) -> Service:
         return self._release.service(instance.service)
@@ -128,9 +128,11 @@ def listening(pid: int) -> set[int] | None:
 
     try:
         parent = psutil.Process(pid)
-        found = [c for p in (parent, *parent.children(recursive=True)) for c in p.net_connections("tcp")]
+        connections = [
+            c for p in (parent, *parent.children(recursive=True)) for c in p.net_connections("tcp")
+        ]
     except psutil.NoSuchProcess:
         return set()
     except psutil.Error:
         return None
-    return {c.laddr.port for c in found if c.status == psutil.CONN_LISTEN and c.laddr}
+    return {c.laddr.port for c in connections if c.status == psutil.CONN_LISTEN and c.laddr}

@@ -138,10 +138,10 @@ class Runtime:
 
     def _log_files(self, app: App, service: str, release: int = 0) -> list[Path]:
         """Log files of the running releases and of the stores, or of one release; all, or those of one service."""
-        found = [] if release else [self._context.stores(app).log(r) for r in store_records(app)]
+        paths = [] if release else [self._context.stores(app).log(r) for r in store_records(app)]
         for number in [release] if release else self.running(app):
-            found += sorted((app.logs / f"r{number}").glob("*.log"))
-        return [p for p in found if not service or p.stem == service or p.stem.rpartition("-")[0] == service]
+            paths += sorted((app.logs / f"r{number}").glob("*.log"))
+        return [p for p in paths if not service or p.stem == service or p.stem.rpartition("-")[0] == service]
 
     def _instance_log(self, app: App, number: int, name: str) -> Path:
         return app.logs / f"r{number}" / f"{name}.log"

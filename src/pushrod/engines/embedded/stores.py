@@ -96,8 +96,8 @@ class Stores:
 
     def archives(self, names: set[str], *, ddl: bool) -> list[Archive]:
         """What can be backed up of each store."""
-        found = (server.archive(ddl=ddl) for server in self._servers(names))
-        return [archive for archive in found if archive is not None]
+        drivers = (server.archive(ddl=ddl) for server in self._servers(names))
+        return [archive for archive in drivers if archive is not None]
 
     def log(self, record: StoreRecord) -> Path:
         """A store's log."""
@@ -163,9 +163,9 @@ class Stores:
                 yield self._embedded(record).server(self._local(record))
 
     def _embedded(self, record: StoreRecord) -> Embedded:
-        if (found := registry.of(record.kind).embedded()) is None:
+        if (embedded := registry.of(record.kind).embedded()) is None:
             raise AssertionError("manifest.read accepts only kinds that the engine runs")
-        return found
+        return embedded
 
     def _local(self, record: StoreRecord) -> LocalStore:
         return LocalStore(

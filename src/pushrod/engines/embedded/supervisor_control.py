@@ -77,18 +77,18 @@ class Control:
 
     def order(self, group: str | None = None) -> list["Target"]:
         """The loaded processes with their configured priority and grace period; the highest priority first."""
-        found = [
+        targets = [
             Target(c["group"], c["name"], c["process_prio"], c["stopwaitsecs"])
             for c in self.call("supervisor.getAllConfigInfo")
             if c["inuse"] and group in (None, c["group"])
         ]
-        known = {t.full_name for t in found}
-        found += [  # loaded, but no longer configured
+        known = {t.full_name for t in targets}
+        targets += [  # loaded, but no longer configured
             Target(i["group"], i["name"], 0, _LONG)
             for i in self._infos()
             if group in (None, i["group"]) and f"{i['group']}:{i['name']}" not in known
         ]
-        return sorted(found, key=lambda t: t.priority, reverse=True)
+        return sorted(targets, key=lambda t: t.priority, reverse=True)
 
     def known(self, group: str, name: str | None = None) -> list["Target"]:
         """The processes of a group, or the one of this name. Raises HostError if there is none."""

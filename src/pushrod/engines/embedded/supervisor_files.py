@@ -186,13 +186,13 @@ def _render_program(place: Place, process: Process, python: str) -> str:
 
 def specs_named(conf: str) -> list[Path]:
     """The specs that a group's configuration names; none for a file that pushrod did not write."""
-    found = []
+    specs = []
     for command in re.findall(r"^command=(.*)$", conf, re.MULTILINE):
         with contextlib.suppress(ValueError):  # an open quote
             argv = shlex.split(command.replace("%%", "%"))
             if [Path(a).name for a in argv[-2:-1]] == ["launch.py"]:
-                found.append(Path(argv[-1]))
-    return found
+                specs.append(Path(argv[-1]))
+    return specs
 
 
 def is_group(conf: Path) -> bool:

@@ -39,14 +39,14 @@ class Spent:
 
     def check(self, at: str, owner: str) -> None:
         """Raise ManifestError if a total is above an app's share."""
-        for found, most, what in (
+        for total, most, what in (
             (self.directives, _MOST_DIRECTIVES, "lines"),
             (self.variables, _MOST_VARIABLES, "variables in their values"),
             (self.changes, _MOST_CHANGES, "lines that set or rewrite"),
             (self.steps, MOST_STEPS, "steps to match their regular expressions"),
             (sum(self.memory.values()), _MOST_TOGETHER, "bytes of memory for a request"),
         ):
-            if found > most:
+            if total > most:
                 raise ManifestError(
                     f"the snippets of this app have more than {most} {what}",
                     where=at,
@@ -76,5 +76,5 @@ def seconds(text: str) -> float:
 
 def amount(arguments: Sequence[str]) -> int:
     """The product of numbers such as `8 16k`; nginx itself refuses invalid ones."""
-    found = filter(None, (re.fullmatch(r"([0-9]{1,18})([kKmMgG]?)", a) for a in arguments))
-    return math.prod(int(n[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[n[2].lower()] for n in found)
+    matches = filter(None, (re.fullmatch(r"([0-9]{1,18})([kKmMgG]?)", a) for a in arguments))
+    return math.prod(int(n[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[n[2].lower()] for n in matches)

@@ -25,27 +25,27 @@ def read(
     contains something that is not allowed.
     """
     known = [name for name in trees.files(checkout) if name.endswith(".conf")]
-    found: set[str] = set()
+    names: set[str] = set()
     for pattern in patterns:
         named = [name for name in known if _matches(name.split("/"), _words_of(pattern))]
         if not named:
             raise ManifestError(
                 f"no file `{pattern}` in the commit", where="x-pushrod.nginx", hint="its name ends with .conf"
             )
-        found.update(named)
-    for name in found:
+        names.update(named)
+    for name in names:
         if not SNIPPET.fullmatch(name):
             raise ManifestError(
                 "this file name is not allowed",
                 where=name,
                 hint="rename it: letters, digits, dots, dashes and underscores",
             )
-    if len(found) > _MOST_FILES:
+    if len(names) > _MOST_FILES:
         raise ManifestError(
-            f"{len(found)} files, of at most {_MOST_FILES}", where="x-pushrod.nginx", hint="merge them"
+            f"{len(names)} files, of at most {_MOST_FILES}", where="x-pushrod.nginx", hint="merge them"
         )
     spent, texts = Spent(), {}
-    for name in sorted(found):
+    for name in sorted(names):
         texts[name] = _text_of(checkout, name)
         check(texts[name], name, app, groups, free=ALLOWED in allowed, spent=spent)
     return texts

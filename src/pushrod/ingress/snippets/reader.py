@@ -52,5 +52,5 @@ def lines(text: str, where: str) -> Iterator[Line]:
         raise ManifestError(f"`{words[0]}` does not end with `;`", where=f"{where}:{began}", hint="add it")
 
 
-def _unescaped(found: re.Match[str]) -> str:
-    return _MEANT.get(found[1], found[1])
+def _unescaped(match: re.Match[str]) -> str:
+    return _MEANT.get(match[1], match[1])

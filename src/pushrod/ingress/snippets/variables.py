@@ -28,8 +28,8 @@ _NEAR = "those of the request and the answer, such as $host, $request_uri, $http
 
 def check_variables(text: str, name: str, at: str, owner: str) -> list[str]:
     """Check the variables of a word: only those that a snippet may use."""
-    found = ["".join(filter(None, m.groups())) for m in _VARIABLE.finditer(text)]
-    for variable in found:
+    names = ["".join(filter(None, m.groups())) for m in _VARIABLE.finditer(text)]
+    for variable in names:
         if (
             not (variable in _VARIABLES or variable in "123456789" or _FAMILY.fullmatch(variable))
             or not variable
@@ -37,11 +37,11 @@ def check_variables(text: str, name: str, at: str, owner: str) -> list[str]:
             raise ManifestError(
                 f"the variable `${variable}` is not allowed here", where=at, hint=f"{_NEAR}; {owner}"
             )
-    if found and name == "sub_filter":
+    if names and name == "sub_filter":
         raise ManifestError(
             "`sub_filter` may insert text, but no variables", where=at, hint=f"write the text; {owner}"
         )
-    return found
+    return names
 
 
 def growing(text: str) -> list[str]:

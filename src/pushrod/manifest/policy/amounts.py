@@ -31,10 +31,10 @@ def _whole(key: Key) -> int:
 
 def _bytes(key: Key) -> int:
     """A size as Compose prints it (bytes) or as it is written (`10m`, `1gb`); negative if it is unlimited."""
-    found = re.fullmatch(r"(-?[0-9]{1,18})(?:\.[0-9]{1,9})?\s*([kmgt]?)i?b?", key.text().lower())
-    if not found:
+    match = re.fullmatch(r"(-?[0-9]{1,18})(?:\.[0-9]{1,9})?\s*([kmgt]?)i?b?", key.text().lower())
+    if not match:
         key.wrong("a size such as 512m")
-    return int(found[1]) << 10 * " kmgt".index(found[2] or " ")
+    return int(match[1]) << 10 * " kmgt".index(match[2] or " ")
 
 
 def sized(name: str) -> "Rule":
@@ -147,14 +147,14 @@ def tmpfs_options(on: Reading, key: Key, text: str) -> str:
 
 def period(most: float, *, floor: bool = False) -> "Rule":
     def rule(on: Reading, key: Key) -> object:
-        found = key.value if isinstance(key.value, int | float) else duration(key.text())
-        if found is None:
+        seconds = key.value if isinstance(key.value, int | float) else duration(key.text())
+        if seconds is None:
             key.wrong("a duration such as 30s or 1m30s")
         low = on.limits.health_interval if floor else 0.0
-        bounded = min(max(float(found), low), most) if found else 0.0
-        if bounded == float(found):
+        bounded = min(max(float(seconds), low), most) if seconds else 0.0
+        if bounded == float(seconds):
             return key.value
-        side = "least" if bounded > found else "most"
+        side = "least" if bounded > seconds else "most"
         on.note(f"`{on.name(key)}` is {bounded:g} s, the {side} that this host allows")
         return f"{round(bounded * 1000)}ms"
 
@@ -191,9 +191,9 @@ def log_options(on: Reading, key: Key) -> object:
         on.note(f"{listed(name[:40] for name in left)} of `logging.options` not applied")
     kept: Document = {}
     if (given := key.get("max-size")).given:
-        found = _bytes(given)
-        most = at_most(on, given, found, "log_size")
-        kept["max-size"] = given.text() if most == found else str(most)
+        size = _bytes(given)
+        most = at_most(on, given, size, "log_size")
+        kept["max-size"] = given.text() if most == size else str(most)
     if (given := key.get("max-file")).given:
         kept["max-file"] = str(at_most(on, given, _whole(given), "log_files"))
     return kept or GONE

@@ -32,10 +32,10 @@ def _mount(on: Reading, key: Key) -> object:
             "use an absolute path; Compose reads one letter before a `:` as a Windows drive, "
             "so a volume needs a longer name",
         )
-    found = on.mapping(key, "services.*.volumes")
-    if found.get("type") == "tmpfs":
-        found["tmpfs"] = {"size": str(on.limits.tmpfs), **(found.get("tmpfs") or {})}
-    return found
+    mount = on.mapping(key, "services.*.volumes")
+    if mount.get("type") == "tmpfs":
+        mount["tmpfs"] = {"size": str(on.limits.tmpfs), **(mount.get("tmpfs") or {})}
+    return mount
 
 
 def mounts(on: Reading, key: Key) -> object:
@@ -77,12 +77,12 @@ def volume(on: Reading, key: Key) -> object:
     """A volume as a whole: its owner, by its name, and its kind, by its driver and options."""
     name = key.path.partition(".")[2]
     on.wants += _volume_wants(name, key, on.app, on.terms.private)
-    found = on.mapping(key, "volumes.*") if key.given else {}
+    definition = on.mapping(key, "volumes.*") if key.given else {}
     options = key.get("driver_opts")
     if options.get("type").text() == "tmpfs" and not on.has("volume-driver"):
         words = tmpfs_options(on, options.get("o"), options.get("o").text())
-        found["driver_opts"] = {"type": "tmpfs", "device": "tmpfs", "o": f"{words},nosuid,nodev"}
-    return found
+        definition["driver_opts"] = {"type": "tmpfs", "device": "tmpfs", "o": f"{words},nosuid,nodev"}
+    return definition
 
 
 # ---- grants that are needed ---------------------------------------------------------------------------------

@@ -110,13 +110,13 @@ class Reading:
 
     def mapping(self, key: Key, path: str) -> Document:
         """The allowed part of a mapping; a key without a row is refused by name."""
-        found: Document = {}
+        permitted: Document = {}
         for name, item in key.mapping().items():
             if path in _OWNERS:
                 self.owner = item
             if name.startswith("x-"):
                 if name == "x-pushrod":
-                    found[name] = item.value
+                    permitted[name] = item.value
                 continue
             below = f"{path}.{name}" if path else name
             if not (below in keys.TABLE or keys.holds_keys(below)):
@@ -125,8 +125,8 @@ class Reading:
                 self._unknown(item, name, path)
             value = GONE if self._is_replaced(item, path) else self.value(item, below)
             if value is not GONE:
-                found[name] = value
-        return found
+                permitted[name] = value
+        return permitted
 
     def _is_replaced(self, key: Key, path: str) -> bool:
         """Whether the edge replaces this service, which discovers others through Docker's socket and has no grant for

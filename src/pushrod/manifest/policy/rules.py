@@ -20,11 +20,11 @@ def apply(document: object, terms: Terms) -> Permitted:
     top = Key("", document)
     reading = Reading(terms, top.get("name").text(), RULES)
     count_each(top, terms.limits)
-    found = reading.mapping(top, "")
+    permitted = reading.mapping(top, "")
     wants = [w for w in reading.wants if not grants.covered(w.word, terms.allowed)]
     if wants:
         refuse(wants, reading.app or "APP")
-    return Permitted(found, reading.notes)
+    return Permitted(permitted, reading.notes)
 
 
 def paced(check: Mapping[str, float], limits: Limits) -> Document:
@@ -35,10 +35,10 @@ def paced(check: Mapping[str, float], limits: Limits) -> Document:
     reading = Reading(Terms("docker", limits), "", RULES)
     given = {name: Key(name, value) for name, value in check.items() if value}
     bounded = {n: RULES[f"services.*.healthcheck.{n}"](reading, k) for n, k in given.items()}
-    found = {name: value for name, value in bounded.items() if value != given[name].value}
-    if "start_interval" in found:  # Compose accepts it only together with the other
-        found.setdefault("start_period", f"{check.get('start_period', 0):g}s")
-    return found
+    changed = {name: value for name, value in bounded.items() if value != given[name].value}
+    if "start_interval" in changed:  # Compose accepts it only together with the other
+        changed.setdefault("start_period", f"{check.get('start_period', 0):g}s")
+    return changed
 
 
 RULES: Mapping[str, Rule] = {

@@ -141,7 +141,7 @@ def test_who_has_too_many_files_to_be_counted_is_stopped_in_the_end(
     assert stopped(engine) == []
     layers.main([str(tmp_path), str(250 * MIB)])
     assert stopped(engine) == ["blog-r2-web-1"]
-    assert "not counted in 60 s" in (tmp_path / "apps/blog/watch.log").read_text()
+    assert "cannot be counted in 60 s" in (tmp_path / "apps/blog/watch.log").read_text()
 
 
 def test_all_that_are_stopped_are_so_at_once(engine: list[tuple[str, ...]], tmp_path: Path) -> None:
