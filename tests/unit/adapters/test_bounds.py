@@ -59,7 +59,9 @@ def test_a_deep_file_is_refused(text: str) -> None:
 
 
 def test_a_large_file_is_refused_by_its_size() -> None:
-    with pytest.raises(ManifestError, match=r"100001 bytes, and a file that is read .* at most 100000 bytes") as e:
+    with pytest.raises(
+        ManifestError, match=r"100001 bytes, and a file that is read .* at most 100000 bytes"
+    ) as e:
         check_size(100_001, MOST, "f")
     assert "pushrod host limits manifest-size=1M" in e.value.hint
 
