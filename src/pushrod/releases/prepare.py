@@ -147,11 +147,11 @@ class Sealing:
             for s in manifest.services
         ]
         allowed = self.app.settings.allowed
-        nginx_lines = snippets.read(
+        lines = snippets.read(
             manifest.snippets, checkout, self.app.name, _groups(self.app, manifest), allowed
         )
-        memory = 0 if snippets.ALLOWED in allowed else snippets.memory(nginx_lines)
-        routing = msgspec.structs.replace(manifest.routing, snippets=nginx_lines, memory=memory)
+        memory = 0 if snippets.ALLOWED in allowed else snippets.memory(lines)
+        routing = msgspec.structs.replace(manifest.routing, snippets=lines, memory=memory)
         # the note on why this compose file was chosen comes first
         chosen = [n for n in manifest.notes if n.startswith(f"{manifest.because};")]
         notes = tuple(dict.fromkeys((*chosen, *policy_notes, *tree_notes, *manifest.notes)))

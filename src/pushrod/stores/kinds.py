@@ -4,8 +4,8 @@ A kind is used three times: when a manifest is read (its images, notes), when a 
 environment, its address for the app), and while the store runs, as a `Server`. Methods that a kind does not override
 apply to a store of unknown kind: it runs as it is, and pushrod never speaks to it.
 
-Most commands only need the list of kinds. So a kind's module imports the code that speaks to a running store, its driver,
-only in the methods that need it.
+Most commands only need the list of kinds. So a kind's module imports the code that speaks to a running store, its
+driver, only in the methods that need it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
