@@ -147,9 +147,8 @@ class Sealing:
             for s in manifest.services
         ]
         allowed = self.app.settings.allowed
-        lines = snippets.read(
-            manifest.snippets, checkout, self.app.name, _groups(self.app, manifest), allowed
-        )
+        groups = _groups(self.app, manifest)
+        lines = snippets.read(manifest.snippets, checkout, self.app.name, groups, allowed)
         memory = 0 if snippets.ALLOWED in allowed else snippets.memory(lines)
         routing = msgspec.structs.replace(manifest.routing, snippets=lines, memory=memory)
         # the note on why this compose file was chosen comes first
