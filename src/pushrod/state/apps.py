@@ -115,9 +115,9 @@ T = TypeVar("T")
 def read_json(path: Path, kind: type[T], *, restore: str) -> T:
     """Decode one of pushrod's own state files strictly.
 
-            Raises StateError if it is missing, unreadable or invalid; a copy of invalid content is kept beside it, if
-        there is room. `restore` says what the user can do about it.
-        """
+        Raises StateError if it is missing, unreadable or invalid; a copy of invalid content is kept beside it, if
+    there is room. `restore` says what the user can do about it.
+    """
     try:
         raw = path.read_bytes()
     except FileNotFoundError as e:
