@@ -1,7 +1,15 @@
 """systemd as pushrod drives it: the units of a host, rendered, and a few calls to the manager."""
 
 from pushrod.adapters.systemd.boot_unit import BootUnit
-from pushrod.adapters.systemd.manager import attach, call, ended, is_active, is_enabled, journal, journal_entries
+from pushrod.adapters.systemd.manager import (
+    attach,
+    call,
+    ended,
+    is_active,
+    is_enabled,
+    journal,
+    journal_entries,
+)
 from pushrod.adapters.systemd.slices import INSTANCES, STORES, rebound, slices
 from pushrod.adapters.systemd.units import (
     DIRECTORY,
