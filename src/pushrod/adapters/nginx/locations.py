@@ -10,6 +10,7 @@ import msgspec
 from pushrod.adapters.nginx import headers, memory
 from pushrod.adapters.nginx.quoting import indented, name, quoted, word
 from pushrod.adapters.nginx.sites import Bounds
+from pushrod.adapters.templates import beside
 from pushrod.core.site import POOL, Site, group
 from pushrod.core.values import Auth, Cache, Rate, Route
 
@@ -29,19 +30,7 @@ _LEAST_HEADERS = 8 << 10
 CACHE_BYTES = "256m"
 """The most disk space for an app's cache."""
 
-# A name contains a content hash if its last part has eight or more characters with letters and digits:
-# `index-BWgbA4nX.js`, `main.3f2a9c1b.css`. Bundlers write it so (Vite 8 characters of base64url, webpack 20 of hex by
-# default).
-MAPS = r"""
-    map $uri $immutable {
-        default "";
-        "~[.-](?=[A-Za-z_-]{0,63}[0-9])(?=[0-9_-]{0,63}[A-Za-z])[A-Za-z0-9_-]{8,64}\.[a-z0-9]{1,8}$" yes;
-    }
-    map $immutable $file_cache {
-        default no-cache;
-        yes "public, max-age=31536000, immutable";
-    }
-"""
+MAPS = beside(__file__, "file_maps.conf")
 
 
 INSIDE = """\
@@ -324,14 +313,7 @@ def _access(route: Route) -> str:
     return text
 
 
-# Only a client that tries to bypass a password sends these: dots instead of a name, a backslash, double encoding.
-# Browsers resolve such a path before sending it; apps may resolve it, or interpret it differently from nginx.
-ODD = r"""
-    map $asked_path $odd_path {
-        default "";
-        "~*(?:/|%2f)(?:\.|%2e){1,2}(?:/|%2f|$)|\\\\|%5c|%25(?:2[5ef]|5c|3b)" yes;
-    }
-"""
+ODD = beside(__file__, "odd_paths.conf")
 
 
 def is_closed(route: Route) -> bool:
