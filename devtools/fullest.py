@@ -16,10 +16,10 @@ _NAME = "docker/nginx/own.conf"
 
 def document(routes: int = routing._MOST_ROUTES) -> dict[str, Any]:
     """A compose file at the limits: routes, rates, networks, headers, conditions, names."""
-    found = {f"/r{n}/": _route(n) for n in range(routes)}
+    chosen = {f"/r{n}/": _route(n) for n in range(routes)}
     names = [f"n{n}.full.test" for n in range(domains._MOST)]
     lead = {f"old{n}.full.test": names[0] for n in range(domains._MOST)}
-    web = {"build": ".", "ports": ["80"], "x-pushrod": {"role": "entry", "routes": found}}
+    web = {"build": ".", "ports": ["80"], "x-pushrod": {"role": "entry", "routes": chosen}}
     return {"name": "full", "services": {"web": web}, "x-pushrod": {"domains": names, "redirects": lead}}
 
 
@@ -61,7 +61,7 @@ def _passes(text: str) -> bool:
 
 def site(app: str, port: int, backends: Sequence[str]) -> Site:
     """The app's site at the edge."""
-    wanted = manifest.read(document(), engine="docker")
-    given = {name: getattr(wanted.routing, name) for name in wanted.routing.__struct_fields__}
+    parsed = manifest.read(document(), engine="docker")
+    given = {name: getattr(parsed.routing, name) for name in parsed.routing.__struct_fields__}
     own = Routing(**{**given, "snippets": {_NAME: own_lines()}})
-    return Site(app, 1, port, tuple(backends), wanted.domains, entry="web", routing=own)
+    return Site(app, 1, port, tuple(backends), parsed.domains, entry="web", routing=own)

@@ -53,7 +53,7 @@ def renew(
     """Renew each app's certificate if due, in a fair order, each within TURN; returns the certificates in use.
 
     An app's error is collected, and the next app follows. With `wait` false, an app that another command works on is
-    left for the next time, with a note.
+    skipped until the next run, with a note.
     """
     turns = Round(engine.root, "renewal", LOCK_TIMEOUT + TURN if wait else TURN)
     for app in turns.order(apps):
@@ -69,7 +69,7 @@ def renew(
             if wait:
                 yield e.of(app.name)
             else:
-                progress.note(f"{app.name} is left for the next time: {e.what}")
+                progress.note(f"{app.name} is skipped until the next run: {e.what}")
         except PushrodError as e:
             yield e.of(app.name)
         except OSError as e:

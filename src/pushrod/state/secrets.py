@@ -51,7 +51,7 @@ def tells_nothing(name: str) -> bool:
 
 
 def is_trivial(name: str, value: str) -> bool:
-    """Whether a value is a switch or a small number (`RELOAD=true`, `RATE=5`), under a name that is no password's."""
+    """Whether a value is a switch or a small number (`RELOAD=true`, `RATE=5`), and its name not a password's."""
     return not _CLOSED.search(name.upper()) and _TRIVIAL.fullmatch(value) is not None
 
 

@@ -344,10 +344,10 @@ def set_aside(path: Path) -> Path:
 
 
 def kept_aside(path: Path) -> dict[int, Path]:
-    """What of a path has been set aside, by its number."""
+    """The set-aside copies of a path, by their numbers."""
     names = path.parent.glob(f"{glob.escape(path.name)}{_ASIDE}*")
-    found = ((p.name.rpartition("-")[2], p) for p in names)
-    return {int(number): p for number, p in found if number.isdecimal()}
+    copies = ((p.name.rpartition("-")[2], p) for p in names)
+    return {int(number): p for number, p in copies if number.isdecimal()}
 
 
 def free_space(path: Path) -> int:
