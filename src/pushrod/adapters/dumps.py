@@ -1,15 +1,15 @@
-"""A copy of an app's database on a server, as backups take it: dumped, read to its end, tried out, restored."""
+"""A copy of an app's database on a server, for backups: dump, check, rehearse, restore."""
 
 from abc import ABC, abstractmethod
 
 from pushrod.system.streams import Sink, Source
 
 Rows = dict[str, int]
-"""The rows of each table, by its name."""
+"""The number of rows of each table, by its name."""
 
 
 class Copy(ABC):
-    """The database of an app. `_longest` is how many characters the name of a database may have."""
+    """An app's database. `_longest` is the maximum length of a database name."""
 
     _longest: int
 
@@ -22,15 +22,15 @@ class Copy(ABC):
 
     @abstractmethod
     def dump(self, sink: Sink) -> Rows:
-        """Write the database; how many rows each of its tables has in the dump. StoreError if it fails."""
+        """Write the database; returns the number of rows of each table in the dump. Raises StoreError if it fails."""
 
     @abstractmethod
     def check(self, dump: Source) -> None:
-        """Read a dump to its end; StoreError if it is damaged or cut off."""
+        """Read a dump to its end. Raises StoreError if it is damaged or incomplete."""
 
     @abstractmethod
     def restore(self, dump: Source) -> str:
-        """Replace the database by what a dump holds; the name of the database in which the previous data are kept."""
+        """Replace the database by a dump; returns the name of the database in which the previous data is kept."""
 
     def rehearse(self, dump: Source) -> Rows:
         """Restore a dump into a database of its own, count the rows of its tables, and drop it again."""
@@ -51,7 +51,7 @@ class Copy(ABC):
 
     @abstractmethod
     def _count(self, database: str) -> Rows:
-        """The rows of each of its tables."""
+        """The number of rows of each table."""
 
     @abstractmethod
     def _drop(self, database: str) -> None:

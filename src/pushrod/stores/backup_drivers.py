@@ -36,7 +36,7 @@ class Archive(Protocol):
 
 
 class Dumps:
-    """A database of an app, by its copy."""
+    """An app's database, through its `Copy`."""
 
     def __init__(self, store: str, suffix: str, copy: dumps.Copy) -> None:
         self.store = store
@@ -48,5 +48,5 @@ class Dumps:
         self._copy = copy
 
     def restore(self, source: Source) -> str:
-        """Restore it beside the database, then exchange the two."""
+        """Restore it beside the database, then swap the two."""
         return f"database {self._copy.restore(source)}"

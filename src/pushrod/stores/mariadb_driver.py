@@ -1,4 +1,6 @@
-"""What speaks to a running MariaDB or MySQL in its container: the app's accounts and database, and their backups."""
+"""Code that speaks to a running MariaDB or MySQL in its container: the app's accounts and database, and their
+backups.
+"""
 
 from collections.abc import Sequence
 
@@ -10,8 +12,9 @@ from pushrod.stores.kinds import ContainerStore, Server
 
 
 def in_container(store: ContainerStore, database: str, password: str, file: str) -> Server:
-    """The database on the server in a container, asked as root. Its password is in a file of the container's, if
-    `file` names one."""
+    """The database on the server in a container, queried as root. If `file` is set, it is the container's file with
+    root's password.
+    """
 
     def root() -> str:
         return _read(store, file) if file else password
@@ -25,7 +28,7 @@ def _read(store: ContainerStore, path: str) -> str:
         raise StoreError(
             f"the password of root cannot be read: {done.stderr.strip()}",
             where=f"container {store.container}",
-            hint="see whether it runs: pushrod status",
+            hint="check whether it runs: pushrod status",
         )
     return done.stdout.rstrip("\n")
 
@@ -46,20 +49,20 @@ class _Database(Server):
         except StoreError as e:
             if not mariadb.is_denied(e) or self._is_ours():
                 raise
-            # Its data are older than the password that the manifest has now; the app has its own account.
+            # The data is older than the manifest's current password; the app has its own account.
             return "without accounts: its root password is not the one in the manifest"
         return ""
 
     def _is_ours(self) -> bool:
-        """Whether pushrod has made the password of root."""
+        """Whether pushrod generated root's password."""
         return self._store.password("superuser") in self._store.service.environment.values()
 
     def schema(self) -> str:
-        """By what a dump without rows says."""
+        """The digest of a dump without rows."""
         return Copy(self._server, self._name).schema()
 
     def waits(self) -> Sequence[str]:
-        """Whom the migrating account waits for."""
+        """What the migrating account waits for."""
         return mariadb.waiting(self._server, self._store.app)
 
     def end_migrations(self, since: str) -> None:
@@ -67,5 +70,5 @@ class _Database(Server):
         mariadb.end_sessions(self._server, self._store.app, since)
 
     def archive(self, *, ddl: bool) -> Archive:
-        """The database, as the server's own program dumps it."""
+        """The database, dumped by the server's own program."""
         return Dumps(self._store.service.name, "sql.gz", Copy(self._server, self._name))

@@ -1,4 +1,6 @@
-"""What speaks to a running PostgreSQL: its roles and database, its backups, and how the embedded engine runs it."""
+"""Code that speaks to a running PostgreSQL: its roles and database, its backups, and how the embedded engine runs
+it.
+"""
 
 import functools
 from collections.abc import Sequence
@@ -10,7 +12,7 @@ from pushrod.stores.kinds import ContainerStore, Endpoint, LocalStore, Password,
 
 
 class Place(NamedTuple):
-    """Where the app's database is."""
+    """The location of the app's database."""
 
     store: str
     port: int
@@ -19,7 +21,7 @@ class Place(NamedTuple):
 
 
 def endpoint(place: Place, app: str, password: Password, *, adopts: bool) -> Endpoint:
-    """The addresses of the database for the app's own role and for the one that migrates."""
+    """The addresses of the database for the app's own role and for the migrating role."""
     roles = postgres.Roles.of(app)
 
     def url(role: str, whose: str) -> str:
@@ -30,7 +32,7 @@ def endpoint(place: Place, app: str, password: Password, *, adopts: bool) -> End
 
 
 def in_container(store: ContainerStore, database: str, user: str) -> Server:
-    """The database on the server in a container, asked over its socket as `user`."""
+    """The database on the server in a container, queried over its socket as `user`."""
     server = postgres.ContainerServer(store.container, user, docker.environment())
     return Database(store.service.name, store.app, database, server, store.password)
 
@@ -57,25 +59,25 @@ class Database(Server):
         postgres.ensure(self._server, self._app, database, passwords, ddl=ddl)
 
     def schema(self) -> str:
-        """By the catalogue."""
+        """From the catalogue."""
         return postgres.schema_digest(self._server, self._name)
 
     def waits(self) -> Sequence[str]:
-        """Whom the migrating role waits for."""
+        """What the migrating role waits for."""
         return postgres.waiting(self._server, self._app)
 
     def end_migrations(self, since: str) -> None:
-        """End the sessions of the migrating role that were opened since then."""
+        """End the migrating role's sessions that were opened since then."""
         postgres.end_sessions(self._server, self._app, since)
 
     def archive(self, *, ddl: bool) -> Archive:
-        """The database, as pg_dump writes it."""
+        """The database, dumped by pg_dump."""
         copy = postgres.Copy(self._server, self._name, functools.partial(self._ensure, ddl=ddl))
         return Dumps(self._store, "dump", copy)
 
 
 class Cluster:
-    """A cluster of its own for each store."""
+    """One cluster for each store."""
 
     stop_signal = postgres.STOP_SIGNAL
 
@@ -84,7 +86,7 @@ class Cluster:
         return endpoint(Place(store.name, store.port, store.app), store.app, store.password, adopts=True)
 
     def prepare(self, store: LocalStore) -> tuple[tuple[str, ...], bool]:
-        """Make the cluster where there is none, and write its configuration."""
+        """Create the cluster if it is missing, and write its configuration."""
         programs, data = postgres.Programs(store.parts.postgres), store.directory / "data"
         postgres.initialise(programs, data, store.password("superuser"), store.account)
         return postgres.server_argv(programs, data), postgres.configure(data, store.port)
@@ -96,7 +98,7 @@ class Cluster:
         return server.programs.version()
 
     def server(self, store: LocalStore) -> Server:
-        """Asked over TCP, as its superuser."""
+        """Queried over TCP, as its superuser."""
         return Database(store.name, store.app, store.app, self._server(store), store.password)
 
     def _server(self, store: LocalStore) -> postgres.Server:

@@ -1,4 +1,4 @@
-"""What speaks to a running Redis or Valkey: its backups, and how the embedded engine runs one."""
+"""Code that speaks to a running Redis or Valkey: its backups, and how the embedded engine runs one."""
 
 import functools
 import re
@@ -29,7 +29,7 @@ def answers(store: ContainerStore, port: int) -> bool:
 
 
 class _Snapshots:
-    """All of a Redis or Valkey; `snapshot` writes its RDB file."""
+    """All data of a Redis or Valkey; `snapshot` writes its RDB file."""
 
     suffix = "rdb"
 
@@ -39,20 +39,20 @@ class _Snapshots:
         self._snapshot = snapshot
 
     def save(self, sink: Sink) -> Rows:
-        """A snapshot as the server itself writes it."""
+        """A snapshot as the server writes it."""
         self._snapshot(sink)
         return {}
 
     def check(self, source: Source) -> None:
-        """See that it begins and ends as such a file does."""
+        """Check that it begins and ends like an RDB file."""
         redis.check_snapshot(source)
 
     def rehearse(self, source: Source) -> Rows | None:
-        """Not done: only a server of the same version could."""
+        """Not possible: only a server of the same version could."""
         return None
 
     def restore(self, source: Source) -> str | None:
-        """Not done: how a Redis keeps its data is the manifest's business."""
+        """Not done: the manifest decides how a Redis keeps its data."""
         return None
 
 
@@ -73,7 +73,7 @@ class _Local(Server):
 
 
 class Process:
-    """A Valkey of its own for each store."""
+    """One Valkey for each store."""
 
     stop_signal = redis.STOP_SIGNAL
 
@@ -94,12 +94,12 @@ class Process:
         return redis.version(store.parts.redis)
 
     def server(self, store: LocalStore) -> Server:
-        """Asked over TCP."""
+        """Queried over TCP."""
         return _Local(store)
 
 
 class Contained(Server):
-    """The command line of a Redis or Valkey, in the container of a store."""
+    """The command line of a Redis or Valkey, in a store's container."""
 
     def __init__(self, name: str, container: str, port: int, password: str) -> None:
         self._name = name
@@ -108,31 +108,31 @@ class Contained(Server):
         self._password = password
 
     def archive(self, *, ddl: bool) -> Archive:
-        """What it sends a replica."""
+        """A snapshot as a replica receives it."""
         return _Snapshots(self._name, self.version, self.snapshot)
 
     @functools.cached_property
     def _program(self) -> str:
-        """What the image calls it."""
+        """The name of the client in the image."""
         for name in ("valkey-cli", "redis-cli"):
             if docker.execute(self._container, [name, "--version"], timeout=_QUICK).status == 0:
                 return name
         raise StoreError(
             "neither redis-cli nor valkey-cli runs in it",
             where=f"container {self._container}",
-            hint="see whether it runs: pushrod status",
+            hint="check whether it runs: pushrod status",
         )
 
     def version(self) -> str:
-        """The server's version; Valkey says that of the Redis it is like, too."""
-        said = processes.run(self._exec("info", "server"), env=self._environment(), timeout=_QUICK)
-        found: dict[str, str] = dict(re.findall(r"^(\w+_version):(\S+)", said.stdout, re.MULTILINE))
-        if said.status != 0 or "redis_version" not in found:
-            raise self._failed(said)
-        return found.get("valkey_version") or found["redis_version"]
+        """The server's version; Valkey also reports the version of Redis that it is compatible with."""
+        done = processes.run(self._exec("info", "server"), env=self._environment(), timeout=_QUICK)
+        versions: dict[str, str] = dict(re.findall(r"^(\w+_version):(\S+)", done.stdout, re.MULTILINE))
+        if done.status != 0 or "redis_version" not in versions:
+            raise self._failed(done)
+        return versions.get("valkey_version") or versions["redis_version"]
 
     def snapshot(self, sink: Sink) -> None:
-        """Hand on what the server sends a replica."""
+        """Copy a replica's snapshot to the sink."""
         taken = redis.Snapshot(sink)
         done = processes.drain(self._exec("--rdb", "-"), taken, env=self._environment(), timeout=_LONG)
         if done.status != 0:
@@ -150,12 +150,12 @@ class Contained(Server):
         return docker.environment() | secret
 
     def _failed(self, done: processes.Completed) -> StoreError:
-        said = (
-            done.stderr.strip() or done.stdout.strip() or "redis-cli failed and said nothing"
+        lines = (
+            done.stderr.strip() or done.stdout.strip() or "redis-cli failed without an error message"
         ).splitlines()
         return StoreError(
-            said[-1],
+            lines[-1],
             where=f"container {self._container}",
-            hint="see its last lines: docker logs",
-            log=tuple(said),
+            hint="read its last lines: docker logs",
+            log=tuple(lines),
         )

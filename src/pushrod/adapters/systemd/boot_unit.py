@@ -20,7 +20,9 @@ _TIMEOUT = 150.0  # seconds; a stop before a start may take TimeoutStopSec
 
 
 class BootUnit(NamedTuple):
-    """The unit of one root. `home` is the home of the user who runs pushrod, `user` is 0 for root."""
+    """The unit of one root. `home` is the home directory of the user who runs pushrod, `user` is their ID, 0 for
+    root.
+    """
 
     root: Path
     home: Path
@@ -33,7 +35,7 @@ class BootUnit(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The unit's name: one for each root, since a machine may have several."""
+        """The unit's name: one for each root, because a machine may have several."""
         return f"pushrod-root-{hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]}.service"
 
     @property
@@ -44,7 +46,7 @@ class BootUnit(NamedTuple):
 
     @property
     def installed(self) -> bool:
-        """Whether the unit is there."""
+        """Whether the unit exists."""
         return self.path.is_file()
 
     def text(self) -> str:
@@ -82,7 +84,7 @@ class BootUnit(NamedTuple):
             raise
 
     def remove(self) -> None:
-        """Do not start it at boot any more; what runs now goes on running."""
+        """Stop starting it at boot; running processes keep running."""
         if not self.installed:
             return
         self._call("disable", self.name)
@@ -90,7 +92,7 @@ class BootUnit(NamedTuple):
         self._call("daemon-reload")
 
     def start(self) -> None:
-        """Start the unit now; HostError with the end of its log if systemd cannot."""
+        """Start the unit now. Raises HostError with the end of its log if systemd cannot."""
         self._call("start", self.name)
 
     def enabled(self) -> bool:
@@ -104,18 +106,18 @@ class BootUnit(NamedTuple):
             raise HostError(
                 f"systemctl {option}{' '.join(argv)} failed: {done.stderr.strip() or f'status {done.status}'}",
                 where=str(self.path),
-                hint=f"`journalctl {option}-e -u {self.name}` says more",
+                hint=f"`journalctl {option}-e -u {self.name}` shows more",
             )
 
     def _systemctl(self, *argv: str) -> processes.Completed:
-        # A command by sudo, su or cron has no session; systemd's user manager is at this place (pam_systemd(8)).
+        # A command run by sudo, su or cron has no session; systemd's user manager is at this path (pam_systemd(8)).
         manager = {"XDG_RUNTIME_DIR": f"/run/user/{self.user}"} if self.user else {}
         option = ["--user"] if self.user else []
         return processes.run(["systemctl", *option, *argv], env={**os.environ, **manager}, timeout=_TIMEOUT)
 
 
 def _linger() -> None:
-    """Let the user's manager start at boot rather than at the first login (loginctl(1), enable-linger)."""
+    """Make the user's manager start at boot instead of at the first login (loginctl(1), enable-linger)."""
     name = user_name()
     shown = processes.run(["loginctl", "show-user", name, "--property=Linger", "--value"])
     if shown.stdout.strip() == "yes":
@@ -123,6 +125,6 @@ def _linger() -> None:
     done = processes.run(["loginctl", "--no-ask-password", "enable-linger"])
     if done.status != 0:
         raise HostError(
-            f"systemd starts services of {name} only at a login: {done.stderr.strip()}",
+            f"systemd starts services of {name} only at login: {done.stderr.strip()}",
             hint=f"as root: loginctl enable-linger {name}; then try again",
         )
