@@ -30,7 +30,7 @@ settings.load_profile("tests")
 
 @pytest.fixture(autouse=True)
 def short_directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a root with a long path has in /tmp goes with the test that has made it."""
+    """Remove the directories in /tmp that roots with long paths create during a test."""
     made: list[Path] = []
     create = Root.create
 

@@ -125,8 +125,8 @@ class Town:
         """
         self.box.exec("systemctl", "stop", "pushrod-backup.timer")
         self.victim = Party(self.ground, "victim", files("victim.localhost"))
-        told = self.victim.asks("secret", "set", "VICTIM_SECRET", "--app", "victim", stdin=SECRET)
-        assert told.status == 0, told.stderr
+        stored = self.victim.asks("secret", "set", "VICTIM_SECRET", "--app", "victim", stdin=SECRET)
+        assert stored.status == 0, stored.stderr
         done = self.victim.push()
         assert done.ok, done.err
         tree = {"app.py": PROGRAM, "Dockerfile": DOCKERFILE, "compose.yaml": MANIFEST}

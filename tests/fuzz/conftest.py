@@ -1,4 +1,4 @@
-"""The number of examples: in a test run as many as in any test, in each run of `make fuzz` many."""
+"""The number of examples: the usual one in a test run, and many with `make fuzz`."""
 
 import os
 

@@ -37,7 +37,7 @@ def compose_files(directory: Path, file: str = "", *, app: str = "APP") -> list[
 
 
 def passed_over(directory: Path, file: str = "") -> list[str]:
-    """A note where a commit has several of the files that Compose looks for, of which it reads the first alone."""
+    """A note if a commit has several of the files that Compose looks for, because Compose reads only the first."""
     top, *others = [name for name in FILES if not file and (directory / name).is_file()] or [""]
     return [f"{', '.join(others)} is not read: {top} goes first, as in Compose"] if others else []
 

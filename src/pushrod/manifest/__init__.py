@@ -13,7 +13,7 @@ __all__ = ["KEEP", "MOST_INSTANCES", "read"]
 
 
 def __getattr__(name: str) -> Any:
-    """What this package offers, loaded on first use: most commands read no manifest."""
+    """The package's names, loaded at first use: most commands read no manifest."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from pushrod.manifest import services

@@ -119,7 +119,8 @@ _OTHER_STORES = frozenset((
     "typesense", "qdrant", "weaviate", "milvus", "cockroach", "keydb", "dragonfly", "redis-stack",
     "redis-stack-server", "mssql-server", "arangodb", "surrealdb", "rethinkdb",
 ))
-# Images of systems, languages and small programs: what runs in them is what the manifest says, and no store.
+# Images of operating systems, languages and small programs: the manifest determines what runs in them, and they are
+# no stores.
 _RUNTIMES = frozenset((
     "almalinux", "alpine", "amazonlinux", "aws-cli", "bash", "bun", "busybox", "centos", "composer", "curl",
     "debian", "deno", "elixir", "fedora", "flyway", "git", "golang", "gradle", "liquibase", "maven", "mc", "migrate",
@@ -151,7 +152,9 @@ def is_web_server(reference: Reference) -> bool:
 
 
 def is_runtime(reference: Reference) -> bool:
-    """Whether an image is a system, a language or a small program, of which the manifest says what it runs."""
+    """Whether an image is an operating system, a language or a small program, whose command the manifest
+    determines.
+    """
     return reference.name in _RUNTIMES
 
 

@@ -43,7 +43,7 @@ def _is_kept(draft: Draft, others: Sequence[Draft]) -> bool:
         return False
     if service.port in _PORTS or any(leads_to(d, {draft.name}) for d in others):
         return True
-    # What nobody names may be named in the code of the app: a server as it comes.
+    # A service that no configuration names may be named in the app's code: an unmodified server.
     tool = likelihood.is_tool(service, draft.reference.name) and not likelihood.keeps_own(
         draft.reference.name
     )

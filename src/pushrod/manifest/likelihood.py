@@ -17,7 +17,7 @@ _FRONT_NAMES = frozenset((
     "front", "front-end", "site", "www", "ui", "web-ui", "web-app", "spa", "react", "vue", "angular", "next",
     "nextjs", "nuxt", "svelte", "sveltekit",
 ))  # fmt: skip
-# Names of a site beside a service whose name has one of the words of _BACKS: `web` and `api`.
+# Names of a site beside a service whose name contains one of the words in _BACKS: `web` and `api`.
 _PAIRED_FRONTS = frozenset(("web", "app", "portal"))
 _BACKS = frozenset(("api", "backend", "graphql", "rest", "server"))
 _ADMINS = frozenset(("admin", "administration", "backoffice"))
@@ -34,7 +34,7 @@ _TOOLS = frozenset((
     "influxdb-admin", "chronograf", "selenium", "standalone-chrome", "debugger", "dashboard", "monitoring",
     "mail", "docs", "documentation", "mkdocs",
 ))  # fmt: skip
-# Words of the names of services that keep data.
+# Words in names of services that keep data.
 _STORES = frozenset((
     "broker", "cache", "database", "db", "mongo", "mongodb", "mysql", "postgres", "postgresql", "queue", "rabbitmq",
     "redis",
@@ -44,7 +44,7 @@ _SILENT = frozenset((
     "logstash", "filebeat", "fluentd", "fluent-bit", "promtail", "telegraf", "vector", "opentelemetry-collector",
     "opentelemetry-collector-contrib", "node-exporter", "postgres-exporter", "redis-exporter", "statsd-exporter",
 ))  # fmt: skip
-# Tools of these that keep data of their own.
+# Tools among these that keep data of their own.
 _KEEPERS = frozenset((
     "base-notebook", "chronograf", "cloudbeaver", "grafana", "grafana-enterprise", "grafana-oss", "jupyter", "loki",
     "netdata", "pgadmin", "pgadmin4", "portainer", "portainer-ce", "prometheus", "sqlpad",
@@ -60,9 +60,9 @@ _OTHER_PORTS = frozenset((
     5672, 6379, 7687, 8883, 9042, 9092, 11211, 27017,
 ))  # fmt: skip
 
-# Ports of the servers that pages are developed with: Vite, Angular, Astro.
+# Ports of development servers for pages: Vite, Angular, Astro.
 _DEVELOPING = frozenset((5173, 4173, 4200, 4321))
-# Ports that a site may have, and that mostly are something else beside it: gRPC, metrics, debugpy.
+# Ports that a site may have but that usually have another purpose beside one: gRPC, metrics, debugpy.
 _BESIDE = frozenset((50051, 9090, 9100, 5678))
 
 
@@ -108,7 +108,7 @@ def is_other(port: int) -> bool:
 
 
 def is_beside(port: int) -> bool:
-    """Whether a port is mostly one beside that of the site."""
+    """Whether a port usually serves something beside the site."""
     return port in _BESIDE
 
 
@@ -117,7 +117,7 @@ def _words(name: str) -> str:
 
 
 def _fronts(names: Sequence[str]) -> set[str]:
-    """Those of the services that browsers talk to, by what all of them are called."""
+    """The services that browsers talk to, judging by all of their names."""
     behind = any(_BACKS & {*_words(name).split("-")} for name in names)
     known = _FRONT_NAMES | _PAIRED_FRONTS if behind else _FRONT_NAMES
     return {name for name in names if _words(name) in known or _FRONTS & {*_words(name).split("-")}}

@@ -112,7 +112,8 @@ def _is_open_twice(draft: Draft) -> bool:
 
 def _forgets(draft: Draft, stores: Sequence[str]) -> bool:
     """Whether a pulled program with a page may keep data that is lost with its container: it has neither a volume nor
-    a store to keep them in, or is a tool that keeps its own."""
+    a store for it, or is a tool that keeps its own.
+    """
     service, name = draft.service, draft.reference.name
     ours = service.role in ("entry", "worker") and not draft.chosen and not (draft.holds_data or draft.shares)
     if ours and service.build and service.role == "worker" and likelihood.is_stores(service.name):

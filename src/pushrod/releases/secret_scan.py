@@ -24,7 +24,7 @@ from pushrod.core.lines import decode
 _EXAMPLES = frozenset(
     ("example", "examples", "sample", "template", "tmpl", "tpl", "dist", "defaults", "skel")
 )
-# Words of the names of files that are made to be in Git: encrypted ones, and such as others are made from.
+# Words in names of files that are meant to be in Git: encrypted files, and templates.
 _SEALED = frozenset(("age", "asc", "enc", "encrypted", "gpg", "j2", "erb", "schema", "sops", "vault"))
 _BASELINE = ".secrets.baseline"
 _LARGEST = 1_000_000  # bytes; keys and tokens are in small text files

@@ -1,6 +1,6 @@
-"""The smallest engine there can be: it keeps in memory what it was asked for, and its front gate is no nginx.
+"""The smallest possible engine: it records calls in memory, and its front gate is not nginx.
 
-It is typed by the protocols alone. Whatever the pipeline asks for beyond them, it does not have.
+It implements only the protocols, so a test fails if the pipeline uses anything beyond them.
 """
 
 import contextlib
@@ -35,10 +35,10 @@ Told = Callable[[str], None]
 
 
 class Ticket:
-    """A drain that has nothing of an nginx: the gate is told when it is waited for."""
+    """A drain without nginx: it records when it is waited for."""
 
-    def __init__(self, tell: Told, of: str) -> None:
-        self._tell = tell
+    def __init__(self, record: Told, of: str) -> None:
+        self._tell = record
         self._of = of
 
     def wait(self, seconds: float) -> bool:
@@ -48,11 +48,11 @@ class Ticket:
 
 
 class Gate:
-    """A front gate that only remembers. `refused` are releases that it does not lead to."""
+    """A front gate that only records calls. `refused` are releases to which it refuses to switch."""
 
-    def __init__(self, root: Root, tell: Told) -> None:
+    def __init__(self, root: Root, record: Told) -> None:
         self._root = root
-        self._tell = tell
+        self._tell = record
         self.sites: dict[str, Site] = {}
         self.refused: set[int] = set()
 
@@ -70,7 +70,7 @@ class Gate:
         """Anything goes."""
 
     def switch(self, app: str, site: Site | None) -> Ticket:
-        """Remember it, unless it is to be refused."""
+        """Record it, unless its release is refused."""
         if site and site.release in self.refused:
             raise EdgeError(f"release {site.release} is not led to")
         before = self.sites.pop(app, None)
@@ -106,7 +106,7 @@ class Gate:
 
 
 class Nothing:
-    """Platform, images, resources and programs in one: nothing is needed, refused, built or left behind."""
+    """Platform, images, resources and programs in one: needs, refuses, builds and leaves nothing."""
 
     def open(self) -> None:
         """It is."""
@@ -231,10 +231,10 @@ class Nothing:
 
 
 class Instances:
-    """A runtime that only remembers which releases run. `sick` are those that never get ready."""
+    """A runtime that only records which releases run. `sick` are those that never become ready."""
 
-    def __init__(self, tell: Told) -> None:
-        self._tell = tell
+    def __init__(self, record: Told) -> None:
+        self._tell = record
         self.up: list[int] = []
         self.sick: set[int] = set()
         self.since = 3600.0  # seconds for which all of them have been running
@@ -326,12 +326,12 @@ class NoStores:
 
 
 class Memory:
-    """An engine, with what tests look at: `told` is what it did, in order."""
+    """An engine for tests: `actions` lists its actions, in order."""
 
     def __init__(self, root: Root) -> None:
-        self.told: list[str] = []
-        self.gate = Gate(root, self.told.append)
-        self.instances = Instances(self.told.append)
+        self.actions: list[str] = []
+        self.gate = Gate(root, self.actions.append)
+        self.instances = Instances(self.actions.append)
         nothing = Nothing()
         self.engine = Engine(
             root=root,

@@ -55,7 +55,7 @@ def deploy(memory: Memory, shop: App, tree: Tree, text: str) -> Pipeline:
     line = Pipeline(shop, memory.engine, progress)
     commit = tree.commit(text, **FILES, text=text)
     git.transfer(tree.path, shop.repository, commit)
-    memory.told.clear()
+    memory.actions.clear()
     line.deploy(commit)
     return line
 
@@ -68,19 +68,19 @@ def test_a_release_goes_live_and_the_one_before_is_drained_and_stopped(
     memory: Memory, shop: App, tree: Tree
 ) -> None:
     line = deploy(memory, shop, tree, "one")
-    assert memory.told == ["started 1", "switched to 1"]
+    assert memory.actions == ["started 1", "switched to 1"]
     assert (live(line), memory.gate.sites["shop"].backends) == (1, ("127.0.0.1:20000",))
 
     line = deploy(memory, shop, tree, "two")
-    assert memory.told == ["started 2", "switched to 2", "drained 1", "stopped 1"]
+    assert memory.actions == ["started 2", "switched to 2", "drained 1", "stopped 1"]
     assert (live(line), memory.instances.up) == (2, [2])
 
-    memory.told.clear()
+    memory.actions.clear()
     line.rollback()
-    assert memory.told == ["started 1", "switched to 1", "drained 2", "stopped 2"]
-    memory.told.clear()
+    assert memory.actions == ["started 1", "switched to 1", "drained 2", "stopped 2"]
+    memory.actions.clear()
     line.down()
-    assert memory.told == ["switched to nothing", "drained 1", "stopped 1"]
+    assert memory.actions == ["switched to nothing", "drained 1", "stopped 1"]
 
 
 @pytest.mark.slow
@@ -103,9 +103,9 @@ def test_an_instance_that_was_started_again_just_now_is_not_taken_for_healthy(
     line = deploy(memory, shop, tree, "one")
     monkeypatch.setattr(pipeline, "seconds_since", lambda _at: 7200.0)
     memory.instances.since = since
-    memory.told.clear()
+    memory.actions.clear()
     line.deploy(line.releases.read(1).commit)
-    assert memory.told == told
+    assert memory.actions == told
 
 
 @pytest.mark.parametrize(("what", "error"), [("sick", ReadyError), ("refused", EdgeError)])

@@ -16,9 +16,10 @@ from pushrod.system.files import os_error
 
 IDENTITY = ("-c", "user.name=pushrod", "-c", "user.email=pushrod@localhost")
 NOWHERE = {"GIT_DIR": os.devnull}
-"""For the environment of a program that may start Git itself, in a tree that somebody has pushed: Docker's client
-asks it for the commit of a build's context. A tree that looks like a repository has a configuration, and that can
-name programs; Git that is told where the repository is looks for no other."""
+"""Settings for the environment of a program that may start Git in a pushed tree: Docker's client asks Git for the
+commit of a build's context. A tree that looks like a repository may contain a configuration that names programs; with
+these settings Git does not search for a repository.
+"""
 
 PLAIN = (
     *("-c", "commit.gpgSign=false", "-c", "tag.gpgSign=false"),

@@ -165,7 +165,7 @@ class Edge:
         for path in (self.logs, self.directory / "run", self.runtime):
             files.own(files.make_private(path), self.account)
         with self._locked("preparing the edge"):
-            files.own(self.directory / "lock", self.account)  # what rotates the logs takes it, too
+            files.own(self.directory / "lock", self.account)  # the log rotation takes this lock, too
             self._copy_programs()
             self._set_aside_current()
             if not (self.current / "nginx.conf").exists():

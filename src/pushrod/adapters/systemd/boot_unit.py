@@ -14,7 +14,7 @@ from pushrod.system.accounts import user_name
 
 _FILES = Path(__file__).with_name("files") / "boot"
 _HEAD = "# Written by `pushrod service install`. To change it, add a drop-in: systemctl edit NAME\n\n"
-_RUNS = Path("/run/systemd/system")  # there if systemd is process 1 (sd_booted(3))
+_RUNS = Path("/run/systemd/system")  # exists if systemd is process 1 (sd_booted(3))
 _PLAIN = re.compile(r"/[A-Za-z0-9._/-]+")
 _TIMEOUT = 150.0  # seconds; a stop before a start may take TimeoutStopSec
 
@@ -50,7 +50,7 @@ class BootUnit(NamedTuple):
         return self.path.is_file()
 
     def text(self) -> str:
-        """The unit. Raises HostError for a path that would need quoting in it."""
+        """The unit's text. Raises HostError for a path that would need quoting in it."""
         for path in (self.root, self.home):
             if not _PLAIN.fullmatch(str(path)):
                 raise HostError(
@@ -62,9 +62,9 @@ class BootUnit(NamedTuple):
         return _HEAD + fill(read(template), root=str(self.root), home=str(self.home))
 
     def install(self) -> None:
-        """Write the unit and have systemd start it at boot; what runs now is not touched.
+        """Write the unit and have systemd start it at boot; running processes are not affected.
 
-        Raises HostError, and leaves nothing behind, if systemd does not run or does not accept it.
+        Raises HostError, and leaves nothing behind, if systemd does not run or does not accept the unit.
         """
         if not _RUNS.is_dir():
             raise HostError(

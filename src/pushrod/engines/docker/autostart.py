@@ -8,7 +8,7 @@ from pushrod.engines.docker import names
 from pushrod.state.apps import App
 from pushrod.system import files, waits
 
-_PATIENCE = 15.0  # seconds in which systemd has read its units again, and started those that are wanted
+_PATIENCE = 15.0  # seconds in which systemd reloads its units and starts the enabled ones
 
 
 def enable(app: App) -> bool:

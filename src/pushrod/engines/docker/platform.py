@@ -39,7 +39,7 @@ class Platform:
             )
 
     def start_at_boot(self, enabled: bool) -> str:
-        """`pushrod host init` has arranged it, and `pushrod down` decides it for each app."""
+        """Nothing to do: `pushrod host init` has set this up, and `pushrod down` decides it for each app."""
         raise HostError(
             "systemd starts the apps of a Docker host at boot in any case",
             hint="`pushrod down --app NAME` keeps an app from starting",

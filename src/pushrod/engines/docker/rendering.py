@@ -113,8 +113,9 @@ def stores(place: Place, manifest: Manifest, document: Document, images: Mapping
 
 
 def _reaches_out(store: Service) -> bool:
-    """Whether a store may be more than one: a program with a volume, such as Prometheus or a server of models, which
-    fetches from the Internet, and asks instances by their services' names."""
+    """Whether a store may be more than a store: a program with a volume, for example Prometheus or a model server,
+    which fetches from the Internet and reaches instances by their services' names.
+    """
     known = store.store is not None or image_refs.is_store(image_refs.parse(store.image))
     return store.keeps or not known
 

@@ -272,7 +272,7 @@ def _replaced(words: Sequence[str], at: int, old: int, new: int) -> list[str]:
 
 def _in_text(text: str, before: str, old: int, new: int) -> str:
     """Replace in one word; `before` is the option in front of it, which shows whether a bare number is a port."""
-    host = rf"{_ANY}?:|/dev/tcp/{_ANY}/"  # the second is bash's own
+    host = rf"{_ANY}?:|/dev/tcp/{_ANY}/"  # the second is bash's
     pattern = re.compile(rf"(?:(?<=[\s=\"'/,<>])|^)({host})?{old}(?=$|[\s\"'/,;)&|])")
 
     def value(match: re.Match[str]) -> str:

@@ -39,7 +39,7 @@ class Context:
 
     @property
     def boot_unit(self) -> BootUnit:
-        """The unit of systemd that starts this root at boot, if its user has installed it."""
+        """The systemd unit that starts this root at boot, if its user has installed it."""
         return BootUnit.of(self.root.path)
 
     @cached_property

@@ -49,7 +49,7 @@ def of_files(root: Root) -> Iterator[Diagnostic]:
 
 
 def of_boot(unit: BootUnit) -> Iterator[Diagnostic]:
-    """Whether systemd starts the apps at boot, if its user has asked for that."""
+    """Whether systemd starts the apps at boot, if its user has enabled that."""
     if not unit.installed:
         return
     if unit.enabled():

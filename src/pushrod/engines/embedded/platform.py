@@ -67,7 +67,7 @@ class Platform:
             self._context.supervisor.restart("edge")
 
     def start_at_boot(self, enabled: bool) -> str:
-        """By a unit of systemd that runs the supervisor; it takes over at the supervisor's next start."""
+        """Install a systemd unit that runs the supervisor; it takes effect at the supervisor's next start."""
         unit, supervisor = self._context.boot_unit, self._context.supervisor
         if not enabled:
             unit.remove()

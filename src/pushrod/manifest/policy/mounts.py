@@ -112,8 +112,8 @@ def _path_wants(key: Key, private: str) -> Iterator[Want]:
         if re.match(r"[A-Za-z]:[\\/]|\.{0,2}\\", path):
             unsupported(
                 key,
-                f"`{path[:60]}` is a path of Windows",
-                "write paths of the repository with `/`: `./app`, and no drive",
+                f"`{path[:60]}` is a Windows path",
+                "write paths in the repository with `/` and without a drive: `./app`",
             )
         if path.startswith("~"):  # the loader has replaced it by one of compose.HOME
             unsupported(
