@@ -61,7 +61,7 @@ import watchdog
 from watchdog import bring_up, calls, container_health, health_rule
 one = watchdog.live(bring_up.App("{ROOT}", "check"))
 boot = {{n: container_health.problem(c) for n, c in calls.inspect(list(one.names)).items()}}
-seen = watchdog.glances()
+seen = watchdog.listed()
 asked = {{n: seen[n].asked for n in one.names if seen[n].fine and seen[n].asked}}
 looks = {{n: health_rule.problems([probe])[probe] for n, probe in asked.items()}}
 print(json.dumps([[boot.get(n, "is gone"), looks.get(n, "is not asked")] for n in one.names]))

@@ -38,12 +38,12 @@ class Ticket:
     """A drain without nginx: it records when it is waited for."""
 
     def __init__(self, record: Told, of: str) -> None:
-        self._tell = record
+        self._record = record
         self._of = of
 
     def wait(self, seconds: float) -> bool:
         """All has ended."""
-        self._tell(f"drained {self._of}")
+        self._record(f"drained {self._of}")
         return True
 
 
@@ -52,7 +52,7 @@ class Gate:
 
     def __init__(self, root: Root, record: Told) -> None:
         self._root = root
-        self._tell = record
+        self._record = record
         self.sites: dict[str, Site] = {}
         self.refused: set[int] = set()
 
@@ -76,8 +76,8 @@ class Gate:
         before = self.sites.pop(app, None)
         if site:
             self.sites[app] = site
-        self._tell(f"switched to {site.release if site else 'nothing'}")
-        return Ticket(self._tell, f"{before.release}" if before else "nothing")
+        self._record(f"switched to {site.release if site else 'nothing'}")
+        return Ticket(self._record, f"{before.release}" if before else "nothing")
 
     def certificate_shown(self, site: Site) -> str:
         """None."""
@@ -234,7 +234,7 @@ class Instances:
     """A runtime that only records which releases run. `sick` are those that never become ready."""
 
     def __init__(self, record: Told) -> None:
-        self._tell = record
+        self._record = record
         self.up: list[int] = []
         self.sick: set[int] = set()
         self.since = 3600.0  # seconds for which all of them have been running
@@ -242,7 +242,7 @@ class Instances:
     def start(self, app: App, release: Release, environments: dict[str, dict[str, str]]) -> None:
         """Remember it."""
         self.up = sorted({*self.up, release.number})
-        self._tell(f"started {release.number}")
+        self._record(f"started {release.number}")
 
     def ready(self, app: App, release: Release) -> Sequence[str]:
         """At once, or never."""
@@ -253,7 +253,7 @@ class Instances:
     def stop(self, app: App, number: int) -> Sequence[str]:
         """Forget it."""
         self.up = [n for n in self.up if n != number]
-        self._tell(f"stopped {number}")
+        self._record(f"stopped {number}")
         return ()
 
     def stop_instances(self, app: App, release: Release, instances: Collection[str]) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""What the programs that run without the package find on a host."""
+"""Files and paths that programs which run without the package find on a host."""
 
 import json
 from pathlib import Path

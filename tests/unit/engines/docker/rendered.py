@@ -1,4 +1,4 @@
-"""Compose files as they are rendered from a manifest, without an engine: the images are told."""
+"""Compose files rendered from a manifest, without an engine: properties of images are given."""
 
 from collections.abc import Mapping
 from pathlib import Path
