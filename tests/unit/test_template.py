@@ -50,10 +50,12 @@ def test_nothing_in_the_page_needs_a_policy_that_allows_inline_code(elements: El
     assert ".style" not in SCRIPT
 
 
-def test_both_servers_of_the_page_give_it_the_same_policy() -> None:
-    backend = yaml.safe_load(FILES["compose.yaml"])["services"]["backend"]
+@pytest.mark.parametrize("stack", scaffold.STACKS)
+def test_both_servers_of_the_page_give_it_the_same_policy(stack: str) -> None:
+    files = scaffold.template_files("shop", stack)
+    backend = yaml.safe_load(files["compose.yaml"])["services"]["backend"]
     policy = backend["x-pushrod"]["routes"]["/"]["headers"]["Content-Security-Policy"]
-    assert f'add_header Content-Security-Policy "{policy}";' in FILES["docker/nginx/nginx.conf"]
+    assert f'add_header Content-Security-Policy "{policy}";' in files["docker/nginx/nginx.conf"]
 
 
 def test_what_the_page_loads_is_in_the_repository(elements: Elements) -> None:

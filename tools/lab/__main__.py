@@ -1,4 +1,5 @@
-"""`python -m tools.lab up`, `clean`, or `box NAME [bare|old]`: a box to experiment in."""
+"""`python -m tools.lab up`, `java` (images with a JDK and Maven), `clean`, or `box NAME [bare|old]`: a box to
+experiment in."""
 
 import sys
 
@@ -16,6 +17,8 @@ def main() -> None:
         match sys.argv[1:]:
             case ["up"]:
                 up()
+            case ["java"]:
+                java()
             case ["clean"]:
                 clean()
             case ["box", name]:
@@ -40,6 +43,12 @@ def up() -> None:
     boxes.provide()
     if problem := images.old_problem() or images.mariadb_problem():
         raise LabError(problem)
+
+
+def java() -> None:
+    """Provide the images that a Java backend is built from."""
+    for image in images.JAVA:
+        standins.provide(image)
 
 
 def clean() -> None:

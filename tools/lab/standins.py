@@ -219,6 +219,26 @@ STANDINS = {
         lambda _: None,
         _no_state,
     ),
+    "eclipse-temurin:21-jre": Standin(
+        "java",
+        {
+            "IS": "OpenJDK 21 of Debian trixie",
+            "LACKS": "Temurin's own build; JAVA_HOME; Ubuntu",
+            "PACKAGES": "openjdk-21-jre-headless",
+        },
+        machine.fill,
+        machine.state,
+    ),
+    "maven:3.9-eclipse-temurin-21": Standin(
+        "java",
+        {
+            "IS": "Maven 3.9 and OpenJDK 21 of Debian trixie",
+            "LACKS": "Temurin's own build; JAVA_HOME, MAVEN_HOME, MAVEN_CONFIG; git, ssh; Ubuntu",
+            "PACKAGES": "maven openjdk-21-jdk-headless",
+        },
+        machine.fill,
+        machine.state,
+    ),
     "nginx:latest": Standin("nginx", {}, _no_programs, _no_state),
     "nginx:1.29": Standin("nginx", {}, _no_programs, _no_state),
 }

@@ -1,6 +1,7 @@
 """The repository that `pushrod new` makes, from the real template."""
 
 import ast
+import re
 import subprocess
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from pushrod.cli import scaffold
 from pushrod.core.errors import UnknownNameError
 from pushrod.releases import secret_scan
 
+STACKS = [*scaffold.STACKS]
 FILES = scaffold.template_files("shop")
+OF_STACK = {stack: scaffold.template_files("shop", stack) for stack in STACKS}
 
 
 def test_the_files_a_repository_begins_with() -> None:
@@ -25,8 +28,30 @@ def test_the_files_a_repository_begins_with() -> None:
     } <= set(FILES)
 
 
-def test_nothing_is_left_of_the_templates_own_notation() -> None:
-    for path, text in FILES.items():
+def test_a_shop_in_java_has_the_same_page_and_stores_and_no_python() -> None:
+    java = OF_STACK["spring"]
+    assert {"backend/pom.xml", "docker/backend/Dockerfile", "compose.yaml", "README.md"} <= set(java)
+    assert not [path for path in java if path.endswith((".py", ".in", ".toml"))]
+    common = {path for path in java if java[path] == FILES.get(path)}
+    shown = {path for path in FILES if path.startswith(("frontend/", "docker/nginx/", "docker/redis/"))}
+    assert shown | {".env.example", "deploy.sh", ".github/workflows/deploy.yml"} <= common
+    stores = [yaml.safe_load(files["compose.yaml"])["services"] for files in (FILES, java)]
+    for name in ("nginx", "postgres", "redis", "cache"):
+        assert stores[0][name] == stores[1][name]
+
+
+def test_every_version_of_the_java_shop_is_fixed() -> None:
+    """Maven's enforcer refuses the rest: ranges, snapshots, plugins without a version."""
+    pom = OF_STACK["spring"]["backend/pom.xml"]
+    versions = re.findall(r"<version>(.*?)</version>", pom)
+    assert all(re.fullmatch(r"\d[\w.]*|\[17,\)", version) for version in versions), versions
+    assert "<banDynamicVersions/>" in pom
+    assert "<requirePluginVersions>" in pom
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_nothing_is_left_of_the_templates_own_notation(stack: str) -> None:
+    for path, text in OF_STACK[stack].items():
         assert "{{name}}" not in text, path
         assert "dot_" not in path
 
@@ -34,12 +59,19 @@ def test_nothing_is_left_of_the_templates_own_notation() -> None:
 def test_what_tools_leave_in_the_template_is_not_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in (".ruff_cache/0", ".venv/bin/python", "app/__pycache__/main.pyc", ".DS_Store"):
+    left = (
+        ".ruff_cache/0",
+        ".venv/bin/python",
+        "app/__pycache__/main.pyc",
+        ".DS_Store",
+        "app/target/app.jar",
+    )
+    for name in left:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"\xff\x00")
     (tmp_path / "app" / "dot_env.example").write_text("NAME={{name}}\n")
-    monkeypatch.setattr(scaffold, "TEMPLATE", tmp_path)
+    monkeypatch.setitem(scaffold.STACKS, "python", tmp_path)
     assert scaffold.template_files("shop") == {"app/.env.example": "NAME=shop\n"}
 
 
@@ -57,19 +89,23 @@ def test_the_manifest_is_yaml_with_services() -> None:
 
 
 @pytest.mark.slow
-def test_a_new_repository_has_one_commit_of_every_file_by_its_user(home: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_new_repository_has_one_commit_of_every_file_by_its_user(
+    home: Path, tmp_path: Path, stack: str
+) -> None:
     target = tmp_path / "new place" / "shop"
-    scaffold.create("shop", target)
+    scaffold.create("shop", target, stack)
     assert git.git(target, "log", "--format=%s by %an").strip() == "shop: begin by Ada"
     assert git.git(target, "status", "--porcelain") == ""
     listed = git.git(target, "ls-files", "-z").split("\0")[:-1]
-    assert sorted(listed) == sorted(FILES)
+    assert sorted(listed) == sorted(OF_STACK[stack])
     assert git.git(target, "branch", "--show-current").strip() == "main"
 
 
 @pytest.mark.slow
-def test_a_new_repository_can_be_pushed_at_once(home: Path, tmp_path: Path) -> None:
-    scaffold.create("shop", tmp_path / "shop")
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_new_repository_can_be_pushed_at_once(home: Path, tmp_path: Path, stack: str) -> None:
+    scaffold.create("shop", tmp_path / "shop", stack)
     secret_scan.check(tmp_path / "shop", git.resolve(tmp_path / "shop", "HEAD"))
 
 
