@@ -36,7 +36,7 @@ class Promotion:
             step.detail = plan.summary(changes, [p.shown for p in programs])
             if not step.detail:
                 same = live is not None and live.commit == release.commit
-                step.detail = "nothing changes" if same else "nothing changes but the commit"
+                step.detail = "nothing changes" if same else "only the commit changes"
 
     def stores(self, release: Release) -> None:
         """Start the stores, wait for their health, and ensure the app's roles and databases."""
