@@ -2,14 +2,11 @@
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from devtools.apps import eventually
-from devtools.lab import images
-from devtools.lab.box import Box
 from devtools.lab.ground import Ground, Shop, unwatched
 
 pytestmark = pytest.mark.lab
@@ -18,24 +15,14 @@ ROWS = [f"row-{n}" for n in range(20)]
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(ground: Ground) -> Shop:
     """An app with PostgreSQL, Valkey and some rows, on its own host."""
-    if problem := images.box_problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
-    box = Box()
-    ground = Ground(box, tmp_path_factory.mktemp("desk"))
-    try:
-        box.create(ports=[ground.published])
-        ground.init()
-        app = ground.app("shop")
-        pushed = app.push()
-        assert pushed.ok, pushed.err
-        for row in ROWS:
-            app.post(row)
-        yield app
-        print(box.journal())
-    finally:
-        box.remove()
+    app = ground.app("shop")
+    pushed = app.push()
+    assert pushed.ok, pushed.err
+    for row in ROWS:
+        app.post(row)
+    return app
 
 
 def sql(shop: Shop, statement: str) -> str:

@@ -1,12 +1,8 @@
 """Errors of apps that do not start on a Docker host name the cause and the fix: one push for each cause."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from devtools.apps import complaint
-from devtools.lab import images
-from devtools.lab.box import Box
 from devtools.lab.ground import DOCKERFILE, Ground, Shop, code
 
 pytestmark = pytest.mark.lab
@@ -16,20 +12,11 @@ WRONG_PROCESSOR = b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\x02\x00\xb7\x00\x01" +
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    if problem := images.box_problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
-    box = Box()
-    ground = Ground(box, tmp_path_factory.mktemp("desk"))
-    try:
-        box.create(ports=[ground.published])
-        ground.init()
-        app = ground.app("shop", tree())
-        done = app.push()
-        assert done.ok, done.err
-        yield app
-    finally:
-        box.remove()
+def shop(ground: Ground) -> Shop:
+    app = ground.app("shop", tree())
+    done = app.push()
+    assert done.ok, done.err
+    return app
 
 
 def tree(keys: str = "", dockerfile: str = "", more: str = "") -> dict[str, str | bytes]:

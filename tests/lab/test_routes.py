@@ -3,14 +3,12 @@ answers."""
 
 import base64
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from devtools.apps import complaint, eventually
-from devtools.lab import images
-from devtools.lab.box import Answer, Box
+from devtools.lab.box import Answer
 from devtools.lab.ground import DOCKERFILE, ROOT, Ground, Shop, code
 
 pytestmark = pytest.mark.lab
@@ -66,26 +64,16 @@ def tree(asset: str = ASSET, more: str = "") -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(ground: Ground) -> Shop:
     """The app, pushed once, on its own host."""
-    if problem := images.box_problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
-    box = Box()
-    ground = Ground(box, tmp_path_factory.mktemp("desk"))
-    try:
-        box.create(ports=[ground.published])
-        ground.init()
-        app = ground.app("routed", tree())
-        lacking = complaint(app.push())
-        assert lacking.what == "the secret ADMINS is not set"
-        box.ssh("secret", "set", "ADMINS", "--app", "routed", user="pushrod", stdin="ann:open sesame\n")
-        app.tree.commit({}, "with its secret")
-        pushed = app.push()
-        assert pushed.ok, pushed.err
-        yield app
-        print(box.journal())
-    finally:
-        box.remove()
+    app = ground.app("routed", tree())
+    lacking = complaint(app.push())
+    assert lacking.what == "the secret ADMINS is not set"
+    ground.box.ssh("secret", "set", "ADMINS", "--app", "routed", user="pushrod", stdin="ann:open sesame\n")
+    app.tree.commit({}, "with its secret")
+    pushed = app.push()
+    assert pushed.ok, pushed.err
+    return app
 
 
 def ask(shop: Shop, path: str, user: str = "") -> Answer:

@@ -2,14 +2,11 @@
 
 import http.client
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
 
-from devtools.lab import images
-from devtools.lab.box import Box
 from devtools.lab.ground import Ground, Shop
 from pushrod.cli import scaffold
 
@@ -19,25 +16,16 @@ PATIENCE = 60.0  # seconds for one answer, and for the three steps of an order o
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(ground: Ground) -> Shop:
     """The template, live on its own host, unchanged except for its name."""
-    if problem := images.box_problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
-    box = Box()
-    ground = Ground(box, tmp_path_factory.mktemp("desk"))
-    try:
-        box.create(images.BOX, ports=[ground.published])
-        ground.init()
-        files = scaffold.template_files("shop")
-        files["compose.yaml"] += "\nx-pushrod: {domains: [shop.localhost]}\n"
-        made = ground.app("shop", files)
-        push = made.pushing()  # its dependencies are installed in the box, over its own network
-        push.until("^live: |rejected", otherwise_end=True)
-        pushed = push.done()
-        assert pushed.ok, pushed.err
-        yield made
-    finally:
-        box.remove()
+    files = scaffold.template_files("shop")
+    files["compose.yaml"] += "\nx-pushrod: {domains: [shop.localhost]}\n"
+    made = ground.app("shop", files)
+    push = made.pushing()  # its dependencies are installed in the box, over its own network
+    push.until("^live: |rejected", otherwise_end=True)
+    pushed = push.done()
+    assert pushed.ok, pushed.err
+    return made
 
 
 class Visitor:

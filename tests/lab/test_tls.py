@@ -3,12 +3,10 @@
 import json
 import socket
 import ssl
-from collections.abc import Iterator
 
 import pytest
 
 from devtools.apps import eventually
-from devtools.lab import images
 from devtools.lab.box import Box
 from devtools.lab.ground import Ground, Shop, files
 
@@ -38,24 +36,14 @@ Environment=PUSHROD_ACME_SERVER=https://localhost:14000/dir REQUESTS_CA_BUNDLE=/
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(ground: Ground) -> Shop:
     """An app with a name that pebble in the same box resolves; its push found no ACME server."""
-    if problem := images.box_problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
-    box = Box()
-    ground = Ground(box, tmp_path_factory.mktemp("desk"))
-    try:
-        box.create(ports=[ground.published])
-        ground.init()
-        pebble(box)
-        tree = files(NAME)
-        tree["compose.yaml"] = tree["compose.yaml"].replace("keep: 3", "keep: 3, tls: {source: acme}")
-        app = ground.app("shop", tree)
-        app.domain = NAME
-        yield app
-        print(box.journal())
-    finally:
-        box.remove()
+    pebble(ground.box)
+    tree = files(NAME)
+    tree["compose.yaml"] = tree["compose.yaml"].replace("keep: 3", "keep: 3, tls: {source: acme}")
+    app = ground.app("shop", tree)
+    app.domain = NAME
+    return app
 
 
 def pebble(box: Box) -> None:
