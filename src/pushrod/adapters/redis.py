@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 from urllib.parse import quote
 
+from pushrod.adapters import versions
 from pushrod.core.errors import StoreError
-from pushrod.system import files, processes, streams, trees, waits
+from pushrod.system import files, streams, trees, waits
 from pushrod.system.accounts import Account
 from pushrod.system.streams import Sink, Source
 
@@ -47,15 +48,7 @@ Reply: TypeAlias = str | int | list["Reply"] | None
 @functools.cache
 def version(program: Path) -> str:
     """The version as the server's program prints it, `9.1.2`. Raises StoreError if it does not."""
-    done = processes.run([program, "--version"], timeout=10)
-    match = re.search(r"\bv=(\S+)", done.stdout)
-    if done.status != 0 or not match:
-        raise StoreError(
-            f"`{program} --version` ended with status {done.status}",
-            hint="set it to a redis-server or valkey-server, version 7 or later",
-            log=tuple(done.stderr.splitlines()),
-        )
-    return match[1]
+    return versions.of(program, r"\bv=(\S+)", "set it to a redis-server or valkey-server, version 7 or later")
 
 
 def server_argv(program: Path, directory: Path) -> tuple[str, ...]:

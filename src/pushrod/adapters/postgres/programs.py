@@ -2,12 +2,10 @@
 
 import functools
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pushrod.core.errors import StoreError
-from pushrod.system import processes
+from pushrod.adapters import versions
 
 STOP_SIGNAL = "INT"
 """A fast shutdown: ends sessions and writes what is committed. TERM would wait for every client to disconnect."""
@@ -47,15 +45,8 @@ class Programs:
 
 @functools.cache
 def _version(program: str) -> str:
-    done = processes.run([program, "--version"], env=environment(), timeout=10)
-    match = re.search(r"\d+[.\w]*", done.stdout)
-    if done.status != 0 or not match:
-        raise StoreError(
-            f"`{program} --version` ended with status {done.status}",
-            hint="check that this is PostgreSQL's own program for this machine",
-            log=tuple(done.stderr.splitlines()),
-        )
-    return match[0]
+    hint = "check that this is PostgreSQL's own program for this machine"
+    return versions.of(program, r"(\d+[.\w]*)", hint, environment())
 
 
 def server_argv(programs: Programs, data: Path) -> tuple[str, ...]:
