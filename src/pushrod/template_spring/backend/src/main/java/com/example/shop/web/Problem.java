@@ -8,7 +8,7 @@ import org.springframework.http.ProblemDetail;
 import org.springframework.web.ErrorResponseException;
 
 /** Thrown to refuse a request: application/problem+json (RFC 9457), the one format of all errors. */
-public class Problem extends ErrorResponseException {
+public final class Problem extends ErrorResponseException {
 
     private static final long serialVersionUID = 1;
 
