@@ -31,7 +31,7 @@ def story(app: App) -> Story:
     """The journal's summary. Raises StateError if it is unreadable, or empty although there are releases."""
     summary = Journal(app.journal).story()
     if not summary.last and Releases(app).numbers():
-        hint = "`pushrod doctor --repair` begins a new one at the release that serves now"
+        hint = "`pushrod doctor --repair` starts a new one at the release that serves now"
         raise StateError(
             "the app has releases, but the journal lists none", where=str(app.journal), hint=hint
         )
