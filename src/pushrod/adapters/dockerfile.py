@@ -84,10 +84,9 @@ def images(text: str, *, arguments: Mapping[str, str] | None = None) -> list[Nam
     Names with a variable that only the builder knows are left out, and so are unreadable instructions, which the
     builder refuses.
     """
-    named, variables = [], dict(arguments or {})
+    named = [f for f in frontends(text) if f.reference != _JSON]
+    variables = dict(arguments or {})
     stages = {"scratch"}
-    if syntax := _SYNTAX.match(text):
-        named.append(Named(syntax[1], text.count("\n", 0, syntax.start(1)) + 1))
     count, inside = 0, False
     for line, name, value in _instructions(text):
         words = value.split()
@@ -112,9 +111,24 @@ def images(text: str, *, arguments: Mapping[str, str] | None = None) -> list[Nam
 
 
 _FROM_FLAG = re.compile(r"^--(?:from=|mount=(?:[^\s]*,)?from=)[\"']?([^\s,\"']+)")
-# BuildKit searches for the directive in the comments at the top (Dockerfile reference, "Parser directives"),
-# including other languages' comments (frontend/dockerfile/parser/directives.go).
-_SYNTAX = re.compile(r"(?:\ufeff)?(?:\s*#[^\n]*\n)*?[ \t]*#[ \t]*syntax[ \t]*=[ \t]*(\S+)", re.IGNORECASE)
+_JSON = "{"
+_COMMENT = re.compile(r"\s*(?:#|//)\s*(?:syntax\s*=\s*(\S+))?", re.IGNORECASE)
+
+
+def frontends(text: str) -> list[Named]:
+    """The images that a Dockerfile may have as its frontend: rather more than BuildKit finds than fewer.
+
+    BuildKit looks for the directive in the comments at the top, those of other languages too, and in JSON
+    (frontend/dockerfile/parser/directives.go). Text that begins like JSON counts as a frontend of that name.
+    """
+    found: list[Named] = []
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
+        comment = _COMMENT.match(line)
+        if comment is None and line.strip():
+            return found + ([Named(_JSON, number)] if line.lstrip().startswith(_JSON) else [])
+        if comment is not None and comment[1]:
+            found.append(Named(comment[1], number))
+    return found
 
 
 class _Instruction(NamedTuple):

@@ -11,6 +11,7 @@ from pushrod.manifest import domains
 WORDS = {
     "devices": "devices of the host, GPUs among them (`devices`, `device_cgroup_rules`, `gpus`)",
     "docker-socket": "the Docker socket: it makes the app root on the host",
+    "frontend": "frontends of builds other than Docker's own (`# syntax=`): they tell its engine what to do",
     "host-cgroup": "the host's control groups (`cgroup: host`)",
     "host-ipc": "the host's shared memory (`ipc: host`)",
     "host-network": "the host's network (`network_mode: host`)",

@@ -49,6 +49,14 @@ _HUB = "docker.io"
 _ALIAS = "index.docker.io"
 _OFFICIAL = "library/"
 
+FRONTEND = "frontend"
+"""The word of `grants` for other frontends."""
+
+_FRONTENDS = tuple(
+    f"{_HUB}/docker/{name}{end}" for name in ("dockerfile", "dockerfile-upstream") for end in ":@"
+)
+_GRANTABLE = "the host's owner can allow it: pushrod apps allow"
+
 
 def normal(text: str) -> str:
     """A complete reference, as the engine resolves it: `docker.io/library/python:3.13-slim`.
@@ -94,6 +102,22 @@ def check(text: str, where: str) -> str:
         hint = "build the image in this app, or name one from a registry"
         raise ManifestError(what, where=where, hint=hint)
     return full
+
+
+def check_frontend(text: str, where: str) -> None:
+    """Raise ManifestError at `where` for a frontend of builds other than Docker's own.
+
+    It speaks to the builder's engine itself, which takes more from it than a Dockerfile can say."""
+    try:
+        full = normal(text)
+    except ValueError:
+        full = text
+    if not full.startswith(_FRONTENDS):
+        raise ManifestError(
+            f"its frontend `{text[:200]}` is not Docker's own, docker/dockerfile",
+            where=where,
+            hint=f"take the `# syntax=` line out, or name docker/dockerfile:1; {_GRANTABLE} APP {FRONTEND}",
+        )
 
 
 def carried(text: str, names: Iterable[str]) -> bool:

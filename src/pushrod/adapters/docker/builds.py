@@ -45,7 +45,10 @@ def build(
     # On an engine before 23 the client uses the builder that preceded BuildKit unless this is set.
     variables = environment(at) | private | {"BUILDKIT_PROGRESS": "plain", "DOCKER_BUILDKIT": "1"}
 
+    first: list[str] = []  # the first line: later ones may be a step's own words
+
     def on_output(line: str) -> None:
+        first.extend([line] if not first and line.strip() else [])
         if shown := _progress(line):
             on_line(shown)
 
@@ -53,7 +56,8 @@ def build(
         written = Path(scratch) / "id"
         argv += ["--iidfile", str(written), str(context)]
         done = processes.run(argv, env=variables, timeout=BUILD, on_line=on_output)
-        if done.status != 0 and _NO_BUILDX in done.stdout:  # a host whose owner installed Docker without it
+        # A host whose owner installed Docker without it.
+        if done.status != 0 and any(_NO_BUILDX in line for line in first):
             on_line(
                 "without BuildKit: the Docker client lacks buildx (docker-buildx, or docker-buildx-plugin)"
             )

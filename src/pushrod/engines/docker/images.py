@@ -5,7 +5,7 @@ removed with the release.
 """
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -33,6 +33,7 @@ _READ = {docker.RELEASE, docker.INSTANCE, health_rule.PROBE, health_rule.HOSTS}
 
 _REGISTRY = "host-registry"  # the grant
 _LONGEST = 256 << 10  # bytes of a Dockerfile
+_SYNTAX = "BUILDKIT_SYNTAX"  # the build argument that goes before a Dockerfile's own `# syntax=`
 _INDEX = 12  # digits of an image's ID in the name of a pulled image
 
 
@@ -62,14 +63,23 @@ def build(app: App, commit: str, service: Service, checkout: Path, on_line: OnLi
     return Image(id=_inspected(name)["Id"], location=name)
 
 
-def check(service: Service, checkout: Path) -> None:
-    """Raise ManifestError if a Dockerfile names an image that no app may name, BuildError if the Dockerfile is
-    missing.
+def check(service: Service, checkout: Path, allowed: Collection[str] = ()) -> None:
+    """Refuse a Dockerfile that names an image which no app may name, or a frontend that this one may not.
+
+    Raises ManifestError, or BuildError where it is not there. `allowed` is what the host's owner has granted.
     """
-    if service.build is not None:
-        _, path, where = _sources(service, checkout)
-        for image in _named(service, path):
-            image_refs.check(image.reference, f"{where}:{image.line}")
+    if service.build is None:
+        return
+    _, path, where = _sources(service, checkout)
+    named = _named(service, path)
+    if image_refs.FRONTEND not in allowed:
+        # As the builder reads it: to that a carriage return alone is a space, not the end of a line.
+        for found in dockerfile.frontends(path.read_bytes().decode(errors="replace")):
+            image_refs.check_frontend(found.reference, f"{where}:{found.line}")
+        if given := (service.build.arguments.get(_SYNTAX) or "").split():
+            image_refs.check_frontend(given[0], f"services.{service.name}.build.args.{_SYNTAX}")
+    for found in named:
+        image_refs.check(found.reference, f"{where}:{found.line}")
 
 
 def _sources(service: Service, checkout: Path) -> tuple[Path, Path, str]:
@@ -82,6 +92,8 @@ def _sources(service: Service, checkout: Path) -> tuple[Path, Path, str]:
     try:
         context = checkout / trees.resolve(checkout, service.build.context).path
         path = checkout / trees.resolve(checkout, dockerfile).path
+        if (ignored := context / ".dockerignore").is_symlink():
+            trees.resolve(checkout, str(ignored.relative_to(checkout)))
     except OSError as e:
         what = "the build leads out of the commit, through a link"
         raise BuildError(what, where=where, hint=hint) from e

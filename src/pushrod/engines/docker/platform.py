@@ -92,7 +92,7 @@ class Platform:
         """Refuse ambiguous names, and services that nothing could reach."""
         self._check_names(app, manifest)
         for service in manifest.services:
-            images.check(service, checkout)
+            images.check(service, checkout, app.settings.allowed)
             where = f"services.{service.name}"
             reached = service.role in ("entry", "store") or service.name in manifest.routing.services
             if reached and containers.isolated(document, service):

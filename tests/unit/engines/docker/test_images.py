@@ -101,9 +101,35 @@ def test_a_dockerfile_names_no_image_of_another_app(tmp_path: Path, line: str) -
 @pytest.mark.parametrize(
     "text",
     [
+        "# syntax=evil.example/frontend\nFROM scratch",
+        "\ufeff#\fsyntax=evil.example/frontend\nFROM scratch",
+        "#!/usr/bin/env evil\n#\rSyntax = evil/frontend docker/dockerfile:1\nFROM scratch",
+        "// syntax=evil/frontend\nFROM scratch",
+        "# escape=`\n# syntax=docker/dockerfile-evil:1\nFROM scratch",
+        "# syntax=evil.example/docker/dockerfile:1\nFROM scratch",
+        '{"synt\\u0061x": "evil/frontend"}',
+        '#!/bin/evil\n{"syntax": "evil/frontend"}',
+        "FROM scratch",
+    ],
+)
+def test_a_frontend_is_dockers_own_unless_it_is_allowed(tmp_path: Path, text: str) -> None:
+    (tmp_path / "Dockerfile").write_bytes(f"{text}\n".encode())
+    given: dict[str, str | None] = (
+        {} if "evil" in text else {"BUILDKIT_SYNTAX": "evil/frontend docker/dockerfile:1"}
+    )
+    service = samples.service("web", build=Build(arguments=given))
+    with pytest.raises(ManifestError, match="frontend"):
+        images.check(service, tmp_path)
+    images.check(service, tmp_path, ["frontend"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "ARG PYTHON=3.13\nFROM --platform=$BUILDPLATFORM python:${PYTHON}-slim AS base\nFROM base\n"
         "COPY --from=0 / /\nCOPY --from=BASE / /\nRUN --mount=type=cache,target=/root/.cache true\n",
         "# syntax=docker/dockerfile:1.7\nFROM ghcr.io/astral-sh/uv@sha256:" + "a" * 64 + "\n",
+        "# syntax=docker.io/docker/dockerfile-upstream:master-labs\n# a comment\n\nFROM scratch\n# syntax=evil\n",
         "FROM $NOBODY_KNOWS\n",
         "FROM registry:5000/team/app\nRUN <<EOF\nFROM 0123\nEOF\nRUN echo --from=0123\n",
     ],
