@@ -5,6 +5,7 @@ complete.
 """
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ from pushrod.system.streams import Measured, Source
 RECORD = "backup.json"
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
 _WORK = ".new"
+_LOOK = 16 << 20  # bytes between two looks at the free space
+
+SPARE = 256 << 20
+"""Bytes of its disk that a backup leaves to databases and logs."""
 
 
 class Draft(Protocol):
@@ -107,6 +112,26 @@ class Directory:
         files.remove_tree(gone)
 
 
+class _Spared:
+    """A sink that leaves some of its disk free: what comes from a store is whatever its image makes of it."""
+
+    def __init__(self, out: BinaryIO, place: Path) -> None:
+        self._out = out
+        self._place = place
+        self._unseen = 0
+
+    def write(self, block: bytes) -> None:
+        """Pass a block on. Raises OSError where the disk is about to be full."""
+        self._unseen += len(block)
+        if self._unseen > _LOOK:
+            self._unseen = 0
+            if files.free_space(self._place) < SPARE:
+                raise OSError(
+                    errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: its last {SPARE // 10**6} MB stay free"
+                )
+        self._out.write(block)
+
+
 class _Draft:
     def __init__(self, work: Path) -> None:
         self._work = work
@@ -116,7 +141,7 @@ class _Draft:
         try:
             with (self._work / file).open("xb") as out:
                 os.fchmod(out.fileno(), 0o600)
-                yield Measured(out)
+                yield Measured(_Spared(out, self._work))
                 out.flush()
                 os.fsync(out.fileno())
         except OSError as e:

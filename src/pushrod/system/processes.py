@@ -17,15 +17,12 @@ from typing import IO, NamedTuple
 
 from pushrod.core import lines
 from pushrod.core.errors import HostError
-from pushrod.system import streams
+from pushrod.system import outputs, streams
 from pushrod.system.accounts import Account
 from pushrod.system.files import os_error
 from pushrod.system.signals import _ignored, signals_held
 
 _KEPT = 1 << 20  # characters kept from the end of a program's output that is passed on line by line
-_POLL = 0.5  # seconds between two checks whether a silent program has ended
-_DRAIN = 3.0  # seconds to wait for more output of a program that has ended
-_PIPE = 1 << 20  # bytes: a pipe cannot hold more than this when its program ends
 
 
 class Completed(NamedTuple):
@@ -50,7 +47,7 @@ def run(
 ) -> Completed:
     """Run a program to its end and return its status and output; never raises for a non-zero status.
 
-    Only the program's own end counts: a process that it leaves behind with the output open is killed after _DRAIN
+    Only the program's own end counts: a process that it leaves behind with the output open is killed after a few
     seconds.
     `env` replaces the whole environment. After `timeout` seconds the program's process group is killed. `on_line`
     receives each line of output (stdout and stderr together) as it appears; the lines are also returned as
@@ -91,16 +88,16 @@ def run(
     try:
         if on_line:
             return _stream(child, on_line, time.monotonic() + timeout)
-        out, err = _communicate(child, text_in, time.monotonic() + timeout)
+        out, err = outputs.communicate(child, text_in, time.monotonic() + timeout)
     except subprocess.TimeoutExpired as e:
-        _kill_group(child)
+        outputs.kill_group(child)
         raise HostError(
             f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it waits"
         ) from e
     finally:
         if child.poll() is None:
-            _kill_group(child)
-    return Completed(child.returncode, lines.decode(out or b""), lines.decode(err or b""))
+            outputs.kill_group(child)
+    return Completed(child.returncode, lines.decode(out), lines.decode(err))
 
 
 def run_bounded(
@@ -120,53 +117,6 @@ def run_bounded(
         return Completed(status, lines.decode(out.read(most)), lines.decode(err.read(most)))
 
 
-def _communicate(
-    child: subprocess.Popen[bytes], text_in: bytes | None, deadline: float
-) -> tuple[bytes | None, bytes | None]:
-    """As `Popen.communicate`, but does not wait for processes that the program leaves behind."""
-    while True:
-        ended, left = child.poll() is not None, deadline - time.monotonic()
-        try:
-            return child.communicate(text_in, timeout=_DRAIN if ended else max(0.0, min(_POLL, left)))
-        except subprocess.TimeoutExpired as e:
-            if ended:
-                _kill_group(child)
-                for pipe in filter(None, (child.stdout, child.stderr)):
-                    pipe.close()
-                return e.stdout, e.stderr
-            if left <= _POLL and child.poll() is None:
-                raise
-            text_in = None  # `communicate` continues with the first input
-
-
-class _Output(io.RawIOBase):
-    """What a program prints, until it closes its output, or _DRAIN seconds after its own end."""
-
-    def __init__(self, child: subprocess.Popen[bytes], file: IO[bytes]) -> None:
-        self._child = child
-        self._file = file
-        self._poll = select.poll()
-        self._poll.register(file, select.POLLIN)
-        self._waited, self._read = 0.0, 0  # since the program's end
-        self.left_open = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        while True:
-            ended, began = self._child.poll() is not None, time.monotonic()
-            if ended and (self._waited >= _DRAIN or self._read >= _PIPE):
-                self.left_open = True
-                return 0
-            ready = self._poll.poll(_POLL * 1000)
-            self._waited += time.monotonic() - began if ended else 0.0
-            if ready:
-                count = os.readv(self._file.fileno(), [buffer])
-                self._read += count if ended else 0
-                return count
-
-
 def _stream(child: subprocess.Popen[bytes], on_line: Callable[[str], None], deadline: float) -> Completed:
     """Pass on output line by line; a timer thread kills a child that exceeds its deadline.
 
@@ -177,7 +127,7 @@ def _stream(child: subprocess.Popen[bytes], on_line: Callable[[str], None], dead
 
     def expire() -> None:
         expired.set()
-        _kill_group(child)
+        outputs.kill_group(child)
 
     timer = threading.Timer(max(0.0, deadline - time.monotonic()), expire)
     timer.daemon = True
@@ -186,7 +136,7 @@ def _stream(child: subprocess.Popen[bytes], on_line: Callable[[str], None], dead
     kept: collections.deque[str] = collections.deque()
     size = 0
     assert child.stdout is not None  # noqa: S101  it is a pipe
-    output = _Output(child, child.stdout)
+    output = outputs.Output(child, child.stdout)
     reader = io.BufferedReader(output)
     try:
         while raw := reader.readline(lines.LONGEST):
@@ -198,7 +148,7 @@ def _stream(child: subprocess.Popen[bytes], on_line: Callable[[str], None], dead
             while size > _KEPT:
                 size -= len(kept.popleft())
         if output.left_open:
-            _kill_group(child)
+            outputs.kill_group(child)
         child.wait()
     finally:
         timer.cancel()
@@ -206,12 +156,6 @@ def _stream(child: subprocess.Popen[bytes], on_line: Callable[[str], None], dead
     if expired.is_set():
         raise subprocess.TimeoutExpired(child.args, 0)
     return Completed(child.returncode, "".join(kept), "")
-
-
-def _kill_group(child: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
 
 
 @contextlib.contextmanager
@@ -242,13 +186,13 @@ def beside(
         with contextlib.suppress(BrokenPipeError):  # it has exited: its earlier output counts
             _send(child.stdin.fileno(), stdin.encode(), deadline)
         ready = select.select([child.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]
-        yield lines.decode(child.stdout.readline()).strip() if ready else ""
+        yield lines.decode(child.stdout.readline(lines.LONGEST)).strip() if ready else ""
     finally:
         child.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(timeout)
         if child.poll() is None:
-            _kill_group(child)
+            outputs.kill_group(child)
         child.stdout.close()
 
 
@@ -288,7 +232,7 @@ def output_of(
         except OSError as e:
             raise os_error(e, args[0]) from e
     assert child.stdout is not None  # noqa: S101  it is a pipe
-    timer = threading.Timer(timeout, lambda: _kill_group(child))
+    timer = threading.Timer(timeout, lambda: outputs.kill_group(child))
     timer.daemon = True
     with signals_held():
         timer.start()
@@ -300,7 +244,7 @@ def output_of(
     finally:
         timer.cancel()
         if child.poll() is None:
-            _kill_group(child)
+            outputs.kill_group(child)
         child.stdout.close()
 
 
@@ -353,26 +297,27 @@ def _moving(
     """Run a program while `move` reads from it or writes to it; a timer kills one that exceeds its time limit."""
     args = [os.fspath(a) for a in argv]
     expired = threading.Event()
-    with tempfile.TemporaryFile() as errors:
-        try:
-            child = subprocess.Popen(
-                args,
-                bufsize=0 if stdout == subprocess.PIPE else -1,  # unbuffered: data is passed on as it arrives
-                env=dict(env),
-                stdin=stdin,
-                stdout=stdout,
-                stderr=errors,
-                start_new_session=True,
-            )
-        except OSError as e:
-            raise os_error(e, args[0]) from e
+    try:
+        child = subprocess.Popen(
+            args,
+            bufsize=0 if stdout == subprocess.PIPE else -1,  # unbuffered: data is passed on as it arrives
+            env=dict(env),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as e:
+        raise os_error(e, args[0]) from e
 
-        def expire() -> None:
-            expired.set()
-            _kill_group(child)
+    def expire() -> None:
+        expired.set()
+        outputs.kill_group(child)
 
-        timer = threading.Timer(timeout, expire)
-        timer.daemon = True
+    timer = threading.Timer(timeout, expire)
+    timer.daemon = True
+    assert child.stderr is not None  # noqa: S101  it is a pipe
+    with child.stderr, outputs.Tail(child.stderr, _KEPT) as errors:
         with signals_held():
             timer.start()
         try:
@@ -381,13 +326,12 @@ def _moving(
         finally:
             timer.cancel()
             if child.poll() is None:
-                _kill_group(child)
-        if expired.is_set():
-            raise HostError(
-                f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it waits"
-            )
-        errors.seek(max(0, errors.seek(0, os.SEEK_END) - _KEPT))
-        return Completed(child.returncode, "", lines.decode(errors.read()))
+                outputs.kill_group(child)
+    if expired.is_set():
+        raise HostError(
+            f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it waits"
+        )
+    return Completed(child.returncode, "", lines.decode(bytes(errors.kept)))
 
 
 def most_files() -> int:

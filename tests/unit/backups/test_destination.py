@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pushrod.backups import destination
 from pushrod.backups.destination import RECORD, Directory
 from pushrod.core.errors import StoreError
-from pushrod.system import streams
+from pushrod.system import files, streams
 
 NAME = "2026-01-02T03-04-05Z"
 LARGE = bytes(range(256)) * 4096  # many blocks
@@ -67,6 +68,23 @@ def test_a_file_that_cannot_be_written_is_told_and_leaves_no_backup(place: Direc
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert caught.value.where.endswith("db.dump")
+    assert not list(place.path.iterdir())
+
+
+def test_a_store_that_sends_without_end_leaves_others_their_disk(
+    place: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "free_space", lambda _: destination.SPARE - 1)
+    block, sent = bytes(1 << 20), []
+    with (
+        pytest.raises(StoreError, match="no space left on device: its last 268 mb stay free"),
+        place.begin() as draft,
+        draft.write("db.dump") as sink,
+    ):
+        for n in range(32):
+            sink.write(block)
+            sent.append(n)
+    assert 8 < len(sent) < 24
     assert not list(place.path.iterdir())
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pushrod.core.errors import BusyError, HostError
-from pushrod.system import accounts, files, processes, streams, waits
+from pushrod.system import accounts, files, outputs, processes, streams, waits
 from tests.conftest import beside
 from tests.unit.system.children import gone, mode, python, root_only
 
@@ -111,7 +111,7 @@ def test_run_kills_the_whole_group_when_time_is_up(
 def test_run_ends_with_the_program_and_kills_what_it_leaves_with_its_output_open(
     left: str, on_line: Callable[[str], None] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_DRAIN", 0.5)
+    monkeypatch.setattr(outputs, "_DRAIN", 0.5)
     pid = tmp_path / "pid"
     script = f"echo said; {{ {left}; }} & echo $! > {pid}; exit 3"
     done = processes.run(["sh", "-c", script], on_line=on_line, timeout=60)
@@ -129,12 +129,32 @@ def test_run_ends_with_the_program_where_what_it_leaves_never_stops_printing() -
 def test_run_does_not_wait_for_what_has_left_the_group(
     on_line: Callable[[str], None] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_DRAIN", 0.2)
+    monkeypatch.setattr(outputs, "_DRAIN", 0.2)
     pid = tmp_path / "pid"
     left = f"setsid sh -c 'echo $$ > {pid}; exec sleep 300'"
     script = f"echo said; {left} & until [ -s {pid} ]; do sleep 0.01; done"
     assert processes.run(["sh", "-c", script], on_line=on_line, timeout=60) == (0, "said\n", "")
     os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
+def test_run_ends_a_program_that_prints_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs in an app's container prints what it likes, and all of it would be in memory."""
+    monkeypatch.setattr(outputs, "_MOST", 1 << 20)
+    with pytest.raises(HostError, match="prints more than 1 MiB"):
+        processes.run(["yes"], timeout=20)
+    with pytest.raises(HostError, match="prints more than 1 MiB"):
+        processes.run(["sh", "-c", "yes >&2"], timeout=20)
+    done = processes.run(["cat"], stdin="é" * 400_000)
+    assert done.stdout == "é" * 400_000
+
+
+def test_a_stream_keeps_the_end_alone_of_what_a_program_says_beside_it() -> None:
+    sink = io.BytesIO()
+    shout = "head -c 5000000 /dev/zero | tr '\\0' x >&2; echo last >&2; echo out"
+    done = processes.drain(["sh", "-c", shout], sink, env=os.environ, timeout=20)
+    assert sink.getvalue() == b"out\n"
+    assert len(done.stderr) <= 1 << 20
+    assert done.stderr.endswith("xlast\n")
 
 
 def test_run_hands_over_all_that_a_program_printed_before_it_ended() -> None:

@@ -73,10 +73,14 @@ def checked(container: calls.Found) -> bool:
     shell = container["Config"].get("Shell") or ["/bin/sh", "-c"]
     argv = test[1:] if test[0] == "CMD" else [*shell, *test[1:]] if test[0] == "CMD-SHELL" else []
     words = ["docker", "exec", container["Name"].lstrip("/"), *argv]
+    nothing = subprocess.DEVNULL  # it may print without end
     try:
         return (
             bool(argv)
-            and subprocess.run(words, capture_output=True, timeout=_CHECK, check=False).returncode == 0
+            and subprocess.run(
+                words, stdin=nothing, stdout=nothing, stderr=nothing, timeout=_CHECK, check=False
+            ).returncode
+            == 0
         )
     except subprocess.TimeoutExpired:
         return False

@@ -1,5 +1,8 @@
 """What counts as healthy, and when waiting for it ends."""
 
+import os
+import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,3 +49,18 @@ def test_one_that_ends_again_and_again_is_not_waited_for(monkeypatch: pytest.Mon
     with pytest.raises(Trouble, match="a ends with status 3 each time it starts"):
         container_health.healthy(["a"], 60)
     assert next(counts) == 7 + container_health._LOOP + 1
+
+
+def test_nothing_is_kept_of_what_a_check_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watchdog and the boot of the machine run it, and it is the app's own program."""
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\nhead -c 50000000 /dev/zero; head -c 50000000 /dev/zero >&2\n")
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    container = found() | {"Config": {"Healthcheck": {"Test": ["CMD", "check"]}}}
+    tracemalloc.start()
+    try:
+        assert container_health.checked(container)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
