@@ -219,6 +219,7 @@ def test_submodules_are_deployed_with_those_they_have(shop: App, machine: Machin
         "https://user:word@127.0.0.1/theme",
         "-u./payload",
         "https://127.0.0.1:1/nobody",
+        "https://no..name/x",
         "",
     ],
 )
@@ -358,6 +359,8 @@ class Objects(http.server.BaseHTTPRequestHandler):
     """A server of LFS: the batch API below /lfs, files below /files, with the header that its answer asks for."""
 
     kept: dict[str, bytes] = {}
+    said = b""
+    """What it answers to the batch API in place of an answer."""
     elsewhere = ""
     """Where it says that the files are, in place of itself."""
     asked: list[str] = []
@@ -377,7 +380,7 @@ class Objects(http.server.BaseHTTPRequestHandler):
                 o
                 | ({"actions": {"download": link}} if known else {"error": {"code": 404, "message": "gone"}})
             )
-        self._answer(json.dumps({"transfer": "basic", "objects": objects}).encode())
+        self._answer(self.said or json.dumps({"transfer": "basic", "objects": objects}).encode())
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
@@ -398,7 +401,7 @@ class Objects(http.server.BaseHTTPRequestHandler):
 def lfs_server(shop: App, certificate: Path) -> Iterator[int]:
     """The port of a server of LFS that the shop's `.lfsconfig` names and whose certificate is trusted."""
     shop.restore()
-    Objects.kept, Objects.elsewhere, Objects.asked = {}, "", []
+    Objects.kept, Objects.elsewhere, Objects.asked, Objects.said = {}, "", [], b""
     with serving(Objects, certificate) as port:
         shop.tree.commit({".lfsconfig": f"[lfs]\n\turl = https://127.0.0.1:{port}/lfs\n"}, "where LFS is")
         shop.machine.env["SSL_CERT_FILE"] = str(certificate)
@@ -464,6 +467,18 @@ def test_what_the_server_of_lfs_has_otherwise_is_not_taken(
     said = deployed(shop)
     assert why in said
     assert (checkout(shop) / "badge.png").read_text() == pointer(content)
+
+
+@pytest.mark.parametrize("answer", [b'{"objects": [], "x": ' + b"[" * 100_000, b"[]", b"\xff"])
+def test_an_answer_of_the_server_of_lfs_that_is_none_is_told(
+    shop: App, lfs_server: int, answer: bytes
+) -> None:
+    shop.machine.must("apps", "allow", "shop", f"submodules:127.0.0.1:{lfs_server}")
+    Objects.said = answer
+    shop.tree.commit({"badge.png": pointer(b"what is not here")}, "lfs")
+    said = deployed(shop)
+    assert "Traceback" not in said
+    assert "badge.png" in said
 
 
 # ---- shallow clones ---------------------------------------------------------------------------------------------

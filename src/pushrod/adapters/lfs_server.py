@@ -160,7 +160,10 @@ def _batch(client: _Client, url: str, pointers: Sequence[Pointer]) -> list[_Obje
     body = b"".join(client.ask("POST", f"{url}/objects/batch", headers, json.dumps(asked).encode(), _ANSWER))
     if len(body) > _ANSWER:
         raise FetchError("the LFS server's answer is too large")
-    return msgspec.json.decode(body, type=_Answer).objects
+    try:
+        return msgspec.json.decode(body, type=_Answer).objects
+    except RecursionError as e:
+        raise FetchError("the LFS server's answer is nested without end") from e
 
 
 def _download(client: _Client, described: _Object, pointer: Pointer, store: Path) -> str:

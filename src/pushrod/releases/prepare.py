@@ -289,6 +289,7 @@ class Sealing:
             for pointer in lacking:
                 size += pointer.size
                 push_limits.check_size(commit, pointer.path, pointer.size, size, most)
+            push_limits.check_room([git.Blob(*p) for p in lacking], self.app.directory)
             self.progress.note(f"Git LFS: fetching {len(lacking)} files from {url}")
             try:
                 lfs_server.fetch(url, lacking, fetched, grants.servers(self.app.settings.allowed))

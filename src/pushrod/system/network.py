@@ -1,6 +1,7 @@
 """Sockets of this machine: listeners, free ports, answering servers."""
 
 import contextlib
+import errno
 import hashlib
 import ipaddress
 import os
@@ -43,8 +44,11 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def addresses(host: str, port: int) -> list[str]:
-    """The addresses a host name resolves to here; OSError if it has none."""
-    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    """The addresses a host name resolves to here; OSError if it has none, or is no name."""
+    try:
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as e:  # `a..b`, or a label of more than 63 characters
+        raise OSError(errno.EINVAL, "it is not the name of a host") from e
     return list(dict.fromkeys(str(at[0]) for *_, at in answers))
 
 
