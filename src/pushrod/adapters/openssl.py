@@ -18,6 +18,10 @@ _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\r?\n.+?-----END \1-----", re.
 _TIMEOUT = 30.0  # seconds for one call; an elliptic-curve key takes milliseconds
 _CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
 _AUTHORITY_DAYS = 3650
+_RSA = 4096  # bits: 7 ms for a signature, four times as many as with half of them
+_CURVES = "prime256v1|secp384r1|secp521r1"
+_KEY_SIZE = 8 << 10  # characters of a private key; 3.2 thousand are one of 4096 bits
+_CHAIN, _CHAIN_SIZE = 10, 64 << 10  # certificates, and characters of all of them
 _DAYS = (
     # within the 398 days that public authorities were limited to until 2026, so that every client accepts it
     397
@@ -112,9 +116,10 @@ def match(given: Pair) -> Described:
 
 def check(given: Pair) -> Described:
     """The data of a certificate that can be served now. Raises StateError like `match`, and if it has expired, is not
-    valid yet, or has no name.
+    valid yet, has no name, or costs the edge too much per handshake.
     """
     described = match(given)
+    _check_cost(given)
     if described.left <= 0:
         raise StateError(f"the certificate expired on {described.ends[:10]}", hint="get a new one")
     if not described.begun:
@@ -127,6 +132,33 @@ def check(given: Pair) -> Described:
             "the certificate has no names (subjectAltName)", hint="browsers require them: get a new one"
         )
     return described
+
+
+def _check_cost(found: Pair) -> None:
+    """Raise StateError for a key with which a signature takes long, or a long chain: all apps share the edge, which
+    signs for one while all others wait.
+
+    A key's own numbers are checked, too: they could have a signature calculated the long way, whatever its size.
+    """
+    count = sum(1 for block in _BLOCK.finditer(found.chain) if block[1] == "CERTIFICATE")
+    if count > _CHAIN or len(found.chain) > _CHAIN_SIZE:
+        raise StateError(
+            f"the certificate comes with {count} others, {len(found.chain) >> 10} KiB in all; the most are {_CHAIN} "
+            f"in {_CHAIN_SIZE >> 10} KiB",
+            hint="give the certificate and its intermediate ones, without the root",
+        )
+    public = _openssl("pkey", "-pubout", "-passin", "pass:", stdin=found.key)
+    told = _openssl("pkey", "-pubin", "-noout", "-text", stdin=public)
+    bits = re.search(r"Public-Key: \((\d+) bit\)\s+Modulus:", told)
+    fits = (bits and int(bits[1]) <= _RSA) or re.search(rf"ASN1 OID: (?:{_CURVES})\s|^ED(?:25519|448) ", told)
+    if not fits or len(found.key) > _KEY_SIZE:
+        raise StateError(
+            f"the private key is of a kind with which a signature takes long{f': {bits[1]} bits' if bits else ''}",
+            hint=f"get a certificate for an elliptic key (P-256), or for one of RSA with at most {_RSA} bits",
+        )
+    _openssl(
+        "pkey", "-check", "-noout", "-passin", "pass:", stdin=found.key, wrong="the private key is not valid"
+    )
 
 
 def authority(name: str) -> Pair:

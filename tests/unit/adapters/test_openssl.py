@@ -1,5 +1,6 @@
 """The content of certificates, and which ones are refused, each with one message."""
 
+import base64
 import datetime
 import subprocess
 from pathlib import Path
@@ -161,3 +162,51 @@ def test_one_that_is_not_valid_yet_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_one_without_names_is_refused(tmp_path: Path) -> None:
     assert "has no names" in refused(made(tmp_path, "20200101000000Z", "20900101000000Z")).what
+
+
+def number(value: int) -> bytes:
+    raw = value.to_bytes(value.bit_length() // 8 + 1, "big")
+    return b"\x02\x82" + len(raw).to_bytes(2, "big") + raw
+
+
+def crafted(bits: int, longest: int) -> str:
+    """A key of RSA whose factors are no primes, and with which OpenSSL signs all the same: 16,384 bits take 8 s."""
+    p, q = (1 << bits // 2) - 1, (1 << bits // 2) - 3
+    numbers = (0, p * q, 65537, (1 << longest) + 1, p, q, 5, 7, 11)
+    body = b"".join(map(number, numbers))
+    der = b"\x30\x82" + len(body).to_bytes(2, "big") + body
+    text = base64.encodebytes(der).decode()
+    return f"-----BEGIN RSA PRIVATE KEY-----\n{text}-----END RSA PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("bits", "longest", "why"),
+    [(8192, 16, "takes long: 8192 bits"), (2048, 50_000, "takes long"), (2048, 2040, "is not valid")],
+)
+def test_a_key_with_which_a_signature_takes_long_is_refused(
+    tmp_path: Path, bits: int, longest: int, why: str
+) -> None:
+    (tmp_path / "key").write_text(crafted(bits, longest))
+    argv = ("req", "-x509", "-key", str(tmp_path / "key"), "-subj", "/CN=x", "-days", "9")
+    run(*argv, "-addext", "subjectAltName=DNS:shop.localhost", "-out", str(tmp_path / "chain"))
+    assert why in refused(Pair((tmp_path / "chain").read_text(), (tmp_path / "key").read_text())).what
+
+
+def test_a_curve_that_few_know_and_a_long_chain_are_refused(tmp_path: Path, good: Pair) -> None:
+    argv = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:sect571r1", "-nodes")
+    options = ("-subj", "/CN=x", "-days", "9", "-addext", "subjectAltName=DNS:shop.localhost")
+    run(*argv, *options, "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "chain"))
+    found = Pair((tmp_path / "chain").read_text(), (tmp_path / "key").read_text())
+    assert "takes long" in refused(found).what
+    assert "comes with" in refused(Pair(good.chain * 9, good.key)).what
+
+
+@pytest.mark.parametrize(
+    "kind", [("rsa:2048",), ("ed25519",), ("ec", "-pkeyopt", "ec_paramgen_curve:secp384r1")]
+)
+def test_a_usual_key_is_taken(tmp_path: Path, kind: tuple[str, ...]) -> None:
+    argv = ("req", "-x509", "-newkey", *kind, "-nodes", "-subj", "/CN=x", "-days", "9")
+    names = ("-addext", "subjectAltName=DNS:shop.localhost")
+    run(*argv, *names, "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "chain"))
+    found = Pair((tmp_path / "chain").read_text(), (tmp_path / "key").read_text())
+    assert openssl.check(found).names == ("shop.localhost",)
