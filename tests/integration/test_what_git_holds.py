@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import json
 import os
+import random
 import ssl
 import subprocess
 import threading
@@ -204,6 +205,31 @@ def test_submodules_are_deployed_with_those_they_have(shop: App, machine: Machin
     shop.must("restart")
     assert (checkout(shop) / "static" / "theme" / "vendor" / "icons" / "icon.svg").exists()
     assert not Backend.asked, "what has been fetched is not fetched again"
+
+
+def test_what_submodules_bring_is_bounded_and_what_none_needs_goes(
+    shop: App, machine: Machine, allowed: str
+) -> None:
+    """Each has a repository here, and a server sends what it likes beside the commit that was asked for."""
+    shop.restore()
+    limits, noise = machine.root / "limits.json", random.Random(7)
+    names = ("first", "second", "third")
+    trees = {n: served(machine, n, {"noise": noise.randbytes(1_500_000).hex()}) for n in names}
+    limits.write_text('{"repository_size": 4000000}')
+    try:
+        for name in trees:  # one after the other: each makes room for the next
+            shop.restore()
+            add(shop.tree, name, f"{allowed}/{name}", trees[name].head())
+            deployed(shop)
+        kept = [*(shop.directory / "submodules").iterdir()]
+        assert len(kept) == 1, "the others have gone for the third"
+        shop.restore()
+        for name in trees:
+            add(shop.tree, name, f"{allowed}/{name}", trees[name].head())
+        said = apps.complaint(shop.tree.push())
+        assert "the limit repository-size of this host" in said.what
+    finally:
+        limits.unlink()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from pushrod.system import files, processes
 _MOST = 50  # submodules of one commit, including those of submodules
 _DEEPEST = 5
 _LARGEST = 1 << 30  # bytes of one pack
+_LEAST = 1 << 20  # bytes, with less room than which nothing is fetched
+_SPARE = 256 << 20  # bytes of the disk that stay free
 _TIMEOUT = 300.0  # seconds for one fetch
 _SLOWEST = ("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30")  # bytes a second, seconds
 _STRAIGHT = ("-c", "http.followRedirects=false")
@@ -36,7 +38,7 @@ class Submodule(NamedTuple):
 
 
 class Kept:
-    """The repositories of an app's submodules, below a directory.
+    """The repositories of an app's submodules, below a directory, of at most `most` bytes together.
 
     `say` receives messages about long work; `fits` raises an error for a commit of a repository that is too large.
     `allowed` are servers, as `host` or `host:port`, from which the app `app` may get files wherever they are.
@@ -49,8 +51,11 @@ class Kept:
         fits: Callable[[Path, str], None],
         app: str,
         allowed: Collection[str],
+        most: int,
     ) -> None:
         self.directory = directory
+        self._most = most
+        self._used: set[str] = set()
         self.fits = fits
         self._app, self._allowed = app, allowed
         self._say = say
@@ -58,18 +63,38 @@ class Kept:
     def repository(self, submodule: Submodule, where: str) -> Path:
         """The repository that has the submodule's commit, fetched if necessary."""
         path = self.directory / _name(submodule.url)
+        self._used.add(path.name)
         if new := not (path / "HEAD").exists():
             files.remove_tree(path)
             git.create_bare(path, sha256=len(submodule.commit) == 64)
         if not git.is_commit(path, submodule.commit):
             self._say(f"submodule {where}: fetching {submodule.commit[:7]} from {submodule.url}")
             try:
-                _fetch(path, submodule, where, self._way(submodule, where))
+                _fetch(path, submodule, where, self._way(submodule, where), self._room(where))
             except PushrodError:
                 if new:
                     files.remove_tree(path)
                 raise
         return path
+
+    def _room(self, where: str) -> int:
+        """The bytes that one more pack may have. What no submodule of this commit needs goes where there are none.
+
+        Raises RepositoryError where there are none then.
+        """
+        room = min(self._most - self._size(), files.free_space(self.directory) - _SPARE)
+        if room < _LEAST:
+            for path in self.directory.iterdir():
+                if path.name not in self._used:
+                    files.remove_tree(path)
+            room = min(self._most - self._size(), files.free_space(self.directory) - _SPARE)
+        if room < _LEAST:
+            why = f"submodules take more than the limit repository-size of this host, {self._most >> 20} MiB, or"
+            raise _refused(where, f"{why} than the disk has left", "have fewer or smaller submodules")
+        return min(room, _LARGEST)
+
+    def _size(self) -> int:
+        return sum(git.size(path) for path in self.directory.iterdir())
 
     def _way(self, submodule: Submodule, where: str) -> tuple[str, ...]:
         """The options that make Git contact a server only at these addresses.
@@ -143,8 +168,8 @@ def _check(submodule: Submodule, where: str) -> None:
         raise _refused(where, f"it cannot be fetched from {url[:200]!r}", hint)
 
 
-def _fetch(path: Path, submodule: Submodule, where: str, way: tuple[str, ...]) -> None:
-    """Fetch one commit or, if a server does not provide single ones, all branches and tags."""
+def _fetch(path: Path, submodule: Submodule, where: str, way: tuple[str, ...], most: int) -> None:
+    """Fetch one commit or, if a server does not provide single ones, all branches and tags; at most `most` bytes."""
     exact = ("--depth=1", submodule.url, submodule.commit)
     whole = (submodule.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
     problem = ""
@@ -153,7 +178,7 @@ def _fetch(path: Path, submodule: Submodule, where: str, way: tuple[str, ...]) -
         argv += ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--force", *words]
         environment = git.environment() | {"GIT_ALLOW_PROTOCOL": "https", "GIT_ASKPASS": "true"}
         try:
-            done = processes.run(_bounded(argv), env=environment, timeout=_TIMEOUT)
+            done = processes.run(_bounded(argv, most), env=environment, timeout=_TIMEOUT)
         except PushrodError as e:
             raise _refused(where, f"{submodule.url}: {e.what}", "check whether that server answers") from e
         if done.status == 0 and git.is_commit(path, submodule.commit):
@@ -167,10 +192,10 @@ def _fetch(path: Path, submodule: Submodule, where: str, way: tuple[str, ...]) -
     )
 
 
-def _bounded(argv: list[str]) -> list[str]:
+def _bounded(argv: list[str], most: int) -> list[str]:
     """The argv, run so that it writes no file larger than a pack may be (prlimit is part of util-linux)."""
     prlimit = shutil.which("prlimit")
-    return [prlimit, f"--fsize={_LARGEST}", "--", *argv] if prlimit else argv
+    return [prlimit, f"--fsize={most}", "--", *argv] if prlimit else argv
 
 
 def _refused(where: str, why: str, hint: str) -> RepositoryError:

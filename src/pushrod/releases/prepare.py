@@ -270,6 +270,7 @@ class Sealing:
             fits,
             self.app.name,
             grants.servers(self.app.settings.allowed),
+            most.repository_size,
         )
         notes = submodules.place(self.app.repository, commit, checkout, kept)
         return (*notes, *self._fill_pointers(commit, checkout, most, sum(blob.size for blob in written)))
