@@ -4,6 +4,7 @@
       3f9a07c1…/      chain.pem, key.pem, certificate.json; never changed once written
       current         -> the last one seen served
       failure.json    why the last attempt to get a newer one failed; removed by the next success
+      orders.json     when the ACME server was asked for one
     ROOT/certbot/     certbot's own files: its account, and the certificates it obtained
     ROOT/authority/   this machine's own authority, made when first needed: chain.pem, key.pem (0600)
 
@@ -14,14 +15,14 @@ import contextlib
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from pushrod.adapters import certbot, openssl
 from pushrod.adapters.openssl import Described, Pair
-from pushrod.core.errors import PushrodError, StateError
+from pushrod.core.errors import HostError, PushrodError, StateError
 from pushrod.core.site import CHAIN, KEY, Tls
 from pushrod.core.values import Diagnostic, Release, Value
 from pushrod.ingress.protocol import Ingress
@@ -34,6 +35,10 @@ _AGAIN = (
 )
 _LATE = 1 / 4  # of its lifetime left: renewal, due at a third, has failed for days
 _DUE = 1 / 3
+_ORDERS = "orders.json"  # when the ACME server issued or refused a certificate
+_DAY, _WEEK = 86400.0, 7 * 86400.0
+# Let's Encrypt issues fifty a week for one domain and all names below it.
+_MOST_A_DAY, _MOST_A_WEEK = 20, 40
 _RESTORE = "`pushrod doctor --repair` fixes it"
 
 
@@ -234,8 +239,37 @@ class Certificates:
             for directory in (self.certbot, ingress.places.challenges):
                 directory.mkdir(parents=True, exist_ok=True)
             self.certbot.chmod(0o700)
-            return certbot.obtain(request, self.certbot, ingress.places.challenges)
+            return self._ordered(lambda: certbot.obtain(request, self.certbot, ingress.places.challenges))
         return self._given() if release.tls.source == "files" else self._local(release, force=force)
+
+    def _ordered(self, obtain: Callable[[], Pair]) -> Pair:
+        """What the ACME server gives, which counts unless it is what is in place already.
+
+        All apps have one account there, and names below the same domain: what it gives of both in a week is bounded,
+        and so is an app's part of it. Raises HostError where the app has had that.
+        """
+        path, kept = self.directory / _ORDERS, None
+        with contextlib.suppress(StateError):  # of one that is damaged: another is to take its place
+            kept = self.current()
+        before: list[str] = []
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            before = msgspec.json.decode(path.read_bytes(), type=list[str])
+        before = [at for at in before if seconds_since(at) < _WEEK]
+        today = sum(seconds_since(at) < _DAY for at in before)
+        if today >= _MOST_A_DAY or len(before) >= _MOST_A_WEEK:
+            raise HostError(
+                f"the app has asked for {today} certificates in a day and {len(before)} in a week; the most are "
+                f"{_MOST_A_DAY} and {_MOST_A_WEEK}: what the ACME server gives is for all apps",
+                where=f"app {self.app.name}",
+                hint="what is served stays; wait, or give a certificate of your own: pushrod cert set",
+            )
+        pair = None
+        try:
+            pair = obtain()
+        finally:
+            if pair is None or kept is None or openssl.describe(pair.chain) != kept.certificate:
+                files.write(path, msgspec.json.encode([*before, now()]))
+        return pair
 
     def _given(self) -> Pair:
         if not self.given.exists():

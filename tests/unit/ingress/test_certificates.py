@@ -168,6 +168,34 @@ def test_a_failure_can_be_read_again(app: App) -> None:
     assert (found.names, found.why, found.hint) == (("shop.org",), "no", "mend it")
 
 
+def test_an_app_asks_for_so_many_certificates_only(app: App) -> None:
+    """All apps have one account at the authority, and may have names below one domain."""
+    found, asked = Certificates(app), 0
+    pair = openssl.issue(openssl.authority("x"), ["shop.org"])
+    kept = Kept(GENERATION, "acme", openssl.describe(pair.chain))
+    files.write(found.directory / GENERATION / "certificate.json", msgspec.json.encode(kept))
+    files.point(found.directory / "current", GENERATION)
+
+    def refused() -> openssl.Pair:
+        nonlocal asked
+        asked += 1
+        raise HostError("no")
+
+    for _ in range(30):
+        assert asked or found._ordered(lambda: pair) == pair  # what is there already does not count
+        with pytest.raises(HostError):
+            found._ordered(refused)
+    assert asked == 20
+    with pytest.raises(HostError, match="20 certificates in a day"):
+        found._ordered(lambda: pair)
+    long_ago = (datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=2)).isoformat()
+    files.write(found.directory / "orders.json", msgspec.json.encode([long_ago] * 39))
+    with pytest.raises(HostError, match="no"):
+        found._ordered(refused)
+    with pytest.raises(HostError, match="40 in a week"):
+        found._ordered(refused)
+
+
 # ---- what is damaged -----------------------------------------------------------------------------------------
 
 
