@@ -264,14 +264,8 @@ class Sealing:
 
         fits(self.app.repository, commit)
         git.checkout(self.app.repository, commit, checkout)
-        kept = submodules.Kept(
-            self.app.directory / "submodules",
-            self.progress.note,
-            fits,
-            self.app.name,
-            grants.servers(self.app.settings.allowed),
-            most.repository_size,
-        )
+        place, servers = self.app.directory / "submodules", grants.servers(self.app.settings.allowed)
+        kept = submodules.Kept(place, self.progress.note, fits, self.app.name, servers, most.repository_size)
         notes = submodules.place(self.app.repository, commit, checkout, kept)
         return (*notes, *self._fill_pointers(commit, checkout, most, sum(blob.size for blob in written)))
 

@@ -170,7 +170,7 @@ def number(value: int) -> bytes:
 
 
 def crafted(bits: int, longest: int) -> str:
-    """A key of RSA whose factors are no primes, and with which OpenSSL signs all the same: 16,384 bits take 8 s."""
+    """A key of RSA whose factors are no primes, and with which OpenSSL signs all the same, which takes 8 s with 16,384 bits."""
     p, q = (1 << bits // 2) - 1, (1 << bits // 2) - 3
     numbers = (0, p * q, 65537, (1 << longest) + 1, p, q, 5, 7, 11)
     body = b"".join(map(number, numbers))
@@ -179,6 +179,7 @@ def crafted(bits: int, longest: int) -> str:
     return f"-----BEGIN RSA PRIVATE KEY-----\n{text}-----END RSA PRIVATE KEY-----\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bits", "longest", "why"),
     [(8192, 16, "takes long: 8192 bits"), (2048, 50_000, "takes long"), (2048, 2040, "is not valid")],
@@ -192,6 +193,7 @@ def test_a_key_with_which_a_signature_takes_long_is_refused(
     assert why in refused(Pair((tmp_path / "chain").read_text(), (tmp_path / "key").read_text())).what
 
 
+@pytest.mark.slow
 def test_a_curve_that_few_know_and_a_long_chain_are_refused(tmp_path: Path, good: Pair) -> None:
     argv = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:sect571r1", "-nodes")
     options = ("-subj", "/CN=x", "-days", "9", "-addext", "subjectAltName=DNS:shop.localhost")
@@ -201,6 +203,7 @@ def test_a_curve_that_few_know_and_a_long_chain_are_refused(tmp_path: Path, good
     assert "comes with" in refused(Pair(good.chain * 9, good.key)).what
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", [("rsa:2048",), ("ed25519",), ("ec", "-pkeyopt", "ec_paramgen_curve:secp384r1")]
 )

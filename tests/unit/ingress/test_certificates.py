@@ -168,6 +168,7 @@ def test_a_failure_can_be_read_again(app: App) -> None:
     assert (found.names, found.why, found.hint) == (("shop.org",), "no", "mend it")
 
 
+@pytest.mark.slow
 def test_an_app_asks_for_so_many_certificates_only(app: App) -> None:
     """All apps have one account at the authority, and may have names below one domain."""
     found, asked = Certificates(app), 0

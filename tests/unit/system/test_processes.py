@@ -137,6 +137,7 @@ def test_run_does_not_wait_for_what_has_left_the_group(
     os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_run_ends_a_program_that_prints_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """What runs in an app's container prints what it likes, and all of it would be in memory."""
     monkeypatch.setattr(outputs, "_MOST", 1 << 20)
@@ -148,6 +149,7 @@ def test_run_ends_a_program_that_prints_without_end(monkeypatch: pytest.MonkeyPa
     assert done.stdout == "é" * 400_000
 
 
+@pytest.mark.slow
 def test_a_stream_keeps_the_end_alone_of_what_a_program_says_beside_it() -> None:
     sink = io.BytesIO()
     shout = "head -c 5000000 /dev/zero | tr '\\0' x >&2; echo last >&2; echo out"

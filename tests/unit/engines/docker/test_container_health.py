@@ -51,6 +51,7 @@ def test_one_that_ends_again_and_again_is_not_waited_for(monkeypatch: pytest.Mon
     assert next(counts) == 7 + container_health._LOOP + 1
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_of_what_a_check_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The watchdog and the boot of the machine run it, and it is the app's own program."""
     docker = tmp_path / "docker"
