@@ -170,7 +170,7 @@ def number(value: int) -> bytes:
 
 
 def crafted(bits: int, longest: int) -> str:
-    """A key of RSA whose factors are no primes, and with which OpenSSL signs all the same, which takes 8 s with 16,384 bits."""
+    """An RSA key whose factors are not primes. OpenSSL signs with it: with 16,384 bits that takes 8 s."""
     p, q = (1 << bits // 2) - 1, (1 << bits // 2) - 3
     numbers = (0, p * q, 65537, (1 << longest) + 1, p, q, 5, 7, 11)
     body = b"".join(map(number, numbers))
