@@ -98,12 +98,12 @@ class Pipeline:
                     self._complete(live)
                     self.promote(live, fresh=False, migrate=False)
                 return live
-            self._tell_of_last(commit)
+            self._report_last(commit)
             release = self.prepare(commit)
             self.promote(release, on_live=on_live)
             return release
 
-    def _tell_of_last(self, commit: str) -> None:
+    def _report_last(self, commit: str) -> None:
         """Report how the last release ended, if it was of this commit and may not have been reported."""
         entries = self.journal.entries()
         number = max((e.release for e in entries), default=0)
