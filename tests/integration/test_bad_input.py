@@ -168,7 +168,7 @@ STARTS = (
         "a worker ends at boot",
         compose({"worker": {"build": ".", "command": "python -c 'raise SystemExit(3)'"}}),
         8,
-        ("ended at boot", "instance worker-1"),
+        ("ended at boot", "instance worker-1", "service_completed_successfully"),
     ),
 )
 KEY = "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIEowIBAAKCAQEA\n-----END RSA " + "PRIVATE KEY-----\n"

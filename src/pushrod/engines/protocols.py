@@ -178,6 +178,9 @@ class Runtime(Protocol):
         such process.
         """
 
+    def reached(self, app: App, release: Release) -> bool:
+        """Whether whatever leads to the running instances of a release is there."""
+
     def set_autostart(self, app: App, enabled: bool) -> bool:
         """Set whether the app's live release starts at boot; returns whether that is a change."""
 

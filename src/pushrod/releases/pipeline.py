@@ -418,7 +418,8 @@ class Pipeline:
         )
         # The health of a restarted instance is unknown for a moment; the edge has the app's ready marker.
         restarted = any(s.group != "edge" and s.since < min(_SETTLING, proved) for s in states)
-        return up and not restarted and self.serving.agrees(live)
+        reached = self.engine.runtime.reached(self.app, live)
+        return up and reached and not restarted and self.serving.agrees(live)
 
     def _since_live(self, live: Release) -> float:
         """Seconds since the whole live release had proved its health: Docker reports it only after its own first

@@ -278,6 +278,10 @@ class Instances:
         """None."""
         return iter(())
 
+    def reached(self, app: App, release: Release) -> bool:
+        """They are nowhere."""
+        return True
+
     def set_autostart(self, app: App, enabled: bool) -> bool:
         """Nothing outlives the test."""
         return False

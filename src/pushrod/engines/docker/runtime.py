@@ -20,7 +20,11 @@ class Runtime:
         self._context = context
 
     def start(self, app: App, release: Release, environments: dict[str, dict[str, str]]) -> None:
-        """Start a release's instances beside whatever runs."""
+        """Start a release's instances beside whatever runs; anew where their networks are gone, with which they
+        were made."""
+        if not _networks(app, release) <= {*docker.networks({docker.APP: app.name})}:
+            made = docker.containers({docker.APP: app.name, docker.RELEASE: str(release.number)})
+            docker.remove([c.name for c in made])
         join(app, release)
         try:
             bring_up.start(place(app), names.files(app, release.number))
@@ -61,6 +65,12 @@ class Runtime:
         numbers = docker.labelled({docker.APP: app.name, docker.INSTANCE: ""}, docker.RELEASE)
         return sorted(map(int, numbers))
 
+    def reached(self, app: App, release: Release) -> bool:
+        """By their networks and those of the stores, and by the mark without which the edge says 503."""
+        there = {*docker.networks({docker.APP: app.name})}
+        wanted = _networks(app, release) | ({app.name} if release.stores else set())
+        return wanted <= there and gates.is_open(app.name, release.number)
+
     def states(self, app: App) -> list[ProcessState]:
         """The state of the edge, then of every container of an app, stores first."""
         states = [state_of(c) for c in docker.containers({docker.APP: app.name})]
@@ -78,6 +88,12 @@ class Runtime:
     def set_autostart(self, app: App, enabled: bool) -> bool:
         """By a link that systemd reads; a path unit notices the change."""
         return autostart.enable(app) if enabled else autostart.disable(app)
+
+
+def _networks(app: App, release: Release) -> set[str]:
+    """The names of a release's networks."""
+    stores = {names.stores_network(app, release.number)} if release.stores else set()
+    return {names.project(app, release.number), *stores}
 
 
 def _not_permitted(app: App, release: Release) -> Iterator[str]:

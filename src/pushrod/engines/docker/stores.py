@@ -52,7 +52,11 @@ class Stores:
         containers = [names.store(self.app, s.name) for s in release.stores]
         if before != definitions:
             self._check_versions(release)
-        if before != definitions or not self._healthy(containers):
+        lost = bool(containers) and self.app.name not in docker.networks({docker.APP: self.app.name})
+        if lost:  # they were created with that network, and can join no other without it; their data stays
+            kept = {names.store(self.app, s.name) for s in release.stores if s.keeps}
+            docker.remove([c.name for c in self._containers() if c.name not in kept])
+        if before != definitions or lost or not self._healthy(containers):
             self._redefine(definitions, containers)
             for store in release.stores:
                 self._wait(store)

@@ -66,9 +66,9 @@ class Readiness:
         for instance in self._release.instances:
             state = states.get(instance.name)
             if state is None or state.state in ("failed", "backoff", "stopped"):
-                raise self._error(instance, "ended at boot")
+                raise self._ended(instance)
             if state.pid and self._pids.setdefault(instance.name, state.pid) != state.pid:
-                raise self._error(instance, "ended at boot")
+                raise self._ended(instance)
         return states
 
     def _why_not(self, instance: Instance, state: ProcessState) -> str:
@@ -104,6 +104,12 @@ class Readiness:
     def _service(self, instance: Instance) -> Service:
         return self._release.service(instance.service)
 
+    def _ended(self, instance: Instance) -> ReadyError:
+        error = self._error(instance, "ended at boot")
+        if instance.service not in self._release.serving:
+            error.hint = f"{_ENDING}. Otherwise: {error.hint}"
+        return error
+
     def _error(self, instance: Instance, why: str, hint: str = "") -> ReadyError:
         return ReadyError(
             f"{instance.name} {why}",
@@ -115,6 +121,10 @@ class Readiness:
         )
 
 
+_ENDING = (
+    "if it is to end, have the service that needs it wait with `condition: service_completed_successfully`, or write "
+    "its command as `x-pushrod: {release: …}` of that service"
+)
 _PORT = (
     "on the embedded engine all instances are processes of one machine, so each has its own port: read PORT in the "
     "code, or write the port in the command (`--port 8000`), where pushrod replaces it; on a host with Docker, "
