@@ -119,6 +119,14 @@ def test_a_tag_is_deployed_as_its_commit(shop: App, depth: int) -> None:
     shop.settled()
 
 
+def test_a_tag_that_is_pushed_first_of_all_is_told_where_to(machine: Machine) -> None:
+    """Git takes `main` for the name of a tag then."""
+    first = machine.app("first", push=False)
+    first.tree.git("tag", "v1")
+    assert "TAG:refs/heads/main" in apps.complaint(first.tree.push("pushrod", "v1:main")).to_do
+    said(first.tree.push("pushrod", "v1:refs/heads/main"))
+
+
 @pytest.mark.parametrize("what", ["HEAD^{tree}", "HEAD:app.py", "a tag of a tree"])
 def test_what_is_no_commit_is_refused(shop: App, what: str) -> None:
     shop.restore()

@@ -149,6 +149,12 @@ def _parsed(updates: str) -> list[_Update]:
 def _check_tags(app: App, tags: Sequence[_Update], commit: str, quarantine: Mapping[str, str]) -> None:
     """Refuse a tag on a commit outside the deployed branch's history: only that history was checked."""
     for tag in tags:
+        if tag.ref == f"{_TAGS}{git.BRANCH}":
+            raise RepositoryError(
+                f"Git makes a tag of `{git.BRANCH}` where no branch of that name is there yet",
+                where=tag.ref,
+                hint=f"git push pushrod TAG:{_DEPLOYED} deploys a tag's commit",
+            )
         tagged = git.pushed_commit(app.repository, tag.new, tag.ref, quarantine=quarantine)
         if not commit or not git.is_ancestor(app.repository, tagged, commit, quarantine=quarantine):
             raise RepositoryError(
