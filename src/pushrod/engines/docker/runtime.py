@@ -91,9 +91,15 @@ class Runtime:
 
 
 def _networks(app: App, release: Release) -> set[str]:
-    """The names of a release's networks."""
-    stores = {names.stores_network(app, release.number)} if release.stores else set()
-    return {names.project(app, release.number), *stores}
+    """The names of the networks that a release's instances are on: none for one that has the host's."""
+    text = (names.files(app, release.number) / names.COMPOSE).read_text()
+    found = rendering.services(text)
+    used = {n for i in release.instances for n in found[i.name].get("networks") or ()}
+    called = {
+        "default": names.project(app, release.number),
+        "stores": names.stores_network(app, release.number),
+    }
+    return {called[name] for name in used}
 
 
 def _not_permitted(app: App, release: Release) -> Iterator[str]:
