@@ -37,8 +37,9 @@ def open_edge(app: str, number: int) -> None:
 
 def close_edge(app: str, number: int | None = None) -> None:
     """Make the edge answer that the app is starting, until a release proves healthy again."""
-    for mark in (GATES / app).glob(f"{UP}*" if number is None else f"{UP}{number}"):
-        mark.unlink(missing_ok=True)
+    if (GATES / app).is_dir():  # something else in its place opens nothing
+        for mark in (GATES / app).glob(f"{UP}*" if number is None else f"{UP}{number}"):
+            mark.unlink(missing_ok=True)
 
 
 def is_open(app: str, number: int) -> bool:

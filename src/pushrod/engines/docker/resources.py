@@ -131,7 +131,7 @@ class Resources:
         docker.remove_volumes(docker.volumes({docker.APP: app.name}))
         images.remove_unused(app, [])
         Builder(app).remove()
-        files.remove_tree(names.GATES / app.name)
+        files.remove(names.GATES / app.name)
         autostart.disable(app)
 
     def _blocks(self) -> dict[str, set[str]]:

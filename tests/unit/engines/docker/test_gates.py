@@ -32,3 +32,11 @@ def test_what_never_was_up_can_be_taken_down(tmp_path: Path, monkeypatch: pytest
     bring_up.down(bring_up.App(str(tmp_path), "shop"))
     gates.close_edge("shop")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_a_gate_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gates, "GATES", tmp_path)
+    (tmp_path / "shop").touch()
+    gates.close_edge("shop", 3)
+    gates.close_edge("shop")
+    assert not gates.is_open("shop", 3)
