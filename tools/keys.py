@@ -63,7 +63,7 @@ def over_ssh() -> str:
 
 def _wrapped(item: str) -> str:
     """An item of a list in lines of 120 characters, none of which breaks a verb's path."""
-    together = re.sub(r"`[^`]+`", lambda found: found[0].replace(" ", "\0"), item)
+    together = re.sub(r"`[^`]+`", lambda match: match[0].replace(" ", "\0"), item)
     return textwrap.fill(together, 120, subsequent_indent="  ", break_long_words=False).replace("\0", " ")
 
 

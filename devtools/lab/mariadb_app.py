@@ -97,21 +97,21 @@ def _is_end(packet: bytes) -> bool:
 
 
 def _columns(packet: bytes) -> list[str | None]:
-    found: list[str | None] = []
+    values: list[str | None] = []
     at = 0
     while at < len(packet):
         size = packet[at]
         at += 1
         if size == 0xFB:
-            found.append(None)
+            values.append(None)
             continue
         if size >= 0xFC:
             width = {0xFC: 2, 0xFD: 3, 0xFE: 8}[size]
             size = int.from_bytes(packet[at : at + width], "little")
             at += width
-        found.append(packet[at : at + size].decode())
+        values.append(packet[at : at + size].decode())
         at += size
-    return found
+    return values
 
 
 def sql(statement: str) -> list[list[str | None]]:
@@ -142,8 +142,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self._answer(404, "no such page")
 
-    def _answer(self, status: int, found: object) -> None:
-        raw = json.dumps(found).encode()
+    def _answer(self, status: int, value: object) -> None:
+        raw = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()
