@@ -73,8 +73,8 @@ class Server:
 
 @dataclass(frozen=True)
 class ContainerServer:
-    """A running server in a container, queried from inside it: over its own socket, as its superuser `user`, whom the
-    official image trusts there (its `pg_hba.conf`). `docker` is the environment of Docker's program.
+    """A running server in a container, queried from inside it: over its own socket, as its superuser `user`, which
+    the official image trusts there (its `pg_hba.conf`). `docker` is the environment of Docker's program.
     """
 
     container: str
