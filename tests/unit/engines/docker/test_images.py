@@ -238,3 +238,17 @@ def test_images_that_a_damaged_release_names_in_its_files_stay(
     monkeypatch.setattr(docker, "prune_images", lambda _app: None)
     images.remove_unused(app, tags[:1], "services:\n  web:\n    image: pushrod/shop/web:b2\n")
     assert gone == tags[2:]
+
+
+def test_a_dockerignore_does_not_lead_out_of_the_commit(tmp_path: Path) -> None:
+    """Docker's client without BuildKit would follow it, and read what it finds there."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (checkout / "Dockerfile").write_text("FROM scratch\n")
+    (checkout / "ignored").write_text("x\n")
+    (checkout / ".dockerignore").symlink_to("ignored")
+    images.check(samples.service("web", build=Build()), checkout)
+    (checkout / ".dockerignore").unlink()
+    (checkout / ".dockerignore").symlink_to("../secrets")
+    with pytest.raises(BuildError, match="leads out of the commit"):
+        images.check(samples.service("web", build=Build()), checkout)
