@@ -524,6 +524,37 @@ def test_a_container_that_cannot_write_to_its_files(tiny: Shop) -> None:
     tiny.box.exec(*inside, "/tmp/x")
 
 
+def test_a_compose_file_in_a_folder_is_chosen_over_ssh(tiny: Shop) -> None:
+    """Its build, and what it mounts, are found from there; a file beside it is the release's, one that Git does not
+    have is data."""
+    good = tiny.tree.head()
+    mounts = '    volumes: ["./conf:/conf:ro", "../uploads:/uploads"]\n'
+    placed = SMALL.replace("RESERVED", "64m").replace("build: .", "build: ..") + mounts
+    tiny.tree.git("rm", "--quiet", "compose.yaml")
+    tiny.tree.commit({"deploy/compose.prod.yaml": placed, "deploy/conf/x": "of the commit"}, "in a folder")
+    refused = complaint(tiny.push())
+    assert refused.what.endswith("there is deploy/compose.prod.yaml")
+    word = "file=deploy/compose.prod.yaml"
+    assert f"pushrod apps set small {word}" in refused.to_do
+    tiny.box.ssh("apps", "set", "small", word, user="pushrod")
+    pushed = tiny.push()
+    assert pushed.ok, pushed.err
+    assert tiny.get().status == 200
+    inside = ("exec", tiny.container("web", tiny.live), "sh", "-c")
+    assert tiny.box.docker(*inside, "cat /conf/x; touch /uploads/kept") == "of the commit"
+    assert "compose file: deploy/compose.prod.yaml" in tiny.ssh("status").stdout
+    assert tiny.at_desk("plan").status == 0
+
+    tiny.tree.commit({"deploy/conf/x": "of the next"}, "next")
+    assert tiny.push().ok
+    inside = ("exec", tiny.container("web", tiny.live), "sh", "-c")
+    assert tiny.box.docker(*inside, "cat /conf/x; ls /uploads") == "of the nextkept"
+    tiny.box.ssh("apps", "set", "small", "file=", user="pushrod")
+    tiny.tree.reset(good)
+    again = tiny.tree.push("--force", "pushrod", "HEAD:main")
+    assert again.ok, again.err
+
+
 def test_a_push_that_does_not_fit_is_refused_before_anything_starts(tiny: Shop) -> None:
     good = tiny.tree.head()
     # Each reserves the maximum for one container, half of the machine: together that exceeds any machine.

@@ -606,7 +606,7 @@ def test_a_load_that_ended_by_itself_is_read_too() -> None:
 
 
 def test_a_load_that_cannot_start_says_why() -> None:
-    with pytest.raises(RuntimeError, match="loopback only"):
+    with pytest.raises(RuntimeError, match="loopback and the lab only"):
         Load("http://192.0.2.1/", rate=1).start()
     with pytest.raises(RuntimeError, match="not been stopped"):
         _ = Load("http://127.0.0.1/", rate=1).report
