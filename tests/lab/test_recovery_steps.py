@@ -121,3 +121,22 @@ def test_a_step_that_is_impossible(shop: Shop, name: str) -> None:
     live = shop.live
     assert repaired(shop) == f"shop: nothing was damaged\nshop: live is release {live}\n"
     assert shop.serves(live)
+
+
+def test_down_and_destroy_with_much_of_it_at_once(shop: Shop) -> None:
+    """The last of this file: it ends the app."""
+    for name in (
+        "the files of the stores: a directory",
+        "the unit: a directory",
+        "the gate: a file",
+        "the networks: gone",
+    ):
+        befall(shop, FAULTS[name].script, shop.live)
+    said(shop.ground.pushrod("down", "--app", "shop", check=False))
+    befall(shop, FAULTS["the gate: a file"].script, shop.live)
+    said(shop.ground.pushrod("apps", "destroy", "shop", "--yes", check=False))
+    assert shop.box.docker("ps", "-aq", "--filter", "label=pushrod.app=shop") == ""
+    assert (
+        shop.box.exec("sh", "-c", f"ls -d {shop.directory} {UNIT} /run/pushrod/shop", check=False).stdout
+        == ""
+    )
