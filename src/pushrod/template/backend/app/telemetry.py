@@ -101,9 +101,7 @@ class Telemetry:
             log.exception("a request failed", path=scope["path"])
             if status:
                 raise  # the client has half a response: uvicorn closes the connection, which tells it so
-            await problems.response(500, "this is our mistake; it has been logged")(
-                scope, receive, sending
-            )
+            await problems.response(500, "this is our mistake; it has been logged")(scope, receive, sending)
         finally:
             self._note(scope, status, perf_counter() - started)
 

@@ -5,6 +5,7 @@ current jobs.
 """
 
 import asyncio
+import os
 import signal
 from contextlib import suppress
 from typing import Any
@@ -25,6 +26,8 @@ from app.telemetry import configure_logging
 
 log = structlog.get_logger()
 
+LAST = 12.0  # seconds from the signal to the end, if a store answers nobody; less than stop_grace_period
+
 
 async def main() -> None:
     """Work until SIGTERM or SIGINT."""
@@ -32,7 +35,7 @@ async def main() -> None:
     configure_logging(settings.log_level)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, _stop, stop)
     async with (
         open_postgres(settings.database_url, size=AT_ONCE + 2) as pool,
         open_redis(settings.redis_url, timeout=2.0) as redis,
@@ -56,6 +59,18 @@ async def main() -> None:
             await schedule
         await jobs.broker.shutdown()
     log.info("stopped")
+
+
+def _stop(stop: asyncio.Event) -> None:
+    stop.set()
+    asyncio.get_running_loop().call_later(LAST, _give_up)
+
+
+def _give_up() -> None:
+    """End at once, and log what still waits. PostgreSQL undoes an unfinished job, which becomes due again."""
+    frames = [frame for task in asyncio.all_tasks() for frame in task.get_stack(limit=1)]
+    log.error("not stopped in time", waiting=[f"{f.f_code.co_qualname}:{f.f_lineno}" for f in frames])
+    os._exit(1)
 
 
 if __name__ == "__main__":
