@@ -107,3 +107,25 @@ def test_what_an_app_has_with_others_is_bounded_and_leaves_them_their_part(
             assert victim.get("/healthz").status == 200
     finally:
         town.ground.pushrod("host", "limits", "app-connections=default")
+
+
+def test_what_a_store_of_an_unknown_kind_has_with_others_is_bounded_too(
+    town: Town, attacker: Attacker, victim: Party
+) -> None:
+    """Such a store reaches the Internet by a network of its own, which has none of the releases' addresses."""
+    town.box.docker("tag", "python:3.13-slim", "acme/database:1")
+    sleeps = '["python", "-c", "import time; time.sleep(1e6)"]'
+    store = f"    depends_on: [db]\n  db:\n    image: acme/database:1\n    command: {sleeps}\n"
+    town.ground.pushrod("host", "limits", "app-connections=128")
+    try:
+        done = attacker.pushes({"compose.yaml": MANIFEST + store})
+        assert done.ok, done.err
+        filters = ("--filter=label=pushrod.app=attacker", "--filter=label=pushrod.service=db")
+        (name,) = town.box.docker("ps", *filters, "--format={{.Names}}").split()
+        with outside() as port:
+            made, grown = opened(town, name, ADDRESS, port, 600)
+            assert 0 < made <= 128
+            assert grown < 300
+            assert victim.get("/healthz").status == 200
+    finally:
+        town.ground.pushrod("host", "limits", "app-connections=default")

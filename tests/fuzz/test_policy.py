@@ -146,7 +146,7 @@ def check_service(name: str, service: dict[str, Any], *, store: bool) -> None:
             case "network_mode":
                 assert value == "none"
             case "networks":
-                assert {*value} <= {"default", "stores"}
+                assert {*value} <= {"default", "outside" if store else "stores"}
                 for one in value.values() if isinstance(value, dict) else ():
                     assert {*one} <= {"ipv4_address", "aliases"}
                     inside = ipaddress.ip_address(one.get("ipv4_address", "10.213.0.2"))
@@ -199,8 +199,16 @@ def check(text: str, *, store: bool) -> None:
     for name, service in whole["services"].items():
         check_service(name, service, store=store)
     for network in whole["networks"].values():
-        assert network["name"] in ("shop", "shop-r7", "shop-r7-stores")
-        assert {*network} <= {"name", "driver", "ipam", "labels", "internal"}
+        assert network["name"] in ("shop", "shop-r7", "shop-r7-stores", "shop_outside")
+        outside = network["name"] == "shop_outside"
+        assert {*network} <= {"name", "driver", "ipam", "labels", "internal"} | (
+            {"driver_opts"} if outside else set()
+        )
+        interface = network.get("driver_opts", {"com.docker.network.bridge.name": "pout-"})
+        assert [*interface] == ["com.docker.network.bridge.name"]
+        assert next(iter(interface.values())).startswith("pout-"), (
+            "the host's limit on connections is by that name"
+        )
         assert network.get("driver", "bridge") == "bridge"
         for config in network.get("ipam", {}).get("config", ()):
             assert ipaddress.IPv4Network(config["subnet"]).subnet_of(ipaddress.IPv4Network(NETWORK))

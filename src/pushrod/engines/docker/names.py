@@ -100,6 +100,12 @@ def outside(app: App) -> str:
     return f"{app.name}_outside"
 
 
+def outside_interface(app: App) -> str:
+    """That network's interface on the host, by which pushrod-guard.service limits its connections; an interface's
+    name has at most 15 characters (if_nametoindex(3), IFNAMSIZ)."""
+    return f"pout-{hashlib.sha256(app.name.encode()).hexdigest()[:8]}"
+
+
 def stores_network(app: App, number: int) -> str:
     """The internal network that connects a release to the stores."""
     return f"{project(app, number)}-stores"

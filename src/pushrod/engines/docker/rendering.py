@@ -98,7 +98,8 @@ def stores(place: Place, manifest: Manifest, document: Document, images: Mapping
     labels = {docker.APP: app.name}
     networks: Raw = {"default": {"name": app.name, "internal": True, "labels": labels}}
     if any(map(_reaches_out, manifest.stores)):
-        networks[_OUTSIDE] = {"name": names.outside(app), "labels": labels}
+        interface = {"com.docker.network.bridge.name": names.outside_interface(app)}
+        networks[_OUTSIDE] = {"name": names.outside(app), "labels": labels, "driver_opts": interface}
     whole = {
         "name": app.name,
         "services": {name: _without_none(value) for name, value in services.items()},
