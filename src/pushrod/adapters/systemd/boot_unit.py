@@ -2,11 +2,10 @@
 
 import hashlib
 import os
-import re
 from pathlib import Path
 from typing import NamedTuple
 
-from pushrod.adapters.systemd.units import DIRECTORY
+from pushrod.adapters.systemd.units import DIRECTORY, check_paths
 from pushrod.adapters.templates import fill, read
 from pushrod.core.errors import HostError
 from pushrod.system import files, processes
@@ -15,7 +14,6 @@ from pushrod.system.accounts import user_name
 _FILES = Path(__file__).with_name("files") / "boot"
 _HEAD = "# Written by `pushrod service install`. To change it, add a drop-in: systemctl edit NAME\n\n"
 _RUNS = Path("/run/systemd/system")  # exists if systemd is process 1 (sd_booted(3))
-_PLAIN = re.compile(r"/[A-Za-z0-9._/-]+")
 _TIMEOUT = 150.0  # seconds; a stop before a start may take TimeoutStopSec
 
 
@@ -51,13 +49,7 @@ class BootUnit(NamedTuple):
 
     def text(self) -> str:
         """The unit's text. Raises HostError for a path that would need quoting in it."""
-        for path in (self.root, self.home):
-            if not _PLAIN.fullmatch(str(path)):
-                raise HostError(
-                    "a path in a systemd unit may hold letters, digits, dots, dashes and underscores only",
-                    where=str(path),
-                    hint="choose another place with --root",
-                )
+        check_paths(self.root, self.home)
         template = _FILES / ("user.service" if self.user else "system.service")
         return _HEAD + fill(read(template), root=str(self.root), home=str(self.home))
 

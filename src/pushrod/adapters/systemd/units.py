@@ -45,15 +45,20 @@ class Layout(NamedTuple):
     outgoing: int = 16384
 
 
-def render(layout: Layout) -> dict[str, str]:
-    """Every unit by its file name. Raises HostError for a path that would need quoting in one."""
-    for path in (layout.root, layout.pushrod):
+def check_paths(*paths: Path) -> None:
+    """Raise HostError for a path that would need quoting in a unit."""
+    for path in paths:
         if not _PLAIN.fullmatch(str(path)):
             raise HostError(
                 "a path in a systemd unit may hold letters, digits, dots, dashes and underscores only",
                 where=str(path),
                 hint="choose another place with --root",
             )
+
+
+def render(layout: Layout) -> dict[str, str]:
+    """Every unit by its file name. Raises HostError for a path that would need quoting in one."""
+    check_paths(layout.root, layout.pushrod)
     values = _values(layout)
     units = {path.name: _unit(path, values) for path in sorted((_FILES / "units").iterdir())}
     places = mounts(layout.root)
