@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 from collections.abc import Awaitable, Callable
 from datetime import date
@@ -259,27 +258,6 @@ def test_job_in_hand_is_done_before_the_end(
     assert worker.wait() == 0
     assert worker.logged("stopped")
     assert postgres.execute(f"SELECT status FROM orders WHERE id = {placed}") == [("paid",)]
-
-
-def test_worker_ends_although_postgresql_answers_nothing_more(
-    own: Keeper, backend: Backend, buyer: Visitor, postgres: Postgres, valkey: Valkey
-) -> None:
-    worker = own(Worker, backend.given, valkey)
-    with psycopg.connect(postgres.url("app")) as holder:
-        placed = buyer.order({backend.add(): 1}).json()["id"]
-        holder.execute("SELECT 1 FROM orders WHERE id = %s FOR UPDATE", [placed])
-        waiting = (
-            "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE orders%'"
-        )
-        wait_until(lambda: bool(postgres.execute(waiting)), "the job in PostgreSQL")
-        [(pid,)] = postgres.execute(waiting)
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            worker.send(signal.SIGTERM)
-            assert worker.wait() == 1
-        finally:
-            os.kill(pid, signal.SIGCONT)
-        assert worker.logged("not stopped in time")
 
 
 # ---- every night ------------------------------------------------------------------------------------------------
